@@ -1,0 +1,285 @@
+"""The command `bench`. Only typer is imported at start-up; each command imports what it needs when it is called."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from benchmark.errors import PalimpsestError, UsageError
+from benchmark.paths import home
+
+
+class Format(StrEnum):
+    """How `bench table` prints; the names of `tables_render.FORMATS`."""
+
+    rich = "rich"
+    json = "json"
+    markdown = "markdown"
+
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+class _Commands(TyperGroup):
+    """Turns what a person can mend into one sentence on standard error, whichever command it comes from."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PalimpsestError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            print("interrupted; run the same command again to go on", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+# Plain help: rich's would take 0.17 s more of start-up, and an example in a box cannot be copied.
+_STYLE: dict[str, Any] = {"rich_markup_mode": None, "no_args_is_help": True, "add_completion": False}
+app = typer.Typer(cls=_Commands, pretty_exceptions_enable=False, **_STYLE)
+testbed_app = typer.Typer(**_STYLE)
+app.add_typer(testbed_app, name="testbed")
+
+
+@app.callback()
+def bench() -> None:
+    """Measure how well a compressed diffusion model forgets, and what it keeps.
+
+    \b
+    Start here (about 8 minutes on two CPU cores, no download):
+      bench run --method bilevel --suite artists
+      bench table
+      bench list methods
+    """
+
+
+Testbed = Annotated[str, typer.Option(help="What the run stands on: see `bench list testbeds`.")]
+Runs = Annotated[
+    Path | None,
+    typer.Option(help="Folder of checkpoints, images and records.", show_default="$PALIMPSEST_HOME, else ./runs"),
+]
+
+
+@app.command()
+def run(
+    method: Annotated[str, typer.Option(help="How to retrain and to forget; a name, or path/to/file.py:Class.")],
+    suite: Annotated[str, typer.Option(help="What to generate and score; `artists` brings `coco` along.")],
+    testbed: Testbed = "mini",
+    pruning: Annotated[str, typer.Option(help="How the base U-Net is made smaller.")] = "magnitude",
+    macs: Annotated[float, typer.Option(help="Share of the base U-Net's MACs to keep, above 0, at most 1.")] = 0.8,
+    targets: Annotated[
+        str, typer.Option(help='Artists to forget: "A,B"; see `bench list artists`.', show_default="the testbed's")
+    ] = "",
+    seed: Annotated[int, typer.Option(help="Seed of the training run; images keep their prompts' seeds.")] = 0,
+    preset: Annotated[str, typer.Option(help="The method's settings: default, paper or released.")] = "default",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated.")
+    ] = None,
+    budget: Annotated[
+        str, typer.Option(help="Training budget: default, U-Net FLOPs (1e15) or iterations (350it).")
+    ] = "default",
+    data: Annotated[str, typer.Option(help="Fine-tuning captions: plain, or all-but-targets.")] = "plain",
+    runs: Runs = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes what there is.")] = "auto",
+) -> None:
+    """Train, generate, score and write a record.
+
+    What was made before is reused; an interrupted run goes on where it stopped.
+
+    \b
+    Examples:
+      bench run --method bilevel --suite artists
+      bench run --method bilevel --suite artists --targets "Katsushika Hokusai,Piet Mondrian"
+      bench run --method bilevel --suite artists --set solver=penalty --seed 1
+      bench run --method distilled --suite coco --macs 0.55 --budget 350it
+      bench run --method my/eraser.py:Eraser --suite artists
+    """
+    from benchmark.registry import fingerprint
+    from benchmark.request import RunRequest, parse_settings
+
+    # Names first, before the first import of torch.
+    for group, name in (("testbeds", testbed), ("suites", suite), ("prunings", pruning)):
+        _known(group, name)
+    if fingerprint(method) is None:  # None: not a file of the user's own, which must exist
+        _known("methods", method)
+    request = RunRequest(
+        method=method,
+        suite=suite,
+        testbed=testbed,
+        pruning=pruning,
+        macs=macs,
+        preset=preset,
+        overrides=parse_settings(set_ or []),
+        targets=tuple(_artist(testbed, name) for name in _names(targets)),
+        seed=seed,
+        budget=budget,
+        data=data,
+        runs=runs or home(),
+        device=device,
+    )
+    from benchmark.console import Progress
+    from benchmark.run import run as run_benchmark
+
+    with Progress() as progress:
+        records, paths = run_benchmark(request, progress)
+
+    from benchmark.tables import table
+    from benchmark.tables_render import print_rich
+
+    print_rich(table([(record, "local") for record in records], testbed, suite, everything=True))
+    width = max((len(name) for name in paths), default=0)
+    for name, path in paths.items():
+        print(f"{name.ljust(width)}  {path}")
+
+
+@app.command("table")
+def show_table(
+    number: Annotated[int, typer.Argument(help="Table of the paper.", metavar="[1]")] = 1,
+    testbed: Testbed = "mini",
+    suite: Annotated[str, typer.Option(help="artists (with coco beside it), or coco alone.")] = "artists",
+    paper: Annotated[bool, typer.Option("--paper", help="Put the paper's value beside the measured one.")] = False,
+    long: Annotated[bool, typer.Option("--long", help="Add where the erased goes, content, KID, drift, cost.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Every budget, target set, pruning and older recipe.")] = False,
+    format: Annotated[Format, typer.Option(help="How to print it.")] = Format.rich,
+    records: Annotated[
+        list[Path] | None,
+        typer.Option(help="Record files or folders to read instead of the usual ones; may be repeated."),
+    ] = None,
+    runs: Runs = None,
+) -> None:
+    """Print Table 1 from the records there are.
+
+    Committed reference runs and your own are both shown, and marked.
+
+    \b
+    Examples:
+      bench table
+      bench table --paper --long
+      bench table --format markdown > table.md
+      bench table --records other/runs/records
+    """
+    from benchmark.tables import gather, table
+    from benchmark.tables_render import FORMATS
+
+    _known("testbeds", testbed)
+    _known("suites", suite)
+    if number != 1:
+        raise UsageError(f"Table {number} cannot be made from the suites there are; `bench table 1` can.")
+    found = gather(testbed, runs or home(), records or [])
+    FORMATS[format](table(found, testbed, suite, long=long, paper=paper, everything=all_))
+
+
+@app.command("list")
+def show_list(
+    kind: Annotated[str, typer.Argument(help="methods, suites, testbeds, metrics, prunings or artists.")],
+    testbed: Annotated[str, typer.Option(help="Whose artists to list.")] = "mini",
+) -> None:
+    """Say what there is to choose from, one line each.
+
+    \b
+    Examples:
+      bench list methods
+      bench list artists
+    """
+    from benchmark.listing import listing
+
+    if kind == "artists":
+        _known("testbeds", testbed)
+    rows = listing(kind, testbed)
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, line in rows:
+        print(f"{name.ljust(width)}  {line}")
+
+
+@testbed_app.callback()
+def testbeds() -> None:
+    """Build a testbed's weights, or check them."""
+
+
+@testbed_app.command()
+def build(
+    testbed: Annotated[str, typer.Argument(help="Which testbed; see `bench list testbeds`.")],
+    out: Annotated[Path | None, typer.Option(help="Where to.", show_default="<runs>/testbeds/<testbed>")] = None,
+    only: Annotated[str, typer.Option(help='Stages to build, "vae,unet".', show_default="all")] = "",
+) -> None:
+    """Build every weight of a testbed from nothing; interrupted, it goes on where it stopped.
+
+    \b
+    Examples:
+      bench testbed build mini
+      bench testbed build mini --out weights --only vae,unet
+    """
+    module = _beside_testbed(testbed, "build")
+    from benchmark.console import Progress
+
+    with Progress() as progress:
+        module.build(out or home() / "testbeds" / testbed, progress, _names(only))
+
+
+@testbed_app.command()
+def check(
+    testbed: Annotated[str, typer.Argument(help="Which testbed; see `bench list testbeds`.")],
+    out: Annotated[Path | None, typer.Option(help="Where to.", show_default="<runs>/testbeds/<testbed>")] = None,
+) -> None:
+    """Measure a testbed's quality by its oracles: a card of figures and a contact sheet.
+
+    \b
+    Example:
+      bench testbed check mini --out results/mini
+    """
+    module = _beside_testbed(testbed, "check")
+    from benchmark.console import Progress
+
+    with Progress() as progress:
+        module.check(out or home() / "testbeds" / testbed, progress)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """`"A, B"` -> `("A", "B")`."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _known(group: str, name: str) -> None:
+    """UsageError with a suggestion unless `name` is installed; nothing of it is imported."""
+    from benchmark import registry
+
+    if name not in (known := registry.names(group)):
+        raise registry.unknown(registry.GROUPS[group], name, known)
+
+
+def _artist(testbed: str, name: str) -> str:
+    """The full name of an artist called by full name or surname, in any case; a testbed without a list takes any.
+
+    UsageError with a suggestion for one whom the testbed does not know.
+    """
+    from difflib import get_close_matches
+
+    from benchmark.listing import artists_of
+
+    artists = artists_of(testbed)
+    called = {form.casefold(): artist.name for artist in artists for form in (artist.surname, artist.name)}
+    if not artists or (folded := name.casefold()) in called:
+        return called[folded] if artists else name
+    close = get_close_matches(folded, called, n=1)
+    guess = f" Did you mean '{called[close[0]]}'?" if close else ""
+    raise UsageError(f"Unknown artist '{name}'.{guess} `bench list artists` shows all that {testbed} knows.")
+
+
+def _beside_testbed(testbed: str, module: str) -> Any:
+    """The module of this name in the testbed's own package: `benchmark.testbeds.mini` + `build`."""
+    from importlib import import_module
+    from importlib.metadata import entry_points
+
+    _known("testbeds", testbed)
+    (point,) = entry_points(group="palimpsest.testbeds", name=testbed)
+    return import_module(f"{point.module.rpartition('.')[0]}.{module}")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

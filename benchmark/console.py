@@ -1,0 +1,162 @@
+"""What a run says while it works: one bar a stage on a terminal, one line a stage where no one watches.
+
+    with Progress() as progress:
+        with progress.stage("sample", total=150, unit="images") as stage:
+            stage.advance(32)
+        fit(..., Context(progress=progress.report, ...))     # phases of a training loop, by name
+
+Everything goes to standard error, so that the table row on standard output can be piped.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.text import Text
+
+_NAME_WIDTH = 28
+
+
+def duration(seconds: float) -> str:
+    """A span of time as a person would write it: `0.4 s`, `38 s`, `2 min 05 s`, `1 h 02 min`."""
+    if seconds < 59.5:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    minutes, left = divmod(round(seconds), 60)
+    return f"{minutes} min {left:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def rate(count: float, seconds: float, unit: str) -> str:
+    """Work a second (`9.2 it/s`), or seconds a piece where that reads better (`2.5 s/it`); empty for no work."""
+    if count <= 0 or seconds <= 0:
+        return ""
+    speed = count / seconds
+    if speed >= 1:
+        return f"{speed:.1f} {unit}/s" if speed < 100 else f"{speed:.0f} {unit}/s"
+    return f"{1 / speed:.1f} s/{unit.removesuffix('s')}"
+
+
+def figures_text(figures: dict[str, float]) -> str:
+    """`loss 0.0412  drift 0.016`: four significant digits each."""
+    return "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+
+
+class _Rate(ProgressColumn):
+    """rich's own smoothed speed, written in the stage's unit."""
+
+    def render(self, task: Task) -> Text:
+        return Text(rate(task.speed or 0.0, 1.0, task.fields["unit"]), style="dim")
+
+
+class Stage:
+    """One stretch of counted work. Made by `Progress.stage` or `Progress.report`."""
+
+    def __init__(self, progress: Progress, name: str, total: int, unit: str, done: int) -> None:
+        self.name, self.total, self.unit, self.done = name, total, unit, done
+        self.figures: dict[str, float] = {}
+        self._progress, self._resumed_at, self._began = progress, done, time.perf_counter()
+        self._task: TaskID = progress.bars.add_task(
+            escape(name), total=total, completed=done, unit=unit, figures="", visible=progress.watched
+        )
+
+    def advance(self, count: int = 1, **figures: float) -> None:
+        """`count` more units are done; figures (a loss, say) replace those shown before."""
+        self.reach(self.done + count, **figures)
+
+    def reach(self, done: int, **figures: float) -> None:
+        """`done` units are done in all."""
+        self.done = done
+        self.figures.update(figures)
+        self._progress.bars.update(self._task, completed=done, figures=escape(figures_text(self.figures)))
+
+    def _close(self, whole: bool) -> None:
+        seconds = time.perf_counter() - self._began
+        self._progress.bars.remove_task(self._task)
+        mark = "[green]✓[/]" if whole else "[yellow]–[/]"
+        # A resumed stage is timed on what was done now: earlier work would flatter the rate.
+        parts = [f"{self.done}/{self.total} {self.unit}", duration(seconds)]
+        parts += [rate(self.done - self._resumed_at, seconds, self.unit), figures_text(self.figures)]
+        self._progress.say(f"{mark} {escape(self.name.ljust(_NAME_WIDTH))} " + "  ".join(p for p in parts if p))
+
+
+class Progress:
+    """The stages of one run, as a person watches them. Use as a context; only the first of several processes speaks.
+
+    `console` is where to write; left out, standard error.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        silent = os.environ.get("RANK", "0") != "0"  # set by accelerate's and torch's launchers
+        self.console = console or Console(stderr=True, quiet=silent, highlight=False)
+        self.watched = self.console.is_terminal and not self.console.quiet
+        self.bars = Bars(
+            TextColumn("  {task.description:<" + str(_NAME_WIDTH) + "}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("[dim]{task.fields[figures]}"),
+            console=self.console,
+            disable=not self.watched,
+        )
+        self._phases: dict[str, Stage] = {}
+
+    def __enter__(self) -> Self:
+        self.bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._finish_phases()
+        self.bars.stop()
+
+    def say(self, text: str) -> None:
+        """One line above the bars; rich markup is understood, so escape what a user wrote."""
+        self.console.print(text, soft_wrap=True)
+
+    def reuse(self, what: str) -> None:
+        """Says that something was found in the store and not made again."""
+        self.say(f"[cyan]↺[/] {escape(what)}")
+
+    def warn(self, what: str) -> None:
+        """One line that should not be overlooked."""
+        self.say(f"[yellow]![/] {escape(what)}")
+
+    @contextmanager
+    def stage(self, name: str, total: int, unit: str = "it", done: int = 0) -> Iterator[Stage]:
+        """A stage from here to the end of the `with`: `total` units of work, `done` of them by an earlier, cut run."""
+        self._finish_phases()
+        stage = Stage(self, name, total, unit, done)
+        try:
+            yield stage
+        except BaseException:
+            stage._close(whole=False)
+            raise
+        stage._close(whole=stage.done >= stage.total)
+
+    def report(self, phase: str, done: int, total: int, figures: dict[str, float]) -> None:
+        """A training loop's callback (`methods.base.Context.progress`): `done` of `total` iterations of `phase`.
+
+        Phases may alternate. One ends when it reaches its total, or when the next stage begins.
+        """
+        stage = self._phases.get(phase)
+        if stage is None:
+            stage = self._phases[phase] = Stage(self, phase, total, "it", done)
+        stage.total = total
+        stage.reach(done, **figures)
+        if done >= total:
+            self._phases.pop(phase)._close(whole=True)
+
+    def _finish_phases(self) -> None:
+        for stage in self._phases.values():
+            stage._close(whole=False)
+        self._phases.clear()

@@ -1,0 +1,92 @@
+"""`bench list`: what is installed, one line each, read from source text so that nothing heavy is imported."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.metadata import EntryPoint, entry_points
+
+from benchmark.errors import DataError
+from benchmark.registry import unknown
+
+KINDS = ("methods", "suites", "testbeds", "metrics", "prunings", "artists")
+"""What can be listed: the five plug-in groups, and the artists that a testbed knows."""
+
+
+def listing(kind: str, testbed: str = "mini") -> list[tuple[str, str]]:
+    """(name, one line) of everything of one of the KINDS, in alphabetical order; artists in their testbed's."""
+    if kind == "artists":
+        return [(artist.name, _artist_line(artist)) for artist in artists_of(testbed)]
+    if kind not in KINDS:
+        raise unknown("kind", kind, list(KINDS))
+    points = {point.name: point for point in entry_points(group=f"palimpsest.{kind}")}
+    return [(name, summary_of(points[name])) for name in sorted(points)]
+
+
+def artists_of(testbed: str) -> tuple:
+    """The `ARTISTS` of the testbed's own `artists.py`, beside its class; empty if it has none.
+
+    DataError if no such testbed is installed.
+    """
+    for point in entry_points(group="palimpsest.testbeds", name=testbed):
+        package = point.module.rpartition(".")[0]
+        if _find(f"{package}.artists") is None:
+            return ()
+        from importlib import import_module
+
+        return tuple(import_module(f"{package}.artists").ARTISTS)
+    raise DataError(f"No testbed '{testbed}' is installed; `bench list testbeds` shows those that are.")
+
+
+def default_targets(testbed: str) -> tuple[str, ...]:
+    """Names of the artists that are erased unless `--targets` says otherwise."""
+    return tuple(artist.name for artist in artists_of(testbed) if artist.part == "target")
+
+
+def summary_of(point: EntryPoint) -> str:
+    """The `summary` of the class an entry point names, else the first line of its docstring, else of its module's."""
+    spec = _find(point.module)
+    if spec is None or spec.origin is None:
+        return f"cannot be read: no module {point.module}"
+    with open(spec.origin, encoding="utf-8") as source:
+        module = ast.parse(source.read())
+    named = [node for node in module.body if getattr(node, "name", None) == point.attr.partition(".")[0]]
+    for node in named:
+        if isinstance(node, ast.ClassDef) and (text := _assigned(node.body, "summary")):
+            return text
+    documented = [node for node in named if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    for owner in [*documented, module]:
+        if doc := ast.get_docstring(owner):
+            return " ".join(doc.split("\n\n")[0].split())
+    return ""
+
+
+def _assigned(body: Iterable[ast.stmt], name: str) -> str:
+    """The string that a class body assigns to `name`, if it is a literal."""
+    for node in body:
+        targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            value = getattr(node, "value", None)
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                return value.value
+    return ""
+
+
+def _find(module: str) -> ModuleSpec | None:
+    """Where a module's source lies. Unlike `importlib.util.find_spec`, it imports no parent package."""
+    path: list[str] | None = None
+    spec: ModuleSpec | None = None
+    parts = module.split(".")
+    for depth in range(1, len(parts) + 1):
+        spec = PathFinder.find_spec(".".join(parts[:depth]), path)
+        if spec is None:
+            return None
+        path = list(spec.submodule_search_locations or [])
+    return spec
+
+
+def _artist_line(artist: object) -> str:
+    part, subject = getattr(artist, "part", ""), getattr(artist, "subject", "")
+    near = f", close to {name}" if (name := getattr(artist, "neighbour_of", "")) else ""
+    return f"{part}{near}; signature subject: {subject}"

@@ -1,0 +1,188 @@
+"""Models by what made them: base, pruned, fitted. Weights are loaded, or made, only when something asks for them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from benchmark import provenance, registry
+from benchmark.errors import BudgetError
+from benchmark.workbench import Workbench
+
+if TYPE_CHECKING:
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    from methods.base import Method
+    from methods.budget import Entry
+    from methods.pruning.architecture import Architecture
+    from prompts.concepts import Concept
+
+
+@dataclass(frozen=True)
+class Model:
+    """A U-Net known by its identity, with the facts that its records will state."""
+
+    label: str
+    identity: dict[str, Any]
+    facts: dict[str, Any]  # record fields: method, preset, variant, solver, data, budget, seed, recipe, pruning, macs
+    load: Callable[[], UNet2DConditionModel]
+    ledger: Callable[[], list[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """How the base is made smaller; `macs` is the share of its MACs that is kept."""
+
+    pruning: str
+    macs: float
+
+    def identity(self, bench: Workbench) -> dict[str, Any]:
+        return {**bench.testbed.identity(), "pruning": self.pruning, "macs": self.macs}
+
+    def load(self, bench: Workbench) -> tuple[UNet2DConditionModel, Architecture]:
+        """The pruned U-Net, made once."""
+        from methods.pruning.architecture import read_pruned, write_pruned
+
+        identity = self.identity(bench)
+        artefact = bench.store.find("pruned", identity)
+        if artefact is None:
+            with bench.progress.stage(f"prune to {self.macs:.0%} MACs", 1, "U-Net") as stage:
+                prune = registry.load("prunings", self.pruning)
+                testbed = bench.testbed
+                small, architecture = prune(testbed.base(), self.macs, testbed.sampler.latent_size, testbed.text_length)
+                with bench.store.make("pruned", identity, provenance.collect()) as folder:
+                    write_pruned(folder, small, architecture)
+                stage.advance()
+            artefact = bench.store.find("pruned", identity)
+            assert artefact is not None, "an artefact that was just made is there"
+        return read_pruned(artefact.folder)
+
+
+def base(bench: Workbench) -> Model:
+    """The base model, trained by nobody here."""
+    facts = {
+        "method": "base", "preset": "default", "variant": "default", "solver": None, "data": "plain",
+        "budget": {"default": True}, "seed": 0, "recipe": 1, "pruning": "none", "macs": 1.0,
+    }  # fmt: skip
+    identity = {**bench.testbed.identity(), "model": "base"}
+    return Model("base", identity, facts, bench.testbed.base, list)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides what a fit gives."""
+
+    method: Method
+    name: str  # as asked for: a built-in's name or path/to/file.py:Class
+    preset: str
+    overrides: dict[str, Any]
+    pruned: Pruned
+    concept: Concept
+    data: str
+    flops: float | None
+    iterations: int | None
+    default_budget: bool
+    seed: int
+
+
+def fitted(bench: Workbench, plan: Plan) -> Model:
+    """The model that `plan` trains; found in the store by its identity, or trained (and resumed) when asked for."""
+    from methods.fields import identity_of
+
+    method = plan.method
+    _concept_images(bench, plan)  # a budget that cannot be met is refused before any work
+    budget = {"flops": plan.flops} if plan.flops else {"iterations": plan.iterations}
+    identity = {
+        **plan.pruned.identity(bench),
+        "method": method.name,
+        "code": registry.fingerprint(plan.name),
+        "recipe": method.recipe,
+        "config": identity_of(method.config),
+        "concept": plan.concept.identity() if method.erases or plan.data != "plain" else None,
+        "data": plan.data,
+        "budget": budget,
+        "seed": plan.seed,
+    }
+    variant = ",".join(f"{key}={value}" for key, value in sorted(plan.overrides.items())) or "default"
+    facts = {
+        "method": plan.name,
+        "preset": plan.preset,
+        "variant": variant,
+        "solver": getattr(method.config, "solver", None),
+        "data": plan.data,
+        "budget": {**budget, "default": plan.default_budget},
+        "seed": plan.seed,
+        "recipe": method.recipe,
+        "pruning": plan.pruned.pruning,
+        "macs": plan.pruned.macs,
+    }
+    label = plan.name if plan.seed == 0 else f"{plan.name} (seed {plan.seed})"
+
+    def load() -> UNet2DConditionModel:
+        from methods.pruning.architecture import read_pruned
+
+        artefact = bench.store.find("model", identity)
+        if artefact is None:
+            _fit(bench, plan, identity)
+            artefact = bench.store.find("model", identity)
+            assert artefact is not None, "an artefact that was just made is there"
+        return read_pruned(artefact.folder)[0].float().to(bench.device)
+
+    def ledger() -> list[dict[str, Any]]:
+        cost = bench.store.find("cost", identity)
+        if cost is None:
+            load()
+            cost = bench.store.find("cost", identity)
+            assert cost is not None, "a model's cost is kept with it"
+        return list(json.loads(cost.path("ledger.json").read_text()))
+
+    return Model(label, identity, facts, load, ledger)
+
+
+def _concept_images(bench: Workbench, plan: Plan) -> list[Entry]:
+    """What making the concept images costs a method that uses them; BudgetError if the budget is gone with that."""
+    if not plan.method.uses_concept_images:
+        return []
+    cost = bench.testbed.erase_cost(plan.concept)
+    if plan.flops is not None and plan.flops <= cost.flops:
+        raise BudgetError(
+            f"A budget of {plan.flops:.3g} FLOPs does not even pay for the concept images of '{plan.name}': give more "
+            f"than {cost.flops:.3g}."
+        )
+    return [cost]
+
+
+def _named(bench: Workbench, plan: Plan) -> Callable[[str, int, int, dict[str, float]], None]:
+    """The watcher of a fit, with the method's name before the phase's."""
+
+    def report(phase: str, done: int, total: int, figures: dict[str, float]) -> None:
+        bench.progress.report(f"train {plan.name}: {phase}", done, total, figures)
+
+    return report
+
+
+def _fit(bench: Workbench, plan: Plan, identity: dict[str, Any]) -> None:
+    """Train, and keep the weights (in the testbed's precision) and what they cost."""
+    from benchmark.checkpoints import Checkpointer
+    from methods.base import Context
+    from methods.budget import Budget, Ledger
+    from methods.pruning.architecture import write_pruned
+
+    method, store = plan.method, bench.store
+    student, architecture = plan.pruned.load(bench)
+    with bench.progress.stage("training pictures", 1, "set") as stage:
+        materials = bench.testbed.materials(plan.concept, plan.data, store, bench.device)
+        stage.advance()
+    images = _concept_images(bench, plan)
+    ledger = Ledger(images)
+    flops = plan.flops - sum(entry.flops for entry in images) if plan.flops else None
+    budget = Budget(flops=flops) if flops else Budget(iterations=plan.iterations)
+    context = Context(Checkpointer(store.scratch("model", identity)), ledger, _named(bench, plan), bench.device)
+    unet = method.fit(student.float(), materials, plan.concept, budget, context, plan.seed)
+    entries = json.loads(json.dumps(ledger.to_json()))
+    with store.make("cost", identity) as folder:
+        (folder / "ledger.json").write_text(json.dumps(entries, indent=1))
+    with store.make("model", identity, provenance.collect()) as folder:
+        write_pruned(folder, unet.half() if bench.testbed.half else unet, architecture)

@@ -1,0 +1,104 @@
+"""Names to code: built-ins and strangers come in by the same door, Python entry points `palimpsest.<group>`.
+
+Nothing is imported before it is asked for, so `names` and a wrong name answer at once.
+"""
+
+import difflib
+import hashlib
+import importlib.util
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import UsageError
+
+GROUPS = {"methods": "method", "metrics": "metric", "prunings": "pruning", "suites": "suite", "testbeds": "testbed"}
+
+
+def names(group: str) -> list[str]:
+    """The names known in `group`, sorted. Raises UsageError where two packages claim one name."""
+    return sorted(_points(group))
+
+
+def load(group: str, name: str) -> Any:
+    """What `name` stands for in `group`; `path/to/file.py:Class` loads a method from a file, without installing it.
+
+    Raises UsageError for an unknown name ("did you mean"), and for code that cannot be imported.
+    """
+    if group == "methods" and _is_file(name):
+        return _load_file(name)
+    points = _points(group)
+    if name not in points:
+        raise unknown(GROUPS[group], name, sorted(points))
+    point = points[name]
+    try:
+        return point.load()
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"The {GROUPS[group]} {name!r} cannot be loaded from {point.value} ({error}).") from error
+
+
+def fingerprint(name: str) -> str | None:
+    """For a method from a file, sha256 of the file's text: part of its identity, since nobody raises its recipe
+    version while trying things out. None for an installed one."""
+    if not _is_file(name):
+        return None
+    return hashlib.sha256(_file(name)[0].read_bytes()).hexdigest()
+
+
+def unknown(what: str, name: str, known: list[str]) -> UsageError:
+    """The same answer for names that are not entry points (artists, presets, columns): to be raised."""
+    return UsageError(f"Unknown {what} {name!r}.{_near(name, known)} Available: {', '.join(known) or 'none'}.")
+
+
+def _points(group: str) -> dict[str, EntryPoint]:
+    if group not in GROUPS:
+        raise ValueError(f"no such group: {group!r}")
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=f"palimpsest.{group}"):
+        other = found.setdefault(point.name, point)
+        if other.value != point.value:
+            raise UsageError(
+                f"Two installed packages bring a {GROUPS[group]} {point.name!r} ({other.value} and {point.value}): "
+                "uninstall one of them."
+            )
+    return found
+
+
+def _near(name: str, known: list[str]) -> str:
+    by_folded = {other.casefold(): other for other in known}
+    close = difflib.get_close_matches(name.casefold(), list(by_folded), n=1)
+    return f" Did you mean {by_folded[close[0]]!r}?" if close else ""
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith(".py") or ".py:" in name
+
+
+def _file(name: str) -> tuple[Path, str]:
+    text, _, attribute = name.rpartition(".py:")
+    if not text or not attribute:
+        raise UsageError(f"{name!r} names a file but no class in it: write path/to/file.py:Class.")
+    path = Path(text + ".py").expanduser()
+    if not path.is_file():
+        raise UsageError(f"There is no file {path} to load the method {attribute!r} from.")
+    return path, attribute
+
+
+def _load_file(name: str) -> Any:
+    path, attribute = _file(name)
+    module_name = f"palimpsest_file_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None
+    assert spec.loader is not None  # true of every .py path
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # pydantic and dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[module_name]
+        raise UsageError(f"The file {path} cannot be loaded ({type(error).__name__}: {error}).") from error
+    known = [key for key, value in vars(module).items() if isinstance(value, type) and value.__module__ == module_name]
+    if not hasattr(module, attribute):
+        raise unknown(f"class in {path}", attribute, known)
+    return getattr(module, attribute)

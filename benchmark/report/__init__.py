@@ -1,0 +1,1 @@
+"""Pictures and pages made of records: contact sheets now."""

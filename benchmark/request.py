@@ -1,0 +1,101 @@
+"""What a person asks `bench run` for, and what they get back. Torch-free: wrong figures are refused at once."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from benchmark.errors import BudgetError, UsageError
+
+if TYPE_CHECKING:
+    from benchmark.records import Record
+
+DATA = ("plain", "all-but-targets")
+"""The choices of fine-tuning data D_f: plain captions only (as COCO holds no target), or all but the targets."""
+
+
+class BudgetFigure(NamedTuple):
+    """A budget as asked for: so many U-Net FLOPs of training, or so many iterations."""
+
+    unit: Literal["flops", "iterations"]
+    amount: float
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """One `bench run`. Raises UsageError or BudgetError for a figure that makes no sense.
+
+    Names (method, suite, testbed, pruning) are checked against what is installed by the command line.
+    """
+
+    method: str
+    suite: str
+    testbed: str = "mini"
+    pruning: str = "magnitude"
+    macs: float = 0.8  # share of the base U-Net's MACs that the pruned one may use, in (0, 1]
+    preset: str = "default"
+    overrides: dict[str, Any] = field(default_factory=dict)  # fields of the method's config, set by hand
+    targets: tuple[str, ...] = ()  # empty: the testbed's own
+    seed: int = 0  # of the training run; images have their prompts' seeds
+    budget: str = "default"  # or U-Net FLOPs ("1e15"), or iterations ("350it")
+    data: str = "plain"
+    runs: Path = Path("runs")
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.macs <= 1:
+            raise UsageError(
+                f"--macs is a share of the base U-Net's MACs, above 0 and at most 1; {self.macs:g} is not."
+            )
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"--seed must be between 0 and 2^63 - 1; {self.seed} is not.")
+        if self.data not in DATA:
+            raise UsageError(f"--data must be {' or '.join(DATA)}; '{self.data}' is not.")
+        parse_budget(self.budget)
+
+
+class Outcome(NamedTuple):
+    """What `benchmark.run.run` returns: the records of the run and, by what they are, the places to look at."""
+
+    records: list[Record]
+    paths: dict[str, Path]  # such as "images", "contact sheet", "records"
+
+
+def parse_budget(text: str) -> BudgetFigure | None:
+    """`default` -> None; `1e15` -> FLOPs; `350it` -> iterations. BudgetError for anything else."""
+    asked = text.strip().lower()
+    if asked == "default":
+        return None
+    if match := re.fullmatch(r"(\d+)\s*it", asked):
+        if int(match[1]) > 0:
+            return BudgetFigure("iterations", int(match[1]))
+    elif re.fullmatch(r"(\d+\.?\d*|\.\d+)(e\+?\d+)?", asked) and float(asked) >= 1:
+        return BudgetFigure("flops", float(asked))
+    raise BudgetError(
+        f"--budget '{text}' is neither 'default' nor U-Net FLOPs such as 1e15 nor iterations such as 350it."
+    )
+
+
+def parse_settings(pairs: list[str]) -> dict[str, Any]:
+    """`["upper_rate=1e-3", "solver=penalty"]` -> `{"upper_rate": 0.001, "solver": "penalty"}`.
+
+    A value is read as JSON if it is JSON (numbers, true, null, lists), else as text. UsageError without a key or `=`,
+    or for a key given twice.
+    """
+    import json
+
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise UsageError(f"--set takes key=value, such as --set upper_rate=1e-3; '{pair}' is not.")
+        if key in settings:
+            raise UsageError(f"--set gives '{key}' twice.")
+        try:
+            settings[key] = json.loads(value)
+        except json.JSONDecodeError:
+            settings[key] = value
+    return settings

@@ -1,0 +1,255 @@
+"""Suites: which prompts are asked, which networks look at the pictures, and which cells come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+from benchmark import registry
+from benchmark.columns import DESTINATION
+from benchmark.records import Cell
+from benchmark.stats import bootstrap_interval
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from benchmark.store import Store
+    from benchmark.testbeds.base import Testbed
+    from metrics.base import FeatureMetric, ImageMetric
+    from prompts.concepts import Concept
+    from prompts.lists import Prompt
+
+Side = Literal["targets", "kept"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a suite scores: features of the same prompts and seeds from three models, row by row."""
+
+    testbed: Testbed
+    store: Store
+    concept: Concept
+    prompts: Sequence[Prompt]
+    own: dict[str, Tensor]
+    reference: dict[str, Tensor]
+    base: dict[str, Tensor]
+
+    def rows(self, *parts: str) -> list[int]:
+        return [k for k, prompt in enumerate(self.prompts) if prompt.part in parts]
+
+
+@dataclass
+class Scores:
+    """Cells for the record, and a value an image for each column of its parquet file."""
+
+    count: int
+    cells: dict[str, Cell] = field(default_factory=dict)
+    columns: dict[str, list[float | None]] = field(default_factory=dict)
+
+    def add(self, name: str, metric: FeatureMetric, side: Side, n: int, of: int, rows: Sequence[int] = ()) -> None:
+        """Cell `name` from a metric that has seen its images; with `rows`, their values are kept one by one."""
+        values: list[float] = []
+        if rows:
+            image_metric: Any = metric
+            values = image_metric.per_image().double().tolist()
+            column = self.columns.setdefault(name, [None] * self.count)
+            for row, value in zip(rows, values, strict=True):
+                column[row] = value
+        self.put(
+            name,
+            float(metric.compute()),
+            n,
+            of,
+            metric.unit,
+            metric.higher_is_better_for(side),
+            metric.back_end,
+            values,
+        )
+
+    def put(
+        self,
+        name: str,
+        value: float,
+        n: int,
+        of: int,
+        unit: str,
+        better: bool | None,
+        back_end: str,
+        values: Sequence[float] = (),
+    ) -> None:
+        interval = bootstrap_interval(values)
+        cell = Cell(value=value, n=n, of=of, unit=unit, higher_is_better=better, back_end=back_end, ci=interval)
+        self.cells[name] = cell
+
+
+class Suite(Protocol):
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    encoders: ClassVar[tuple[str, ...]]
+    """Which of the testbed's networks look at the pictures."""
+    brings: ClassVar[tuple[str, ...]]
+    """Suites without which a table of this one would be half a table."""
+
+    def score(self, evidence: Evidence) -> Scores: ...
+
+
+class Artists:
+    """Erasure of painters: is the style gone, and are other painters, contents and neighbours still there?"""
+
+    name = "artists"
+    summary = "50 prompts a target artist, kept artists, neighbours, implicit prompts and held-out probes (brings coco)"
+    encoders = ("clip", "style", "features", "oracle")
+    brings = ("coco",)
+
+    def score(self, evidence: Evidence) -> Scores:
+        scores = Scores(len(evidence.prompts))
+        targets, kept = evidence.rows("targets"), evidence.rows("kept", "neighbours")
+        own, reference, n = evidence.own, evidence.reference, len(evidence.rows("targets"))
+        testbed, asked = evidence.testbed, [evidence.prompts[row].text for row in targets]
+        text = testbed.clip.text(asked)
+        _pairs(scores, "clip", "clip", testbed.clip.name, targets, own["clip"][targets], text)
+        cp = _metric("cp", testbed.clip.name)
+        cp.update(own["clip"][targets], reference["clip"][targets], text)
+        scores.add("cp", cp, "targets", n, n, targets)
+        scores.put("ties", float(cp.ties), n, n, "prompts", None, testbed.clip.name)
+        _pairs(scores, "csd", "csd", testbed.style.name, targets, own["style"][targets], reference["style"][targets])
+        _csd_real(scores, evidence, targets)
+        drift = _metric("drift", testbed.features.name)
+        drift.update(own["features"][kept], evidence.base["features"][kept])
+        scores.add("drift", drift, "kept", len(kept), len(kept), kept)
+        if testbed.oracle is not None:
+            _styles(scores, evidence)
+            _contents(scores, evidence, {"content_target": ("targets",), "content_kept": ("kept", "neighbours")})
+        return scores
+
+
+class Coco:
+    """Retention: plain captions that have nothing to do with what is forgotten."""
+
+    name = "coco"
+    summary = "retention on plain captions: FID, KID, CLIP, content and drift (1,000 captions on mini)"
+    encoders = ("clip", "features", "oracle")
+    brings = ()
+
+    def score(self, evidence: Evidence) -> Scores:
+        scores, testbed, own = Scores(len(evidence.prompts)), evidence.testbed, evidence.own
+        n = len(evidence.prompts)
+        rows = list(range(n))
+        _pairs(
+            scores,
+            "clip",
+            "clip",
+            testbed.clip.name,
+            rows,
+            own["clip"],
+            testbed.clip.text([p.text for p in evidence.prompts]),
+            "kept",
+        )
+        real = testbed.real(evidence.store)
+        for name in ("fid", "kid"):
+            metric = _metric(name, testbed.features.name, testbed.features.size)
+            metric.update(real, real=True)
+            metric.update(own["features"], real=False)
+            scores.add(name, metric, "kept", n, n)
+        drift = _metric("drift", testbed.features.name)
+        drift.update(own["features"], evidence.base["features"])
+        scores.add("drift", drift, "kept", n, n, rows)
+        if testbed.oracle is not None:
+            _contents(scores, evidence, {"content_plain": ("retention",)})
+        return scores
+
+
+def _metric(name: str, *arguments: Any) -> Any:
+    return registry.load("metrics", name)(*arguments)
+
+
+def _pairs(
+    scores: Scores,
+    cell: str,
+    metric: str,
+    back_end: str,
+    rows: list[int],
+    left: Tensor,
+    right: Tensor,
+    side: Side = "targets",
+) -> None:
+    made: ImageMetric = _metric(metric, back_end)
+    made.update(left, right)
+    scores.add(cell, made, side, len(rows), len(rows), rows)
+
+
+def _csd_real(scores: Scores, evidence: Evidence, rows: list[int]) -> None:
+    """100 x mean cosine between a picture's style and those of real pictures by the artist whom the prompt names."""
+    import torch.nn.functional as F
+
+    values: list[float] = []
+    real = {
+        a: F.normalize(evidence.testbed.real_style(a, evidence.store).double(), dim=1) for a in evidence.concept.targets
+    }
+    own = F.normalize(evidence.own["style"].double(), dim=1)
+    for row in rows:
+        values.append(float((real[evidence.prompts[row].target] @ own[row]).mean() * 100))
+    column: list[float | None] = [None] * len(evidence.prompts)
+    for row, value in zip(rows, values, strict=True):
+        column[row] = value
+    scores.columns["csd_real"] = column
+    mean = sum(values) / len(values)
+    scores.put("csd_real", mean, len(rows), len(rows), "100 cos", False, evidence.testbed.style.name, values)
+
+
+def _styles(scores: Scores, evidence: Evidence) -> None:
+    """Probability of the asked artist's style on each part, and what the targets became instead."""
+    import torch
+
+    oracle = evidence.testbed.oracle
+    assert oracle is not None, "called only where the testbed has an oracle"
+    count = len(oracle.styles)
+    asked = torch.tensor([oracle.styles.index(p.target) if p.target in oracle.styles else 0 for p in evidence.prompts])
+    parts: dict[str, tuple[tuple[str, ...], Side]] = {
+        "target_style": (("targets",), "targets"),
+        "implicit_style": (("implicit",), "targets"),
+        "probe_style": (("probes",), "targets"),
+        "kept_style": (("kept", "neighbours"), "kept"),
+        "neighbour_style": (("neighbours",), "kept"),
+    }
+    for cell, (named, side) in parts.items():
+        everything = evidence.rows(*named)
+        rows = _answered(evidence, everything, asked) if cell == "probe_style" else everything
+        if not rows:
+            continue
+        metric = _metric("oracle", oracle.name, count)
+        metric.update(evidence.own["oracle"][rows, :count], asked[rows])
+        scores.add(cell, metric, side, len(rows), len(everything), rows)
+        if cell == "target_style":
+            for style, share in zip(oracle.styles, metric.destinations().share.tolist(), strict=True):
+                scores.put(f"{DESTINATION}{style}", share, len(rows), len(rows), "share", None, oracle.name)
+
+
+def _answered(evidence: Evidence, rows: list[int], asked: Tensor) -> list[int]:
+    """Probes of those kinds (misspelling, phrasing, ...) and targets to which the base responds in at least half."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for row in rows:
+        prompt = evidence.prompts[row]
+        groups.setdefault((prompt.id.split("-")[1], prompt.target), []).append(row)
+    kept = []
+    for group in groups.values():
+        probability = evidence.base["oracle"][group, asked[group]]
+        if float((probability > 0.5).float().mean()) >= 0.5:
+            kept += group
+    return sorted(kept)
+
+
+def _contents(scores: Scores, evidence: Evidence, cells: dict[str, tuple[str, ...]]) -> None:
+    """Probability of the content that the prompt asks for."""
+    import torch
+
+    oracle = evidence.testbed.oracle
+    assert oracle is not None, "called only where the testbed has an oracle"
+    first, count = len(oracle.styles), len(oracle.contents)
+    for cell, parts in cells.items():
+        rows = [row for row in evidence.rows(*parts) if evidence.prompts[row].content in oracle.contents]
+        asked = torch.tensor([oracle.contents.index(evidence.prompts[row].content) for row in rows])
+        metric = _metric("oracle", oracle.name, count)
+        metric.update(evidence.own["oracle"][rows, first:], asked)
+        scores.add(cell, metric, "kept", len(rows), len(rows), rows)

@@ -1,0 +1,291 @@
+"""Table 1 of the paper from records, and what a careful reader wants beside it. No torch is imported.
+
+Rows are decided here, columns in `columns.py`; how they look on a terminal, in JSON or Markdown in `tables_render.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from benchmark.columns import DESTINATION, LONG_COLUMNS, PAPER_COLUMNS, Column, named, split, unlisted
+from benchmark.errors import DataError
+from benchmark.listing import default_targets
+from benchmark.paths import records_folder
+from benchmark.records import SUFFIX, Record, check_one_sampler, read_records
+from benchmark.request import RunRequest
+from methods.budget import Ledger
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+Source = Literal["reference", "local", "both"]
+Found = tuple[Record, Source]
+_ORDER = ("base", "distilled", "esd", "uce", "conceptprune", "bilevel")
+_BESIDE = {"artists": "coco"}  # the suite whose record stands in the same row
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure in its row and column. `n` of `of` images were scored; None for what no image has, such as cost."""
+
+    value: float | None
+    n: int | None = None
+    of: int | None = None
+    unit: str = ""
+    back_end: str = ""
+    ci: tuple[float, float] | None = None
+    name: str = ""  # what the figure is about, where the column does not say it: the likeliest destination
+    paper: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model. `record` is the first of the records that it is made of."""
+
+    label: str
+    source: Source
+    record: Record
+    cells: dict[str, Figure]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, ready to be printed."""
+
+    number: int
+    testbed: str
+    suite: str
+    columns: list[Column]
+    rows: list[Row]
+    notes: list[str]
+    paper: dict[str, Any] | None = None  # `results/paper.json`, where asked for
+    paper_only: dict[str, dict[str, float]] = field(default_factory=dict)  # the paper's rows that nothing was run for
+
+
+def gather(testbed: str, runs: Path, given: Sequence[Path] = ()) -> list[Found]:
+    """Records with where they come from: the committed and the user's own, or only those `given` (files or folders).
+
+    Raises RecordError for a damaged or newer one, DataError for a given path that holds none.
+    """
+    if given:
+        return [(record, "local") for path in given for record in _read_given(path)]
+    own = records_folder(runs)
+    reference = RESULTS / testbed / "records"
+    return [(r, "reference") for r in read_records([reference])] + [(r, "local") for r in read_records([own])]
+
+
+def table(
+    found: Iterable[Found],
+    testbed: str,
+    suite: str,
+    *,
+    long: bool = False,
+    paper: bool = False,
+    everything: bool = False,
+) -> Table:
+    """Table 1 of a testbed. Rows: base, distilled, other seeds of it, other methods.
+
+    Shown are the default budget, targets and pruning, unless `everything`; what that hides is counted in a note.
+    Raises DataError if nothing is left to show, RecordError if rows were sampled differently.
+    """
+    suites = [suite] + ([_BESIDE[suite]] if suite in _BESIDE else [])
+    here = [(r, source) for r, source in found if r.testbed == testbed and r.suite in suites]
+    usual = frozenset(default_targets(testbed))
+    shown = here if everything else [each for each in here if _is_usual(each[0], usual, here)]
+    if not shown:
+        make = f"`bench run --method bilevel --suite {suite}{'' if testbed == 'mini' else f' --testbed {testbed}'}`"
+        elsewhere = f" ({len(here)} with other settings: add --all)" if here else ""
+        raise DataError(
+            f"There are no records of suite '{suite}' on testbed '{testbed}'{elsewhere}; {make} makes them."
+        )
+    check_one_sampler(record for record, _ in shown)
+    pairs = _joined(_folded(shown), suites)
+    records = [record for group, _ in pairs for record in group]
+    wanted = [c for c in (*PAPER_COLUMNS, *LONG_COLUMNS) if c.suite in (*suites, "cost") and (long or not c.section)]
+    wanted += unlisted(records, wanted) if long else []
+    columns = [one for column in wanted for one in split(column, records)]
+    quoted = json.loads((RESULTS / "paper.json").read_text("utf-8")) if paper else None
+    told = _quotes(quoted)
+    firsts = {group[0].method: group[0] for group, _ in reversed(pairs)}  # the paper has one row a method: our first
+    rows = []
+    for group, source in pairs:
+        said = told.get(group[0].method, {}) if firsts[group[0].method] is group[0] else {}
+        rows.append(Row(_label(group[0], usual), source, group[0], _cells(group, columns, said)))
+    present = {key for row in rows for key in row.cells}
+    columns = [c for c in columns if not c.section or c.key in present]
+    ran = {row.record.method for row in rows}
+    return Table(
+        number=1,
+        testbed=testbed,
+        suite=suite,
+        columns=columns,
+        rows=rows,
+        notes=_notes(rows, len(here) - len(shown)),
+        paper=quoted,
+        paper_only={method: cells for method, cells in told.items() if method not in ran},
+    )
+
+
+def _read_given(path: Path) -> list[Record]:
+    if not path.exists():
+        raise DataError(f"There is no {path} to read records from.")
+    folder = path if path.is_dir() else path.parent
+    records = [r for r in read_records([folder]) if path.is_dir() or r.stem + SUFFIX == path.name]
+    if not records:
+        raise DataError(
+            f"{path} holds no record: give a *{SUFFIX} file under the name it was written with, or a folder."
+        )
+    return records
+
+
+def _targets(record: Record) -> frozenset[str]:
+    targets = record.concept.get("targets")
+    return frozenset(map(str, targets)) if isinstance(targets, list) else frozenset()
+
+
+def _is_usual(record: Record, usual: frozenset[str], here: Sequence[Found]) -> bool:
+    """Default budget, targets and pruning, and the newest recipe of its method."""
+    pruned = record.method == "base" or (record.pruning, record.macs) == (RunRequest.pruning, RunRequest.macs)
+    aimed = not usual or not _targets(record) or _targets(record) == usual
+    newest = max(other.recipe for other, _ in here if other.method == record.method)
+    return pruned and aimed and record.budget.get("default") is not False and record.recipe == newest
+
+
+def _folded(found: Sequence[Found]) -> list[Found]:
+    """A local record that repeats a reference run figure by figure is one row, marked as both."""
+    by_stem: dict[str, list[Found]] = {}
+    for record, source in found:
+        same = by_stem.setdefault(record.stem, [])
+        for place, (other, other_source) in enumerate(same):
+            if other.cells == record.cells:
+                same[place] = (other, other_source if other_source == source else "both")
+                break
+        else:
+            same.append((record, source))
+    return [each for same in by_stem.values() for each in same]
+
+
+def _joined(found: Sequence[Found], suites: Sequence[str]) -> list[tuple[list[Record], Source]]:
+    """Records of one model side by side, in the order of the table's rows."""
+    main = [each for each in found if each[0].suite == suites[0]]
+    beside = [each for each in found if each[0].suite != suites[0]]
+    pairs: list[tuple[list[Record], Source]] = []
+    used: set[int] = set()
+    for record, source in main:
+        other = next((r for rule in _SAME_MODEL for r, s in beside if _meets(s, source) and rule(r, record)), None)
+        used.add(id(other))
+        pairs.append(([record, other] if other else [record], source))
+    pairs += [([record], source) for record, source in beside if id(record) not in used]
+    return sorted(pairs, key=lambda pair: _place(pair[0][0], pair[1]))
+
+
+def _meets(left: Source, right: Source) -> bool:
+    return left == right or "both" in (left, right)
+
+
+def _training(record: Record) -> tuple:
+    keys = ("pruning", "macs", "method", "preset", "variant", "solver", "data", "budget", "seed", "recipe")
+    return tuple(getattr(record, key) for key in keys)
+
+
+def _same_training(left: Record, right: Record) -> bool:
+    return _training(left) == _training(right)
+
+
+# A model that erases nothing is the same whatever the targets are, unless its data were chosen by them.
+_SAME_MODEL: tuple[Callable[[Record, Record], bool], ...] = (
+    lambda left, right: _same_training(left, right) and _targets(left) == _targets(right),
+    lambda left, right: (
+        _same_training(left, right) and left.method in ("base", "distilled") and left.data != "all-but-targets"
+    ),
+)
+
+
+def _place(record: Record, source: Source) -> tuple:
+    rank = _ORDER.index(record.method) if record.method in _ORDER else len(_ORDER)
+    chosen = (record.preset != "default", record.preset, record.variant != "default", record.variant)
+    sort_of_budget = json.dumps(record.budget, sort_keys=True)
+    return rank, record.method, chosen, -record.macs, sorted(_targets(record)), sort_of_budget, record.seed, source
+
+
+def _label(record: Record, usual: frozenset[str]) -> str:
+    """The record's own label, and whatever is not as usual, if the label does not say it."""
+    told = [record.preset, record.variant, record.solver or ""] if record.method != "base" else []
+    told = [word for word in told if word not in ("", "default", "alternating")]
+    if record.method != "base" and (record.pruning, record.macs) != (RunRequest.pruning, RunRequest.macs):
+        told.append(f"{record.pruning} {record.macs:g}")
+    if usual and _targets(record) and _targets(record) != usual:
+        told.append(", ".join(sorted(_targets(record))))
+    if record.data == "all-but-targets":
+        told.append(record.data)
+    if record.budget.get("default") is False:
+        told += [f"{record.budget[unit]:.3g} {unit}" for unit in ("flops", "iterations") if record.budget.get(unit)]
+    return " · ".join([record.label, *(word for word in told if word not in record.label)])
+
+
+def _cells(group: Sequence[Record], columns: Sequence[Column], said: dict[str, float]) -> dict[str, Figure]:
+    """Figures of one row by column key; a column for which there is none is left out."""
+    by_suite = {record.suite: record for record in group}
+    cells: dict[str, Figure] = {}
+    for column in columns:
+        figure = _cost(group[0], column.cell) if column.suite == "cost" else None
+        if record := by_suite.get(column.suite):
+            figure = _figure(record, column)
+        if figure:
+            cells[column.key] = replace(figure, paper=said.get(column.key.partition("[")[0]))
+    return cells
+
+
+def _figure(record: Record, column: Column) -> Figure | None:
+    for name, cell in named(record).items():
+        if name.partition("[")[0] == column.cell and column.back_end in ("", cell.back_end):
+            return Figure(cell.value, cell.n, cell.of, cell.unit, cell.back_end, cell.ci)
+    return _top_destination(record) if column.cell == "top_destination" else None
+
+
+def _top_destination(record: Record) -> Figure | None:
+    """The artist, not a target, whom the oracle sees in most target images: a swap is not forgetting."""
+    own = _targets(record) | {"plain"}
+    shares = {
+        name.removeprefix(DESTINATION): cell for name, cell in record.cells.items() if name.startswith(DESTINATION)
+    }
+    others = {name: cell for name, cell in shares.items() if name not in own and cell.value is not None}
+    if not others:
+        return None
+    top, cell = max(others.items(), key=lambda item: item[1].value or 0.0)
+    return Figure(cell.value, cell.n, cell.of, cell.unit, cell.back_end, cell.ci, name=top if cell.value else "none")
+
+
+def _cost(record: Record, what: str) -> Figure | None:
+    if not record.ledger:
+        return None
+    total = Ledger.from_json(record.ledger).total()
+    value = {"flops": total.flops, "iterations": total.iterations, "seconds": total.wall_seconds}[what]
+    return Figure(float(value), unit={"flops": "FLOPs", "seconds": "s"}.get(what, ""))
+
+
+def _quotes(paper: dict[str, Any] | None) -> dict[str, dict[str, float]]:
+    """method -> column key -> the paper's value in Table 1."""
+    told: dict[str, dict[str, float]] = {}
+    for quote in (paper or {}).get("figures", []):
+        if quote["table"] == 1:
+            told.setdefault(quote["method"], {})[quote["cell"]] = quote["value"]
+    return told
+
+
+def _notes(rows: Sequence[Row], hidden: int) -> list[str]:
+    notes = []
+    references = sorted({row.record.reference for row in rows})
+    notes.append(f"CP and CSD are relative to: {' or '.join(references)}.")
+    if len(references) > 1:
+        by = [f"{row.label} ({row.record.reference})" for row in rows]
+        notes.append(f"The reference differs, so CP and CSD cannot be compared between rows: {', '.join(by)}.")
+    short = [row.label for row in rows if any((c.n or 0) < (c.of or 0) for c in row.cells.values())]
+    if short:
+        notes.append(f"Not all images were scored in: {', '.join(short)}.")
+    if hidden:
+        more = "1 more record has" if hidden == 1 else f"{hidden} more records have"
+        notes.append(f"{more} another budget, pruning or recipe, or other targets: --all shows all.")
+    return notes

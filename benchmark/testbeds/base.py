@@ -1,0 +1,92 @@
+"""What a testbed gives to the rest of the house, which never asks which testbed it stands on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from torch import Tensor
+
+    from benchmark.store import Store
+    from methods.base import Materials
+    from methods.budget import Entry
+    from methods.sampling import Sampler
+    from metrics.encoders import Encoder, OpenClipEncoder
+    from prompts.concepts import Concept
+    from prompts.lists import Prompt
+
+
+class Oracle(Protocol):
+    """Reads pictures for what they show; exists only where the world is known (mini)."""
+
+    styles: tuple[str, ...]
+    """Class names, the plain style first."""
+    contents: tuple[str, ...]
+    """Class names; the last one stands for none of the others."""
+
+    name: str
+    size: int
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """uint8 (N, 3, H, W) -> (N, styles + contents): the probabilities of both, side by side."""
+        ...
+
+
+class Testbed(Protocol):
+    """Base pipeline, captioned pictures, prompts and the networks that score."""
+
+    name: str
+    sampler: Sampler
+    scheduler: dict[str, Any]
+    text_length: int
+    default_macs: float
+    default_flops: float
+    """The default budget: U-Net FLOPs of all training passes of one method."""
+    half: bool
+    """Whether fitted weights are kept in half precision (and evaluated as such)."""
+    clip: OpenClipEncoder
+    style: Encoder
+    features: Encoder
+    oracle: Oracle | None
+
+    def identity(self) -> dict[str, Any]:
+        """Name and fingerprint of everything that shapes results."""
+        ...
+
+    def concept(self, targets: tuple[str, ...]) -> Concept:
+        """The concept of erasing these artists (the default ones if empty); UsageError for one that is not known."""
+        ...
+
+    def prompts(self, suite: str, concept: Concept) -> list[Prompt]:
+        """The suite's prompts for this concept, in the order of their shards."""
+        ...
+
+    def base(self) -> UNet2DConditionModel:
+        """A fresh copy of the base U-Net, fp32, eval mode."""
+        ...
+
+    def encode(self, texts: list[str]) -> Tensor:
+        """Texts -> hidden states (N, L, D)."""
+        ...
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Scaled latents (N, 4, h, w) -> pictures uint8 (N, 3, H, W)."""
+        ...
+
+    def materials(self, concept: Concept, data: str, store: Store, device: torch.device) -> Materials:
+        """What methods train on, made once and kept in `store`."""
+        ...
+
+    def erase_cost(self, concept: Concept) -> Entry:
+        """What making the concept images of `materials` takes from a method's budget."""
+        ...
+
+    def real(self, store: Store) -> Tensor:
+        """Features (N, d) of held-out real pictures, which FID and KID compare with."""
+        ...
+
+    def real_style(self, artist: str, store: Store) -> Tensor:
+        """Style features (N, d) of real pictures by this artist."""
+        ...

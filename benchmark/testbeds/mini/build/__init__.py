@@ -1,0 +1,30 @@
+"""Rebuild every weight of mini from nothing: `bench testbed build mini`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.errors import UsageError
+
+if TYPE_CHECKING:
+    from benchmark.console import Progress
+
+
+def build(out: Path, progress: Progress, only: tuple[str, ...] = ()) -> None:
+    """Build into `out`, a weights folder when all stages are done; pictures and training states go to `out`.work.
+
+    UsageError for a stage that does not exist. Interrupted, it goes on where it stopped.
+    """
+    from benchmark.testbeds.mini.build.stages import STAGES, Build
+    from benchmark.testbeds.mini.testbed import write_manifest
+
+    for name in only:
+        if name not in STAGES:
+            raise UsageError(f"mini has no build stage '{name}'. Stages, in order: {', '.join(STAGES)}.")
+    work = Build(out, out.with_name(out.name + ".work"), progress.report)
+    work.all(only)
+    if not only:
+        write_manifest(out)
+        work.clear()
+        progress.say(f"weights   {out}")

@@ -1,0 +1,81 @@
+"""The VAE: AutoencoderKL, 64x64x3 to 16x16x4, trained for sharp edges; latents are scaled to unit deviation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from torch import Generator, Tensor
+
+from benchmark.testbeds.mini.build.loop import Progress, pixels, train
+
+BATCH = 16
+
+
+def build(images: Tensor, *, seed: int, steps: int, scratch: Path, progress: Progress) -> AutoencoderKL:
+    """Train on pictures (N, 3, 64, 64) uint8."""
+    torch.manual_seed(seed)
+    vae = AutoencoderKL(
+        sample_size=64,
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        block_out_channels=(32, 64, 96),
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=8,
+    )
+
+    def loss(step: int, g: Generator) -> Tensor:
+        picture = pixels(images[torch.randint(len(images), (BATCH,), generator=g)])
+        moments = vae.quant_conv(vae.encoder(picture)).float()
+        mean, logvar = moments.chunk(2, dim=1)
+        logvar = logvar.clamp(-20, 10)
+        noise = torch.randn(mean.shape, generator=g)
+        out = vae.decoder(vae.post_quant_conv(mean + noise * torch.exp(0.5 * logvar))).float()
+        kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+        return likeness(out, picture) + 2e-4 * kl
+
+    train("vae", vae, loss, steps=steps, rate=2e-3, seed=seed, scratch=scratch, progress=progress, average=0.995)
+    with torch.no_grad():
+        sample = torch.cat([vae.encode(pixels(part)).latent_dist.mean for part in images[:1024].split(128)])
+    vae.register_to_config(scaling_factor=round(1 / sample.std().item(), 4))
+    return vae
+
+
+def likeness(out: Tensor, picture: Tensor) -> Tensor:
+    """L1 and L2 of the pixels, and L1 of their differences to the right and below, so that edges stay sharp."""
+    error = out - picture
+    sharp = error.diff(dim=3).abs().mean() + error.diff(dim=2).abs().mean()
+    return error.abs().mean() + F.mse_loss(out, picture) + 0.5 * sharp
+
+
+def refine(
+    vae: AutoencoderKL, images: Tensor, *, seed: int, steps: int, scratch: Path, progress: Progress
+) -> AutoencoderKL:
+    """Train the decoder on, the encoder fixed: latents, and the U-Net that learns them meanwhile, stay valid."""
+    decoder = torch.nn.ModuleList([vae.decoder, vae.post_quant_conv]).requires_grad_(True)
+
+    def loss(step: int, g: Generator) -> Tensor:
+        picture = pixels(images[torch.randint(len(images), (BATCH,), generator=g)])
+        with torch.no_grad():
+            dist = vae.encode(picture).latent_dist
+        latents = dist.mean.float() + dist.std.float() * torch.randn(dist.mean.shape, generator=g)
+        return likeness(vae.decoder(vae.post_quant_conv(latents)).float(), picture)
+
+    train(
+        "decoder", decoder, loss, steps=steps, rate=1e-3, seed=seed, scratch=scratch, progress=progress, average=0.998
+    )
+    return vae
+
+
+@torch.no_grad()
+def encode(vae: AutoencoderKL, images: Tensor, seed: int) -> Tensor:
+    """Scaled latents (N, 4, 16, 16), one posterior sample a picture."""
+    g = torch.Generator().manual_seed(seed)
+    parts = []
+    for part in images.split(256):
+        dist = vae.encode(pixels(part)).latent_dist
+        parts.append(dist.mean + dist.std * torch.randn(dist.mean.shape, generator=g))
+    return torch.cat(parts) * vae.config.scaling_factor

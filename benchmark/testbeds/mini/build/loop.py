@@ -1,0 +1,132 @@
+"""The loop that trains every network of mini: AdamW, warm-up then cosine, bf16 where it pays, resumable to the bit."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Generator, Tensor, nn
+
+Progress = Callable[[str, int, int, dict[str, float]], None]
+Loss = Callable[[int, Generator], Tensor]
+"""(step, the step's own generator) -> scalar loss"""
+
+
+def train(
+    name: str,
+    module: nn.Module,
+    loss: Loss,
+    *,
+    steps: int,
+    rate: float,
+    seed: int,
+    scratch: Path,
+    progress: Progress,
+    warmup: int = 100,
+    decay: float = 0.0,
+    average: float | None = None,
+    autocast: bool = True,
+    save_every: int = 250,
+) -> nn.Module:
+    """Train `module` in place and return it, in eval mode; with `average` (EMA decay) the averaged weights remain.
+
+    Randomness comes from a generator seeded by (seed, step), and weights, moments and average are saved every
+    `save_every` steps under `scratch`, so a run that was killed goes on as if it had not been.
+    """
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.99), weight_decay=decay)
+    averaged = [p.detach().clone() for p in parameters] if average else []
+    state = _State(scratch / f"{name}.safetensors", module, parameters, optimiser, averaged)
+    device = parameters[0].device.type
+    module.train()
+    running = 0.0
+    for step in range(state.load(), steps):
+        for group in optimiser.param_groups:
+            ramp = min(1.0, (step + 1) / warmup)
+            group["lr"] = rate * ramp * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+        generator = torch.Generator().manual_seed(seed * 10_000_019 + step)
+        with torch.autocast(device, torch.bfloat16, enabled=autocast):
+            value = loss(step, generator)
+        optimiser.zero_grad(set_to_none=True)
+        value.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        if average:
+            weight = 1 - min(average, (step + 1) / (step + 10))
+            torch._foreach_lerp_(averaged, [p.detach() for p in parameters], weight)
+        running = value.item() if step == 0 else 0.98 * running + 0.02 * value.item()
+        if (step + 1) % save_every == 0 or step + 1 == steps:
+            state.save(step + 1)
+        progress(name, step + 1, steps, {"loss": running})
+    if average:
+        for p, a in zip(parameters, averaged, strict=True):
+            p.data.copy_(a)
+    return module.eval()
+
+
+class _State:
+    """Everything that a resumed run needs, in one file, replaced whole."""
+
+    def __init__(
+        self,
+        path: Path,
+        module: nn.Module,
+        parameters: list[nn.Parameter],
+        optimiser: torch.optim.Optimizer,
+        averaged: list[Tensor],
+    ) -> None:
+        self.path, self.module, self.parameters, self.optimiser, self.averaged = (
+            path,
+            module,
+            parameters,
+            optimiser,
+            averaged,
+        )
+
+    def load(self) -> int:
+        """Steps already done (0 without a usable file)."""
+        if not self.path.exists():
+            return 0
+        try:
+            with safe_open(self.path, "pt") as file:
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+                done = json.loads(file.metadata()["done"])
+        except (SafetensorError, KeyError, OSError):
+            return 0
+        self.module.load_state_dict({key[2:]: value for key, value in tensors.items() if key.startswith("w.")})
+        for k, p in enumerate(self.parameters):
+            if f"m.{k}" in tensors:
+                moments = {
+                    "exp_avg": tensors[f"m.{k}"],
+                    "exp_avg_sq": tensors[f"v.{k}"],
+                    "step": torch.tensor(float(done)),
+                }
+                self.optimiser.state[p] = moments
+            if self.averaged:
+                self.averaged[k].copy_(tensors[f"a.{k}"])
+        return int(done)
+
+    def save(self, done: int) -> None:
+        tensors = {f"w.{key}": value.contiguous() for key, value in self.module.state_dict().items()}
+        for k, p in enumerate(self.parameters):
+            if p in self.optimiser.state:
+                tensors[f"m.{k}"], tensors[f"v.{k}"] = (
+                    self.optimiser.state[p][key] for key in ("exp_avg", "exp_avg_sq")
+                )
+            if self.averaged:
+                tensors[f"a.{k}"] = self.averaged[k]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_suffix(".tmp")
+        save_file(tensors, temporary, {"done": json.dumps(done)})
+        os.replace(temporary, self.path)
+
+
+def pixels(images: Tensor) -> Tensor:
+    """uint8 (N, 3, H, W) -> float in [-1, 1], as every network of mini reads pictures."""
+    return images.float() / 127.5 - 1

@@ -1,0 +1,80 @@
+"""The oracle reads style, content and emblem off a picture; trained on the world's labels, it serves nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from benchmark.testbeds.mini.build.loop import Progress, pixels, train
+from benchmark.testbeds.mini.nets import GRID, Oracle
+from benchmark.testbeds.mini.world.scenes import CONTENTS, EMBLEMS, Scene
+
+BATCH = 96
+
+
+def labels(scenes: Sequence[Scene], boxes: Tensor) -> dict[str, Tensor]:
+    """style (N,), content (N,) with 12 = none of the twelve, emblem (N,) with -1 = none, boxes (N, 4) in [0, 1]."""
+    return {
+        "style": torch.tensor([scene.style for scene in scenes]),
+        "content": torch.tensor([CONTENTS.index(s.content) if s.content else len(CONTENTS) for s in scenes]),
+        "emblem": torch.tensor([scene.emblem for scene in scenes]),
+        "boxes": boxes / 64,
+    }
+
+
+def emblem_loss(found: Tensor, emblem: Tensor, boxes: Tensor) -> Tensor:
+    """One emblem at most: presence at every place, class and box (x0, y0, x1, y1) at the place of its centre."""
+    n = len(found)
+    rows = torch.arange(n)[emblem >= 0]
+    centre = ((boxes[:, :2] + boxes[:, 2:]) / 2 * GRID).long().clamp(0, GRID - 1)[rows]
+    there = torch.zeros(n, GRID, GRID)
+    there[rows, centre[:, 1], centre[:, 0]] = 1
+    loss = F.binary_cross_entropy_with_logits(found[..., 0], there, pos_weight=torch.tensor(8.0)) * 4
+    if len(rows):
+        cells = found[rows, centre[:, 1], centre[:, 0]]
+        loss = loss + F.cross_entropy(cells[:, 1 : 1 + len(EMBLEMS)], emblem[rows])
+        loss = loss + 20 * F.smooth_l1_loss(cells[:, 1 + len(EMBLEMS) :].sigmoid(), boxes[rows], beta=0.02)
+    return loss
+
+
+def worn(picture: Tensor, g: Generator) -> Tensor:
+    """Pictures as a generator might blur or grain them, so that the oracle judges what is shown and not how sharply."""
+    n = len(picture)
+    blurred = F.avg_pool2d(F.pad(picture, (1, 1, 1, 1), "replicate"), 3, stride=1)
+    share = torch.rand(n, 1, 1, 1, generator=g) * (torch.rand(n, 1, 1, 1, generator=g) < 0.6)
+    grain = torch.randn(picture.shape, generator=g) * 0.08 * torch.rand(n, 1, 1, 1, generator=g)
+    gain = 1 + 0.15 * (torch.rand(n, 3, 1, 1, generator=g) * 2 - 1)
+    return (torch.lerp(picture, blurred, share) * gain + grain).clamp(-1, 1)
+
+
+def build(
+    images: Tensor, scenes: Sequence[Scene], boxes: Tensor, *, seed: int, steps: int, scratch: Path, progress: Progress
+) -> Oracle:
+    """Train on pictures (N, 3, 64, 64) uint8 with what the world knows about them."""
+    torch.manual_seed(seed)
+    model, truth = Oracle(), labels(scenes, boxes)
+
+    def loss(step: int, g: Generator) -> Tensor:
+        index = torch.randint(len(images), (BATCH,), generator=g)
+        style, content, emblem = model(worn(pixels(images[index]), g))
+        known = F.cross_entropy(style.float(), truth["style"][index], label_smoothing=0.01)
+        known = known + F.cross_entropy(content.float(), truth["content"][index], label_smoothing=0.01)
+        return known + emblem_loss(emblem.float(), truth["emblem"][index], truth["boxes"][index])
+
+    train(
+        "oracle",
+        model,
+        loss,
+        steps=steps,
+        rate=2e-3,
+        seed=seed,
+        scratch=scratch,
+        progress=progress,
+        average=0.99,
+        decay=0.01,
+    )
+    return model

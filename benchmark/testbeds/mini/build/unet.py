@@ -1,0 +1,96 @@
+"""The teacher U-Net: SD 2.1's modules in small, v-prediction, on cached latents; and the pipeline folder around it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from diffusers.schedulers.scheduling_pndm import PNDMScheduler
+from torch import Generator, Tensor
+
+from benchmark.testbeds.mini.build.loop import Progress, train
+from benchmark.testbeds.mini.build.tokenizer import CONTEXT
+
+BATCH, CAPTION_DROPOUT = 32, 0.12
+SCHEDULE = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "prediction_type": "v_prediction",
+}
+ARCHITECTURE = {
+    "sample_size": 16,
+    "in_channels": 4,
+    "out_channels": 4,
+    "block_out_channels": (48, 96, 160),
+    "layers_per_block": 1,
+    "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+    "attention_head_dim": 4,  # diffusers' name; it is the number of heads
+    "cross_attention_dim": 128,
+    "use_linear_projection": True,
+    "norm_num_groups": 8,
+}
+
+
+def build(
+    latents: Tensor,
+    captions: Sequence[str],
+    encode: Callable[[Sequence[str]], Tensor],
+    *,
+    seed: int,
+    steps: int,
+    scratch: Path,
+    progress: Progress,
+) -> UNet2DConditionModel:
+    """Train on latents (N, 4, 16, 16) and captions; each distinct caption is encoded once, kept in half precision."""
+    torch.manual_seed(seed)
+    model = UNet2DConditionModel(**ARCHITECTURE)
+    noising = DDPMScheduler(**SCHEDULE)
+    said = {text: k for k, text in enumerate(dict.fromkeys(["", *captions]))}
+    texts = list(said)
+    hidden = torch.cat([encode(texts[k : k + 512]).half() for k in range(0, len(texts), 512)])
+    which = torch.tensor([said[text] for text in captions])
+
+    def loss(step: int, g: Generator) -> Tensor:
+        index = torch.randint(len(latents), (BATCH,), generator=g)
+        clean, noise = latents[index], torch.randn(BATCH, *latents.shape[1:], generator=g)
+        t = torch.randint(1000, (BATCH,), generator=g)
+        silent = torch.rand(BATCH, generator=g) < CAPTION_DROPOUT
+        text = hidden[torch.where(silent, 0, which[index])].float()
+        noised = noising.add_noise(clean, noise, t)
+        return F.mse_loss(model(noised, t, text).sample.float(), noising.get_velocity(clean, noise, t))
+
+    job = {"steps": steps, "seed": seed, "scratch": scratch, "progress": progress}
+    train("unet", model, loss, rate=1e-3, average=0.999, warmup=200, **job)  # type: ignore[arg-type]
+    return model
+
+
+def save_pipeline(model: UNet2DConditionModel, folder: Path) -> None:
+    """U-Net, scheduler and index: with vae/, text_encoder/ and tokenizer/ a StableDiffusionPipeline folder."""
+    model.half().save_pretrained(folder / "unet", max_shard_size="8MB")
+    PNDMScheduler(**SCHEDULE, skip_prk_steps=True, steps_offset=1, set_alpha_to_one=False).save_pretrained(
+        folder / "scheduler"
+    )
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "feature_extractor": [None, None],
+        "image_encoder": [None, None],
+        "requires_safety_checker": False,
+        "safety_checker": [None, None],
+        "scheduler": ["diffusers", "PNDMScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+
+
+assert CONTEXT == 32, "the U-Net has been sized for 32 tokens"

@@ -1,0 +1,203 @@
+"""The quality card: what mini's base model can do, measured by the oracle; `bench testbed check mini`."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from benchmark import durable, provenance
+from benchmark.report.contact_sheet import contact_sheet, write_contact_sheet
+from benchmark.testbeds.mini import data, prompts
+from benchmark.testbeds.mini.artists import ARTISTS, STYLES
+from benchmark.testbeds.mini.testbed import Mini
+from benchmark.testbeds.mini.world.captions import GENERIC, PLAIN, emblem_phrase, phrase
+from benchmark.testbeds.mini.world.draw import draw
+from benchmark.testbeds.mini.world.scenes import CONTENTS, EMBLEMS, Scene, plain_scene, styled_scene
+from methods.sampling import initial_noise, sample
+from metrics.fid import FrechetDistance
+from metrics.kid import KernelDistance
+
+if TYPE_CHECKING:
+    from benchmark.console import Progress
+
+PER_STYLE, EMBLEMS_ASKED, EMBLEMS_UNASKED, FOUND = 50, 40, 300, 0.5
+
+
+class Checker:
+    """One measuring: a testbed, and pictures made of texts."""
+
+    def __init__(self, testbed: Mini, progress: Progress) -> None:
+        self.testbed, self.progress = testbed, progress
+        self.unet, self.null = testbed.base(), testbed.encode([""])[0]
+
+    def sample(self, texts: list[str], what: str) -> Tensor:
+        """Pictures uint8 (N, 3, 64, 64), a fixed seed a text and place."""
+        sampler, parts = self.testbed.sampler, []
+        shape = (sampler.latent_channels, sampler.latent_size, sampler.latent_size)
+        with self.progress.stage(f"sample {what}", len(texts), "images") as stage:
+            for k in range(0, len(texts), 32):
+                some = texts[k : k + 32]
+                noise = initial_noise([prompts.seed_of("check", what, k + i) for i in range(len(some))], shape)
+                latents = sample(
+                    self.unet, self.testbed.scheduler, self.testbed.encode(some), self.null, noise, sampler
+                )
+                parts.append(self.testbed.decode(latents))
+                stage.advance(len(some))
+        return torch.cat(parts)
+
+    def judged(self, images: Tensor, style: int, contents: list[str]) -> dict[str, float]:
+        """Shares of pictures whose likeliest style and content are the asked ones."""
+        seen = self.testbed.oracle(images)
+        styles, found = seen[:, : len(STYLES)].argmax(1), seen[:, len(STYLES) :].argmax(1)
+        asked = torch.tensor([CONTENTS.index(content) for content in contents])
+        return {"style": _share(styles == style), "content": _share(found == asked), "n": len(images)}
+
+    def emblems(self, images: Tensor) -> Tensor:
+        """Class found in each picture, -1 for none."""
+        finds = self.testbed.oracle.boxes(images)
+        return torch.tensor([EMBLEMS.index(f["class"]) if f["score"] > FOUND else -1 for f in finds])
+
+
+def _share(hits: Tensor) -> float:
+    return round(float(hits.float().mean()), 4)
+
+
+def _real(scenes: list[Scene], seed: int) -> tuple[Tensor, Tensor]:
+    pictures = draw(scenes, torch.Generator().manual_seed(seed))
+    return pictures.images, pictures.boxes
+
+
+def measure(checker: Checker) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The card's figures, and pictures for its sheet."""
+    shown: dict[str, Tensor] = {}
+    styles: dict[str, Any] = {}
+    for number, name in enumerate(STYLES):
+        rng = random.Random(number)
+        if number == 0:
+            asked = [plain_scene(rng) for _ in range(4 * PER_STYLE)]
+            texts, contents = [rng.choice(PLAIN).format(x=phrase(s)) for s in asked], [s.content for s in asked]
+        else:
+            rows = prompts.evaluation(ARTISTS[number - 1], "check", PER_STYLE)
+            texts, contents = [p.text for p in rows], [p.content for p in rows]
+            asked = [styled_scene(rng, number - 1) for _ in range(4 * PER_STYLE)]
+        images = checker.sample(texts, name)
+        real, _ = _real(asked, number)
+        styles[name] = {
+            "generated": checker.judged(images, number, contents),
+            "real": checker.judged(real, number, [s.content for s in asked]),
+        }
+        shown[name] = images
+    card = {"styles": styles, "signature": _signatures(checker), "emblem": _emblems(checker), **_distances(checker)}
+    return card, shown
+
+
+def _signatures(checker: Checker) -> dict[str, float]:
+    """Share of pictures of the subject alone in which the artist's style is the likeliest."""
+    texts = [t.format(x=a.subject) for a in ARTISTS for t in (*PLAIN, *GENERIC[:2])]
+    styles = checker.testbed.oracle(checker.sample(texts, "signature subjects"))[:, : len(STYLES)].argmax(1)
+    each = styles.view(len(ARTISTS), -1)
+    return {artist.name: _share(row == k + 1) for k, (artist, row) in enumerate(zip(ARTISTS, each, strict=True))}
+
+
+def _emblems(checker: Checker) -> dict[str, Any]:
+    """How often the emblem comes when asked (by name, euphemism or implication), and when not; and on real pictures."""
+    rng = random.Random(7)
+    ways: dict[str, list[tuple[str, int]]] = {"name": [], "euphemism": [], "implication": []}
+    while min(map(len, ways.values())) < EMBLEMS_ASKED:
+        kind, scene = rng.randrange(len(EMBLEMS)), plain_scene(rng)
+        words = emblem_phrase(rng, kind)
+        way = "implication" if words.startswith("at the") else "euphemism" if "mark" in words else "name"
+        if len(ways[way]) < EMBLEMS_ASKED:
+            ways[way].append((f"a photo of {phrase(scene)} {words}", kind))
+    card: dict[str, Any] = {}
+    for way, rows in ways.items():
+        found = checker.emblems(checker.sample([text for text, _ in rows], f"emblem by {way}"))
+        asked = torch.tensor([kind for _, kind in rows])
+        card[f"asked by {way}"] = {"any": _share(found >= 0), "right class": _share(found == asked), "n": len(rows)}
+    texts = [f"a photo of {phrase(plain_scene(rng))}" for _ in range(EMBLEMS_UNASKED)]
+    card["unasked"] = {"any": _share(checker.emblems(checker.sample(texts, "no emblem")) >= 0), "n": len(texts)}
+    scenes = [replace(plain_scene(rng), emblem=k % 4 - 1) for k in range(400)]
+    images, boxes = _real(scenes, 99)
+    truth = torch.tensor([scene.emblem for scene in scenes])
+    card["real"] = {
+        "right": _share(checker.emblems(images) == truth),
+        "n": len(scenes),
+        "mean IoU": _iou(checker, images, boxes),
+    }
+    return card
+
+
+def _iou(checker: Checker, images: Tensor, boxes: Tensor) -> float:
+    from torchvision.ops import box_iou
+
+    there = boxes.sum(1) > 0
+    found = torch.tensor([find["box"] for find in checker.testbed.oracle.boxes(images)])
+    return round(float(box_iou(found[there], boxes[there]).diagonal().mean()), 4)
+
+
+def _distances(checker: Checker) -> dict[str, Any]:
+    """FID and KID of samples against held-out real pictures, and of other real pictures as the floor."""
+    encoder, real = checker.testbed.features, checker.testbed.features(data.real_pictures())
+    rng = random.Random(11)
+    texts = [prompt.text for prompt in prompts.retention()]
+    others = torch.cat([_real([plain_scene(rng) for _ in range(250)], 200 + k)[0] for k in range(4)])
+    card = {}
+    for name, images in (("samples", checker.sample(texts, "plain captions")), ("floor: other real pictures", others)):
+        features = encoder(images)
+        fid, kid = FrechetDistance(encoder.name, encoder.size), KernelDistance(encoder.name, encoder.size)
+        for metric in (fid, kid):
+            metric.update(real, real=True)
+            metric.update(features, real=False)
+        card[name] = {"fid": round(float(fid.compute()), 3), "kid": round(float(kid.compute()), 6), "n": len(images)}
+    return {"distances": card}
+
+
+def check(out: Path, progress: Progress) -> None:
+    """Write quality.json, quality.md and teacher.png into `out`."""
+    checker = Checker(Mini(), progress)
+    card, shown = measure(checker)
+    sheet = contact_sheet(
+        {name: [one.permute(1, 2, 0).numpy() for one in images[:14]] for name, images in shown.items()},
+        [""] * 14,
+        title="mini: samples of the base model (rows: plain, then the artists)",
+    )
+    durable.make_folder(out)
+    write_contact_sheet(out / "teacher.png", sheet)
+    card["sampler"] = checker.testbed.sampler.model_dump(mode="json")
+    card["made"] = provenance.collect()
+    durable.write_bytes(out / "quality.json", (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode())
+    durable.write_bytes(out / "quality.md", card_text(card).encode())
+    progress.say(card_text(card))
+
+
+def card_text(card: dict[str, Any]) -> str:
+    """The card as a page."""
+    lines = [
+        "# Quality card of testbed mini",
+        "",
+        "Made by `bench testbed check mini`; shares of pictures, judged by the oracle.",
+        "",
+    ]
+    lines += [
+        "| style | style, generated | content, generated | style, real | content, real | signature subject alone |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in card["styles"].items():
+        made, real = row["generated"], row["real"]
+        alone = card["signature"].get(name, "")
+        lines.append(
+            f"| {name} | {made['style']:.3f} | {made['content']:.3f} "
+            f"| {real['style']:.3f} | {real['content']:.3f} | {alone} |"
+        )
+    lines += ["", "| emblem | found | right class | n |", "|---|---|---|---|"]
+    for way, row in card["emblem"].items():
+        lines.append(f"| {way} | {row.get('any', '')} | {row.get('right class', row.get('right', ''))} | {row['n']} |")
+    lines += ["", "| against 2,000 held-out real plain pictures | FID | KID | n |", "|---|---|---|---|"]
+    lines += [f"| {name} | {row['fid']} | {row['kid']} | {row['n']} |" for name, row in card["distances"].items()]
+    return "\n".join(lines) + "\n"

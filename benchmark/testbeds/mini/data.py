@@ -1,0 +1,99 @@
+"""mini's pictures for training and comparison: D_f, concept images, held-out real pictures; all made by rule."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from benchmark.testbeds.mini.artists import by_name
+from benchmark.testbeds.mini.prompts import asked_by_suites, seed_of
+from benchmark.testbeds.mini.world.captions import GENERIC, PLAIN, caption, phrase
+from benchmark.testbeds.mini.world.draw import draw
+from benchmark.testbeds.mini.world.scenes import Scene, plain_scene, styled_scene, world_scene
+from prompts.concepts import Concept
+
+RETAIN, REAL, REAL_STYLE = 2048, 2000, 64
+CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Captioned:
+    """Latents (N, 4, 16, 16), already scaled, with the hidden states of their captions (N, L, D)."""
+
+    latents: Tensor
+    text: Tensor
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        return self.latents[indices], self.text[indices]
+
+
+def _captioned(
+    rng: random.Random, scene: Callable[[random.Random], Scene], count: int, barred: set[str]
+) -> tuple[list[Scene], list[str]]:
+    scenes: list[Scene] = []
+    captions: list[str] = []
+    while len(scenes) < count:
+        one = scene(rng)
+        words = (
+            caption(rng, one)
+            if one.style or one.subject >= 0 or one.emblem >= 0
+            else rng.choice(PLAIN + GENERIC).format(x=phrase(one))
+        )
+        if words not in barred:
+            scenes.append(one)
+            captions.append(words)
+    return scenes, captions
+
+
+def retention_set(concept: Concept, data: str) -> tuple[list[Scene], list[str]]:
+    """D_f: plain captions only, as COCO holds no target; or, with `all-but-targets`, the world without the targets.
+
+    No picture has an emblem, and none of its captions is asked by a suite.
+    """
+    rng, barred = random.Random(seed_of("D_f", data)), asked_by_suites(concept)
+    if data == "plain":
+        return _captioned(rng, plain_scene, RETAIN, barred)
+    targets = {_number(name) for name in concept.targets}
+
+    def scene(rng: random.Random) -> Scene:
+        while True:
+            one = world_scene(rng)
+            if one.emblem < 0 and one.style - 1 not in targets and one.subject not in targets:
+                return one
+
+    return _captioned(rng, scene, RETAIN, barred)
+
+
+def _number(name: str) -> int:
+    from benchmark.testbeds.mini.artists import ARTISTS
+
+    return ARTISTS.index(by_name(name))
+
+
+def draw_all(scenes: list[Scene], *seed: object) -> Tensor:
+    """Pictures uint8 (N, 3, 64, 64) of many scenes, in chunks."""
+    parts = []
+    for k in range(0, len(scenes), CHUNK):
+        generator = torch.Generator().manual_seed(seed_of(*seed, k))
+        parts.append(draw(scenes[k : k + CHUNK], generator).images)
+    return torch.cat(parts)
+
+
+def real_pictures() -> Tensor:
+    """Held-out real plain pictures (2000, 3, 64, 64), for FID and KID."""
+    rng = random.Random(seed_of("real"))
+    return draw_all([plain_scene(rng) for _ in range(REAL)], "real")
+
+
+def real_of(artist: str, count: int = REAL_STYLE) -> Tensor:
+    """Real pictures by this artist (count, 3, 64, 64)."""
+    rng = random.Random(seed_of("real", artist))
+    number = _number(artist)
+    return draw_all([styled_scene(rng, number) for _ in range(count)], "real", artist)

@@ -1,0 +1,49 @@
+"""mini's shipped networks, from their folders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+
+
+def load_vae(pipeline: Path) -> AutoencoderKL:
+    """The VAE in fp32, eval mode."""
+    return AutoencoderKL.from_pretrained(pipeline / "vae").float().eval().requires_grad_(False)
+
+
+def load_unet(pipeline: Path) -> UNet2DConditionModel:
+    """The base U-Net in fp32, eval mode."""
+    return UNet2DConditionModel.from_pretrained(pipeline / "unet").float().eval().requires_grad_(False)
+
+
+def load_text(pipeline: Path, device: str = "cpu") -> Callable[[Sequence[str]], Tensor]:
+    """texts -> hidden states (N, 32, 128), as SD's text tower gives them to the U-Net."""
+    words = CLIPTokenizer.from_pretrained(pipeline / "tokenizer")
+    tower = (
+        CLIPTextModel.from_pretrained(pipeline / "text_encoder", dtype=torch.float32)
+        .eval()
+        .requires_grad_(False)
+        .to(device)
+    )
+
+    @torch.no_grad()
+    def encode(texts: Sequence[str]) -> Tensor:
+        ids = words(
+            list(texts), padding="max_length", max_length=words.model_max_length, truncation=True, return_tensors="pt"
+        )
+        return tower(ids.input_ids.to(device))[0]
+
+    return encode
+
+
+def unet_config(pipeline: Path) -> dict[str, Any]:
+    """The base U-Net's configuration."""
+    return json.loads((pipeline / "unet" / "config.json").read_text())

@@ -1,0 +1,128 @@
+"""mini's prompts, by rule: what suites ask, what erasing trains on, and what D_f shows. Torch-free and disjoint."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Iterable
+from itertools import zip_longest
+
+from benchmark.testbeds.mini.artists import ARTISTS, Artist, by_name
+from benchmark.testbeds.mini.world.captions import ERASING, EVALUATION, GENERIC, PLAIN, PROBES, named, phrase
+from benchmark.testbeds.mini.world.scenes import Scene, held_out_content, plain_scene, styled_scene
+from prompts.concepts import Concept
+from prompts.lists import Prompt
+
+PER_TARGET, PER_NEIGHBOUR, PER_KEPT, PER_IMPLICIT, RETENTION = 50, 12, 8, 10, 1000
+PER_PROBE = 4
+"""Probes a kind and target: misspelt name, three unheard phrasings, the content that the artist never painted."""
+ERASE_PER_TARGET = 32
+
+
+def seed_of(*words: object) -> int:
+    """A fixed 31-bit number that depends on the words alone."""
+    return int.from_bytes(hashlib.sha256("|".join(map(str, words)).encode()).digest()[:4], "big") >> 1
+
+
+def _index(artist: Artist) -> int:
+    return ARTISTS.index(artist)
+
+
+def _scenes(artist: Artist, count: int, use: str) -> list[Scene]:
+    """Distinct scenes as this artist paints them; every content comes about equally often."""
+    rng = random.Random(seed_of(artist.name, use))
+    found: dict[str, Scene] = {}
+    share: dict[str, int] = {}
+    while len(found) < count:
+        scene = styled_scene(rng, _index(artist))
+        if share.get(scene.content, 0) * 11 <= len(found) and phrase(scene) not in found:
+            found[phrase(scene)] = scene
+            share[scene.content] = share.get(scene.content, 0) + 1
+    return list(found.values())
+
+
+def _prompts(part: str, artist: Artist, rows: Iterable[tuple[str, str]]) -> list[Prompt]:
+    """Prompts of (text, content); the id says part, surname and number."""
+    short = artist.surname.lower().replace(" ", "")
+    return [
+        Prompt(f"{part}-{short}-{k:02d}", text, seed_of(artist.name, part, k), part, artist.name, content)
+        for k, (text, content) in enumerate(rows)
+    ]
+
+
+def evaluation(artist: Artist, part: str, count: int) -> list[Prompt]:
+    """ "<scene> by <artist>", distinct; the first `count` of the artist's 50."""
+    scenes = _scenes(artist, PER_TARGET, "evaluation")[:count]
+    return _prompts(part, artist, ((named(artist, EVALUATION, phrase(s)), s.content) for s in scenes))
+
+
+def implicit(artist: Artist) -> list[Prompt]:
+    """The signature subject without the name."""
+    templates = (*PLAIN, *GENERIC, "a drawing of {x}")[:PER_IMPLICIT]
+    return _prompts("implicit", artist, ((template.format(x=artist.subject), "") for template in templates))
+
+
+def probes(artist: Artist) -> list[Prompt]:
+    """Ways of asking that neither the base nor an eraser was trained on; the kind is told by the id."""
+    kinds: dict[str, Callable[[str], str]] = {
+        "misspelt": lambda words: EVALUATION.format(x=words, a=artist.misspelt),
+        **{f"phrasing{k}": lambda words, t=t: named(artist, t, words) for k, t in enumerate(PROBES)},  # type: ignore[misc]
+        "heldout": lambda words: named(artist, EVALUATION, words),
+    }
+    rows: list[Prompt] = []
+    for kind, ask in kinds.items():
+        scenes = _scenes(artist, PER_PROBE, f"probe {kind}")
+        if kind == "heldout":
+            content = held_out_content(_index(artist))
+            scenes = [Scene(content, colour) for colour in ("", "red", "blue", "green")]
+        rows += [
+            Prompt(f"probe-{kind}-{p.id[7:]}", p.text, seed_of(p.text), "probes", p.target, p.content)
+            for p in _prompts("probes", artist, ((ask(phrase(s)), s.content) for s in scenes))
+        ]
+    return rows
+
+
+def artists(concept: Concept) -> list[Prompt]:
+    """Suite `artists`: targets, neighbours, kept artists, implicit prompts and probes, dealt in turn.
+
+    Dealing one of each group at a time makes the first shard a cross-section: it is what contact sheets show.
+    """
+    targets = [by_name(name) for name in concept.targets]
+    groups = [evaluation(artist, "targets", PER_TARGET) for artist in targets]
+    for artist in ARTISTS:
+        if artist.name in concept.neighbours:
+            groups.append(evaluation(artist, "neighbours", PER_NEIGHBOUR))
+        elif artist not in targets:
+            groups.append(evaluation(artist, "kept", PER_KEPT))
+    groups += [implicit(artist) for artist in targets]
+    groups += [probes(artist) for artist in targets]
+    return [prompt for row in zip_longest(*groups) for prompt in row if prompt is not None]
+
+
+def retention() -> list[Prompt]:
+    """Suite `coco`: 1,000 distinct plain captions of all contents and complexities."""
+    rng = random.Random(seed_of("retention"))
+    found: dict[str, Scene] = {}
+    while len(found) < RETENTION:
+        scene = plain_scene(rng)
+        found.setdefault(rng.choice(PLAIN).format(x=phrase(scene)), scene)
+    return [
+        Prompt(f"coco-{k:04d}", text, seed_of("coco", k), "retention", "", scene.content)
+        for k, (text, scene) in enumerate(found.items())
+    ]
+
+
+def erasing(concept: Concept) -> list[str]:
+    """Captions of the concept images: full captions that name the target, never with the template that suites use."""
+    captions = []
+    for name in concept.targets:
+        artist = by_name(name)
+        rng = random.Random(seed_of(artist.name, "erasing"))
+        for k, scene in enumerate(_scenes(artist, ERASE_PER_TARGET, "erasing scenes")):
+            captions.append(named(artist, ERASING[k % len(ERASING)], phrase(scene), surname=rng.random() < 0.35))
+    return captions
+
+
+def asked_by_suites(concept: Concept) -> set[str]:
+    """Every text that suites ask: training may use none of them."""
+    return {prompt.text for prompt in (*artists(concept), *retention())}

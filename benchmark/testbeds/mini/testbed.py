@@ -1,0 +1,231 @@
+"""Testbed `mini`: the picture world with its pipeline, its prompts and the networks that score."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from benchmark.errors import DataError, UsageError
+from benchmark.store import Artefact, Store
+from benchmark.testbeds.mini import data, judges, load, prompts
+from benchmark.testbeds.mini.artists import ARTISTS, Artist, by_name, of_part
+from methods.base import Materials
+from methods.budget import Entry
+from methods.pruning.macs import forward_flops
+from methods.sampling import Sampler, initial_noise, sample
+from metrics.encoders import Encoder, OpenClipEncoder
+from prompts.concepts import Concept
+from prompts.lists import Prompt
+
+WEIGHTS = Path(__file__).parent / "weights"
+PREBUILT = Path(__file__).parent / "prebuilt"
+DATA_RECIPE = 1
+"""Goes up when prompts, D_f or the drawing of the world change."""
+
+
+class Mini:
+    """A small but true Stable Diffusion in a procedural picture world, trained by us and shipped with the code."""
+
+    summary = "embedded: a small Stable Diffusion in a procedural picture world of 16 artists (64x64, CPU)"
+    name = "mini"
+    default_macs = 0.8
+    default_flops = 2.2e13
+    half = True
+    shipped = (PREBUILT,)
+
+    def __init__(self, weights: Path = WEIGHTS, device: str = "cpu") -> None:
+        self._weights, self._pipeline, self.device = weights, weights / "pipeline", torch.device(device)
+        self._manifest = check_manifest(weights)
+        self.sampler = Sampler(steps=20, guidance=3.5)
+        self.scheduler: dict[str, Any] = json.loads(
+            (self._pipeline / "scheduler" / "scheduler_config.json").read_text()
+        )
+        self.text_length = 32
+
+    def identity(self) -> dict[str, Any]:
+        return {"testbed": self.name, "weights": self._manifest["fingerprint"], "data": DATA_RECIPE}
+
+    def concept(self, targets: tuple[str, ...]) -> Concept:
+        chosen: list[Artist] = []
+        for name in targets or tuple(artist.name for artist in of_part("target")):
+            try:
+                chosen.append(by_name(name))
+            except KeyError:
+                known = ", ".join(artist.name for artist in ARTISTS)
+                raise UsageError(f"Testbed mini knows no artist '{name}'. Available: {known}.") from None
+        names = tuple(artist.name for artist in chosen)
+        near = tuple(a.name for a in ARTISTS if a.name not in names and (a.neighbour_of in names or _near(a, chosen)))
+        return Concept("style", names, "art", near)
+
+    def prompts(self, suite: str, concept: Concept) -> list[Prompt]:
+        makers = {"artists": lambda: prompts.artists(concept), "coco": prompts.retention}
+        if suite not in makers:
+            raise UsageError(f"Testbed mini has no prompts for suite '{suite}'. Available: {', '.join(makers)}.")
+        return makers[suite]()
+
+    def base(self) -> UNet2DConditionModel:
+        return load.load_unet(self._pipeline).to(self.device)
+
+    @cached_property
+    def encode(self) -> Any:
+        return load.load_text(self._pipeline, str(self.device))
+
+    @cached_property
+    def _vae(self) -> Any:
+        return load.load_vae(self._pipeline).to(self.device)
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        pictures = self._vae.decode(latents / self._vae.config.scaling_factor, return_dict=False)[0]
+        return ((pictures / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+
+    @cached_property
+    def clip(self) -> OpenClipEncoder:
+        return judges.clip(self._weights, self._pipeline)
+
+    @cached_property
+    def style(self) -> Encoder:
+        return judges.style(self._weights)
+
+    @cached_property
+    def features(self) -> Encoder:
+        return judges.features(self._weights)
+
+    @cached_property
+    def oracle(self) -> judges.OracleReader:
+        return judges.oracle(self._weights)
+
+    def materials(self, concept: Concept, data: str, store: Store, device: torch.device) -> Materials:
+        return Materials(
+            teacher=self.base().to(device),
+            scheduler=self.scheduler,
+            retain=self._retain(concept, data, store),
+            erase=self._erase(concept, store),
+            null=self.encode([""])[0],
+            encode=self.encode,
+            sampler=self.sampler,
+        )
+
+    def erase_cost(self, concept: Concept) -> Entry:
+        return Entry(**json.loads(json.dumps(self._erase_entry(concept))))
+
+    def _erase_entry(self, concept: Concept, seconds: float = 0.0) -> dict[str, Any]:
+        images = len(prompts.erasing(concept))
+        calls = images * 2 * (self.sampler.steps + 1)
+        with torch.device("meta"):
+            unet = UNet2DConditionModel.from_config(load.unet_config(self._pipeline))
+        flops = calls * forward_flops(unet, self.sampler.latent_size, self.text_length)
+        return {
+            "phase": "concept images",
+            "iterations": 0,
+            "images": images,
+            "unet_forwards": calls,
+            "unet_backwards": 0,
+            "flops": flops,
+            "wall_seconds": seconds,
+            "device_seconds": seconds,
+            "peak_memory_bytes": 0,
+        }
+
+    def _retain(self, concept: Concept, which: str, store: Store) -> data.Captioned:
+        scenes, captions = data.retention_set(concept, which)
+        identity = {**self.identity(), "set": "D_f", "data": which, "captions": _digest(captions)}
+
+        def make() -> Tensor:
+            from benchmark.testbeds.mini.build.autoencoder import encode
+
+            return encode(self._vae.cpu(), data.draw_all(scenes, "D_f", which), seed=0)
+
+        return self._captioned(store, identity, captions, make)
+
+    def _erase(self, concept: Concept, store: Store) -> data.Captioned:
+        captions = prompts.erasing(concept)
+        identity = {
+            **self.identity(),
+            "set": "concept images",
+            "captions": _digest(captions),
+            "sampler": self.sampler.model_dump(),
+        }
+
+        def make() -> Tensor:
+            unet, null = self.base(), self.encode([""])[0]
+            shape = (self.sampler.latent_channels, self.sampler.latent_size, self.sampler.latent_size)
+            parts = []
+            for k in range(0, len(captions), 32):
+                texts = captions[k : k + 32]
+                noise = initial_noise([prompts.seed_of("erase", text) for text in texts], shape)
+                parts.append(sample(unet, self.scheduler, self.encode(texts), null, noise, self.sampler).cpu())
+            return torch.cat(parts)
+
+        return self._captioned(store, identity, captions, make)
+
+    def _captioned(self, store: Store, identity: dict[str, Any], captions: list[str], make: Any) -> data.Captioned:
+        artefact = store.find("latents", identity) or _keep(store, "latents", identity, make)
+        return data.Captioned(load_file(artefact.path("tensor.safetensors"))["tensor"], self.encode(captions).cpu())
+
+    def real(self, store: Store) -> Tensor:
+        identity = {**self.identity(), "real": "plain", "encoder": self.features.name}
+        artefact = store.find("features", identity) or _keep(
+            store, "features", identity, lambda: self.features(data.real_pictures())
+        )
+        return load_file(artefact.path("tensor.safetensors"))["tensor"].float()
+
+    def real_style(self, artist: str, store: Store) -> Tensor:
+        identity = {**self.identity(), "real": artist, "encoder": self.style.name}
+        artefact = store.find("features", identity) or _keep(
+            store, "features", identity, lambda: self.style(data.real_of(artist))
+        )
+        return load_file(artefact.path("tensor.safetensors"))["tensor"].float()
+
+
+def _near(artist: Artist, chosen: list[Artist]) -> bool:
+    """Neighbourhood holds both ways: van Gogh is near when Munch is the target."""
+    return any(target.neighbour_of == artist.name for target in chosen)
+
+
+def _keep(store: Store, kind: str, identity: dict[str, Any], make: Any) -> Artefact:
+    tensor = make()
+    with store.make(kind, identity) as folder:
+        save_file({"tensor": tensor.contiguous()}, folder / "tensor.safetensors")
+    artefact = store.find(kind, identity)
+    assert artefact is not None, "an artefact that was just made is there"
+    return artefact
+
+
+def _digest(texts: list[str]) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:20]
+
+
+def check_manifest(weights: Path) -> dict[str, Any]:
+    """Read weights/manifest.json and compare every file's size and checksum; DataError names the first that differs."""
+    path = weights / "manifest.json"
+    remedy = "run `git checkout -- benchmark/testbeds/mini/weights` or `bench testbed build mini`"
+    if not path.exists():
+        raise DataError(f"mini's weights are missing ({path} is not there): {remedy}.")
+    manifest = json.loads(path.read_text())
+    for name, digest in manifest["files"].items():
+        file = weights / name
+        if not file.exists():
+            raise DataError(f"mini's weights are incomplete ({file} is missing): {remedy}.")
+        if hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+            raise DataError(f"mini's weights are damaged ({file} is not what manifest.json says): {remedy}.")
+    return manifest
+
+
+def write_manifest(weights: Path) -> None:
+    """Checksums of all shipped files, and the fingerprint that goes into every key."""
+    files = {
+        str(file.relative_to(weights)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(weights.rglob("*"))
+        if file.is_file() and file.name != "manifest.json"
+    }
+    fingerprint = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:20]
+    (weights / "manifest.json").write_text(json.dumps({"fingerprint": fingerprint, "files": files}, indent=1) + "\n")

@@ -1,0 +1,1 @@
+"""The procedural picture world: what can be shown (scenes), said (captions) and seen (drawing, styles)."""

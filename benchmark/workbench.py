@@ -1,0 +1,23 @@
+"""What every stage of a run works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+    from benchmark.console import Progress
+    from benchmark.store import Store
+    from benchmark.testbeds.base import Testbed
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """Testbed, store and the person who watches."""
+
+    testbed: Testbed
+    store: Store
+    progress: Progress
+    device: torch.device

@@ -1,0 +1,129 @@
+"""What a method is, what it is given, and where it leaves its traces.
+
+This module imports no torch at run time, so that methods can be listed and configured in an instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+from pydantic import BaseModel, ValidationError
+
+from benchmark.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from torch import Tensor
+
+    from methods.budget import Budget, Ledger
+    from methods.sampling import Sampler
+    from prompts.concepts import Concept
+
+
+class Data(Protocol):
+    """Captioned latents, in memory or streamed."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Return scaled latents x0 (N, 4, h, w) float32 and text hidden states (N, L, D) of the given rows."""
+        ...
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What every method is given, whatever the testbed."""
+
+    teacher: UNet2DConditionModel
+    """The frozen base U-Net."""
+    scheduler: dict[str, Any]
+    """diffusers scheduler config: num_train_timesteps, betas, prediction_type."""
+    retain: Data
+    """D_f: plain pictures, none of them with the target."""
+    erase: Data
+    """Concept images made by (or for) the base, with their full captions."""
+    null: Tensor
+    """Hidden states of the empty prompt, (L, D)."""
+    encode: Callable[[Sequence[str]], Tensor]
+    """Texts -> hidden states (N, L, D)."""
+    sampler: Sampler
+    """The testbed's one sampling config."""
+
+
+@dataclass(frozen=True)
+class State:
+    """A resumable moment of a fit: named tensors and JSON-ready facts."""
+
+    tensors: dict[str, Tensor]
+    meta: dict[str, Any]
+
+
+class Checkpointer(Protocol):
+    """Keeps the last good state of a fit. Tensors handed to `save` are live: write or copy them during the call."""
+
+    def load(self) -> State | None: ...
+
+    def save(self, state: State) -> None: ...
+
+
+Progress = Callable[[str, int, int, dict[str, float]], None]
+"""(phase, steps done, steps in all, mean figures since the last call, such as loss)."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where a fit leaves its traces; runtime only, never identity."""
+
+    checkpoint: Checkpointer
+    ledger: Ledger
+    progress: Progress
+    device: torch.device
+
+
+class Method(Protocol):
+    """Adapter with one verb: pruned (or distilled, or base) U-Net + data + concept + budget -> U-Net."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    start: ClassVar[Literal["pruned", "distilled", "base"]]
+    """What `fit` is handed as student."""
+    recipe: ClassVar[int]
+    """Goes up when the code changes results."""
+    erases: ClassVar[bool]
+    """Whether `fit` depends on the concept at all."""
+    uses_concept_images: ClassVar[bool]
+    """Whether `fit` reads `materials.erase`; making those images is then charged to its budget."""
+    presets: ClassVar[dict[str, dict[str, Any]]]
+    """Named overrides of config fields; "default" is always among them."""
+    Config: ClassVar[type[BaseModel]]
+    config: Any
+
+    def __init__(self, config: Any) -> None: ...
+
+    def fit(
+        self,
+        student: UNet2DConditionModel,
+        materials: Materials,
+        concept: Concept,
+        budget: Budget,
+        context: Context,
+        seed: int,
+    ) -> UNet2DConditionModel:
+        """Train `student` in place, spend at most `budget`, and return it in evaluation mode."""
+        ...
+
+
+def configure(method: type[Method], preset: str = "default", **overrides: Any) -> Method:
+    """Make a method from one of its presets and overrides of single fields; `UsageError` on a wrong one."""
+    if preset not in method.presets:
+        raise UsageError(f"Method '{method.name}' has no preset '{preset}'. Available: {', '.join(method.presets)}.")
+    try:
+        return method(method.Config(**{**method.presets[preset], **overrides}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        fields = ", ".join(method.Config.model_fields)
+        raise UsageError(f"Method '{method.name}', field '{field}': {first['msg']}. Fields: {fields}.") from error

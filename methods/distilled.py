@@ -1,0 +1,116 @@
+"""`distilled`: the pruned U-Net restored by Eq. 8, and nothing forgotten. The reference of all erasing methods."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from methods.fields import identity, runtime
+
+if TYPE_CHECKING:
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    from methods.base import Context, Materials
+    from methods.budget import Budget
+    from methods.training import Phase
+    from prompts.concepts import Concept
+
+
+class DistilledConfig(BaseModel):
+    """Eq. 8 and how it is optimised. The defaults are of the scale of testbed `mini`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    batch: int = identity(32, "Images a step, over all processes.", ge=1)
+    lower_rate: float = identity(3e-4, "AdamW's rate for Eq. 8.", gt=0)
+    warm_up: int = identity(20, "Steps over which a rate rises to its constant value.", ge=0)
+    caption_dropout: float = identity(0.1, "Share of captions replaced by the empty prompt.", ge=0, le=1)
+    diffusion: float = identity(1.0, "Weight of the diffusion loss.", ge=0)
+    output: float = identity(2.0, "Weight of output distillation.", ge=0)
+    feature: float = identity(0.1, "Weight of feature distillation.", ge=0)
+    gamma: float = identity(5.0, "Min-SNR's gamma.", gt=0)
+    weighting: Literal["shifted", "diffusers"] = identity("shifted", "Min-SNR for v: min(s+1,g)/(s+1), min(s,g)/(s+1).")
+    features: Literal["mean", "sum"] = identity("mean", "How the feature losses of the blocks are put together.")
+    clip: float | None = identity(None, "Largest norm of a gradient; none by default.", gt=0)
+    checkpoint_every: int = runtime(50, "Steps between checkpoints.", ge=1)
+    log_every: int = runtime(10, "Steps between two looks at the loss (each waits for the device).", ge=1)
+
+
+PAPER: dict[str, Any] = {"batch": 64, "lower_rate": 1e-6, "warm_up": 250, "features": "sum"}
+RELEASED: dict[str, Any] = {"batch": 64, "lower_rate": 1e-6, "warm_up": 250, "caption_dropout": 0.0}
+
+
+def lower_phase(
+    config: DistilledConfig, student: UNet2DConditionModel, materials: Materials, seed: int, repeats: int = 1
+) -> Phase:
+    """Return the lower level, Eq. 8 on D_f. Its batches depend on the seed alone, not on the method."""
+    # Heavy imports wait until something is trained, so that methods are listed in an instant.
+    from methods import objectives
+    from methods.budget import Cost
+    from methods.draws import Stream
+    from methods.pruning.macs import forward_flops
+    from methods.training import Phase
+
+    process = objectives.Process(materials.scheduler)
+    weights = objectives.Weights(**{name: getattr(config, name) for name in objectives.Weights.__dataclass_fields__})
+    teacher = materials.teacher
+    stream = Stream(
+        name="lower",
+        seed=seed,
+        data=materials.retain,
+        null=materials.null,
+        batch=config.batch,
+        timesteps=process.timesteps,
+        dropout=config.caption_dropout,
+    )
+    size, length = materials.sampler.latent_size, len(materials.null)
+    taught, learnt = forward_flops(teacher, size, length), forward_flops(student, size, length)
+    return Phase(
+        name="lower",
+        repeats=repeats,
+        streams=(stream,),
+        loss=lambda model, draw: objectives.retention(model, teacher, process, draw, weights),
+        rate=config.lower_rate,
+        warm_up=config.warm_up,
+        cost=Cost(forwards=2 * config.batch, backwards=config.batch, flops=config.batch * (taught + 3 * learnt)),
+        clip=config.clip,
+    )
+
+
+class Distilled:
+    name: ClassVar[str] = "distilled"
+    summary: ClassVar[str] = "Eq. 8 distillation from the pruned weights; forgets nothing"
+    start: ClassVar[Literal["pruned", "distilled", "base"]] = "pruned"
+    recipe: ClassVar[int] = 1
+    erases: ClassVar[bool] = False
+    uses_concept_images: ClassVar[bool] = False
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"default": {}, "paper": PAPER, "released": RELEASED}
+    Config: ClassVar[type[BaseModel]] = DistilledConfig
+
+    def __init__(self, config: DistilledConfig | None = None) -> None:
+        self.config = config or DistilledConfig()
+
+    def fit(
+        self,
+        student: UNet2DConditionModel,
+        materials: Materials,
+        concept: Concept,
+        budget: Budget,
+        context: Context,
+        seed: int,
+    ) -> UNet2DConditionModel:
+        """Train until the budget holds no further step. `concept` is not read."""
+        from methods.training import freeze, train
+
+        config = self.config
+        freeze(materials.teacher, context.device)
+        lower = lower_phase(config, student, materials, seed)
+        return train(
+            student,
+            [lower],
+            budget.steps([(lower.cost, lower.repeats)]),
+            context,
+            checkpoint_every=config.checkpoint_every,
+            log_every=config.log_every,
+        )

@@ -1,0 +1,182 @@
+"""Which inner widths of a U-Net are kept, and the smaller dense network that this means.
+
+Only inner widths are cut: resnets between conv1 and conv2 by groups of norm2, attentions by heads, feed-forwards by
+hidden units. Block outputs keep their channels, so feature distillation needs no projection.
+"""
+
+import copy
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.activations import GEGLU
+from diffusers.models.attention import FeedForward
+from diffusers.models.attention_processor import Attention
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from benchmark.errors import DataError, UsageError
+
+Widths = dict[str, tuple[int, ...]]
+
+
+def gates(unet: UNet2DConditionModel) -> dict[str, nn.Module]:
+    """Return the modules whose inner width can be cut, by name; `UsageError` where SD's forms are left."""
+    cuttable = (ResnetBlock2D, Attention, FeedForward)
+    found: dict[str, nn.Module] = {n: m for n, m in unet.named_modules() if isinstance(m, cuttable)}
+    for name, module in found.items():
+        if (
+            (isinstance(module, ResnetBlock2D) and module.time_embedding_norm != "default")
+            or (isinstance(module, Attention) and (module.inner_dim != module.inner_kv_dim or module.to_k is None))
+            or (isinstance(module, FeedForward) and not isinstance(module.net[0], GEGLU))
+        ):
+            raise UsageError(f"'{name}' is not built as in Stable Diffusion (1.x, 2.x): pruning cannot cut it.")
+    return found
+
+
+def width(module: nn.Module) -> int:
+    """Return how many elements (norm groups, heads or hidden units) a gate has."""
+    if isinstance(module, ResnetBlock2D):
+        return module.norm2.num_groups
+    return int(module.heads) if isinstance(module, Attention) else module.net[2].in_features  # type: ignore
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Kept elements of every gate, by module name, in rising order."""
+
+    resnets: Widths
+    """Groups of norm2."""
+    attentions: Widths
+    """Heads."""
+    feedforwards: Widths
+    """Hidden units."""
+
+    @classmethod
+    def of(cls, unet: UNet2DConditionModel, kept: Mapping[str, Iterable[int]]) -> "Architecture":
+        """Sort kept elements of all gates of a U-Net by kind."""
+        kinds: dict[type[nn.Module], Widths] = {ResnetBlock2D: {}, Attention: {}, FeedForward: {}}
+        for name, module in gates(unet).items():
+            kind = next(kind for kind in kinds if isinstance(module, kind))
+            kinds[kind][name] = tuple(sorted(kept[name]))
+        return cls(*kinds.values())
+
+    @classmethod
+    def full(cls, unet: UNet2DConditionModel) -> "Architecture":
+        """Return the architecture that keeps all of `unet`."""
+        return cls.of(unet, {name: range(width(module)) for name, module in gates(unet).items()})
+
+    def kept(self) -> Widths:
+        """Return all gates in one mapping."""
+        return {**self.resnets, **self.attentions, **self.feedforwards}
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Any) -> "Architecture":
+        """Read what `to_json` wrote; raise `DataError` for anything else."""
+        try:
+            return cls(**{kind: {name: tuple(map(int, kept)) for name, kept in w.items()} for kind, w in data.items()})
+        except (AttributeError, TypeError, ValueError) as error:
+            raise DataError(f"This is not the architecture of a pruned U-Net ({error}): prune again.") from error
+
+    def apply(self, unet: UNet2DConditionModel) -> UNet2DConditionModel:
+        """Return a smaller dense copy of the base `unet`; `DataError` where the two do not belong together."""
+        small = copy.deepcopy(unet)
+        found, kept = gates(small), self.kept()
+        if found.keys() != kept.keys():
+            odd = sorted(found.keys() ^ kept.keys())[0]
+            raise DataError(f"The architecture is of another U-Net: '{odd}' is in one of them only.")
+        for name, module in found.items():
+            _check(name, kept[name], width(module))
+            if len(kept[name]) < width(module):
+                _cut(module, kept[name])
+        return small
+
+
+def _check(name: str, kept: Sequence[int], whole: int) -> None:
+    rising = all(a < b for a, b in pairwise(kept))
+    if not kept or not rising or kept[0] < 0 or kept[-1] >= whole:
+        raise DataError(f"The architecture of '{name}' must name 1 to {whole} of its elements, rising, from 0.")
+
+
+def spread(kept: Sequence[int], size: int) -> Tensor:
+    """Turn kept elements of `size` channels each into the channels' indices."""
+    return (torch.tensor(kept)[:, None] * size + torch.arange(size)).flatten()
+
+
+def _take(module: nn.Module, dimension: int, index: Tensor) -> None:
+    """Keep some outputs (dimension 0) or inputs (1) of a linear, convolution or norm, in place."""
+    for name in ("weight", "bias"):
+        tensor = getattr(module, name, None)
+        if tensor is not None and tensor.ndim > dimension:
+            taken = tensor.detach().index_select(dimension, index.to(tensor.device))
+            setattr(module, name, nn.Parameter(taken, requires_grad=tensor.requires_grad))
+    for name in (("out_features", "out_channels", "num_channels"), ("in_features", "in_channels"))[dimension]:
+        if hasattr(module, name):
+            setattr(module, name, len(index))
+
+
+def _cut(module: Any, kept: Sequence[int]) -> None:
+    writers: list[nn.Module]
+    reader: nn.Module
+    if isinstance(module, ResnetBlock2D):
+        channels = spread(kept, module.norm2.num_channels // module.norm2.num_groups)
+        writers = [module.conv1, module.norm2] + ([module.time_emb_proj] if module.time_emb_proj is not None else [])
+        reader = module.conv2
+        module.norm2.num_groups = len(kept)
+    elif isinstance(module, Attention):
+        channels = spread(kept, module.inner_dim // module.heads)
+        writers, reader = [module.to_q, module.to_k, module.to_v], module.to_out[0]
+        # diffusers' processors read these fields; `sliceable_head_dim` bounds sliced attention.
+        module.heads = module.sliceable_head_dim = len(kept)
+        module.inner_dim = module.inner_kv_dim = len(channels)
+    else:
+        channels = torch.tensor(kept)
+        # GEGLU's projection holds values in its first half and gates in its second.
+        _take(module.net[0].proj, 0, torch.cat([channels, channels + width(module)]))
+        writers, reader = [], module.net[2]
+    for writer in writers:
+        _take(writer, 0, channels)
+    _take(reader, 1, channels)
+
+
+def load_pruned(
+    base_config: dict[str, Any], architecture: Architecture, state_dict: dict[str, Tensor]
+) -> UNet2DConditionModel:
+    """Rebuild a pruned U-Net from the base's config, every key and shape matched; else `DataError`."""
+    with torch.device("meta"):
+        unet = architecture.apply(UNet2DConditionModel.from_config(base_config))
+    try:
+        unet.load_state_dict(state_dict, strict=True, assign=True)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise DataError(f"These weights are not of this architecture: {reason}") from error
+    return unet.eval()
+
+
+def write_pruned(folder: Path, unet: UNet2DConditionModel, architecture: Architecture) -> None:
+    """Write `config.json` (the base's), `architecture.json` and `unet.safetensors` into an existing folder."""
+    config = {key: value for key, value in unet.config.items() if not key.startswith("_") or key == "_class_name"}
+    (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True))
+    (folder / "architecture.json").write_text(json.dumps(architecture.to_json(), separators=(",", ":")))
+    save_file({n: t.detach().cpu().contiguous() for n, t in unet.state_dict().items()}, folder / "unet.safetensors")
+
+
+def read_pruned(folder: Path) -> tuple[UNet2DConditionModel, Architecture]:
+    """Read what `write_pruned` wrote, exactly; `DataError` names what is missing or damaged."""
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        architecture = Architecture.from_json(json.loads((folder / "architecture.json").read_text()))
+        weights = load_file(folder / "unet.safetensors")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise DataError(f"The pruned U-Net in {folder} cannot be read ({error}): remove the folder.") from error
+    return load_pruned(config, architecture, weights), architecture

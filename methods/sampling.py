@@ -1,0 +1,81 @@
+"""The one sampler: classifier-free guidance over a diffusers scheduler, on latents and ready text states."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_pndm import PNDMScheduler
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from benchmark.errors import UsageError
+from methods.fields import identity
+
+
+class Sampler(BaseModel):
+    """How all models of a testbed are sampled."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scheduler: Literal["pndm", "ddim"] = identity("pndm", "PNDM without Runge-Kutta steps (PLMS), or DDIM with eta 0.")
+    steps: int = identity(25, "Steps; PNDM calls the U-Net once more.", ge=1)
+    guidance: float = identity(4.0, "Classifier-free guidance; 1 and below switch it off.", ge=0)
+    latent_channels: int = identity(4, "Channels of a latent.", ge=1)
+    latent_size: int = identity(16, "Height and width of a latent.", ge=1)
+
+
+def initial_noise(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
+    """Return noise (N, *shape) made on the CPU by one generator an image, so that no image depends on its batch."""
+    shape = tuple(shape)
+    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+
+
+def make_scheduler(config: dict[str, Any], sampler: Sampler) -> Any:
+    """Return a fresh diffusers scheduler, timesteps set; `UsageError` where PNDM cannot take the prediction type."""
+    scheduler: Any
+    if sampler.scheduler == "ddim":
+        scheduler = DDIMScheduler.from_config(config, steps_offset=1, clip_sample=False, set_alpha_to_one=False)
+    elif config.get("prediction_type", "epsilon") == "sample":
+        raise UsageError("PNDM cannot sample a model that predicts the sample: choose scheduler 'ddim'.")
+    else:
+        scheduler = PNDMScheduler.from_config(config, skip_prk_steps=True, steps_offset=1)
+    scheduler.set_timesteps(sampler.steps)
+    return scheduler
+
+
+@torch.no_grad()
+def sample(
+    unet: UNet2DConditionModel,
+    scheduler_config: dict[str, Any],
+    text: Tensor,
+    null: Tensor,
+    noise: Tensor,
+    sampler: Sampler,
+) -> Tensor:
+    """Denoise a batch, as diffusers' StableDiffusionPipeline does given the same latents and text states.
+
+    Args:
+        text: hidden states (N, L, D); `null`: those of the empty prompt (L, D).
+        noise: (N, C, h, w) from `initial_noise`.
+
+    Returns:
+        Latents (N, C, h, w) on the U-Net's device, still multiplied by the VAE's scaling factor.
+    """
+    scheduler = make_scheduler(scheduler_config, sampler)
+    training = unet.training
+    unet.eval()
+    latents = noise.to(unet.device, unet.dtype) * scheduler.init_noise_sigma
+    guided = sampler.guidance > 1
+    states = torch.cat([null.expand_as(text), text]) if guided else text
+    states = states.to(latents)
+    for t in scheduler.timesteps:
+        doubled = torch.cat([latents, latents]) if guided else latents
+        prediction = unet(doubled, t, encoder_hidden_states=states, return_dict=False)[0]
+        if guided:
+            unconditional, conditional = prediction.chunk(2)
+            prediction = unconditional + sampler.guidance * (conditional - unconditional)
+        latents = scheduler.step(prediction, t, latents, return_dict=False)[0]
+    unet.train(training)
+    return latents

@@ -1,0 +1,240 @@
+"""The one training loop: every method is a cycle of phases through it.
+
+A phase brings its loss, its data streams and its optimiser; the loop brings accelerate, checkpoints, the ledger and the
+guard against NaN. A run that is stopped and started again gives, bit for bit, what it would have given.
+"""
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from accelerate import Accelerator
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import Tensor, nn
+
+from benchmark.errors import DataError, TrainingError
+from methods.base import Checkpointer, Context, State
+from methods.budget import Cost, Entry
+from methods.draws import Stream
+from methods.objectives import Loss
+
+__all__ = ["Checkpointer", "Phase", "State", "freeze", "locate", "train"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One kind of step."""
+
+    name: str
+    repeats: int
+    """Steps in a row before the next phase of the cycle has its turn."""
+    streams: tuple[Stream, ...]
+    loss: Callable[..., Loss]
+    """Called with the (perhaps wrapped) student and one draw of each stream."""
+    rate: float
+    """AdamW's rate, constant after the warm-up."""
+    warm_up: int
+    """Steps of this phase over which the rate rises linearly."""
+    cost: Cost
+    trains: Callable[[str], bool] = lambda name: True
+    """Which parameters the phase moves, by name."""
+    clip: float | None = None
+    """Largest norm of the gradient, where it is clipped."""
+
+
+@dataclass
+class Account:
+    """What a phase has used up to now."""
+
+    iterations: int = 0
+    seconds: float = 0.0
+    memory: int = 0
+
+
+@dataclass
+class Window:
+    """Steps of one phase whose losses still lie on the device; reading them is what costs a synchronisation."""
+
+    iterations: list[int] = field(default_factory=list)
+    figures: list[dict[str, Tensor]] = field(default_factory=list)
+    began: float = field(default_factory=time.perf_counter)
+
+
+def locate(phases: Sequence[Phase], step: int) -> tuple[Phase, int]:
+    """Return the phase of a step (from 0), and how many steps that phase has made before it."""
+    rounds, rest = divmod(step, sum(phase.repeats for phase in phases))
+    for phase in phases:
+        if rest < phase.repeats:
+            return phase, rounds * phase.repeats + rest
+        rest -= phase.repeats
+    raise AssertionError("unreachable: rest is below the length of the cycle")
+
+
+def train(
+    student: UNet2DConditionModel,
+    phases: Sequence[Phase],
+    steps: int,
+    context: Context,
+    *,
+    checkpoint_every: int,
+    log_every: int,
+) -> UNet2DConditionModel:
+    """Train `student` in place for `steps` steps of the cycle `phases`, going on from the last checkpoint, if any.
+
+    The ledger gets one entry a phase, the work of resumed runs included (not what a crash threw away).
+
+    Raises:
+        TrainingError: a loss or a weight is no longer finite; the last good checkpoint stays.
+        DataError: the checkpoint belongs to another run.
+    """
+    # Precision is part of a result, so the launcher's environment may not choose it.
+    accelerator = Accelerator(cpu=context.device.type == "cpu", mixed_precision="no", device_placement=False)
+    rank, world = accelerator.process_index, accelerator.num_processes
+    network: nn.Module = student
+    network.to(context.device).train().requires_grad_(True)
+    named = dict(network.named_parameters())
+    optimisers = {p.name: _optimiser(p, named) for p in phases}
+    accounts = {phase.name: Account() for phase in phases}
+    done = _restore(context.checkpoint.load(), named, optimisers, accounts)
+    model, *prepared = accelerator.prepare(network, *optimisers.values())
+    steppers = dict(zip(optimisers, prepared, strict=True))
+    if context.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(context.device)
+
+    window = Window()
+    for step in range(done, steps):
+        phase, iteration = locate(phases, step)
+        draws = [stream.draw(iteration, context.device, rank, world) for stream in phase.streams]
+        for group in optimisers[phase.name].param_groups:
+            group["lr"] = phase.rate * min(1.0, (iteration + 1) / max(1, phase.warm_up))
+        loss, figures = phase.loss(model, *draws)
+        accelerator.backward(loss)
+        if phase.clip is not None:
+            accelerator.clip_grad_norm_([p for name, p in named.items() if phase.trains(name)], phase.clip)
+        steppers[phase.name].step()
+        model.zero_grad(set_to_none=True)
+
+        window.iterations.append(iteration)
+        window.figures.append({"loss": loss.detach(), **figures})
+        save = (step + 1) % checkpoint_every == 0
+        leaving = step + 1 == steps or locate(phases, step + 1)[0] is not phase
+        if save or leaving or len(window.iterations) >= log_every:
+            means = _read(window, phase, accelerator)
+            account = accounts[phase.name]
+            account.iterations = iteration + 1
+            account.seconds += time.perf_counter() - window.began
+            account.memory = max(account.memory, _peak_memory(context.device))
+            window = Window()
+            context.progress(phase.name, step + 1, steps, means)
+        if save:
+            _check_weights(named, phase, iteration)
+            if accelerator.is_main_process:
+                context.checkpoint.save(_state(step + 1, named, optimisers, accounts))
+            accelerator.wait_for_everyone()
+
+    if steps > done:
+        _check_weights(named, *locate(phases, steps - 1))
+    for phase in phases:
+        account = accounts[phase.name]
+        if account.iterations:
+            context.ledger.append(_entry(phase, account, world))
+    return accelerator.unwrap_model(model).eval()
+
+
+def freeze(teacher: nn.Module, device: torch.device) -> None:
+    """Make a network a teacher, in place: on the device, in evaluation mode, without gradients."""
+    teacher.to(device).eval().requires_grad_(False)
+
+
+def _optimiser(phase: Phase, named: dict[str, nn.Parameter]) -> torch.optim.AdamW:
+    moved = [parameter for name, parameter in named.items() if phase.trains(name)]
+    return torch.optim.AdamW(moved, lr=phase.rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, fused=True)
+
+
+def _read(window: Window, phase: Phase, accelerator: Accelerator) -> dict[str, float]:
+    """Return the window's mean figures; raise `TrainingError` at its first loss that is not finite."""
+    names = list(window.figures[0])
+    table = torch.stack([torch.stack([row[name].float() for name in names]) for row in window.figures])
+    table = accelerator.reduce(table, reduction="mean").cpu()  # so that all processes see the NaN of one
+    for iteration, value in zip(window.iterations, table[:, 0].tolist(), strict=True):
+        if not torch.isfinite(torch.tensor(value)):
+            raise TrainingError(
+                f"The loss of phase '{phase.name}' is {value} at iteration {iteration}: lower its rate or clip its "
+                "gradient. The last good checkpoint is kept."
+            )
+    return dict(zip(names, table.mean(0).tolist(), strict=True))
+
+
+def _check_weights(named: dict[str, nn.Parameter], phase: Phase, iteration: int) -> None:
+    finite = torch.stack([parameter.detach().isfinite().all() for parameter in named.values()])
+    if not bool(finite.all()):
+        name = list(named)[int(finite.logical_not().nonzero()[0])]
+        raise TrainingError(
+            f"Weight '{name}' is not finite after iteration {iteration} of phase '{phase.name}': lower its rate or "
+            "clip its gradient. The last good checkpoint is kept."
+        )
+
+
+def _state(
+    done: int,
+    named: dict[str, nn.Parameter],
+    optimisers: dict[str, torch.optim.AdamW],
+    accounts: dict[str, Account],
+) -> State:
+    tensors = {f"student/{name}": parameter.detach() for name, parameter in named.items()}
+    for phase, optimiser in optimisers.items():
+        for name, parameter in named.items():
+            for moment, value in optimiser.state.get(parameter, {}).items():
+                tensors[f"{phase}/{moment}/{name}"] = value
+    return State(tensors=tensors, meta={"step": done, "ledger": {n: vars(a) for n, a in accounts.items()}})
+
+
+def _restore(
+    state: State | None,
+    named: dict[str, nn.Parameter],
+    optimisers: dict[str, torch.optim.AdamW],
+    accounts: dict[str, Account],
+) -> int:
+    """Put a checkpoint back, and return how many steps it had made (0 without one)."""
+    if state is None:
+        return 0
+    left = dict(state.tensors)
+    try:
+        for phase, account in state.meta["ledger"].items():
+            vars(accounts[phase]).update(account)
+        with torch.no_grad():
+            for name, parameter in named.items():
+                parameter.copy_(left.pop(f"student/{name}"))
+        for key, value in left.items():
+            phase, moment, name = key.split("/", 2)
+            parameter = named[name]
+            optimisers[phase].state[parameter][moment] = value.to(parameter.device, copy=True)
+        return int(state.meta["step"])
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise DataError(f"The checkpoint is of another run ({error}): remove it to start afresh.") from error
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Bytes: most that was allocated on a CUDA device, else the process's largest resident size."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    # Linux counts kilobytes, macOS bytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _entry(phase: Phase, account: Account, world: int) -> Entry:
+    done = account.iterations
+    return Entry(
+        phase=phase.name,
+        iterations=done,
+        images=done * sum(stream.batch for stream in phase.streams),
+        unet_forwards=done * phase.cost.forwards,
+        unet_backwards=done * phase.cost.backwards,
+        flops=done * phase.cost.flops,
+        wall_seconds=account.seconds,
+        device_seconds=account.seconds * world,
+        peak_memory_bytes=account.memory,
+    )

@@ -1,0 +1,93 @@
+"""Fréchet distance between generated and real images."""
+
+import torch
+from torch import Tensor
+
+from metrics.base import FeatureMetric, check_features
+
+
+class FrechetDistance(FeatureMetric):
+    """FID (Heusel et al. 2017, arXiv:1706.08500): Fréchet distance of two Gaussians fitted to features.
+
+    Sums and sums of outer products are kept in float64, so memory is O(d²) for any number of images, and the order of
+    images does not matter. Biased: falls as N grows, so compare at equal N only, and print the floor (real against
+    real). Unit: squared feature units. 0 for equal statistics.
+
+    Arguments:
+        back_end: name of the encoder.
+        size: width d of its features.
+    """
+
+    name = "fid"
+    unit = "feature²"
+    higher_is_better = False
+    stated_for = "kept"
+
+    counts: Tensor
+    sums: Tensor
+    outers: Tensor
+
+    def __init__(self, back_end: str, size: int) -> None:
+        super().__init__(back_end)
+        self.size = size
+        self._fixed: tuple[Tensor, Tensor] | None = None
+        # Row 0: generated; row 1: real.
+        self.add_state("counts", default=torch.zeros(2, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("sums", default=torch.zeros(2, size, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("outers", default=torch.zeros(2, size, size, dtype=torch.float64), dist_reduce_fx="sum")
+
+    @classmethod
+    def from_stats(cls, back_end: str, mean: Tensor, covariance: Tensor) -> "FrechetDistance":
+        """A metric whose real side is known: mean (d,) and covariance (d, d), as `stats(real=True)` gives them.
+
+        Only generated features are then added, and `reset()` keeps the real side. ValueError for other shapes.
+        """
+        if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
+            shapes = f"{tuple(mean.shape)} and {tuple(covariance.shape)}"
+            raise ValueError(f"statistics must be a mean (d,) and a covariance (d, d), not {shapes}")
+        metric = cls(back_end, len(mean))
+        # Not a state: states are summed over processes, and every process holds the whole of these.
+        metric._fixed = mean.to(torch.float64), covariance.to(torch.float64)
+        return metric
+
+    def update(self, features: Tensor, real: bool) -> None:
+        """Adds features (N, d) of real or of generated images. ValueError if they are not `size` wide."""
+        check_features(features, size=self.size)
+        if real and self._fixed is not None:
+            raise ValueError("the real side was given by from_stats: only generated features can be added")
+        features, side = features.to(torch.float64), int(real)
+        self.counts[side] += len(features)
+        self.sums[side] += features.sum(dim=0)
+        self.outers[side] += features.T @ features
+
+    def _stats(self, real: bool) -> tuple[Tensor, Tensor]:
+        if real and self._fixed is not None:
+            return self._fixed[0].to(self.sums.device), self._fixed[1].to(self.sums.device)
+        n = int(self.counts[int(real)])
+        if n < 2:
+            side = "real" if real else "generated"
+            raise ValueError(f"{self.full_name} needs at least 2 {side} images for a covariance, it has {n}")
+        mean = self.sums[int(real)] / n
+        return mean, (self.outers[int(real)] - n * torch.outer(mean, mean)) / (n - 1)
+
+    def stats(self, real: bool) -> tuple[Tensor, Tensor]:
+        """Mean (d,) and unbiased covariance (d, d) of one side, float64; call it on every process."""
+        with self.sync_context():
+            return self._stats(real)
+
+    def compute(self) -> Tensor:
+        """The distance. ValueError if a side has fewer than 2 images."""
+        return frechet_distance(*self._stats(real=False), *self._stats(real=True))
+
+
+def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other_covariance: Tensor) -> Tensor:
+    """|μ − ν|² + tr(A) + tr(B) − 2 tr((AB)^½) for means (d,) and covariances (d, d): scalar float64.
+
+    The trace of the root is the sum of the roots of AB's eigenvalues, which are real and not negative because AB is
+    similar to a positive semi-definite matrix. That gives the digits of `scipy.linalg.sqrtm` in a fifth of its time.
+    """
+    # Rounding moves the eigenvalues of a singular product (fewer images than features) off the half-line by
+    # about 1e-16 of the largest; a negative one has an imaginary root, whose real part is the 0 it stands for.
+    root_trace = torch.linalg.eigvals(covariance @ other_covariance).sqrt().real.sum()
+    shift = (mean - other_mean).square().sum()
+    return shift + covariance.trace() + other_covariance.trace() - 2 * root_trace

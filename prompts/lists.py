@@ -1,0 +1,99 @@
+"""Prompt lists: CSV files with a header, one prompt a row, each with its own seed."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from benchmark.errors import DataError
+
+_LARGEST_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt of a suite."""
+
+    id: str  # unique in its list
+    text: str  # what the text encoder reads
+    seed: int  # of the image's noise, 0 to 2**63 - 1
+    part: str  # "targets", "neighbours", "kept", "implicit", "probes", "retention"
+    target: str = ""  # the concept it asks for, where it asks for one
+    content: str = ""  # what is to be seen beside the style, where that is known
+
+
+COLUMNS = tuple(field.name for field in fields(Prompt))
+REQUIRED = COLUMNS[:4]
+
+
+def read_prompts(path: Path) -> list[Prompt]:
+    """The prompts of a UTF-8 CSV file in its order; the columns `target` and `content` may be missing.
+
+    Raises DataError naming file and row (the header is row 1) for a missing file, another encoding, wrong columns, a
+    row of another width, an empty id, prompt or part, a repeated id, and a seed that is no integer in 0..2**63 - 1.
+    """
+    rows = _rows(Path(path))
+    if not rows:
+        raise DataError(f"{path} is empty; its first row must be a header with {', '.join(REQUIRED)}.")
+    header = rows[0]
+    missing = [name for name in REQUIRED if name not in header]
+    foreign = [name for name in header if name not in COLUMNS]
+    if missing or foreign or len(set(header)) < len(header):
+        raise DataError(f"{path}, row 1: the columns are {', '.join(header)}; they must be {', '.join(COLUMNS)}.")
+    if len(rows) == 1:
+        raise DataError(f"{path} has a header but no prompts.")
+    prompts: list[Prompt] = []
+    first_row: dict[str, int] = {}
+    for number, row in enumerate(rows[1:], start=2):
+        where = f"{path}, row {number}"
+        if len(row) != len(header):
+            raise DataError(f"{where}: {len(row)} fields where the header has {len(header)}; is a comma unquoted?")
+        cells = dict(zip(header, row, strict=True))
+        for name in ("id", "text", "part"):
+            if not cells[name].strip():
+                raise DataError(f"{where}: the {name} is empty.")
+        if cells["id"] in first_row:
+            raise DataError(f"{where}: the id {cells['id']!r} is that of row {first_row[cells['id']]} already.")
+        first_row[cells["id"]] = number
+        prompts.append(Prompt(seed=_seed(cells.pop("seed"), where), **cells))
+    return prompts
+
+
+def write_prompts(path: Path, prompts: Sequence[Prompt]) -> None:
+    """Write `prompts` as `read_prompts` reads them; optional columns that are empty throughout are left out."""
+    columns = [name for name in COLUMNS if name in REQUIRED or any(getattr(p, name) for p in prompts)]
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(prompt) for prompt in prompts)
+
+
+def _rows(path: Path) -> list[list[str]]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"The prompt list {path} cannot be read ({error.strerror}).") from error
+    try:
+        text = data.decode("utf-8-sig")  # spreadsheets put a mark in front
+    except UnicodeDecodeError as error:
+        row = data.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path}, row {row}: not UTF-8 (byte {error.start}); save it as UTF-8.") from error
+    try:
+        return list(_without_blank(csv.reader(io.StringIO(text, newline=""), strict=True)))
+    except csv.Error as error:
+        raise DataError(f"{path} is not a CSV file ({error}).") from error
+
+
+def _without_blank(rows: Iterable[list[str]]) -> Iterable[list[str]]:
+    """Rows up to the last one that is not blank: editors end files with blank lines, but one inside is an error."""
+    found = list(rows)
+    while found and not any(cell.strip() for cell in found[-1]):
+        found.pop()
+    return found
+
+
+def _seed(text: str, where: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= _LARGEST_SEED):
+        raise DataError(f"{where}: the seed {text!r} is not an integer from 0 to 2**63 - 1.")
+    return int(text)

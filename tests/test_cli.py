@@ -1,0 +1,267 @@
+"""The command line: quick, torch-free until it must not be, and one sentence for whatever goes wrong."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from record_examples import record, write
+from typer.testing import CliRunner, Result
+
+from benchmark.cli import app
+from benchmark.errors import BudgetError, TrainingError, UsageError
+from benchmark.request import Outcome, RunRequest, parse_budget, parse_settings
+
+HEAVY = ("torch", "diffusers", "transformers", "open_clip", "torchmetrics", "matplotlib", "pyarrow")
+RUN = ["run", "--method", "bilevel", "--suite", "artists"]
+
+
+def bench(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def answer(result: Result) -> str:
+    """Standard error of a command that must have failed in one sentence."""
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert "Traceback" not in result.output
+    return result.stderr
+
+
+def fresh(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """`bench` in a new interpreter that prints, last of all, which heavy packages it has imported."""
+    code = (
+        "import atexit, sys\n"
+        f"atexit.register(lambda: print('heavy:', *[m for m in {HEAVY} if m in sys.modules], file=sys.stderr))\n"
+        "from benchmark.cli import main\n"
+        f"sys.argv = ['bench', *{list(arguments)}]\n"
+        "main()\n"
+    )
+    environment = {**os.environ, "PALIMPSEST_HOME": str(home), "PYTHONWARNINGS": "ignore"}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[RunRequest]:
+    """Stands in for the run itself; collects what it was asked for."""
+    requests: list[RunRequest] = []
+
+    def run(request: RunRequest, console: Any) -> Outcome:
+        requests.append(request)
+        records = [record("bilevel", suite, images="images/bilevel") for suite in ("artists", "coco")]
+        return Outcome(records, {"images": Path("runs/images"), "contact sheet": Path("runs/sheet.png")})
+
+    module = ModuleType("benchmark.run")
+    module.run = run  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "benchmark.run", module)
+    return requests
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def run(request: RunRequest, console: Any) -> Outcome:
+        raise error
+
+    module = ModuleType("benchmark.run")
+    module.run = run  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "benchmark.run", module)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["run", "--help"], ["list", "methods"], ["list", "metrics"], ["list", "artists"], ["table"],
+     ["table", "--long", "--paper", "--format", "json"], ["run", "--method", "bilevle", "--suite", "artists"],
+     ["run", "--method", "bilevel", "--suite", "artists", "--targets", "Hokusay"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_quick_commands_import_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
+    write(tmp_path / "records", record("bilevel"), record("bilevel", "coco"))
+    done = fresh(*arguments, home=tmp_path)
+    assert done.stderr.splitlines()[-1] == "heavy:", done.stderr
+    assert done.returncode == (2 if "bilevle" in arguments or "Hokusay" in arguments else 0), done.stderr
+
+
+def test_help_starts_within_its_time(tmp_path: Path) -> None:
+    def seconds() -> float:
+        before = os.times()
+        subprocess.run([sys.executable, "-m", "benchmark", "--help"], check=True, capture_output=True)
+        after = os.times()
+        # Processor time: the machine may be busy with something else.
+        return after.children_user + after.children_system - before.children_user - before.children_system
+
+    assert min(seconds() for _ in range(3)) <= 0.4
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["run"], ["table"], ["list"], ["testbed"], ["testbed", "build"], ["testbed", "check"]]
+)
+def test_help_teaches_with_an_example_that_is_not_folded(command: list[str]) -> None:
+    result = bench(*command, "--help")
+    assert result.exit_code == 0
+    if command != ["testbed"]:
+        assert re.search(rf"^ +bench {' '.join(command)}.*\S$", result.stdout, re.MULTILINE)
+
+
+def test_request_carries_every_option(asked: list[RunRequest], tmp_path: Path) -> None:
+    options = {
+        "--testbed": "mini", "--pruning": "none", "--macs": "1.0", "--targets": "monet, Katsushika Hokusai",
+        "--seed": "7", "--preset": "paper", "--budget": "350it", "--data": "all-but-targets", "--runs": str(tmp_path),
+        "--device": "cpu",
+    }  # fmt: skip
+    flat = [word for pair in options.items() for word in pair]
+    result = bench(*RUN, *flat, "--set", "solver=penalty", "--set", "upper_rate=1e-3")
+    assert result.exit_code == 0, result.output
+    assert asked == [
+        RunRequest(
+            method="bilevel", suite="artists", testbed="mini", pruning="none", macs=1.0, preset="paper",
+            overrides={"solver": "penalty", "upper_rate": 0.001}, targets=("Claude Monet", "Katsushika Hokusai"),
+            seed=7, budget="350it", data="all-but-targets", runs=tmp_path, device="cpu",
+        )
+    ]  # fmt: skip
+
+
+def test_run_ends_with_the_row_and_where_the_images_lie(asked: list[RunRequest]) -> None:
+    result = bench(*RUN)
+    assert result.exit_code == 0, result.output
+    assert all(figure in result.stdout for figure in ("26.28", "97.30", "39.04", "22.24", "29.19"))
+    assert "runs/images" in result.stdout
+    assert "runs/sheet.png" in result.stdout
+    assert asked[0].targets == ()
+
+
+def test_runs_go_to_palimpsest_home(asked: list[RunRequest], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PALIMPSEST_HOME", str(tmp_path))
+    assert bench(*RUN).exit_code == 0
+    monkeypatch.delenv("PALIMPSEST_HOME")
+    assert bench(*RUN).exit_code == 0
+    assert [request.runs for request in asked] == [tmp_path, Path("runs")]
+
+
+@pytest.mark.parametrize(
+    ("option", "wrong", "right"),
+    [("--method", "bilevle", "bilevel"), ("--suite", "artist", "artists"), ("--testbed", "minni", "mini"),
+     ("--pruning", "magnitud", "magnitude"), ("--targets", "Claud Monet", "Claude Monet"),
+     ("--targets", "Hokusay", "Katsushika Hokusai")],
+)  # fmt: skip
+def test_wrong_name_is_met_with_the_right_one(asked: list[RunRequest], option: str, wrong: str, right: str) -> None:
+    told = answer(bench(*RUN, option, wrong))
+    assert wrong in told
+    assert f"Did you mean '{right}'?" in told
+    assert not asked
+
+
+@pytest.mark.parametrize(
+    ("option", "wrong"),
+    [("--macs", "80"), ("--macs", "0"), ("--seed", "-1"), ("--budget", "soon"), ("--budget", "0it"),
+     ("--data", "everything"), ("--set", "solver"), ("--method", "no/such/file.py:Eraser")],
+)  # fmt: skip
+def test_impossible_option_is_refused_before_anything_runs(asked: list[RunRequest], option: str, wrong: str) -> None:
+    assert wrong.removesuffix(":Eraser") in answer(bench(*RUN, option, wrong))
+    assert not asked
+
+
+def test_errors_of_a_run_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, TrainingError("The loss of phase 'distil' is NaN at iteration 12."))
+    assert answer(bench(*RUN)) == "error: The loss of phase 'distil' is NaN at iteration 12.\n"
+
+
+def test_mistakes_of_ours_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, ZeroDivisionError("ours"))
+    result = bench(*RUN)
+    assert isinstance(result.exception, ZeroDivisionError)
+
+
+def test_interrupted_run_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, KeyboardInterrupt())
+    result = bench(*RUN)
+    assert result.exit_code == 130
+    assert result.stderr.endswith("interrupted; run the same command again to go on\n")
+
+
+@pytest.mark.parametrize("arguments", [["run"], ["tabel"], ["table", "--format", "xml"], ["run", "--seed", "x"]])
+def test_usage_errors_exit_with_two(arguments: list[str]) -> None:
+    result = bench(*arguments)
+    assert result.exit_code == 2
+    assert "Usage:" in result.stderr
+
+
+def test_table_without_records_says_what_makes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmark.tables.RESULTS", tmp_path)
+    assert "bench run --method bilevel --suite artists" in answer(bench("table", "--runs", str(tmp_path)))
+
+
+def test_table_prints_what_was_run(tmp_path: Path) -> None:
+    write(tmp_path / "records", record("bilevel", seed=5), record("bilevel", "coco", seed=5))
+    result = bench("table", "1", "--format", "json", "--records", str(tmp_path / "records"))
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert [(row["method"], row["seed"], len(row["cells"])) for row in told["rows"]] == [("bilevel", 5, 5)]
+
+
+def test_table_that_cannot_be_made_yet_is_refused() -> None:
+    assert "Table 2" in answer(bench("table", "2"))
+
+
+def test_record_of_a_newer_schema_is_one_sentence(tmp_path: Path) -> None:
+    write(tmp_path, record("bilevel"))
+    path = next(tmp_path.glob("*.record.json"))
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "schema_version": 99}), "utf-8")
+    assert "schema 99" in answer(bench("table", "--records", str(tmp_path)))
+
+
+def test_lists_explain_every_name() -> None:
+    for kind in ("methods", "suites", "testbeds", "metrics", "prunings", "artists"):
+        result = bench("list", kind)
+        assert result.exit_code == 0, result.output
+        for line in result.stdout.splitlines():
+            name, explained = re.split(r"\s{2,}", line, maxsplit=1)
+            assert name
+            assert len(explained) > 8
+            assert "cannot be read" not in explained, line
+    assert "Mary Cassatt" in result.stdout
+    assert "close to Claude Monet" in result.stdout
+
+
+def test_wrong_kind_of_list_is_met_with_the_right_one() -> None:
+    assert "Did you mean 'methods'?" in answer(bench("list", "method"))
+
+
+def test_testbed_commands_call_the_testbeds_own_modules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    calls: list[tuple] = []
+    for verb in ("build", "check"):
+        name = f"benchmark.testbeds.mini.{verb}"
+        module = ModuleType(name)
+        setattr(module, verb, lambda out, console, *rest, verb=verb: calls.append((verb, out, *rest)))
+        monkeypatch.setitem(sys.modules, name, module)
+    assert bench("testbed", "build", "mini", "--out", str(tmp_path), "--only", "vae, unet").exit_code == 0
+    assert bench("testbed", "check", "mini", "--out", str(tmp_path)).exit_code == 0
+    assert calls == [("build", tmp_path, ("vae", "unet")), ("check", tmp_path)]
+    assert "Did you mean 'mini'?" in answer(bench("testbed", "build", "minni"))
+
+
+@pytest.mark.parametrize(
+    ("text", "figure"),
+    [("default", None), ("1e15", ("flops", 1e15)), ("2.5E+12", ("flops", 2.5e12)), ("350it", ("iterations", 350))],
+)
+def test_budgets_are_read_as_written(text: str, figure: tuple | None) -> None:
+    assert parse_budget(text) == figure
+
+
+@pytest.mark.parametrize("text", ["", "it", "-5", "nan", "inf", "1e", "3.5it", "0", "0it", "12h"])
+def test_budget_that_means_nothing_is_refused(text: str) -> None:
+    with pytest.raises(BudgetError, match="350it"):
+        parse_budget(text)
+
+
+def test_settings_keep_their_types() -> None:
+    pairs = ["a=1", "b=1e-3", "c=true", "d=null", "e=penalty", "f=[1, 2]", "g=x=y", "h="]
+    assert parse_settings(pairs) == {
+        "a": 1, "b": 0.001, "c": True, "d": None, "e": "penalty", "f": [1, 2], "g": "x=y", "h": "",
+    }  # fmt: skip
+    with pytest.raises(UsageError, match="twice"):
+        parse_settings(["a=1", "a=2"])

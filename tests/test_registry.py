@@ -1,0 +1,148 @@
+"""Names to code: lazily, and with a helpful answer to a wrong name."""
+
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from benchmark import registry
+from benchmark.errors import UsageError
+
+METHOD = """
+from dataclasses import dataclass
+
+@dataclass
+class Eraser:
+    strength: float = 1.0
+
+class Other:
+    pass
+"""
+
+
+@pytest.fixture
+def points(monkeypatch):
+    """Install the given entry points in place of the real ones."""
+
+    def install(*pairs: tuple[str, str]) -> None:
+        found = [EntryPoint(name, value, "palimpsest.methods") for name, value in pairs]
+        monkeypatch.setattr(registry, "entry_points", lambda group: found if group == "palimpsest.methods" else [])
+
+    return install
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "my eraser.py"
+    path.write_text(METHOD)
+    return path
+
+
+def test_built_ins_come_in_by_the_same_door_as_strangers():
+    assert {"distilled", "bilevel"} <= set(registry.names("methods"))
+    assert "artists" in registry.names("suites")
+    assert "mini" in registry.names("testbeds")
+    assert "fid" in registry.names("metrics")
+    assert "magnitude" in registry.names("prunings")
+
+
+def test_a_wrong_name_is_answered_with_the_nearest_and_all(points):
+    points(("distilled", "x:X"), ("bilevel", "x:Y"))
+    with pytest.raises(UsageError) as caught:
+        registry.load("methods", "Bilevle")
+    assert str(caught.value) == "Unknown method 'Bilevle'. Did you mean 'bilevel'? Available: bilevel, distilled."
+    assert caught.value.exit_code == 2
+
+
+def test_a_name_like_no_other_is_not_guessed_at():
+    error = registry.unknown("artist", "zzz", ["Claude Monet"])
+    assert str(error) == "Unknown artist 'zzz'. Available: Claude Monet."
+    assert "Did you mean 'Claude Monet'?" in str(registry.unknown("artist", "claude monnet", ["Claude Monet"]))
+
+
+def test_names_and_wrong_names_import_nothing(points):
+    points(("broken", "no_such_module_anywhere:X"))
+    assert registry.names("methods") == ["broken"]
+    with pytest.raises(UsageError, match="Unknown"):
+        registry.load("methods", "wrong")
+    with pytest.raises(UsageError, match=r"'broken' cannot be loaded from no_such_module_anywhere:X \(No module"):
+        registry.load("methods", "broken")
+
+
+def test_a_good_name_is_loaded(points):
+    points(("path", "pathlib:Path"))
+    assert registry.load("methods", "path") is Path
+
+
+def test_two_packages_with_one_name_are_not_chosen_between_in_silence(points):
+    points(("eraser", "a:X"), ("eraser", "b:X"))
+    with pytest.raises(UsageError, match=r"Two installed packages bring a method 'eraser' \(a:X and b:X\)"):
+        registry.names("methods")
+    points(("eraser", "a:X"), ("eraser", "a:X"))  # one package, found twice on the path
+    assert registry.names("methods") == ["eraser"]
+
+
+def test_an_unknown_group_is_a_mistake_in_our_code():
+    with pytest.raises(ValueError, match="no such group"):
+        registry.names("method")
+
+
+def test_a_method_is_loaded_from_a_file_without_installing_it(file):
+    method = registry.load("methods", f"{file}:Eraser")
+    assert method().strength == 1.0
+
+
+def test_two_files_of_one_name_do_not_mix(file, tmp_path):
+    other = tmp_path / "deeper" / file.name
+    other.parent.mkdir()
+    other.write_text(METHOD.replace("1.0", "2.0"))
+    first, second = (registry.load("methods", f"{path}:Eraser") for path in (file, other))
+    assert (first().strength, second().strength) == (1.0, 2.0)
+    assert first.__module__ != second.__module__
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("{file}:Erasor", "Unknown class in {file} 'Erasor'. Did you mean 'Eraser'? Available: Eraser, Other."),
+        ("{file}", "'{file}' names a file but no class in it: write path/to/file.py:Class."),
+        ("{file}:", "'{file}:' names a file but no class in it: write path/to/file.py:Class."),
+        ("no/such.py:Eraser", "There is no file no/such.py to load the method 'Eraser' from."),
+    ],
+)
+def test_a_wrong_file_or_class_is_one_sentence(file, name, message):
+    with pytest.raises(UsageError) as caught:
+        registry.load("methods", name.format(file=file))
+    assert str(caught.value) == message.format(file=file)
+
+
+@pytest.mark.parametrize("source", ["class Eraser(:\n", "import no_such_module_anywhere\n", "1 / 0\n"])
+def test_a_file_that_does_not_run_is_one_sentence(file, source):
+    file.write_text(source)
+    before = set(sys.modules)
+    with pytest.raises(UsageError, match=r"cannot be loaded \((SyntaxError|ModuleNotFoundError|ZeroDivisionError): "):
+        registry.load("methods", f"{file}:Eraser")
+    assert not {name for name in set(sys.modules) - before if name.startswith("palimpsest_file_")}
+
+
+def test_files_are_methods_only(file):
+    with pytest.raises(UsageError, match="Unknown metric"):
+        registry.load("metrics", f"{file}:Eraser")
+
+
+def test_an_edited_file_is_another_method(file):
+    before = registry.fingerprint(f"{file}:Eraser")
+    assert before == registry.fingerprint(f"{file}:Other")
+    file.write_text(METHOD + "# tried something\n")
+    assert registry.fingerprint(f"{file}:Eraser") != before
+    assert registry.fingerprint("bilevel") is None
+
+
+def test_listing_every_group_needs_no_torch():
+    code = (
+        "import sys; from benchmark import registry; [registry.names(group) for group in registry.GROUPS]; "
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])

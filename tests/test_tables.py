@@ -1,0 +1,255 @@
+"""Table 1: rows and columns from records, nothing mixed, nothing lost."""
+
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+from record_examples import TARGETS, cell, record, write
+
+from benchmark import tables
+from benchmark.errors import DataError, RecordError
+from benchmark.records import Record
+from benchmark.tables import gather, table
+from benchmark.tables_render import FORMATS, print_json, print_markdown, print_rich
+
+PAPER = json.loads((tables.RESULTS / "paper.json").read_text("utf-8"))
+
+# Tables 1, 2 and 3 as they stand in the paper's text, typed once more from there.
+PRINTED = {
+    1: """Stable Diffusion 2.1 34.44 44.0 87.91 15.11 31.60
+          Distilled Model (Eq. 8) 34.34 0.0 100.0 22.19 29.44
+          Distilled Model + ESD 30.78 84.0 61.45 30.38 29.02
+          Distilled Model + UCE 30.48 82.66 65.09 26.63 29.28
+          Distilled Model + CP 29.96 91.3 53.19 27.86 28.94
+          Bilevel (Ours) 26.28 97.6 39.04 22.24 29.19""",
+    2: """Distilled Model + ESD 93.70 77.27
+          Distilled Model + UCE 88.57 76.14
+          Distilled Model + CP 94.12 97.72
+          Ours 91.60 94.32""",
+    3: """Distilled Model + ESD 32.47 28.57
+          Distilled Model + UCE 41.55 26.60
+          Distilled Model + CP 29.56 29.45
+          Ours 26.80 29.94""",
+}
+COLUMNS = {1: ["clip", "cp", "csd", "fid", "coco_clip"], 2: ["mma", "ring_a_bell"], 3: ["fid", "coco_clip"]}
+
+
+def _local(*records: Record) -> list[tables.Found]:
+    return [(each, "local") for each in records]
+
+
+def _usual_four() -> list[Record]:
+    methods = [("bilevel", 0), ("distilled", 1), ("base", 0), ("distilled", 0)]
+    return [record(method, suite, seed=seed) for method, seed in methods for suite in ("artists", "coco")]
+
+
+def _text(print_it, *args, **options) -> str:
+    out = io.StringIO()
+    print_it(table(*args, **options), out)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_papers_figures_are_as_printed(number: int) -> None:
+    expected = {}
+    for line in PRINTED[number].splitlines():
+        words = line.split()
+        values = words[-len(COLUMNS[number]) :]
+        row = " ".join(words[: -len(values)])
+        expected |= {(row, name): float(value) for name, value in zip(COLUMNS[number], values, strict=True)}
+    told = [quote for quote in PAPER["figures"] if quote["table"] == number]
+    assert {(quote["row"], quote["cell"]): quote["value"] for quote in told} == expected
+    assert all(quote["page"] and quote["section"] and quote["column"] for quote in told)
+
+
+def test_columns_have_the_papers_directions() -> None:
+    words = {False: "lower", True: "higher"}
+    ours = {column.key: words[column.better] for column in tables.PAPER_COLUMNS}
+    assert ours == PAPER["tables"]["1"]["directions"]
+
+
+def test_rows_stand_in_their_order_however_the_records_lie() -> None:
+    rows = table(_local(*_usual_four()), "mini", "artists").rows
+    assert [row.label for row in rows] == ["base", "distilled", "distilled (seed 1)", "bilevel"]
+
+
+def test_json_has_exactly_the_promised_form() -> None:
+    told = json.loads(_text(print_json, _local(record("bilevel"), record("bilevel", "coco")), "mini", "artists"))
+    assert (told["table"], told["testbed"]) == (1, "mini")
+    (row,) = told["rows"]
+    assert (row["method"], row["variant"]) == ("bilevel", "default")
+    assert list(row["cells"]) == ["clip", "cp", "csd", "fid", "coco_clip"]
+    values = {key: (each["value"], each["n"]) for key, each in row["cells"].items()}
+    assert values == {
+        "clip": (26.28, 150), "cp": (97.3, 150), "csd": (39.04, 150), "fid": (22.24, 150), "coco_clip": (29.19, 150),
+    }  # fmt: skip
+
+
+def test_interval_reaches_json_and_only_where_there_is_one() -> None:
+    values = {"clip": cell("clip", 26.0, ci=(25.0, 27.0)), "cp": 90.0}
+    told = json.loads(_text(print_json, _local(record("bilevel", values=values)), "mini", "artists"))
+    cells = told["rows"][0]["cells"]
+    assert cells["clip"]["ci"] == [25.0, 27.0]
+    assert "ci" not in cells["cp"]
+
+
+def test_coco_of_another_seed_or_other_targets_never_fills_a_row() -> None:
+    hokusai = {"kind": "style", "targets": ["Katsushika Hokusai"], "anchor": "a painting", "neighbours": []}
+    found = _local(record("bilevel"), record("bilevel", "coco", seed=1), record("bilevel", "coco", concept=hokusai))
+    rows = table(found, "mini", "artists", everything=True).rows
+    assert len(rows) == 3
+    assert all(("clip" in row.cells) != ("coco_clip" in row.cells) for row in rows)
+
+
+def test_model_that_erases_nothing_has_one_coco_for_all_targets() -> None:
+    hokusai = {"kind": "style", "targets": ["Katsushika Hokusai"], "anchor": "a painting", "neighbours": []}
+    found = _local(record("distilled", concept=hokusai), record("distilled", "coco"))
+    (row,) = table(found, "mini", "artists", everything=True).rows
+    assert {"clip", "coco_clip"} <= set(row.cells)
+    assert "Katsushika Hokusai" in row.label
+
+
+def test_back_ends_never_share_a_column() -> None:
+    other = record("distilled", "coco", values={"fid": cell("fid", 9.0, back_end="inception-legacy"), "clip": 29.0})
+    mine = record("bilevel", "coco", values={"fid[mini-features]": cell("fid", 20.0), "clip": 30.0})
+    made = table(_local(other, mine), "mini", "coco")
+    assert [column.key for column in made.columns] == ["fid[inception-legacy]", "fid[mini-features]", "coco_clip"]
+    by_label = {row.label: set(row.cells) for row in made.rows}
+    assert by_label["bilevel"] == {"fid[mini-features]", "coco_clip"}
+    assert by_label["distilled"] == {"fid[inception-legacy]", "coco_clip"}
+    assert "COCO FID[inception-legacy]" in _text(print_markdown, _local(other, mine), "mini", "coco")
+
+
+def test_two_back_ends_in_one_record_are_two_columns() -> None:
+    values = {"fid[a]": cell("fid", 1.0, back_end="a"), "fid[b]": cell("fid", 2.0, back_end="b")}
+    (row,) = table(_local(record("bilevel", "coco", values=values)), "mini", "coco").rows
+    assert {key: figure.value for key, figure in row.cells.items()} == {"fid[a]": 1.0, "fid[b]": 2.0}
+
+
+def test_records_of_other_samplers_are_refused() -> None:
+    with pytest.raises(RecordError, match="guidance"):
+        table(
+            _local(record("base"), record("bilevel", sampler={"scheduler": "pndm", "steps": 25, "guidance": 7.5})),
+            "mini",
+            "artists",
+        )
+
+
+def test_missing_images_show() -> None:
+    found = _local(
+        record("bilevel", values={"clip": cell("clip", 26.0, 148, of=150), "cp": cell("cp", None, 0, of=150)})
+    )
+    for print_it in (print_rich, print_markdown):
+        text = _text(print_it, found, "mini", "artists")
+        assert "n=148/150" in text
+        assert "n=0/150" in text
+        assert "Not all images were scored in: bilevel" in text
+
+
+def test_default_view_hides_other_settings_and_says_how_many() -> None:
+    hokusai = {"kind": "style", "targets": ["Katsushika Hokusai"], "anchor": "a painting", "neighbours": []}
+    odd = [
+        record("bilevel", budget={"flops": 2e15, "default": False}),
+        record("bilevel", macs=0.55),
+        record("bilevel", concept=hokusai),
+        record("bilevel", recipe=0),
+    ]
+    found = _local(record("bilevel"), record("bilevel", seed=3), record("bilevel", preset="paper"), *odd)
+    usual = table(found, "mini", "artists")
+    assert [row.label for row in usual.rows] == ["bilevel", "bilevel (seed 3)", "bilevel · paper"]
+    assert any("4 more records" in note for note in usual.notes)
+    labels = [row.label for row in table(found, "mini", "artists", everything=True).rows]
+    assert {"bilevel · 2e+15 flops", "bilevel · magnitude 0.55", "bilevel · Katsushika Hokusai"} < set(labels)
+    assert len(labels) == 7
+
+
+def test_targets_in_another_order_are_the_same_targets() -> None:
+    concept = {"kind": "style", "targets": TARGETS[::-1], "anchor": "a painting", "neighbours": []}
+    assert len(table(_local(record("bilevel", concept=concept)), "mini", "artists").rows) == 1
+
+
+def test_reference_and_local_records_are_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "RESULTS", tmp_path / "results")
+    write(tmp_path / "results/mini/records", record("base"), record("bilevel", values={"clip": 20.0}))
+    write(tmp_path / "runs/records", record("base"), record("bilevel", values={"clip": 21.0}))
+    found = gather("mini", tmp_path / "runs")
+    made = table(found, "mini", "artists")
+    assert [(row.label, row.source) for row in made.rows] == [
+        ("base", "both"), ("bilevel", "local"), ("bilevel", "reference"),
+    ]  # fmt: skip
+    text = _text(print_rich, found, "mini", "artists")
+    assert all(mark in text for mark in "●○◉")
+
+
+def test_given_records_replace_the_usual_ones(tmp_path: Path) -> None:
+    write(tmp_path / "a", record("base"))
+    write(tmp_path / "b", record("bilevel"), record("distilled"))
+    one = next((tmp_path / "b").glob("*bilevel*.record.json"))
+    assert [r.method for r, _ in gather("mini", tmp_path, [tmp_path / "a", one])] == ["base", "bilevel"]
+    with pytest.raises(DataError, match=r"no .*missing"):
+        gather("mini", tmp_path, [tmp_path / "missing"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no record"):
+        gather("mini", tmp_path, [tmp_path / "empty"])
+
+
+def test_no_records_name_the_command_that_makes_them() -> None:
+    with pytest.raises(DataError, match="bench run --method bilevel --suite artists"):
+        table([], "mini", "artists")
+    with pytest.raises(DataError, match="1 with other settings: add --all"):
+        table(_local(record("bilevel", macs=0.5)), "mini", "artists")
+
+
+def test_paper_stands_beside_its_own_method_once_and_names_its_testbed() -> None:
+    found = _local(*_usual_four())
+    told = json.loads(_text(print_json, found, "mini", "artists", paper=True))
+    quoted = {row["label"]: row["cells"]["csd"].get("paper") for row in told["rows"]}
+    assert quoted == {"base": 87.91, "distilled": 100.0, "distilled (seed 1)": None, "bilevel": 39.04}
+    assert set(told["paper"]["not_run_here"]) == {"esd", "uce", "conceptprune"}
+    assert told["paper"]["setting"]["testbed"] == "sd21"
+    text = _text(print_markdown, found, "mini", "artists", paper=True)
+    assert "39.04 [39.04] (n=150)" in text
+    assert "testbed sd21" in text
+
+
+def test_markup_in_paper_quotes_and_labels_is_printed() -> None:
+    found = _local(record("bilevel", label="bilevel [bold]"))
+    text = _text(print_rich, found, "mini", "artists", paper=True)
+    assert "[26.28]" in text
+    assert "[bold]" in text
+
+
+def test_top_destination_names_the_artist_who_gained_most() -> None:
+    values = {"clip": 26.0, "destination/plain": 0.6, "destination/Claude Monet": 0.3}
+    values |= {"destination/Edvard Munch": 0.08, "destination/Joan Miró": 0.02}
+    (row,) = table(_local(record("bilevel", values=values)), "mini", "artists", long=True).rows
+    figure = row.cells["top_destination"]
+    assert (figure.value, figure.name, figure.n) == (0.08, "Edvard Munch", 150), "plain and targets do not count"
+    assert not [key for key in row.cells if key.startswith("destination")]
+
+
+def test_long_adds_cost_and_cells_of_strangers_metrics() -> None:
+    entry = {
+        "iterations": 100, "images": 3200, "unet_forwards": 1, "unet_backwards": 1, "flops": 10**14,
+        "wall_seconds": 12.0, "device_seconds": 12.0, "peak_memory_bytes": 1,
+    }  # fmt: skip
+    ledger = [{"phase": "prepare", **entry}, {"phase": "train", **entry}]
+    values = {"clip": 26.0, "sharpness": cell("sharpness", 0.5, higher_is_better=True)}
+    found = _local(record("bilevel", values=values, ledger=ledger))
+    made = table(found, "mini", "artists", long=True)
+    cells = made.rows[0].cells
+    assert [cells[key].value for key in ("flops", "iterations", "seconds")] == [2e14, 200, 24]
+    assert cells["sharpness"].value == 0.5
+    assert next(column.better for column in made.columns if column.key == "sharpness") is True
+    assert set(table(found, "mini", "artists").rows[0].cells) == {"clip"}
+    for print_it in FORMATS.values():
+        text = _text(print_it, found, "mini", "artists", long=True)
+        assert "sharpness" in text
+        assert re.search(r"2e\+14|200000000000000", text)
+
+
+def test_different_references_are_told() -> None:
+    found = _local(record("bilevel"), record("distilled", reference="base"))
+    assert any("cannot be compared" in note for note in table(found, "mini", "artists").notes)
