@@ -84,6 +84,7 @@ def run(
         str, typer.Option(help="Training budget: default, U-Net FLOPs (1e15) or iterations (350it).")
     ] = "default",
     data: Annotated[str, typer.Option(help="Fine-tuning captions: plain, or all-but-targets.")] = "plain",
+    alone: Annotated[bool, typer.Option("--alone", help="Only this suite: `artists` without `coco`.")] = False,
     runs: Runs = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes what there is.")] = "auto",
 ) -> None:
@@ -121,6 +122,7 @@ def run(
         data=data,
         runs=runs or home(),
         device=device,
+        alone=alone,
     )
     from benchmark.console import Progress
     from benchmark.run import run as run_benchmark
@@ -237,6 +239,24 @@ def check(
 
     with Progress() as progress:
         module.check(out or home() / "testbeds" / testbed, progress)
+
+
+@testbed_app.command()
+def prebuild(
+    testbed: Annotated[str, typer.Argument(help="Which testbed; see `bench list testbeds`.")],
+    runs: Runs = None,
+) -> None:
+    """Make what ships with a testbed beside its weights: scores of the base and of the distilled reference.
+
+    \b
+    Example:
+      bench testbed prebuild mini --runs /tmp/prebuild
+    """
+    module = _beside_testbed(testbed, "prebuild")
+    from benchmark.console import Progress
+
+    with Progress() as progress:
+        module.prebuild(runs or home() / "testbeds" / f"{testbed}-prebuilt", progress)
 
 
 def _names(text: str) -> tuple[str, ...]:

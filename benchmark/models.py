@@ -118,7 +118,10 @@ def fitted(bench: Workbench, plan: Plan) -> Model:
         "pruning": plan.pruned.pruning,
         "macs": plan.pruned.macs,
     }
-    label = plan.name if plan.seed == 0 else f"{plan.name} (seed {plan.seed})"
+    said = [plan.preset if plan.preset != "default" else "", variant if plan.overrides else ""]
+    said.append(f"seed {plan.seed}" if plan.seed else "")
+    details = ", ".join(word for word in said if word)
+    label = f"{plan.name} ({details})" if details else plan.name
 
     def load() -> UNet2DConditionModel:
         from methods.pruning.architecture import read_pruned

@@ -43,6 +43,7 @@ class RunRequest:
     data: str = "plain"
     runs: Path = Path("runs")
     device: str = "auto"
+    alone: bool = False  # score the suite without those it brings along
 
     def __post_init__(self) -> None:
         if not 0 < self.macs <= 1:

@@ -29,32 +29,30 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
     Everything found in the store is reused; everything made is kept there at once, so an interrupted run goes on.
     """
     from benchmark import models
+    from benchmark.report.gallery import hang, name_of
     from benchmark.report.run_sheet import write_run_sheet
 
     home = paths.prepare(request.runs, DISK_NEEDED)
     bench = _workbench(request, home, progress)
     concept = bench.testbed.concept(request.targets)
-    reference = models.fitted(bench, _plan(bench, request, concept, "distilled", REFERENCE_SEED))
+    reference = models.fitted(bench, plan_of(bench, request, concept, "distilled", REFERENCE_SEED))
     rows = [models.base(bench), reference]
-    if request.method != "base":
-        model = models.fitted(bench, _plan(bench, request, concept, request.method, request.seed))
-        if model.identity != reference.identity:
-            rows.append(model)
+    model = models.fitted(bench, plan_of(bench, request, concept, request.method, request.seed))
+    if model.identity != reference.identity:
+        rows.append(model)
 
     first: Suite = registry.load("suites", request.suite)()
-    suites = [first, *(registry.load("suites", name)() for name in first.brings)]
+    suites = [first, *(registry.load("suites", name)() for name in first.brings if not request.alone)]
     records = []
     for suite in suites:
-        seen = {row.label: _look(bench, row, suite, concept) for row in rows}
-        for row in rows:
-            records.append(
-                _score(bench, request, row, suite, concept, seen[row.label], seen[reference.label], seen["base"], home)
-            )
+        seen = [_look(bench, row, suite, concept) for row in rows]
+        for row, own in zip(rows, seen, strict=True):
+            records.append(_score(bench, request, row, suite, concept, own, seen[1], seen[0], home))
     sheet = write_run_sheet(bench, rows, first, concept, home)
-    shown = [record for record in records if record.label == rows[-1].label]
-    return Outcome(
-        shown, {"images": home / "artefacts" / "images", "contact sheet": sheet, "records": paths.records_folder(home)}
-    )
+    images = home / "images" / name_of(rows[-1])
+    for suite in suites:
+        hang(bench, rows[-1], bench.testbed.prompts(suite.name, concept), images / suite.name)
+    return Outcome(records, {"images": images, "contact sheet": sheet, "records": paths.records_folder(home)})
 
 
 def _quiet_libraries() -> None:
@@ -87,7 +85,7 @@ def _workbench(request: RunRequest, home: Path, progress: Progress) -> Workbench
     return Workbench(testbed, Store(home, testbed.shipped), progress, device)
 
 
-def _plan(bench: Workbench, request: RunRequest, concept: Concept, name: str, seed: int) -> Plan:
+def plan_of(bench: Workbench, request: RunRequest, concept: Concept, name: str, seed: int) -> Plan:
     """What is to be trained; the reference shares pruning, data and budget with the method, not its settings."""
     from benchmark.models import Plan, Pruned
     from methods.base import configure
@@ -135,6 +133,7 @@ def _score(
     home: Path,
 ) -> Record:
     from benchmark.records import Record, scores_table, write_record
+    from benchmark.report.gallery import name_of
     from benchmark.suites import Evidence
 
     prompts = bench.testbed.prompts(suite.name, concept)
@@ -149,7 +148,7 @@ def _score(
         cells=scores.cells,
         ledger=model.ledger(),
         made=provenance.collect(),
-        images="artefacts/images",
+        images=f"images/{name_of(model)}/{suite.name}",
         **model.facts,
     )
     table = scores_table(

@@ -249,6 +249,8 @@ def _contents(scores: Scores, evidence: Evidence, cells: dict[str, tuple[str, ..
     first, count = len(oracle.styles), len(oracle.contents)
     for cell, parts in cells.items():
         rows = [row for row in evidence.rows(*parts) if evidence.prompts[row].content in oracle.contents]
+        if not rows:
+            continue
         asked = torch.tensor([oracle.contents.index(evidence.prompts[row].content) for row in rows])
         metric = _metric("oracle", oracle.name, count)
         metric.update(evidence.own["oracle"][rows, first:], asked)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.generate import pictures, shards
 from benchmark.report.contact_sheet import contact_sheet, write_contact_sheet
-from benchmark.store import key_of
+from benchmark.report.gallery import name_of
 
 if TYPE_CHECKING:
     from benchmark.models import Model
@@ -44,9 +44,4 @@ def write_run_sheet(bench: Workbench, models: Sequence[Model], suite: Suite, con
     sheet = contact_sheet(
         rows, [first[k].text for k in columns], title=f"{models[-1].label}: forgetting {', '.join(concept.targets)}"
     )
-    path = (
-        home
-        / "pictures"
-        / f"{suite.name}-{models[-1].facts['method'].replace('/', '_')}-{key_of('model', models[-1].identity)[:8]}.png"
-    )
-    return write_contact_sheet(path, sheet)
+    return write_contact_sheet(home / "pictures" / f"{suite.name}-{name_of(models[-1])}.png", sheet)

@@ -14,14 +14,16 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 
-def load_vae(pipeline: Path) -> AutoencoderKL:
+def load_vae(pipeline: Path, device: str = "cpu") -> AutoencoderKL:
     """The VAE in fp32, eval mode."""
-    return AutoencoderKL.from_pretrained(pipeline / "vae").float().eval().requires_grad_(False)
+    vae: Any = AutoencoderKL.from_pretrained(pipeline / "vae")
+    return vae.float().eval().requires_grad_(False).to(device)
 
 
-def load_unet(pipeline: Path) -> UNet2DConditionModel:
+def load_unet(pipeline: Path, device: str = "cpu") -> UNet2DConditionModel:
     """The base U-Net in fp32, eval mode."""
-    return UNet2DConditionModel.from_pretrained(pipeline / "unet").float().eval().requires_grad_(False)
+    unet: Any = UNet2DConditionModel.from_pretrained(pipeline / "unet")
+    return unet.float().eval().requires_grad_(False).to(device)
 
 
 def load_text(pipeline: Path, device: str = "cpu") -> Callable[[Sequence[str]], Tensor]:

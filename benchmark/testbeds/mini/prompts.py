@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import unicodedata
 from collections.abc import Callable, Iterable
 from itertools import zip_longest
 
@@ -42,8 +43,8 @@ def _scenes(artist: Artist, count: int, use: str) -> list[Scene]:
 
 
 def _prompts(part: str, artist: Artist, rows: Iterable[tuple[str, str]]) -> list[Prompt]:
-    """Prompts of (text, content); the id says part, surname and number."""
-    short = artist.surname.lower().replace(" ", "")
+    """Prompts of (text, content); the id says part, surname and number, in ASCII, since it names files."""
+    short = unicodedata.normalize("NFKD", artist.surname.lower()).encode("ascii", "ignore").decode().replace(" ", "")
     return [
         Prompt(f"{part}-{short}-{k:02d}", text, seed_of(artist.name, part, k), part, artist.name, content)
         for k, (text, content) in enumerate(rows)

@@ -72,7 +72,7 @@ class Mini:
         return makers[suite]()
 
     def base(self) -> UNet2DConditionModel:
-        return load.load_unet(self._pipeline).to(self.device)
+        return load.load_unet(self._pipeline, str(self.device))
 
     @cached_property
     def encode(self) -> Any:
@@ -80,7 +80,7 @@ class Mini:
 
     @cached_property
     def _vae(self) -> Any:
-        return load.load_vae(self._pipeline).to(self.device)
+        return load.load_vae(self._pipeline, str(self.device))
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ class Mini:
 
     def materials(self, concept: Concept, data: str, store: Store, device: torch.device) -> Materials:
         return Materials(
-            teacher=self.base().to(device),
+            teacher=load.load_unet(self._pipeline, str(device)),
             scheduler=self.scheduler,
             retain=self._retain(concept, data, store),
             erase=self._erase(concept, store),
@@ -210,8 +210,12 @@ def check_manifest(weights: Path) -> dict[str, Any]:
     remedy = "run `git checkout -- benchmark/testbeds/mini/weights` or `bench testbed build mini`"
     if not path.exists():
         raise DataError(f"mini's weights are missing ({path} is not there): {remedy}.")
-    manifest = json.loads(path.read_text())
-    for name, digest in manifest["files"].items():
+    try:
+        manifest = json.loads(path.read_text())
+        files, _ = dict(manifest["files"]), str(manifest["fingerprint"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"mini's weights are damaged ({path} is not a manifest): {remedy}.") from error
+    for name, digest in files.items():
         file = weights / name
         if not file.exists():
             raise DataError(f"mini's weights are incomplete ({file} is missing): {remedy}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -55,14 +56,15 @@ def refine(
     vae: AutoencoderKL, images: Tensor, *, seed: int, steps: int, scratch: Path, progress: Progress
 ) -> AutoencoderKL:
     """Train the decoder on, the encoder fixed: latents, and the U-Net that learns them meanwhile, stay valid."""
-    decoder = torch.nn.ModuleList([vae.decoder, vae.post_quant_conv]).requires_grad_(True)
+    narrow: Any = vae.post_quant_conv
+    decoder = torch.nn.ModuleList([vae.decoder, narrow]).requires_grad_(True)
 
     def loss(step: int, g: Generator) -> Tensor:
         picture = pixels(images[torch.randint(len(images), (BATCH,), generator=g)])
         with torch.no_grad():
             dist = vae.encode(picture).latent_dist
         latents = dist.mean.float() + dist.std.float() * torch.randn(dist.mean.shape, generator=g)
-        return likeness(vae.decoder(vae.post_quant_conv(latents)).float(), picture)
+        return likeness(vae.decoder(narrow(latents)).float(), picture)
 
     train(
         "decoder", decoder, loss, steps=steps, rate=1e-3, seed=seed, scratch=scratch, progress=progress, average=0.998
@@ -71,7 +73,7 @@ def refine(
 
 
 @torch.no_grad()
-def encode(vae: AutoencoderKL, images: Tensor, seed: int) -> Tensor:
+def encode(vae: Any, images: Tensor, seed: int) -> Tensor:
     """Scaled latents (N, 4, 16, 16), one posterior sample a picture."""
     g = torch.Generator().manual_seed(seed)
     parts = []

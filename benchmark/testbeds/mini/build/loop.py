@@ -60,7 +60,7 @@ def train(
         if average:
             weight = 1 - min(average, (step + 1) / (step + 10))
             torch._foreach_lerp_(averaged, [p.detach() for p in parameters], weight)
-        running = value.item() if step == 0 else 0.98 * running + 0.02 * value.item()
+        running = 0.98 * running + 0.02 * value.item() if running else value.item()
         if (step + 1) % save_every == 0 or step + 1 == steps:
             state.save(step + 1)
         progress(name, step + 1, steps, {"loss": running})

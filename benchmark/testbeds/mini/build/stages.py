@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -23,7 +24,7 @@ STEPS = {
     "clip-text": 700,
     "clip": 700,
     "vae": 2000,
-    "unet": 6000,
+    "unet": 9500,
     "decoder": 1600,
     "oracle": 1600,
     "features": 1600,
@@ -31,7 +32,7 @@ STEPS = {
 }
 
 
-def halved(module: nn.Module) -> nn.Module:
+def halved(module: Any) -> Any:
     """Weights are shipped, and from then on used, as half-precision values (computation stays in fp32)."""
     with torch.no_grad():
         for tensor in (*module.parameters(), *module.buffers()):

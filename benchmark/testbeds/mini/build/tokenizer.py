@@ -65,7 +65,7 @@ def build(captions: Iterable[str], folder: Path) -> CLIPTokenizer:
     vocabulary = {token: k for k, token in enumerate(dict.fromkeys(tokens))}
     tokenizer = CLIPTokenizer(
         vocab=vocabulary,
-        merges=merges,
+        merges=merges,  # type: ignore[arg-type]  # pairs, as tokenizers has them
         bos_token=START,
         eos_token=END,
         unk_token=END,

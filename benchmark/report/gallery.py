@@ -1,0 +1,38 @@
+"""A folder in which a person finds a model's pictures by their prompts' ids; the files themselves stay in the store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark import durable
+from benchmark.generate import shard_identity, shards
+from benchmark.store import key_of
+
+if TYPE_CHECKING:
+    from benchmark.models import Model
+    from benchmark.workbench import Workbench
+    from prompts.lists import Prompt
+
+
+def name_of(model: Model) -> str:
+    """Folder name: readable, and different for different models."""
+    words = "".join(c if c.isalnum() or c in "._-" else "-" for c in model.label)
+    return f"{words.strip('-')}-{key_of('model', model.identity)[:8]}"
+
+
+def hang(bench: Workbench, model: Model, prompts: Sequence[Prompt], folder: Path) -> Path:
+    """Link every picture that exists as `<prompt id>.png` into `folder`; return it."""
+    with durable.storing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for shard in shards(prompts):
+            artefact = bench.store.find("images", shard_identity(bench, model, shard))
+            if artefact is None:  # its features were shipped, the pictures were not
+                continue
+            for k, prompt in enumerate(shard):
+                link = folder / f"{prompt.id}.png"
+                if not link.is_symlink():
+                    link.symlink_to(os.path.relpath(artefact.folder / f"{k:02d}.png", folder))
+    return folder

@@ -1,0 +1,200 @@
+"""The build of mini's weights: resumable to the bit, and each stage runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Generator, Tensor, nn
+
+from benchmark.errors import UsageError
+from benchmark.testbeds.mini.build import autoencoder, build, contrastive, features, oracles, stages, style, unet
+from benchmark.testbeds.mini.build.corpus import Chunk, draw_chunk
+from benchmark.testbeds.mini.build.loop import pixels, train
+
+STEPS = 11
+torch.set_num_threads(1)
+
+
+def silent(*words: Any) -> None:
+    """Nobody watches."""
+
+
+class Stop(Exception):
+    """Stands for a kill."""
+
+
+def fit(scratch: Path, stop: int | None = None, average: float | None = 0.9, seed: int = 1) -> nn.Module:
+    """A small network, trained to the end or, before step `stop`, killed."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.SiLU(), nn.Linear(8, 2))
+
+    def loss(step: int, g: Generator) -> Tensor:
+        if step == stop:
+            raise Stop
+        x = torch.randn(5, 6, generator=g)
+        return (module(x).float() - x[:, :2]).square().mean()
+
+    return train(
+        "net", module, loss, steps=STEPS, rate=1e-2, seed=seed, scratch=scratch, progress=silent, warmup=3,
+        decay=0.1, average=average, save_every=3,
+    )  # fmt: skip
+
+
+def equal(ours: nn.Module, theirs: nn.Module) -> bool:
+    a, b = ours.state_dict(), theirs.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("average", [None, 0.9], ids=["last weights", "averaged"])
+@pytest.mark.parametrize("stops", [(2,), (3,), (7,), (4, 10), (1, 5, 6, 10)], ids=str)
+def test_interrupted_and_resumed_equals_uninterrupted(
+    stops: tuple[int, ...], average: float | None, tmp_path: Path
+) -> None:
+    for stop in stops:
+        with pytest.raises(Stop):
+            fit(tmp_path / "cut", stop, average)
+    resumed, straight = fit(tmp_path / "cut", None, average), fit(tmp_path / "straight", None, average)
+    assert equal(resumed, straight)
+    assert not resumed.training
+    assert equal(fit(tmp_path / "cut", 0, average), straight)  # finished: no further step
+
+
+def test_truncated_state_starts_afresh(tmp_path: Path) -> None:
+    straight = fit(tmp_path / "straight")
+    for size in (0, 7, 200, -1):
+        scratch = tmp_path / f"cut {size}"
+        with pytest.raises(Stop):
+            fit(scratch, 7)
+        path = scratch / "net.safetensors"
+        path.write_bytes(path.read_bytes()[:size])
+        with pytest.raises(Stop):
+            fit(scratch, 0)  # it asks for step 0 again
+        assert equal(fit(scratch), straight)
+
+
+def test_kill_while_the_state_is_written_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Stop):
+        fit(tmp_path / "cut", 4)
+    with monkeypatch.context() as patches:
+        patches.setattr("os.replace", lambda *paths: (_ for _ in ()).throw(Stop()))
+        with pytest.raises(Stop):
+            fit(tmp_path / "cut")
+    assert equal(fit(tmp_path / "cut"), fit(tmp_path / "straight"))
+
+
+def test_other_seed_gives_other_weights(tmp_path: Path) -> None:
+    assert not equal(fit(tmp_path / "one"), fit(tmp_path / "two", seed=2))
+
+
+@pytest.fixture(scope="module")
+def chunk() -> Chunk:
+    return draw_chunk("train", 0, size=24)
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Two steps of a small batch."""
+    for module, name in ((autoencoder, "BATCH"), (contrastive, "BATCH"), (features, "BATCH"), (oracles, "BATCH"),
+                         (unet, "BATCH"), (style, "STYLES")):  # fmt: skip
+        monkeypatch.setattr(module, name, 3)
+    return {"seed": 5, "steps": 2, "scratch": tmp_path, "progress": silent}
+
+
+def contrastive_stage(chunk: Chunk, job: dict) -> nn.Module:
+    tokens = torch.randint(0, 50, (len(chunk.scenes), 32), generator=torch.Generator().manual_seed(0))
+    return contrastive.build("clip", contrastive.config(60, patch=16), chunk.pictures.images, tokens, **job)
+
+
+def unet_stage(chunk: Chunk, job: dict) -> nn.Module:
+    latents = torch.randn(len(chunk.scenes), 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    said: list[str] = []
+
+    def encode(texts: Any) -> Tensor:
+        said.extend(texts)
+        return torch.randn(len(texts), 32, 128, generator=torch.Generator().manual_seed(len(texts)))
+
+    model = unet.build(latents, chunk.captions, encode, **job)
+    assert said == list(dict.fromkeys(["", *chunk.captions]))
+    return model
+
+
+def vae_stage(chunk: Chunk, job: dict) -> nn.Module:
+    vae = autoencoder.build(chunk.pictures.images, **job)
+    latents = autoencoder.encode(vae, chunk.pictures.images, seed=0)
+    assert latents.shape == (24, 4, 16, 16)
+    with torch.no_grad():
+        means = vae.encode(pixels(chunk.pictures.images)).latent_dist.mean
+    assert means.std() * vae.config.scaling_factor == pytest.approx(1, rel=1e-3)
+    vae.requires_grad_(False)
+    before = {name: value.clone() for name, value in vae.state_dict().items()}
+    refined = autoencoder.refine(vae, chunk.pictures.images, **job)
+    moved = {name for name, value in refined.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved
+    assert all(name.startswith(("decoder.", "post_quant_conv.")) for name in moved)
+    return refined
+
+
+STAGES: dict[str, Callable[[Chunk, dict], nn.Module]] = {
+    "contrastive": contrastive_stage,
+    "autoencoder": vae_stage,
+    "unet": unet_stage,
+    "oracle": lambda chunk, job: oracles.build(chunk.pictures.images, chunk.scenes, chunk.pictures.boxes, **job),
+    "features": lambda chunk, job: features.build(chunk.pictures.images, **job),
+    "style": lambda chunk, job: style.build(chunk.pictures.images, **job),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stage_trains_and_keeps_its_weights_finite(stage: str, chunk: Chunk, job: dict[str, Any]) -> None:
+    losses: list[float] = []
+    model = STAGES[stage](chunk, {**job, "progress": lambda *said: losses.append(said[3]["loss"])})
+    assert torch.tensor(losses).isfinite().all()
+    assert len(losses) >= 2
+    assert all(value.isfinite().all() for value in model.state_dict().values())
+    assert not model.training
+
+
+def test_stage_is_the_same_when_built_again(chunk: Chunk, job: dict[str, Any], tmp_path: Path) -> None:
+    for stage in ("style", "oracle"):
+        one = STAGES[stage](chunk, {**job, "scratch": tmp_path / "one"})
+        torch.rand(7)  # somebody else's randomness in between
+        assert equal(one, STAGES[stage](chunk, {**job, "scratch": tmp_path / "two"}))
+
+
+def test_emblem_loss_falls_when_the_emblem_is_found() -> None:
+    boxes = torch.tensor([[0.1, 0.2, 0.4, 0.5], [0.0, 0.0, 0.0, 0.0]])
+    emblem = torch.tensor([2, -1])
+    found = torch.full((2, 8, 8, 8), -6.0)
+    right = found.clone()
+    place = right[0, 2, 2]  # the centre (0.25, 0.35) lies in column 2, row 2
+    place[0], place[3], place[4:] = 6.0, 6.0, torch.logit(boxes[0])
+    assert oracles.emblem_loss(right, emblem, boxes) < 0.05 < oracles.emblem_loss(found, emblem, boxes)
+    assert oracles.emblem_loss(found[1:], emblem[1:], boxes[1:]) < 0.05
+
+
+def test_same_seed_is_the_same_random_style() -> None:
+    """Recolouring, the part of a style that never varies within it, is the same for the same seed alone."""
+    plain = torch.full((3, 3, 64, 64), 0.3)
+    shared = 0
+    for seed in range(12):
+        torch.manual_seed(seed)
+        one, other, again = style.repaint(plain, torch.tensor([seed, seed + 100, seed]))
+        assert all(bool(out.isfinite().all()) and out.abs().max() <= 1 for out in (one, other, again))
+        assert not torch.equal(one, other)
+        shared += torch.equal(one, again)
+    assert shared >= 4  # in the others, what differs within a style is drawn anew
+
+
+def test_stages_are_named_as_they_are_called() -> None:
+    for name in stages.STAGES:
+        assert callable(getattr(stages.Build, name.replace("-", "_")))
+    assert set(stages.SEEDS) == set(stages.STEPS)
+    assert len(set(stages.SEEDS.values())) == len(stages.SEEDS)
+
+
+def test_unknown_stage_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="clip-text"):
+        build(tmp_path / "out", None, ("vea",))  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,139 @@
+"""Whatever a person gets wrong with `bench run`: exit code 2, one sentence that helps, and nothing half made."""
+
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+import torch
+from standin import install
+from typer.testing import CliRunner
+
+from benchmark import paths
+from benchmark.cli import app
+from methods import sampling, training
+
+RUN = ["run", "--method", "bilevel", "--suite", "artists", "--device", "cpu"]
+pytestmark = pytest.mark.usefixtures("standin", "idle")
+
+
+@pytest.fixture
+def idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No U-Net may be called: wrong inputs are refused before the first second of work."""
+
+    def never(*args: object, **kwargs: object) -> None:
+        raise AssertionError("refused too late")
+
+    monkeypatch.setattr(sampling, "sample", never)
+    monkeypatch.setattr(training, "train", never)
+
+
+def refused(home: Path, *arguments: str) -> str:
+    """The one sentence with which `bench` refuses."""
+    result = CliRunner().invoke(app, [*RUN, "--runs", str(home), *arguments])
+    assert result.exit_code == 2, result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert "Traceback" not in result.output
+    said = [line for line in result.stderr.splitlines() if not line.startswith(("✓", "–", "↺"))]
+    assert len(said) == 1, said
+    assert said[0].startswith("error: ")
+    assert said[0].endswith(".")
+    return said[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--set", "nonsense=1"], ["bilevel", "nonsense", "upper_rate"]),
+        (["--set", "upper_rate=fast"], ["bilevel", "upper_rate", "number"]),
+        (["--set", "batch=0"], ["batch", "greater"]),
+        (["--set", "solver=penalti"], ["solver", "alternating"]),
+        (["--preset", "papper"], ["papper", "default, paper, released"]),
+        (["--budget", "1000"], ["1e+03 FLOPs", "concept images"]),
+        (["--targets", "Monet,Claude Monet"], ["Claude Monet"]),
+        (["--device", "quantum"], ["--device quantum", "--device cpu"]),
+    ],
+    ids=lambda value: " ".join(value) if value[0].startswith("--") else "",
+)
+def test_wrong_option_is_refused_before_any_work(arguments: list[str], told: list[str], tmp_path: Path) -> None:
+    said = refused(tmp_path / "runs", *arguments)
+    assert all(word in said for word in told), said
+    assert not list((tmp_path / "runs").glob("artefacts/*/*"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_absent_cuda_is_refused(tmp_path: Path) -> None:
+    assert "--device cuda cannot be used here" in refused(tmp_path, "--device", "cuda")
+
+
+@pytest.mark.parametrize("way", ["file", "denied"])
+def test_runs_folder_that_cannot_be_written_is_refused(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "runs"
+    if way == "file":
+        home.write_text("not a folder")
+    else:  # root ignores mode bits, so the system's answer is played
+
+        def denied(path: object, *rest: object, **more: object) -> None:
+            raise PermissionError(13, "Permission denied", str(path))
+
+        monkeypatch.setattr("os.mkdir", denied)
+    said = refused(home)
+    assert str(home) in said
+    assert "PALIMPSEST_HOME" in said
+
+
+def test_full_disk_is_refused_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(paths.shutil, "disk_usage", lambda path: usage(10**9, 10**9 - 10**6, 10**6))
+    said = refused(tmp_path)
+    assert "1.0 MB free" in said
+    assert "300.0 MB" in said
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["pipeline/unet/diffusion_pytorch_model.safetensors", "clip/open_clip_model.safetensors", "oracle.safetensors",
+     "manifest.json", "pipeline/scheduler/scheduler_config.json"],
+)  # fmt: skip
+@pytest.mark.parametrize("way", ["truncated", "missing"])
+def test_damaged_weights_of_the_testbed_are_refused(
+    name: str, way: str, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged = tmp_path / "weights"
+    shutil.copytree(weights, damaged)
+    install(damaged, monkeypatch.setattr)
+    path = damaged / name
+    if way == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    said = refused(tmp_path / "runs")
+    assert str(path) in said
+    assert "bench testbed build mini" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--macs", "0.01"], "1.0% of MACs cannot be reached"),
+        (["--method", "distilled", "--budget", "1e6"], "less than one step: give at least"),
+    ],
+    ids=["macs", "budget"],
+)
+def test_figure_that_cannot_be_met_is_refused(
+    arguments: list[str], told: str, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # the base's pictures are made before
+    install(weights, monkeypatch.setattr)
+    monkeypatch.setattr("standin.ASKED", {"coco": 2})
+    assert told in refused(tmp_path / "runs", *arguments, "--alone", "--suite", "coco")
+
+
+def test_method_file_that_is_broken_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("class Eraser:\n    def fit(self\n")
+    assert "SyntaxError" in refused(tmp_path / "runs", "--method", f"{path}:Eraser")
+    path.write_text("class Eraser:\n    pass\n")
+    assert "Did you mean 'Eraser'" in refused(tmp_path / "runs", "--method", f"{path}:Erasor")
