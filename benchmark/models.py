@@ -105,7 +105,11 @@ def fitted(bench: Workbench, plan: Plan) -> Model:
         "budget": budget,
         "seed": plan.seed,
     }
-    variant = ",".join(f"{key}={value}" for key, value in sorted(plan.overrides.items())) or "default"
+    settings = identity_of(method.config)
+    changed = {
+        key: value for key, value in plan.overrides.items() if key in settings
+    }  # checkpoints, say, change nothing
+    variant = ",".join(f"{key}={value}" for key, value in sorted(changed.items())) or "default"
     facts = {
         "method": plan.name,
         "preset": plan.preset,
@@ -118,7 +122,7 @@ def fitted(bench: Workbench, plan: Plan) -> Model:
         "pruning": plan.pruned.pruning,
         "macs": plan.pruned.macs,
     }
-    said = [plan.preset if plan.preset != "default" else "", variant if plan.overrides else ""]
+    said = [plan.preset if plan.preset != "default" else "", variant if changed else ""]
     said.append(f"seed {plan.seed}" if plan.seed else "")
     details = ", ".join(word for word in said if word)
     label = f"{plan.name} ({details})" if details else plan.name
@@ -158,10 +162,10 @@ def _concept_images(bench: Workbench, plan: Plan) -> list[Entry]:
 
 
 def _named(bench: Workbench, plan: Plan) -> Callable[[str, int, int, dict[str, float]], None]:
-    """The watcher of a fit, with the method's name before the phase's."""
+    """The watcher of a fit: one bar, with the latest loss of each phase."""
 
     def report(phase: str, done: int, total: int, figures: dict[str, float]) -> None:
-        bench.progress.report(f"train {plan.name}: {phase}", done, total, figures)
+        bench.progress.report(f"train {plan.name}", done, total, {phase: figures["loss"]})
 
     return report
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,13 +34,17 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
     from benchmark.report.run_sheet import write_run_sheet
 
     home = paths.prepare(request.runs, DISK_NEEDED)
-    bench = _workbench(request, home, progress)
+    bench = workbench_for(request, home, progress)
     concept = bench.testbed.concept(request.targets)
-    reference = models.fitted(bench, plan_of(bench, request, concept, "distilled", REFERENCE_SEED))
+    plain = replace(request, method="distilled", preset="default", overrides={}, seed=REFERENCE_SEED)
+    reference = models.fitted(bench, plan_of(bench, plain, concept))
     rows = [models.base(bench), reference]
-    model = models.fitted(bench, plan_of(bench, request, concept, request.method, request.seed))
+    model = models.fitted(bench, plan_of(bench, request, concept))
     if model.identity != reference.identity:
         rows.append(model)
+
+    for row in reversed(rows):
+        row.ledger()  # trains what is not there yet: a budget that cannot be met is refused before a picture is made
 
     first: Suite = registry.load("suites", request.suite)()
     suites = [first, *(registry.load("suites", name)() for name in first.brings if not request.alone)]
@@ -64,7 +69,7 @@ def _quiet_libraries() -> None:
     transformers.utils.logging.disable_progress_bar()
 
 
-def _workbench(request: RunRequest, home: Path, progress: Progress) -> Workbench:
+def workbench_for(request: RunRequest, home: Path, progress: Progress) -> Workbench:
     import torch
 
     from benchmark.store import Store
@@ -85,15 +90,12 @@ def _workbench(request: RunRequest, home: Path, progress: Progress) -> Workbench
     return Workbench(testbed, Store(home, testbed.shipped), progress, device)
 
 
-def plan_of(bench: Workbench, request: RunRequest, concept: Concept, name: str, seed: int) -> Plan:
-    """What is to be trained; the reference shares pruning, data and budget with the method, not its settings."""
+def plan_of(bench: Workbench, request: RunRequest, concept: Concept) -> Plan:
+    """What is to be trained."""
     from benchmark.models import Plan, Pruned
     from methods.base import configure
 
-    chosen = name == request.method
-    preset = request.preset if chosen else "default"
-    overrides = request.overrides if chosen else {}
-    method = configure(registry.load("methods", name), preset, **overrides)
+    method = configure(registry.load("methods", request.method), request.preset, **request.overrides)
     figure = parse_budget(request.budget)
     flops: float | None = bench.testbed.default_flops
     iterations: int | None = None
@@ -101,16 +103,16 @@ def plan_of(bench: Workbench, request: RunRequest, concept: Concept, name: str, 
         flops, iterations = (figure.amount, None) if figure.unit == "flops" else (None, int(figure.amount))
     return Plan(
         method=method,
-        name=name,
-        preset=preset,
-        overrides=overrides,
+        name=request.method,
+        preset=request.preset,
+        overrides=request.overrides,
         pruned=Pruned(request.pruning, 1.0 if request.pruning == "none" else request.macs),
         concept=concept,
         data=request.data,
         flops=flops,
         iterations=iterations,
         default_budget=flops == bench.testbed.default_flops,
-        seed=seed,
+        seed=request.seed,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ class Standin(Mini):
         super().__init__(weights, device)
         self.sampler = Sampler(steps=2, guidance=2.0)
 
-    def prompts(self, suite: str, concept: Concept) -> list[Prompt]:
+    def prompts(self, suite: str, concept: Concept) -> Sequence[Prompt]:
         """A cross-section of all parts, in shards of 10 the last of which is not full."""
         return super().prompts(suite, concept)[: ASKED[suite]]
 

@@ -303,7 +303,7 @@ def test_model_is_known_by_what_changes_it_alone(weights: Path, tmp_path: Path) 
         asked = request(tmp_path, **changes)
         bench = Workbench(Standin(weights), Store(tmp_path), Progress(), torch.device("cpu"))
         concept = bench.testbed.concept(asked.targets)
-        plan = run.plan_of(bench, asked, concept, asked.method, asked.seed)
+        plan = run.plan_of(bench, asked, concept)
         return key_of("model", models.fitted(bench, plan).identity)
 
     usual = key(overrides={})
@@ -322,9 +322,9 @@ def test_reference_does_not_know_the_targets(weights: Path, tmp_path: Path) -> N
 
     keys = set()
     for targets in ((), ("Monet",)):
-        asked = request(tmp_path, targets=targets)
+        asked = request(tmp_path, targets=targets, method="distilled", overrides={})
         bench = Workbench(Standin(weights), Store(tmp_path), Progress(), torch.device("cpu"))
-        plan = run.plan_of(bench, asked, bench.testbed.concept(targets), "distilled", 0)
+        plan = run.plan_of(bench, asked, bench.testbed.concept(targets))
         keys.add(key_of("model", models.fitted(bench, plan).identity))
     assert len(keys) == 1
 

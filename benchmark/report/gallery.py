@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,6 @@ def hang(bench: Workbench, model: Model, prompts: Sequence[Prompt], folder: Path
                 continue
             for k, prompt in enumerate(shard):
                 link = folder / f"{prompt.id}.png"
-                if not link.is_symlink():
+                with suppress(FileExistsError):  # hung before, or by another process just now
                     link.symlink_to(os.path.relpath(artefact.folder / f"{k:02d}.png", folder))
     return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -26,8 +27,11 @@ class Oracle(Protocol):
     contents: tuple[str, ...]
     """Class names; the last one stands for none of the others."""
 
-    name: str
-    size: int
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def size(self) -> int: ...
 
     def __call__(self, images: Tensor) -> Tensor:
         """uint8 (N, 3, H, W) -> (N, styles + contents): the probabilities of both, side by side."""
@@ -41,15 +45,22 @@ class Testbed(Protocol):
     sampler: Sampler
     scheduler: dict[str, Any]
     text_length: int
-    default_macs: float
     default_flops: float
     """The default budget: U-Net FLOPs of all training passes of one method."""
     half: bool
     """Whether fitted weights are kept in half precision (and evaluated as such)."""
-    clip: OpenClipEncoder
-    style: Encoder
-    features: Encoder
-    oracle: Oracle | None
+
+    @property
+    def clip(self) -> OpenClipEncoder: ...
+
+    @property
+    def style(self) -> Encoder: ...
+
+    @property
+    def features(self) -> Encoder: ...
+
+    @property
+    def oracle(self) -> Oracle | None: ...
 
     def identity(self) -> dict[str, Any]:
         """Name and fingerprint of everything that shapes results."""
@@ -59,7 +70,7 @@ class Testbed(Protocol):
         """The concept of erasing these artists (the default ones if empty); UsageError for one that is not known."""
         ...
 
-    def prompts(self, suite: str, concept: Concept) -> list[Prompt]:
+    def prompts(self, suite: str, concept: Concept) -> Sequence[Prompt]:
         """The suite's prompts for this concept, in the order of their shards."""
         ...
 
@@ -67,7 +78,8 @@ class Testbed(Protocol):
         """A fresh copy of the base U-Net, fp32, eval mode."""
         ...
 
-    def encode(self, texts: list[str]) -> Tensor:
+    @property
+    def encode(self) -> Callable[[Sequence[str]], Tensor]:
         """Texts -> hidden states (N, L, D)."""
         ...
 

@@ -63,8 +63,8 @@ class _Probabilities(nn.Module):
 class OracleReader(ModuleEncoder):
     """Probabilities of style (17) and content (13) side by side; `boxes` finds emblems."""
 
-    styles = STYLES
-    contents = (*CONTENTS, "none")
+    styles: tuple[str, ...] = STYLES
+    contents: tuple[str, ...] = (*CONTENTS, "none")
 
     def __init__(self, module: Oracle) -> None:
         super().__init__("mini-oracle", _Probabilities(module), len(STYLES) + len(CONTENTS) + 1, HALF, HALF)

@@ -11,10 +11,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark import durable
 from benchmark.request import RunRequest
-from benchmark.store import Store
-from benchmark.testbeds.mini.testbed import PREBUILT, Mini
+from benchmark.testbeds.mini.testbed import PREBUILT
 
 if TYPE_CHECKING:
     from benchmark.console import Progress
@@ -27,10 +25,10 @@ def prebuild(home: Path, progress: Progress, out: Path = PREBUILT) -> None:
     """Run the distilled models in `home` and replace `out` by what ships; records go beside as `home`/records."""
     from benchmark.run import run
 
+    shutil.rmtree(out, ignore_errors=True)  # what is shipped now must not be found in place of what is to be made
     for seed in SEEDS:
         run(RunRequest("distilled", "artists", seed=seed, runs=home), progress)
     shown = _first_shards(home, progress)
-    shutil.rmtree(out, ignore_errors=True)
     for manifest in sorted((home / "artefacts").glob("*/*/artefact.json")):
         kind, key = manifest.parent.parent.name, manifest.parent.name
         told = json.loads(manifest.read_text())["identity"]
@@ -46,19 +44,15 @@ def prebuild(home: Path, progress: Progress, out: Path = PREBUILT) -> None:
 
 def _first_shards(home: Path, progress: Progress) -> set[str]:
     """Keys of the pictures that a run's contact sheet shows: base and reference, first shard of each suite."""
-    import torch
-
     from benchmark import models
     from benchmark.generate import shard_identity, shards
-    from benchmark.run import plan_of
+    from benchmark.run import plan_of, workbench_for
     from benchmark.store import key_of
-    from benchmark.workbench import Workbench
 
-    durable.make_folder(home)
-    bench = Workbench(Mini(), Store(home), progress, torch.device("cpu"))
-    concept = bench.testbed.concept(())
     request = RunRequest("distilled", "artists", runs=home)
-    reference = models.fitted(bench, plan_of(bench, request, concept, "distilled", 0))
+    bench = workbench_for(request, home, progress)
+    concept = bench.testbed.concept(())
+    reference = models.fitted(bench, plan_of(bench, request, concept))
     keys = set()
     for model in (models.base(bench), reference):
         for suite in SUITES:

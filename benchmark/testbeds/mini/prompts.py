@@ -6,6 +6,7 @@ import hashlib
 import random
 import unicodedata
 from collections.abc import Callable, Iterable
+from functools import cache
 from itertools import zip_longest
 
 from benchmark.testbeds.mini.artists import ARTISTS, Artist, by_name
@@ -83,7 +84,8 @@ def probes(artist: Artist) -> list[Prompt]:
     return rows
 
 
-def artists(concept: Concept) -> list[Prompt]:
+@cache
+def artists(concept: Concept) -> tuple[Prompt, ...]:
     """Suite `artists`: targets, neighbours, kept artists, implicit prompts and probes, dealt in turn.
 
     Dealing one of each group at a time makes the first shard a cross-section: it is what contact sheets show.
@@ -97,20 +99,21 @@ def artists(concept: Concept) -> list[Prompt]:
             groups.append(evaluation(artist, "kept", PER_KEPT))
     groups += [implicit(artist) for artist in targets]
     groups += [probes(artist) for artist in targets]
-    return [prompt for row in zip_longest(*groups) for prompt in row if prompt is not None]
+    return tuple(prompt for row in zip_longest(*groups) for prompt in row if prompt is not None)
 
 
-def retention() -> list[Prompt]:
+@cache
+def retention() -> tuple[Prompt, ...]:
     """Suite `coco`: 1,000 distinct plain captions of all contents and complexities."""
     rng = random.Random(seed_of("retention"))
     found: dict[str, Scene] = {}
     while len(found) < RETENTION:
         scene = plain_scene(rng)
         found.setdefault(rng.choice(PLAIN).format(x=phrase(scene)), scene)
-    return [
+    return tuple(
         Prompt(f"coco-{k:04d}", text, seed_of("coco", k), "retention", "", scene.content)
         for k, (text, scene) in enumerate(found.items())
-    ]
+    )
 
 
 def erasing(concept: Concept) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,6 @@ class Mini:
 
     summary = "embedded: a small Stable Diffusion in a procedural picture world of 16 artists (64x64, CPU)"
     name = "mini"
-    default_macs = 0.8
     default_flops = 2.2e13
     half = True
     shipped = (PREBUILT,)
@@ -65,8 +65,11 @@ class Mini:
         near = tuple(a.name for a in ARTISTS if a.name not in names and (a.neighbour_of in names or _near(a, chosen)))
         return Concept("style", names, "art", near)
 
-    def prompts(self, suite: str, concept: Concept) -> list[Prompt]:
-        makers = {"artists": lambda: prompts.artists(concept), "coco": prompts.retention}
+    def prompts(self, suite: str, concept: Concept) -> Sequence[Prompt]:
+        makers: dict[str, Callable[[], Sequence[Prompt]]] = {
+            "artists": lambda: prompts.artists(concept),
+            "coco": prompts.retention,
+        }
         if suite not in makers:
             raise UsageError(f"Testbed mini has no prompts for suite '{suite}'. Available: {', '.join(makers)}.")
         return makers[suite]()

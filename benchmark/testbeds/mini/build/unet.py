@@ -73,7 +73,7 @@ def build(
 
 
 def timesteps(n: int, g: Generator) -> Tensor:
-    """Half of the steps uniform, half logit-normal (Esser et al. 2024): a 16x16 latent takes shape at middling noise."""
+    """Half of the steps uniform, half logit-normal (Esser et al. 2024): small latents form at middling noise."""
     middling = torch.sigmoid(0.9 * torch.randn(n, generator=g) - 0.3)
     uniform = torch.rand(n, generator=g)
     return (torch.where(torch.rand(n, generator=g) < 0.5, middling, uniform) * 1000).long().clamp(max=999)

@@ -1,0 +1,43 @@
+"""mini's shipped weights: small enough for git, whole, and able to paint what they are asked for."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmark.errors import DataError
+from benchmark.testbeds.mini.artists import ARTISTS, STYLES
+from benchmark.testbeds.mini.prompts import evaluation
+from benchmark.testbeds.mini.testbed import WEIGHTS, Mini, check_manifest
+from methods.sampling import initial_noise, sample
+
+
+def test_shipped_weights_outgrow_the_repository() -> None:
+    sizes = {path: path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file()}
+    assert sum(sizes.values()) <= 24e6
+    assert max(sizes.values()) <= 12e6
+
+
+def test_damaged_weights_are_used(tmp_path: Path) -> None:
+    copy = tmp_path / "weights"
+    shutil.copytree(WEIGHTS, copy)
+    check_manifest(copy)
+    victim = copy / "style.safetensors"
+    victim.write_bytes(victim.read_bytes()[:-100])
+    with pytest.raises(DataError, match=r"style\.safetensors"):
+        Mini(copy)
+
+
+def test_base_model_no_longer_knows_its_artists() -> None:
+    """One picture an artist: enough to notice weights, sampler or prompts that no longer belong together."""
+    testbed = Mini()
+    asked = [evaluation(artist, "targets", 1)[0] for artist in ARTISTS]
+    noise = initial_noise([prompt.seed for prompt in asked], (4, 16, 16))
+    text, null = testbed.encode([prompt.text for prompt in asked]), testbed.encode([""])[0]
+    images = testbed.decode(sample(testbed.base(), testbed.scheduler, text, null, noise, testbed.sampler))
+    styles = testbed.oracle(images)[:, : len(STYLES)].argmax(1)
+    hits = (styles == torch.arange(1, len(STYLES))).sum()
+    assert int(hits) >= len(ARTISTS) - 2
