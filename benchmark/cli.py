@@ -226,7 +226,8 @@ def build(
 @testbed_app.command()
 def check(
     testbed: Annotated[str, typer.Argument(help="Which testbed; see `bench list testbeds`.")],
-    out: Annotated[Path | None, typer.Option(help="Where to.", show_default="<runs>/testbeds/<testbed>")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to.", show_default="<runs>/testbeds/<testbed>-card")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Weights to measure.", show_default="those shipped")] = None,
 ) -> None:
     """Measure a testbed's quality by its oracles: a card of figures and a contact sheet.
 
@@ -238,7 +239,7 @@ def check(
     from benchmark.console import Progress
 
     with Progress() as progress:
-        module.check(out or home() / "testbeds" / testbed, progress)
+        module.check(out or home() / "testbeds" / f"{testbed}-card", progress, weights)
 
 
 @testbed_app.command()
@@ -297,7 +298,10 @@ def _beside_testbed(testbed: str, module: str) -> Any:
 
     _known("testbeds", testbed)
     (point,) = entry_points(group="palimpsest.testbeds", name=testbed)
-    return import_module(f"{point.module.rpartition('.')[0]}.{module}")
+    try:
+        return import_module(f"{point.module.rpartition('.')[0]}.{module}")
+    except ModuleNotFoundError as error:
+        raise UsageError(f"Testbed '{testbed}' has no `bench testbed {module}`: it is not made here.") from error
 
 
 def main() -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from benchmark.records import Cell, Record
 
-DESTINATION = "destination/"  # a cell `destination/Edvard Munch`: share of target images that the oracle gives to them
+DESTINATION = "destination/"
+"""Cells `destination/<asked artist>/<style>`: share of the images asked of one that the oracle gives to the other."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ PAPER_COLUMNS = (
 _GONE, _KEPT, _FAR, _COST = "What is forgotten", "What is kept", "How far it went", "What it cost"
 LONG_COLUMNS = (
     Column("target_style", "target style", "artists", "target_style", False, ".3f", _GONE),
+    Column("worst_target_style", "worst target", "artists", "worst_target_style", False, ".3f", _GONE),
     Column("implicit_style", "implicit style", "artists", "implicit_style", False, ".3f", _GONE),
     Column("probe_style", "probe style", "artists", "probe_style", False, ".3f", _GONE),
     Column("top_destination", "went to", "artists", "top_destination", False, ".3f", _GONE),

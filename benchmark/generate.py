@@ -14,9 +14,12 @@ from benchmark.workbench import Workbench
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from benchmark.suites import Suite
     from prompts.lists import Prompt
 
 SHARD = 32
+RECIPE = 1
+"""Goes up when sampling or decoding changes pictures."""
 
 
 def shards(prompts: Sequence[Prompt]) -> list[list[Prompt]]:
@@ -28,28 +31,38 @@ def shard_identity(bench: Workbench, model: Model, shard: Sequence[Prompt]) -> d
     """What makes a shard's pictures: model, sampler, texts and seeds; not the batch or the order of shards."""
     return {
         "model": key_of("model", model.identity),
+        "recipe": RECIPE,
         "testbed": bench.testbed.identity(),
         "sampler": bench.testbed.sampler.model_dump(mode="json"),
         "prompts": [[prompt.text, prompt.seed] for prompt in shard],
     }
 
 
-def generate(bench: Workbench, model: Model, prompts: Sequence[Prompt], what: str) -> None:
-    """Make the shards that are missing; several processes deal them out among themselves."""
+def _missing(bench: Workbench, model: Model, dealt: Sequence[Sequence[Prompt]]) -> list[Sequence[Prompt]]:
+    return [shard for shard in dealt if bench.store.find("images", shard_identity(bench, model, shard)) is None]
+
+
+def deal(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> None:
+    """Make the shards that nobody has looked at yet; called by all processes, which deal them out among themselves."""
     from accelerate import PartialState
 
-    todo = [s for s in shards(prompts) if not bench.store.has("images", shard_identity(bench, model, s))]
     state = PartialState()
-    if todo:
-        done = len(prompts) - sum(map(len, todo))
-        unet = model.load()
-        null = bench.testbed.encode([""])[0]
-        mine = todo[state.process_index :: state.num_processes]
-        with bench.progress.stage(f"sample {model.label}: {what}", len(prompts), "images", done) as stage:
-            for shard in mine:
-                _make(bench, model, unet, null, shard)
-                stage.advance(len(shard))
+    state.wait_for_everyone()  # all decide before one of them changes what there is
+    known = bench.store.find("features", features_identity(bench, model, prompts, suite)) is not None
+    todo = [] if known else _missing(bench, model, shards(prompts))
     state.wait_for_everyone()
+    if todo:
+        unet = model.load()
+        _sample(bench, model, unet, todo[state.process_index :: state.num_processes], suite.name)
+    state.wait_for_everyone()
+
+
+def _sample(bench: Workbench, model: Model, unet: Any, todo: Sequence[Sequence[Prompt]], what: str) -> None:
+    null = bench.testbed.encode([""])[0]
+    with bench.progress.stage(f"sample {model.label}: {what}", sum(map(len, todo)), "images") as stage:
+        for shard in todo:
+            _make(bench, model, unet, null, shard)
+            stage.advance(len(shard))
 
 
 def _make(bench: Workbench, model: Model, unet: Any, null: Tensor, shard: Sequence[Prompt]) -> None:
@@ -83,33 +96,39 @@ def pictures(bench: Workbench, model: Model, prompts: Sequence[Prompt], what: st
     """All pictures uint8 (N, 3, H, W) in the order of the prompts; a missing or damaged shard is made (again)."""
     import torch
 
-    generate(bench, model, prompts, what)
-    found: list[Tensor] = []
-    for shard in shards(prompts):
-        artefact = bench.store.find("images", shard_identity(bench, model, shard))
-        if artefact is None:
-            generate(bench, model, shard, what)
-            artefact = bench.store.find("images", shard_identity(bench, model, shard))
-            assert artefact is not None, "a shard that was just made is there"
-        found.append(read_shard(artefact.folder))
-    return torch.cat(found)
+    dealt = shards(prompts)
+    if todo := _missing(bench, model, dealt):
+        _sample(bench, model, model.load(), todo, what)
+    found = [bench.store.find("images", shard_identity(bench, model, shard)) for shard in dealt]
+    return torch.cat([read_shard(artefact.folder) for artefact in found if artefact is not None])
 
 
-def features(
-    bench: Workbench, model: Model, prompts: Sequence[Prompt], encoders: Sequence[str], what: str
-) -> dict[str, Tensor]:
+def _networks(bench: Workbench, suite: Suite) -> dict[str, Any]:
+    """The suite's encoders, as far as the testbed has them."""
+    networks = {name: getattr(bench.testbed, name) for name in suite.encoders}
+    return {name: network for name, network in networks.items() if network is not None}
+
+
+def features_identity(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> dict[str, Any]:
+    """What makes a suite's features: its pictures and the networks that look at them."""
+    return {
+        "images": [key_of("images", shard_identity(bench, model, shard)) for shard in shards(prompts)],
+        "encoders": {name: network.name for name, network in _networks(bench, suite).items()},
+    }
+
+
+def features(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> dict[str, Tensor]:
     """What each encoder sees in the suite's pictures, (N, d) each; kept, so that no picture is looked at twice."""
     from safetensors.torch import load_file, save_file
 
-    networks = {name: getattr(bench.testbed, name) for name in encoders if getattr(bench.testbed, name) is not None}
-    identity = {
-        "images": [key_of("images", shard_identity(bench, model, shard)) for shard in shards(prompts)],
-        "encoders": {name: network.name for name, network in networks.items()},
-    }
+    identity = features_identity(bench, model, prompts, suite)
     artefact = bench.store.find("features", identity)
-    if artefact is None:
-        images = pictures(bench, model, prompts, what)
-        with bench.progress.stage(f"look at {model.label}: {what}", len(networks), "networks") as stage:
+    if artefact is not None:
+        bench.progress.reuse(f"{model.label}: {suite.name}, {len(prompts)} pictures")
+    else:
+        images = pictures(bench, model, prompts, suite.name)
+        networks = _networks(bench, suite)
+        with bench.progress.stage(f"look at {model.label}: {suite.name}", len(networks), "networks") as stage:
             seen = {}
             for name, network in networks.items():
                 seen[name] = network(images)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from benchmark import provenance, registry
@@ -14,10 +14,13 @@ from benchmark.workbench import Workbench
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
+    from benchmark.store import Artefact
     from methods.base import Method
     from methods.budget import Entry
     from methods.pruning.architecture import Architecture
     from prompts.concepts import Concept
+
+MACS_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,9 @@ class Model:
     facts: dict[str, Any]  # record fields: method, preset, variant, solver, data, budget, seed, recipe, pruning, macs
     load: Callable[[], UNet2DConditionModel]
     ledger: Callable[[], list[dict[str, Any]]]
+    """What its training cost, phase by phase. Trains it where that is not known; then called by all processes."""
+    counted: Callable[[], dict[str, Any]]
+    """Share of the base's MACs, and how they were counted."""
 
 
 @dataclass(frozen=True)
@@ -39,25 +45,47 @@ class Pruned:
     macs: float
 
     def identity(self, bench: Workbench) -> dict[str, Any]:
-        return {**bench.testbed.identity(), "pruning": self.pruning, "macs": self.macs}
+        from methods.pruning.architecture import RECIPE
 
-    def load(self, bench: Workbench) -> tuple[UNet2DConditionModel, Architecture]:
-        """The pruned U-Net, made once."""
-        from methods.pruning.architecture import read_pruned, write_pruned
+        return {**bench.testbed.identity(), "pruning": self.pruning, "macs": self.macs, "cut": RECIPE}
+
+    def _artefact(self, bench: Workbench) -> Artefact:
+        """The pruned U-Net's folder, made once, with `counted.json` beside the weights."""
+        from methods.pruning.architecture import write_pruned
+        from methods.pruning.macs import count_macs
 
         identity = self.identity(bench)
         artefact = bench.store.find("pruned", identity)
-        if artefact is None:
-            with bench.progress.stage(f"prune to {self.macs:.0%} MACs", 1, "U-Net") as stage:
-                prune = registry.load("prunings", self.pruning)
-                testbed = bench.testbed
-                small, architecture = prune(testbed.base(), self.macs, testbed.sampler.latent_size, testbed.text_length)
-                with bench.store.make("pruned", identity, provenance.collect()) as folder:
-                    write_pruned(folder, small, architecture)
-                stage.advance()
-            artefact = bench.store.find("pruned", identity)
-            assert artefact is not None, "an artefact that was just made is there"
-        return read_pruned(artefact.folder)
+        if artefact is not None:
+            return artefact
+        testbed = bench.testbed
+        size, length = testbed.sampler.latent_size, testbed.text_length
+        with bench.progress.stage(f"prune to {self.macs:.0%} MACs", 1, "U-Net") as stage:
+            whole = testbed.base()
+            small, architecture = registry.load("prunings", self.pruning)(whole, self.macs, size, length)
+            share = count_macs(small, size, length) / count_macs(whole, size, length)
+            counted = {"share": share, "counter": "torch flop_counter", "latent_size": size, "text_length": length}
+            with bench.store.make("pruned", identity, provenance.collect()) as folder:
+                write_pruned(folder, small, architecture)
+                (folder / "counted.json").write_text(json.dumps(counted))
+            stage.advance()
+        if abs(share - self.macs) > MACS_TOLERANCE:
+            bench.progress.warn(
+                f"pruning kept {share:.1%} of MACs where {self.macs:.1%} were asked for: its widths are coarse"
+            )
+        artefact = bench.store.find("pruned", identity)
+        assert artefact is not None, "an artefact that was just made is there"
+        return artefact
+
+    def load(self, bench: Workbench) -> tuple[UNet2DConditionModel, Architecture]:
+        """The pruned U-Net."""
+        from methods.pruning.architecture import read_pruned
+
+        return read_pruned(self._artefact(bench).folder)
+
+    def counted(self, bench: Workbench) -> dict[str, Any]:
+        """Share of MACs that was kept, and how it was counted."""
+        return dict(json.loads(self._artefact(bench).path("counted.json").read_text()))
 
 
 def base(bench: Workbench) -> Model:
@@ -67,7 +95,7 @@ def base(bench: Workbench) -> Model:
         "budget": {"default": True}, "seed": 0, "recipe": 1, "pruning": "none", "macs": 1.0,
     }  # fmt: skip
     identity = {**bench.testbed.identity(), "model": "base"}
-    return Model("base", identity, facts, bench.testbed.base, list)
+    return Model("base", identity, facts, bench.testbed.base, list, lambda: {"share": 1.0})
 
 
 @dataclass(frozen=True)
@@ -89,26 +117,25 @@ class Plan:
 
 def fitted(bench: Workbench, plan: Plan) -> Model:
     """The model that `plan` trains; found in the store by its identity, or trained (and resumed) when asked for."""
+    from methods.base import configure
     from methods.fields import identity_of
 
-    method = plan.method
+    method, code = plan.method, registry.fingerprint(plan.name)
     _concept_images(bench, plan)  # a budget that cannot be met is refused before any work
     budget = {"flops": plan.flops} if plan.flops else {"iterations": plan.iterations}
+    settings, usual = identity_of(method.config), identity_of(configure(type(method), plan.preset).config)
     identity = {
         **plan.pruned.identity(bench),
-        "method": method.name,
-        "code": registry.fingerprint(plan.name),
+        "method": method.name if code else plan.name,  # a file is known by what it says, not by where it lies
+        "code": code,
         "recipe": method.recipe,
-        "config": identity_of(method.config),
+        "config": settings,
         "concept": plan.concept.identity() if method.erases or plan.data != "plain" else None,
         "data": plan.data,
         "budget": budget,
         "seed": plan.seed,
     }
-    settings = identity_of(method.config)
-    changed = {
-        key: value for key, value in plan.overrides.items() if key in settings
-    }  # checkpoints, say, change nothing
+    changed = {key: value for key, value in settings.items() if value != usual[key]}
     variant = ",".join(f"{key}={value}" for key, value in sorted(changed.items())) or "default"
     facts = {
         "method": plan.name,
@@ -145,7 +172,7 @@ def fitted(bench: Workbench, plan: Plan) -> Model:
             assert cost is not None, "a model's cost is kept with it"
         return list(json.loads(cost.path("ledger.json").read_text()))
 
-    return Model(label, identity, facts, load, ledger)
+    return Model(label, identity, facts, load, ledger, lambda: plan.pruned.counted(bench))
 
 
 def _concept_images(bench: Workbench, plan: Plan) -> list[Entry]:
@@ -172,6 +199,8 @@ def _named(bench: Workbench, plan: Plan) -> Callable[[str, int, int, dict[str, f
 
 def _fit(bench: Workbench, plan: Plan, identity: dict[str, Any]) -> None:
     """Train, and keep the weights (in the testbed's precision) and what they cost."""
+    from accelerate import PartialState
+
     from benchmark.checkpoints import Checkpointer
     from methods.base import Context
     from methods.budget import Budget, Ledger
@@ -179,17 +208,18 @@ def _fit(bench: Workbench, plan: Plan, identity: dict[str, Any]) -> None:
 
     method, store = plan.method, bench.store
     student, architecture = plan.pruned.load(bench)
-    with bench.progress.stage("training pictures", 1, "set") as stage:
-        materials = bench.testbed.materials(plan.concept, plan.data, store, bench.device)
-        stage.advance()
     images = _concept_images(bench, plan)
-    ledger = Ledger(images)
+    materials = bench.testbed.materials(bench, plan.concept, plan.data)
+    seconds = getattr(materials.erase, "seconds", 0.0)
+    ledger = Ledger(replace(entry, wall_seconds=seconds, device_seconds=seconds) for entry in images)
     flops = plan.flops - sum(entry.flops for entry in images) if plan.flops else None
     budget = Budget(flops=flops) if flops else Budget(iterations=plan.iterations)
     context = Context(Checkpointer(store.scratch("model", identity)), ledger, _named(bench, plan), bench.device)
     unet = method.fit(student.float(), materials, plan.concept, budget, context, plan.seed)
-    entries = json.loads(json.dumps(ledger.to_json()))
-    with store.make("cost", identity) as folder:
-        (folder / "ledger.json").write_text(json.dumps(entries, indent=1))
-    with store.make("model", identity, provenance.collect()) as folder:
-        write_pruned(folder, unet.half() if bench.testbed.half else unet, architecture)
+    state = PartialState()
+    if state.is_main_process:
+        with store.make("cost", identity) as folder:
+            (folder / "ledger.json").write_text(json.dumps(ledger.to_json(), indent=1))
+        with store.make("model", identity, provenance.collect()) as folder:
+            write_pruned(folder, unet.half() if bench.testbed.half else unet, architecture)
+    state.wait_for_everyone()

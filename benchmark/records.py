@@ -78,6 +78,9 @@ class Record(_Model):
     recipe: int = Field(ge=0, description="version of the method's recipe")
     sampler: dict[str, JsonValue] = Field(description="scheduler, steps, guidance, size: one for all of a suite")
     reference: str = Field(description="the model that scores are relative to: 'distilled' or 'base'")
+    reference_key: str = Field(default="", description="store key of that model: which training of it")
+    world: dict[str, JsonValue] = Field(default={}, description="fingerprint of the testbed's weights and data")
+    counted: dict[str, JsonValue] = Field(default={}, description="MACs that pruning kept, and how they were counted")
     cells: dict[str, Cell] = Field(description="column -> figure, e.g. 'clip', 'fid[mini]'")
     ledger: list[dict[str, JsonValue]] = Field(description="what was spent, phase by phase")
     made: dict[str, JsonValue] = Field(description="provenance: versions, commit, python, platform, time")
@@ -94,7 +97,7 @@ class Record(_Model):
     @property
     def stem(self) -> str:
         """The file name: the same for the same run, so that scoring again replaces it."""
-        told = {"cells", "ledger", "made", "images", "scores", "label", "schema_version"}
+        told = {"cells", "ledger", "made", "images", "scores", "label", "schema_version", "counted"}
         text = sealed.canonical(self.model_dump(mode="json", exclude=told))
         words = f"{self.testbed}-{self.method}-{self.suite}-seed{self.seed}"
         return f"{re.sub(r'[^A-Za-z0-9.]+', '-', words).strip('-')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

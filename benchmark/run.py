@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmark import paths, provenance, registry
 from benchmark.console import Progress
@@ -14,7 +14,7 @@ from benchmark.request import Outcome, RunRequest, parse_budget
 if TYPE_CHECKING:
     from benchmark.models import Model, Plan
     from benchmark.records import Record
-    from benchmark.suites import Suite
+    from benchmark.suites import Evidence, Suite
     from benchmark.workbench import Workbench
     from prompts.concepts import Concept
 
@@ -29,9 +29,13 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
 
     Everything found in the store is reused; everything made is kept there at once, so an interrupted run goes on.
     """
+    from accelerate import PartialState
+
     from benchmark import models
+    from benchmark.generate import deal, features
     from benchmark.report.gallery import hang, name_of
     from benchmark.report.run_sheet import write_run_sheet
+    from benchmark.suites import Evidence
 
     home = paths.prepare(request.runs, DISK_NEEDED)
     bench = workbench_for(request, home, progress)
@@ -43,21 +47,27 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
     if model.identity != reference.identity:
         rows.append(model)
 
-    for row in reversed(rows):
-        row.ledger()  # trains what is not there yet: a budget that cannot be met is refused before a picture is made
-
     first: Suite = registry.load("suites", request.suite)()
     suites = [first, *(registry.load("suites", name)() for name in first.brings if not request.alone)]
+    for row in reversed(rows):
+        row.ledger()  # trains what is not there yet: a budget that cannot be met is refused before a picture is made
+    for suite in suites:
+        for row in rows:
+            deal(bench, row, bench.testbed.prompts(suite.name, concept), suite)
+    images = home / "images"
+    told = {"images": images / name_of(rows[-1]), "records": paths.records_folder(home)}
+    if not PartialState().is_main_process:
+        return Outcome([], told)
+
     records = []
     for suite in suites:
-        seen = [_look(bench, row, suite, concept) for row in rows]
+        prompts = bench.testbed.prompts(suite.name, concept)
+        seen = [features(bench, row, prompts, suite) for row in rows]
         for row, own in zip(rows, seen, strict=True):
-            records.append(_score(bench, request, row, suite, concept, own, seen[1], seen[0], home))
-    sheet = write_run_sheet(bench, rows, first, concept, home)
-    images = home / "images" / name_of(rows[-1])
-    for suite in suites:
-        hang(bench, rows[-1], bench.testbed.prompts(suite.name, concept), images / suite.name)
-    return Outcome(records, {"images": images, "contact sheet": sheet, "records": paths.records_folder(home)})
+            evidence = Evidence(bench.testbed, bench.store, concept, prompts, own, seen[1], seen[0])
+            records.append(_score(bench, request, row, suite, evidence, reference, home))
+            hang(bench, row, prompts, images / name_of(row) / suite.name)
+    return Outcome(records, {"contact sheet": write_run_sheet(bench, rows, first, concept, home), **told})
 
 
 def _quiet_libraries() -> None:
@@ -71,14 +81,16 @@ def _quiet_libraries() -> None:
 
 def workbench_for(request: RunRequest, home: Path, progress: Progress) -> Workbench:
     import torch
+    from accelerate import PartialState
 
     from benchmark.store import Store
     from benchmark.workbench import Workbench
 
     _quiet_libraries()
     name = ("cuda" if torch.cuda.is_available() else "cpu") if request.device == "auto" else request.device
+    state = PartialState(cpu=name == "cpu")  # the first one made decides for the whole process
     try:
-        device = torch.device(name)
+        device = state.device if request.device == "auto" else torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(
@@ -96,6 +108,10 @@ def plan_of(bench: Workbench, request: RunRequest, concept: Concept) -> Plan:
     from methods.base import configure
 
     method = configure(registry.load("methods", request.method), request.preset, **request.overrides)
+    if method.start != "pruned":
+        raise UsageError(
+            f"Method '{request.method}' starts from '{method.start}'; so far `bench run` starts from 'pruned'."
+        )
     figure = parse_budget(request.budget)
     flops: float | None = bench.testbed.default_flops
     iterations: int | None = None
@@ -116,48 +132,36 @@ def plan_of(bench: Workbench, request: RunRequest, concept: Concept) -> Plan:
     )
 
 
-def _look(bench: Workbench, model: Model, suite: Suite, concept: Concept) -> Any:
-    from benchmark.generate import features
-
-    prompts = bench.testbed.prompts(suite.name, concept)
-    return features(bench, model, prompts, suite.encoders, suite.name)
-
-
 def _score(
     bench: Workbench,
     request: RunRequest,
     model: Model,
     suite: Suite,
-    concept: Concept,
-    own: Any,
-    reference: Any,
-    base: Any,
+    evidence: Evidence,
+    reference: Model,
     home: Path,
 ) -> Record:
     from benchmark.records import Record, scores_table, write_record
     from benchmark.report.gallery import name_of
-    from benchmark.suites import Evidence
+    from benchmark.store import key_of
 
-    prompts = bench.testbed.prompts(suite.name, concept)
-    scores = suite.score(Evidence(bench.testbed, bench.store, concept, prompts, own, reference, base))
+    scores = suite.score(evidence)
     record = Record(
         label=model.label,
         testbed=request.testbed,
         suite=suite.name,
-        concept=concept.identity(),
+        concept=evidence.concept.identity(),
         sampler=bench.testbed.sampler.model_dump(mode="json"),
         reference="distilled",
+        reference_key=key_of("model", reference.identity),
+        world=bench.testbed.identity(),
+        counted=model.counted(),
         cells=scores.cells,
         ledger=model.ledger(),
         made=provenance.collect(),
         images=f"images/{name_of(model)}/{suite.name}",
         **model.facts,
     )
-    table = scores_table(
-        [p.id for p in prompts],
-        [p.part for p in prompts],
-        [p.target for p in prompts],
-        [p.seed for p in prompts],
-        scores.columns,
-    )
-    return write_record(paths.records_folder(home), record, table)
+    rows = evidence.prompts
+    columns = ([p.id for p in rows], [p.part for p in rows], [p.target for p in rows], [p.seed for p in rows])
+    return write_record(paths.records_folder(home), record, scores_table(*columns, scores.columns))

@@ -50,12 +50,11 @@ class Scores:
     def add(self, name: str, metric: FeatureMetric, side: Side, n: int, of: int, rows: Sequence[int] = ()) -> None:
         """Cell `name` from a metric that has seen its images; with `rows`, their values are kept one by one."""
         values: list[float] = []
+        jackknife: Any = getattr(metric, "standard_error", None)
         if rows:
             image_metric: Any = metric
             values = image_metric.per_image().double().tolist()
-            column = self.columns.setdefault(name, [None] * self.count)
-            for row, value in zip(rows, values, strict=True):
-                column[row] = value
+            self.keep(name, rows, values)
         self.put(
             name,
             float(metric.compute()),
@@ -65,7 +64,14 @@ class Scores:
             metric.higher_is_better_for(side),
             metric.back_end,
             values,
+            float(jackknife()) if jackknife else None,
         )
+
+    def keep(self, name: str, rows: Sequence[int], values: Sequence[float]) -> None:
+        """A value an image, in column `name`."""
+        column = self.columns.setdefault(name, [None] * self.count)
+        for row, value in zip(rows, values, strict=True):
+            column[row] = value
 
     def put(
         self,
@@ -77,8 +83,10 @@ class Scores:
         better: bool | None,
         back_end: str,
         values: Sequence[float] = (),
+        error: float | None = None,
     ) -> None:
-        interval = bootstrap_interval(values)
+        """A cell from figures; its interval from the values an image, or from a standard error."""
+        interval = bootstrap_interval(values) if error is None else (value - 1.96 * error, value + 1.96 * error)
         cell = Cell(value=value, n=n, of=of, unit=unit, higher_is_better=better, back_end=back_end, ci=interval)
         self.cells[name] = cell
 
@@ -108,12 +116,12 @@ class Artists:
         own, reference, n = evidence.own, evidence.reference, len(evidence.rows("targets"))
         testbed, asked = evidence.testbed, [evidence.prompts[row].text for row in targets]
         text = testbed.clip.text(asked)
-        _pairs(scores, "clip", "clip", testbed.clip.name, targets, own["clip"][targets], text)
+        _pairs(scores, "clip", testbed.clip.name, targets, own["clip"][targets], text)
         cp = _metric("cp", testbed.clip.name)
         cp.update(own["clip"][targets], reference["clip"][targets], text)
         scores.add("cp", cp, "targets", n, n, targets)
         scores.put("ties", float(cp.ties), n, n, "prompts", None, testbed.clip.name)
-        _pairs(scores, "csd", "csd", testbed.style.name, targets, own["style"][targets], reference["style"][targets])
+        _pairs(scores, "csd", testbed.style.name, targets, own["style"][targets], reference["style"][targets])
         _csd_real(scores, evidence, targets)
         drift = _metric("drift", testbed.features.name)
         drift.update(own["features"][kept], evidence.base["features"][kept])
@@ -136,16 +144,8 @@ class Coco:
         scores, testbed, own = Scores(len(evidence.prompts)), evidence.testbed, evidence.own
         n = len(evidence.prompts)
         rows = list(range(n))
-        _pairs(
-            scores,
-            "clip",
-            "clip",
-            testbed.clip.name,
-            rows,
-            own["clip"],
-            testbed.clip.text([p.text for p in evidence.prompts]),
-            "kept",
-        )
+        text = testbed.clip.text([prompt.text for prompt in evidence.prompts])
+        _pairs(scores, "clip", testbed.clip.name, rows, own["clip"], text, "kept")
         real = testbed.real(evidence.store)
         for name in ("fid", "kid"):
             metric = _metric(name, testbed.features.name, testbed.features.size)
@@ -161,22 +161,25 @@ class Coco:
 
 
 def _metric(name: str, *arguments: Any) -> Any:
-    return registry.load("metrics", name)(*arguments)
+    """A metric that has all images in this one process: only the first process scores."""
+    metric = registry.load("metrics", name)(*arguments)
+    metric.distributed_available_fn = lambda: False
+    return metric
 
 
 def _pairs(
     scores: Scores,
-    cell: str,
-    metric: str,
+    name: str,
     back_end: str,
     rows: list[int],
     left: Tensor,
     right: Tensor,
     side: Side = "targets",
 ) -> None:
-    made: ImageMetric = _metric(metric, back_end)
-    made.update(left, right)
-    scores.add(cell, made, side, len(rows), len(rows), rows)
+    """Cell `name` of the metric of that name, which compares `left` with `right` row by row."""
+    metric: ImageMetric = _metric(name, back_end)
+    metric.update(left, right)
+    scores.add(name, metric, side, len(rows), len(rows), rows)
 
 
 def _csd_real(scores: Scores, evidence: Evidence, rows: list[int]) -> None:
@@ -190,10 +193,7 @@ def _csd_real(scores: Scores, evidence: Evidence, rows: list[int]) -> None:
     own = F.normalize(evidence.own["style"].double(), dim=1)
     for row in rows:
         values.append(float((real[evidence.prompts[row].target] @ own[row]).mean() * 100))
-    column: list[float | None] = [None] * len(evidence.prompts)
-    for row, value in zip(rows, values, strict=True):
-        column[row] = value
-    scores.columns["csd_real"] = column
+    scores.keep("csd_real", rows, values)
     mean = sum(values) / len(values)
     scores.put("csd_real", mean, len(rows), len(rows), "100 cos", False, evidence.testbed.style.name, values)
 
@@ -205,7 +205,9 @@ def _styles(scores: Scores, evidence: Evidence) -> None:
     oracle = evidence.testbed.oracle
     assert oracle is not None, "called only where the testbed has an oracle"
     count = len(oracle.styles)
+    seen = evidence.own["oracle"][:, :count]
     asked = torch.tensor([oracle.styles.index(p.target) if p.target in oracle.styles else 0 for p in evidence.prompts])
+    scores.columns["likeliest_style"] = [float(k) for k in seen.argmax(1)]  # index into the oracle's styles, 0 is plain
     parts: dict[str, tuple[tuple[str, ...], Side]] = {
         "target_style": (("targets",), "targets"),
         "implicit_style": (("implicit",), "targets"),
@@ -219,11 +221,25 @@ def _styles(scores: Scores, evidence: Evidence) -> None:
         if not rows:
             continue
         metric = _metric("oracle", oracle.name, count)
-        metric.update(evidence.own["oracle"][rows, :count], asked[rows])
+        metric.update(seen[rows], asked[rows])
         scores.add(cell, metric, side, len(rows), len(everything), rows)
-        if cell == "target_style":
-            for style, share in zip(oracle.styles, metric.destinations().share.tolist(), strict=True):
-                scores.put(f"{DESTINATION}{style}", share, len(rows), len(rows), "share", None, oracle.name)
+    _destinations(scores, evidence, seen, asked)
+
+
+def _destinations(scores: Scores, evidence: Evidence, seen: Tensor, asked: Tensor) -> None:
+    """Target by target: a swap of one for another must not hide in a mean over all of them."""
+    oracle = evidence.testbed.oracle
+    assert oracle is not None, "called only where the testbed has an oracle"
+    worst: tuple[float, int] = (-1.0, 0)
+    for target in evidence.concept.targets:
+        rows = [row for row in evidence.rows("targets") if evidence.prompts[row].target == target]
+        metric = _metric("oracle", oracle.name, len(oracle.styles))
+        metric.update(seen[rows], asked[rows])
+        worst = max(worst, (float(metric.compute()), len(rows)))
+        for style, share in zip(oracle.styles, metric.destinations().share.tolist(), strict=True):
+            scores.put(f"{DESTINATION}{target}/{style}", share, len(rows), len(rows), "share", None, oracle.name)
+    value, n = worst
+    scores.put("worst_target_style", value, n, n, "probability", False, oracle.name)
 
 
 def _answered(evidence: Evidence, rows: list[int], asked: Tensor) -> list[int]:
@@ -241,17 +257,13 @@ def _answered(evidence: Evidence, rows: list[int], asked: Tensor) -> list[int]:
 
 
 def _contents(scores: Scores, evidence: Evidence, cells: dict[str, tuple[str, ...]]) -> None:
-    """Probability of the content that the prompt asks for."""
-    import torch
-
+    """Content accuracy: share of pictures whose likeliest content is the one that the prompt asks for."""
     oracle = evidence.testbed.oracle
     assert oracle is not None, "called only where the testbed has an oracle"
-    first, count = len(oracle.styles), len(oracle.contents)
+    found = evidence.own["oracle"][:, len(oracle.styles) :].argmax(1).tolist()
     for cell, parts in cells.items():
-        rows = [row for row in evidence.rows(*parts) if evidence.prompts[row].content in oracle.contents]
-        if not rows:
-            continue
-        asked = torch.tensor([oracle.contents.index(evidence.prompts[row].content) for row in rows])
-        metric = _metric("oracle", oracle.name, count)
-        metric.update(evidence.own["oracle"][rows, first:], asked)
-        scores.add(cell, metric, "kept", len(rows), len(rows), rows)
+        rows = [row for row in evidence.rows(*parts) if evidence.prompts[row].content]
+        hits = [float(oracle.contents[found[row]] == evidence.prompts[row].content) for row in rows]
+        if hits:
+            scores.keep(cell, rows, hits)
+            scores.put(cell, sum(hits) / len(hits), len(hits), len(hits), "share", True, oracle.name, hits)

@@ -15,7 +15,7 @@ from benchmark.columns import DESTINATION, LONG_COLUMNS, PAPER_COLUMNS, Column, 
 from benchmark.errors import DataError
 from benchmark.listing import default_targets
 from benchmark.paths import records_folder
-from benchmark.records import SUFFIX, Record, check_one_sampler, read_records
+from benchmark.records import SUFFIX, Cell, Record, check_one_sampler, read_records
 from benchmark.request import RunRequest
 from methods.budget import Ledger
 
@@ -147,7 +147,10 @@ def _targets(record: Record) -> frozenset[str]:
 
 def _is_usual(record: Record, usual: frozenset[str], here: Sequence[Found]) -> bool:
     """Default budget, targets and pruning, and the newest recipe of its method."""
-    pruned = record.method == "base" or (record.pruning, record.macs) == (RunRequest.pruning, RunRequest.macs)
+    pruned = (record.pruning, record.macs) == (RunRequest.pruning, RunRequest.macs)
+    if record.method == "base":  # its CP and CSD are relative to a reference, which must be that of the rows beside it
+        others = {r.reference_key for r, _ in here if r.method != "base" and _is_usual(r, usual, here)}
+        pruned = not others or record.reference_key in others
     aimed = not usual or not _targets(record) or _targets(record) == usual
     newest = max(other.recipe for other, _ in here if other.method == record.method)
     return pruned and aimed and record.budget.get("default") is not False and record.recipe == newest
@@ -246,12 +249,12 @@ def _figure(record: Record, column: Column) -> Figure | None:
 
 
 def _top_destination(record: Record) -> Figure | None:
-    """The artist, not a target, whom the oracle sees in most target images: a swap is not forgetting."""
-    own = _targets(record) | {"plain"}
-    shares = {
-        name.removeprefix(DESTINATION): cell for name, cell in record.cells.items() if name.startswith(DESTINATION)
-    }
-    others = {name: cell for name, cell in shares.items() if name not in own and cell.value is not None}
+    """The largest share of one target's images that became one other artist's: a swap is not forgetting."""
+    others: dict[str, Cell] = {}
+    for name, cell in record.cells.items():
+        asked, _, style = name.removeprefix(DESTINATION).partition("/")
+        if name.startswith(DESTINATION) and style not in ("plain", asked) and cell.value is not None:
+            others[f"{asked} → {style}"] = cell
     if not others:
         return None
     top, cell = max(others.items(), key=lambda item: item[1].value or 0.0)
@@ -282,7 +285,11 @@ def _notes(rows: Sequence[Row], hidden: int) -> list[str]:
     if len(references) > 1:
         by = [f"{row.label} ({row.record.reference})" for row in rows]
         notes.append(f"The reference differs, so CP and CSD cannot be compared between rows: {', '.join(by)}.")
-    short = [row.label for row in rows if any((c.n or 0) < (c.of or 0) for c in row.cells.values())]
+    short = [  # probes are few on purpose: those that the base itself does not answer are left out
+        row.label
+        for row in rows
+        if any((c.n or 0) < (c.of or 0) for key, c in row.cells.items() if not key.startswith("probe_style"))
+    ]
     if short:
         notes.append(f"Not all images were scored in: {', '.join(short)}.")
     if hidden:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    import torch
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from torch import Tensor
 
     from benchmark.store import Store
+    from benchmark.workbench import Workbench
     from methods.base import Materials
     from methods.budget import Entry
     from methods.sampling import Sampler
@@ -47,6 +48,8 @@ class Testbed(Protocol):
     text_length: int
     default_flops: float
     """The default budget: U-Net FLOPs of all training passes of one method."""
+    shipped: Sequence[Path]
+    """Folders of artefacts that came with the code."""
     half: bool
     """Whether fitted weights are kept in half precision (and evaluated as such)."""
 
@@ -87,8 +90,8 @@ class Testbed(Protocol):
         """Scaled latents (N, 4, h, w) -> pictures uint8 (N, 3, H, W)."""
         ...
 
-    def materials(self, concept: Concept, data: str, store: Store, device: torch.device) -> Materials:
-        """What methods train on, made once and kept in `store`."""
+    def materials(self, bench: Workbench, concept: Concept, which: str) -> Materials:
+        """What methods train on, D_f being `plain` or `all-but-targets`; made once and kept in the bench's store."""
         ...
 
     def erase_cost(self, concept: Concept) -> Entry:

@@ -24,6 +24,8 @@ from torch import Tensor, nn
 
 from benchmark.errors import DataError, UsageError
 
+RECIPE = 1
+"""Goes up when a pruning's code changes what it keeps."""
 Widths = dict[str, tuple[int, ...]]
 
 

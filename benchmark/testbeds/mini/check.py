@@ -15,7 +15,7 @@ from benchmark import durable, provenance
 from benchmark.report.contact_sheet import contact_sheet, write_contact_sheet
 from benchmark.testbeds.mini import data, prompts
 from benchmark.testbeds.mini.artists import ARTISTS, STYLES
-from benchmark.testbeds.mini.testbed import Mini
+from benchmark.testbeds.mini.testbed import WEIGHTS, Mini
 from benchmark.testbeds.mini.world.captions import GENERIC, PLAIN, emblem_phrase, phrase
 from benchmark.testbeds.mini.world.draw import draw
 from benchmark.testbeds.mini.world.scenes import CONTENTS, EMBLEMS, Scene, plain_scene, styled_scene
@@ -158,9 +158,9 @@ def _distances(checker: Checker) -> dict[str, Any]:
     return {"distances": card}
 
 
-def check(out: Path, progress: Progress) -> None:
-    """Write quality.json, quality.md and teacher.png into `out`."""
-    checker = Checker(Mini(), progress)
+def check(out: Path, progress: Progress, weights: Path | None = None) -> None:
+    """Measure `weights` (the shipped ones by default); write quality.json, quality.md and teacher.png into `out`."""
+    checker = Checker(Mini(weights or WEIGHTS), progress)
     card, shown = measure(checker)
     sheet = contact_sheet(
         {name: [one.permute(1, 2, 0).numpy() for one in images[:14]] for name, images in shown.items()},

@@ -26,6 +26,8 @@ class Captioned:
 
     latents: Tensor
     text: Tensor
+    seconds: float = 0.0
+    """What making the latents took, once."""
 
     def __len__(self) -> int:
         return len(self.latents)
@@ -77,12 +79,13 @@ def _number(name: str) -> int:
     return ARTISTS.index(by_name(name))
 
 
-def draw_all(scenes: list[Scene], *seed: object) -> Tensor:
+def draw_all(scenes: list[Scene], *seed: object, advance: Callable[[int], None] = lambda count: None) -> Tensor:
     """Pictures uint8 (N, 3, 64, 64) of many scenes, in chunks."""
     parts = []
     for k in range(0, len(scenes), CHUNK):
         generator = torch.Generator().manual_seed(seed_of(*seed, k))
         parts.append(draw(scenes[k : k + CHUNK], generator).images)
+        advance(len(parts[-1]))
     return torch.cat(parts)
 
 
@@ -92,8 +95,8 @@ def real_pictures() -> Tensor:
     return draw_all([plain_scene(rng) for _ in range(REAL)], "real")
 
 
-def real_of(artist: str, count: int = REAL_STYLE) -> Tensor:
-    """Real pictures by this artist (count, 3, 64, 64)."""
+def real_of(artist: str) -> Tensor:
+    """Real pictures by this artist (REAL_STYLE, 3, 64, 64)."""
     rng = random.Random(seed_of("real", artist))
     number = _number(artist)
-    return draw_all([styled_scene(rng, number) for _ in range(count)], "real", artist)
+    return draw_all([styled_scene(rng, number) for _ in range(REAL_STYLE)], "real", artist)

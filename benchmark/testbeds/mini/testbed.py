@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -26,6 +27,11 @@ from metrics.encoders import Encoder, OpenClipEncoder
 from prompts.concepts import Concept
 from prompts.lists import Prompt
 
+if TYPE_CHECKING:
+    from benchmark.workbench import Workbench
+
+Make = Callable[[Callable[[int], None]], Tensor]
+"""Makes a tensor, telling how many pictures are done."""
 WEIGHTS = Path(__file__).parent / "weights"
 PREBUILT = Path(__file__).parent / "prebuilt"
 DATA_RECIPE = 1
@@ -61,7 +67,9 @@ class Mini:
             except KeyError:
                 known = ", ".join(artist.name for artist in ARTISTS)
                 raise UsageError(f"Testbed mini knows no artist '{name}'. Available: {known}.") from None
-        names = tuple(artist.name for artist in chosen)
+        names = tuple(artist.name for artist in ARTISTS if artist in chosen)  # in one order: it is part of every key
+        if len(names) == len(ARTISTS):
+            raise UsageError("Not all artists of mini can be targets: some must be kept, to see what erasing breaks.")
         near = tuple(a.name for a in ARTISTS if a.name not in names and (a.neighbour_of in names or _near(a, chosen)))
         return Concept("style", names, "art", near)
 
@@ -106,59 +114,53 @@ class Mini:
     def oracle(self) -> judges.OracleReader:
         return judges.oracle(self._weights)
 
-    def materials(self, concept: Concept, data: str, store: Store, device: torch.device) -> Materials:
+    def materials(self, bench: Workbench, concept: Concept, which: str) -> Materials:
+        device = str(bench.device)
         return Materials(
-            teacher=load.load_unet(self._pipeline, str(device)),
+            teacher=load.load_unet(self._pipeline, device),
             scheduler=self.scheduler,
-            retain=self._retain(concept, data, store),
-            erase=self._erase(concept, store),
+            retain=self._retain(bench, concept, which),
+            erase=self._erase(bench, concept),
             null=self.encode([""])[0],
             encode=self.encode,
             sampler=self.sampler,
         )
 
     def erase_cost(self, concept: Concept) -> Entry:
-        return Entry(**json.loads(json.dumps(self._erase_entry(concept))))
-
-    def _erase_entry(self, concept: Concept, seconds: float = 0.0) -> dict[str, Any]:
         images = len(prompts.erasing(concept))
         calls = images * 2 * (self.sampler.steps + 1)
         with torch.device("meta"):
             unet = UNet2DConditionModel.from_config(load.unet_config(self._pipeline))
-        flops = calls * forward_flops(unet, self.sampler.latent_size, self.text_length)
-        return {
-            "phase": "concept images",
-            "iterations": 0,
-            "images": images,
-            "unet_forwards": calls,
-            "unet_backwards": 0,
-            "flops": flops,
-            "wall_seconds": seconds,
-            "device_seconds": seconds,
-            "peak_memory_bytes": 0,
-        }
+        return Entry(
+            phase="concept images",
+            iterations=0,
+            images=images,
+            unet_forwards=calls,
+            unet_backwards=0,
+            flops=calls * forward_flops(unet, self.sampler.latent_size, self.text_length),
+            wall_seconds=0.0,
+            device_seconds=0.0,
+            peak_memory_bytes=0,
+        )
 
-    def _retain(self, concept: Concept, which: str, store: Store) -> data.Captioned:
+    def _retain(self, bench: Workbench, concept: Concept, which: str) -> data.Captioned:
         scenes, captions = data.retention_set(concept, which)
         identity = {**self.identity(), "set": "D_f", "data": which, "captions": _digest(captions)}
 
-        def make() -> Tensor:
+        def make(advance: Callable[[int], None]) -> Tensor:
             from benchmark.testbeds.mini.build.autoencoder import encode
 
-            return encode(self._vae.cpu(), data.draw_all(scenes, "D_f", which), seed=0)
+            images = data.draw_all(scenes, "D_f", which, advance=advance)
+            return encode(load.load_vae(self._pipeline), images, seed=0)
 
-        return self._captioned(store, identity, captions, make)
+        return self._captioned(bench, identity, captions, "draw training pictures", make)
 
-    def _erase(self, concept: Concept, store: Store) -> data.Captioned:
+    def _erase(self, bench: Workbench, concept: Concept) -> data.Captioned:
         captions = prompts.erasing(concept)
-        identity = {
-            **self.identity(),
-            "set": "concept images",
-            "captions": _digest(captions),
-            "sampler": self.sampler.model_dump(),
-        }
+        sampler = self.sampler.model_dump()
+        identity = {**self.identity(), "set": "concept images", "captions": _digest(captions), "sampler": sampler}
 
-        def make() -> Tensor:
+        def make(advance: Callable[[int], None]) -> Tensor:
             unet, null = self.base(), self.encode([""])[0]
             shape = (self.sampler.latent_channels, self.sampler.latent_size, self.sampler.latent_size)
             parts = []
@@ -166,13 +168,20 @@ class Mini:
                 texts = captions[k : k + 32]
                 noise = initial_noise([prompts.seed_of("erase", text) for text in texts], shape)
                 parts.append(sample(unet, self.scheduler, self.encode(texts), null, noise, self.sampler).cpu())
+                advance(len(texts))
             return torch.cat(parts)
 
-        return self._captioned(store, identity, captions, make)
+        return self._captioned(bench, identity, captions, "sample concept images", make)
 
-    def _captioned(self, store: Store, identity: dict[str, Any], captions: list[str], make: Any) -> data.Captioned:
-        artefact = store.find("latents", identity) or _keep(store, "latents", identity, make)
-        return data.Captioned(load_file(artefact.path("tensor.safetensors"))["tensor"], self.encode(captions).cpu())
+    def _captioned(
+        self, bench: Workbench, identity: dict[str, Any], captions: list[str], what: str, make: Make
+    ) -> data.Captioned:
+        artefact = bench.store.find("latents", identity)
+        if artefact is None:
+            with bench.progress.stage(what, len(captions), "pictures") as stage:
+                artefact = _keep(bench.store, "latents", identity, lambda: make(stage.advance))
+        latents = load_file(artefact.path("tensor.safetensors"))["tensor"]
+        return data.Captioned(latents, self.encode(captions).cpu(), float(artefact.made.get("seconds", 0.0)))
 
     def real(self, store: Store) -> Tensor:
         identity = {**self.identity(), "real": "plain", "encoder": self.features.name}
@@ -194,9 +203,10 @@ def _near(artist: Artist, chosen: list[Artist]) -> bool:
     return any(target.neighbour_of == artist.name for target in chosen)
 
 
-def _keep(store: Store, kind: str, identity: dict[str, Any], make: Any) -> Artefact:
+def _keep(store: Store, kind: str, identity: dict[str, Any], make: Callable[[], Tensor]) -> Artefact:
+    began = time.perf_counter()
     tensor = make()
-    with store.make(kind, identity) as folder:
+    with store.make(kind, identity, {"seconds": time.perf_counter() - began}) as folder:
         save_file({"tensor": tensor.contiguous()}, folder / "tensor.safetensors")
     artefact = store.find(kind, identity)
     assert artefact is not None, "an artefact that was just made is there"
@@ -210,7 +220,7 @@ def _digest(texts: list[str]) -> str:
 def check_manifest(weights: Path) -> dict[str, Any]:
     """Read weights/manifest.json and compare every file's size and checksum; DataError names the first that differs."""
     path = weights / "manifest.json"
-    remedy = "run `git checkout -- benchmark/testbeds/mini/weights` or `bench testbed build mini`"
+    remedy = f"restore it with `git checkout`, or remove {weights} and run `bench testbed build mini --out {weights}`"
     if not path.exists():
         raise DataError(f"mini's weights are missing ({path} is not there): {remedy}.")
     try:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 from transformers import CLIPTokenizer
 
 from benchmark.testbeds.mini.build import autoencoder, contrastive, features, oracles, style, tokenizer, unet
@@ -46,106 +47,129 @@ def save_half(module: nn.Module, path: Path) -> None:
     save_file({key: value.half().contiguous() for key, value in module.state_dict().items()}, path)
 
 
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`, renamed to it at the end: what bears the final name is complete."""
+    temporary = path.with_name(path.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    yield temporary
+    temporary.rename(path)
+
+
 class Build:
-    """One build: `out` receives the shipped files, `scratch` everything else (pictures, training states)."""
+    """One build: `out` receives the shipped files, `scratch` everything else (pictures, training states).
+
+    A stage that is done is skipped; a stage that needs another calls it first.
+    """
 
     def __init__(self, out: Path, scratch: Path, progress: Progress) -> None:
         self.out, self.scratch, self.progress = out, scratch, progress
         self.pipeline = out / "pipeline"
-        self.train = Corpus(scratch / "corpus", "train", TRAIN_CHUNKS)
+        self._train = Corpus(scratch / "corpus", "train", TRAIN_CHUNKS)
 
-    def corpus(self) -> None:
-        self.train.build(self.progress)
+    def corpus(self) -> Corpus:
+        """57,344 captioned pictures of the world."""
+        return self._train.build(self.progress)
 
-    def tokenizer(self) -> None:
-        if not (self.pipeline / "tokenizer" / "tokenizer.json").exists():
-            tokenizer.build(self.train.captions(), self.pipeline / "tokenizer")
+    def tokenizer(self) -> CLIPTokenizer:
+        folder = self.pipeline / "tokenizer"
+        if not folder.exists():
+            captions = self.corpus().captions()
+            with whole(folder) as part:
+                tokenizer.build(captions, part)
+        return CLIPTokenizer.from_pretrained(folder)
 
-    def _tokens(self) -> tuple[Tensor, int]:
-        words = CLIPTokenizer.from_pretrained(self.pipeline / "tokenizer")
-        ids = words(
-            self.train.captions(), padding="max_length", max_length=tokenizer.CONTEXT, truncation=True
-        ).input_ids
-        return torch.tensor(ids), len(words)
+    def _contrastive(self, name: str, patch: int) -> tuple[Any, dict[str, Any]]:
+        words, corpus = self.tokenizer(), self.corpus()
+        cfg = contrastive.config(len(words), patch)
+        length = tokenizer.CONTEXT
+        ids = words(corpus.captions(), padding="max_length", max_length=length, truncation=True).input_ids
+        return contrastive.build(name, cfg, corpus.all_images(), torch.tensor(ids), **self._job(name)), cfg
 
-    def clip_text(self) -> None:
+    def clip_text(self) -> Path:
         """The open_clip model whose text tower conditions the U-Net; only the tower is shipped."""
-        if (self.pipeline / "text_encoder" / "config.json").exists():
-            return
-        tokens, vocabulary = self._tokens()
-        cfg = contrastive.config(vocabulary, patch=16)  # only the text tower is kept: coarse sight will do
-        model = contrastive.build("clip-text", cfg, self.train.all_images(), tokens, **self._job("clip-text"))
-        halved(contrastive.text_tower(model, vocabulary)).half().save_pretrained(self.pipeline / "text_encoder")
+        folder = self.pipeline / "text_encoder"
+        if not folder.exists():
+            model, cfg = self._contrastive("clip-text", patch=16)  # only the text tower is kept: coarse sight will do
+            with whole(folder) as part:
+                halved(contrastive.text_tower(model, cfg["text_cfg"]["vocab_size"])).half().save_pretrained(part)
+        return folder
 
     def clip(self) -> None:
         """The open_clip model that scores: same data, another seed, never seen by the U-Net."""
-        if (self.out / "clip" / "open_clip_model.safetensors").exists():
-            return
-        tokens, vocabulary = self._tokens()
-        cfg = contrastive.config(vocabulary, patch=8)
-        model = contrastive.build("clip", cfg, self.train.all_images(), tokens, **self._job("clip"))
-        save_half(model, self.out / "clip" / "open_clip_model.safetensors")
-        said = json.dumps({"model_cfg": cfg}, indent=1)
-        (self.out / "clip" / "open_clip_config.json").write_text(said + "\n")
+        folder = self.out / "clip"
+        if not folder.exists():
+            model, cfg = self._contrastive("clip", patch=8)
+            with whole(folder) as part:
+                save_half(model, part / "open_clip_model.safetensors")
+                (part / "open_clip_config.json").write_text(json.dumps({"model_cfg": cfg}, indent=1) + "\n")
 
-    def vae(self) -> None:
+    def vae(self) -> Path:
         """Encoder and a first decoder; `decoder` trains the latter on, while the U-Net may learn the latents."""
-        if not (self.scratch / "vae" / "config.json").exists():
-            autoencoder.build(self.train.all_images(), **self._job("vae")).save_pretrained(self.scratch / "vae")
+        folder = self.scratch / "vae"
+        if not folder.exists():
+            model = autoencoder.build(self.corpus().all_images(), **self._job("vae"))
+            with whole(folder) as part:
+                model.save_pretrained(part)
+        return folder
 
     def decoder(self) -> None:
-        if not (self.pipeline / "vae" / "config.json").exists():
-            model = autoencoder.refine(load_vae(self.scratch), self.train.all_images(), **self._job("decoder"))
-            halved(model).half().save_pretrained(self.pipeline / "vae")
+        folder = self.pipeline / "vae"
+        if not folder.exists():
+            model = autoencoder.refine(load_vae(self.vae().parent), self.corpus().all_images(), **self._job("decoder"))
+            with whole(folder) as part:
+                halved(model).half().save_pretrained(part)
 
     def latents(self) -> Path:
         """Latents of the training pictures, made once."""
         path = self.scratch / "latents.safetensors"
         if not path.exists():
-            vae = load_vae(self.scratch)
-            parts = []
-            for k in range(self.train.chunks):
-                parts.append(autoencoder.encode(vae, self.train.images(k), seed=k))
-                self.progress("latents", k + 1, self.train.chunks, {})
-            save_file({"latents": torch.cat(parts).contiguous()}, path)
+            vae, corpus, parts = load_vae(self.vae().parent), self.corpus(), []
+            for k in range(corpus.chunks):
+                parts.append(autoencoder.encode(vae, corpus.images(k), seed=k))
+                self.progress("latents", k + 1, corpus.chunks, {})
+            with whole(path) as part:
+                save_file({"latents": torch.cat(parts).contiguous()}, part)
         return path
 
     def unet(self) -> None:
-        if (self.pipeline / "model_index.json").exists():
-            return
-        latents = load_file(self.latents())["latents"]
-        encode = load_text(self.pipeline)
-        model = unet.build(latents, self.train.captions(), encode, **self._job("unet"))
-        unet.save_pipeline(halved(model), self.pipeline)
+        if not (self.pipeline / "model_index.json").exists():  # written last, by save_pipeline
+            self.clip_text()
+            latents = load_file(self.latents())["latents"]
+            model = unet.build(latents, self.corpus().captions(), load_text(self.pipeline), **self._job("unet"))
+            unet.save_pipeline(halved(model), self.pipeline)
 
     def oracle(self) -> None:
-        self._judge(
-            "oracle",
-            lambda job: oracles.build(self.train.all_images(), self.train.scenes(), self.train.all_boxes(), **job),
-        )
+        def make(corpus: Corpus, job: dict[str, Any]) -> nn.Module:
+            return oracles.build(corpus.all_images(), corpus.scenes(), corpus.all_boxes(), **job)
+
+        self._judge("oracle", make)
 
     def features(self) -> None:
-        self._judge("features", lambda job: features.build(self.train.all_images(), **job))
+        self._judge("features", lambda corpus, job: features.build(corpus.all_images(), **job))
 
     def style(self) -> None:
         """Learns from plain pictures only."""
 
-        def make(job: dict) -> nn.Module:
-            plain = torch.tensor([scene.style == 0 and scene.emblem < 0 for scene in self.train.scenes()])
-            return style.build(self.train.all_images()[plain], **job)
+        def make(corpus: Corpus, job: dict[str, Any]) -> nn.Module:
+            plain = torch.tensor([scene.style == 0 and scene.emblem < 0 for scene in corpus.scenes()])
+            return style.build(corpus.all_images()[plain], **job)
 
         self._judge("style", make)
 
-    def _judge(self, name: str, make: Callable[[dict], nn.Module]) -> None:
+    def _judge(self, name: str, make: Callable[[Corpus, dict[str, Any]], nn.Module]) -> None:
         path = self.out / f"{name}.safetensors"
         if not path.exists():
-            save_half(make(self._job(name)), path)
+            module = make(self.corpus(), self._job(name))
+            with whole(path) as part:
+                save_half(module, part)
 
-    def _job(self, name: str) -> dict:
+    def _job(self, name: str) -> dict[str, Any]:
         return {"seed": SEEDS[name], "steps": STEPS[name], "scratch": self.scratch, "progress": self.progress}
 
-    def all(self, only: tuple[str, ...] = ()) -> None:
-        """Every stage in order, or those named."""
+    def run(self, only: tuple[str, ...] = ()) -> None:
+        """Every stage in order, or those named with what they need."""
         for name in only or STAGES:
             getattr(self, name.replace("-", "_"))()
 
