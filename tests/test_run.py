@@ -16,7 +16,6 @@ from standin import ASKED, Standin, request, whole
 from benchmark import checkpoints, durable, generate, models, records, registry, sealed, suites
 from benchmark.console import Progress
 from benchmark.errors import StoreError
-from benchmark.generate import shard_identity
 from benchmark.report import run_sheet
 from benchmark.store import Store, key_of
 from benchmark.tables import table
@@ -230,12 +229,12 @@ def test_resumed_training_goes_on_from_its_checkpoint(
 def test_shards_are_the_same_in_any_order(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = without(finished, tmp_path / "home")
 
-    def backwards(bench: Workbench, model: models.Model, rows: Sequence, what: str) -> None:
-        todo = [s for s in generate.shards(rows) if not bench.store.has("images", shard_identity(bench, model, s))]
-        for shard in reversed(todo):
-            generate._make(bench, model, model.load(), bench.testbed.encode([""])[0], shard)
+    forwards = generate._sample
 
-    monkeypatch.setattr(generate, "generate", backwards)
+    def backwards(bench: Workbench, model: models.Model, unet: object, todo: Sequence, what: str) -> None:
+        forwards(bench, model, unet, todo[::-1], what)
+
+    monkeypatch.setattr(generate, "_sample", backwards)
     whole(home, alone=True)
     same(home, finished)
 

@@ -222,11 +222,12 @@ def test_markup_in_paper_quotes_and_labels_is_printed() -> None:
 
 
 def test_top_destination_names_the_artist_who_gained_most() -> None:
-    values = {"clip": 26.0, "destination/plain": 0.6, "destination/Claude Monet": 0.3}
-    values |= {"destination/Edvard Munch": 0.08, "destination/Joan Miró": 0.02}
+    gogh, monet = "destination/Vincent van Gogh", "destination/Claude Monet"
+    values = {"clip": 26.0, f"{gogh}/plain": 0.6, f"{gogh}/Vincent van Gogh": 0.3, f"{gogh}/Edvard Munch": 0.08}
+    values |= {f"{monet}/plain": 0.8, f"{monet}/Pablo Picasso": 0.15, f"{monet}/Edvard Munch": 0.05}
     (row,) = table(_local(record("bilevel", values=values)), "mini", "artists", long=True).rows
     figure = row.cells["top_destination"]
-    assert (figure.value, figure.name, figure.n) == (0.08, "Edvard Munch", 150), "plain and targets do not count"
+    assert (figure.value, figure.name, figure.n) == (0.15, "Claude Monet → Pablo Picasso", 150), "a swap counts"
     assert not [key for key in row.cells if key.startswith("destination")]
 
 
