@@ -103,22 +103,24 @@ def pictures(bench: Workbench, model: Model, prompts: Sequence[Prompt], what: st
     return torch.cat([read_shard(artefact.folder) for artefact in found if artefact is not None])
 
 
-def _networks(bench: Workbench, suite: Suite) -> dict[str, Any]:
-    """The suite's encoders, as far as the testbed has them."""
-    networks = {name: getattr(bench.testbed, name) for name in suite.encoders}
-    return {name: network for name, network in networks.items() if network is not None}
+def _networks(bench: Workbench, suite: Suite) -> dict[str, str]:
+    """The suite's networks, as far as the testbed has them: job -> back end."""
+    return {job: name for job, name in bench.testbed.networks.items() if job in suite.encoders}
 
 
 def features_identity(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> dict[str, Any]:
     """What makes a suite's features: its pictures and the networks that look at them."""
     return {
         "images": [key_of("images", shard_identity(bench, model, shard)) for shard in shards(prompts)],
-        "encoders": {name: network.name for name, network in _networks(bench, suite).items()},
+        "encoders": _networks(bench, suite),
     }
 
 
 def features(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> dict[str, Tensor]:
-    """What each encoder sees in the suite's pictures, (N, d) each; kept, so that no picture is looked at twice."""
+    """What each network sees in the suite's pictures, (N, d) each, and under "text" what CLIP reads in its prompts.
+
+    Kept, so that no picture is looked at twice, and a table is made again without loading a network.
+    """
     from safetensors.torch import load_file, save_file
 
     identity = features_identity(bench, model, prompts, suite)
@@ -130,9 +132,10 @@ def features(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: S
         networks = _networks(bench, suite)
         with bench.progress.stage(f"look at {model.label}: {suite.name}", len(networks), "networks") as stage:
             seen = {}
-            for name, network in networks.items():
-                seen[name] = network(images)
+            for job in networks:
+                seen[job] = bench.testbed.encoder(job)(images)
                 stage.advance()
+            seen["text"] = bench.testbed.clip.text([prompt.text for prompt in prompts])
         with bench.store.make("features", identity) as folder:
             save_file(seen, folder / "features.safetensors")
         artefact = bench.store.find("features", identity)

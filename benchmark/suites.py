@@ -25,7 +25,7 @@ Side = Literal["targets", "kept"]
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a suite scores: features of the same prompts and seeds from three models, row by row."""
+    """What a suite scores, row by row: features of three models on the same prompts and seeds; "text" is what CLIP read."""
 
     testbed: Testbed
     store: Store
@@ -114,19 +114,18 @@ class Artists:
         scores = Scores(len(evidence.prompts))
         targets, kept = evidence.rows("targets"), evidence.rows("kept", "neighbours")
         own, reference, n = evidence.own, evidence.reference, len(evidence.rows("targets"))
-        testbed, asked = evidence.testbed, [evidence.prompts[row].text for row in targets]
-        text = testbed.clip.text(asked)
-        _pairs(scores, "clip", testbed.clip.name, targets, own["clip"][targets], text)
-        cp = _metric("cp", testbed.clip.name)
+        names, text = evidence.testbed.networks, own["text"][targets]
+        _pairs(scores, "clip", names["clip"], targets, own["clip"][targets], text)
+        cp = _metric("cp", names["clip"])
         cp.update(own["clip"][targets], reference["clip"][targets], text)
         scores.add("cp", cp, "targets", n, n, targets)
-        scores.put("ties", float(cp.ties), n, n, "prompts", None, testbed.clip.name)
-        _pairs(scores, "csd", testbed.style.name, targets, own["style"][targets], reference["style"][targets])
+        scores.put("ties", float(cp.ties), n, n, "prompts", None, names["clip"])
+        _pairs(scores, "csd", names["style"], targets, own["style"][targets], reference["style"][targets])
         _csd_real(scores, evidence, targets)
-        drift = _metric("drift", testbed.features.name)
+        drift = _metric("drift", names["features"])
         drift.update(own["features"][kept], evidence.base["features"][kept])
         scores.add("drift", drift, "kept", len(kept), len(kept), kept)
-        if testbed.oracle is not None:
+        if "oracle" in names:
             _styles(scores, evidence)
             _contents(scores, evidence, {"content_target": ("targets",), "content_kept": ("kept", "neighbours")})
         return scores
@@ -141,21 +140,20 @@ class Coco:
     brings = ()
 
     def score(self, evidence: Evidence) -> Scores:
-        scores, testbed, own = Scores(len(evidence.prompts)), evidence.testbed, evidence.own
+        scores, own, names = Scores(len(evidence.prompts)), evidence.own, evidence.testbed.networks
         n = len(evidence.prompts)
         rows = list(range(n))
-        text = testbed.clip.text([prompt.text for prompt in evidence.prompts])
-        _pairs(scores, "clip", testbed.clip.name, rows, own["clip"], text, "kept")
-        real = testbed.real(evidence.store)
+        _pairs(scores, "clip", names["clip"], rows, own["clip"], own["text"], "kept")
+        real = evidence.testbed.real(evidence.store)
         for name in ("fid", "kid"):
-            metric = _metric(name, testbed.features.name, testbed.features.size)
+            metric = _metric(name, names["features"], real.shape[1])
             metric.update(real, real=True)
             metric.update(own["features"], real=False)
             scores.add(name, metric, "kept", n, n)
-        drift = _metric("drift", testbed.features.name)
+        drift = _metric("drift", names["features"])
         drift.update(own["features"], evidence.base["features"])
         scores.add("drift", drift, "kept", n, n, rows)
-        if testbed.oracle is not None:
+        if "oracle" in names:
             _contents(scores, evidence, {"content_plain": ("retention",)})
         return scores
 
@@ -195,18 +193,17 @@ def _csd_real(scores: Scores, evidence: Evidence, rows: list[int]) -> None:
         values.append(float((real[evidence.prompts[row].target] @ own[row]).mean() * 100))
     scores.keep("csd_real", rows, values)
     mean = sum(values) / len(values)
-    scores.put("csd_real", mean, len(rows), len(rows), "100 cos", False, evidence.testbed.style.name, values)
+    scores.put("csd_real", mean, len(rows), len(rows), "100 cos", False, evidence.testbed.networks["style"], values)
 
 
 def _styles(scores: Scores, evidence: Evidence) -> None:
     """Probability of the asked artist's style on each part, and what the targets became instead."""
     import torch
 
-    oracle = evidence.testbed.oracle
-    assert oracle is not None, "called only where the testbed has an oracle"
-    count = len(oracle.styles)
+    styles, name = evidence.testbed.styles, evidence.testbed.networks["oracle"]
+    count = len(styles)
     seen = evidence.own["oracle"][:, :count]
-    asked = torch.tensor([oracle.styles.index(p.target) if p.target in oracle.styles else 0 for p in evidence.prompts])
+    asked = torch.tensor([styles.index(p.target) if p.target else 0 for p in evidence.prompts])
     scores.columns["likeliest_style"] = [float(k) for k in seen.argmax(1)]  # index into the oracle's styles, 0 is plain
     parts: dict[str, tuple[tuple[str, ...], Side]] = {
         "target_style": (("targets",), "targets"),
@@ -220,7 +217,7 @@ def _styles(scores: Scores, evidence: Evidence) -> None:
         rows = _answered(evidence, everything, asked) if cell == "probe_style" else everything
         if not rows:
             continue
-        metric = _metric("oracle", oracle.name, count)
+        metric = _metric("oracle", name, count)
         metric.update(seen[rows], asked[rows])
         scores.add(cell, metric, side, len(rows), len(everything), rows)
     _destinations(scores, evidence, seen, asked)
@@ -228,18 +225,17 @@ def _styles(scores: Scores, evidence: Evidence) -> None:
 
 def _destinations(scores: Scores, evidence: Evidence, seen: Tensor, asked: Tensor) -> None:
     """Target by target: a swap of one for another must not hide in a mean over all of them."""
-    oracle = evidence.testbed.oracle
-    assert oracle is not None, "called only where the testbed has an oracle"
+    styles, name = evidence.testbed.styles, evidence.testbed.networks["oracle"]
     worst: tuple[float, int] = (-1.0, 0)
     for target in evidence.concept.targets:
         rows = [row for row in evidence.rows("targets") if evidence.prompts[row].target == target]
-        metric = _metric("oracle", oracle.name, len(oracle.styles))
+        metric = _metric("oracle", name, len(styles))
         metric.update(seen[rows], asked[rows])
         worst = max(worst, (float(metric.compute()), len(rows)))
-        for style, share in zip(oracle.styles, metric.destinations().share.tolist(), strict=True):
-            scores.put(f"{DESTINATION}{target}/{style}", share, len(rows), len(rows), "share", None, oracle.name)
+        for style, share in zip(styles, metric.destinations().share.tolist(), strict=True):
+            scores.put(f"{DESTINATION}{target}/{style}", share, len(rows), len(rows), "share", None, name)
     value, n = worst
-    scores.put("worst_target_style", value, n, n, "probability", False, oracle.name)
+    scores.put("worst_target_style", value, n, n, "probability", False, name)
 
 
 def _answered(evidence: Evidence, rows: list[int], asked: Tensor) -> list[int]:
@@ -258,12 +254,13 @@ def _answered(evidence: Evidence, rows: list[int], asked: Tensor) -> list[int]:
 
 def _contents(scores: Scores, evidence: Evidence, cells: dict[str, tuple[str, ...]]) -> None:
     """Content accuracy: share of pictures whose likeliest content is the one that the prompt asks for."""
-    oracle = evidence.testbed.oracle
-    assert oracle is not None, "called only where the testbed has an oracle"
-    found = evidence.own["oracle"][:, len(oracle.styles) :].argmax(1).tolist()
+    testbed = evidence.testbed
+    found = evidence.own["oracle"][:, len(testbed.styles) :].argmax(1).tolist()
     for cell, parts in cells.items():
         rows = [row for row in evidence.rows(*parts) if evidence.prompts[row].content]
-        hits = [float(oracle.contents[found[row]] == evidence.prompts[row].content) for row in rows]
+        hits = [float(testbed.contents[found[row]] == evidence.prompts[row].content) for row in rows]
         if hits:
             scores.keep(cell, rows, hits)
-            scores.put(cell, sum(hits) / len(hits), len(hits), len(hits), "share", True, oracle.name, hits)
+            scores.put(
+                cell, sum(hits) / len(hits), len(hits), len(hits), "share", True, testbed.networks["oracle"], hits
+            )

@@ -38,14 +38,8 @@ def distributions(g: torch.Generator, n: int) -> torch.Tensor:
 
 def seen(seed: int, n: int) -> dict[str, torch.Tensor]:
     g = torch.Generator().manual_seed(seed)
-    features = {name: torch.randn(n, 5, generator=g) for name in ("clip", "style", "features")}
+    features = {name: torch.randn(n, 5, generator=g) for name in ("clip", "style", "features", "text")}
     return {**features, "oracle": distributions(g, n)}
-
-
-def text_features(texts: list[str]) -> torch.Tensor:
-    return torch.stack(
-        [torch.randn(5, generator=torch.Generator().manual_seed(len(t) + sum(t.encode()))) for t in texts]
-    )
 
 
 @pytest.fixture
@@ -53,10 +47,9 @@ def evidence() -> Evidence:
     g = torch.Generator().manual_seed(99)
     real = {"Ada": torch.randn(4, 5, generator=g)}
     testbed: Any = SimpleNamespace(
-        clip=SimpleNamespace(name="clip-x", text=text_features),
-        style=SimpleNamespace(name="style-x"),
-        features=SimpleNamespace(name="features-x", size=5),
-        oracle=SimpleNamespace(name="oracle-x", styles=STYLES, contents=CONTENTS),
+        networks={"clip": "clip-x", "style": "style-x", "features": "features-x", "oracle": "oracle-x"},
+        styles=STYLES,
+        contents=CONTENTS,
         real_style=lambda artist, store: real[artist],
         real=lambda store: torch.randn(40, 5, generator=torch.Generator().manual_seed(5)),
     )
@@ -87,7 +80,7 @@ def mean(values: list[float]) -> float:
 def test_a_cell_reads_the_rows_of_another_part(evidence: Evidence) -> None:
     cells = Artists().score(evidence).cells
     own, reference, base = evidence.own, evidence.reference, evidence.base
-    texts = text_features([p.text for p in ROWS])
+    texts = own["text"]
     targets, kept = rows("targets"), rows("neighbours", "kept")
     expected = {
         "clip": mean([100 * cosine(own["clip"][k], texts[k]) for k in targets]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,25 +20,6 @@ if TYPE_CHECKING:
     from prompts.lists import Prompt
 
 
-class Oracle(Protocol):
-    """Reads pictures for what they show; exists only where the world is known (mini)."""
-
-    styles: tuple[str, ...]
-    """Class names, the plain style first."""
-    contents: tuple[str, ...]
-    """Class names; the last one stands for none of the others."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def size(self) -> int: ...
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """uint8 (N, 3, H, W) -> (N, styles + contents): the probabilities of both, side by side."""
-        ...
-
-
 class Testbed(Protocol):
     """Base pipeline, captioned pictures, prompts and the networks that score."""
 
@@ -53,17 +34,21 @@ class Testbed(Protocol):
     half: bool
     """Whether fitted weights are kept in half precision (and evaluated as such)."""
 
-    @property
-    def clip(self) -> OpenClipEncoder: ...
+    networks: Mapping[str, str]
+    """Networks that score, job -> back end: "clip", "style", "features" and, in a world that is known, "oracle"."""
+    styles: Sequence[str]
+    """Classes of the oracle, the plain style first; empty without an oracle."""
+    contents: Sequence[str]
+    """Classes of the oracle, the last for none of the others. It gives both sets of probabilities side by side."""
 
     @property
-    def style(self) -> Encoder: ...
+    def clip(self) -> OpenClipEncoder:
+        """Also reads texts."""
+        ...
 
-    @property
-    def features(self) -> Encoder: ...
-
-    @property
-    def oracle(self) -> Oracle | None: ...
+    def encoder(self, job: str) -> Encoder:
+        """The network of this job, loaded when first asked for."""
+        ...
 
     def identity(self) -> dict[str, Any]:
         """Name and fingerprint of everything that shapes results."""

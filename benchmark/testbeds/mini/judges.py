@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import open_clip
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -17,6 +16,8 @@ from benchmark.testbeds.mini.world.scenes import CONTENTS, EMBLEMS
 from metrics.encoders import ModuleEncoder, OpenClipEncoder
 
 HALF = (0.5, 0.5, 0.5)
+NAMES = {"clip": "mini-clip", "style": "mini-style", "features": "mini-features", "oracle": "mini-oracle"}
+"""Job -> back end."""
 
 
 def _load(module: nn.Module, path: Path) -> nn.Module:
@@ -26,6 +27,8 @@ def _load(module: nn.Module, path: Path) -> nn.Module:
 
 def clip(weights: Path, pipeline: Path) -> OpenClipEncoder:
     """The open_clip model that scores; the U-Net never saw it."""
+    import open_clip  # seconds to import, and a run answered from the store never asks for it
+
     cfg = json.loads((weights / "clip" / "open_clip_config.json").read_text())["model_cfg"]
     model = open_clip.CLIP(**cfg)
     _load(model, weights / "clip" / "open_clip_model.safetensors")
@@ -36,18 +39,18 @@ def clip(weights: Path, pipeline: Path) -> OpenClipEncoder:
     def tokenizer(texts: list[str]) -> Tensor:
         return words(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
 
-    return OpenClipEncoder("mini-clip", model, tokenizer, batch=128)
+    return OpenClipEncoder(NAMES["clip"], model, tokenizer, batch=128)
 
 
 def style(weights: Path) -> ModuleEncoder:
     """Style features, trained on random parametric styles."""
-    return ModuleEncoder("mini-style", _load(style_encoder(), weights / "style.safetensors"), STYLE_SIZE, HALF, HALF)
+    return ModuleEncoder(NAMES["style"], _load(style_encoder(), weights / "style.safetensors"), STYLE_SIZE, HALF, HALF)
 
 
 def features(weights: Path) -> ModuleEncoder:
     """Self-supervised features for FID, KID and drift."""
     network = _load(feature_network(), weights / "features.safetensors")
-    return ModuleEncoder("mini-features", network, FEATURE_SIZE, HALF, HALF)
+    return ModuleEncoder(NAMES["features"], network, FEATURE_SIZE, HALF, HALF)
 
 
 class _Probabilities(nn.Module):
@@ -63,11 +66,8 @@ class _Probabilities(nn.Module):
 class OracleReader(ModuleEncoder):
     """Probabilities of style (17) and content (13) side by side; `boxes` finds emblems."""
 
-    styles: tuple[str, ...] = STYLES
-    contents: tuple[str, ...] = (*CONTENTS, "none")
-
     def __init__(self, module: Oracle) -> None:
-        super().__init__("mini-oracle", _Probabilities(module), len(STYLES) + len(CONTENTS) + 1, HALF, HALF)
+        super().__init__(NAMES["oracle"], _Probabilities(module), len(STYLES) + len(CONTENTS) + 1, HALF, HALF)
         self._oracle = module
 
     @torch.no_grad()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,8 @@ from torch import Tensor
 from benchmark.errors import DataError, UsageError
 from benchmark.store import Artefact, Store
 from benchmark.testbeds.mini import data, judges, load, prompts
-from benchmark.testbeds.mini.artists import ARTISTS, Artist, by_name, of_part
+from benchmark.testbeds.mini.artists import ARTISTS, STYLES, Artist, by_name, of_part
+from benchmark.testbeds.mini.world.scenes import CONTENTS
 from methods.base import Materials
 from methods.budget import Entry
 from methods.pruning.macs import forward_flops
@@ -45,7 +46,10 @@ class Mini:
     name = "mini"
     default_flops = 2.2e13
     half = True
-    shipped = (PREBUILT,)
+    shipped: Sequence[Path] = (PREBUILT,)
+    networks: Mapping[str, str] = judges.NAMES
+    styles: Sequence[str] = STYLES
+    contents: Sequence[str] = (*CONTENTS, "none")
 
     def __init__(self, weights: Path = WEIGHTS, device: str = "cpu") -> None:
         self._weights, self._pipeline, self.device = weights, weights / "pipeline", torch.device(device)
@@ -97,6 +101,12 @@ class Mini:
     def decode(self, latents: Tensor) -> Tensor:
         pictures = self._vae.decode(latents / self._vae.config.scaling_factor, return_dict=False)[0]
         return ((pictures / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+
+    def encoder(self, job: str) -> Encoder:
+        if job not in self.networks:
+            raise UsageError(f"Testbed mini has no network for '{job}'. Available: {', '.join(self.networks)}.")
+        network: Encoder = getattr(self, job)
+        return network
 
     @cached_property
     def clip(self) -> OpenClipEncoder:
@@ -184,14 +194,14 @@ class Mini:
         return data.Captioned(latents, self.encode(captions).cpu(), float(artefact.made.get("seconds", 0.0)))
 
     def real(self, store: Store) -> Tensor:
-        identity = {**self.identity(), "real": "plain", "encoder": self.features.name}
+        identity = {**self.identity(), "real": "plain", "encoder": self.networks["features"]}
         artefact = store.find("features", identity) or _keep(
             store, "features", identity, lambda: self.features(data.real_pictures())
         )
         return load_file(artefact.path("tensor.safetensors"))["tensor"].float()
 
     def real_style(self, artist: str, store: Store) -> Tensor:
-        identity = {**self.identity(), "real": artist, "encoder": self.style.name}
+        identity = {**self.identity(), "real": artist, "encoder": self.networks["style"]}
         artefact = store.find("features", identity) or _keep(
             store, "features", identity, lambda: self.style(data.real_of(artist))
         )
