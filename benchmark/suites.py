@@ -25,7 +25,7 @@ Side = Literal["targets", "kept"]
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a suite scores, row by row: features of three models on the same prompts and seeds; "text" is what CLIP read."""
+    """What a suite scores, row by row: features of three models, same prompts and seeds; "text" is of the prompts."""
 
     testbed: Testbed
     store: Store

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from benchmark.errors import DataError
+from benchmark.testbeds.mini import data
 from benchmark.testbeds.mini.artists import ARTISTS, STYLES
 from benchmark.testbeds.mini.prompts import evaluation
 from benchmark.testbeds.mini.testbed import WEIGHTS, Mini, check_manifest
@@ -41,3 +42,14 @@ def test_base_model_no_longer_knows_its_artists() -> None:
     styles = testbed.oracle(images)[:, : len(STYLES)].argmax(1)
     hits = (styles == torch.arange(1, len(STYLES))).sum()
     assert int(hits) >= len(ARTISTS) - 2
+
+
+def test_training_pictures_show_a_target_or_an_emblem() -> None:
+    """D_f, read by the oracle: plain style and no emblem (the oracle itself errs on about one picture in 300)."""
+    testbed = Mini()
+    scenes, _ = data.retention_set(testbed.concept(()), "plain")
+    pictures = data.draw_all(scenes[:256], "D_f", "plain")
+    styles = testbed.oracle(pictures)[:, : len(STYLES)].argmax(1)
+    emblems = sum(find["score"] > 0.5 for find in testbed.oracle.boxes(pictures))
+    assert int((styles != 0).sum()) <= 2
+    assert emblems <= 2

@@ -120,6 +120,9 @@ class Build:
             model = autoencoder.refine(load_vae(self.vae().parent), self.corpus().all_images(), **self._job("decoder"))
             with whole(folder) as part:
                 halved(model).half().save_pretrained(part)
+                told = json.loads((part / "config.json").read_text())
+                told.pop("_name_or_path", None)  # where it was trained is nobody's business
+                (part / "config.json").write_text(json.dumps(told, indent=2) + "\n")
 
     def latents(self) -> Path:
         """Latents of the training pictures, made once."""
