@@ -81,7 +81,8 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 )  # fmt: skip
 def test_quick_commands_import_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     write(tmp_path / "records", record("bilevel"), record("bilevel", "coco"))
-    done = fresh(*arguments, home=tmp_path)
+    given = ["--records", str(tmp_path / "records")] if arguments[0] == "table" else []
+    done = fresh(*arguments, *given, home=tmp_path)
     assert done.stderr.splitlines()[-1] == "heavy:", done.stderr
     assert done.returncode == (2 if "bilevle" in arguments or "Hokusay" in arguments else 0), done.stderr
 
@@ -240,7 +241,7 @@ def test_testbed_commands_call_the_testbeds_own_modules(monkeypatch: pytest.Monk
         monkeypatch.setitem(sys.modules, name, module)
     assert bench("testbed", "build", "mini", "--out", str(tmp_path), "--only", "vae, unet").exit_code == 0
     assert bench("testbed", "check", "mini", "--out", str(tmp_path)).exit_code == 0
-    assert calls == [("build", tmp_path, ("vae", "unet")), ("check", tmp_path)]
+    assert calls == [("build", tmp_path, ("vae", "unet")), ("check", tmp_path, None)]
     assert "Did you mean 'mini'?" in answer(bench("testbed", "build", "minni"))
 
 

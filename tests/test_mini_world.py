@@ -199,7 +199,7 @@ def test_real_pictures_are_plain_and_fixed(monkeypatch: pytest.MonkeyPatch) -> N
     assert torch.equal(data.real_pictures(), data.real_pictures())
     assert all(scene.style == 0 and scene.subject < 0 and scene.emblem < 0 for scene in seen)
     seen.clear()
-    assert data.real_of("Claude Monet", 5).shape == (5, 3, 64, 64)
+    assert data.real_of("Claude Monet").shape == (data.REAL_STYLE, 3, 64, 64)
     assert {scene.style for scene in seen} == {STYLES.index("Claude Monet")}
 
 

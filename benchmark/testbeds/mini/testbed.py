@@ -71,6 +71,9 @@ class Mini:
             except KeyError:
                 known = ", ".join(artist.name for artist in ARTISTS)
                 raise UsageError(f"Testbed mini knows no artist '{name}'. Available: {known}.") from None
+        twice = [artist.name for artist in chosen if chosen.count(artist) > 1]
+        if twice:
+            raise UsageError(f"'{twice[0]}' is named twice among the targets: name each artist once.")
         names = tuple(artist.name for artist in ARTISTS if artist in chosen)  # in one order: it is part of every key
         if len(names) == len(ARTISTS):
             raise UsageError("Not all artists of mini can be targets: some must be kept, to see what erasing breaks.")
