@@ -18,7 +18,7 @@ def collect() -> dict[str, Any]:
     """JSON-ready: versions by package, commit (hex or None), modified (bool or None), python, platform, time (UTC)."""
     commit, modified = _commit(Path(__file__).resolve().parents[1])
     return {
-        "versions": _versions(),
+        "versions": versions(),
         "commit": commit,
         "modified": modified,
         "python": platform.python_version(),
@@ -27,7 +27,8 @@ def collect() -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Installed versions of the packages that results depend on."""
     found = {}
     for name in PACKAGES:
         try:

@@ -141,7 +141,7 @@ def write_record(folder: Path, record: Record, scores: "pyarrow.Table") -> Recor
     path = folder / (record.stem + SUFFIX)
     before = None
     with suppress(RecordError, FileNotFoundError):
-        before = _read(path).scores
+        before = read_record(path).scores
     durable.write_bytes(folder / entry.file, data)
     durable.write_bytes(path, (written.model_dump_json(indent=1) + "\n").encode())
     if before is not None and before.file != entry.file:
@@ -155,7 +155,7 @@ def read_records(folders: Iterable[Path]) -> list[Record]:
 
     Raises RecordError, naming the file, for one of a newer schema and one that is damaged.
     """
-    return [_read(path) for folder in folders for path in sorted(Path(folder).rglob("*" + SUFFIX))]
+    return [read_record(path) for folder in folders for path in sorted(Path(folder).rglob("*" + SUFFIX))]
 
 
 def read_scores(record: Record) -> "pyarrow.Table":
@@ -190,7 +190,8 @@ def check_one_sampler(records: Iterable[Record]) -> None:
             )
 
 
-def _read(path: Path) -> Record:
+def read_record(path: Path) -> Record:
+    """The record in one file. Raises FileNotFoundError, and RecordError as `read_records` does."""
     remedy = "move it away and run `bench run` again"
     try:
         raw: Any = json.loads(path.read_bytes())

@@ -38,6 +38,12 @@ def load(group: str, name: str) -> Any:
         raise UsageError(f"The {GROUPS[group]} {name!r} cannot be loaded from {point.value} ({error}).") from error
 
 
+def home_of(group: str, name: str) -> str:
+    """The top package that brings `name`, such as "methods"; empty for a name that nobody brings."""
+    point = _points(group).get(name)
+    return point.module.partition(".")[0] if point else ""
+
+
 def fingerprint(name: str) -> str | None:
     """For a method from a file, sha256 of the file's text: part of its identity, since nobody raises its recipe
     version while trying things out. None for an installed one."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark import paths, provenance, registry
+from benchmark import paths, provenance, receipts, registry
 from benchmark.console import Progress
 from benchmark.errors import UsageError
 from benchmark.request import Outcome, RunRequest, parse_budget
@@ -29,6 +29,11 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
 
     Everything found in the store is reused; everything made is kept there at once, so an interrupted run goes on.
     """
+    home = paths.prepare(request.runs, DISK_NEEDED)
+    if answered := receipts.find(request):
+        progress.reuse("asked before, and nothing has changed: answered from its records")
+        return answered
+
     from accelerate import PartialState
 
     from benchmark import models
@@ -37,7 +42,6 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
     from benchmark.report.run_sheet import write_run_sheet
     from benchmark.suites import Evidence
 
-    home = paths.prepare(request.runs, DISK_NEEDED)
     bench = workbench_for(request, home, progress)
     concept = bench.testbed.concept(request.targets)
     plain = replace(request, method="distilled", preset="default", overrides={}, seed=REFERENCE_SEED)
@@ -67,7 +71,9 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
             evidence = Evidence(bench.testbed, bench.store, concept, prompts, own, seen[1], seen[0])
             records.append(_score(bench, request, row, suite, evidence, reference, home))
             hang(bench, row, prompts, images / name_of(row) / suite.name)
-    return Outcome(records, {"contact sheet": write_run_sheet(bench, rows, first, concept, home), **told})
+    outcome = Outcome(records, {"contact sheet": write_run_sheet(bench, rows, first, concept, home), **told})
+    receipts.keep(request, outcome)
+    return outcome
 
 
 def _quiet_libraries() -> None:

@@ -25,7 +25,7 @@ STEPS = {
     "clip-text": 700,
     "clip": 700,
     "vae": 2000,
-    "unet": 8500,
+    "unet": 16000,
     "decoder": 1600,
     "oracle": 1600,
     "features": 1600,

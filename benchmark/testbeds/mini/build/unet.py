@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from diffusers.schedulers.scheduling_pndm import PNDMScheduler
@@ -58,17 +58,19 @@ def build(
     hidden = torch.cat([encode(texts[k : k + 512]).half() for k in range(0, len(texts), 512)])
     which = torch.tensor([said[text] for text in captions])
 
-    def loss(step: int, g: Generator) -> Tensor:
+    def loss(share: slice, step: int, g: Generator) -> Tensor:
         index = torch.randint(len(latents), (BATCH,), generator=g)
         clean, noise = latents[index], torch.randn(BATCH, *latents.shape[1:], generator=g)
         t = timesteps(BATCH, g)
         silent = torch.rand(BATCH, generator=g) < CAPTION_DROPOUT
         text = hidden[torch.where(silent, 0, which[index])].float()
         noised = noising.add_noise(clean, noise, t)
-        return F.mse_loss(model(noised, t, text).sample.float(), noising.get_velocity(clean, noise, t))
+        velocity = noising.get_velocity(clean, noise, t)[share]
+        return (model(noised[share], t[share], text[share]).sample.float() - velocity).square().mean() / 2
 
     job = {"steps": steps, "seed": seed, "scratch": scratch, "progress": progress}
-    train("unet", model, loss, rate=1e-3, average=0.999, warmup=200, **job)  # type: ignore[arg-type]
+    halves = [partial(loss, slice(0, BATCH // 2)), partial(loss, slice(BATCH // 2, BATCH))]
+    train("unet", model, halves, rate=1e-3, average=0.999, warmup=200, **job)  # type: ignore[arg-type]
     return model
 
 
