@@ -117,7 +117,14 @@ class Method(Protocol):
 
 
 def configure(method: type[Method], preset: str = "default", **overrides: Any) -> Method:
-    """Make a method from one of its presets and overrides of single fields; `UsageError` on a wrong one."""
+    """Make a method from one of its presets and overrides of single fields.
+
+    UsageError for a wrong one, and for a class that is not a method, such as a stranger's unfinished one.
+    """
+    lacking = [name for name in (*Method.__annotations__, "fit") if name != "config" and not hasattr(method, name)]
+    if lacking:
+        what = getattr(method, "__name__", repr(method))
+        raise UsageError(f"{what} is not a method yet, it lacks {', '.join(lacking)}: see methods/base.py, Method.")
     if preset not in method.presets:
         raise UsageError(f"Method '{method.name}' has no preset '{preset}'. Available: {', '.join(method.presets)}.")
     try:

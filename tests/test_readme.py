@@ -1,0 +1,33 @@
+"""What the README shows works as it stands there."""
+
+import re
+from pathlib import Path
+
+import pytest
+from standin import whole
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+@pytest.mark.usefixtures("standin")
+def test_the_readmes_method_runs_and_gets_its_row(tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    file = tmp_path / "hush.py"
+    file.write_text(code)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 36, "the README promises a short one"
+    outcome = whole(tmp_path / "runs", method=f"{file}:Hush", alone=True, overrides={"batch": 4}, budget="5it")
+    (mine,) = [one for one in outcome.records if one.method not in ("base", "distilled")]
+    assert {entry["phase"]: entry["iterations"] for entry in mine.ledger if entry["iterations"]} == {
+        "lower": 4,
+        "forget": 1,
+    }
+    assert mine.cells["clip"].n == mine.cells["clip"].of > 0
+
+
+def test_every_command_in_the_readme_exists():
+    from benchmark.cli import app
+
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands} | {"testbed"}
+    said = set(re.findall(r"bench ([a-z]+)", README))
+    assert said <= commands
+    assert {"run", "table", "list"} <= said
