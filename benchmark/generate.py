@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from benchmark.models import Model
@@ -58,11 +59,22 @@ def deal(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite
 
 
 def _sample(bench: Workbench, model: Model, unet: Any, todo: Sequence[Sequence[Prompt]], what: str) -> None:
+    from benchmark.side_by_side import side_by_side
+
     null = bench.testbed.encode([""])[0]
+    unet.eval()
+
+    def make(shard: Sequence[Prompt]) -> int:
+        _make(bench, model, unet, null, shard)
+        return len(shard)
+
     with bench.progress.stage(f"sample {model.label}: {what}", sum(map(len, todo)), "images") as stage:
-        for shard in todo:
-            _make(bench, model, unet, null, shard)
-            stage.advance(len(shard))
+        for made in side_by_side(make, todo, bench.device):
+            stage.advance(made)
+
+
+_ENCODING = Lock()
+"""Tokenizers are not made for several threads."""
 
 
 def _make(bench: Workbench, model: Model, unet: Any, null: Tensor, shard: Sequence[Prompt]) -> None:
@@ -74,7 +86,8 @@ def _make(bench: Workbench, model: Model, unet: Any, null: Tensor, shard: Sequen
     sampler = testbed.sampler
     shape = (sampler.latent_channels, sampler.latent_size, sampler.latent_size)
     noise = initial_noise([prompt.seed for prompt in shard], shape)
-    text = testbed.encode([prompt.text for prompt in shard])
+    with _ENCODING:
+        text = testbed.encode([prompt.text for prompt in shard])
     pictures = testbed.decode(sample(unet, testbed.scheduler, text, null, noise, sampler))
     with bench.store.make("images", shard_identity(bench, model, shard)) as folder:
         for k, picture in enumerate(pictures):

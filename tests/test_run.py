@@ -239,6 +239,24 @@ def test_shards_are_the_same_in_any_order(finished: Path, tmp_path: Path, monkey
     same(home, finished)
 
 
+def test_pictures_are_the_same_on_any_number_of_cores(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = without(finished, tmp_path / "home")
+    alone = generate._sample
+
+    def abreast(*args: Any) -> None:
+        torch.set_num_threads(3)
+        try:
+            alone(*args)
+        finally:
+            torch.set_num_threads(1)
+
+    monkeypatch.setattr(generate, "_sample", abreast)
+    whole(home, alone=True)
+    same(home, finished)
+
+
 def test_records_of_one_run_stand_in_one_table(finished: Path, tmp_path: Path) -> None:
     """base, reference and method, each with the figures of both suites; also under a budget of one's own."""
     found = [(record, "local") for record in records.read_records([finished / "records"])]
