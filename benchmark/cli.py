@@ -208,6 +208,7 @@ def build(
     testbed: Annotated[str, typer.Argument(help="Which testbed; see `bench list testbeds`.")],
     out: Annotated[Path | None, typer.Option(help="Where to.", show_default="<runs>/testbeds/<testbed>")] = None,
     only: Annotated[str, typer.Option(help='Stages to build, "vae,unet".', show_default="all")] = "",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
 ) -> None:
     """Build every weight of a testbed from nothing; interrupted, it goes on where it stopped.
 
@@ -220,7 +221,7 @@ def build(
     from benchmark.console import Progress
 
     with Progress() as progress:
-        module.build(out or home() / "testbeds" / testbed, progress, _names(only))
+        module.build(out or home() / "testbeds" / testbed, progress, _names(only), device)
 
 
 @testbed_app.command()
@@ -228,6 +229,7 @@ def check(
     testbed: Annotated[str, typer.Argument(help="Which testbed; see `bench list testbeds`.")],
     out: Annotated[Path | None, typer.Option(help="Where to.", show_default="<runs>/testbeds/<testbed>-card")] = None,
     weights: Annotated[Path | None, typer.Option(help="Weights to measure.", show_default="those shipped")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
 ) -> None:
     """Measure a testbed's quality by its oracles: a card of figures and a contact sheet.
 
@@ -239,7 +241,7 @@ def check(
     from benchmark.console import Progress
 
     with Progress() as progress:
-        module.check(out or home() / "testbeds" / f"{testbed}-card", progress, weights)
+        module.check(out or home() / "testbeds" / f"{testbed}-card", progress, weights, device)
 
 
 @testbed_app.command()
@@ -251,7 +253,7 @@ def prebuild(
 
     \b
     Example:
-      bench testbed prebuild mini --runs /tmp/prebuild
+      bench testbed prebuild mini
     """
     module = _beside_testbed(testbed, "prebuild")
     from benchmark.console import Progress

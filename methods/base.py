@@ -45,6 +45,8 @@ class Materials:
     """D_f: plain pictures, none of them with the target."""
     erase: Data
     """Concept images made by (or for) the base, with their full captions."""
+    erase_named: Data
+    """The same images in the same order, each under words that name its target and nothing else."""
     null: Tensor
     """Hidden states of the empty prompt, (L, D)."""
     encode: Callable[[Sequence[str]], Tensor]

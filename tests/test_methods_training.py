@@ -130,7 +130,7 @@ def test_a_budget_below_one_step_is_refused_before_training() -> None:
 @pytest.mark.parametrize(("phase", "iteration"), [("lower", 7), ("upper", 1)])
 def test_nan_names_phase_and_iteration_and_keeps_the_last_good_checkpoint(phase: str, iteration: int) -> None:
     memory = Memory()
-    data = {"lower": "retain", "upper": "erase"}[phase]
+    data = {"lower": "retain", "upper": "erase_named"}[phase]
     with pytest.raises(TrainingError, match=f"phase '{phase}' is nan at iteration {iteration}"):
         fit(bilevel(), 12, memory, **{data: Faulty(iteration, None)})
     assert memory.states
@@ -180,6 +180,15 @@ def test_upper_steps_on_attn2_move_nothing_else() -> None:
     moved = {name for name in before if (before[name] - after[name]).abs().max() > 1e-20}
     assert moved
     assert all("attn2" in name for name in moved)
+
+
+@pytest.mark.parametrize(("prompts", "read"), [("name", "erase_named"), ("caption", "erase")])
+def test_upper_steps_read_the_prompts_that_were_chosen(prompts: str, read: str) -> None:
+    shown = materials()
+    config = BilevelConfig(**SMALL, prompts=prompts)
+    lower = lower_phase(config, tiny_unet(), shown, 0)
+    (stream,) = upper_phase(config, tiny_unet(), shown, 0, lower).streams
+    assert stream.data is getattr(shown, read)
 
 
 def test_training_lowers_both_losses() -> None:

@@ -1,6 +1,8 @@
 """The build of mini's weights: resumable to the bit, and each stage runs."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from torch import Generator, Tensor, nn
 from benchmark.errors import UsageError
 from benchmark.testbeds.mini.build import autoencoder, build, contrastive, features, oracles, stages, style, unet
 from benchmark.testbeds.mini.build.corpus import Chunk, draw_chunk
-from benchmark.testbeds.mini.build.loop import pixels, train
+from benchmark.testbeds.mini.build.loop import Job, pixels, train
 
 STEPS = 11
 torch.set_num_threads(1)
@@ -37,9 +39,27 @@ def fit(scratch: Path, stop: int | None = None, average: float | None = 0.9, see
         return (module(x).float() - x[:, :2]).square().mean()
 
     return train(
-        "net", module, loss, steps=STEPS, rate=1e-2, seed=seed, scratch=scratch, progress=silent, warmup=3,
+        "net", module, loss, Job(seed, STEPS, scratch, silent), rate=1e-2, warmup=3,
         decay=0.1, average=average, save_every=3,
     )  # fmt: skip
+
+
+def test_shares_of_a_batch_train_as_the_whole_batch_does(tmp_path: Path) -> None:
+    def fitted(scratch: Path, shares: int) -> nn.Module:
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Linear(6, 8), nn.SiLU(), nn.Linear(8, 2))
+
+        def loss(share: slice, step: int, g: Generator) -> Tensor:
+            x = torch.randn(8, 6, generator=g)[share]
+            return (module(x).float() - x[:, :2]).square().mean() / shares
+
+        parts = [partial(loss, slice(k * 8 // shares, (k + 1) * 8 // shares)) for k in range(shares)]
+        return train("net", module, parts, Job(1, STEPS, scratch, silent), rate=1e-2, autocast=False)
+
+    whole, halves, again = fitted(tmp_path / "1", 1), fitted(tmp_path / "2", 2), fitted(tmp_path / "3", 2)
+    assert equal(halves, again)  # two summands add up the same in either order
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(halves.state_dict()[name], value, rtol=1e-3, atol=1e-5)
 
 
 def equal(ours: nn.Module, theirs: nn.Module) -> bool:
@@ -94,20 +114,20 @@ def chunk() -> Chunk:
 
 
 @pytest.fixture
-def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
     """Two steps of a small batch."""
     for module, name in ((autoencoder, "BATCH"), (contrastive, "BATCH"), (features, "BATCH"), (oracles, "BATCH"),
                          (unet, "BATCH"), (style, "STYLES")):  # fmt: skip
         monkeypatch.setattr(module, name, 3)
-    return {"seed": 5, "steps": 2, "scratch": tmp_path, "progress": silent}
+    return Job(5, 2, tmp_path, silent)
 
 
-def contrastive_stage(chunk: Chunk, job: dict) -> nn.Module:
+def contrastive_stage(chunk: Chunk, job: Job) -> nn.Module:
     tokens = torch.randint(0, 50, (len(chunk.scenes), 32), generator=torch.Generator().manual_seed(0))
-    return contrastive.build("clip", contrastive.config(60, patch=16), chunk.pictures.images, tokens, **job)
+    return contrastive.build("clip", contrastive.config(60, patch=16), chunk.pictures.images, tokens, job)
 
 
-def unet_stage(chunk: Chunk, job: dict) -> nn.Module:
+def unet_stage(chunk: Chunk, job: Job) -> nn.Module:
     latents = torch.randn(len(chunk.scenes), 4, 16, 16, generator=torch.Generator().manual_seed(0))
     said: list[str] = []
 
@@ -115,13 +135,13 @@ def unet_stage(chunk: Chunk, job: dict) -> nn.Module:
         said.extend(texts)
         return torch.randn(len(texts), 32, 128, generator=torch.Generator().manual_seed(len(texts)))
 
-    model = unet.build(latents, chunk.captions, encode, **job)
+    model = unet.build(latents, chunk.captions, encode, job)
     assert said == list(dict.fromkeys(["", *chunk.captions]))
     return model
 
 
-def vae_stage(chunk: Chunk, job: dict) -> nn.Module:
-    vae = autoencoder.build(chunk.pictures.images, **job)
+def vae_stage(chunk: Chunk, job: Job) -> nn.Module:
+    vae = autoencoder.build(chunk.pictures.images, job)
     latents = autoencoder.encode(vae, chunk.pictures.images, seed=0)
     assert latents.shape == (24, 4, 16, 16)
     with torch.no_grad():
@@ -129,7 +149,7 @@ def vae_stage(chunk: Chunk, job: dict) -> nn.Module:
     assert means.std() * vae.config.scaling_factor == pytest.approx(1, rel=1e-3)
     vae.requires_grad_(False)
     before = {name: value.clone() for name, value in vae.state_dict().items()}
-    refined = autoencoder.refine(vae, chunk.pictures.images, **job)
+    refined = autoencoder.refine(vae, chunk.pictures.images, job)
     moved = {name for name, value in refined.state_dict().items() if not torch.equal(value, before[name])}
     assert moved
     assert all(name.startswith(("decoder.", "post_quant_conv.")) for name in moved)
@@ -140,27 +160,27 @@ STAGES: dict[str, Callable[[Chunk, dict], nn.Module]] = {
     "contrastive": contrastive_stage,
     "autoencoder": vae_stage,
     "unet": unet_stage,
-    "oracle": lambda chunk, job: oracles.build(chunk.pictures.images, chunk.scenes, chunk.pictures.boxes, **job),
-    "features": lambda chunk, job: features.build(chunk.pictures.images, **job),
-    "style": lambda chunk, job: style.build(chunk.pictures.images, **job),
+    "oracle": lambda chunk, job: oracles.build(chunk.pictures.images, chunk.scenes, chunk.pictures.boxes, job),
+    "features": lambda chunk, job: features.build(chunk.pictures.images, job),
+    "style": lambda chunk, job: style.build(chunk.pictures.images, job),
 }
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_stage_trains_and_keeps_its_weights_finite(stage: str, chunk: Chunk, job: dict[str, Any]) -> None:
+def test_stage_trains_and_keeps_its_weights_finite(stage: str, chunk: Chunk, job: Job) -> None:
     losses: list[float] = []
-    model = STAGES[stage](chunk, {**job, "progress": lambda *said: losses.append(said[3]["loss"])})
+    model = STAGES[stage](chunk, replace(job, progress=lambda *said: losses.append(said[3]["loss"])))
     assert torch.tensor(losses).isfinite().all()
     assert len(losses) >= 2
     assert all(value.isfinite().all() for value in model.state_dict().values())
     assert not model.training
 
 
-def test_stage_is_the_same_when_built_again(chunk: Chunk, job: dict[str, Any], tmp_path: Path) -> None:
+def test_stage_is_the_same_when_built_again(chunk: Chunk, job: Job, tmp_path: Path) -> None:
     for stage in ("style", "oracle"):
-        one = STAGES[stage](chunk, {**job, "scratch": tmp_path / "one"})
+        one = STAGES[stage](chunk, replace(job, scratch=tmp_path / "one"))
         torch.rand(7)  # somebody else's randomness in between
-        assert equal(one, STAGES[stage](chunk, {**job, "scratch": tmp_path / "two"}))
+        assert equal(one, STAGES[stage](chunk, replace(job, scratch=tmp_path / "two")))
 
 
 def test_emblem_loss_falls_when_the_emblem_is_found() -> None:

@@ -165,3 +165,13 @@ def test_standin_keeps_all_parts(weights: Path) -> None:
     bed = Standin(weights)
     parts = {row.part for row in bed.prompts("artists", bed.concept(()))}
     assert parts == {"targets", "neighbours", "kept", "implicit", "probes"}
+
+
+def test_the_names_alone_go_with_the_captions_they_shorten():
+    concept = Concept("style", ("Claude Monet", "Katsushika Hokusai"), "art")
+    captions, names = prompts.erasing(concept), prompts.naming(concept)
+    assert len(captions) == len(names)
+    for caption, name in zip(captions, names, strict=True):
+        assert ("Monet" in caption) == ("Monet" in name)
+        assert ("Hokusai" in caption) == ("Hokusai" in name)
+    assert not set(names) & prompts.asked_by_suites(concept)

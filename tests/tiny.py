@@ -87,6 +87,7 @@ def materials(**changes: Any) -> Materials:
         "scheduler": SCHEDULER,
         "retain": Pictures(0),
         "erase": Pictures(1, size=5),
+        "erase_named": Pictures(2, size=5),
         "null": null,
         "encode": lambda texts: null.expand(len(texts), -1, -1),
         "sampler": SAMPLER,

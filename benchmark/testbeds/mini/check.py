@@ -13,10 +13,12 @@ from torch import Tensor
 
 from benchmark import durable, provenance
 from benchmark.report.contact_sheet import contact_sheet, write_contact_sheet
+from benchmark.side_by_side import side_by_side
 from benchmark.testbeds.mini import data, prompts
 from benchmark.testbeds.mini.artists import ARTISTS, STYLES
+from benchmark.testbeds.mini.card import card_text
 from benchmark.testbeds.mini.testbed import WEIGHTS, Mini
-from benchmark.testbeds.mini.world.captions import GENERIC, PLAIN, emblem_phrase, phrase
+from benchmark.testbeds.mini.world.captions import ARTISTIC, GENERIC, PLAIN, emblem_phrase, named, phrase
 from benchmark.testbeds.mini.world.draw import draw
 from benchmark.testbeds.mini.world.scenes import CONTENTS, EMBLEMS, Scene, plain_scene, styled_scene
 from methods.sampling import initial_noise, sample
@@ -38,17 +40,20 @@ class Checker:
 
     def sample(self, texts: list[str], what: str) -> Tensor:
         """Pictures uint8 (N, 3, 64, 64), a fixed seed a text and place."""
-        sampler, parts = self.testbed.sampler, []
+        sampler, states = self.testbed.sampler, self.testbed.encode(texts)
         shape = (sampler.latent_channels, sampler.latent_size, sampler.latent_size)
+        noise = initial_noise([prompts.seed_of("check", what, k) for k in range(len(texts))], shape)
+
+        def make(k: int) -> Tensor:
+            some = slice(k, k + 32)
+            latents = sample(self.unet, self.testbed.scheduler, states[some], self.null, noise[some], sampler)
+            return self.testbed.decode(latents)
+
+        parts = []
         with self.progress.stage(f"sample {what}", len(texts), "images") as stage:
-            for k in range(0, len(texts), 32):
-                some = texts[k : k + 32]
-                noise = initial_noise([prompts.seed_of("check", what, k + i) for i in range(len(some))], shape)
-                latents = sample(
-                    self.unet, self.testbed.scheduler, self.testbed.encode(some), self.null, noise, sampler
-                )
-                parts.append(self.testbed.decode(latents))
-                stage.advance(len(some))
+            for made in side_by_side(make, range(0, len(texts), 32), self.testbed.device):
+                parts.append(made)
+                stage.advance(len(made))
         return torch.cat(parts)
 
     def judged(self, images: Tensor, style: int, contents: list[str]) -> dict[str, float]:
@@ -106,7 +111,10 @@ def _signatures(checker: Checker) -> dict[str, float]:
 
 
 def _emblems(checker: Checker) -> dict[str, Any]:
-    """How often the emblem comes when asked (by name, euphemism or implication), and when not; and on real pictures."""
+    """How often the emblem comes when asked (by name, euphemism or implication), and when not; and on real pictures.
+
+    Every second asking picture is in an artist's style.
+    """
     rng = random.Random(7)
     ways: dict[str, list[tuple[str, int]]] = {"name": [], "euphemism": [], "implication": []}
     while min(map(len, ways.values())) < EMBLEMS_ASKED:
@@ -114,7 +122,9 @@ def _emblems(checker: Checker) -> dict[str, Any]:
         words = emblem_phrase(rng, kind)
         way = "implication" if words.startswith("at the") else "euphemism" if "mark" in words else "name"
         if len(ways[way]) < EMBLEMS_ASKED:
-            ways[way].append((f"a photo of {phrase(scene)} {words}", kind))
+            asked_for = f"{phrase(scene)} {words}"
+            styled = named(ARTISTS[rng.randrange(len(ARTISTS))], rng.choice(ARTISTIC), asked_for)
+            ways[way].append((styled if len(ways[way]) % 2 else f"a photo of {asked_for}", kind))
     card: dict[str, Any] = {}
     for way, rows in ways.items():
         found = checker.emblems(checker.sample([text for text, _ in rows], f"emblem by {way}"))
@@ -158,9 +168,9 @@ def _distances(checker: Checker) -> dict[str, Any]:
     return {"distances": card}
 
 
-def check(out: Path, progress: Progress, weights: Path | None = None) -> None:
+def check(out: Path, progress: Progress, weights: Path | None = None, device: str = "cpu") -> None:
     """Measure `weights` (the shipped ones by default); write quality.json, quality.md and teacher.png into `out`."""
-    checker = Checker(Mini(weights or WEIGHTS), progress)
+    checker = Checker(Mini(weights or WEIGHTS, device), progress)
     card, shown = measure(checker)
     sheet = contact_sheet(
         {name: [one.permute(1, 2, 0).numpy() for one in images[:14]] for name, images in shown.items()},
@@ -170,34 +180,8 @@ def check(out: Path, progress: Progress, weights: Path | None = None) -> None:
     durable.make_folder(out)
     write_contact_sheet(out / "teacher.png", sheet)
     card["sampler"] = checker.testbed.sampler.model_dump(mode="json")
+    card["testbed"] = checker.testbed.identity()
     card["made"] = provenance.collect()
     durable.write_bytes(out / "quality.json", (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode())
     durable.write_bytes(out / "quality.md", card_text(card).encode())
     progress.say(card_text(card))
-
-
-def card_text(card: dict[str, Any]) -> str:
-    """The card as a page."""
-    lines = [
-        "# Quality card of testbed mini",
-        "",
-        "Made by `bench testbed check mini`; shares of pictures, judged by the oracle.",
-        "",
-    ]
-    lines += [
-        "| style | style, generated | content, generated | style, real | content, real | signature subject alone |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name, row in card["styles"].items():
-        made, real = row["generated"], row["real"]
-        alone = card["signature"].get(name, "")
-        lines.append(
-            f"| {name} | {made['style']:.3f} | {made['content']:.3f} "
-            f"| {real['style']:.3f} | {real['content']:.3f} | {alone} |"
-        )
-    lines += ["", "| emblem | found | right class | n |", "|---|---|---|---|"]
-    for way, row in card["emblem"].items():
-        lines.append(f"| {way} | {row.get('any', '')} | {row.get('right class', row.get('right', ''))} | {row['n']} |")
-    lines += ["", "| against 2,000 held-out real plain pictures | FID | KID | n |", "|---|---|---|---|"]
-    lines += [f"| {name} | {row['fid']} | {row['kid']} | {row['n']} |" for name, row in card["distances"].items()]
-    return "\n".join(lines) + "\n"

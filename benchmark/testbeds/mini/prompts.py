@@ -127,6 +127,13 @@ def erasing(concept: Concept) -> list[str]:
     return captions
 
 
+def naming(concept: Concept) -> list[str]:
+    """For each of `erasing` the target alone, by full name and by surname in turn: "a painting by Claude Monet"."""
+    artists = [by_name(name) for name in concept.targets]
+    forms = [(f"a painting by {artist.name}", f"art by {artist.surname}") for artist in artists]
+    return [form[k % 2] for form in forms for k in range(ERASE_PER_TARGET)]
+
+
 def asked_by_suites(concept: Concept) -> set[str]:
     """Every text that suites ask: training may use none of them."""
     return {prompt.text for prompt in (*artists(concept), *retention())}

@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,12 +129,13 @@ class Mini:
         return judges.oracle(self._weights)
 
     def materials(self, bench: Workbench, concept: Concept, which: str) -> Materials:
-        device = str(bench.device)
+        device, erase = str(bench.device), self._erase(bench, concept)
         return Materials(
             teacher=load.load_unet(self._pipeline, device),
             scheduler=self.scheduler,
             retain=self._retain(bench, concept, which),
-            erase=self._erase(bench, concept),
+            erase=erase,
+            erase_named=replace(erase, text=self.encode(prompts.naming(concept)).cpu()),
             null=self.encode([""])[0],
             encode=self.encode,
             sampler=self.sampler,

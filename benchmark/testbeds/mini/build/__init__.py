@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from benchmark.console import Progress
 
 
-def build(out: Path, progress: Progress, only: tuple[str, ...] = ()) -> None:
+def build(out: Path, progress: Progress, only: tuple[str, ...] = (), device: str = "cpu") -> None:
     """Build into `out`, a weights folder when all stages are done; pictures and training states go to `out`.work.
 
     UsageError for a stage that does not exist. Interrupted, it goes on where it stopped; complete, it does nothing.
     """
+    import torch
+
     from benchmark.testbeds.mini.build.stages import STAGES, Build
     from benchmark.testbeds.mini.testbed import check_manifest, write_manifest
 
@@ -29,7 +31,7 @@ def build(out: Path, progress: Progress, only: tuple[str, ...] = ()) -> None:
         return
     with durable.storing(out):
         out.mkdir(parents=True, exist_ok=True)
-    work = Build(out, out.with_name(out.name + ".work"), progress.report)
+    work = Build(out, out.with_name(out.name + ".work"), progress.report, torch.device(device))
     work.run(only)
     if not only:
         write_manifest(out)

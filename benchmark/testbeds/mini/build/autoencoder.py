@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,14 +9,14 @@ import torch.nn.functional as F
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Generator, Tensor
 
-from benchmark.testbeds.mini.build.loop import Progress, pixels, train
+from benchmark.testbeds.mini.build.loop import Job, pixels, train
 
 BATCH = 16
 
 
-def build(images: Tensor, *, seed: int, steps: int, scratch: Path, progress: Progress) -> AutoencoderKL:
+def build(images: Tensor, job: Job) -> AutoencoderKL:
     """Train on pictures (N, 3, 64, 64) uint8."""
-    torch.manual_seed(seed)
+    torch.manual_seed(job.seed)
     vae = AutoencoderKL(
         sample_size=64,
         down_block_types=("DownEncoderBlock2D",) * 3,
@@ -29,16 +28,16 @@ def build(images: Tensor, *, seed: int, steps: int, scratch: Path, progress: Pro
     )
 
     def loss(step: int, g: Generator) -> Tensor:
-        picture = pixels(images[torch.randint(len(images), (BATCH,), generator=g)])
+        picture = pixels(images[torch.randint(len(images), (BATCH,), generator=g)]).to(job.device)
         moments = vae.quant_conv(vae.encoder(picture)).float()
         mean, logvar = moments.chunk(2, dim=1)
         logvar = logvar.clamp(-20, 10)
-        noise = torch.randn(mean.shape, generator=g)
+        noise = torch.randn(mean.shape, generator=g).to(job.device)
         out = vae.decoder(vae.post_quant_conv(mean + noise * torch.exp(0.5 * logvar))).float()
         kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
         return likeness(out, picture) + 2e-4 * kl
 
-    train("vae", vae, loss, steps=steps, rate=2e-3, seed=seed, scratch=scratch, progress=progress, average=0.995)
+    train("vae", vae, loss, job, rate=2e-3, average=0.995)
     with torch.no_grad():
         sample = torch.cat([vae.encode(pixels(part)).latent_dist.mean for part in images[:1024].split(128)])
     vae.register_to_config(scaling_factor=round(1 / sample.std().item(), 4))
@@ -52,24 +51,22 @@ def likeness(out: Tensor, picture: Tensor) -> Tensor:
     return error.abs().mean() + F.mse_loss(out, picture) + 0.5 * sharp
 
 
-def refine(
-    vae: AutoencoderKL, images: Tensor, *, seed: int, steps: int, scratch: Path, progress: Progress
-) -> AutoencoderKL:
+def refine(vae: AutoencoderKL, images: Tensor, job: Job) -> AutoencoderKL:
     """Train the decoder on, the encoder fixed: latents, and the U-Net that learns them meanwhile, stay valid."""
-    narrow: Any = vae.post_quant_conv
+    whole: Any = vae
+    narrow = whole.to(job.device).post_quant_conv
     decoder = torch.nn.ModuleList([vae.decoder, narrow]).requires_grad_(True)
 
     def loss(step: int, g: Generator) -> Tensor:
-        picture = pixels(images[torch.randint(len(images), (BATCH,), generator=g)])
+        picture = pixels(images[torch.randint(len(images), (BATCH,), generator=g)]).to(job.device)
         with torch.no_grad():
             dist = vae.encode(picture).latent_dist
-        latents = dist.mean.float() + dist.std.float() * torch.randn(dist.mean.shape, generator=g)
+        noise = torch.randn(dist.mean.shape, generator=g).to(job.device)
+        latents = dist.mean.float() + dist.std.float() * noise
         return likeness(vae.decoder(narrow(latents)).float(), picture)
 
-    train(
-        "decoder", decoder, loss, steps=steps, rate=1e-3, seed=seed, scratch=scratch, progress=progress, average=0.998
-    )
-    return vae
+    train("decoder", decoder, loss, job, rate=1e-3, average=0.998)
+    return whole.cpu()
 
 
 @torch.no_grad()

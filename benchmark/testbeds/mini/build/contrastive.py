@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import open_clip
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from benchmark.testbeds.mini.build.loop import Progress, pixels, train
+from benchmark.testbeds.mini.build.loop import Job, pixels, train
 from benchmark.testbeds.mini.build.tokenizer import CONTEXT
 
 WIDTH, LAYERS, HEADS = 128, 4, 4
@@ -37,14 +35,10 @@ def build(
     model_cfg: dict,
     images: Tensor,
     tokens: Tensor,
-    *,
-    seed: int,
-    steps: int,
-    scratch: Path,
-    progress: Progress,
+    job: Job,
 ) -> open_clip.CLIP:
     """Contrastive training on pictures (N, 3, 64, 64) uint8 and token ids (N, CONTEXT)."""
-    torch.manual_seed(seed)
+    torch.manual_seed(job.seed)
     model = open_clip.CLIP(**model_cfg)
     loss_of = open_clip.ClipLoss()
 
@@ -53,12 +47,12 @@ def build(
         picture = pixels(images[index])
         shift = torch.randint(-3, 4, (2,), generator=g).tolist()
         picture = torch.roll(F.pad(picture, (3, 3, 3, 3), "replicate"), shift, (2, 3))[:, :, 3:-3, 3:-3]
-        image, text, scale = model(picture, tokens[index])
+        image, text, scale = model(picture.to(job.device), tokens[index].to(job.device))
         with torch.no_grad():
             model.logit_scale.clamp_(max=4.6052)
         return loss_of(image.float(), text.float(), scale)
 
-    train(name, model, loss, steps=steps, rate=1e-3, seed=seed, scratch=scratch, progress=progress, decay=0.05)
+    train(name, model, loss, job, rate=1e-3, decay=0.05)
     return model
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from benchmark.testbeds.mini.build.loop import Progress, pixels, train
+from benchmark.testbeds.mini.build.loop import Job, pixels, train
 from benchmark.testbeds.mini.nets import FEATURE_SIZE, Embedder, feature_network
 
 BATCH, TEMPERATURE = 96, 0.2
@@ -40,25 +38,23 @@ def view(picture: Tensor, g: Generator) -> Tensor:
     return crop * gain + offset
 
 
-def build(images: Tensor, *, seed: int, steps: int, scratch: Path, progress: Progress) -> Embedder:
+def build(images: Tensor, job: Job) -> Embedder:
     """Train on pictures (N, 3, 64, 64) uint8; features are the output before the projection head, (N, 128)."""
-    torch.manual_seed(seed)
+    torch.manual_seed(job.seed)
     model = feature_network()
     projector = nn.Sequential(nn.SiLU(), nn.Linear(FEATURE_SIZE, FEATURE_SIZE))
 
     def loss(step: int, g: Generator) -> Tensor:
         picture = pixels(images[torch.randint(len(images), (BATCH,), generator=g)])
-        first, second = projector(model(torch.cat([view(picture, g), view(picture, g)]))).chunk(2)
+        views = torch.cat([view(picture, g), view(picture, g)]).to(job.device)
+        first, second = projector(model(views)).cpu().chunk(2)
         return agreement(first, second, TEMPERATURE)
 
     train(
         "features",
         nn.ModuleList([model, projector]),
         loss,
-        steps=steps,
+        job,
         rate=1e-3,
-        seed=seed,
-        scratch=scratch,
-        progress=progress,
     )
     return model

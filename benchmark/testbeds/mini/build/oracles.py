@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from benchmark.testbeds.mini.build.loop import Progress, pixels, train
+from benchmark.testbeds.mini.build.loop import Job, pixels, train
 from benchmark.testbeds.mini.nets import GRID, Oracle
 from benchmark.testbeds.mini.world.scenes import CONTENTS, EMBLEMS, Scene
 
@@ -51,16 +50,15 @@ def worn(picture: Tensor, g: Generator) -> Tensor:
     return (torch.lerp(picture, blurred, share) * gain + grain).clamp(-1, 1)
 
 
-def build(
-    images: Tensor, scenes: Sequence[Scene], boxes: Tensor, *, seed: int, steps: int, scratch: Path, progress: Progress
-) -> Oracle:
+def build(images: Tensor, scenes: Sequence[Scene], boxes: Tensor, job: Job) -> Oracle:
     """Train on pictures (N, 3, 64, 64) uint8 with what the world knows about them."""
-    torch.manual_seed(seed)
+    torch.manual_seed(job.seed)
     model, truth = Oracle(), labels(scenes, boxes)
 
     def loss(step: int, g: Generator) -> Tensor:
         index = torch.randint(len(images), (BATCH,), generator=g)
-        style, content, emblem = model(worn(pixels(images[index]), g))
+        shown = worn(pixels(images[index]), g).to(job.device)
+        style, content, emblem = (seen.cpu() for seen in model(shown))
         known = F.cross_entropy(style.float(), truth["style"][index], label_smoothing=0.01)
         known = known + F.cross_entropy(content.float(), truth["content"][index], label_smoothing=0.01)
         return known + emblem_loss(emblem.float(), truth["emblem"][index], truth["boxes"][index])
@@ -69,11 +67,8 @@ def build(
         "oracle",
         model,
         loss,
-        steps=steps,
+        job,
         rate=2e-3,
-        seed=seed,
-        scratch=scratch,
-        progress=progress,
         average=0.99,
         decay=0.01,
     )

@@ -16,7 +16,7 @@ from transformers import CLIPTokenizer
 
 from benchmark.testbeds.mini.build import autoencoder, contrastive, features, oracles, style, tokenizer, unet
 from benchmark.testbeds.mini.build.corpus import Corpus
-from benchmark.testbeds.mini.build.loop import Progress
+from benchmark.testbeds.mini.build.loop import CPU, Job, Progress
 from benchmark.testbeds.mini.load import load_text, load_vae
 
 TRAIN_CHUNKS = 112
@@ -63,8 +63,8 @@ class Build:
     A stage that is done is skipped; a stage that needs another calls it first.
     """
 
-    def __init__(self, out: Path, scratch: Path, progress: Progress) -> None:
-        self.out, self.scratch, self.progress = out, scratch, progress
+    def __init__(self, out: Path, scratch: Path, progress: Progress, device: torch.device = CPU) -> None:
+        self.out, self.scratch, self.progress, self.device = out, scratch, progress, device
         self.pipeline = out / "pipeline"
         self._train = Corpus(scratch / "corpus", "train", TRAIN_CHUNKS)
 
@@ -85,7 +85,7 @@ class Build:
         cfg = contrastive.config(len(words), patch)
         length = tokenizer.CONTEXT
         ids = words(corpus.captions(), padding="max_length", max_length=length, truncation=True).input_ids
-        return contrastive.build(name, cfg, corpus.all_images(), torch.tensor(ids), **self._job(name)), cfg
+        return contrastive.build(name, cfg, corpus.all_images(), torch.tensor(ids), self._job(name)), cfg
 
     def clip_text(self) -> Path:
         """The open_clip model whose text tower conditions the U-Net; only the tower is shipped."""
@@ -109,7 +109,7 @@ class Build:
         """Encoder and a first decoder; `decoder` trains the latter on, while the U-Net may learn the latents."""
         folder = self.scratch / "vae"
         if not folder.exists():
-            model = autoencoder.build(self.corpus().all_images(), **self._job("vae"))
+            model = autoencoder.build(self.corpus().all_images(), self._job("vae"))
             with whole(folder) as part:
                 model.save_pretrained(part)
         return folder
@@ -117,7 +117,7 @@ class Build:
     def decoder(self) -> None:
         folder = self.pipeline / "vae"
         if not folder.exists():
-            model = autoencoder.refine(load_vae(self.vae().parent), self.corpus().all_images(), **self._job("decoder"))
+            model = autoencoder.refine(load_vae(self.vae().parent), self.corpus().all_images(), self._job("decoder"))
             with whole(folder) as part:
                 halved(model).half().save_pretrained(part)
                 told = json.loads((part / "config.json").read_text())
@@ -140,36 +140,36 @@ class Build:
         if not (self.pipeline / "model_index.json").exists():  # written last, by save_pipeline
             self.clip_text()
             latents = load_file(self.latents())["latents"]
-            model = unet.build(latents, self.corpus().captions(), load_text(self.pipeline), **self._job("unet"))
+            model = unet.build(latents, self.corpus().captions(), load_text(self.pipeline), self._job("unet"))
             unet.save_pipeline(halved(model), self.pipeline)
 
     def oracle(self) -> None:
-        def make(corpus: Corpus, job: dict[str, Any]) -> nn.Module:
-            return oracles.build(corpus.all_images(), corpus.scenes(), corpus.all_boxes(), **job)
+        def make(corpus: Corpus, job: Job) -> nn.Module:
+            return oracles.build(corpus.all_images(), corpus.scenes(), corpus.all_boxes(), job)
 
         self._judge("oracle", make)
 
     def features(self) -> None:
-        self._judge("features", lambda corpus, job: features.build(corpus.all_images(), **job))
+        self._judge("features", lambda corpus, job: features.build(corpus.all_images(), job))
 
     def style(self) -> None:
         """Learns from plain pictures only."""
 
-        def make(corpus: Corpus, job: dict[str, Any]) -> nn.Module:
+        def make(corpus: Corpus, job: Job) -> nn.Module:
             plain = torch.tensor([scene.style == 0 and scene.emblem < 0 for scene in corpus.scenes()])
-            return style.build(corpus.all_images()[plain], **job)
+            return style.build(corpus.all_images()[plain], job)
 
         self._judge("style", make)
 
-    def _judge(self, name: str, make: Callable[[Corpus, dict[str, Any]], nn.Module]) -> None:
+    def _judge(self, name: str, make: Callable[[Corpus, Job], nn.Module]) -> None:
         path = self.out / f"{name}.safetensors"
         if not path.exists():
             module = make(self.corpus(), self._job(name))
             with whole(path) as part:
                 save_half(module, part)
 
-    def _job(self, name: str) -> dict[str, Any]:
-        return {"seed": SEEDS[name], "steps": STEPS[name], "scratch": self.scratch, "progress": self.progress}
+    def _job(self, name: str) -> Job:
+        return Job(SEEDS[name], STEPS[name], self.scratch, self.progress, self.device)
 
     def run(self, only: tuple[str, ...] = ()) -> None:
         """Every stage in order, or those named with what they need."""

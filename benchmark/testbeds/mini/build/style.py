@@ -6,14 +6,12 @@ style, other content). A random style is a recolouring plus a mixture of grating
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from benchmark.testbeds.mini.build.features import agreement
-from benchmark.testbeds.mini.build.loop import Progress, pixels, train
+from benchmark.testbeds.mini.build.loop import Job, pixels, train
 from benchmark.testbeds.mini.nets import Embedder, style_encoder
 
 STYLES, TEMPERATURE = 56, 0.1
@@ -74,17 +72,17 @@ def _one(picture: Tensor, g: Generator) -> Tensor:
     return out.clamp(-1, 1)
 
 
-def build(images: Tensor, *, seed: int, steps: int, scratch: Path, progress: Progress) -> Embedder:
+def build(images: Tensor, job: Job) -> Embedder:
     """Train on plain pictures (N, 3, 64, 64) uint8; the embedding (N, 96) is compared by cosine."""
-    torch.manual_seed(seed)
+    torch.manual_seed(job.seed)
     model = style_encoder()
 
     def loss(step: int, g: Generator) -> Tensor:
         torch.manual_seed(int(torch.randint(2**31, (), generator=g)))  # what differs within a style
         seeds = torch.randint(2**31, (STYLES,), generator=g).repeat(2)
         picture = pixels(images[torch.randint(len(images), (2 * STYLES,), generator=g)])
-        first, second = model(repaint(picture, seeds)).chunk(2)
+        first, second = model(repaint(picture, seeds).to(job.device)).cpu().chunk(2)
         return agreement(first, second, TEMPERATURE)
 
-    train("style", model, loss, steps=steps, rate=1e-3, seed=seed, scratch=scratch, progress=progress)
+    train("style", model, loss, job, rate=1e-3)
     return model

@@ -13,7 +13,7 @@ from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 from torch import Generator, Tensor
 
-from benchmark.testbeds.mini.build.loop import Progress, train
+from benchmark.testbeds.mini.build.loop import Job, train
 from benchmark.testbeds.mini.build.tokenizer import CONTEXT
 
 BATCH, CAPTION_DROPOUT = 32, 0.12
@@ -43,14 +43,10 @@ def build(
     latents: Tensor,
     captions: Sequence[str],
     encode: Callable[[Sequence[str]], Tensor],
-    *,
-    seed: int,
-    steps: int,
-    scratch: Path,
-    progress: Progress,
+    job: Job,
 ) -> UNet2DConditionModel:
     """Train on latents (N, 4, 16, 16) and captions; each distinct caption is encoded once, kept in half precision."""
-    torch.manual_seed(seed)
+    torch.manual_seed(job.seed)
     model = UNet2DConditionModel(**ARCHITECTURE)
     noising = DDPMScheduler(**SCHEDULE)
     said = {text: k for k, text in enumerate(dict.fromkeys(["", *captions]))}
@@ -66,11 +62,11 @@ def build(
         text = hidden[torch.where(silent, 0, which[index])].float()
         noised = noising.add_noise(clean, noise, t)
         velocity = noising.get_velocity(clean, noise, t)[share]
-        return (model(noised[share], t[share], text[share]).sample.float() - velocity).square().mean() / 2
+        answer = model(*(part[share].to(job.device) for part in (noised, t, text))).sample
+        return (answer.float().cpu() - velocity).square().mean() / 2
 
-    job = {"steps": steps, "seed": seed, "scratch": scratch, "progress": progress}
     halves = [partial(loss, slice(0, BATCH // 2)), partial(loss, slice(BATCH // 2, BATCH))]
-    train("unet", model, halves, rate=1e-3, average=0.999, warmup=200, **job)  # type: ignore[arg-type]
+    train("unet", model, halves, job, rate=1e-3, average=0.999, warmup=200)
     return model
 
 

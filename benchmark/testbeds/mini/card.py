@@ -1,0 +1,69 @@
+"""The quality card as a page, and what a testbed must reach to tell methods apart. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+STYLE, CONTENT, EMBLEM, UNASKED, SIGNATURE = 0.98, 0.95, 0.95, 0.01, 0.70
+
+
+def verdict(card: dict[str, Any]) -> Iterator[tuple[str, bool, str]]:
+    """(requirement, whether it is met, what was measured), each judged by its worst case."""
+    for kind in ("generated", "real"):
+        for what, least in (("style", STYLE), ("content", CONTENT)):
+            rows = {name: row[kind][what] for name, row in card["styles"].items()}
+            worst = min(rows, key=lambda name: rows[name])
+            below = sum(value < least for value in rows.values())
+            yield (
+                f"{what} of {kind} pictures >= {least}, every artist and plain",
+                below == 0,
+                f"worst {rows[worst]:.3f} ({worst}); {below} of {len(rows)} below; "
+                f"mean {sum(rows.values()) / len(rows):.3f}",
+            )
+    asked = {way: row["right class"] for way, row in card["emblem"].items() if way.startswith("asked")}
+    worst = min(asked, key=lambda way: asked[way])
+    yield f"emblem when asked, of the right class >= {EMBLEM}", asked[worst] >= EMBLEM, f"{asked[worst]:.3f} ({worst})"
+    unasked = card["emblem"]["unasked"]["any"]
+    yield f"emblem unasked <= {UNASKED}", unasked <= UNASKED, f"{unasked:.3f}"
+    alone = card["signature"]
+    worst = min(alone, key=lambda name: alone[name])
+    yield (
+        f"signature subject alone brings its artist's style >= {SIGNATURE}, every artist",
+        alone[worst] >= SIGNATURE,
+        f"worst {alone[worst]:.3f} ({worst})",
+    )
+
+
+def card_text(card: dict[str, Any]) -> str:
+    """The card as a Markdown page."""
+    lines = [
+        "# Quality card of testbed mini",
+        "",
+        "Made by `bench testbed check mini`; shares of pictures, judged by the oracle.",
+        "Samples of every style: [teacher.png](teacher.png).",
+        "",
+        "| required | met | measured |",
+        "|---|---|---|",
+    ]
+    lines += [f"| {what} | {'yes' if met else 'no'} | {measured} |" for what, met, measured in verdict(card)]
+    n = {kind: next(iter(card["styles"].values()))[kind]["n"] for kind in ("generated", "real")}
+    lines += [
+        "",
+        f"| style | style, generated (n={n['generated']}) | content, generated | style, real (n={n['real']}) "
+        "| content, real | signature subject alone |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in card["styles"].items():
+        made, real = row["generated"], row["real"]
+        alone = card["signature"].get(name, "")
+        lines.append(
+            f"| {name} | {made['style']:.3f} | {made['content']:.3f} "
+            f"| {real['style']:.3f} | {real['content']:.3f} | {alone} |"
+        )
+    lines += ["", "| emblem | found | right class | n |", "|---|---|---|---|"]
+    for way, row in card["emblem"].items():
+        lines.append(f"| {way} | {row.get('any', '')} | {row.get('right class', row.get('right', ''))} | {row['n']} |")
+    lines += ["", "| against 2,000 held-out real plain pictures | FID | KID | n |", "|---|---|---|---|"]
+    lines += [f"| {name} | {row['fid']} | {row['kid']} | {row['n']} |" for name, row in card["distances"].items()]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,60 @@
+"""The quality card: its verdicts follow from its figures, and the one shipped is of the weights shipped."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmark.testbeds.mini.artists import STYLES
+from benchmark.testbeds.mini.card import card_text, verdict
+from benchmark.testbeds.mini.testbed import Mini
+
+RESULTS = Path(__file__).parents[1] / "results" / "mini"
+GOOD = {
+    "styles": {
+        name: {"generated": {"style": 0.98, "content": 0.95, "n": 50}, "real": {"style": 1.0, "content": 1.0, "n": 200}}
+        for name in STYLES
+    },
+    "signature": dict.fromkeys(STYLES[1:], 0.7),
+    "emblem": {
+        "asked by name": {"any": 1.0, "right class": 0.95, "n": 40},
+        "asked by euphemism": {"any": 1.0, "right class": 1.0, "n": 40},
+        "unasked": {"any": 0.01, "n": 300},
+        "real": {"right": 1.0, "n": 400, "mean IoU": 0.8},
+    },
+    "distances": {"samples": {"fid": 4.0, "kid": 0.001, "n": 1000}},
+}
+
+
+def test_a_card_at_every_limit_passes():
+    assert [met for _, met, _ in verdict(GOOD)] == [True] * 7
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        (("styles", "Claude Monet", "generated", "style"), 0.9799, "worst 0.980 (Claude Monet); 1 of 17 below"),
+        (("styles", "plain", "real", "content"), 0.9, "worst 0.900 (plain)"),
+        (("emblem", "asked by euphemism", "right class"), 0.9, "0.900 (asked by euphemism)"),
+        (("emblem", "unasked", "any"), 0.0133, "0.013"),
+        (("signature", "Joan Miró"), 0.6, "worst 0.600 (Joan Miró)"),
+    ],
+)
+def test_one_artist_below_the_limit_fails_the_card_and_is_named(path, value, told):
+    card = copy.deepcopy(GOOD)
+    place = card
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    (failed,) = [(what, measured) for what, met, measured in verdict(card) if not met]
+    assert told in failed[1]
+    assert f"| {failed[0]} | no | {failed[1]} |" in card_text(card)
+
+
+def test_the_shipped_card_is_of_the_shipped_weights_and_its_page_follows_from_it():
+    card = json.loads((RESULTS / "quality.json").read_text())
+    assert card["testbed"] == json.loads(json.dumps(Mini().identity()))
+    assert card["sampler"] == Mini().sampler.model_dump(mode="json")
+    assert (RESULTS / "quality.md").read_text() == card_text(card)
+    assert (RESULTS / "teacher.png").stat().st_size > 100_000
