@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def load_unet(pipeline: Path, device: str = "cpu") -> UNet2DConditionModel:
 
 
 def load_text(pipeline: Path, device: str = "cpu") -> Callable[[Sequence[str]], Tensor]:
-    """texts -> hidden states (N, 32, 128), as SD's text tower gives them to the U-Net."""
+    """texts -> hidden states (N, 32, 128), as SD's text tower gives them to the U-Net; the last 64 answers are kept."""
     words = CLIPTokenizer.from_pretrained(pipeline / "tokenizer")
     tower = (
         CLIPTextModel.from_pretrained(pipeline / "text_encoder", dtype=torch.float32)
@@ -36,14 +37,15 @@ def load_text(pipeline: Path, device: str = "cpu") -> Callable[[Sequence[str]], 
         .to(device)
     )
 
+    @lru_cache(maxsize=64)  # the shards of a suite come again for every model
     @torch.no_grad()
-    def encode(texts: Sequence[str]) -> Tensor:
+    def encode(texts: tuple[str, ...]) -> Tensor:
         ids = words(
             list(texts), padding="max_length", max_length=words.model_max_length, truncation=True, return_tensors="pt"
         )
         return tower(ids.input_ids.to(device))[0]
 
-    return encode
+    return lambda texts: encode(tuple(texts))
 
 
 def unet_config(pipeline: Path) -> dict[str, Any]:
