@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark import provenance, registry
 from benchmark.errors import BudgetError
+from benchmark.store import key_of
 from benchmark.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from prompts.concepts import Concept
 
 MACS_TOLERANCE = 0.01
+OWN_SHARE = 0.2
+"""Part of the budget that is a second stage's own, unless its method says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,21 @@ class Plan:
     iterations: int | None
     default_budget: bool
     seed: int
+    first: Plan | None = None
+    """The distillation that a second stage starts from; None where the method starts from the pruned weights."""
+
+    @property
+    def own_flops(self) -> float | None:
+        """What the method itself may spend, after its first stage."""
+        share = getattr(self.method, "own_share", OWN_SHARE) if self.first else 1.0
+        return None if self.flops is None else self.flops * share
+
+    @property
+    def own_iterations(self) -> int | None:
+        """The same in iterations, where the budget is told so."""
+        if self.iterations is None:
+            return None
+        return self.iterations - (self.first.iterations or 0 if self.first else 0)
 
 
 def fitted(bench: Workbench, plan: Plan) -> Model:
@@ -135,6 +153,9 @@ def fitted(bench: Workbench, plan: Plan) -> Model:
         "budget": budget,
         "seed": plan.seed,
     }
+    first = fitted(bench, plan.first) if plan.first else None
+    if first:
+        identity["start"] = key_of("model", first.identity)
     changed = {key: value for key, value in settings.items() if value != usual[key]}
     variant = ",".join(f"{key}={value}" for key, value in sorted(changed.items())) or "default"
     facts = {
@@ -159,7 +180,7 @@ def fitted(bench: Workbench, plan: Plan) -> Model:
 
         artefact = bench.store.find("model", identity)
         if artefact is None:
-            _fit(bench, plan, identity)
+            _fit(bench, plan, identity, first)
             artefact = bench.store.find("model", identity)
             assert artefact is not None, "an artefact that was just made is there"
         return read_pruned(artefact.folder)[0].float().to(bench.device)
@@ -180,10 +201,10 @@ def _concept_images(bench: Workbench, plan: Plan) -> list[Entry]:
     if not plan.method.uses_concept_images:
         return []
     cost = bench.testbed.erase_cost(plan.concept)
-    if plan.flops is not None and plan.flops <= cost.flops:
+    if plan.own_flops is not None and plan.own_flops <= cost.flops:
         raise BudgetError(
-            f"A budget of {plan.flops:.3g} FLOPs does not even pay for the concept images of '{plan.name}': give more "
-            f"than {cost.flops:.3g}."
+            f"A budget of {plan.own_flops:.3g} FLOPs does not even pay for the concept images of '{plan.name}': "
+            f"give more than {cost.flops:.3g}."
         )
     return [cost]
 
@@ -197,7 +218,7 @@ def _named(bench: Workbench, plan: Plan) -> Callable[[str, int, int, dict[str, f
     return report
 
 
-def _fit(bench: Workbench, plan: Plan, identity: dict[str, Any]) -> None:
+def _fit(bench: Workbench, plan: Plan, identity: dict[str, Any], first: Model | None) -> None:
     """Train, and keep the weights (in the testbed's precision) and what they cost."""
     from accelerate import PartialState
 
@@ -208,12 +229,15 @@ def _fit(bench: Workbench, plan: Plan, identity: dict[str, Any]) -> None:
 
     method, store = plan.method, bench.store
     student, architecture = plan.pruned.load(bench)
+    if first:
+        student = first.load()
     images = _concept_images(bench, plan)
     materials = bench.testbed.materials(bench, plan.concept, plan.data)
     seconds = getattr(materials.erase, "seconds", 0.0)
-    ledger = Ledger(replace(entry, wall_seconds=seconds, device_seconds=seconds) for entry in images)
-    flops = plan.flops - sum(entry.flops for entry in images) if plan.flops else None
-    budget = Budget(flops=flops) if flops else Budget(iterations=plan.iterations)
+    before = Ledger.from_json(first.ledger()) if first else ()  # a shared stage is charged in full to all its users
+    ledger = Ledger([*before, *(replace(entry, wall_seconds=seconds, device_seconds=seconds) for entry in images)])
+    flops, iterations = plan.own_flops, plan.own_iterations
+    budget = Budget(iterations=iterations) if flops is None else Budget(flops=flops - sum(e.flops for e in images))
     context = Context(Checkpointer(store.scratch("model", identity)), ledger, _named(bench, plan), bench.device)
     unet = method.fit(student.float(), materials, plan.concept, budget, context, plan.seed)
     state = PartialState()

@@ -110,20 +110,18 @@ def workbench_for(request: RunRequest, home: Path, progress: Progress) -> Workbe
 
 def plan_of(bench: Workbench, request: RunRequest, concept: Concept) -> Plan:
     """What is to be trained."""
-    from benchmark.models import Plan, Pruned
+    from benchmark.models import OWN_SHARE, Plan, Pruned
     from methods.base import configure
 
     method = configure(registry.load("methods", request.method), request.preset, **request.overrides)
-    if method.start != "pruned":
-        raise UsageError(
-            f"Method '{request.method}' starts from '{method.start}'; so far `bench run` starts from 'pruned'."
-        )
+    if method.start == "base" and request.pruning != "none":
+        raise UsageError(f"Method '{request.method}' starts from the unpruned base: add --pruning none.")
     figure = parse_budget(request.budget)
     flops: float | None = bench.testbed.default_flops
     iterations: int | None = None
     if figure is not None:
         flops, iterations = (figure.amount, None) if figure.unit == "flops" else (None, int(figure.amount))
-    return Plan(
+    plan = Plan(
         method=method,
         name=request.method,
         preset=request.preset,
@@ -135,6 +133,24 @@ def plan_of(bench: Workbench, request: RunRequest, concept: Concept) -> Plan:
         iterations=iterations,
         default_budget=flops == bench.testbed.default_flops,
         seed=request.seed,
+    )
+    if method.start != "distilled" or request.pruning == "none":
+        return plan
+    share = 1 - getattr(method, "own_share", OWN_SHARE)
+    distilled = registry.load("methods", "distilled")
+    preset = request.preset if request.preset in distilled.presets else "default"
+    return replace(
+        plan,
+        first=replace(
+            plan,
+            method=configure(distilled, preset),
+            name="distilled",
+            preset=preset,
+            overrides={},
+            flops=None if flops is None else flops * share,
+            iterations=None if iterations is None else max(1, round(iterations * share)),
+            default_budget=plan.default_budget and share == 1,
+        ),
     )
 
 

@@ -53,6 +53,10 @@ class Materials:
     """Texts -> hidden states (N, L, D)."""
     sampler: Sampler
     """The testbed's one sampling config."""
+    preserve: Sequence[str]
+    """Names of the same kind as the targets that are to stay, as far as the testbed knows any."""
+    token_counts: Callable[[Sequence[str]], list[int]]
+    """How many tokens each text has, without the marks of its start and end."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,8 @@ class Method(Protocol):
     name: ClassVar[str]
     summary: ClassVar[str]
     start: ClassVar[Literal["pruned", "distilled", "base"]]
-    """What `fit` is handed as student."""
+    """What `fit` is handed as student. Where it is "distilled", `own_share` (0 to 1, optional, 0.2) says which part of
+    the budget is the second stage's; the rest is spent on distillation. An unpruned base needs no distillation."""
     recipe: ClassVar[int]
     """Goes up when the code changes results."""
     erases: ClassVar[bool]

@@ -29,8 +29,8 @@ class Budget:
 
     def __post_init__(self) -> None:
         given = [amount for amount in (self.flops, self.iterations) if amount is not None]
-        if len(given) != 1 or given[0] <= 0:
-            raise BudgetError("A budget is either FLOPs or iterations, one of them and above 0.")
+        if len(given) != 1 or given[0] < 0:
+            raise BudgetError("A budget is either FLOPs or iterations, one of them and not below 0.")
 
     def steps(self, cycle: Sequence[tuple[Cost, int]]) -> int:
         """Number of steps that fit when `cycle`, a list of (cost of a step, repeats), is walked again and again.

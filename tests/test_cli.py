@@ -240,8 +240,8 @@ def test_testbed_commands_call_the_testbeds_own_modules(monkeypatch: pytest.Monk
         setattr(module, verb, lambda out, console, *rest, verb=verb: calls.append((verb, out, *rest)))
         monkeypatch.setitem(sys.modules, name, module)
     assert bench("testbed", "build", "mini", "--out", str(tmp_path), "--only", "vae, unet").exit_code == 0
-    assert bench("testbed", "check", "mini", "--out", str(tmp_path)).exit_code == 0
-    assert calls == [("build", tmp_path, ("vae", "unet")), ("check", tmp_path, None)]
+    assert bench("testbed", "check", "mini", "--out", str(tmp_path), "--device", "cuda:1").exit_code == 0
+    assert calls == [("build", tmp_path, ("vae", "unet"), "cpu"), ("check", tmp_path, None, "cuda:1")]
     assert "Did you mean 'mini'?" in answer(bench("testbed", "build", "minni"))
 
 

@@ -7,8 +7,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention import FeedForward
 from diffusers.models.attention_processor import Attention
-from tiny import LENGTH, SD21, SIZE, Pictures, same, tiny_unet
-from torch.utils.flop_counter import FlopCounterMode
+from tiny import LENGTH, SD21, SIZE, Pictures, counting, same, tiny_unet
 
 from benchmark.errors import BudgetError, DataError, UsageError
 from methods.pruning import magnitude, none
@@ -54,7 +53,7 @@ def test_a_pruned_sd21_is_counted_and_runs_on_meta() -> None:
 
 def test_macs_are_counted_at_the_size_asked_and_leave_the_unet_alone() -> None:
     unet = tiny_unet()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with counting() as counter, torch.no_grad():
         unet(torch.zeros(1, 4, 16, 16), 1, torch.zeros(1, 9, 16))
     assert count_macs(unet, 16, 9) == counter.get_total_flops() // 2
     assert count_macs(unet, 16, 9) > count_macs(unet, 16, 5) > count_macs(unet, 8, 5)

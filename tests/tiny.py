@@ -1,11 +1,15 @@
 """A Stable Diffusion small enough to train in tests: U-Nets, materials, and a checkpointer in memory."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from methods.base import Context, Materials, State
 from methods.budget import Ledger
@@ -51,6 +55,14 @@ def tiny_unet(seed: int = 0, channels: tuple[int, ...] = (16, 32), size: int = S
     )
 
 
+@contextmanager
+def counting() -> Iterator[FlopCounterMode]:
+    """Count the FLOPs of real passes. Attention is done in single products, since older torch on a CPU does not count
+    its fused attention (it does on the meta device, where our own counts are made)."""
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        yield counter
+
+
 @dataclass(frozen=True)
 class Pictures:
     """Random captioned latents."""
@@ -91,6 +103,8 @@ def materials(**changes: Any) -> Materials:
         "null": null,
         "encode": lambda texts: null.expand(len(texts), -1, -1),
         "sampler": SAMPLER,
+        "preserve": [],
+        "token_counts": lambda texts: [2] * len(texts),
     }
     return Materials(**{**given, **changes})
 

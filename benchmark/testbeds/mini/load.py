@@ -27,9 +27,14 @@ def load_unet(pipeline: Path, device: str = "cpu") -> UNet2DConditionModel:
     return unet.float().eval().requires_grad_(False).to(device)
 
 
+def load_tokenizer(pipeline: Path) -> Any:
+    """The CLIP-style tokenizer of 32 places."""
+    return CLIPTokenizer.from_pretrained(pipeline / "tokenizer")
+
+
 def load_text(pipeline: Path, device: str = "cpu") -> Callable[[Sequence[str]], Tensor]:
     """texts -> hidden states (N, 32, 128), as SD's text tower gives them to the U-Net; the last 64 answers are kept."""
-    words = CLIPTokenizer.from_pretrained(pipeline / "tokenizer")
+    words = load_tokenizer(pipeline)
     tower = (
         CLIPTextModel.from_pretrained(pipeline / "text_encoder", dtype=torch.float32)
         .eval()

@@ -139,7 +139,13 @@ class Mini:
             null=self.encode([""])[0],
             encode=self.encode,
             sampler=self.sampler,
+            preserve=[artist.name for artist in ARTISTS if artist.name not in concept.targets],
+            token_counts=self._token_counts,
         )
+
+    def _token_counts(self, texts: Sequence[str]) -> list[int]:
+        words = load.load_tokenizer(self._pipeline)
+        return [len(ids) for ids in words(list(texts), add_special_tokens=False).input_ids]
 
     def erase_cost(self, concept: Concept) -> Entry:
         images = len(prompts.erasing(concept))

@@ -1,0 +1,136 @@
+"""`uce`: the distilled model's cross-attention edited in closed form (Gandikota et al. 2024, arXiv 2308.14761).
+
+Every key and value matrix W of attn2 becomes the W' that minimises
+
+    s_e sum_i |W' c_i - W g_i|^2 + s_p sum_j |W' p_j - W p_j|^2 + lambda |W' - W|^2
+
+where c_i are the target's text states, g_i those of the anchor as far behind its last subject token, and p_j those of
+what must stay. The solution is W' = W M with one M for all matrices,
+
+    M = (lambda I + s_e sum g c' + s_p sum p p') (lambda I + s_e sum c c' + s_p sum p p')^-1,
+
+so text is encoded once and one system is solved. As lambda goes to 0 and with nothing to keep, W' c = W g exactly where
+the c_i are linearly independent; elsewhere it is a least-squares fit.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from benchmark.errors import UsageError
+from methods.fields import identity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from torch import Tensor
+
+    from methods.base import Context, Materials
+    from methods.budget import Budget
+    from prompts.concepts import Concept
+
+EDITED = ("attn2.to_k", "attn2.to_v")
+
+
+class UceConfig(BaseModel):
+    """Weights of the three terms, and which tokens are moved."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    erase: float = identity(1.0, "s_e, weight of a target's token.", gt=0)
+    keep_ratio: float = identity(1.0, "Mass of what is kept over mass of what is erased; it decides s_p.", ge=0)
+    lamb: float = identity(0.5, "lambda, the weight of staying near the old matrices.", gt=0)
+    tokens: Literal["tail", "last"] = identity("tail", "Last subject token to the end of the text, or it alone.")
+
+
+class Uce:
+    name: ClassVar[str] = "uce"
+    summary: ClassVar[str] = "distilled, then keys and values of cross-attention edited in closed form"
+    start: ClassVar[Literal["pruned", "distilled", "base"]] = "distilled"
+    own_share: ClassVar[float] = 0.0
+    recipe: ClassVar[int] = 1
+    erases: ClassVar[bool] = True
+    uses_concept_images: ClassVar[bool] = False
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"default": {}, "released": {"keep_ratio": 185.0}}
+    """The released run keeps 1,735 texts of 77 tokens at 0.1 against one name's tail: 185 times its mass."""
+    Config: ClassVar[type[BaseModel]] = UceConfig
+
+    def __init__(self, config: UceConfig | None = None) -> None:
+        self.config = config or UceConfig()
+
+    def fit(
+        self,
+        student: UNet2DConditionModel,
+        materials: Materials,
+        concept: Concept,
+        budget: Budget,
+        context: Context,
+        seed: int,
+    ) -> UNet2DConditionModel:
+        """Edit in place; nothing is trained, and no U-Net pass is spent. `budget` and `seed` are not read."""
+        import torch
+
+        from methods.budget import Entry
+
+        began, config = time.perf_counter(), self.config
+        moved, guide = pairs(materials, concept, config.tokens)
+        kept = materials.encode(["", *preserved(materials.preserve, concept)]).flatten(0, 1).cpu().double()
+        matrix = edit(moved, guide, kept, config.erase, _scale(moved, kept, config), config.lamb)
+        edited = 0
+        with torch.no_grad():
+            for name, module in student.named_modules():
+                if name.endswith(EDITED):
+                    weight: Tensor = module.weight  # type: ignore[assignment]
+                    weight.copy_(weight.double().cpu() @ matrix)
+                    edited += 1
+        if not edited:
+            raise UsageError(f"This U-Net has no {' or '.join(EDITED)}: there is nothing that uce could edit.")
+        context.progress(self.name, edited, edited, {"loss": 0.0})
+        seconds = time.perf_counter() - began
+        none = dict.fromkeys(("images", "unet_forwards", "unet_backwards", "flops", "peak_memory_bytes"), 0)
+        context.ledger.append(
+            Entry(phase=self.name, iterations=1, wall_seconds=seconds, device_seconds=seconds, **none)  # type: ignore[arg-type]
+        )
+        return student.eval()
+
+
+def edit(moved: Tensor, guide: Tensor, kept: Tensor, erase: float, keep: float, lamb: float) -> Tensor:
+    """M (D, D) in float64, for W' = W M; `moved` and `guide` (n, D) row by row, `kept` (m, D)."""
+    import torch
+
+    still = lamb * torch.eye(moved.shape[1], dtype=torch.float64) + keep * kept.T @ kept
+    return torch.linalg.solve(still + erase * moved.T @ moved, still + erase * guide.T @ moved, left=False)
+
+
+def pairs(materials: Materials, concept: Concept, tokens: Literal["tail", "last"]) -> tuple[Tensor, Tensor]:
+    """Text states of all targets and, row by row, those of the anchor that they are to become: (n, D) twice, float64.
+
+    A text's last subject token is its last one before the end mark; from there the two are cut to equal length.
+    """
+    import torch
+
+    texts = [*concept.targets, concept.anchor]
+    states = materials.encode(texts).cpu().double()
+    lasts = materials.token_counts(texts)  # the start mark is at 0, so the last token is at its number
+    moved, guide = [], []
+    for k in range(len(concept.targets)):
+        length = states.shape[1] - max(lasts[k], lasts[-1]) if tokens == "tail" else 1
+        moved.append(states[k, lasts[k] : lasts[k] + length])
+        guide.append(states[-1, lasts[-1] : lasts[-1] + length])
+    return torch.cat(moved), torch.cat(guide)
+
+
+def preserved(names: Sequence[str], concept: Concept) -> list[str]:
+    """The names without those that are a target under another spelling ("Picasso" of "Pablo Picasso")."""
+    targets = [set(target.casefold().split()) for target in concept.targets]
+    words = {name: set(name.casefold().split()) for name in names}
+    return [name for name in names if not any(words[name] <= t or t <= words[name] for t in targets)]
+
+
+def _scale(moved: Tensor, kept: Tensor, config: UceConfig) -> float:
+    """s_p, so that what is kept has `keep_ratio` times the mass (sum of squares) of what is erased."""
+    return config.keep_ratio * config.erase * float(moved.square().sum()) / float(kept.square().sum())

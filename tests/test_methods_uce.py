@@ -1,0 +1,102 @@
+"""UCE: the closed form is the least-squares solution, it moves what it should, and nothing else."""
+
+import pytest
+import torch
+from tiny import LENGTH, WIDTH, context, materials, tiny_unet
+
+from benchmark.errors import UsageError
+from methods.base import configure
+from methods.budget import Budget
+from methods.uce import Uce, UceConfig, edit, pairs, preserved
+from prompts.concepts import Concept
+
+CONCEPT = Concept("style", ("Pablo Picasso", "Claude Monet"), "art")
+TEXTS = ["", "art", "Pablo Picasso", "Claude Monet", "Edvard Munch", "Mary Cassatt"]
+
+
+def states(texts):
+    """Random text states, the same for the same text."""
+    return torch.stack(
+        [torch.randn(LENGTH, WIDTH, generator=torch.Generator().manual_seed(TEXTS.index(text))) for text in texts]
+    )
+
+
+def given(**changes):
+    asked = {"encode": states, "token_counts": lambda texts: [len(text.split()) for text in texts],
+             "preserve": ["Edvard Munch", "Mary Cassatt", "Picasso"]}  # fmt: skip
+    return materials(**{**asked, **changes})
+
+
+def fit(shown=None, **settings):
+    unet = tiny_unet(3)
+    place = context()
+    return Uce(UceConfig(**settings)).fit(unet, shown or given(), CONCEPT, Budget(flops=0), place, 0), place
+
+
+def test_the_closed_form_is_the_least_squares_solution():
+    """Stack all terms as rows of one overdetermined system and let lstsq solve it."""
+    g = torch.Generator().manual_seed(0)
+    c, a, p = (torch.randn(n, 8, generator=g, dtype=torch.float64) for n in (3, 3, 20))
+    w = torch.randn(5, 8, generator=g, dtype=torch.float64)
+    erase, keep, lamb = 1.5, 0.3, 0.5
+    left = torch.cat([erase**0.5 * c, keep**0.5 * p, lamb**0.5 * torch.eye(8, dtype=torch.float64)])
+    right = torch.cat([erase**0.5 * a @ w.T, keep**0.5 * p @ w.T, lamb**0.5 * w.T])
+    wanted = torch.linalg.lstsq(left, right).solution.T
+    torch.testing.assert_close(w @ edit(c, a, p, erase, keep, lamb), wanted)
+
+
+def test_with_nothing_to_keep_and_lambda_near_zero_the_target_becomes_the_anchor_exactly():
+    g = torch.Generator().manual_seed(1)
+    c, a = torch.randn(4, 9, generator=g, dtype=torch.float64), torch.randn(4, 9, generator=g, dtype=torch.float64)
+    matrix = edit(c, a, torch.zeros(1, 9, dtype=torch.float64), 1.0, 0.0, 1e-9)
+    torch.testing.assert_close(c @ matrix.T, a, rtol=1e-6, atol=1e-6)
+
+
+def test_only_keys_and_values_of_cross_attention_change():
+    before = dict(tiny_unet(3).named_parameters())
+    after = dict(fit()[0].named_parameters())
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {name for name in before if "attn2.to_k" in name or "attn2.to_v" in name}
+    assert changed
+
+
+def test_the_more_is_kept_the_less_the_target_moves():
+    def distance(ratio):
+        shown = given()
+        moved, guide = pairs(shown, CONCEPT, "tail")
+        old, new = dict(tiny_unet(3).named_modules()), dict(fit(shown, keep_ratio=ratio)[0].named_modules())
+        name = next(name for name in old if name.endswith("attn2.to_v"))
+        wanted = guide @ old[name].weight.detach().double().T
+        return float((moved @ new[name].weight.detach().double().T - wanted).norm())
+
+    assert distance(0.0) < distance(1.0) < distance(100.0)
+
+
+def test_the_tail_begins_at_the_last_subject_token_of_each_text():
+    moved, guide = pairs(given(), CONCEPT, "tail")
+    length = LENGTH - 2  # names of two words, an anchor of one
+    torch.testing.assert_close(moved, torch.cat([states([t])[0, 2:].double() for t in CONCEPT.targets]))
+    torch.testing.assert_close(guide, states(["art"])[0, 1 : 1 + length].double().repeat(2, 1))
+    assert pairs(given(), CONCEPT, "last")[0].shape == (2, WIDTH)
+
+
+def test_a_target_is_not_kept_under_another_spelling():
+    assert preserved(["Picasso", "pablo picasso", "Edvard Munch", "monet"], CONCEPT) == ["Edvard Munch"]
+
+
+def test_it_spends_no_pass_and_says_what_it_took():
+    (entry,) = fit()[1].ledger
+    assert (entry.phase, entry.flops, entry.unet_forwards, entry.unet_backwards) == ("uce", 0, 0, 0)
+    assert entry.wall_seconds > 0
+
+
+def test_a_network_without_cross_attention_is_refused():
+    class Plain(torch.nn.Linear):
+        pass
+
+    with pytest.raises(UsageError, match="nothing that uce could edit"):
+        Uce().fit(Plain(2, 2), given(), CONCEPT, Budget(flops=0), context(), 0)
+
+
+def test_presets_are_configurations():
+    assert configure(Uce, "released").config.keep_ratio == 185

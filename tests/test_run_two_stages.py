@@ -1,0 +1,67 @@
+"""Methods that start from the distilled model: they pay for it in full, and reuse it where it is the reference."""
+
+import json
+from pathlib import Path
+
+import pytest
+from standin import whole
+
+from benchmark.errors import BudgetError, UsageError
+
+pytestmark = pytest.mark.usefixtures("standin")
+
+LATE = """
+from methods.distilled import Distilled
+from methods.bilevel import Bilevel
+
+class Late(Bilevel):
+    name, start, own_share = "late", "distilled", 0.25
+
+class Based(Distilled):
+    name, start = "based", "base"
+"""
+
+
+def phases(outcome, method):
+    """phase -> iterations, in the ledger of the method's row."""
+    row = next(one for one in outcome.records if one.method.endswith(method))
+    return {entry["phase"]: entry["iterations"] for entry in row.ledger}, row
+
+
+def models(home: Path) -> list[dict]:
+    return [json.loads(path.read_text())["identity"] for path in home.glob("artefacts/model/*/artefact.json")]
+
+
+def test_uce_edits_the_reference_itself_and_is_charged_for_it(tmp_path):
+    outcome = whole(tmp_path, method="uce", overrides={}, alone=True)
+    spent, row = phases(outcome, "uce")
+    reference, distilled = phases(outcome, "distilled")
+    assert spent == {**reference, "uce": 1}
+    assert row.ledger[0]["flops"] == distilled.ledger[0]["flops"]
+    assert sorted(one["method"] for one in models(tmp_path)) == ["distilled", "uce"]  # one distillation, not two
+    assert row.cells["drift"].value > distilled.cells["drift"].value
+
+
+def test_a_second_stage_gets_its_share_of_the_budget_and_distillation_the_rest(tmp_path):
+    file = tmp_path / "late.py"
+    file.write_text(LATE)
+    home = tmp_path / "runs"
+    outcome = whole(home, method=f"{file}:Late", overrides={"batch": 4, "lower_steps": 1}, budget="8it", alone=True)
+    _, row = phases(outcome, "Late")
+    spent = [(entry["phase"], entry["iterations"]) for entry in row.ledger]
+    assert spent == [("lower", 6), ("concept images", 0), ("lower", 1), ("upper", 1)]
+    assert sorted(one["budget"]["iterations"] for one in models(home) if "iterations" in one["budget"]) == [6, 8, 8]
+    with pytest.raises(BudgetError, match="concept images"):
+        whole(home, method=f"{file}:Late", overrides={"batch": 4}, budget="1e6", alone=True)
+
+
+def test_an_unpruned_base_is_edited_without_distillation(tmp_path):
+    spent, _ = phases(whole(tmp_path, method="uce", overrides={}, pruning="none", alone=True), "uce")
+    assert spent == {"uce": 1}
+
+
+def test_a_method_for_the_base_says_that_nothing_may_be_pruned(tmp_path):
+    file = tmp_path / "late.py"
+    file.write_text(LATE)
+    with pytest.raises(UsageError, match="add --pruning none"):
+        whole(tmp_path / "runs", method=f"{file}:Based", overrides={})
