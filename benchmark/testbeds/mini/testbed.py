@@ -55,7 +55,7 @@ class Mini:
     def __init__(self, weights: Path = WEIGHTS, device: str = "cpu") -> None:
         self._weights, self._pipeline, self.device = weights, weights / "pipeline", torch.device(device)
         self._manifest = check_manifest(weights)
-        self.sampler = Sampler(steps=20, guidance=3.5)
+        self.sampler = Sampler(steps=20, guidance=2.5)
         self.scheduler: dict[str, Any] = json.loads(
             (self._pipeline / "scheduler" / "scheduler_config.json").read_text()
         )
