@@ -160,3 +160,12 @@ class Progress:
         for stage in self._phases.values():
             stage._close(whole=False)
         self._phases.clear()
+
+
+def quiet_libraries() -> None:
+    """Progress is shown once, by us; loading our own small files needs no bars of its own."""
+    import diffusers
+    import transformers
+
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()

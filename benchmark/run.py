@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark import paths, provenance, receipts, registry
-from benchmark.console import Progress
+from benchmark.console import Progress, quiet_libraries
 from benchmark.errors import UsageError
 from benchmark.request import Outcome, RunRequest, parse_budget
 
@@ -76,15 +76,6 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
     return outcome
 
 
-def _quiet_libraries() -> None:
-    """Progress is shown once, by us; loading our own small files needs no bars of its own."""
-    import diffusers
-    import transformers
-
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
-
-
 def workbench_for(request: RunRequest, home: Path, progress: Progress) -> Workbench:
     import torch
     from accelerate import PartialState
@@ -92,7 +83,7 @@ def workbench_for(request: RunRequest, home: Path, progress: Progress) -> Workbe
     from benchmark.store import Store
     from benchmark.workbench import Workbench
 
-    _quiet_libraries()
+    quiet_libraries()
     name = ("cuda" if torch.cuda.is_available() else "cpu") if request.device == "auto" else request.device
     state = PartialState(cpu=name == "cpu")  # the first one made decides for the whole process
     try:

@@ -47,19 +47,17 @@ def card_text(card: dict[str, Any]) -> str:
         "|---|---|---|",
     ]
     lines += [f"| {what} | {'yes' if met else 'no'} | {measured} |" for what, met, measured in verdict(card)]
-    n = {kind: next(iter(card["styles"].values()))[kind]["n"] for kind in ("generated", "real")}
     lines += [
         "",
-        f"| style | style, generated (n={n['generated']}) | content, generated | style, real (n={n['real']}) "
-        "| content, real | signature subject alone |",
-        "|---|---|---|---|---|---|",
+        "| style | style, generated | content, generated | n | style, real | content, real | n | subject alone |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, row in card["styles"].items():
         made, real = row["generated"], row["real"]
         alone = card["signature"].get(name, "")
         lines.append(
-            f"| {name} | {made['style']:.3f} | {made['content']:.3f} "
-            f"| {real['style']:.3f} | {real['content']:.3f} | {alone} |"
+            f"| {name} | {made['style']:.3f} | {made['content']:.3f} | {made['n']} "
+            f"| {real['style']:.3f} | {real['content']:.3f} | {real['n']} | {alone} |"
         )
     lines += ["", "| emblem | found | right class | n |", "|---|---|---|---|"]
     for way, row in card["emblem"].items():

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmark import durable, provenance
+from benchmark.console import quiet_libraries
 from benchmark.report.contact_sheet import contact_sheet, write_contact_sheet
 from benchmark.side_by_side import side_by_side
 from benchmark.testbeds.mini import data, prompts
@@ -170,6 +171,7 @@ def _distances(checker: Checker) -> dict[str, Any]:
 
 def check(out: Path, progress: Progress, weights: Path | None = None, device: str = "cpu") -> None:
     """Measure `weights` (the shipped ones by default); write quality.json, quality.md and teacher.png into `out`."""
+    quiet_libraries()
     checker = Checker(Mini(weights or WEIGHTS, device), progress)
     card, shown = measure(checker)
     sheet = contact_sheet(
