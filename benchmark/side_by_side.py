@@ -15,8 +15,8 @@ Result = TypeVar("Result")
 def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], device: torch.device) -> Iterator[Result]:
     """`work` of each item, in order; on a CPU as many at a time as torch has threads, elsewhere one by one.
 
-    On two cores this is half as fast again as one item after the other on both, and since an item's sums are made by
-    one thread, they come out the same on any number of cores. Interrupted, it ends what it has begun, and no more.
+    On two cores that is 5 to 10 % faster than one item after the other on both (sampling on mini), and an item's sums,
+    made by one thread, come out the same on any number of cores. Interrupted, it ends what it has begun, and no more.
     """
     threads = torch.get_num_threads()
     if device.type != "cpu" or not items:

@@ -6,6 +6,7 @@ Rows are decided here, columns in `columns.py`; how they look on a terminal, in 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -162,12 +163,21 @@ def _folded(found: Sequence[Found]) -> list[Found]:
     for record, source in found:
         same = by_stem.setdefault(record.stem, [])
         for place, (other, other_source) in enumerate(same):
-            if other.cells == record.cells:
+            if _agree(other, record):
                 same[place] = (other, other_source if other_source == source else "both")
                 break
         else:
             same.append((record, source))
     return [each for same in by_stem.values() for each in same]
+
+
+def _agree(one: Record, other: Record) -> bool:
+    """The same cells and counts, and figures that differ by less than the order of a sum can make them."""
+    return one.cells.keys() == other.cells.keys() and all(
+        (cell.n, cell.of, cell.unit) == (other.cells[name].n, other.cells[name].of, other.cells[name].unit)
+        and math.isclose(cell.value or 0.0, other.cells[name].value or 0.0, rel_tol=1e-6, abs_tol=1e-9)
+        for name, cell in one.cells.items()
+    )
 
 
 def _joined(found: Sequence[Found], suites: Sequence[str]) -> list[tuple[list[Record], Source]]:
