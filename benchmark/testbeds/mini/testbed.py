@@ -129,11 +129,11 @@ class Mini:
         return judges.oracle(self._weights)
 
     def materials(self, bench: Workbench, concept: Concept, which: str) -> Materials:
-        device, erase = str(bench.device), self._erase(bench, concept)
+        retain, erase = self._retain(bench, concept, which), self._erase(bench, concept)
         return Materials(
-            teacher=load.load_unet(self._pipeline, device),
+            teacher=load.load_unet(self._pipeline, str(bench.device)),
             scheduler=self.scheduler,
-            retain=self._retain(bench, concept, which),
+            retain=retain,
             erase=erase,
             erase_named=replace(erase, text=self.encode(prompts.naming(concept)).cpu()),
             null=self.encode([""])[0],
