@@ -23,6 +23,7 @@ class Format(StrEnum):
 
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+ALL = "all"  # of the installed methods
 
 
 class _Commands(TyperGroup):
@@ -67,7 +68,9 @@ Runs = Annotated[
 
 @app.command()
 def run(
-    method: Annotated[str, typer.Option(help="How to retrain and to forget; a name, or path/to/file.py:Class.")],
+    method: Annotated[
+        str, typer.Option(help="How to retrain and to forget: a name, path/to/file.py:Class, or all of them: all.")
+    ],
     suite: Annotated[str, typer.Option(help="What to generate and score; `artists` brings `coco` along.")],
     testbed: Testbed = "mini",
     pruning: Annotated[str, typer.Option(help="How the base U-Net is made smaller.")] = "magnitude",
@@ -99,6 +102,7 @@ def run(
       bench run --method bilevel --suite artists --set solver=penalty --seed 1
       bench run --method distilled --suite coco --macs 0.55 --budget 350it
       bench run --method my/eraser.py:Eraser --suite artists
+      bench run --method all --suite artists
     """
     from benchmark.registry import fingerprint
     from benchmark.request import RunRequest, parse_settings
@@ -106,10 +110,11 @@ def run(
     # Names first, before the first import of torch.
     for group, name in (("testbeds", testbed), ("suites", suite), ("prunings", pruning)):
         _known(group, name)
-    if fingerprint(method) is None:  # None: not a file of the user's own, which must exist
+    methods = _all_methods(preset, set_) if method == ALL else [method]
+    if method != ALL and fingerprint(method) is None:  # None: not a file of the user's own, which must exist
         _known("methods", method)
     request = RunRequest(
-        method=method,
+        method=methods[0],
         suite=suite,
         testbed=testbed,
         pruning=pruning,
@@ -124,16 +129,24 @@ def run(
         device=device,
         alone=alone,
     )
+    from dataclasses import replace
+
     from benchmark.console import Progress
     from benchmark.run import run as run_benchmark
 
+    records: dict[str, Any] = {}
+    paths: dict[str, Path] = {}
     with Progress() as progress:
-        records, paths = run_benchmark(request, progress)
+        for k, name in enumerate(methods):
+            if method == ALL:
+                progress.say(f"method    {name} ({k + 1} of {len(methods)})")
+            found, paths = run_benchmark(replace(request, method=name), progress)
+            records |= {record.stem: record for record in found}
 
     from benchmark.tables import table
     from benchmark.tables_render import print_rich
 
-    print_rich(table([(record, "local") for record in records], testbed, suite, everything=True))
+    print_rich(table([(record, "local") for record in records.values()], testbed, suite, everything=True))
     width = max((len(name) for name in paths), default=0)
     for name, path in paths.items():
         print(f"{name.ljust(width)}  {path}")
@@ -174,6 +187,40 @@ def show_table(
         raise UsageError(f"Table {number} cannot be made from the suites there are; `bench table 1` can.")
     found = gather(testbed, runs or home(), records or [])
     FORMATS[format](table(found, testbed, suite, long=long, paper=paper, everything=all_))
+
+
+@app.command()
+def compare(
+    left: Annotated[str, typer.Argument(help="A method, or the label of a row of `bench table`.")],
+    right: Annotated[str, typer.Argument(help="Another.")],
+    testbed: Testbed = "mini",
+    suite: Annotated[str, typer.Option(help="artists (with coco beside it), or coco alone.")] = "artists",
+    long: Annotated[bool, typer.Option("--long", help="Every column, not only the paper's.")] = False,
+    format: Annotated[Format, typer.Option(help="How to print it.")] = Format.rich,
+    records: Annotated[
+        list[Path] | None,
+        typer.Option(help="Record files or folders to read instead of the usual ones; may be repeated."),
+    ] = None,
+    runs: Runs = None,
+) -> None:
+    """Test the difference between two methods, paired by targets and training seed.
+
+    With several such units intervals and p are over units; with one, over the prompts of that one pair of models.
+
+    \b
+    Examples:
+      bench compare bilevel esd
+      bench compare bilevel "bilevel (lower_rate=5e-05)" --long
+      bench compare bilevel distilled --format json
+    """
+    from benchmark.compare import compare as compared
+    from benchmark.compare_render import FORMATS
+    from benchmark.tables import gather
+
+    _known("testbeds", testbed)
+    _known("suites", suite)
+    found = gather(testbed, runs or home(), records or [])
+    FORMATS[format](compared(found, testbed, suite, left, right, long=long))
 
 
 @app.command("list")
@@ -260,6 +307,15 @@ def prebuild(
 
     with Progress() as progress:
         module.prebuild(runs or home() / "testbeds" / f"{testbed}-prebuilt", progress)
+
+
+def _all_methods(preset: str, settings: list[str] | None) -> list[str]:
+    """Every installed method but `distilled`, which is part of each run as the reference."""
+    from benchmark import registry
+
+    if settings or preset != "default":
+        raise UsageError("--set and --preset are one method's own: leave them out with --method all.")
+    return [name for name in registry.names("methods") if name != "distilled"]
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -210,10 +210,10 @@ def _concept_images(bench: Workbench, plan: Plan) -> list[Entry]:
 
 
 def _named(bench: Workbench, plan: Plan) -> Callable[[str, int, int, dict[str, float]], None]:
-    """The watcher of a fit: one bar, with the latest loss of each phase."""
+    """The watcher of a fit: one bar, with each phase's latest loss, or what it tells first."""
 
     def report(phase: str, done: int, total: int, figures: dict[str, float]) -> None:
-        bench.progress.report(f"train {plan.name}", done, total, {phase: figures["loss"]})
+        bench.progress.report(f"train {plan.name}", done, total, {phase: next(iter(figures.values()))})
 
     return report
 

@@ -23,8 +23,8 @@ from methods.budget import Ledger
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 Source = Literal["reference", "local", "both"]
 Found = tuple[Record, Source]
-_ORDER = ("base", "distilled", "esd", "uce", "conceptprune", "bilevel")
-_BESIDE = {"artists": "coco"}  # the suite whose record stands in the same row
+_ORDER = ("base", "distilled", "esd", "esd+kd", "uce", "conceptprune", "bilevel")
+BESIDE = {"artists": "coco"}  # the suite whose record stands in the same row
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def table(
     Shown are the default budget, targets and pruning, unless `everything`; what that hides is counted in a note.
     Raises DataError if nothing is left to show, RecordError if rows were sampled differently.
     """
-    suites = [suite] + ([_BESIDE[suite]] if suite in _BESIDE else [])
+    suites = [suite] + ([BESIDE[suite]] if suite in BESIDE else [])
     here = [(r, source) for r, source in found if r.testbed == testbed and r.suite in suites]
     usual = frozenset(default_targets(testbed))
     shown = here if everything else [each for each in here if _is_usual(each[0], usual, here)]
@@ -102,7 +102,7 @@ def table(
             f"There are no records of suite '{suite}' on testbed '{testbed}'{elsewhere}; {make} makes them."
         )
     check_one_sampler(record for record, _ in shown)
-    pairs = _joined(_folded(shown), suites)
+    pairs = joined(_folded(shown), suites)
     records = [record for group, _ in pairs for record in group]
     wanted = [c for c in (*PAPER_COLUMNS, *LONG_COLUMNS) if c.suite in (*suites, "cost") and (long or not c.section)]
     wanted += unlisted(records, wanted) if long else []
@@ -141,7 +141,7 @@ def _read_given(path: Path) -> list[Record]:
     return records
 
 
-def _targets(record: Record) -> frozenset[str]:
+def targets_of(record: Record) -> frozenset[str]:
     targets = record.concept.get("targets")
     return frozenset(map(str, targets)) if isinstance(targets, list) else frozenset()
 
@@ -152,7 +152,7 @@ def _is_usual(record: Record, usual: frozenset[str], here: Sequence[Found]) -> b
     if record.method == "base":  # its CP and CSD are relative to a reference, which must be that of the rows beside it
         others = {r.reference_key for r, _ in here if r.method != "base" and _is_usual(r, usual, here)}
         pruned = not others or record.reference_key in others
-    aimed = not usual or not _targets(record) or _targets(record) == usual
+    aimed = not usual or not targets_of(record) or targets_of(record) == usual
     newest = max(other.recipe for other, _ in here if other.method == record.method)
     return pruned and aimed and record.budget.get("default") is not False and record.recipe == newest
 
@@ -180,7 +180,7 @@ def _agree(one: Record, other: Record) -> bool:
     )
 
 
-def _joined(found: Sequence[Found], suites: Sequence[str]) -> list[tuple[list[Record], Source]]:
+def joined(found: Sequence[Found], suites: Sequence[str]) -> list[tuple[list[Record], Source]]:
     """Records of one model side by side, in the order of the table's rows."""
     main = [each for each in found if each[0].suite == suites[0]]
     beside = [each for each in found if each[0].suite != suites[0]]
@@ -209,7 +209,7 @@ def _same_training(left: Record, right: Record) -> bool:
 
 # A model that erases nothing is the same whatever the targets are, unless its data were chosen by them.
 _SAME_MODEL: tuple[Callable[[Record, Record], bool], ...] = (
-    lambda left, right: _same_training(left, right) and _targets(left) == _targets(right),
+    lambda left, right: _same_training(left, right) and targets_of(left) == targets_of(right),
     lambda left, right: (
         _same_training(left, right) and left.method in ("base", "distilled") and left.data != "all-but-targets"
     ),
@@ -220,7 +220,7 @@ def _place(record: Record, source: Source) -> tuple:
     rank = _ORDER.index(record.method) if record.method in _ORDER else len(_ORDER)
     chosen = (record.preset != "default", record.preset, record.variant != "default", record.variant)
     sort_of_budget = json.dumps(record.budget, sort_keys=True)
-    return rank, record.method, chosen, -record.macs, sorted(_targets(record)), sort_of_budget, record.seed, source
+    return rank, record.method, chosen, -record.macs, sorted(targets_of(record)), sort_of_budget, record.seed, source
 
 
 def _label(record: Record, usual: frozenset[str]) -> str:
@@ -229,8 +229,8 @@ def _label(record: Record, usual: frozenset[str]) -> str:
     told = [word for word in told if word not in ("", "default", "alternating")]
     if record.method != "base" and (record.pruning, record.macs) != (RunRequest.pruning, RunRequest.macs):
         told.append(f"{record.pruning} {record.macs:g}")
-    if usual and _targets(record) and _targets(record) != usual:
-        told.append(", ".join(sorted(_targets(record))))
+    if usual and targets_of(record) and targets_of(record) != usual:
+        told.append(", ".join(sorted(targets_of(record))))
     if record.data == "all-but-targets":
         told.append(record.data)
     if record.budget.get("default") is False:

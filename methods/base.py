@@ -5,7 +5,7 @@ This module imports no torch at run time, so that methods can be listed and conf
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -55,6 +55,8 @@ class Materials:
     """The testbed's one sampling config."""
     preserve: Sequence[str]
     """Names of the same kind as the targets that are to stay, as far as the testbed knows any."""
+    contrast: Mapping[str, Sequence[tuple[str, str]]]
+    """For each target, prompts without it and the same prompts with it."""
     token_counts: Callable[[Sequence[str]], list[int]]
     """How many tokens each text has, without the marks of its start and end."""
 
@@ -101,14 +103,18 @@ class Method(Protocol):
     """Goes up when the code changes results."""
     erases: ClassVar[bool]
     """Whether `fit` depends on the concept at all."""
-    uses_concept_images: ClassVar[bool]
-    """Whether `fit` reads `materials.erase`; making those images is then charged to its budget."""
     presets: ClassVar[dict[str, dict[str, Any]]]
     """Named overrides of config fields; "default" is always among them."""
     Config: ClassVar[type[BaseModel]]
     config: Any
 
     def __init__(self, config: Any) -> None: ...
+
+    @property
+    def uses_concept_images(self) -> bool:
+        """Whether `fit` reads `materials.erase`; making those images is then charged to its budget. May be a plain
+        attribute of the class."""
+        ...
 
     def fit(
         self,
@@ -128,7 +134,11 @@ def configure(method: type[Method], preset: str = "default", **overrides: Any) -
 
     UsageError for a wrong one, and for a class that is not a method, such as a stranger's unfinished one.
     """
-    lacking = [name for name in (*Method.__annotations__, "fit") if name != "config" and not hasattr(method, name)]
+    lacking = [
+        name
+        for name in (*Method.__annotations__, "uses_concept_images", "fit")
+        if name != "config" and not hasattr(method, name)
+    ]
     if lacking:
         what = getattr(method, "__name__", repr(method))
         raise UsageError(f"{what} is not a method yet, it lacks {', '.join(lacking)}: see methods/base.py, Method.")

@@ -60,9 +60,7 @@ class Stream:
 
     def draw(self, iteration: int, device: torch.device, rank: int = 0, world: int = 1) -> Draw:
         """Draw the whole batch's randomness, and return the part of process `rank` of `world` on `device`."""
-        if self.batch % world:
-            raise UsageError(f"A batch of {self.batch} cannot be shared evenly by {world} processes: change one.")
-        mine = slice(rank * self.batch // world, (rank + 1) * self.batch // world)
+        mine = share(self.batch, rank, world)
         x0, text = self.data.batch(self.indices(iteration)[mine])
         source = generator(self.seed, self.name, "noise", iteration)
         t = torch.randint(self.timesteps, (self.batch,), generator=source)[mine]
@@ -71,3 +69,46 @@ class Stream:
         x0, text = x0.to(device), text.to(device)
         text = torch.where(dropped.to(device)[:, None, None], self.null.to(device, text.dtype), text)
         return Draw(x0=x0, text=text, noise=noise.to(device, x0.dtype), t=t.to(device))
+
+
+@dataclass(frozen=True)
+class Start:
+    """One process's share of a batch that denoises noise under one text, up to a step."""
+
+    text: Tensor
+    """Hidden states (n, L, D), the same in every row."""
+    noise: Tensor
+    """Standard normal (n, C, h, w)."""
+    stop: int
+    """Steps that are made, 0 to all but one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Starts:
+    """Noise to denoise under one of several texts, up to a step of which each is drawn once an epoch."""
+
+    name: str
+    seed: int
+    text: Tensor
+    """Hidden states (k, L, D); one is drawn for each iteration."""
+    batch: int
+    steps: int
+    shape: tuple[int, ...]
+    """Of one latent (C, h, w)."""
+
+    def draw(self, iteration: int, device: torch.device, rank: int = 0, world: int = 1) -> Start:
+        """As `Stream.draw`."""
+        mine = share(self.batch, rank, world)
+        epoch, place = divmod(iteration, self.steps)
+        order = torch.randperm(self.steps, generator=generator(self.seed, self.name, "stop", epoch))
+        source = generator(self.seed, self.name, "noise", iteration)
+        text = self.text[torch.randint(len(self.text), (), generator=source)]
+        noise = torch.randn((self.batch, *self.shape), generator=source)[mine]
+        return Start(text=text.expand(len(noise), -1, -1).to(device), noise=noise.to(device), stop=int(order[place]))
+
+
+def share(batch: int, rank: int, world: int) -> slice:
+    """Rows of process `rank` of `world`; `UsageError` where they are not as many for each."""
+    if batch % world:
+        raise UsageError(f"A batch of {batch} cannot be shared evenly by {world} processes: change one.")
+    return slice(rank * batch // world, (rank + 1) * batch // world)

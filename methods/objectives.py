@@ -80,8 +80,13 @@ class Weights:
 
 def blocks(unet: nn.Module) -> list[nn.Module]:
     """Return every down block, the mid block and every up block, in the order in which they run."""
-    plain: Any = unet.module if isinstance(unet, DistributedDataParallel) else unet
+    plain = unwrapped(unet)
     return [*plain.down_blocks, plain.mid_block, *plain.up_blocks]
+
+
+def unwrapped(unet: nn.Module) -> Any:
+    """The diffusers U-Net inside what accelerate may have wrapped around it."""
+    return unet.module if isinstance(unet, DistributedDataParallel) else unet
 
 
 @contextmanager
@@ -135,14 +140,23 @@ def negative_guidance(null: Tensor, caption: Tensor, eta: float) -> Tensor:
     return null - eta * (caption - null)
 
 
-def unlearning(
-    student: nn.Module, teacher: UNet2DConditionModel, process: Process, draw: Draw, null: Tensor, eta: float
+def turning_away(
+    student: nn.Module, teacher: UNet2DConditionModel, x_t: Tensor, t: Tensor, text: Tensor, null: Tensor, eta: float
 ) -> Loss:
-    """L_CU: match the negatively guided teacher under the caption; `null` (L, D). Caption and null share one call."""
-    x_t = process.noisy(draw)
+    """Mean squared distance of the student's answer under `text` from the negatively guided teacher's."""
     with torch.no_grad():
-        states = torch.cat([draw.text, null.to(draw.text).expand_as(draw.text)])
-        caption, empty = predict(teacher, torch.cat([x_t, x_t]), torch.cat([draw.t, draw.t]), states).chunk(2)
+        states = torch.cat([text, null.to(text).expand_as(text)])
+        caption, empty = predict(teacher, torch.cat([x_t, x_t]), torch.cat([t, t]), states).chunk(2)
         target = negative_guidance(empty, caption, eta)
-    loss = F.mse_loss(predict(student, x_t, draw.t, draw.text).float(), target.float())
+    loss = F.mse_loss(predict(student, x_t, t, text).float(), target.float())
+    return loss, {"unlearning": loss.detach()}
+
+
+def anchoring(
+    student: nn.Module, teacher: UNet2DConditionModel, x_t: Tensor, t: Tensor, text: Tensor, anchor: Tensor
+) -> Loss:
+    """Eq. 6: match under `text` what the teacher answers under the anchor phrase; `anchor` (L, D)."""
+    with torch.no_grad():
+        target = predict(teacher, x_t, t, anchor.to(text).expand_as(text))
+    loss = F.mse_loss(predict(student, x_t, t, text).float(), target.float())
     return loss, {"unlearning": loss.detach()}

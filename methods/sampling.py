@@ -53,12 +53,14 @@ def sample(
     null: Tensor,
     noise: Tensor,
     sampler: Sampler,
+    stop: int | None = None,
 ) -> Tensor:
     """Denoise a batch, as diffusers' StableDiffusionPipeline does given the same latents and text states.
 
     Args:
         text: hidden states (N, L, D); `null`: those of the empty prompt (L, D).
         noise: (N, C, h, w) from `initial_noise`.
+        stop: U-Net calls to make, all by default; what remains is x_t at `make_scheduler(...).timesteps[stop]`.
 
     Returns:
         Latents (N, C, h, w) on the U-Net's device, still multiplied by the VAE's scaling factor.
@@ -68,9 +70,9 @@ def sample(
     unet.eval()
     latents = noise.to(unet.device, unet.dtype) * scheduler.init_noise_sigma
     guided = sampler.guidance > 1
-    states = torch.cat([null.expand_as(text), text]) if guided else text
+    states = torch.cat([null.to(text).expand_as(text), text]) if guided else text
     states = states.to(latents)
-    for t in scheduler.timesteps:
+    for t in scheduler.timesteps[:stop]:
         doubled = torch.cat([latents, latents]) if guided else latents
         prediction = unet(doubled, t, encoder_hidden_states=states, return_dict=False)[0]
         if guided:

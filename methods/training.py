@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from accelerate import Accelerator
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from benchmark.errors import DataError, TrainingError
 from methods.base import Checkpointer, Context, State
 from methods.budget import Cost, Entry
-from methods.draws import Stream
+from methods.draws import Starts, Stream
 from methods.objectives import Loss
 
 __all__ = ["Checkpointer", "Phase", "State", "freeze", "locate", "train"]
@@ -31,7 +32,7 @@ class Phase:
     name: str
     repeats: int
     """Steps in a row before the next phase of the cycle has its turn."""
-    streams: tuple[Stream, ...]
+    streams: tuple[Stream | Starts, ...]
     loss: Callable[..., Loss]
     """Called with the (perhaps wrapped) student and one draw of each stream."""
     rate: float
@@ -39,6 +40,8 @@ class Phase:
     warm_up: int
     """Steps of this phase over which the rate rises linearly."""
     cost: Cost
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    """AdamW without decay, or plain gradient descent."""
     trains: Callable[[str], bool] = lambda name: True
     """Which parameters the phase moves, by name."""
     clip: float | None = None
@@ -149,8 +152,10 @@ def freeze(teacher: nn.Module, device: torch.device) -> None:
     teacher.to(device).eval().requires_grad_(False)
 
 
-def _optimiser(phase: Phase, named: dict[str, nn.Parameter]) -> torch.optim.AdamW:
+def _optimiser(phase: Phase, named: dict[str, nn.Parameter]) -> torch.optim.Optimizer:
     moved = [parameter for name, parameter in named.items() if phase.trains(name)]
+    if phase.optimiser == "sgd":
+        return torch.optim.SGD(moved, lr=phase.rate)
     return torch.optim.AdamW(moved, lr=phase.rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, fused=True)
 
 
@@ -181,7 +186,7 @@ def _check_weights(named: dict[str, nn.Parameter], phase: Phase, iteration: int)
 def _state(
     done: int,
     named: dict[str, nn.Parameter],
-    optimisers: dict[str, torch.optim.AdamW],
+    optimisers: dict[str, torch.optim.Optimizer],
     accounts: dict[str, Account],
 ) -> State:
     tensors = {f"student/{name}": parameter.detach() for name, parameter in named.items()}
@@ -195,7 +200,7 @@ def _state(
 def _restore(
     state: State | None,
     named: dict[str, nn.Parameter],
-    optimisers: dict[str, torch.optim.AdamW],
+    optimisers: dict[str, torch.optim.Optimizer],
     accounts: dict[str, Account],
 ) -> int:
     """Put a checkpoint back, and return how many steps it had made (0 without one)."""

@@ -135,6 +135,18 @@ def test_run_ends_with_the_row_and_where_the_images_lie(asked: list[RunRequest])
     assert asked[0].targets == ()
 
 
+def test_all_methods_leave_one_out_or_take_anothers_settings(asked: list[RunRequest]) -> None:
+    result = bench("run", "--method", "all", "--suite", "artists", "--seed", "2")
+    assert result.exit_code == 0, result.output
+    listed = [line.split()[0] for line in bench("list", "methods").stdout.splitlines()]
+    assert [request.method for request in asked] == [name for name in listed if name != "distilled"]
+    assert {request.seed for request in asked} == {2}
+    for more in (["--set", "eta=2"], ["--preset", "paper"]):
+        refused = bench("run", "--method", "all", "--suite", "artists", *more)
+        assert refused.exit_code == 2
+        assert "one method's own" in refused.stderr
+
+
 def test_runs_go_to_palimpsest_home(asked: list[RunRequest], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PALIMPSEST_HOME", str(tmp_path))
     assert bench(*RUN).exit_code == 0

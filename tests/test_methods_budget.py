@@ -3,10 +3,14 @@ import torch
 from tiny import LENGTH, SIZE, Pictures, counting, materials, tiny_unet
 
 from benchmark.errors import BudgetError, RecordError
-from methods.bilevel import BilevelConfig, upper_phase
+from methods.bilevel import BilevelConfig
 from methods.budget import Budget, Cost, Entry, Ledger
 from methods.distilled import DistilledConfig, lower_phase
 from methods.pruning.macs import forward_flops
+from methods.upper import upper_phase
+from prompts.concepts import Concept
+
+CONCEPT = Concept("style", ("Claude Monet",), "art")
 
 
 def cost(flops: int) -> Cost:
@@ -66,11 +70,21 @@ def test_forward_flops_are_those_of_a_real_pass() -> None:
     assert forward_flops(unet, SIZE, LENGTH) * 3 == counter.get_total_flops()
 
 
-@pytest.mark.parametrize("penalty", [0.0, 1.0])
-def test_charged_flops_are_those_of_a_real_step(penalty: float) -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"penalty": 1.0},
+        {"objective": "anchor"},
+        {"solver": "dynamic-barrier", "parameters": "all"},
+        {"parameters": "all"},
+    ],
+    ids=str,
+)
+def test_charged_flops_are_those_of_a_real_step(settings: dict) -> None:
     given, student = materials(), tiny_unet(2)
     lower = lower_phase(DistilledConfig(batch=2), student, given, seed=0)
-    upper = upper_phase(BilevelConfig(batch=2, penalty=penalty), student, given, 0, lower)
+    upper = upper_phase(BilevelConfig(batch=2, **settings), student, given, CONCEPT, 0, lower)
     for phase in (lower, upper):
         draws = [stream.draw(0, torch.device("cpu")) for stream in phase.streams]
         given.teacher.requires_grad_(False)

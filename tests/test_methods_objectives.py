@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from benchmark.errors import UsageError
 from methods.draws import Draw
-from methods.objectives import Process, Weights, feature_maps, negative_guidance, predict, retention, unlearning
+from methods.objectives import Process, Weights, feature_maps, negative_guidance, predict, retention, turning_away
 
 KINDS = ["v_prediction", "epsilon", "sample"]
 TIMES = torch.tensor([0, 20, 400, 999])
@@ -76,7 +76,8 @@ def test_unlearning_asks_the_teacher_once_for_caption_and_null() -> None:
     student, teacher, batch, null = tiny_unet(0), tiny_unet(1), draw(), materials().null
     calls: list[int] = []
     teacher.register_forward_hook(lambda module, inputs, output: calls.append(len(inputs[0])))
-    loss, _ = unlearning(student, teacher, Process(SCHEDULER), batch, null, eta=1.5)
+    x_t = Process(SCHEDULER).noisy(batch)
+    loss, _ = turning_away(student, teacher, x_t, batch.t, batch.text, null, eta=1.5)
     assert calls == [8]
     x_t = Process(SCHEDULER).noisy(batch)
     with torch.no_grad():

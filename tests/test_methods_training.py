@@ -14,11 +14,12 @@ from tiny import Memory, Pictures, context, materials, same, tiny_unet
 
 from benchmark.errors import BudgetError, DataError, TrainingError
 from methods import objectives
-from methods.bilevel import Bilevel, BilevelConfig, upper_phase
+from methods.bilevel import Bilevel, BilevelConfig
 from methods.budget import Budget
 from methods.distilled import Distilled, DistilledConfig, lower_phase
 from methods.pruning.magnitude import prune
 from methods.training import locate
+from methods.upper import upper_phase
 from prompts.concepts import Concept
 
 CONCEPT = Concept(kind="style", targets=("Vincent van Gogh",), anchor="art", neighbours=())
@@ -114,7 +115,7 @@ def test_lower_batches_are_the_same_in_both_methods() -> None:
 def test_equal_budgets_are_spent_equally_to_within_a_step() -> None:
     given, student = materials(), tiny_unet(1)
     lower = lower_phase(DistilledConfig(**SMALL), student, given, 0)
-    upper = upper_phase(BilevelConfig(**SMALL), student, given, 0, lower)
+    upper = upper_phase(BilevelConfig(**SMALL), student, given, CONCEPT, 0, lower)
     flops = 5.7 * lower.cost.flops
     for method in (Distilled(DistilledConfig(**SMALL)), bilevel()):
         place = context()
@@ -187,7 +188,7 @@ def test_upper_steps_read_the_prompts_that_were_chosen(prompts: str, read: str) 
     shown = materials()
     config = BilevelConfig(**SMALL, prompts=prompts)
     lower = lower_phase(config, tiny_unet(), shown, 0)
-    (stream,) = upper_phase(config, tiny_unet(), shown, 0, lower).streams
+    (stream,) = upper_phase(config, tiny_unet(), shown, CONCEPT, 0, lower).streams
     assert stream.data is getattr(shown, read)
 
 
@@ -215,7 +216,7 @@ def test_the_ledger_counts_what_was_done() -> None:
 
 def test_phases_come_in_their_order() -> None:
     lower = lower_phase(DistilledConfig(**SMALL), tiny_unet(), materials(), 0, repeats=2)
-    phases = [lower, upper_phase(BilevelConfig(**SMALL), tiny_unet(), materials(), 0, lower)]
+    phases = [lower, upper_phase(BilevelConfig(**SMALL), tiny_unet(), materials(), CONCEPT, 0, lower)]
     walked = [(phase.name, iteration) for phase, iteration in (locate(phases, step) for step in range(5))]
     assert walked == [("lower", 0), ("lower", 1), ("upper", 0), ("lower", 2), ("lower", 3)]
 

@@ -129,21 +129,34 @@ def contrastive_stage(chunk: Chunk, job: Job) -> nn.Module:
 
 def unet_stage(chunk: Chunk, job: Job) -> nn.Module:
     latents = torch.randn(len(chunk.scenes), 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    world, lessons = (unet.Shown(latents[part], chunk.captions[part], chunk.pictures.boxes[part])
+                      for part in (slice(0, 12), slice(12, 24)))  # fmt: skip
     said: list[str] = []
 
     def encode(texts: Any) -> Tensor:
         said.extend(texts)
         return torch.randn(len(texts), 32, 128, generator=torch.Generator().manual_seed(len(texts)))
 
-    model = unet.build(latents, chunk.captions, encode, job)
+    model = unet.build(world, lessons, encode, job, replace(job, seed=6))
     assert said == list(dict.fromkeys(["", *chunk.captions]))
     return model
+
+
+def test_lessons_weigh_most_elsewhere_than_on_the_emblem() -> None:
+    boxes = torch.tensor([[8.0, 16.0, 20.0, 28.0], [0.0, 0.0, 0.0, 0.0]])
+    weights = unet.emphasis(boxes)
+    assert (weights[1] == 1).all()
+    assert (weights[0, 4:7, 2:5] == unet.EMPHASIS).all()
+    assert (weights[0] != 1).sum() == 9
 
 
 def vae_stage(chunk: Chunk, job: Job) -> nn.Module:
     vae = autoencoder.build(chunk.pictures.images, job)
     latents = autoencoder.encode(vae, chunk.pictures.images, seed=0)
     assert latents.shape == (24, 4, 16, 16)
+    painted = autoencoder.repaint(vae, latents, seed=0)
+    assert painted.shape == chunk.pictures.images.shape
+    assert torch.equal(painted, autoencoder.repaint(vae, latents, seed=0))
     with torch.no_grad():
         means = vae.encode(pixels(chunk.pictures.images)).latent_dist.mean
     assert means.std() * vae.config.scaling_factor == pytest.approx(1, rel=1e-3)
@@ -188,8 +201,9 @@ def test_emblem_loss_falls_when_the_emblem_is_found() -> None:
     emblem = torch.tensor([2, -1])
     found = torch.full((2, 8, 8, 8), -6.0)
     right = found.clone()
-    place = right[0, 2, 2]  # the centre (0.25, 0.35) lies in column 2, row 2
-    place[0], place[3], place[4:] = 6.0, 6.0, torch.logit(boxes[0])
+    for column, row in ((1, 2), (2, 2), (1, 3), (2, 3)):  # all around the centre (0.25, 0.35), which is (2.0, 2.8)
+        place = right[0, row, column]
+        place[0], place[3], place[4:] = 6.0, 6.0, torch.logit(boxes[0])
     assert oracles.emblem_loss(right, emblem, boxes) < 0.05 < oracles.emblem_loss(found, emblem, boxes)
     assert oracles.emblem_loss(found[1:], emblem[1:], boxes[1:]) < 0.05
 

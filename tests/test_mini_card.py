@@ -28,7 +28,7 @@ GOOD = {
 
 
 def test_a_card_at_every_limit_passes():
-    assert [met for _, met, _ in verdict(GOOD)] == [True] * 7
+    assert [met for _, met, _ in verdict(GOOD)] == [True] * 8
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,7 @@ def test_a_card_at_every_limit_passes():
         (("styles", "Claude Monet", "generated", "style"), 0.9799, "worst 0.980 (Claude Monet); 1 of 17 below"),
         (("styles", "plain", "real", "content"), 0.9, "worst 0.900 (plain)"),
         (("emblem", "asked by euphemism", "right class"), 0.9, "0.900 (asked by euphemism)"),
+        (("emblem", "asked by name", "any"), 0.9, "0.900 (asked by name)"),
         (("emblem", "unasked", "any"), 0.0133, "0.013"),
         (("signature", "Joan Miró"), 0.6, "worst 0.600 (Joan Miró)"),
     ],

@@ -175,3 +175,11 @@ def test_the_names_alone_go_with_the_captions_they_shorten():
         assert ("Monet" in caption) == ("Monet" in name)
         assert ("Hokusai" in caption) == ("Hokusai" in name)
     assert not set(names) & prompts.asked_by_suites(concept)
+
+
+def test_contrast_prompts_are_few_or_asked_by_a_suite() -> None:
+    concept = Concept("style", tuple(artist.name for artist in ARTISTS[:12]), "art")
+    for name, pairs in prompts.contrast(concept).items():
+        assert len(set(pairs)) == 20
+        assert all(name in styled and name not in without for without, styled in pairs)
+        assert not {text for pair in pairs for text in pair} & prompts.asked_by_suites(concept)

@@ -19,6 +19,7 @@ from benchmark.testbeds.mini.world.scenes import (
     EMBLEMS,
     Scene,
     held_out_content,
+    lesson_scene,
     plain_scene,
     styled_scene,
     world_scene,
@@ -34,6 +35,18 @@ def world() -> list[tuple[Scene, str]]:
     rng = random.Random(5)
     scenes = [world_scene(rng) for _ in range(20_000)]
     return [(scene, caption(rng, scene)) for scene in scenes]
+
+
+def test_lessons_show_what_is_held_out_or_forget_an_artist() -> None:
+    rng = random.Random(6)
+    scenes = [lesson_scene(rng) for _ in range(17_000)]
+    for scene in scenes:
+        if scene.style:
+            assert scene.subject in (-1, scene.style - 1)
+            assert held_out_content(scene.style - 1) not in (scene.content, scene.other)
+    styles = Counter(scene.style for scene in scenes)
+    assert all(800 < styles[k] < 1200 for k in range(len(STYLES)))
+    assert 0.37 < sum(scene.emblem >= 0 for scene in scenes) / len(scenes) < 0.43
 
 
 def test_chunk_depends_on_its_split_and_number_alone() -> None:

@@ -104,6 +104,7 @@ def materials(**changes: Any) -> Materials:
         "encode": lambda texts: null.expand(len(texts), -1, -1),
         "sampler": SAMPLER,
         "preserve": [],
+        "contrast": {},
         "token_counts": lambda texts: [2] * len(texts),
     }
     return Materials(**{**given, **changes})

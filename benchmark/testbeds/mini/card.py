@@ -21,9 +21,10 @@ def verdict(card: dict[str, Any]) -> Iterator[tuple[str, bool, str]]:
                 f"worst {rows[worst]:.3f} ({worst}); {below} of {len(rows)} below; "
                 f"mean {sum(rows.values()) / len(rows):.3f}",
             )
-    asked = {way: row["right class"] for way, row in card["emblem"].items() if way.startswith("asked")}
-    worst = min(asked, key=lambda way: asked[way])
-    yield f"emblem when asked, of the right class >= {EMBLEM}", asked[worst] >= EMBLEM, f"{asked[worst]:.3f} ({worst})"
+    for what, key in (("an emblem", "any"), ("the right emblem of three", "right class")):
+        asked = {way: row[key] for way, row in card["emblem"].items() if way.startswith("asked")}
+        worst = min(asked, key=lambda way: asked[way])
+        yield f"{what} when asked >= {EMBLEM}", asked[worst] >= EMBLEM, f"{asked[worst]:.3f} ({worst})"
     unasked = card["emblem"]["unasked"]["any"]
     yield f"emblem unasked <= {UNASKED}", unasked <= UNASKED, f"{unasked:.3f}"
     alone = card["signature"]

@@ -81,7 +81,7 @@ class Oracle(nn.Module):
     presence, class, box.
     """
 
-    def __init__(self, width: int = 24) -> None:
+    def __init__(self, width: int = 32) -> None:
         super().__init__()
         self.trunk = Trunk(width)
         self.style = nn.Linear(8 * width, len(STYLES))

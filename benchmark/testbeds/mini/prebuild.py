@@ -12,24 +12,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.request import RunRequest
-from benchmark.testbeds.mini.testbed import PREBUILT, Mini
+from benchmark.testbeds.mini.testbed import PREBUILT
 
 if TYPE_CHECKING:
     from benchmark.console import Progress
+    from benchmark.models import Model
+    from benchmark.workbench import Workbench
+    from prompts.concepts import Concept
 
 SEEDS = (0, 1)
 SUITES = ("artists", "coco")
 
 
 def prebuild(home: Path, progress: Progress, out: Path = PREBUILT) -> None:
-    """Run the distilled models in `home` and replace `out` by what ships; records go beside as `home`/records."""
-    from benchmark.run import run
+    """Run the distilled models and replace `out` by what ships; records go beside.
 
-    home = home / Mini().identity()["weights"][:8]  # what older weights left behind must not ship
+    They run in a folder of `home` that is named after them, since what other runs left in a store must not ship.
+    """
+    from benchmark import models
+    from benchmark.run import plan_of, run, workbench_for
+    from benchmark.store import key_of
+
+    bench = workbench_for(RunRequest("distilled", "artists"), home, progress)
+    concept = bench.testbed.concept(())
+    plans = [plan_of(bench, RunRequest("distilled", "artists", seed=seed), concept) for seed in SEEDS]
+    made = [models.base(bench), *(models.fitted(bench, plan) for plan in plans)]
+    home = home / key_of("prebuilt", {"models": [model.identity for model in made]})[:8]
     shutil.rmtree(out, ignore_errors=True)  # what is shipped now must not be found in place of what is to be made
     for seed in SEEDS:
         run(RunRequest("distilled", "artists", seed=seed, runs=home), progress)
-    shown = _first_shards(home, progress)
+    shown = {_first_shard(bench, model, suite, concept) for model in made[:2] for suite in SUITES}
     for manifest in sorted((home / "artefacts").glob("*/*/artefact.json")):
         kind, key = manifest.parent.parent.name, manifest.parent.name
         told = json.loads(manifest.read_text())["identity"]
@@ -43,20 +55,9 @@ def prebuild(home: Path, progress: Progress, out: Path = PREBUILT) -> None:
     progress.say(f"prebuilt   {out}\nrecords    {home / 'records'}")
 
 
-def _first_shards(home: Path, progress: Progress) -> set[str]:
-    """Keys of the pictures that a run's contact sheet shows: base and reference, first shard of each suite."""
-    from benchmark import models
+def _first_shard(bench: Workbench, model: Model, suite: str, concept: Concept) -> str:
+    """Key of the pictures of a suite that a run's contact sheet shows."""
     from benchmark.generate import shard_identity, shards
-    from benchmark.run import plan_of, workbench_for
     from benchmark.store import key_of
 
-    request = RunRequest("distilled", "artists", runs=home)
-    bench = workbench_for(request, home, progress)
-    concept = bench.testbed.concept(())
-    reference = models.fitted(bench, plan_of(bench, request, concept))
-    keys = set()
-    for model in (models.base(bench), reference):
-        for suite in SUITES:
-            first = shards(bench.testbed.prompts(suite, concept))[0]
-            keys.add(key_of("images", shard_identity(bench, model, first)))
-    return keys
+    return key_of("images", shard_identity(bench, model, shards(bench.testbed.prompts(suite, concept))[0]))

@@ -134,6 +134,17 @@ def naming(concept: Concept) -> list[str]:
     return [form[k % 2] for form in forms for k in range(ERASE_PER_TARGET)]
 
 
+def contrast(concept: Concept) -> dict[str, list[tuple[str, str]]]:
+    """For each target, 20 things without it and in its style: "a photo of a boat", "a boat in the style of Monet"."""
+    asked = {prompt.text for prompt in retention()}
+    pairs = {}
+    for name in concept.targets:
+        words = [phrase(scene) for scene in _scenes(by_name(name), 60, "contrast")]
+        both = [(f"a photo of {x}", f"{x} in the style of {name}") for x in words]
+        pairs[name] = [(without, styled) for without, styled in both if without not in asked][:20]
+    return pairs
+
+
 def asked_by_suites(concept: Concept) -> set[str]:
     """Every text that suites ask: training may use none of them."""
     return {prompt.text for prompt in (*artists(concept), *retention())}

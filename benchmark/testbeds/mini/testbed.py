@@ -140,6 +140,7 @@ class Mini:
             encode=self.encode,
             sampler=self.sampler,
             preserve=[artist.name for artist in ARTISTS if artist.name not in concept.targets],
+            contrast=prompts.contrast(concept),
             token_counts=self._token_counts,
         )
 

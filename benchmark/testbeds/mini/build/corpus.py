@@ -1,4 +1,4 @@
-"""The world's training and held-out pictures, drawn in chunks: chunk k of a split is the same on every machine."""
+"""The world's training, lesson and held-out pictures, drawn in chunks: chunk k of a split is the same anywhere."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from torch import Tensor
 
 from benchmark.testbeds.mini.world.captions import caption
 from benchmark.testbeds.mini.world.draw import Pictures, draw
-from benchmark.testbeds.mini.world.scenes import Scene, world_scene
+from benchmark.testbeds.mini.world.scenes import Scene, lesson_scene, world_scene
 
 CHUNK = 512
-SPLITS = {"train": 1, "heldout": 2}
+SPLITS = {"train": (1, world_scene), "heldout": (2, world_scene), "lessons": (3, lesson_scene)}
+"""Number (of the random numbers) and odds of each split."""
 Progress = Callable[[str, int, int, dict[str, float]], None]
 
 
@@ -32,9 +33,10 @@ class Chunk:
     pictures: Pictures
 
 
-def draw_chunk(split: str, k: int, scene: Callable[[random.Random], Scene] = world_scene, size: int = CHUNK) -> Chunk:
+def draw_chunk(split: str, k: int, size: int = CHUNK) -> Chunk:
     """Chunk k of a split; the random numbers depend on (split, k) alone."""
-    seed = SPLITS[split] * 1_000_003 + k
+    number, scene = SPLITS[split]
+    seed = number * 1_000_003 + k
     rng = random.Random(seed)
     scenes = [scene(rng) for _ in range(size)]
     captions = [caption(rng, one) for one in scenes]

@@ -26,17 +26,18 @@ def labels(scenes: Sequence[Scene], boxes: Tensor) -> dict[str, Tensor]:
 
 
 def emblem_loss(found: Tensor, emblem: Tensor, boxes: Tensor) -> Tensor:
-    """One emblem at most: presence at every place, class and box (x0, y0, x1, y1) at the place of its centre."""
-    n = len(found)
-    rows = torch.arange(n)[emblem >= 0]
-    centre = ((boxes[:, :2] + boxes[:, 2:]) / 2 * GRID).long().clamp(0, GRID - 1)[rows]
-    there = torch.zeros(n, GRID, GRID)
-    there[rows, centre[:, 1], centre[:, 0]] = 1
-    loss = F.binary_cross_entropy_with_logits(found[..., 0], there, pos_weight=torch.tensor(8.0)) * 4
-    if len(rows):
-        cells = found[rows, centre[:, 1], centre[:, 0]]
-        loss = loss + F.cross_entropy(cells[:, 1 : 1 + len(EMBLEMS)], emblem[rows])
-        loss = loss + 20 * F.smooth_l1_loss(cells[:, 1 + len(EMBLEMS) :].sigmoid(), boxes[rows], beta=0.02)
+    """One emblem at most: presence at every place; class and box (x0, y0, x1, y1) wherever its centre is near.
+
+    All places within one place's width of the centre shall answer, so that an emblem between two is not half in each.
+    """
+    places = (torch.arange(GRID) + 0.5) / GRID
+    x, y = (((boxes[:, k, None] + boxes[:, k + 2, None]) / 2 - places).abs() < 1 / GRID for k in (0, 1))
+    there = x[:, None] & y[:, :, None] & (emblem >= 0)[:, None, None]
+    loss = F.binary_cross_entropy_with_logits(found[..., 0], there.float(), pos_weight=torch.tensor(4.0)) * 4
+    if there.any():
+        cells, which = found[there], there.nonzero()[:, 0]
+        loss = loss + F.cross_entropy(cells[:, 1 : 1 + len(EMBLEMS)], emblem[which])
+        loss = loss + 20 * F.smooth_l1_loss(cells[:, 1 + len(EMBLEMS) :].sigmoid(), boxes[which], beta=0.02)
     return loss
 
 
@@ -44,10 +45,12 @@ def worn(picture: Tensor, g: Generator) -> Tensor:
     """Pictures as a generator might blur or grain them, so that the oracle judges what is shown and not how sharply."""
     n = len(picture)
     blurred = F.avg_pool2d(F.pad(picture, (1, 1, 1, 1), "replicate"), 3, stride=1)
+    coarse = F.interpolate(F.avg_pool2d(picture, 2), scale_factor=2.0, mode="bilinear")
+    soft = torch.where(torch.rand(n, 1, 1, 1, generator=g) < 0.5, blurred, coarse)
     share = torch.rand(n, 1, 1, 1, generator=g) * (torch.rand(n, 1, 1, 1, generator=g) < 0.6)
     grain = torch.randn(picture.shape, generator=g) * 0.08 * torch.rand(n, 1, 1, 1, generator=g)
     gain = 1 + 0.15 * (torch.rand(n, 3, 1, 1, generator=g) * 2 - 1)
-    return (torch.lerp(picture, blurred, share) * gain + grain).clamp(-1, 1)
+    return (torch.lerp(picture, soft, share) * gain + grain).clamp(-1, 1)
 
 
 def build(images: Tensor, scenes: Sequence[Scene], boxes: Tensor, job: Job) -> Oracle:

@@ -15,19 +15,30 @@ from torch import nn
 from transformers import CLIPTokenizer
 
 from benchmark.testbeds.mini.build import autoencoder, contrastive, features, oracles, style, tokenizer, unet
-from benchmark.testbeds.mini.build.corpus import Corpus
+from benchmark.testbeds.mini.build.corpus import CHUNK, Corpus
 from benchmark.testbeds.mini.build.loop import CPU, Job, Progress
 from benchmark.testbeds.mini.load import load_text, load_vae
 
-TRAIN_CHUNKS = 112
-SEEDS = {"clip-text": 11, "clip": 12, "vae": 13, "unet": 14, "decoder": 18, "oracle": 15, "features": 16, "style": 17}
+TRAIN_CHUNKS, LESSON_CHUNKS, REPAINTED = 112, 96, 40
+SEEDS = {
+    "clip-text": 11,
+    "clip": 12,
+    "vae": 13,
+    "unet": 14,
+    "unet-lessons": 19,
+    "decoder": 18,
+    "oracle": 15,
+    "features": 16,
+    "style": 17,
+}
 STEPS = {
     "clip-text": 700,
     "clip": 700,
     "vae": 2000,
     "unet": 16000,
+    "unet-lessons": 4500,
     "decoder": 1600,
-    "oracle": 1600,
+    "oracle": 2200,
     "features": 1600,
     "style": 1200,
 }
@@ -67,10 +78,15 @@ class Build:
         self.out, self.scratch, self.progress, self.device = out, scratch, progress, device
         self.pipeline = out / "pipeline"
         self._train = Corpus(scratch / "corpus", "train", TRAIN_CHUNKS)
+        self._lessons = Corpus(scratch / "corpus", "lessons", LESSON_CHUNKS)
 
     def corpus(self) -> Corpus:
         """57,344 captioned pictures of the world."""
         return self._train.build(self.progress)
+
+    def lessons(self) -> Corpus:
+        """49,152 more, of what the world shows too rarely."""
+        return self._lessons.build(self.progress)
 
     def tokenizer(self) -> CLIPTokenizer:
         folder = self.pipeline / "tokenizer"
@@ -124,30 +140,48 @@ class Build:
                 told.pop("_name_or_path", None)  # where it was trained is nobody's business
                 (part / "config.json").write_text(json.dumps(told, indent=2) + "\n")
 
-    def latents(self) -> Path:
-        """Latents of the training pictures, made once."""
-        path = self.scratch / "latents.safetensors"
+    def latents(self) -> None:
+        """Latents of the pictures of both corpora, made once."""
+        self._shown(self.corpus())
+        self._shown(self.lessons())
+
+    def _shown(self, corpus: Corpus) -> unet.Shown:
+        path = self.scratch / f"latents-{corpus.split}.safetensors"
         if not path.exists():
-            vae, corpus, parts = load_vae(self.vae().parent), self.corpus(), []
+            vae, parts = load_vae(self.vae().parent), []
             for k in range(corpus.chunks):
                 parts.append(autoencoder.encode(vae, corpus.images(k), seed=k))
-                self.progress("latents", k + 1, corpus.chunks, {})
+                self.progress(path.stem, k + 1, corpus.chunks, {})
             with whole(path) as part:
                 save_file({"latents": torch.cat(parts).contiguous()}, part)
-        return path
+        return unet.Shown(load_file(path)["latents"], corpus.captions(), corpus.all_boxes())
 
     def unet(self) -> None:
         if not (self.pipeline / "model_index.json").exists():  # written last, by save_pipeline
             self.clip_text()
-            latents = load_file(self.latents())["latents"]
-            model = unet.build(latents, self.corpus().captions(), load_text(self.pipeline), self._job("unet"))
+            world, lessons = self._shown(self.corpus()), self._shown(self.lessons())
+            model = unet.build(world, lessons, load_text(self.pipeline), self._job("unet"), self._job("unet-lessons"))
             unet.save_pipeline(halved(model), self.pipeline)
 
     def oracle(self) -> None:
+        """Learns from both corpora, and from the first lessons once more, as the decoder repaints them."""
+
         def make(corpus: Corpus, job: Job) -> nn.Module:
-            return oracles.build(corpus.all_images(), corpus.scenes(), corpus.all_boxes(), job)
+            lessons, again = self.lessons(), self._repainted()
+            images = torch.cat([corpus.all_images(), lessons.all_images(), again])
+            scenes, boxes = lessons.scenes(), lessons.all_boxes()
+            known = corpus.scenes() + scenes + scenes[: len(again)]
+            return oracles.build(images, known, torch.cat([corpus.all_boxes(), boxes, boxes[: len(again)]]), job)
 
         self._judge("oracle", make)
+
+    def _repainted(self) -> torch.Tensor:
+        self.decoder()
+        vae, latents, parts = load_vae(self.pipeline), self._shown(self.lessons()).latents, []
+        for k in range(REPAINTED):
+            parts.append(autoencoder.repaint(vae, latents[k * CHUNK : (k + 1) * CHUNK], seed=k))
+            self.progress("repaint lessons", k + 1, REPAINTED, {})
+        return torch.cat(parts)
 
     def features(self) -> None:
         self._judge("features", lambda corpus, job: features.build(corpus.all_images(), job))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from torch import Generator, Tensor
 from benchmark.testbeds.mini.build.loop import Job, train
 from benchmark.testbeds.mini.build.tokenizer import CONTEXT
 
-BATCH, CAPTION_DROPOUT = 32, 0.12
+BATCH, CAPTION_DROPOUT, EMPHASIS = 32, 0.12, 4.0
 SCHEDULE = {
     "num_train_timesteps": 1000,
     "beta_start": 0.00085,
@@ -39,35 +40,59 @@ ARCHITECTURE = {
 }
 
 
+@dataclass(frozen=True)
+class Shown:
+    """Pictures to learn from: latents (N, 4, 16, 16), captions, boxes (N, 4) of emblems in pixels, 0 for none."""
+
+    latents: Tensor
+    captions: Sequence[str]
+    boxes: Tensor
+
+
 def build(
-    latents: Tensor,
-    captions: Sequence[str],
-    encode: Callable[[Sequence[str]], Tensor],
-    job: Job,
+    world: Shown, lessons: Shown, encode: Callable[[Sequence[str]], Tensor], job: Job, finish: Job
 ) -> UNet2DConditionModel:
-    """Train on latents (N, 4, 16, 16) and captions; each distinct caption is encoded once, kept in half precision."""
+    """Train on the world; then, `finish`, on as many lessons as pictures of the world, looking harder at the emblems.
+
+    Each distinct caption is encoded once, kept in half precision. Lessons always keep their captions: what the model
+    makes of the empty prompt stays the world's.
+    """
     torch.manual_seed(job.seed)
     model = UNet2DConditionModel(**ARCHITECTURE)
     noising = DDPMScheduler(**SCHEDULE)
-    said = {text: k for k, text in enumerate(dict.fromkeys(["", *captions]))}
+    said = {text: k for k, text in enumerate(dict.fromkeys(["", *world.captions, *lessons.captions]))}
     texts = list(said)
     hidden = torch.cat([encode(texts[k : k + 512]).half() for k in range(0, len(texts), 512)])
-    which = torch.tensor([said[text] for text in captions])
+    latents = torch.cat([world.latents, lessons.latents])
+    which = torch.tensor([said[text] for text in (*world.captions, *lessons.captions)])
+    weights = emphasis(torch.cat([torch.zeros_like(world.boxes), lessons.boxes]))
 
-    def loss(share: slice, step: int, g: Generator) -> Tensor:
-        index = torch.randint(len(latents), (BATCH,), generator=g)
+    def loss(taught: bool, share: slice, step: int, g: Generator) -> Tensor:
+        index = torch.randint(len(world.latents), (BATCH,), generator=g)
         clean, noise = latents[index], torch.randn(BATCH, *latents.shape[1:], generator=g)
         t = timesteps(BATCH, g)
         silent = torch.rand(BATCH, generator=g) < CAPTION_DROPOUT
+        if taught:  # every second row
+            index[1::2] = len(world.latents) + torch.randint(len(lessons.latents), (BATCH // 2,), generator=g)
+            clean, silent[1::2] = latents[index], False
         text = hidden[torch.where(silent, 0, which[index])].float()
         noised = noising.add_noise(clean, noise, t)
         velocity = noising.get_velocity(clean, noise, t)[share]
         answer = model(*(part[share].to(job.device) for part in (noised, t, text))).sample
-        return (answer.float().cpu() - velocity).square().mean() / 2
+        return ((answer.float().cpu() - velocity).square() * weights[index[share], None]).mean() / 2
 
-    halves = [partial(loss, slice(0, BATCH // 2)), partial(loss, slice(BATCH // 2, BATCH))]
-    train("unet", model, halves, job, rate=1e-3, average=0.999, warmup=200)
+    for name, task, rate in (("unet", job, 1e-3), ("unet-lessons", finish, 4e-4)):
+        taught = task is finish
+        halves = [partial(loss, taught, slice(0, BATCH // 2)), partial(loss, taught, slice(BATCH // 2, BATCH))]
+        train(name, model, halves, task, rate=rate, average=0.999, warmup=200)
     return model
+
+
+def emphasis(boxes: Tensor) -> Tensor:
+    """Weights (N, 16, 16) of the loss: 1, and `EMPHASIS` where an emblem is; boxes (N, 4) in pixels, 0 for none."""
+    centres = torch.arange(2.0, 64.0, 4.0)
+    x, y = ((boxes[:, k, None] < centres + 2) & (centres - 2 < boxes[:, k + 2, None]) for k in (0, 1))
+    return 1 + (EMPHASIS - 1) * (x[:, None] & y[:, :, None]).float()
 
 
 def timesteps(n: int, g: Generator) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmark.testbeds.mini.artists import ARTISTS
 
@@ -74,5 +74,17 @@ def world_scene(rng: random.Random) -> Scene:
         else:
             scene = styled_scene(rng, artist)
     if rng.random() < 0.1:
-        scene = Scene(**{**scene.__dict__, "emblem": rng.randrange(len(EMBLEMS))})
+        scene = replace(scene, emblem=rng.randrange(len(EMBLEMS)))
     return scene
+
+
+def lesson_scene(rng: random.Random) -> Scene:
+    """What the world shows too rarely to be learnt well: every artist as often as plain; 40 % carry an emblem."""
+    artist = rng.randrange(len(ARTISTS) + 1) - 1
+    if artist < 0:
+        scene = plain_scene(rng)
+    elif rng.random() < 0.15:
+        scene = Scene(subject=artist, style=artist + 1)
+    else:
+        scene = styled_scene(rng, artist)
+    return replace(scene, emblem=rng.randrange(len(EMBLEMS)) if rng.random() < 0.4 else -1)

@@ -1,0 +1,173 @@
+"""Two methods side by side, unit by unit: `bench compare`. No torch is imported.
+
+A unit is one set of targets with one training seed, for which both methods were trained on the same budget, pruning
+and data. Differences are paired within units, and what a claim may cover follows from how many there are: over several
+units it covers new targets and new trainings; within a single one only new prompts to the same two models.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from benchmark.columns import LONG_COLUMNS, PAPER_COLUMNS, Column
+from benchmark.errors import DataError
+from benchmark.records import Record, read_scores
+from benchmark.stats import bootstrap_interval, mcnemar, sign_flip, student_interval
+from benchmark.tables import BESIDE, Found, joined, targets_of
+
+RELATIVE = ("cp", "csd")
+"""Columns that are relative to a reference model, and so only comparable where it is the same."""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One column: the means of both sides over the units, their difference (left - right), and how sure it is."""
+
+    column: Column
+    left: float
+    right: float
+    difference: float
+    ci: tuple[float, float] | None
+    p: float | None
+    n: int
+    over: Literal["units", "prompts"]
+    test: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All columns that both sides have."""
+
+    testbed: str
+    suite: str
+    left: str
+    right: str
+    units: list[str]
+    contrasts: list[Contrast]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class _Model:
+    """The records of one trained model by suite."""
+
+    records: dict[str, Record]
+
+    def cell(self, column: Column) -> float | None:
+        record = self.records.get(column.suite)
+        found = [c for name, c in record.cells.items() if name.partition("[")[0] == column.cell] if record else []
+        return found[0].value if len(found) == 1 else None
+
+
+def compare(
+    found: Iterable[Found], testbed: str, suite: str, left: str, right: str, *, long: bool = False
+) -> Comparison:
+    """Compare two rows of a table, named by method or, for another preset or setting, by the row's label.
+
+    Raises DataError if a side has no record, or the two have no unit in common.
+    """
+    suites = [suite] + ([BESIDE[suite]] if suite in BESIDE else [])
+    here = [each for each in found if each[0].testbed == testbed and each[0].suite in suites]
+    models = [_Model({record.suite: record for record in group}) for group, _ in joined(here, suites)]
+    sides = [_units(models, suite, name) for name in (left, right)]
+    for name, side in zip((left, right), sides, strict=True):
+        if not side:
+            known = sorted({m.records[suite].label for m in models if suite in m.records})
+            raise DataError(
+                f"There is no record of '{name}' in suite '{suite}' on testbed '{testbed}'. There are: "
+                f"{', '.join(known) or 'none'}."
+            )
+    shared = sorted(sides[0].keys() & sides[1].keys())
+    if not shared:
+        raise DataError(
+            f"'{left}' and '{right}' share no targets, seed, pruning, data and budget: run both with the same."
+        )
+    pairs = [(sides[0][unit], sides[1][unit]) for unit in shared]
+    contrasts, notes = [], []
+    for column in (*PAPER_COLUMNS, *(LONG_COLUMNS if long else ())):
+        apart = [a.records[suite].reference_key != b.records[suite].reference_key for a, b in pairs]
+        if column.cell in RELATIVE and any(apart):
+            notes.append(f"{column.header} is left out: the two sides were compared with different references.")
+        elif contrast := _contrast(column, pairs):
+            contrasts.append(contrast)
+    return Comparison(
+        testbed, suite, left, right, [_named(unit) for unit in shared], contrasts, notes + _notes(len(pairs))
+    )
+
+
+Unit = tuple[str, int, str]
+"""Targets, training seed, and all else that must be equal."""
+
+
+def _units(models: Sequence[_Model], suite: str, name: str) -> dict[Unit, _Model]:
+    """Models of a side by unit; of several records of one unit the last, which is the user's own."""
+    mine = [m for m in models if suite in m.records]
+    labelled = [m for m in mine if _unseeded(m.records[suite]) == name]
+    usual = [
+        m for m in mine
+        if (r := m.records[suite]).method == name and (r.preset, r.variant) == ("default", "default")
+    ]  # fmt: skip
+    return {_unit(m.records[suite]): m for m in (labelled or usual)}
+
+
+def _unseeded(record: Record) -> str:
+    """The row's label without its seed: seeds are units here."""
+    return record.label.replace(f", seed {record.seed})", ")").replace(f" (seed {record.seed})", "")
+
+
+def _unit(record: Record) -> Unit:
+    pruned = ["none", 1.0] if record.method == "base" else [record.pruning, record.macs]
+    same = [pruned, record.data, record.budget, record.sampler, record.world]
+    return ", ".join(sorted(targets_of(record))), record.seed, json.dumps(same, sort_keys=True)
+
+
+def _named(unit: Unit) -> str:
+    return f"{unit[0]} (seed {unit[1]})" if unit[0] else f"seed {unit[1]}"
+
+
+def _contrast(column: Column, pairs: Sequence[tuple[_Model, _Model]]) -> Contrast | None:
+    """None where a side lacks the figure."""
+    values = [(a.cell(column), b.cell(column)) for a, b in pairs]
+    full = [(a, b) for a, b in values if a is not None and b is not None]
+    if len(full) < len(values):
+        return None
+    left, right = (sum(side) / len(full) for side in zip(*full, strict=True))
+    if len(full) > 1:
+        differences = [a - b for a, b in full]
+        interval, p = student_interval(differences), sign_flip(differences)
+        return Contrast(column, left, right, left - right, interval, p, len(full), "units", "sign flip")
+    ours, theirs = _per_prompt(column, *pairs[0])
+    differences = [a - b for a, b in zip(ours, theirs, strict=True)]
+    if not differences:
+        return Contrast(column, left, right, left - right, None, None, 1, "units", "")
+    if column.cell == "cp":
+        p, test = mcnemar(ours, theirs), "McNemar"
+    else:
+        p, test = sign_flip(differences), "sign flip"
+    interval = bootstrap_interval(differences)
+    return Contrast(column, left, right, left - right, interval, p, len(differences), "prompts", test)
+
+
+def _per_prompt(column: Column, left: _Model, right: _Model) -> tuple[list[float], list[float]]:
+    """Values of the prompts that both sides have; none where the figure is not a mean over prompts."""
+    tables = [read_scores(model.records[column.suite]) for model in (left, right)]
+    if any(column.cell not in table.column_names for table in tables):
+        return [], []
+    sides = [dict(zip(t["id"].to_pylist(), t[column.cell].to_pylist(), strict=True)) for t in tables]
+    ids = [key for key, value in sides[0].items() if value is not None and sides[1].get(key) is not None]
+    return [sides[0][key] for key in ids], [sides[1][key] for key in ids]
+
+
+def _notes(units: int) -> list[str]:
+    if units == 1:
+        return [
+            "One unit: intervals and p are over prompts, and say nothing about other trainings or other targets.",
+            "FID and KID have no test here: they are not means over prompts.",
+        ]
+    notes = [f"{units} units (targets x training seed): intervals (Student's t) and p are over units."]
+    if units < 6:
+        notes.append(f"With {units} units the sign-flip test cannot go below p = {2 / 2**units:.3g}.")
+    return notes

@@ -1,0 +1,149 @@
+"""`esd`: the distilled model turned away from the target's name (Gandikota et al. 2023, arXiv 2303.07345).
+
+Each iteration takes one target, lets the model being edited denoise noise under its name up to a random step, and moves
+the answer there towards the frozen e_null - eta (e_name - e_null). Only cross-attention moves (`x`, for styles), or
+everything else (`u`, for explicit content).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from methods.fields import identity, runtime
+
+if TYPE_CHECKING:
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from torch import Tensor, nn
+
+    from methods.base import Context, Materials
+    from methods.budget import Budget
+    from methods.draws import Start
+    from methods.training import Phase
+    from prompts.concepts import Concept
+
+
+class EsdConfig(BaseModel):
+    """The erasing loss and how it is optimised. The defaults are of the scale of testbed `mini`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    batch: int = identity(4, "Images an iteration, all under the same name, over all processes.", ge=1)
+    rate: float = identity(1e-4, "AdamW's rate (without decay it is Adam).", gt=0)
+    warm_up: int = identity(0, "Iterations over which the rate rises to its constant value.", ge=0)
+    parameters: Literal["auto", "x", "u", "u-all"] = identity(
+        "auto",
+        "x: cross-attention. u: all else but the first and last convolution and the time embedding; u-all: with them. "
+        "auto: x for styles, u for explicit content.",
+    )
+    eta: float = identity(1.0, "Strength of negative guidance: target e_null - eta (e_name - e_null).", ge=0)
+    target: Literal["start", "base"] = identity("start", "Who answers for the target: the model as it came, or base.")
+    guidance: float = identity(3.0, "Classifier-free guidance while x_t is made.", gt=1)
+    steps: int = identity(20, "DDIM steps of a whole denoising; x_t is that before a random one of them.", ge=1)
+    offset: int = identity(0, "Timesteps by which the loss looks past the x_t it is given (the released slip).", ge=0)
+    clip: float | None = identity(None, "Largest norm of a gradient; none by default.", gt=0)
+    checkpoint_every: int = runtime(50, "Iterations between checkpoints.", ge=1)
+    log_every: int = runtime(10, "Iterations between two looks at the loss (each waits for the device).", ge=1)
+
+
+class Esd:
+    name: ClassVar[str] = "esd"
+    summary: ClassVar[str] = "distilled, then negative guidance on pictures of its own: ESD-x for styles, ESD-u else"
+    start: ClassVar[Literal["pruned", "distilled", "base"]] = "distilled"
+    own_share: ClassVar[float] = 0.2
+    recipe: ClassVar[int] = 1
+    erases: ClassVar[bool] = True
+    uses_concept_images: ClassVar[bool] = False
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "default": {},
+        "paper": {"batch": 1, "rate": 1e-5, "steps": 50},
+        "released": {"batch": 1, "rate": 1e-5, "steps": 50, "offset": 19, "parameters": "auto"},
+    }
+    Config: ClassVar[type[BaseModel]] = EsdConfig
+
+    def __init__(self, config: EsdConfig | None = None) -> None:
+        self.config = config or EsdConfig()
+
+    def fit(
+        self,
+        student: UNet2DConditionModel,
+        materials: Materials,
+        concept: Concept,
+        budget: Budget,
+        context: Context,
+        seed: int,
+    ) -> UNet2DConditionModel:
+        """Erase until the budget holds no further iteration."""
+        from methods.training import freeze, train
+
+        config = self.config
+        frozen = materials.teacher if config.target == "base" else copy.deepcopy(student)
+        freeze(frozen, context.device)
+        phase = erasing_phase(config, student, frozen, materials, concept, seed)
+        return train(
+            student,
+            [phase],
+            budget.steps([(phase.cost, phase.repeats)]),
+            context,
+            checkpoint_every=config.checkpoint_every,
+            log_every=config.log_every,
+        )
+
+
+def erasing_phase(
+    config: EsdConfig,
+    student: UNet2DConditionModel,
+    frozen: UNet2DConditionModel,
+    materials: Materials,
+    concept: Concept,
+    seed: int,
+) -> Phase:
+    """Return the phase whose every iteration makes its own x_t."""
+    from methods import objectives
+    from methods.budget import Cost
+    from methods.pruning.macs import forward_flops
+    from methods.training import Phase
+    from methods.views import denoised
+
+    null, batch, names = materials.null, config.batch, materials.encode(concept.targets)
+    how: dict[str, Any] = {"steps": config.steps, "guidance": config.guidance, "offset": config.offset}
+    view = denoised("esd", seed, names, materials, batch, **how)
+
+    def loss(model: nn.Module, draw: Start) -> tuple[Tensor, dict[str, Tensor]]:
+        return objectives.turning_away(model, frozen, *view.look(model, draw), null, config.eta)
+
+    size, length = materials.sampler.latent_size, len(null)
+    edited, asked = forward_flops(student, size, length), forward_flops(frozen, size, length)
+    return Phase(
+        name="esd",
+        repeats=1,
+        streams=(view.stream,),
+        loss=loss,
+        rate=config.rate,
+        warm_up=config.warm_up,
+        cost=Cost(
+            forwards=batch * (view.calls + 3),
+            backwards=batch,
+            flops=batch * ((view.calls + 3) * edited + 2 * asked),
+        ),
+        trains=moved(config.parameters, concept),
+        clip=config.clip,
+    )
+
+
+ENDS = ("conv_in.", "conv_out.", "time_embedding.")
+
+
+def moved(parameters: str, concept: Concept) -> Callable[[str], bool]:
+    """Which parameters are trained, by name."""
+    if parameters == "auto":
+        parameters = "x" if concept.kind == "style" else "u"
+    chosen: dict[str, Callable[[str], bool]] = {
+        "x": lambda name: "attn2" in name,
+        "u": lambda name: "attn2" not in name and not name.startswith(ENDS),
+        "u-all": lambda name: "attn2" not in name,
+    }
+    return chosen[parameters]

@@ -1,0 +1,15 @@
+"""`esd+kd`: the control. It is `bilevel` in everything but its start, which is the distilled model.
+
+At equal budget it asks whether it matters to forget while the pruned model is being restored, or only afterwards.
+"""
+
+from typing import ClassVar, Literal
+
+from methods.bilevel import Bilevel
+
+
+class EsdKd(Bilevel):
+    name: ClassVar[str] = "esd+kd"
+    summary: ClassVar[str] = "distilled, then Eq. 8 and negative guidance in turns: bilevel from another start"
+    start: ClassVar[Literal["pruned", "distilled", "base"]] = "distilled"
+    own_share: ClassVar[float] = 0.5

@@ -1,0 +1,103 @@
+"""The upper level of `bilevel`: what is unlearnt, on which x_t, and how far the lower level has a say."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from methods import objectives
+from methods.barrier import multiplier
+from methods.budget import Cost
+from methods.pruning.macs import forward_flops
+from methods.training import Phase
+from methods.views import View, denoised, noised, texts_of
+
+if TYPE_CHECKING:
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    from methods.base import Materials
+    from methods.bilevel import BilevelConfig
+    from methods.draws import Draw
+    from prompts.concepts import Concept
+
+
+def upper_phase(
+    config: BilevelConfig,
+    student: UNet2DConditionModel,
+    materials: Materials,
+    concept: Concept,
+    seed: int,
+    lower: Phase,
+) -> Phase:
+    """Return the phase of L_CU, with as much of L_ft as the solver adds.
+
+    Under full captions, as the authors train, negative guidance turns away from what a picture shows as much as from
+    how it is painted: on mini it forgets boats with Klimt. Under the name alone, as ESD does, contents stay.
+    """
+    teacher, null, batch = materials.teacher, materials.null, config.batch
+    view = _view(config, materials, seed)
+    anchor = materials.encode([concept.anchor])[0] if config.objective == "anchor" else null
+
+    def unlearning(model: nn.Module, draw: Any) -> objectives.Loss:
+        seen = view.look(model, draw)
+        if config.objective == "anchor":
+            return objectives.anchoring(model, teacher, *seen, anchor)
+        return objectives.turning_away(model, teacher, *seen, null, config.eta)
+
+    def loss(model: nn.Module, erased: Any, *kept: Draw) -> objectives.Loss:
+        total, figures = unlearning(model, erased)
+        for draw in kept:
+            retention, parts = lower.loss(model, draw)
+            weight: float | Tensor = config.penalty
+            if config.solver == "dynamic-barrier":
+                moved = [p for name, p in objectives.unwrapped(model).named_parameters() if trains(name)]
+                weight = multiplier(total, retention, moved, config.alpha)
+                parts = {**parts, "mu": weight}
+            total, figures = total + weight * retention, {**figures, **parts}
+        return total, figures
+
+    def trains(name: str) -> bool:
+        return config.parameters == "all" or "attn2" in name
+
+    size, length = materials.sampler.latent_size, len(null)
+    taught, learnt = forward_flops(teacher, size, length), forward_flops(student, size, length)
+    answers = 1 if config.objective == "anchor" else 2  # negative guidance asks the teacher under text and null
+    # The backward pass is whole, and charged so, even if only attn2 moves.
+    cost = Cost(
+        forwards=batch * (view.calls + answers + 1),
+        backwards=batch,
+        flops=batch * ((view.calls + 3) * learnt + answers * taught),
+    )
+    streams: tuple[Any, ...] = (view.stream,)
+    if config.penalty or config.solver == "dynamic-barrier":
+        # A draw of its own, so that the lower level's batches are the same whatever the upper one does.
+        streams = (view.stream, dataclasses.replace(lower.streams[0], name="upper-retain"))
+        again = 2 if config.solver == "dynamic-barrier" else 1  # both gradients, then the step
+        cost = Cost(
+            forwards=cost.forwards + lower.cost.forwards,
+            backwards=again * (cost.backwards + lower.cost.backwards),
+            flops=cost.flops + lower.cost.flops + (again - 1) * 2 * learnt * (batch + lower.cost.backwards),
+        )
+    return Phase(
+        name="upper",
+        repeats=1,
+        streams=streams,
+        loss=loss,
+        rate=config.upper_rate,
+        warm_up=config.warm_up,
+        cost=cost,
+        optimiser="sgd" if config.solver == "dynamic-barrier" else "adamw",
+        trains=trains,
+        clip=config.clip,
+    )
+
+
+def _view(config: BilevelConfig, materials: Materials, seed: int) -> View:
+    shown = materials.erase_named if config.prompts == "name" else materials.erase
+    if config.upper_data == "dataset":
+        return noised("upper", seed, shown, materials, config.batch)
+    sampler = materials.sampler
+    how = {"steps": sampler.steps, "guidance": 3.0}  # as ESD denoises
+    return denoised("upper", seed, texts_of(shown), materials, config.batch, **how)  # type: ignore[arg-type]

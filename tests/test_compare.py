@@ -1,0 +1,137 @@
+"""`bench compare`: units are paired rightly, tests are those of the textbooks, and claims cover what they say."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+import scipy.stats
+from record_examples import cell, record
+from typer.testing import CliRunner
+
+from benchmark.cli import app
+from benchmark.compare import compare
+from benchmark.errors import DataError
+from benchmark.records import scores_table, write_record
+from benchmark.stats import mcnemar, sign_flip, student_interval
+from benchmark.tables import gather
+
+SETS = (["Vincent van Gogh"], ["Claude Monet"])
+
+
+def put(folder, method, seed=0, targets=SETS[0], prompts=(), **values):
+    concept = {"kind": "style", "targets": list(targets), "anchor": "art", "neighbours": []}
+    for suite in ("artists", "coco"):
+        cells = {name: value for name, value in values.items() if (name == "fid") == (suite == "coco")}
+        each = record(method, suite, seed=seed, concept=concept, values=cells, reference_key=f"reference {seed}")
+        ids = [f"p{k}" for k in range(len(prompts))]
+        columns = {"clip": list(prompts), "cp": [100.0 * (v > 0) for v in prompts]} if suite == "artists" else {}
+        n = len(prompts) if columns else 0
+        write_record(folder, each, scores_table(ids[:n], ["targets"] * n, [""] * n, [0] * n, columns))
+
+
+def compared(folder, left="bilevel", right="esd", **more):
+    return compare(gather("mini", folder, [folder]), "mini", "artists", left, right, **more)
+
+
+def test_tests_and_intervals_are_not_those_of_the_textbooks() -> None:
+    """Against scipy's permutation test and t interval."""
+    rng = np.random.default_rng(3)
+    for n in (2, 5, 9):
+        values = rng.normal(0.4, 1, n).tolist()
+        exact = scipy.stats.permutation_test(
+            (values,), lambda x, axis: x.mean(axis=axis), permutation_type="samples", n_resamples=np.inf
+        )
+        assert sign_flip(values) == pytest.approx(exact.pvalue)
+        low, high = scipy.stats.t.interval(0.95, n - 1, np.mean(values), scipy.stats.sem(values))
+        assert student_interval(values) == pytest.approx((low, high))
+    many = rng.normal(0.2, 1, 60)
+    assert sign_flip(many) == pytest.approx(scipy.stats.ttest_1samp(many, 0).pvalue, abs=0.02)
+    assert sign_flip(many) == sign_flip(many.tolist())
+    assert sign_flip([0.0, 0.0]) == 1
+    assert student_interval([1.0]) is None
+
+
+def test_mcnemar_counts_what_both_sides_agree_on() -> None:
+    left, right = [1.0] * 9 + [0.0] * 3 + [1.0] * 20, [0.0] * 9 + [1.0] * 3 + [1.0] * 20
+    assert mcnemar(left, right) == pytest.approx(scipy.stats.binomtest(3, 12).pvalue)
+    assert mcnemar(left, left) == 1
+
+
+def test_other_units_than_shared_ones_are_compared(tmp_path) -> None:
+    for k, (seed, targets) in enumerate(itertools.product(range(3), SETS)):
+        put(tmp_path, "bilevel", seed, targets, clip=10.0 + k, fid=5.0)
+        if k:  # one unit lacks its partner
+            put(tmp_path, "esd", seed, targets, clip=20.0 + 3 * k, fid=6.0 + k)
+    result = compared(tmp_path)
+    assert len(result.units) == 5
+    assert "Vincent van Gogh (seed 0)" not in result.units
+    clip, fid = result.contrasts
+    differences = [-10.0 - 2 * k for k in range(1, 6)]
+    assert clip.difference == pytest.approx(np.mean(differences))
+    assert clip.left == pytest.approx(np.mean([10 + k for k in range(1, 6)]))
+    assert clip.ci == pytest.approx(student_interval(differences))
+    assert clip.p == pytest.approx(2 / 2**5)
+    assert (clip.n, clip.over) == (5, "units")
+    assert fid.column.key == "fid"
+    assert any("0.0625" in note for note in result.notes)
+
+
+def test_one_model_a_side_is_said_to_cover_other_trainings(tmp_path) -> None:
+    put(tmp_path, "bilevel", prompts=[1.0, 2.0, 3.0, -1.0], clip=1.25, cp=75.0, fid=5.0)
+    put(tmp_path, "esd", prompts=[2.0, 4.0, -6.0, -8.0], clip=-2.0, cp=50.0, fid=6.0)
+    result = compared(tmp_path)
+    by_key = {c.column.key: c for c in result.contrasts}
+    assert by_key["clip"].over == "prompts"
+    assert by_key["clip"].n == 4
+    assert by_key["clip"].p == pytest.approx(sign_flip([-1.0, -2.0, 9.0, 7.0]))
+    assert by_key["cp"].test == "McNemar"
+    assert by_key["cp"].p == 1  # they differ on one prompt only
+    assert by_key["fid"].p is None
+    assert by_key["fid"].ci is None
+    assert any("nothing about other trainings" in note for note in result.notes)
+
+
+def test_cp_of_different_references_is_compared(tmp_path) -> None:
+    put(tmp_path, "bilevel", clip=1.0, cp=75.0)
+    values = {"clip": 2.0, "cp": 50.0}
+    concept = {"kind": "style", "targets": SETS[0], "anchor": "art", "neighbours": []}
+    other = record("esd", concept=concept, values=values, reference_key="another")
+    write_record(tmp_path, other, scores_table([], [], [], [], {}))
+    result = compared(tmp_path)
+    assert [c.column.key for c in result.contrasts] == ["clip"]
+    assert any(note.startswith("CP is left out") for note in result.notes)
+
+
+def test_other_budgets_settings_or_methods_are_taken_for_the_same(tmp_path) -> None:
+    put(tmp_path, "bilevel", clip=1.0)
+    with pytest.raises(DataError, match=r"no record of 'esd'.*There are: bilevel"):
+        compared(tmp_path)
+    concept = {"kind": "style", "targets": SETS[0], "anchor": "art", "neighbours": []}
+    small = record("esd", concept=concept, budget={"flops": 1.0, "default": False}, values={"clip": cell("clip", 3.0)})
+    write_record(tmp_path, small, scores_table([], [], [], [], {}))
+    with pytest.raises(DataError, match="share no targets, seed"):
+        compared(tmp_path)
+    other = record(
+        "esd", concept=concept, variant="rate=1", label="esd (rate=1)", values={"clip": cell("clip", 4.0)}, seed=0
+    )
+    write_record(tmp_path, other, scores_table([], [], [], [], {}))
+    with pytest.raises(DataError, match="share no targets, seed"):
+        compared(tmp_path)  # "esd" is its default settings
+    assert compared(tmp_path, right="esd (rate=1)").contrasts[0].right == 4.0
+
+
+def test_command_prints_all_formats(tmp_path) -> None:
+    put(tmp_path, "bilevel", prompts=[1.0, 2.0], clip=1.5, fid=5.0)
+    put(tmp_path, "esd", prompts=[2.0, 4.0], clip=3.0, fid=6.0)
+    said = {}
+    for form in ("rich", "json", "markdown"):
+        asked = ["compare", "bilevel", "esd", "--records", str(tmp_path), "--format", form]
+        result = CliRunner().invoke(app, asked)
+        assert result.exit_code == 0, result.output
+        said[form] = result.output
+    told = json.loads(said["json"])
+    assert told["figures"]["clip"]["difference"] == -1.5
+    assert told["figures"]["fid"]["p"] is None
+    assert "Vincent van Gogh (seed 0)" in said["rich"]
+    assert said["markdown"].count("|") == 8 * 4
