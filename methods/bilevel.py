@@ -38,7 +38,10 @@ class BilevelConfig(DistilledConfig):
         "alternating", "K lower steps, then an upper one; both losses at every step; or an upper one that yields."
     )
     lower_steps: int = identity(20, "K, the lower steps before each upper step.", ge=1)
-    upper_rate: float = identity(2e-3, "AdamW's rate for the upper steps.", gt=0)
+    upper_rate: float = identity(2.5, "The upper steps' rate, in the scale of their optimiser.", gt=0)
+    upper_optimiser: Literal["sgd", "adamw"] = identity(
+        "sgd", "How upper steps are taken: along the gradient, or AdamW's way, which moves every weight alike."
+    )
     objective: Literal["negative-guidance", "anchor"] = identity(
         "negative-guidance", "L_CU: turn away from the concept, or answer as for the anchor phrase (Eq. 6)."
     )
@@ -49,29 +52,33 @@ class BilevelConfig(DistilledConfig):
     penalty: float = identity(0.0, "lambda, the weight of Eq. 8 in the upper step.", ge=0)
     alpha: float = identity(1.0, "Dynamic barrier: pace at which L_ft must still fall, 1 for its own gradient's.", ge=0)
     eta: float = identity(1.0, "Strength of negative guidance: target e_null - eta (e_caption - e_null).", ge=0)
-    parameters: Literal["all", "attn2"] = identity("attn2", "What upper steps move: every weight, or cross-attention.")
+    parameters: Literal["all", "attn2", "attn2-kv"] = identity(
+        "attn2", "What upper steps move: every weight, cross-attention, or its keys and values alone."
+    )
 
     @model_validator(mode="after")
-    def _penalty_weighs(self) -> Self:
+    def _agrees(self) -> Self:
         if self.solver == "penalty" and not self.penalty:
             raise ValueError("solver 'penalty' needs a penalty above 0, such as --set penalty=100")
+        if self.solver == "dynamic-barrier" and self.upper_optimiser != "sgd":
+            raise ValueError("solver 'dynamic-barrier' keeps its promise only under upper_optimiser 'sgd'")
         return self
 
 
-CAPTIONS: dict[str, Any] = {"prompts": "caption", "parameters": "all"}
-"""What the authors' upper steps read and move."""
+AUTHORS: dict[str, Any] = {"prompts": "caption", "parameters": "all", "upper_optimiser": "adamw"}
+"""What the authors' upper steps read and move, and how."""
 
 
 class Bilevel:
     name: ClassVar[str] = "bilevel"
     summary: ClassVar[str] = "Eq. 8 and negative guidance in turns, from the pruned weights"
     start: ClassVar[Literal["pruned", "distilled", "base"]] = "pruned"
-    recipe: ClassVar[int] = 1
+    recipe: ClassVar[int] = 2
     erases: ClassVar[bool] = True
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "default": {},
-        "paper": {**PAPER, **CAPTIONS, "lower_steps": 20, "upper_rate": 5e-6, "penalty": 100.0},
-        "released": {**RELEASED, **CAPTIONS, "lower_steps": 10, "upper_rate": 5e-6, "penalty": 0.0},
+        "paper": {**PAPER, **AUTHORS, "lower_steps": 20, "upper_rate": 5e-6, "penalty": 100.0},
+        "released": {**RELEASED, **AUTHORS, "lower_steps": 10, "upper_rate": 5e-6, "penalty": 0.0},
     }
     Config: ClassVar[type[BaseModel]] = BilevelConfig
 

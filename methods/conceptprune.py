@@ -48,7 +48,6 @@ class ConceptPrune:
     name: ClassVar[str] = "conceptprune"
     summary: ClassVar[str] = "distilled, then the feed-forward weights that the concept excites set to zero"
     start: ClassVar[Literal["pruned", "distilled", "base"]] = "distilled"
-    own_share: ClassVar[float] = 0.05
     recipe: ClassVar[int] = 1
     erases: ClassVar[bool] = True
     uses_concept_images: ClassVar[bool] = False
@@ -57,6 +56,11 @@ class ConceptPrune:
 
     def __init__(self, config: ConceptPruneConfig | None = None) -> None:
         self.config = config or ConceptPruneConfig()
+
+    @property
+    def own_share(self) -> float:
+        """Looking at a fifth of the steps costs 2 % of mini's default budget, at all of them 11 %."""
+        return 0.15 if (self.config.horizon or 0.0) > 0.4 else 0.05
 
     def fit(
         self,

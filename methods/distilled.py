@@ -23,7 +23,7 @@ class DistilledConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     batch: int = identity(32, "Images a step, over all processes.", ge=1)
-    lower_rate: float = identity(1e-4, "AdamW's rate for Eq. 8.", gt=0)
+    lower_rate: float = identity(5e-5, "AdamW's rate for Eq. 8.", gt=0)
     warm_up: int = identity(20, "Steps over which a rate rises to its constant value.", ge=0)
     caption_dropout: float = identity(0.1, "Share of captions replaced by the empty prompt.", ge=0, le=1)
     diffusion: float = identity(1.0, "Weight of the diffusion loss.", ge=0)
@@ -82,7 +82,7 @@ class Distilled:
     name: ClassVar[str] = "distilled"
     summary: ClassVar[str] = "Eq. 8 distillation from the pruned weights; forgets nothing"
     start: ClassVar[Literal["pruned", "distilled", "base"]] = "pruned"
-    recipe: ClassVar[int] = 1
+    recipe: ClassVar[int] = 2
     erases: ClassVar[bool] = False
     uses_concept_images: ClassVar[bool] = False
     presets: ClassVar[dict[str, dict[str, Any]]] = {"default": {}, "paper": PAPER, "released": RELEASED}

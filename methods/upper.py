@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from prompts.concepts import Concept
 
 
+MOVED = {"all": ("",), "attn2": (".attn2.",), "attn2-kv": (".attn2.to_k.", ".attn2.to_v.")}
+"""Parts of the names of the parameters that upper steps move."""
+
+
 def upper_phase(
     config: BilevelConfig,
     student: UNet2DConditionModel,
@@ -59,7 +63,7 @@ def upper_phase(
         return total, figures
 
     def trains(name: str) -> bool:
-        return config.parameters == "all" or "attn2" in name
+        return any(part in name for part in MOVED[config.parameters])
 
     size, length = materials.sampler.latent_size, len(null)
     taught, learnt = forward_flops(teacher, size, length), forward_flops(student, size, length)
@@ -88,7 +92,7 @@ def upper_phase(
         rate=config.upper_rate,
         warm_up=config.warm_up,
         cost=cost,
-        optimiser="sgd" if config.solver == "dynamic-barrier" else "adamw",
+        optimiser=config.upper_optimiser,
         trains=trains,
         clip=config.clip,
     )

@@ -27,7 +27,7 @@ def phases(student, **settings):
 
 def test_literal_two_set_algorithm_1_and_the_penalty_solver_part() -> None:
     """Algorithm 1 with two sets: K steps of phi on L_ft, then theta along L_CU + lambda (L_ft(theta) - L_ft(phi))."""
-    settings = {"solver": "penalty", "penalty": 3.0, "upper_rate": 1e-3, "lower_rate": 1e-2}
+    settings = {"solver": "penalty", "penalty": 3.0, "upper_rate": 1e-3, "lower_rate": 1e-2, "upper_optimiser": "adamw"}
     theta, phi = tiny_unet(2), tiny_unet(2)
     _, given, lower, upper = phases(theta, **settings)
     given.teacher.requires_grad_(False)
@@ -63,7 +63,7 @@ def test_the_least_multiplier_lets_the_lower_loss_rise(alpha: float) -> None:
         assert float(pace) >= alpha - 1e-6
 
 
-@pytest.mark.parametrize("parameters", ["all", "attn2"])
+@pytest.mark.parametrize("parameters", ["all", "attn2", "attn2-kv"])
 def test_an_upper_step_of_the_dynamic_barrier_raises_the_lower_loss(parameters: str) -> None:
     student = tiny_unet(2)
     settings = {"solver": "dynamic-barrier", "upper_rate": 1e-3, "alpha": 0.2, "parameters": parameters}
@@ -133,9 +133,12 @@ def test_sampled_upper_steps_are_charged_for_concept_images() -> None:
     assert not Bilevel(BilevelConfig(upper_data="sampled")).uses_concept_images
 
 
-def test_a_penalty_solver_without_penalty_trains_in_vain() -> None:
+def test_settings_that_contradict_each_other_train_in_vain() -> None:
     with pytest.raises(UsageError, match="penalty above 0"):
         configure(Bilevel, solver="penalty")
+    with pytest.raises(UsageError, match="only under upper_optimiser 'sgd'"):
+        configure(Bilevel, solver="dynamic-barrier", upper_optimiser="adamw")
+    assert configure(Bilevel, "paper").config.upper_optimiser == "adamw"
 
 
 def test_solvers_are_resumed_elsewhere(tmp_path) -> None:

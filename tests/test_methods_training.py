@@ -39,7 +39,7 @@ def fit(method: Distilled | Bilevel, steps: int, memory: Memory | None = None, s
 
 
 def bilevel(**changes) -> Bilevel:
-    return Bilevel(BilevelConfig(**{**SMALL, "lower_steps": 3, **changes}))
+    return Bilevel(BilevelConfig(**{**SMALL, "lower_steps": 3, "upper_optimiser": "adamw", **changes}))
 
 
 class Faulty(Pictures):

@@ -55,6 +55,24 @@ def test_a_second_stage_gets_its_share_of_the_budget_and_distillation_the_rest(t
         whole(home, method=f"{file}:Late", overrides={"batch": 4}, budget="1e6", alone=True)
 
 
+@pytest.mark.parametrize(
+    ("method", "overrides", "own"),
+    [
+        ("esd", {"batch": 2, "steps": 4}, {"esd": 2}),
+        ("esd+kd", {"batch": 4, "lower_steps": 1}, {"concept images": 0, "lower": 3, "upper": 2}),
+        ("conceptprune", {}, {"conceptprune": 1}),
+    ],
+)
+def test_a_second_stage_has_no_row_or_costs_nothing(method, overrides, own, tmp_path):
+    outcome = whole(tmp_path, method=method, overrides=overrides, budget="10it", alone=True)
+    _, row = phases(outcome, method)
+    first, *later = [(entry["phase"], entry["iterations"]) for entry in row.ledger]
+    assert first[0] == "lower"
+    assert dict(later) == own
+    assert all(entry["flops"] > 0 for entry in row.ledger)
+    assert row.cells["drift"].value > 0
+
+
 def test_an_unpruned_base_is_edited_without_distillation(tmp_path):
     spent, _ = phases(whole(tmp_path, method="uce", overrides={}, pruning="none", alone=True), "uce")
     assert spent == {"uce": 1}
