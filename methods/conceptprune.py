@@ -72,6 +72,9 @@ class ConceptPrune:
         seed: int,
     ) -> UNet2DConditionModel:
         """Zero weights in place. BudgetError if denoising the prompts costs more than the budget."""
+        import torch
+
+        from methods.budget import Entry
         from methods.training import freeze
 
         began = time.perf_counter()
@@ -86,19 +89,16 @@ class ConceptPrune:
                 f"A budget of {budget.flops:.3g} FLOPs does not hold the {entry['unet_forwards']} passes that "
                 f"conceptprune looks at: give at least {entry['flops']:.6g}."
             )
-        fallen = {name: layer.weight.new_zeros(layer.weight.shape, dtype=bool) for name, layer in layers.items()}  # type: ignore[call-overload]
+        fallen = {name: torch.zeros_like(layer.weight, dtype=torch.bool) for name, layer in layers.items()}
         for number, target in enumerate(concept.targets):
             without, under = zip(*materials.contrast[target], strict=True)
             base, excited = (activity(student, materials, list(t), steps, seed, self.config) for t in (without, under))
             for name, layer in layers.items():
-                mask = falling(layer.weight, excited[name], base[name], self.config)  # type: ignore[arg-type]
-                fallen[name] |= mask
+                fallen[name] |= falling(layer.weight, excited[name], base[name], self.config)
             context.progress(self.name, number + 1, len(concept.targets), {"zeroed": share_of(fallen, student)})
         for name, layer in layers.items():
-            layer.weight.data.masked_fill_(fallen[name], 0.0)  # type: ignore[union-attr,operator]
+            layer.weight.data.masked_fill_(fallen[name], 0.0)
         seconds = time.perf_counter() - began
-        from methods.budget import Entry
-
         context.ledger.append(Entry(**entry, wall_seconds=seconds, device_seconds=seconds, peak_memory_bytes=0))
         return student.eval()
 
@@ -121,9 +121,12 @@ class ConceptPrune:
         return {**told, "unet_backwards": 0, "flops": flops}
 
 
-def last_layers(unet: nn.Module) -> dict[str, nn.Module]:
+def last_layers(unet: nn.Module) -> dict[str, nn.Linear]:
     """The last matrix of every feed-forward block that exists, by name, in the order in which they run."""
-    return {name: module for name, module in unet.named_modules() if name.endswith(".ff.net.2")}
+    from torch import nn
+
+    found = ((name, module) for name, module in unet.named_modules() if name.endswith(".ff.net.2"))
+    return {name: module for name, module in found if isinstance(module, nn.Linear)}
 
 
 def activity(
