@@ -99,7 +99,7 @@ def run(
     Examples:
       bench run --method bilevel --suite artists
       bench run --method bilevel --suite artists --targets "Katsushika Hokusai,Piet Mondrian"
-      bench run --method bilevel --suite artists --set solver=penalty --seed 1
+      bench run --method bilevel --suite artists --set solver=dynamic-barrier --seed 1
       bench run --method distilled --suite coco --macs 0.55 --budget 350it
       bench run --method my/eraser.py:Eraser --suite artists
       bench run --method all --suite artists

@@ -145,7 +145,14 @@ def test_solvers_are_resumed_elsewhere(tmp_path) -> None:
     from tiny import Memory
 
     for solver in ("penalty", "dynamic-barrier"):
-        config = {**SMALL, "solver": solver, "penalty": 2.0, "lower_steps": 1, "checkpoint_every": 3}
+        config = {
+            **SMALL,
+            "solver": solver,
+            "penalty": 2.0,
+            "lower_steps": 1,
+            "checkpoint_every": 3,
+            "upper_rate": 0.01,
+        }
         method = Bilevel(BilevelConfig(**config))
         whole = method.fit(tiny_unet(2), materials(), CONCEPT, Budget(iterations=5), context(), 0)
         memory = Memory()

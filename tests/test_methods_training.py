@@ -39,7 +39,9 @@ def fit(method: Distilled | Bilevel, steps: int, memory: Memory | None = None, s
 
 
 def bilevel(**changes) -> Bilevel:
-    return Bilevel(BilevelConfig(**{**SMALL, "lower_steps": 3, "upper_optimiser": "adamw", **changes}))
+    return Bilevel(
+        BilevelConfig(**{**SMALL, "lower_steps": 3, "upper_optimiser": "adamw", "upper_rate": 2e-3, **changes})
+    )
 
 
 class Faulty(Pictures):
