@@ -148,6 +148,8 @@ def configure(method: type[Method], preset: str = "default", **overrides: Any) -
         return method(method.Config(**{**method.presets[preset], **overrides}))
     except ValidationError as error:
         first = error.errors()[0]
+        if not first["loc"]:  # fields that contradict each other
+            raise UsageError(f"Method '{method.name}': {first['msg'].removeprefix('Value error, ')}.") from error
         field = ".".join(str(part) for part in first["loc"])
         fields = ", ".join(method.Config.model_fields)
         raise UsageError(f"Method '{method.name}', field '{field}': {first['msg']}. Fields: {fields}.") from error
