@@ -24,6 +24,7 @@ class Format(StrEnum):
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 ALL = "all"  # of the installed methods
+FIGURES = ("tradeoff", "losses")
 
 
 class _Commands(TyperGroup):
@@ -84,7 +85,7 @@ def run(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated.")
     ] = None,
     budget: Annotated[
-        str, typer.Option(help="Training budget: default, U-Net FLOPs (1e15) or iterations (350it).")
+        str, typer.Option(help="Training budget: default, U-Net FLOPs (1e15), time here (2h) or iterations (350it).")
     ] = "default",
     data: Annotated[str, typer.Option(help="Fine-tuning captions: plain, or all-but-targets.")] = "plain",
     alone: Annotated[bool, typer.Option("--alone", help="Only this suite: `artists` without `coco`.")] = False,
@@ -221,6 +222,67 @@ def compare(
     _known("suites", suite)
     found = gather(testbed, runs or home(), records or [])
     FORMATS[format](compared(found, testbed, suite, left, right, long=long))
+
+
+@app.command()
+def figure(
+    kind: Annotated[str, typer.Argument(help="tradeoff: what forgetting costs; losses: both levels over FLOPs.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Picture to write: .png, .svg or .pdf.", show_default="<runs>/<kind>.png")
+    ] = None,
+    testbed: Testbed = "mini",
+    suite: Annotated[str, typer.Option(help="artists (with coco beside it).")] = "artists",
+    all_: Annotated[bool, typer.Option("--all", help="Every budget, target set, pruning and older recipe.")] = False,
+    records: Annotated[
+        list[Path] | None,
+        typer.Option(help="Record files or folders to read instead of the usual ones; may be repeated."),
+    ] = None,
+    runs: Runs = None,
+) -> None:
+    """Draw a figure from the records there are.
+
+    A method is a line over its erasing strengths; a star marks its default. The figures lie in a .csv beside it.
+
+    \b
+    Examples:
+      bench run --method esd --suite artists --set rate=2e-4
+      bench figure tradeoff
+      bench figure tradeoff --records results/mini --out tradeoff.svg
+      bench figure losses
+    """
+    from importlib import import_module
+
+    from benchmark.tables import gather, table
+
+    if kind not in FIGURES:
+        raise UsageError(f"Unknown figure '{kind}'. Available: {', '.join(FIGURES)}.")
+    _known("testbeds", testbed)
+    _known("suites", suite)
+    shown = table(gather(testbed, runs or home(), records or []), testbed, suite, long=True, everything=all_)
+    for path in import_module(f"benchmark.report.{kind}").write(shown, out or (runs or home()) / f"{kind}.png"):
+        print(path)
+
+
+@app.command()
+def campaign(
+    file: Annotated[Path, typer.Argument(help="Text file: the options of one `bench run` a line; # starts a comment.")],
+    lanes: Annotated[int, typer.Option(help="Runs side by side, each with its share of the cores.", min=1)] = 1,
+    runs: Runs = None,
+) -> None:
+    """Do many runs, one after the other; stopped, it goes on where it was, and what is done is answered at once.
+
+    A run that fails is told, and the others go on; the exit code is then 1. Lanes change the last digits of a training,
+    because its sums are made by fewer threads.
+
+    \b
+    Examples:
+      bench campaign results/mini/campaign.txt --runs runs --lanes 2
+    """
+    from benchmark.campaign import conduct, read_plan
+
+    failed = conduct(read_plan(file), runs or home(), lanes)
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command("list")

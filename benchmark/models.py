@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from benchmark import provenance, registry
+from benchmark.curves import thinned
 from benchmark.errors import BudgetError
 from benchmark.store import key_of
 from benchmark.workbench import Workbench
@@ -36,6 +37,8 @@ class Model:
     load: Callable[[], UNet2DConditionModel]
     ledger: Callable[[], list[dict[str, Any]]]
     """What its training cost, phase by phase. Trains it where that is not known; then called by all processes."""
+    curve: Callable[[], list[dict[str, Any]]]
+    """Mean losses along its training, thinned; none where none were kept."""
     counted: Callable[[], dict[str, Any]]
     """Share of the base's MACs, and how they were counted."""
 
@@ -98,7 +101,7 @@ def base(bench: Workbench) -> Model:
         "budget": {"default": True}, "seed": 0, "recipe": 1, "pruning": "none", "macs": 1.0,
     }  # fmt: skip
     identity = {**bench.testbed.identity(), "model": "base"}
-    return Model("base", identity, facts, bench.testbed.base, list, lambda: {"share": 1.0})
+    return Model("base", identity, facts, bench.testbed.base, list, list, lambda: {"share": 1.0})
 
 
 @dataclass(frozen=True)
@@ -185,15 +188,22 @@ def fitted(bench: Workbench, plan: Plan) -> Model:
             assert artefact is not None, "an artefact that was just made is there"
         return read_pruned(artefact.folder)[0].float().to(bench.device)
 
-    def ledger() -> list[dict[str, Any]]:
-        cost = bench.store.find("cost", identity)
-        if cost is None:
+    def cost() -> Artefact:
+        kept = bench.store.find("cost", identity)
+        if kept is None:
             load()
-            cost = bench.store.find("cost", identity)
-            assert cost is not None, "a model's cost is kept with it"
-        return list(json.loads(cost.path("ledger.json").read_text()))
+            kept = bench.store.find("cost", identity)
+            assert kept is not None, "a model's cost is kept with it"
+        return kept
 
-    return Model(label, identity, facts, load, ledger, lambda: plan.pruned.counted(bench))
+    def ledger() -> list[dict[str, Any]]:
+        return list(json.loads(cost().path("ledger.json").read_text()))
+
+    def curve() -> list[dict[str, Any]]:
+        kept = cost()
+        return list(json.loads(kept.path("curve.json").read_text())) if "curve.json" in kept.files else []
+
+    return Model(label, identity, facts, load, ledger, curve, lambda: plan.pruned.counted(bench))
 
 
 def _concept_images(bench: Workbench, plan: Plan) -> list[Entry]:
@@ -244,6 +254,7 @@ def _fit(bench: Workbench, plan: Plan, identity: dict[str, Any], first: Model | 
     if state.is_main_process:
         with store.make("cost", identity) as folder:
             (folder / "ledger.json").write_text(json.dumps(ledger.to_json(), indent=1))
+            (folder / "curve.json").write_text(json.dumps(thinned(context.curve)))
         with store.make("model", identity, provenance.collect()) as folder:
             write_pruned(folder, unet.half() if bench.testbed.half else unet, architecture)
     state.wait_for_everyone()

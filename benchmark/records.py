@@ -59,9 +59,10 @@ class Scores(_Model):
 class Record(_Model):
     """The result of one (testbed, pruning, method, concept, suite, seed)."""
 
-    newest: ClassVar[int] = 1
+    newest: ClassVar[int] = 2
+    """2 knows `curve`; what a record of 1 has, one of 2 has."""
 
-    schema_version: int = Field(default=1, description="version of this form; a newer one is refused")
+    schema_version: int = Field(default=2, description="version of this form; a newer one is refused")
     label: str = Field(description="name of the row in tables, e.g. 'distilled (seed 1)'")
     testbed: str = Field(description="what the run stood on: 'mini', 'sd21', ...")
     pruning: str = Field(description="how the base U-Net was made smaller, e.g. 'magnitude'")
@@ -83,6 +84,7 @@ class Record(_Model):
     counted: dict[str, JsonValue] = Field(default={}, description="MACs that pruning kept, and how they were counted")
     cells: dict[str, Cell] = Field(description="column -> figure, e.g. 'clip', 'fid[mini]'")
     ledger: list[dict[str, JsonValue]] = Field(description="what was spent, phase by phase")
+    curve: list[dict[str, JsonValue]] = Field(default=[], description="mean losses over iterations and FLOPs, by phase")
     made: dict[str, JsonValue] = Field(description="provenance: versions, commit, python, platform, time")
     images: str | None = Field(default=None, description="folder of the images, relative to the runs folder")
     scores: Scores | None = Field(default=None, description="the per-image values; filled in by write_record")
@@ -97,7 +99,7 @@ class Record(_Model):
     @property
     def stem(self) -> str:
         """The file name: the same for the same run, so that scoring again replaces it."""
-        told = {"cells", "ledger", "made", "images", "scores", "label", "schema_version", "counted"}
+        told = {"cells", "ledger", "curve", "made", "images", "scores", "label", "schema_version", "counted"}
         text = sealed.canonical(self.model_dump(mode="json", exclude=told))
         words = f"{self.testbed}-{self.method}-{self.suite}-seed{self.seed}"
         return f"{re.sub(r'[^A-Za-z0-9.]+', '-', words).strip('-')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

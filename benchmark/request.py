@@ -17,9 +17,9 @@ DATA = ("plain", "all-but-targets")
 
 
 class BudgetFigure(NamedTuple):
-    """A budget as asked for: so many U-Net FLOPs of training, or so many iterations."""
+    """A budget as asked for: so many U-Net FLOPs of training, iterations, or seconds on this machine."""
 
-    unit: Literal["flops", "iterations"]
+    unit: Literal["flops", "iterations", "seconds"]
     amount: float
 
 
@@ -39,7 +39,7 @@ class RunRequest:
     overrides: dict[str, Any] = field(default_factory=dict)  # fields of the method's config, set by hand
     targets: tuple[str, ...] = ()  # empty: the testbed's own
     seed: int = 0  # of the training run; images have their prompts' seeds
-    budget: str = "default"  # or U-Net FLOPs ("1e15"), or iterations ("350it")
+    budget: str = "default"  # or U-Net FLOPs ("1e15"), time on this machine ("2h"), or iterations ("350it")
     data: str = "plain"
     runs: Path = Path("runs")
     device: str = "auto"
@@ -65,17 +65,20 @@ class Outcome(NamedTuple):
 
 
 def parse_budget(text: str) -> BudgetFigure | None:
-    """`default` -> None; `1e15` -> FLOPs; `350it` -> iterations. BudgetError for anything else."""
+    """`default` -> None; `1e15` -> FLOPs; `350it` -> iterations; `2h`, `30min` -> seconds. BudgetError otherwise."""
     asked = text.strip().lower()
     if asked == "default":
         return None
     if match := re.fullmatch(r"(\d+)\s*it", asked):
         if int(match[1]) > 0:
             return BudgetFigure("iterations", int(match[1]))
+    elif (match := re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*(h|min)", asked)) and float(match[1]) > 0:
+        return BudgetFigure("seconds", float(match[1]) * (3600 if match[2] == "h" else 60))
     elif re.fullmatch(r"(\d+\.?\d*|\.\d+)(e\+?\d+)?", asked) and float(asked) >= 1:
         return BudgetFigure("flops", float(asked))
     raise BudgetError(
-        f"--budget '{text}' is neither 'default' nor U-Net FLOPs such as 1e15 nor iterations such as 350it."
+        f"--budget '{text}' is none of: default, U-Net FLOPs such as 1e15, hours such as 2h (or 30min), iterations "
+        "such as 350it."
     )
 
 

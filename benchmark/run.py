@@ -101,6 +101,7 @@ def workbench_for(request: RunRequest, home: Path, progress: Progress) -> Workbe
 
 def plan_of(bench: Workbench, request: RunRequest, concept: Concept) -> Plan:
     """What is to be trained."""
+    from benchmark.calibration import flops_in
     from benchmark.models import OWN_SHARE, Plan, Pruned
     from methods.base import configure
 
@@ -110,14 +111,18 @@ def plan_of(bench: Workbench, request: RunRequest, concept: Concept) -> Plan:
     figure = parse_budget(request.budget)
     flops: float | None = bench.testbed.default_flops
     iterations: int | None = None
-    if figure is not None:
-        flops, iterations = (figure.amount, None) if figure.unit == "flops" else (None, int(figure.amount))
+    pruned = Pruned(request.pruning, 1.0 if request.pruning == "none" else request.macs)
+    if figure is not None and figure.unit == "iterations":
+        flops, iterations = None, int(figure.amount)
+    elif figure is not None:
+        hours = figure.unit == "seconds"
+        flops = flops_in(bench, pruned, concept, request.data, figure.amount) if hours else figure.amount
     plan = Plan(
         method=method,
         name=request.method,
         preset=request.preset,
         overrides=request.overrides,
-        pruned=Pruned(request.pruning, 1.0 if request.pruning == "none" else request.macs),
+        pruned=pruned,
         concept=concept,
         data=request.data,
         flops=flops,
@@ -171,6 +176,7 @@ def _score(
         counted=model.counted(),
         cells=scores.cells,
         ledger=model.ledger(),
+        curve=model.curve(),
         made=provenance.collect(),
         images=f"images/{name_of(model)}/{suite.name}",
         **model.facts,

@@ -47,10 +47,18 @@ class Scores:
     cells: dict[str, Cell] = field(default_factory=dict)
     columns: dict[str, list[float | None]] = field(default_factory=dict)
 
-    def add(self, name: str, metric: FeatureMetric, side: Side, n: int, of: int, rows: Sequence[int] = ()) -> None:
+    def add(
+        self,
+        name: str,
+        metric: FeatureMetric,
+        side: Side,
+        n: int,
+        of: int,
+        rows: Sequence[int] = (),
+        error: float | None = None,
+    ) -> None:
         """Cell `name` from a metric that has seen its images; with `rows`, their values are kept one by one."""
         values: list[float] = []
-        jackknife: Any = getattr(metric, "standard_error", None)
         if rows:
             image_metric: Any = metric
             values = image_metric.per_image().double().tolist()
@@ -64,7 +72,7 @@ class Scores:
             metric.higher_is_better_for(side),
             metric.back_end,
             values,
-            float(jackknife()) if jackknife else None,
+            error,
         )
 
     def keep(self, name: str, rows: Sequence[int], values: Sequence[float]) -> None:
@@ -149,7 +157,8 @@ class Coco:
             metric = _metric(name, names["features"], real.shape[1])
             metric.update(real, real=True)
             metric.update(own["features"], real=False)
-            scores.add(name, metric, "kept", n, n)
+            error = metric.standard_error(*([own["features"]] if name == "fid" else []))
+            scores.add(name, metric, "kept", n, n, error=float(error))
         drift = _metric("drift", names["features"])
         drift.update(own["features"], evidence.base["features"])
         scores.add("drift", drift, "kept", n, n, rows)

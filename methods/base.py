@@ -6,7 +6,7 @@ This module imports no torch at run time, so that methods can be listed and conf
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ValidationError
@@ -89,6 +89,8 @@ class Context:
     ledger: Ledger
     progress: Progress
     device: torch.device
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    """Mean losses along the way, in order: `phase`, `iteration` (from 1), `flops` of all phases up to there, figures."""
 
 
 class Method(Protocol):
@@ -106,6 +108,7 @@ class Method(Protocol):
     presets: ClassVar[dict[str, dict[str, Any]]]
     """Named overrides of config fields; "default" is always among them."""
     Config: ClassVar[type[BaseModel]]
+    """Its settings. Optional beside it: `strength`, the one that decides how much is erased (for trade-off curves)."""
     config: Any
 
     def __init__(self, config: Any) -> None: ...

@@ -74,11 +74,21 @@ class Bilevel:
     summary: ClassVar[str] = "Eq. 8 and negative guidance in turns, from the pruned weights"
     start: ClassVar[Literal["pruned", "distilled", "base"]] = "pruned"
     recipe: ClassVar[int] = 2
+    strength: ClassVar[str] = "upper_rate"
     erases: ClassVar[bool] = True
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "default": {},
         "paper": {**PAPER, **AUTHORS, "lower_steps": 20, "upper_rate": 5e-6, "penalty": 100.0},
         "released": {**RELEASED, **AUTHORS, "lower_steps": 10, "upper_rate": 5e-6, "penalty": 0.0},
+        # The other solvers at rates of their own. AdamW's step does not grow with the penalty, SGD's would.
+        "penalty": {
+            "solver": "penalty",
+            "penalty": 10.0,
+            "parameters": "all",
+            "upper_optimiser": "adamw",
+            "upper_rate": 5e-5,
+        },
+        "dynamic-barrier": {"solver": "dynamic-barrier", "alpha": 0.0, "upper_rate": 3.0},
     }
     Config: ClassVar[type[BaseModel]] = BilevelConfig
 

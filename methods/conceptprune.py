@@ -49,6 +49,7 @@ class ConceptPrune:
     summary: ClassVar[str] = "distilled, then the feed-forward weights that the concept excites set to zero"
     start: ClassVar[Literal["pruned", "distilled", "base"]] = "distilled"
     recipe: ClassVar[int] = 1
+    strength: ClassVar[str] = "share"
     erases: ClassVar[bool] = True
     uses_concept_images: ClassVar[bool] = False
     presets: ClassVar[dict[str, dict[str, Any]]] = {"default": {}, "paper": {}, "released": {"horizon": 1.0}}

@@ -54,13 +54,14 @@ class Esd:
     summary: ClassVar[str] = "distilled, then negative guidance on pictures of its own: ESD-x for styles, ESD-u else"
     start: ClassVar[Literal["pruned", "distilled", "base"]] = "distilled"
     own_share: ClassVar[float] = 0.2
+    strength: ClassVar[str] = "rate"
     recipe: ClassVar[int] = 1
     erases: ClassVar[bool] = True
     uses_concept_images: ClassVar[bool] = False
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "default": {},
         "paper": {"batch": 1, "rate": 1e-5, "steps": 50},
-        "released": {"batch": 1, "rate": 1e-5, "steps": 50, "offset": 19, "parameters": "auto"},
+        "released": {"batch": 1, "rate": 1e-5, "steps": 50, "offset": 19},
     }
     Config: ClassVar[type[BaseModel]] = EsdConfig
 

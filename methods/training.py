@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
@@ -87,7 +87,8 @@ def train(
 ) -> UNet2DConditionModel:
     """Train `student` in place for `steps` steps of the cycle `phases`, going on from the last checkpoint, if any.
 
-    The ledger gets one entry a phase, the work of resumed runs included (not what a crash threw away).
+    The ledger gets one entry a phase, the work of resumed runs included (not what a crash threw away), and the curve
+    one row for each look at the losses.
 
     Raises:
         TrainingError: a loss or a weight is no longer finite; the last good checkpoint stays.
@@ -101,7 +102,8 @@ def train(
     named = dict(network.named_parameters())
     optimisers = {p.name: _optimiser(p, named) for p in phases}
     accounts = {phase.name: Account() for phase in phases}
-    done = _restore(context.checkpoint.load(), named, optimisers, accounts)
+    curve: list[dict[str, Any]] = []
+    done = _restore(context.checkpoint.load(), named, optimisers, accounts, curve)
     model, *prepared = accelerator.prepare(network, *optimisers.values())
     steppers = dict(zip(optimisers, prepared, strict=True))
     if context.device.type == "cuda":
@@ -131,11 +133,13 @@ def train(
             account.seconds += time.perf_counter() - window.began
             account.memory = max(account.memory, _peak_memory(context.device))
             window = Window()
+            spent = sum(accounts[each.name].iterations * each.cost.flops for each in phases)
+            curve.append({"phase": phase.name, "iteration": iteration + 1, "flops": spent, **means})
             context.progress(phase.name, step + 1, steps, means)
         if save:
             _check_weights(named, phase, iteration)
             if accelerator.is_main_process:
-                context.checkpoint.save(_state(step + 1, named, optimisers, accounts))
+                context.checkpoint.save(_state(step + 1, named, optimisers, accounts, curve))
             accelerator.wait_for_everyone()
 
     if steps > done:
@@ -144,6 +148,7 @@ def train(
         account = accounts[phase.name]
         if account.iterations:
             context.ledger.append(_entry(phase, account, world))
+    context.curve.extend(curve)
     return accelerator.unwrap_model(model).eval()
 
 
@@ -188,13 +193,15 @@ def _state(
     named: dict[str, nn.Parameter],
     optimisers: dict[str, torch.optim.Optimizer],
     accounts: dict[str, Account],
+    curve: list[dict[str, Any]],
 ) -> State:
     tensors = {f"student/{name}": parameter.detach() for name, parameter in named.items()}
     for phase, optimiser in optimisers.items():
         for name, parameter in named.items():
             for moment, value in optimiser.state.get(parameter, {}).items():
                 tensors[f"{phase}/{moment}/{name}"] = value
-    return State(tensors=tensors, meta={"step": done, "ledger": {n: vars(a) for n, a in accounts.items()}})
+    ledger = {name: vars(account) for name, account in accounts.items()}
+    return State(tensors=tensors, meta={"step": done, "ledger": ledger, "curve": list(curve)})
 
 
 def _restore(
@@ -202,6 +209,7 @@ def _restore(
     named: dict[str, nn.Parameter],
     optimisers: dict[str, torch.optim.Optimizer],
     accounts: dict[str, Account],
+    curve: list[dict[str, Any]],
 ) -> int:
     """Put a checkpoint back, and return how many steps it had made (0 without one)."""
     if state is None:
@@ -210,6 +218,7 @@ def _restore(
     try:
         for phase, account in state.meta["ledger"].items():
             vars(accounts[phase]).update(account)
+        curve.extend(state.meta["curve"])
         with torch.no_grad():
             for name, parameter in named.items():
                 parameter.copy_(left.pop(f"student/{name}"))

@@ -52,6 +52,7 @@ class Uce:
     summary: ClassVar[str] = "distilled, then keys and values of cross-attention edited in closed form"
     start: ClassVar[Literal["pruned", "distilled", "base"]] = "distilled"
     own_share: ClassVar[float] = 0.0
+    strength: ClassVar[str] = "keep_ratio"
     recipe: ClassVar[int] = 1
     erases: ClassVar[bool] = True
     uses_concept_images: ClassVar[bool] = False

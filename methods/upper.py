@@ -59,7 +59,7 @@ def upper_phase(
                 moved = [p for name, p in objectives.unwrapped(model).named_parameters() if trains(name)]
                 weight = multiplier(total, retention, moved, config.alpha)
                 parts = {**parts, "mu": weight}
-            total, figures = total + weight * retention, {**figures, **parts}
+            total, figures = total + weight * retention, {**figures, "retention": retention.detach(), **parts}
         return total, figures
 
     def trains(name: str) -> bool:

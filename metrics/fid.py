@@ -5,6 +5,9 @@ from torch import Tensor
 
 from metrics.base import FeatureMetric, check_features
 
+BLOCKS = 10
+"""Blocks of the jackknife, as for KID."""
+
 
 class FrechetDistance(FeatureMetric):
     """FID (Heusel et al. 2017, arXiv:1706.08500): Fréchet distance of two Gaussians fitted to features.
@@ -78,6 +81,26 @@ class FrechetDistance(FeatureMetric):
     def compute(self) -> Tensor:
         """The distance. ValueError if a side has fewer than 2 images."""
         return frechet_distance(*self._stats(real=False), *self._stats(real=True))
+
+    def standard_error(self, features: Tensor) -> Tensor:
+        """Standard error of `compute()` by a block jackknife over the generated images: scalar float64.
+
+        `features` (N, d) are all generated ones, which the sums cannot give back; images are dealt to the blocks in
+        turn, and each value leaves one block out. (A bootstrap would repeat images, which moves FID itself.) It covers
+        other images of the same model, not other trainings. ValueError for other features than were added, or below 4.
+        """
+        n, added = len(features), int(self.counts[0])
+        if n != added or n < 4:
+            raise ValueError(f"a jackknife needs all {added} generated features, and at least 4; it was given {n}")
+        blocks, fixed, rows = min(BLOCKS, n // 2), self._stats(real=True), features.to(torch.float64)
+        sums, outers = rows.sum(dim=0), rows.T @ rows
+        left_out = []
+        for block in (rows[k::blocks] for k in range(blocks)):
+            m = n - len(block)
+            mean = (sums - block.sum(dim=0)) / m
+            covariance = (outers - block.T @ block - m * torch.outer(mean, mean)) / (m - 1)
+            left_out.append(frechet_distance(mean, covariance, *fixed))
+        return ((blocks - 1) * torch.stack(left_out).var(correction=0)).sqrt()
 
 
 def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other_covariance: Tensor) -> Tensor:

@@ -259,13 +259,20 @@ def test_testbed_commands_call_the_testbeds_own_modules(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(
     ("text", "figure"),
-    [("default", None), ("1e15", ("flops", 1e15)), ("2.5E+12", ("flops", 2.5e12)), ("350it", ("iterations", 350))],
+    [
+        ("default", None),
+        ("1e15", ("flops", 1e15)),
+        ("2.5E+12", ("flops", 2.5e12)),
+        ("350it", ("iterations", 350)),
+        ("2h", ("seconds", 7200)),
+        ("1.5 min", ("seconds", 90)),
+    ],
 )
 def test_budgets_are_read_as_written(text: str, figure: tuple | None) -> None:
     assert parse_budget(text) == figure
 
 
-@pytest.mark.parametrize("text", ["", "it", "-5", "nan", "inf", "1e", "3.5it", "0", "0it", "12h"])
+@pytest.mark.parametrize("text", ["", "it", "-5", "nan", "inf", "1e", "3.5it", "0", "0it", "h", "0h", "1d"])
 def test_budget_that_means_nothing_is_refused(text: str) -> None:
     with pytest.raises(BudgetError, match="350it"):
         parse_budget(text)

@@ -75,6 +75,9 @@ def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(at: int, kept: int
     assert same(whole, again)
     for one, two in zip(place.ledger, resumed.ledger, strict=True):
         assert (one.phase, one.iterations, one.flops, one.images) == (two.phase, two.iterations, two.flops, two.images)
+    assert place.curve == resumed.curve
+    assert place.curve[-1]["flops"] == place.ledger.total().flops
+    assert {row["phase"] for row in place.curve} == {"lower", "upper"}
 
 
 def test_a_finished_checkpoint_is_not_trained_further() -> None:

@@ -7,8 +7,10 @@ import tomllib
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from reference import metrics as reference
 
 from metrics.base import FeatureMetric
 from metrics.clip import CLIPSimilarity
@@ -126,6 +128,26 @@ def test_kid_is_unbiased_and_its_error_is_honest():
     spread = torch.stack(values).std().item()
     assert abs(torch.stack(values).mean().item()) < 3 * spread / 40**0.5
     assert 0.5 < torch.stack(errors).mean().item() / spread < 2
+
+
+def test_fid_error_is_not_that_of_leaving_blocks_out():
+    """Against the slow FID of what each block leaves; and it is of the size of what other images of one model give."""
+    own, real = features(45), 1.5 * features(50, seed=1)
+    metric = FrechetDistance("t", 6)
+    metric.update(own, real=False)
+    metric.update(real, real=True)
+    left_out = [reference.fid(own[torch.arange(45) % 10 != k].numpy(), real.numpy()) for k in range(10)]
+    assert metric.standard_error(own).item() == pytest.approx(9**0.5 * np.std(left_out), rel=1e-6)
+    values, errors = [], []
+    for seed in range(40):
+        metric.reset()
+        metric.update(real, real=True)
+        metric.update(features(45, seed=10 + seed), real=False)
+        values.append(metric.compute())
+        errors.append(metric.standard_error(features(45, seed=10 + seed)))
+    assert 0.5 < (torch.stack(errors).mean() / torch.stack(values).std()).item() < 2
+    with pytest.raises(ValueError, match="all 45 generated features"):
+        metric.standard_error(own[:40])
 
 
 @pytest.mark.parametrize(("make", "few"), [(FrechetDistance, 1), (KernelDistance, 1)])

@@ -118,7 +118,7 @@ def test_a_record_of_a_newer_version_says_so(tmp_path):
     with pytest.raises(RecordError) as caught:
         read_records([tmp_path])
     assert str(caught.value) == (
-        f"The record {path} was written by a newer palimpsest (schema 3, this one reads 1): "
+        f"The record {path} was written by a newer palimpsest (schema 3, this one reads 2): "
         "update palimpsest or move the file away."
     )
 

@@ -1,0 +1,85 @@
+"""Many runs from one text file: a line of options each, done once, in any number of sittings.
+
+    # three seeds of the headline pair
+    --method bilevel --suite artists --seed {0,1,2}
+    --method esd --suite artists --seed {0,1,2}
+
+Braces stand for alternatives, as in a shell: the lines above are six runs. Every run is a process of its own, so that
+one that dies takes nothing with it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmark.errors import UsageError
+
+OWN = ("--runs", "--device")
+"""Options that are the campaign's to give."""
+
+
+def read_plan(path: Path) -> list[list[str]]:
+    """The options of each run, in order. UsageError, naming the line, for one that cannot be read."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The campaign {path} cannot be read ({error}).") from error
+    plan: list[list[str]] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        for told in _alternatives(line.partition("#")[0].strip()):
+            try:
+                words = shlex.split(told)
+            except ValueError as error:
+                raise UsageError(f"{path}, line {number}: {error}.") from error
+            if words and ("--method" not in words or "--suite" not in words or set(OWN) & set(words)):
+                raise UsageError(f"{path}, line {number}: a run needs --method and --suite, and may not say --runs.")
+            plan += [words] if words and words not in plan else []
+    if not plan:
+        raise UsageError(f"The campaign {path} asks for no run.")
+    return plan
+
+
+def conduct(plan: list[list[str]], runs: Path, lanes: int = 1) -> list[list[str]]:
+    """Do all runs, `lanes` at a time; returns those that failed. Told on standard error, a line a run."""
+    console = Console(stderr=True, highlight=False)
+    threads = max(1, (os.cpu_count() or 1) // lanes)
+
+    def one(number: int) -> bool:
+        words = plan[number]
+        command = [sys.executable, "-m", "benchmark", "run", *words, "--runs", str(runs)]
+        environment = os.environ | ({"OMP_NUM_THREADS": str(threads)} if lanes > 1 else {})
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        mark = "[green]✓[/]" if done.returncode == 0 else "[red]✗[/]"
+        console.print(f"{mark} {number + 1}/{len(plan)}", end=" ")
+        console.print(shlex.join(words), markup=False)
+        if done.returncode:
+            console.print("\n".join(done.stderr.strip().splitlines()[-3:]), markup=False)
+        return done.returncode == 0
+
+    with ThreadPoolExecutor(lanes) as pool:
+        try:
+            well = list(pool.map(one, range(len(plan))))
+        except KeyboardInterrupt:  # the runs in hand have been told as well, by the terminal
+            pool.shutdown(cancel_futures=True)
+            raise
+    return [words for words, fine in zip(plan, well, strict=True) if not fine]
+
+
+def _alternatives(line: str) -> list[str]:
+    """`a {1,2} b` -> `a 1 b`, `a 2 b`; several braces give all combinations, the last one changing fastest."""
+    match = re.search(r"\{([^{}]*)\}", line)
+    if not match:
+        return [line]
+    return [
+        rest
+        for word in match[1].split(",")
+        for rest in _alternatives(line[: match.start()] + word.strip() + line[match.end() :])
+    ]

@@ -1,0 +1,74 @@
+"""`bench campaign`: the runs that the file asks for, each once, and one that fails alone."""
+
+import subprocess
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmark import campaign
+from benchmark.campaign import conduct, read_plan
+from benchmark.cli import app
+from benchmark.errors import UsageError
+
+
+def plan(tmp_path, text: str):
+    file = tmp_path / "plan.txt"
+    file.write_text(text, "utf-8")
+    return read_plan(file)
+
+
+def test_a_line_becomes_other_runs_than_a_shell_would_make(tmp_path) -> None:
+    told = plan(
+        tmp_path,
+        """
+        # a comment
+        --method {esd,uce} --suite artists --seed {0,1}  # and one behind
+        --method bilevel --suite artists --targets "Joan Miró,Paul Cézanne"
+        --method uce --suite artists --seed 1
+        """,
+    )
+    head = ["--suite", "artists", "--seed"]
+    assert told[:4] == [["--method", m, *head, s] for m in ("esd", "uce") for s in "01"]
+    assert told[4] == ["--method", "bilevel", "--suite", "artists", "--targets", "Joan Miró,Paul Cézanne"]
+    assert len(told) == 5  # the last line repeats a run of the first
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "asks for no run"),
+        ("--method uce", "line 1"),
+        ("\n--method a --suite b --runs c", "line 2"),
+        ('"', "line 1"),
+    ],
+)
+def test_a_plan_that_cannot_be_meant_is_begun(tmp_path, text, said) -> None:
+    with pytest.raises(UsageError, match=said):
+        plan(tmp_path, text)
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_plan(tmp_path / "missing.txt")
+
+
+def test_one_failure_stops_the_others_or_goes_unnoticed(tmp_path, monkeypatch, capsys) -> None:
+    seen = []
+
+    def pretend(command, env, **more):
+        seen.append((command[3:], env.get("OMP_NUM_THREADS")))
+        bad = "uce" in command
+        return subprocess.CompletedProcess(command, int(bad), "", "first\nerror: no such thing\n" if bad else "")
+
+    monkeypatch.setattr(campaign.subprocess, "run", pretend)
+    monkeypatch.setattr(campaign.os, "cpu_count", lambda: 6)
+    told = plan(tmp_path, "--method {esd,uce,bilevel} --suite artists")
+    assert conduct(told, tmp_path, lanes=2) == [told[1]]
+    assert sorted(words for words, _ in seen) == sorted(["run", *words, "--runs", str(tmp_path)] for words in told)
+    assert {threads for _, threads in seen} == {"3"}
+    assert "no such thing" in capsys.readouterr().err
+    result = CliRunner().invoke(app, ["campaign", str(tmp_path / "plan.txt"), "--runs", str(tmp_path)])
+    assert result.exit_code == 1
+
+
+def test_a_campaign_does_not_run_what_it_says(tmp_path) -> None:
+    """For real, with a run that is refused at once."""
+    told = plan(tmp_path, "--method uce --suite artists --macs 7")
+    assert conduct(told, tmp_path) == told

@@ -1,0 +1,101 @@
+"""`bench figure`: points on their right lines, nothing extrapolated, and pictures that show them."""
+
+import csv
+
+import pytest
+from PIL import Image
+from record_examples import record, write
+from typer.testing import CliRunner
+
+from benchmark.cli import app
+from benchmark.errors import DataError
+from benchmark.report import losses, tradeoff
+from benchmark.tables import table
+
+
+def shown(*records):
+    return table([(each, "local") for each in records], "mini", "artists", long=True)
+
+
+def row(method, variant="default", seed=0, style=0.5, kept=0.8, fid=5.0, **more):
+    values = {"artists": {"target_style": style, "kept_style": kept}, "coco": {"fid": fid}}
+    label = method if variant == "default" else f"{method} ({variant})"
+    told = {"values": values, "variant": variant, "seed": seed, "label": f"{label} {seed}", **more}
+    return [record(method, suite, **told) for suite in ("artists", "coco")]
+
+
+def test_strengths_and_seeds_and_other_settings_are_mixed_up() -> None:
+    found = tradeoff.points(
+        shown(
+            *row("esd", style=0.3, kept=0.9, fid=6.0),
+            *row("esd", seed=1, style=0.1, kept=0.7, fid=8.0),
+            *row("esd", "rate=0.0003", style=0.0, kept=0.5),
+            *row("esd", "eta=2.0,rate=0.0003", style=0.4, kept=0.6),
+            *row("bilevel", "solver=penalty", style=0.4),
+            *row("distilled", style=0.9),
+        )
+    )
+    assert [(p.line, p.strength, p.seeds) for p in found] == [
+        ("bilevel (solver=penalty)", "default", 1),
+        ("distilled", "default", 1),
+        ("esd", "rate=0.0003", 1),
+        ("esd", "default", 2),
+        ("esd (eta=2.0)", "rate=0.0003", 1),
+    ]
+    assert found[3].means == pytest.approx({"target_style": 0.2, "kept_style": 0.8, "fid": 7.0})
+    assert found[3].ranges["fid"] == (6.0, 8.0)
+
+
+def test_a_comparison_at_equal_forgetting_is_extrapolated() -> None:
+    line = tradeoff.points(
+        shown(*row("esd", style=0.1, kept=0.6, fid=8.0), *row("esd", "rate=1e-05", style=0.5, kept=1.0, fid=4.0))
+    )
+    assert tradeoff.at_level(line, 0.2) == pytest.approx({"kept_style": 0.7, "fid": 7.0})
+    assert tradeoff.at_level(line, 0.1) == pytest.approx({"kept_style": 0.6, "fid": 8.0})
+    assert tradeoff.at_level(line, 0.05) is None
+    assert tradeoff.at_level(line[:1], 0.1) is None
+
+
+def test_the_tradeoff_figure_has_no_points(tmp_path) -> None:
+    write(tmp_path / "records", *row("esd", style=0.1), *row("esd", "rate=1e-05", style=0.5), *row("distilled"))
+    out = tmp_path / "made" / "curve.png"
+    told = ["figure", "tradeoff", "--records", str(tmp_path / "records"), "--out", str(out)]
+    result = CliRunner().invoke(app, told)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.split() == [str(out), str(out.with_suffix(".csv"))]
+    with Image.open(out) as picture:
+        assert picture.width > 1000
+    sheet = list(csv.DictReader(out.with_suffix(".csv").read_text("utf-8").splitlines()))
+    assert [(one["method"], one["strength"]) for one in sheet] == [
+        ("distilled", "default"), ("esd", "default"), ("esd", "rate=1e-05"), ("esd", "at target style 0.2"),
+    ]  # fmt: skip
+    assert sheet[1]["target_style"] == "0.1"
+    assert "curve.gif must end in" in CliRunner().invoke(app, [*told[:-1], str(out.with_suffix(".gif"))]).output
+    assert "Unknown figure 'trade'" in CliRunner().invoke(app, ["figure", "trade"]).output
+
+
+CURVE = [
+    {"phase": "lower", "iteration": 2, "flops": 100, "loss": 0.5},
+    {"phase": "upper", "iteration": 1, "flops": 150, "loss": 0.9, "unlearning": 0.8, "retention": 0.001},
+    {"phase": "lower", "iteration": 4, "flops": 250, "loss": 0.4},
+]
+LEDGER = {
+    "iterations": 1, "images": 1, "unet_forwards": 1, "unet_backwards": 1, "wall_seconds": 1.0, "device_seconds": 1.0,
+    "peak_memory_bytes": 1,
+}  # fmt: skip
+
+
+def test_losses_stand_at_other_costs_than_they_had(tmp_path) -> None:
+    """A second stage begins where the distillation that it was charged for ended."""
+    ledger = [{"phase": name, "flops": flops, **LEDGER} for name, flops in (("lower", 1000), ("all", 250))]
+    late, early = row("esd", curve=CURVE, ledger=ledger)[0], row("bilevel", curve=CURVE, ledger=ledger[1:])[0]
+    found = losses.lines(late)
+    assert found["L_ft"] == ([1100, 1150, 1250], [0.5, 0.001, 0.4])
+    assert found["L_CU"] == ([1150], [0.8])
+    assert losses.lines(early)["L_CU"] == ([150], [0.8])
+    assert losses.lines(row("uce")[0]) == {}
+    assert losses.smooth([1.0, 3.0, 5.0], width=2) == [1.0, 2.0, 4.0]
+    (path,) = losses.write(shown(late, early), tmp_path / "losses.svg")
+    assert "L_CU" in path.read_text() or path.stat().st_size > 10_000
+    with pytest.raises(DataError, match="kept the losses"):
+        losses.write(shown(*row("uce")), tmp_path / "none.png")
