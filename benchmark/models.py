@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from benchmark import provenance, registry
-from benchmark.curves import thinned
-from benchmark.errors import BudgetError
 from benchmark.store import key_of
 from benchmark.workbench import Workbench
 
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
 
     from benchmark.store import Artefact
     from methods.base import Method
-    from methods.budget import Entry
     from methods.pruning.architecture import Architecture
     from prompts.concepts import Concept
 
@@ -123,6 +120,11 @@ class Plan:
     """The distillation that a second stage starts from; None where the method starts from the pruned weights."""
 
     @property
+    def budget(self) -> dict[str, Any]:
+        """FLOPs, or iterations where the budget is told so."""
+        return {"flops": self.flops} if self.flops else {"iterations": self.iterations}
+
+    @property
     def own_flops(self) -> float | None:
         """What the method itself may spend, after its first stage."""
         share = getattr(self.method, "own_share", OWN_SHARE) if self.first else 1.0
@@ -136,29 +138,57 @@ class Plan:
         return self.iterations - (self.first.iterations or 0 if self.first else 0)
 
 
-def fitted(bench: Workbench, plan: Plan) -> Model:
-    """The model that `plan` trains; found in the store by its identity, or trained (and resumed) when asked for."""
+def first_stage(plan: Plan) -> Plan:
+    """The distillation that a second stage starts from: the same in all but method and budget."""
     from methods.base import configure
+
+    share = 1 - getattr(plan.method, "own_share", OWN_SHARE)
+    distilled = registry.load("methods", "distilled")
+    preset = plan.preset if plan.preset in distilled.presets else "default"
+    return replace(
+        plan,
+        method=configure(distilled, preset),
+        name="distilled",
+        preset=preset,
+        overrides={},
+        flops=None if plan.flops is None else plan.flops * share,
+        iterations=None if plan.iterations is None else max(1, round(plan.iterations * share)),
+        default_budget=plan.default_budget and share == 1,
+    )
+
+
+def identity(bench: Workbench, plan: Plan) -> dict[str, Any]:
+    """All that decides the weights, as the store's keys have it."""
     from methods.fields import identity_of
 
     method, code = plan.method, registry.fingerprint(plan.name)
-    _concept_images(bench, plan)  # a budget that cannot be met is refused before any work
-    budget = {"flops": plan.flops} if plan.flops else {"iterations": plan.iterations}
-    settings, usual = identity_of(method.config), identity_of(configure(type(method), plan.preset).config)
-    identity = {
+    told = {
         **plan.pruned.identity(bench),
         "method": method.name if code else plan.name,  # a file is known by what it says, not by where it lies
         "code": code,
         "recipe": method.recipe,
-        "config": settings,
+        "config": identity_of(method.config),
         "concept": plan.concept.identity() if method.erases or plan.data != "plain" else None,
         "data": plan.data,
-        "budget": budget,
+        "budget": plan.budget,
         "seed": plan.seed,
     }
+    if plan.first:
+        told["start"] = key_of("model", identity(bench, plan.first))
+    return told
+
+
+def fitted(bench: Workbench, plan: Plan) -> Model:
+    """The model that `plan` trains; found in the store by its identity, or trained (and resumed) when asked for."""
+    from benchmark.fitting import concept_images, fit
+    from methods.base import configure
+    from methods.fields import identity_of
+
+    method = plan.method
+    concept_images(bench, plan)  # a budget that cannot be met is refused before any work
+    known = identity(bench, plan)
     first = fitted(bench, plan.first) if plan.first else None
-    if first:
-        identity["start"] = key_of("model", first.identity)
+    settings, usual = known["config"], identity_of(configure(type(method), plan.preset).config)
     changed = {key: value for key, value in settings.items() if value != usual[key]}
     variant = ",".join(f"{key}={value}" for key, value in sorted(changed.items())) or "default"
     facts = {
@@ -167,7 +197,7 @@ def fitted(bench: Workbench, plan: Plan) -> Model:
         "variant": variant,
         "solver": getattr(method.config, "solver", None),
         "data": plan.data,
-        "budget": {**budget, "default": plan.default_budget},
+        "budget": {**plan.budget, "default": plan.default_budget},
         "seed": plan.seed,
         "recipe": method.recipe,
         "pruning": plan.pruned.pruning,
@@ -181,18 +211,18 @@ def fitted(bench: Workbench, plan: Plan) -> Model:
     def load() -> UNet2DConditionModel:
         from methods.pruning.architecture import read_pruned
 
-        artefact = bench.store.find("model", identity)
+        artefact = bench.store.find("model", known)
         if artefact is None:
-            _fit(bench, plan, identity, first)
-            artefact = bench.store.find("model", identity)
+            fit(bench, plan, known, first)
+            artefact = bench.store.find("model", known)
             assert artefact is not None, "an artefact that was just made is there"
         return read_pruned(artefact.folder)[0].float().to(bench.device)
 
     def cost() -> Artefact:
-        kept = bench.store.find("cost", identity)
+        kept = bench.store.find("cost", known)
         if kept is None:
             load()
-            kept = bench.store.find("cost", identity)
+            kept = bench.store.find("cost", known)
             assert kept is not None, "a model's cost is kept with it"
         return kept
 
@@ -203,58 +233,4 @@ def fitted(bench: Workbench, plan: Plan) -> Model:
         kept = cost()
         return list(json.loads(kept.path("curve.json").read_text())) if "curve.json" in kept.files else []
 
-    return Model(label, identity, facts, load, ledger, curve, lambda: plan.pruned.counted(bench))
-
-
-def _concept_images(bench: Workbench, plan: Plan) -> list[Entry]:
-    """What making the concept images costs a method that uses them; BudgetError if the budget is gone with that."""
-    if not plan.method.uses_concept_images:
-        return []
-    cost = bench.testbed.erase_cost(plan.concept)
-    if plan.own_flops is not None and plan.own_flops <= cost.flops:
-        raise BudgetError(
-            f"A budget of {plan.own_flops:.3g} FLOPs does not even pay for the concept images of '{plan.name}': "
-            f"give more than {cost.flops:.3g}."
-        )
-    return [cost]
-
-
-def _named(bench: Workbench, plan: Plan) -> Callable[[str, int, int, dict[str, float]], None]:
-    """The watcher of a fit: one bar, with each phase's latest loss, or what it tells first."""
-
-    def report(phase: str, done: int, total: int, figures: dict[str, float]) -> None:
-        bench.progress.report(f"train {plan.name}", done, total, {phase: next(iter(figures.values()))})
-
-    return report
-
-
-def _fit(bench: Workbench, plan: Plan, identity: dict[str, Any], first: Model | None) -> None:
-    """Train, and keep the weights (in the testbed's precision) and what they cost."""
-    from accelerate import PartialState
-
-    from benchmark.checkpoints import Checkpointer
-    from methods.base import Context
-    from methods.budget import Budget, Ledger
-    from methods.pruning.architecture import write_pruned
-
-    method, store = plan.method, bench.store
-    student, architecture = plan.pruned.load(bench)
-    if first:
-        student = first.load()
-    images = _concept_images(bench, plan)
-    materials = bench.testbed.materials(bench, plan.concept, plan.data)
-    seconds = getattr(materials.erase, "seconds", 0.0)
-    before = Ledger.from_json(first.ledger()) if first else ()  # a shared stage is charged in full to all its users
-    ledger = Ledger([*before, *(replace(entry, wall_seconds=seconds, device_seconds=seconds) for entry in images)])
-    flops, iterations = plan.own_flops, plan.own_iterations
-    budget = Budget(iterations=iterations) if flops is None else Budget(flops=flops - sum(e.flops for e in images))
-    context = Context(Checkpointer(store.scratch("model", identity)), ledger, _named(bench, plan), bench.device)
-    unet = method.fit(student.float(), materials, plan.concept, budget, context, plan.seed)
-    state = PartialState()
-    if state.is_main_process:
-        with store.make("cost", identity) as folder:
-            (folder / "ledger.json").write_text(json.dumps(ledger.to_json(), indent=1))
-            (folder / "curve.json").write_text(json.dumps(thinned(context.curve)))
-        with store.make("model", identity, provenance.collect()) as folder:
-            write_pruned(folder, unet.half() if bench.testbed.half else unet, architecture)
-    state.wait_for_everyone()
+    return Model(label, known, facts, load, ledger, curve, lambda: plan.pruned.counted(bench))

@@ -102,7 +102,7 @@ def workbench_for(request: RunRequest, home: Path, progress: Progress) -> Workbe
 def plan_of(bench: Workbench, request: RunRequest, concept: Concept) -> Plan:
     """What is to be trained."""
     from benchmark.calibration import flops_in
-    from benchmark.models import OWN_SHARE, Plan, Pruned
+    from benchmark.models import Plan, Pruned, first_stage
     from methods.base import configure
 
     method = configure(registry.load("methods", request.method), request.preset, **request.overrides)
@@ -132,22 +132,7 @@ def plan_of(bench: Workbench, request: RunRequest, concept: Concept) -> Plan:
     )
     if method.start != "distilled" or request.pruning == "none":
         return plan
-    share = 1 - getattr(method, "own_share", OWN_SHARE)
-    distilled = registry.load("methods", "distilled")
-    preset = request.preset if request.preset in distilled.presets else "default"
-    return replace(
-        plan,
-        first=replace(
-            plan,
-            method=configure(distilled, preset),
-            name="distilled",
-            preset=preset,
-            overrides={},
-            flops=None if flops is None else flops * share,
-            iterations=None if iterations is None else max(1, round(iterations * share)),
-            default_budget=plan.default_budget and share == 1,
-        ),
-    )
+    return replace(plan, first=first_stage(plan))
 
 
 def _score(

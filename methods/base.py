@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from torch import Tensor
 
-    from methods.budget import Budget, Ledger
+    from methods.budget import Budget, Entry, Ledger
     from methods.sampling import Sampler
     from prompts.concepts import Concept
 
@@ -90,7 +90,12 @@ class Context:
     progress: Progress
     device: torch.device
     curve: list[dict[str, Any]] = field(default_factory=list)
-    """Mean losses along the way, in order: `phase`, `iteration` (from 1), `flops` of all phases up to there, figures."""
+    """Mean losses on the way, in order: `phase`, `iteration` (from 1), `flops` of all phases up to there, figures."""
+    landmarks: Mapping[float, Callable[[UNet2DConditionModel, Sequence[Entry], list[dict[str, Any]]], None]] = field(
+        default_factory=dict
+    )
+    """Smaller budgets, in FLOPs, whose models are wanted as well: each is handed over, to be copied, when a training of
+    one phase has spent so much, with its account and its curve. It is what a fit with that budget would give."""
 
 
 class Method(Protocol):

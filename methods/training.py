@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from benchmark.errors import DataError, TrainingError
 from methods.base import Checkpointer, Context, State
-from methods.budget import Cost, Entry
+from methods.budget import Budget, Cost, Entry
 from methods.draws import Starts, Stream
 from methods.objectives import Loss
 
@@ -109,6 +109,7 @@ def train(
     if context.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(context.device)
 
+    landmarks = _landmarks(phases, steps, context)
     window = Window()
     for step in range(done, steps):
         phase, iteration = locate(phases, step)
@@ -126,7 +127,7 @@ def train(
         window.figures.append({"loss": loss.detach(), **figures})
         save = (step + 1) % checkpoint_every == 0
         leaving = step + 1 == steps or locate(phases, step + 1)[0] is not phase
-        if save or leaving or len(window.iterations) >= log_every:
+        if save or leaving or step + 1 in landmarks or len(window.iterations) >= log_every:
             means = _read(window, phase, accelerator)
             account = accounts[phase.name]
             account.iterations = iteration + 1
@@ -136,6 +137,9 @@ def train(
             spent = sum(accounts[each.name].iterations * each.cost.flops for each in phases)
             curve.append({"phase": phase.name, "iteration": iteration + 1, "flops": spent, **means})
             context.progress(phase.name, step + 1, steps, means)
+        if keep := landmarks.get(step + 1):
+            _check_weights(named, phase, iteration)
+            keep(student, [_entry(each, accounts[each.name], world) for each in phases], curve)
         if save:
             _check_weights(named, phase, iteration)
             if accelerator.is_main_process:
@@ -150,6 +154,13 @@ def train(
             context.ledger.append(_entry(phase, account, world))
     context.curve.extend(curve)
     return accelerator.unwrap_model(model).eval()
+
+
+def _landmarks(phases: Sequence[Phase], steps: int, context: Context) -> dict[int, Callable]:
+    """What to do with the student after so many steps."""
+    cycle = [(phase.cost, phase.repeats) for phase in phases]
+    asked = {flops: keep for flops, keep in context.landmarks.items() if flops >= cycle[0][0].flops}
+    return {n: keep for flops, keep in asked.items() if (n := Budget(flops=flops).steps(cycle)) < steps}
 
 
 def freeze(teacher: nn.Module, device: torch.device) -> None:

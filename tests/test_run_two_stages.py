@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from standin import whole
+from standin import Standin, whole
 
+from benchmark import fitting
 from benchmark.errors import BudgetError, UsageError
+from methods.distilled import Distilled
 
 pytestmark = pytest.mark.usefixtures("standin")
 
@@ -38,7 +40,8 @@ def test_uce_edits_the_reference_itself_and_is_charged_for_it(tmp_path):
     reference, distilled = phases(outcome, "distilled")
     assert spent == {**reference, "uce": 1}
     assert row.ledger[0]["flops"] == distilled.ledger[0]["flops"]
-    assert sorted(one["method"] for one in models(tmp_path)) == ["distilled", "uce"]  # one distillation, not two
+    whole_ones = [one for one in models(tmp_path) if one["budget"]["flops"] == row.budget["flops"]]
+    assert sorted(one["method"] for one in whole_ones) == ["distilled", "uce"]  # one distillation, not two
     assert row.cells["drift"].value > distilled.cells["drift"].value
 
 
@@ -53,6 +56,21 @@ def test_a_second_stage_gets_its_share_of_the_budget_and_distillation_the_rest(t
     assert sorted(one["budget"]["iterations"] for one in models(home) if "iterations" in one["budget"]) == [6, 8, 8]
     with pytest.raises(BudgetError, match="concept images"):
         whole(home, method=f"{file}:Late", overrides={"batch": 4}, budget="1e6", alone=True)
+
+
+def test_a_stage_kept_on_the_way_is_other_than_one_trained_for_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(Standin, "default_flops", 1.5e11)
+    esd = {"method": "esd", "overrides": {"batch": 2, "steps": 4, "rate": 1e-6}, "alone": True}
+    whole(tmp_path / "on the way", method="distilled", overrides={}, alone=True)
+    shares = sorted(one["budget"]["flops"] / Standin.default_flops for one in models(tmp_path / "on the way"))
+    assert shares == pytest.approx([0.5, 0.8, 0.95, 1])
+    with monkeypatch.context() as patch:
+        patch.setattr(Distilled, "fit", lambda *told: pytest.fail("distilled again"))
+        spent, passed = phases(whole(tmp_path / "on the way", **esd), "esd")
+    monkeypatch.setattr(fitting, "_landmarks", lambda *told: {})
+    again, alone = phases(whole(tmp_path / "alone", **esd), "esd")
+    assert (spent, passed.cells) == (again, alone.cells)
+    assert passed.ledger[0]["flops"] == alone.ledger[0]["flops"]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,7 @@ def at_level(line: Sequence[Point], level: float = LEVEL) -> dict[str, float] | 
     None where the settings do not reach both sides of it; nothing is extrapolated.
     """
     ordered = sorted(line, key=lambda point: point.means[ACROSS])
-    for low, high in zip(ordered, ordered[1:], strict=False):
+    for low, high in pairwise(ordered):
         below, above = low.means[ACROSS], high.means[ACROSS]
         if below <= level <= above:
             share = (level - below) / (above - below) if above > below else 0.0

@@ -41,12 +41,14 @@ def prebuild(home: Path, progress: Progress, out: Path = PREBUILT) -> None:
     shutil.rmtree(out, ignore_errors=True)  # what is shipped now must not be found in place of what is to be made
     for seed in SEEDS:
         run(RunRequest("distilled", "artists", seed=seed, runs=home), progress)
+    costs = {key_of("cost", model.identity) for model in made}
     shown = {_first_shard(bench, model, suite, concept) for model in made[:2] for suite in SUITES}
     for manifest in sorted((home / "artefacts").glob("*/*/artefact.json")):
         kind, key = manifest.parent.parent.name, manifest.parent.name
         told = json.loads(manifest.read_text())["identity"]
         ships = (
-            kind in ("features", "cost")
+            kind == "features"
+            or (kind == "cost" and key in costs)
             or (kind == "latents" and told["set"] == "concept images")
             or (kind == "images" and key in shown)
         )

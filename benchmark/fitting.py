@@ -1,0 +1,125 @@
+"""Training one model of a plan: materials, budget and checkpoints in, weights and what they cost out."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from benchmark import provenance, registry
+from benchmark.curves import thinned
+from benchmark.errors import BudgetError
+from benchmark.workbench import Workbench
+
+if TYPE_CHECKING:
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    from benchmark.models import Model, Plan
+    from methods.budget import Entry, Ledger
+    from methods.pruning.architecture import Architecture
+
+
+def concept_images(bench: Workbench, plan: Plan) -> list[Entry]:
+    """What making the concept images costs a method that uses them; BudgetError if the budget is gone with that."""
+    if not plan.method.uses_concept_images:
+        return []
+    cost = bench.testbed.erase_cost(plan.concept)
+    if plan.own_flops is not None and plan.own_flops <= cost.flops:
+        raise BudgetError(
+            f"A budget of {plan.own_flops:.3g} FLOPs does not even pay for the concept images of '{plan.name}': "
+            f"give more than {cost.flops:.3g}."
+        )
+    return [cost]
+
+
+def _named(bench: Workbench, plan: Plan) -> Callable[[str, int, int, dict[str, float]], None]:
+    """The watcher of a fit: one bar, with each phase's latest loss, or what it tells first."""
+
+    def report(phase: str, done: int, total: int, figures: dict[str, float]) -> None:
+        bench.progress.report(f"train {plan.name}", done, total, {phase: next(iter(figures.values()))})
+
+    return report
+
+
+def fit(bench: Workbench, plan: Plan, identity: dict[str, Any], first: Model | None) -> None:
+    """Train, and keep the weights (in the testbed's precision) and what they cost."""
+    from accelerate import PartialState
+
+    from benchmark.checkpoints import Checkpointer
+    from methods.base import Context
+    from methods.budget import Budget, Ledger
+
+    method, store = plan.method, bench.store
+    student, architecture = plan.pruned.load(bench)
+    if first:
+        student = first.load()
+    images = concept_images(bench, plan)
+    materials = bench.testbed.materials(bench, plan.concept, plan.data)
+    seconds = getattr(materials.erase, "seconds", 0.0)
+    before = Ledger.from_json(first.ledger()) if first else ()  # a shared stage is charged in full to all its users
+    ledger = Ledger([*before, *(replace(entry, wall_seconds=seconds, device_seconds=seconds) for entry in images)])
+    flops, iterations = plan.own_flops, plan.own_iterations
+    budget = Budget(iterations=iterations) if flops is None else Budget(flops=flops - sum(e.flops for e in images))
+    context = Context(
+        Checkpointer(store.scratch("model", identity)),
+        ledger,
+        _named(bench, plan),
+        bench.device,
+        landmarks=_landmarks(bench, plan, architecture),
+    )
+    unet = method.fit(student.float(), materials, plan.concept, budget, context, plan.seed)
+    state = PartialState()
+    if state.is_main_process:
+        _keep(bench, identity, unet, architecture, ledger, context.curve)
+    state.wait_for_everyone()
+
+
+def _keep(
+    bench: Workbench,
+    identity: dict[str, Any],
+    unet: UNet2DConditionModel,
+    architecture: Architecture,
+    ledger: Ledger,
+    curve: Sequence[dict[str, Any]],
+) -> None:
+    from methods.pruning.architecture import write_pruned
+
+    with bench.store.make("cost", identity) as folder:
+        (folder / "ledger.json").write_text(json.dumps(ledger.to_json(), indent=1))
+        (folder / "curve.json").write_text(json.dumps(thinned(curve)))
+    with bench.store.make("model", identity, provenance.collect()) as folder:
+        write_pruned(folder, unet.half() if bench.testbed.half else unet, architecture)
+
+
+def _landmarks(bench: Workbench, plan: Plan, architecture: Architecture) -> dict[float, Callable[..., None]]:
+    """Distil once: the shorter distillations that the installed second stages start from lie on the way of a whole one.
+
+    They are kept as the whole one passes them, if they are not there yet.
+    """
+    from accelerate import PartialState
+
+    from benchmark.models import first_stage
+    from benchmark.models import identity as identity_of
+    from methods.base import configure
+    from methods.budget import Ledger
+
+    if plan.name != "distilled" or plan.overrides or plan.flops is None:
+        return {}
+    found: dict[float, Callable[..., None]] = {}
+    for name in registry.names("methods"):
+        method = registry.load("methods", name)
+        if method.start != "distilled":
+            continue
+        shorter = first_stage(replace(plan, method=configure(method)))
+        identity = identity_of(bench, shorter)
+        if shorter.flops == plan.flops or bench.store.find("model", identity):
+            continue
+
+        def keep(student: Any, entries: Any, curve: Any, identity: dict[str, Any] = identity) -> None:
+            if PartialState().is_main_process:
+                _keep(bench, identity, copy.deepcopy(student), architecture, Ledger(entries), curve)
+
+        found[shorter.flops or 0.0] = keep
+    return found
