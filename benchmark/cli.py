@@ -287,7 +287,7 @@ def campaign(
 
 @app.command("list")
 def show_list(
-    kind: Annotated[str, typer.Argument(help="methods, suites, testbeds, metrics, prunings or artists.")],
+    kind: Annotated[str, typer.Argument(help="methods, objectives, suites, testbeds, metrics, prunings or artists.")],
     testbed: Annotated[str, typer.Option(help="Whose artists to list.")] = "mini",
 ) -> None:
     """Say what there is to choose from, one line each.

@@ -10,8 +10,8 @@ from importlib.metadata import EntryPoint, entry_points
 from benchmark.errors import DataError
 from benchmark.registry import unknown
 
-KINDS = ("methods", "suites", "testbeds", "metrics", "prunings", "artists")
-"""What can be listed: the five plug-in groups, and the artists that a testbed knows."""
+KINDS = ("methods", "objectives", "suites", "testbeds", "metrics", "prunings", "artists")
+"""What can be listed: the plug-in groups, and the artists that a testbed knows."""
 
 
 def listing(kind: str, testbed: str = "mini") -> list[tuple[str, str]]:

@@ -167,7 +167,7 @@ def identity(bench: Workbench, plan: Plan) -> dict[str, Any]:
         "method": method.name if code else plan.name,  # a file is known by what it says, not by where it lies
         "code": code,
         "recipe": method.recipe,
-        "config": identity_of(method.config),
+        "config": registry.resolved(identity_of(method.config)),
         "concept": plan.concept.identity() if method.erases or plan.data != "plain" else None,
         "data": plan.data,
         "budget": plan.budget,
@@ -188,7 +188,7 @@ def fitted(bench: Workbench, plan: Plan) -> Model:
     concept_images(bench, plan)  # a budget that cannot be met is refused before any work
     known = identity(bench, plan)
     first = fitted(bench, plan.first) if plan.first else None
-    settings, usual = known["config"], identity_of(configure(type(method), plan.preset).config)
+    settings, usual = identity_of(method.config), identity_of(configure(type(method), plan.preset).config)
     changed = {key: value for key, value in settings.items() if value != usual[key]}
     variant = ",".join(f"{key}={value}" for key, value in sorted(changed.items())) or "default"
     facts = {

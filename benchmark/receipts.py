@@ -85,6 +85,7 @@ def _name(request: RunRequest) -> str | None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return None
     asked = {key: value for key, value in asdict(request).items() if key not in ("runs", "device")}
+    asked["overrides"] = registry.resolved(request.overrides)
     text = sealed.canonical(
         {"asked": {**asked, "targets": list(request.targets)}, "method": method, "code": _code(),
          "versions": provenance.versions()}

@@ -7,13 +7,22 @@ import difflib
 import hashlib
 import importlib.util
 import sys
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 from benchmark.errors import UsageError
 
-GROUPS = {"methods": "method", "metrics": "metric", "prunings": "pruning", "suites": "suite", "testbeds": "testbed"}
+GROUPS = {
+    "methods": "method",
+    "objectives": "upper objective",
+    "metrics": "metric",
+    "prunings": "pruning",
+    "suites": "suite",
+    "testbeds": "testbed",
+}
+FROM_FILES = ("methods", "objectives")
 
 
 def names(group: str) -> list[str]:
@@ -22,11 +31,11 @@ def names(group: str) -> list[str]:
 
 
 def load(group: str, name: str) -> Any:
-    """What `name` stands for in `group`; `path/to/file.py:Class` loads a method from a file, without installing it.
+    """What `name` stands for in `group`; `path/to/file.py:Class` loads a method or an upper objective from a file.
 
     Raises UsageError for an unknown name ("did you mean"), and for code that cannot be imported.
     """
-    if group == "methods" and _is_file(name):
+    if group in FROM_FILES and _is_file(name):
         return _load_file(name)
     points = _points(group)
     if name not in points:
@@ -45,11 +54,19 @@ def home_of(group: str, name: str) -> str:
 
 
 def fingerprint(name: str) -> str | None:
-    """For a method from a file, sha256 of the file's text: part of its identity, since nobody raises its recipe
+    """For code from a file, sha256 of the file's text: part of its identity, since nobody raises its recipe
     version while trying things out. None for an installed one."""
     if not _is_file(name):
         return None
     return hashlib.sha256(_file(name)[0].read_bytes()).hexdigest()
+
+
+def resolved(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with the fingerprint in place of each name of a file: what is in it counts, not where it lies."""
+    return {
+        key: f"sha256:{code}" if isinstance(value, str) and (code := fingerprint(value)) else value
+        for key, value in settings.items()
+    }
 
 
 def unknown(what: str, name: str, known: list[str]) -> UsageError:
@@ -87,7 +104,7 @@ def _file(name: str) -> tuple[Path, str]:
         raise UsageError(f"{name!r} names a file but no class in it: write path/to/file.py:Class.")
     path = Path(text + ".py").expanduser()
     if not path.is_file():
-        raise UsageError(f"There is no file {path} to load the method {attribute!r} from.")
+        raise UsageError(f"There is no file {path} to load {attribute!r} from.")
     return path, attribute
 
 

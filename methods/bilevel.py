@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, model_validator
 
+from benchmark.errors import UsageError
 from methods.distilled import PAPER, RELEASED, DistilledConfig, lower_phase
 from methods.fields import identity
+from methods.upper_objectives import ASKED
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -42,8 +44,8 @@ class BilevelConfig(DistilledConfig):
     upper_optimiser: Literal["sgd", "adamw"] = identity(
         "sgd", "How upper steps are taken: along the gradient, or AdamW's way, which moves every weight alike."
     )
-    objective: Literal["negative-guidance", "anchor"] = identity(
-        "negative-guidance", "L_CU: turn away from the concept, or answer as for the anchor phrase (Eq. 6)."
+    objective: str = identity(
+        "negative-guidance", "L_CU: an upper objective by name (`bench list objectives`), or path/to/file.py:Class."
     )
     upper_data: Literal["dataset", "sampled"] = identity(
         "dataset", "x_t of upper steps: noised concept images, or what the model itself denoises."
@@ -58,11 +60,25 @@ class BilevelConfig(DistilledConfig):
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
+        check_objective(self.objective)
         if self.solver == "penalty" and not self.penalty:
             raise ValueError("solver 'penalty' needs a penalty above 0, such as --set penalty=100")
         if self.solver == "dynamic-barrier" and self.upper_optimiser != "sgd":
             raise ValueError("solver 'dynamic-barrier' keeps its promise only under upper_optimiser 'sgd'")
         return self
+
+
+def check_objective(name: str) -> None:
+    """UsageError for an upper objective that nobody has, or that lacks a part."""
+    from benchmark import registry
+
+    found = registry.load("objectives", name)
+    lacking = [part for part in ("asks", "target") if not hasattr(found, part)]
+    if lacking or not set(found.asks) <= set(ASKED) or not found.asks:
+        raise UsageError(
+            f"{name} is not an upper objective: see methods/upper_objectives.py. It needs `target` and `asks`, of "
+            f"{', '.join(ASKED)}."
+        )
 
 
 AUTHORS: dict[str, Any] = {"prompts": "caption", "parameters": "all", "upper_optimiser": "adamw"}

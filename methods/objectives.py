@@ -1,11 +1,12 @@
-"""Losses over a batch: Eq. 8 of the paper (lower level) and negative guidance (upper level).
+"""Losses over a batch: Eq. 8 of the paper (lower level) and unlearning (upper level).
 
 The prediction type (v, epsilon or x0) comes from the scheduler's config; no loss knows which network or data it sees.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -17,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from benchmark.errors import UsageError
 from methods.draws import Draw
+from methods.upper_objectives import NegativeGuidance
 
 Figures = dict[str, Tensor]
 Loss = tuple[Tensor, Figures]
@@ -131,32 +133,30 @@ def retention(
     return loss, {"diffusion": diffusion.detach(), "output": output.detach(), "feature": feature.detach()}
 
 
-def negative_guidance(null: Tensor, caption: Tensor, eta: float) -> Tensor:
-    """Return the target e_null - eta (e_caption - e_null) of ESD (arXiv 2303.07345), in any prediction space.
+def unlearning(
+    student: nn.Module,
+    teacher: UNet2DConditionModel,
+    x_t: Tensor,
+    t: Tensor,
+    text: Tensor,
+    asked: Mapping[str, Tensor],
+    target: Callable[[Mapping[str, Tensor]], Tensor],
+) -> Loss:
+    """Mean squared distance of the student's answer under `text` (n, L, D) from what `target` makes of the teacher's.
 
-    v and x0 are affine in epsilon with an offset that depends on x_t alone, and the coefficients here sum to one: so
-    the target means the same image in all three.
+    The teacher is asked under each text of `asked`, (L, D) or (n, L, D), in one pass.
     """
-    return null - eta * (caption - null)
+    with torch.no_grad():
+        states = torch.cat([one.to(text).expand_as(text) for one in asked.values()])
+        said = predict(teacher, x_t.repeat(len(asked), 1, 1, 1), t.repeat(len(asked)), states).chunk(len(asked))
+        wanted = target(dict(zip(asked, said, strict=True)))
+    loss = F.mse_loss(predict(student, x_t, t, text).float(), wanted.float())
+    return loss, {"unlearning": loss.detach()}
 
 
 def turning_away(
     student: nn.Module, teacher: UNet2DConditionModel, x_t: Tensor, t: Tensor, text: Tensor, null: Tensor, eta: float
 ) -> Loss:
-    """Mean squared distance of the student's answer under `text` from the negatively guided teacher's."""
-    with torch.no_grad():
-        states = torch.cat([text, null.to(text).expand_as(text)])
-        caption, empty = predict(teacher, torch.cat([x_t, x_t]), torch.cat([t, t]), states).chunk(2)
-        target = negative_guidance(empty, caption, eta)
-    loss = F.mse_loss(predict(student, x_t, t, text).float(), target.float())
-    return loss, {"unlearning": loss.detach()}
-
-
-def anchoring(
-    student: nn.Module, teacher: UNet2DConditionModel, x_t: Tensor, t: Tensor, text: Tensor, anchor: Tensor
-) -> Loss:
-    """Eq. 6: match under `text` what the teacher answers under the anchor phrase; `anchor` (L, D)."""
-    with torch.no_grad():
-        target = predict(teacher, x_t, t, anchor.to(text).expand_as(text))
-    loss = F.mse_loss(predict(student, x_t, t, text).float(), target.float())
-    return loss, {"unlearning": loss.detach()}
+    """`unlearning` by negative guidance: the teacher is asked under `text` and under the empty prompt `null` (L, D)."""
+    target = partial(NegativeGuidance.target, eta=eta)
+    return unlearning(student, teacher, x_t, t, text, {"text": text, "null": null}, target)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from benchmark import registry
 from methods import objectives
 from methods.barrier import multiplier
 from methods.budget import Cost
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from methods.base import Materials
     from methods.bilevel import BilevelConfig
     from methods.draws import Draw
+    from methods.upper_objectives import UpperObjective
     from prompts.concepts import Concept
 
 
@@ -42,16 +45,14 @@ def upper_phase(
     """
     teacher, null, batch = materials.teacher, materials.null, config.batch
     view = _view(config, materials, seed)
-    anchor = materials.encode([concept.anchor])[0] if config.objective == "anchor" else null
-
-    def unlearning(model: nn.Module, draw: Any) -> objectives.Loss:
-        seen = view.look(model, draw)
-        if config.objective == "anchor":
-            return objectives.anchoring(model, teacher, *seen, anchor)
-        return objectives.turning_away(model, teacher, *seen, null, config.eta)
+    objective: type[UpperObjective] = registry.load("objectives", config.objective)
+    texts = {"null": null, "anchor": materials.encode([concept.anchor])[0]}
 
     def loss(model: nn.Module, erased: Any, *kept: Draw) -> objectives.Loss:
-        total, figures = unlearning(model, erased)
+        x_t, t, text = view.look(model, erased)
+        asked: dict[str, Tensor] = {name: text if name == "text" else texts[name] for name in objective.asks}
+        wanted = partial(objective.target, eta=config.eta)
+        total, figures = objectives.unlearning(model, teacher, x_t, t, text, asked, wanted)
         for draw in kept:
             retention, parts = lower.loss(model, draw)
             weight: float | Tensor = config.penalty
@@ -67,7 +68,7 @@ def upper_phase(
 
     size, length = materials.sampler.latent_size, len(null)
     taught, learnt = forward_flops(teacher, size, length), forward_flops(student, size, length)
-    answers = 1 if config.objective == "anchor" else 2  # negative guidance asks the teacher under text and null
+    answers = len(objective.asks)
     # The backward pass is whole, and charged so, even if only attn2 moves.
     cost = Cost(
         forwards=batch * (view.calls + answers + 1),

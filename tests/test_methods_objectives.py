@@ -6,7 +6,8 @@ from torch.nn import functional
 
 from benchmark.errors import UsageError
 from methods.draws import Draw
-from methods.objectives import Process, Weights, feature_maps, negative_guidance, predict, retention, turning_away
+from methods.objectives import Process, Weights, feature_maps, predict, retention, turning_away
+from methods.upper_objectives import NegativeGuidance
 
 KINDS = ["v_prediction", "epsilon", "sample"]
 TIMES = torch.tensor([0, 20, 400, 999])
@@ -60,16 +61,20 @@ def test_eq8_is_zero_only_where_it_should_be_for_the_teacher_itself() -> None:
     assert figures["diffusion"] > 0
 
 
+def away(empty, caption, eta):
+    return NegativeGuidance.target({"null": empty, "text": caption}, eta)
+
+
 @pytest.mark.parametrize("eta", [0.5, 1.0, 3.0])
 @pytest.mark.parametrize("kind", ["v_prediction", "sample"])
 def test_negative_guidance_means_the_same_in_every_prediction_space(kind: str, eta: float) -> None:
     x_t, empty, caption = torch.randn(3, 2, 4, 8, 8, dtype=torch.float64)
     alpha, sigma = reference.noise_level(SCHEDULER, 500)
-    in_epsilon = negative_guidance(empty, caption, eta)
+    in_epsilon = away(empty, caption, eta)
     moved = [reference.from_epsilon(e, x_t, alpha, sigma, kind) for e in (empty, caption)]
-    back = reference.to_epsilon(negative_guidance(*moved, eta), x_t, alpha, sigma, kind)
+    back = reference.to_epsilon(away(*moved, eta), x_t, alpha, sigma, kind)
     torch.testing.assert_close(back, in_epsilon)
-    torch.testing.assert_close(negative_guidance(empty, caption, 1.0), 2 * empty - caption)
+    torch.testing.assert_close(away(empty, caption, 1.0), 2 * empty - caption)
 
 
 def test_unlearning_asks_the_teacher_once_for_caption_and_null() -> None:

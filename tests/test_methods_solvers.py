@@ -160,3 +160,28 @@ def test_solvers_are_resumed_elsewhere(tmp_path) -> None:
         memory.states = memory.states[:1]
         again = method.fit(tiny_unet(2), materials(), CONCEPT, Budget(iterations=5), context(memory), 0)
         assert same(whole, again)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("class Away:\n    asks = ('text',)", "is not an upper objective"),
+        ("class Away:\n    asks = ('somebody',)\n    target = print", "of text, null, anchor"),
+        ("class Away\n", "SyntaxError"),
+        ("", "Unknown class"),
+    ],
+)
+def test_an_unfinished_objective_is_found_out_in_the_upper_step(tmp_path, code: str, said: str) -> None:
+    file = tmp_path / "away.py"
+    file.write_text(code)
+    with pytest.raises(UsageError, match=said):
+        configure(Bilevel, objective=f"{file}:Away")
+    with pytest.raises(UsageError, match="Did you mean 'anchor'"):
+        configure(Bilevel, objective="ancor")
+
+
+def test_an_objective_is_charged_for_other_passes_than_it_asks_for() -> None:
+    costs = {name: phases(tiny_unet(0), objective=name)[3].cost for name in ("anchor", "negative-guidance")}
+    batch = SMALL["batch"]
+    assert costs["negative-guidance"].forwards - costs["anchor"].forwards == batch
+    assert costs["negative-guidance"].flops > costs["anchor"].flops

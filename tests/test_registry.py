@@ -109,7 +109,7 @@ def test_two_files_of_one_name_do_not_mix(file, tmp_path):
         ("{file}:Erasor", "Unknown class in {file} 'Erasor'. Did you mean 'Eraser'? Available: Eraser, Other."),
         ("{file}", "'{file}' names a file but no class in it: write path/to/file.py:Class."),
         ("{file}:", "'{file}:' names a file but no class in it: write path/to/file.py:Class."),
-        ("no/such.py:Eraser", "There is no file no/such.py to load the method 'Eraser' from."),
+        ("no/such.py:Eraser", "There is no file no/such.py to load 'Eraser' from."),
     ],
 )
 def test_a_wrong_file_or_class_is_one_sentence(file, name, message):
