@@ -40,6 +40,8 @@ class BilevelConfig(DistilledConfig):
         "alternating", "K lower steps, then an upper one; both losses at every step; or an upper one that yields."
     )
     lower_steps: int = identity(20, "K, the lower steps before each upper step.", ge=1)
+    upper_steps: int = identity(1, "Upper steps in a row; the paper takes one.", ge=1)
+    upper_batch: int | None = identity(None, "Images an upper step; as many as a lower one if none is given.", ge=1)
     upper_rate: float = identity(2.5, "The upper steps' rate, in the scale of their optimiser.", gt=0)
     upper_optimiser: Literal["sgd", "adamw"] = identity(
         "sgd", "How upper steps are taken: along the gradient, or AdamW's way, which moves every weight alike."

@@ -43,8 +43,8 @@ def upper_phase(
     Under full captions, as the authors train, negative guidance turns away from what a picture shows as much as from
     how it is painted: on mini it forgets boats with Klimt. Under the name alone, as ESD does, contents stay.
     """
-    teacher, null, batch = materials.teacher, materials.null, config.batch
-    view = _view(config, materials, seed)
+    teacher, null, batch = materials.teacher, materials.null, config.upper_batch or config.batch
+    view = _view(config, materials, seed, batch)
     objective: type[UpperObjective] = registry.load("objectives", config.objective)
     texts = {"null": null, "anchor": materials.encode([concept.anchor])[0]}
 
@@ -87,7 +87,7 @@ def upper_phase(
         )
     return Phase(
         name="upper",
-        repeats=1,
+        repeats=config.upper_steps,
         streams=streams,
         loss=loss,
         rate=config.upper_rate,
@@ -99,10 +99,10 @@ def upper_phase(
     )
 
 
-def _view(config: BilevelConfig, materials: Materials, seed: int) -> View:
+def _view(config: BilevelConfig, materials: Materials, seed: int, batch: int) -> View:
     shown = materials.erase_named if config.prompts == "name" else materials.erase
     if config.upper_data == "dataset":
-        return noised("upper", seed, shown, materials, config.batch)
+        return noised("upper", seed, shown, materials, batch)
     sampler = materials.sampler
     how = {"steps": sampler.steps, "guidance": 3.0}  # as ESD denoises
-    return denoised("upper", seed, texts_of(shown), materials, config.batch, **how)  # type: ignore[arg-type]
+    return denoised("upper", seed, texts_of(shown), materials, batch, **how)  # type: ignore[arg-type]

@@ -185,3 +185,11 @@ def test_an_objective_is_charged_for_other_passes_than_it_asks_for() -> None:
     batch = SMALL["batch"]
     assert costs["negative-guidance"].forwards - costs["anchor"].forwards == batch
     assert costs["negative-guidance"].flops > costs["anchor"].flops
+
+
+def test_several_small_upper_steps_are_one_large_one() -> None:
+    place = context()
+    settings = {**SMALL, "batch": 6, "lower_steps": 3, "upper_steps": 2, "upper_batch": 2, "upper_rate": 1e-3}
+    Bilevel(BilevelConfig(**settings)).fit(tiny_unet(2), materials(), CONCEPT, Budget(iterations=10), place, 0)
+    spent = {entry.phase: (entry.iterations, entry.images, entry.unet_forwards) for entry in place.ledger}
+    assert spent == {"lower": (6, 36, 72), "upper": (4, 8, 24)}
