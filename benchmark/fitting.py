@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark import provenance, registry
 from benchmark.curves import thinned
-from benchmark.errors import BudgetError
+from benchmark.errors import BudgetError, TrainingError
 from benchmark.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -70,10 +70,29 @@ def fit(bench: Workbench, plan: Plan, identity: dict[str, Any], first: Model | N
         landmarks=_landmarks(bench, plan, architecture),
     )
     unet = method.fit(student.float(), materials, plan.concept, budget, context, plan.seed)
+    _check(bench, plan, unet, ledger)
     state = PartialState()
     if state.is_main_process:
         _keep(bench, identity, unet, architecture, ledger, context.curve)
     state.wait_for_everyone()
+
+
+def _check(bench: Workbench, plan: Plan, unet: Any, ledger: Ledger) -> None:
+    """TrainingError for what is no U-Net with finite weights; a warning where a method spent more than it was given."""
+    from torch import nn
+
+    if not isinstance(unet, nn.Module):
+        raise TrainingError(f"Method '{plan.name}' returned {type(unet).__name__}: its `fit` must return the U-Net.")
+    broken = [name for name, weight in unet.named_parameters() if not bool(weight.isfinite().all())]
+    if broken:
+        raise TrainingError(
+            f"Method '{plan.name}' returned weights that are not finite ('{broken[0]}' and {len(broken) - 1} more): "
+            "nothing was kept of it but its last checkpoint."
+        )
+    spent = ledger.total().flops
+    if plan.flops is not None and spent > plan.flops:
+        over = spent / plan.flops - 1
+        bench.progress.warn(f"{plan.name} spent {over:.1%} more than its budget: do not compare its row with others")
 
 
 def _keep(

@@ -235,16 +235,18 @@ def _styles(scores: Scores, evidence: Evidence) -> None:
 def _destinations(scores: Scores, evidence: Evidence, seen: Tensor, asked: Tensor) -> None:
     """Target by target: a swap of one for another must not hide in a mean over all of them."""
     styles, name = evidence.testbed.styles, evidence.testbed.networks["oracle"]
-    worst: tuple[float, int] = (-1.0, 0)
+    worst: tuple[float, list[float]] = (-1.0, [])
     for target in evidence.concept.targets:
         rows = [row for row in evidence.rows("targets") if evidence.prompts[row].target == target]
         metric = _metric("oracle", name, len(styles))
         metric.update(seen[rows], asked[rows])
-        worst = max(worst, (float(metric.compute()), len(rows)))
-        for style, share in zip(styles, metric.destinations().share.tolist(), strict=True):
-            scores.put(f"{DESTINATION}{target}/{style}", share, len(rows), len(rows), "share", None, name)
-    value, n = worst
-    scores.put("worst_target_style", value, n, n, "probability", False, name)
+        worst = max(worst, (float(metric.compute()), metric.per_image().double().tolist()))
+        likeliest = seen[rows].argmax(1)
+        for k, (style, share) in enumerate(zip(styles, metric.destinations().share.tolist(), strict=True)):
+            hits = (likeliest == k).double().tolist()
+            scores.put(f"{DESTINATION}{target}/{style}", share, len(rows), len(rows), "share", None, name, hits)
+    value, values = worst
+    scores.put("worst_target_style", value, len(values), len(values), "probability", False, name, values)
 
 
 def _answered(evidence: Evidence, rows: list[int], asked: Tensor) -> list[int]:

@@ -10,9 +10,14 @@ from diffusers.models.attention_processor import Attention
 from tiny import LENGTH, SD21, SIZE, Pictures, counting, same, tiny_unet
 
 from benchmark.errors import BudgetError, DataError, UsageError
+from methods.conceptprune import last_layers
+from methods.esd import moved
 from methods.pruning import magnitude, none
 from methods.pruning.architecture import Architecture, gates, load_pruned, read_pruned, width, write_pruned
 from methods.pruning.macs import count_macs
+from methods.uce import EDITED
+from methods.upper import MOVED
+from prompts.concepts import Concept
 
 MINI = (32, 64, 128)
 
@@ -204,3 +209,25 @@ def test_a_unet_of_another_build_is_refused_not_cut_wrongly() -> None:
         other = UNet2DConditionModel(**{**SD21, "resnet_time_scale_shift": "scale_shift"})
     with pytest.raises(UsageError, match="not built as"):
         gates(other)
+
+
+def test_erasers_move_other_parts_of_sd21_than_their_papers_say() -> None:
+    """By the names that diffusers gives SD 2.1's modules; figures from the public config's shapes."""
+    unet = sd21()
+    size = {name: p.numel() for name, p in unet.named_parameters()}
+    style, explicit = Concept("style", ("Claude Monet",), "art"), Concept("explicit", ("nudity",), "person")
+    x, u = (sum(n for name, n in size.items() if moved("auto", concept)(name)) for concept in (style, explicit))
+    ends = sum(n for name, n in size.items() if name.startswith(("conv_in.", "conv_out.", "time_embedding.")))
+    assert x + u + ends == sum(size.values())
+    assert x == sum(n for name, n in size.items() if moved("x", explicit)(name))
+    edited = [module for name, module in unet.named_modules() if name.endswith(EDITED)]
+    assert len(edited) == 32
+    assert sum(module.weight.numel() for module in edited) == pytest.approx(25.56e6, rel=1e-3)
+    assert {module.weight.shape for module in edited} == {(width, 1024) for width in (320, 640, 1280)}
+    columns = last_layers(unet)
+    assert len(columns) == 16
+    assert sum(layer.weight.numel() for layer in columns.values()) == pytest.approx(49.56e6, rel=1e-3)
+    upper = {part: sum(n for name, n in size.items() if any(word in name for word in MOVED[part])) for part in MOVED}
+    assert upper["all"] == sum(size.values())
+    assert upper["attn2"] == x
+    assert upper["attn2-kv"] == sum(module.weight.numel() for module in edited)

@@ -131,6 +131,31 @@ def test_figure_that_cannot_be_met_is_refused(
     assert told in refused(tmp_path / "runs", *arguments, "--alone", "--suite", "coco")
 
 
+BROKEN = """
+from methods.distilled import Distilled, DistilledConfig
+
+class Nan(Distilled):
+    name = "nan"
+    def fit(self, student, *told):
+        next(student.parameters()).data.fill_(float("nan"))
+        return student
+
+class Nothing(Distilled):
+    name = "nothing"
+    def fit(self, student, *told):
+        pass
+"""
+
+
+@pytest.mark.parametrize(("name", "told"), [("Nan", "not finite ('conv_in.weight'"), ("Nothing", "returned NoneType")])
+def test_a_broken_model_is_kept(name: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(BROKEN)
+    assert told in refused(tmp_path / "runs", "--method", f"{path}:{name}", "--alone", "--suite", "coco")
+    kept = [file.read_text() for file in (tmp_path / "runs").glob("artefacts/model/*/artefact.json")]
+    assert not [text for text in kept if "nan" in text or "nothing" in text]
+
+
 def test_method_file_that_is_broken_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text("class Eraser:\n    def fit(self\n")
