@@ -1,0 +1,42 @@
+"""What is committed under results/ is what it claims to be: one budget, whole counts, an interval to each figure."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmark.columns import PAPER_COLUMNS
+from benchmark.records import read_records, read_scores
+from methods.budget import Ledger
+
+MINI = Path(__file__).parents[1] / "results" / "mini"
+RECORDS = read_records([MINI / "records"])
+TRAINED = [record for record in RECORDS if record.method != "base"]
+
+
+@pytest.mark.parametrize("record", TRAINED, ids=lambda record: record.stem)
+def test_a_method_spent_more_than_the_others(record) -> None:
+    """The budget is never exceeded, and what is left of it is less than the dearest step."""
+    assert record.budget["default"] is True
+    spent, steps = Ledger.from_json(record.ledger).total().flops, []
+    for entry in Ledger.from_json(record.ledger):
+        steps.append(entry.flops / max(1, entry.iterations))
+    flops = float(record.budget["flops"])
+    assert spent <= flops
+    if record.method != "conceptprune":  # what is not looked at is not spent
+        assert flops - spent < 2 * max(steps)
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.stem)
+def test_a_figure_has_lost_its_count_its_interval_or_its_pictures(record) -> None:
+    for name, cell in record.cells.items():
+        assert cell.n == cell.of or name == "probe_style"
+        assert cell.unit
+        if name in {column.cell for column in PAPER_COLUMNS}:
+            assert cell.ci is not None
+            assert cell.ci[0] <= cell.value <= cell.ci[1]
+    assert read_scores(record).num_rows == record.scores.rows > 0
+
+
+def test_records_stand_on_different_weights_or_references() -> None:
+    assert len({str(record.world) for record in RECORDS}) == 1
+    assert len({record.reference_key for record in RECORDS}) == 1
