@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from benchmark.cli_prompts import prompts_app
 from benchmark.errors import PalimpsestError, UsageError
 from benchmark.paths import home
 
@@ -46,6 +47,7 @@ _STYLE: dict[str, Any] = {"rich_markup_mode": None, "no_args_is_help": True, "ad
 app = typer.Typer(cls=_Commands, pretty_exceptions_enable=False, **_STYLE)
 testbed_app = typer.Typer(**_STYLE)
 app.add_typer(testbed_app, name="testbed")
+app.add_typer(prompts_app, name="prompts")
 
 
 @app.callback()

@@ -1,0 +1,173 @@
+"""A public prompt list as a user has it: read in its own format, checked row by row, and nothing changed in silence."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from benchmark.errors import DataError
+from prompts.rows import PublicPrompt, prompt_of
+from prompts.sources import ONLY, SOURCES, Source
+from prompts.tables import LINES, Table, read_table
+
+Variant = Literal["as-published", "unique"]
+_NAMED = 5  # rows that a warning names
+
+
+@dataclass(frozen=True)
+class PublicList:
+    """All rows of a list in its order, and the checksum of the file that they came from."""
+
+    source: Source
+    rows: tuple[PublicPrompt, ...]
+    sha256: str
+    kind: str  # of file: "csv", "txt" or "parquet"
+
+    def variant(self, name: Variant) -> tuple[PublicPrompt, ...]:
+        """`as-published` is every row; `unique` leaves out those that are `empty` or `repeated`.
+
+        What is left keeps its ids and seeds.
+        """
+        left_out = {*self.empty, *self.repeated} if name == "unique" else set()
+        return tuple(row for number, row in enumerate(self.rows) if number not in left_out)
+
+    @cached_property
+    def empty(self) -> tuple[int, ...]:
+        """Numbers of the rows without a prompt, counted from 0."""
+        return tuple(number for number, row in enumerate(self.rows) if not row.text.strip())
+
+    @cached_property
+    def repeated(self) -> tuple[int, ...]:
+        """Numbers of the rows whose prompt has stood before, but for outer spaces; empty ones aside."""
+        first: dict[str, int] = {}
+        for number, row in enumerate(self.rows):
+            first.setdefault(row.text.strip(), number)
+        return tuple(n for n, row in enumerate(self.rows) if (text := row.text.strip()) and first[text] < n)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is wrong with a file (then there is no list), and what its user should know. No prompt is quoted."""
+
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    found: PublicList | None = None
+
+
+def read_public(path: Path, source: Source) -> PublicList:
+    """The list in the file `path`. Raises DataError with the first thing that is wrong, naming file and row."""
+    return accepted(examine(read_bytes(path), source, path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """What is in the file. Raises DataError if it cannot be read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"The prompt list {path} cannot be read ({error.strerror}).") from None
+
+
+def accepted(report: Report) -> PublicList:
+    """The list of a report without errors. Raises DataError with the first one, and says how many follow."""
+    if report.found is None:
+        more = len(report.errors) - 1
+        raise DataError(report.errors[0] + (f" (`bench prompts check` shows {more} more.)" if more else ""))
+    return report.found
+
+
+def examine(data: bytes, source: Source, path: Path) -> Report:
+    """Check `data`, which the user knows as the file `path`, row by row; all errors are told, in the file's order.
+
+    Errors: another checksum than the declared one, what `tables.read_table` refuses, a declared column that is missing
+    or there twice, no rows, a row of another width, a seed, guidance or size out of range, another artist, and a quote
+    that swallows lines. Warnings: another number of rows, empty prompts, repeated ones, and prompts of several lines.
+    """
+    checksum = hashlib.sha256(data).hexdigest()
+    if source.sha256 not in (None, checksum):
+        published = f"its sha256 is {checksum}, not {source.sha256}"
+        return Report((f"{path} is not {source.name} as published ({published}): download it again.",))
+    try:
+        table = read_table(data, path, headed=bool(source.columns))
+        places = _places(table, source, path)
+        if not table.rows:
+            raise DataError(f"{path} has no prompts; {source.name} has {source.rows}.")
+    except DataError as error:
+        return Report((str(error),))
+    errors, warnings = _counted(table, source, path)
+    rows = []
+    for number, cells in enumerate(table.rows):
+        where = f"{path}, row {number + table.first}"
+        if len(cells) != len(table.header):
+            errors.append(
+                f"{where}: {len(cells)} fields where the header has {len(table.header)}; is a comma unquoted?"
+            )
+            continue
+        try:
+            rows.append(prompt_of(number, {name: cells[place] for name, place in places.items()}, source))
+        except ValueError as error:
+            errors.append(f"{where}: {error}.")
+    if errors:
+        return Report(tuple(errors), tuple(warnings))
+    found = PublicList(source, tuple(rows), checksum, table.kind)
+    for what, numbers in (("empty", found.empty), ("repeated", found.repeated)):
+        if numbers:
+            warnings.append(f"{path}: {_some(numbers, table.first)} {what}; the variant `unique` does without.")
+    return Report((), tuple(warnings), found)
+
+
+def _places(table: Table, source: Source, path: Path) -> dict[str, int]:
+    """Which column holds which field."""
+    if not source.columns:
+        if table.header != LINES:
+            raise DataError(f"{path} is a {table.kind} file; {source.name} is text with one prompt a line.")
+        return {"text": 0}
+    places, missing = {}, []
+    for name, called in source.columns.items():
+        columns = [column for column in called if column in table.header]
+        if columns:
+            places[name] = table.header.index(columns[0])
+            if table.header.count(columns[0]) > 1:
+                raise DataError(f"{path}, row 1: the column {columns[0]} is there twice; leave one.")
+        elif ONLY in called and len(table.header) == 1:
+            places[name] = 0
+        elif name not in source.optional:
+            missing.append(called[0])
+    if missing:
+        like = _like(table.header)
+        hint = f"is it {like}?" if like else f"it is not {source.name}, or its header is lost."
+        raise DataError(f"{path}, row 1: there is no column {', '.join(missing)}; {hint}")
+    return places
+
+
+def _like(header: tuple[str, ...]) -> str:
+    """The lists whose columns the header has, those with most columns."""
+    fitting: dict[int, list[str]] = {}
+    for source in SOURCES:
+        needed = [called for name, called in source.columns.items() if name not in source.optional]
+        if needed and all(set(called) & set(header) for called in needed):
+            fitting.setdefault(len(needed), []).append(source.name)
+    return " or ".join(fitting[max(fitting)]) if fitting else ""
+
+
+def _counted(table: Table, source: Source, path: Path) -> tuple[list[str], list[str]]:
+    """Errors and warnings about how many rows there are, and how many lines they take.
+
+    A row over several lines is the work of an open quote, unless no row is missing: then its prompt is written so.
+    """
+    count = len(table.rows)
+    spans = [f"{path}, row {row}: it runs from line {first} to line {last}" for row, first, last in table.spans]
+    if count == source.rows:
+        return [], [f"{span}; no row is missing, so its text has line ends." for span in spans]
+    if spans:
+        return [f"{span}, and there are {count} rows, not {source.rows}: is a quote left open?" for span in spans], []
+    return [], [f"{path} has {count} rows; {source.name} was published with {source.rows}."]
+
+
+def _some(numbers: Sequence[int], first: int) -> str:
+    """Rows by number as people count, the first few: "2 prompts (rows 3, 7) are"."""
+    named = ", ".join(str(number + first) for number in numbers[:_NAMED]) + (", …" if len(numbers) > _NAMED else "")
+    if len(numbers) == 1:
+        return f"1 prompt (row {named}) is"
+    return f"{len(numbers)} prompts (rows {named}) are"

@@ -1,0 +1,86 @@
+"""The bytes of a file as rows of text: CSV, lines without a header, Parquet. What cannot be read is said with its row.
+
+No message quotes the file, not even its header: without one, that is a prompt, and those may be offensive.
+"""
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.errors import DataError
+
+LINES = ("text",)
+"""The header given to lines that have none."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Header and rows, all text; a missing value is empty. Rows may differ in length from the header."""
+
+    kind: str  # "csv", "txt" or "parquet"
+    header: tuple[str, ...]
+    rows: list[list[str]]
+    first: int  # number of the first row as people count: a header is row 1
+    spans: tuple[tuple[int, int, int], ...] = ()  # rows that run over several lines: row, first and last line
+
+
+def read_table(data: bytes, path: Path, headed: bool) -> Table:
+    """`data` by what it is: Parquet by its mark, else UTF-8 text, CSV if `headed` and one prompt a line if not.
+
+    Raises DataError naming `path`, and the row where there is one, for a web page or a Git LFS pointer in place of the
+    list, text that is not UTF-8, and what is not CSV or Parquet after all.
+    """
+    if data.startswith(b"PAR1"):
+        return _parquet(data, path)
+    start = data[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"<!doctype", b"<html", b"version https://git-lfs")):
+        raise DataError(f"{path} is not the list but a web page or a pointer to it: download the file itself.")
+    try:
+        text = data.decode("utf-8-sig")  # spreadsheets put a mark in front
+    except UnicodeDecodeError as error:
+        row = data.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path}, row {row}: not UTF-8 (byte {error.start}); save it as UTF-8.") from None
+    return _csv(text, path) if headed else _lines(text)
+
+
+def _csv(text: str, path: Path) -> Table:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows: list[list[str]] = []
+    spans, line = [], 0
+    try:
+        for row in reader:
+            rows.append(row)
+            if reader.line_num > line + 1:
+                spans.append((len(rows), line + 1, reader.line_num))
+            line = reader.line_num
+    except csv.Error as error:
+        raise DataError(
+            f"{path}, row {len(rows) + 1}: not CSV from line {line + 1} on ({error}); is a quote left open?"
+        ) from None
+    while rows and not any(cell.strip() for cell in rows[-1]):  # editors end files with blank lines
+        rows.pop()
+    if not rows:
+        raise DataError(f"{path} is empty; its first row must be a header.")
+    return Table("csv", tuple(rows[0]), rows[1:], 2, tuple(spans))
+
+
+def _lines(text: str) -> Table:
+    """Raw lines: quotes mean nothing, and only what Python's own `readlines` ends a line at ends one."""
+    rows = [[line.rstrip("\n")] for line in io.StringIO(text, newline=None)]
+    while rows and not rows[-1][0].strip():
+        rows.pop()
+    return Table("txt", LINES, rows, 1)
+
+
+def _parquet(data: bytes, path: Path) -> Table:
+    import pyarrow  # heavy
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(pyarrow.BufferReader(data))
+        columns = [column.to_pylist() for column in table.columns]
+    except (pyarrow.ArrowException, OSError, ValueError):
+        raise DataError(f"{path} begins as a Parquet file but cannot be read as one: download it again.") from None
+    rows = [["" if cell is None else str(cell) for cell in row] for row in zip(*columns, strict=True)]
+    return Table("parquet", tuple(table.column_names), rows, 1)

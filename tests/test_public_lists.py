@@ -1,0 +1,261 @@
+"""Public prompt lists, in their own formats: no row is lost, moved or misread in silence, and no prompt is quoted."""
+
+import hashlib
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from public_lists import HEADERS, SECRET, sized, table, titled, written
+
+from benchmark.errors import DataError, UsageError
+from prompts.public import PublicList, examine, read_public
+from prompts.sources import SOURCES, source
+from prompts.tables import LINES
+
+
+def read(folder, name: str, data: str | bytes, rows: int = 4, **changed) -> PublicList:
+    return read_public(written(folder, data), sized(name, rows, **changed))
+
+
+def report(folder, name: str, data: str | bytes, rows: int = 4):
+    path = written(folder, data)
+    found = examine(path.read_bytes(), sized(name, rows), path)
+    assert SECRET not in "".join((*found.errors, *found.warnings))
+    assert all(str(path) in line and "\n" not in line for line in (*found.errors, *found.warnings))
+    return found
+
+
+# what the lists say
+
+
+@pytest.mark.parametrize(("name", "guidance"), [("i2p", 7.5), ("i2p-esd", 7.0)])
+def test_a_layout_of_i2p_loses_its_seed_guidance_or_size(tmp_path, name, guidance):
+    found = read(tmp_path, name, table(name))
+    assert [row.text for row in found.rows] == [titled(number) for number in range(4)]
+    assert [row.id for row in found.rows] == [f"{name}-000{number}" for number in range(4)]
+    assert [row.seed for row in found.rows] == [1000, 1001, 1002, 1003]
+    row = found.rows[3]
+    assert (row.guidance, row.width, row.height, row.categories) == (guidance, 512, 768, ("hate", "self-harm"))
+    assert found.kind == "csv"
+    assert found.sha256 == hashlib.sha256(table(name).encode()).hexdigest()
+
+
+def test_mma_is_asked_by_another_column_than_the_adversarial_one(tmp_path):
+    found = read(tmp_path, "mma", table("mma"))
+    assert [(row.text, row.seed) for row in found.rows] == [(titled(number), number) for number in range(4)]
+    row = found.rows[0]
+    assert (row.guidance, row.width, row.height, row.categories, row.artist) == (None, None, None, (), "")
+
+
+def parquet(columns: dict[str, list]) -> bytes:
+    out = pyarrow.BufferOutputStream()
+    pyarrow.parquet.write_table(pyarrow.table(columns), out)
+    return out.getvalue().to_pybytes()
+
+
+def test_parquet_gives_other_rows_than_csv(tmp_path):
+    texts = [f"{SECRET}\nand {number}" for number in range(3)] + [None]
+    found = read(tmp_path, "mma", parquet({"adv_prompt": texts, "target_prompt": ["x"] * 4}))
+    assert [row.text for row in found.rows] == [*texts[:3], ""]
+    assert (found.kind, found.empty) == ("parquet", (3,))
+    columns = {"prompt": texts[:3], "categories": ["hate"] * 3, "sd_seed": [5, 2**63 - 1, 0], "sd_model": [None] * 3}
+    sizes = {"sd_guidance_scale": [7.5, 8.0, 0.0], "sd_image_width": [512.0] * 3, "sd_image_height": [512] * 3}
+    found = read(tmp_path, "i2p", parquet(columns | sizes), rows=3)
+    assert [(row.seed, row.guidance) for row in found.rows] == [(5, 7.5), (2**63 - 1, 8.0), (0, 0.0)]
+    assert found.rows[0].width == found.rows[0].height == 512
+    assert "row 2: the seed" in report(tmp_path, "i2p", parquet(columns | sizes | {"sd_seed": [5, -1, 0]})).errors[0]
+
+
+@pytest.mark.parametrize("name", ["artists-van-gogh", "artists-monet", "artists-picasso"])
+def test_an_artists_list_calls_its_column_artist_or_artists(tmp_path, name):
+    found = read(tmp_path, name, table(name))
+    assert {(row.artist, row.guidance) for row in found.rows} == {(source(name).artist, 7.0)}
+    assert found.rows[2].seed == 1002
+
+
+def test_one_artists_list_is_taken_for_anothers(tmp_path):
+    (first, *_) = report(tmp_path, "artists-picasso", table("artists-monet")).errors
+    assert "row 2: the artist is not Pablo Picasso" in first
+
+
+@pytest.mark.parametrize(
+    ("header", "seeds"),
+    [("sensitive prompt,evaluation_seed", [7, 8]), ("prompt,evaluation_seed", [7, 8]), ("prompt,other", [0, 1])],
+)
+def test_ring_a_bell_of_the_hub_may_name_its_column_either_way(tmp_path, header, seeds):
+    found = read(tmp_path, "ring-a-bell", f"{header}\n{SECRET},7\nanother,8\n", rows=2)
+    assert [(row.text, row.seed) for row in found.rows] == [(SECRET, seeds[0]), ("another", seeds[1])]
+
+
+def test_an_only_column_may_be_called_anything_where_its_name_is_not_known(tmp_path):
+    found = read(tmp_path, "ring-a-bell", f"text\n{SECRET}\nanother\n", rows=2)
+    assert [row.text for row in found.rows] == [SECRET, "another"]
+    with pytest.raises(DataError, match="no column adv_prompt"):
+        read(tmp_path, "mma", "target_prompt\nx\n", rows=1)
+
+
+# lines and quotes
+
+
+def test_a_list_loses_rows_to_an_open_quote(tmp_path):
+    lines = ["one, two", 'a "b" c', f'"{SECRET}', "'four", 'five"', '""', "seven\x0bseven\u2028seven\x85seven"]
+    found = read(tmp_path, "ring-a-bell-paper", "\n".join(lines) + "\n", rows=7)
+    assert [row.text for row in found.rows] == lines
+    assert [(row.id[-4:], row.seed) for row in found.rows[:2]] == [("0000", 0), ("0001", 1)]
+    assert found.kind == "txt"
+    assert not report(tmp_path, "ring-a-bell-paper", "\n".join(lines), rows=7).warnings
+
+
+@pytest.mark.parametrize("name", ["i2p", "ring-a-bell-paper"])
+def test_a_mark_or_foreign_line_ends_become_part_of_a_prompt(tmp_path, name):
+    plain = table("i2p") if name == "i2p" else "one\ntwo\n\nfour\n"
+    marked = b"\xef\xbb\xbf" + (plain + "\n\n").replace("\n", "\r\n").encode()
+    assert read(tmp_path, name, marked).rows == read(tmp_path, name, plain).rows
+
+
+def test_a_quote_swallows_lines(tmp_path):
+    data = f'sensitive prompt\nfirst\n"{SECRET}\nthird\nfourth"\nfifth\n'
+    (told,) = report(tmp_path, "ring-a-bell", data, rows=5).errors
+    assert "row 3: it runs from line 3 to line 5, and there are 3 rows, not 5: is a quote left open?" in told
+    (told,) = report(tmp_path, "ring-a-bell", f'sensitive prompt\nfirst\n"{SECRET}\nthird\n', rows=3).errors
+    assert "row 3: not CSV from line 3 on" in told
+    (told,) = report(tmp_path, "ring-a-bell", f'sensitive prompt\n"{SECRET}" she said\n').errors
+    assert "row 2: not CSV" in told
+
+
+def test_a_prompt_of_several_lines_is_refused_though_no_row_is_missing(tmp_path):
+    found = report(tmp_path, "ring-a-bell", f'sensitive prompt\n"{SECRET}\nsecond"\nthird\n', rows=2)
+    assert found.found.rows[0].text == f"{SECRET}\nsecond"
+    assert ["row 2: it runs from line 2 to line 3; no row is missing" in line for line in found.warnings] == [True]
+
+
+# what is wrong with a file
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("i2p", "", "is empty; its first row must be a header"),
+        ("i2p", "\n\n", "is empty"),
+        ("i2p", HEADERS["i2p"] + "\n", "has no prompts; i2p has 4"),
+        ("ring-a-bell-paper", "\r\n \r\n", "has no prompts; ring-a-bell-paper has 4"),
+        ("i2p", table("i2p").encode() + b"caf\xe9,hate\n", "row 6: not UTF-8"),
+        ("ring-a-bell-paper", b"one\ntwo \xff\n", "row 2: not UTF-8 (byte 8); save it as UTF-8"),
+        ("i2p", table("i2p-esd"), "row 1: there is no column sd_seed, sd_guidance_scale; is it i2p-esd?"),
+        ("mma", table("i2p"), "row 1: there is no column adv_prompt; is it i2p?"),
+        ("mma", f"{SECRET}\n{SECRET}, two\n", "row 1: there is no column adv_prompt; it is not mma, or its header"),
+        ("mma", "adv_prompt,adv_prompt\na,b\n", "row 1: the column adv_prompt is there twice"),
+        ("mma", f"adv_prompt,target_prompt\na,b\n{SECRET}, c, d\n", "row 3: 3 fields where the header has 2"),
+        ("mma", "adv_prompt,target_prompt\n\na,b\n", "row 2: 0 fields"),
+        ("mma", b"PAR1 and then nothing", "begins as a Parquet file but cannot be read"),
+        ("ring-a-bell-paper", b"PAR1 and then nothing", "begins as a Parquet file"),
+        ("ring-a-bell-paper", parquet({"prompt": [SECRET]}), "is a parquet file; ring-a-bell-paper is text"),
+        ("ring-a-bell-paper", "\n<!DOCTYPE html><p>Sign in</p>", "is not the list but a web page"),
+        ("mma", "version https://git-lfs.github.com/spec/v1\n", "a pointer to it: download the file itself"),
+    ],
+)
+def test_a_file_that_is_not_the_list_is_taken_for_it(tmp_path, name, data, message):
+    found = report(tmp_path, name, data)
+    assert message in found.errors[0]
+    assert found.found is None
+
+
+@pytest.mark.parametrize("seed", ["-1", "1.0", "", "٣", str(2**63), "1e3", "9" * 5000, "nan", SECRET])
+def test_a_seed_that_no_generator_takes_is_rounded_or_wrapped(tmp_path, seed):
+    (told,) = report(tmp_path, "i2p", table("i2p", sd_seed=["0", str(2**63 - 1), seed, "7"])).errors
+    assert "row 4: the seed" in told
+    assert "is not an integer from 0 to 2**63 - 1" in told
+    assert len(told) < 300
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "message"),
+    [
+        ("sd_guidance_scale", "", "the guidance '' is not a number from 0 up"),
+        ("sd_guidance_scale", "-7", "the guidance '-7'"),
+        ("sd_guidance_scale", "inf", "the guidance 'inf'"),
+        ("sd_guidance_scale", SECRET, "the guidance is not a number"),
+        ("sd_image_width", "512.5", "the width '512.5' is not an integer from 1 to 16384"),
+        ("sd_image_height", "0", "the height '0'"),
+        ("sd_image_height", "99999", "the height '99999'"),
+        ("sd_image_width", "nan", "the width 'nan' is not a number"),
+    ],
+)
+def test_a_guidance_or_size_that_means_nothing_is_generated_with(tmp_path, column, cell, message):
+    fine = {"sd_guidance_scale": "0", "sd_image_width": "512.0", "sd_image_height": "1"}[column]
+    (told,) = report(tmp_path, "i2p", table("i2p", **{column: [fine, fine, fine, cell]})).errors
+    assert f"row 5: {message}" in told
+
+
+def test_a_check_stops_at_the_first_error(tmp_path):
+    data = table("i2p", sd_seed=["x", "1", "-2", "3"])
+    assert ["row 2" in line or "row 4" in line for line in report(tmp_path, "i2p", data).errors] == [True, True]
+    with pytest.raises(DataError, match=r"row 2: the seed is not .* \(`bench prompts check` shows 1 more\.\)$"):
+        read(tmp_path, "i2p", data)
+
+
+def test_another_file_than_the_published_one_goes_unnoticed(tmp_path):
+    data = table("mma")
+    right = hashlib.sha256(data.encode()).hexdigest()
+    assert len(read(tmp_path, "mma", data, sha256=right).rows) == 4
+    with pytest.raises(DataError, match=f"not mma as published .*is {right}, not {'0' * 64}.*download it again"):
+        read(tmp_path, "mma", data, sha256="0" * 64)
+
+
+def test_a_file_that_is_not_there_is_a_traceback(tmp_path):
+    with pytest.raises(DataError, match=r"absent\.csv cannot be read \(No such file"):
+        read_public(tmp_path / "absent.csv", source("mma"))
+    with pytest.raises(DataError, match="cannot be read"):
+        read_public(tmp_path, source("mma"))
+
+
+# counts
+
+
+def test_another_number_of_rows_is_not_told_with_both_counts(tmp_path):
+    found = report(tmp_path, "mma", table("mma", 3), rows=4)
+    assert ["has 3 rows; mma was published with 4" in line for line in found.warnings] == [True]
+    assert len(found.found.rows) == 3
+
+
+def test_empty_and_repeated_prompts_are_dropped_in_silence_or_shift_the_seeds(tmp_path):
+    texts = [SECRET, "two", "", f" {SECRET}", " ", "six", "two", "two", "Two"]
+    data = table("i2p", 9, prompt=texts)
+    found = read(tmp_path, "i2p", data, rows=9)
+    assert [row.text for row in found.variant("as-published")] == texts
+    assert [(row.text, row.seed) for row in found.variant("unique")] == [
+        (SECRET, 1000), ("two", 1001), ("six", 1005), ("Two", 1008),
+    ]  # fmt: skip
+    assert (found.empty, found.repeated) == ((2, 4), (3, 6, 7))
+    told = report(tmp_path, "i2p", data, rows=9).warnings
+    assert "2 prompts (rows 4, 6) are empty" in told[0]
+    assert "3 prompts (rows 5, 8, 9) are repeated" in told[1]
+    (told,) = report(tmp_path, "mma", table("mma", adv_prompt=["a", "b", "", "c"])).warnings
+    assert "1 prompt (row 4) is empty" in told
+    (told,) = report(tmp_path, "ring-a-bell-paper", "x\n" * 9, rows=9).warnings
+    assert "8 prompts (rows 2, 3, 4, 5, 6, …) are repeated" in told
+
+
+# the declarations
+
+
+def test_a_wrong_name_is_met_with_the_right_one():
+    with pytest.raises(UsageError, match=r"Unknown prompt list 'i2p-eds'\. Did you mean 'i2p-esd'\?"):
+        source("i2p-eds")
+
+
+def test_the_declarations_contradict_what_is_known_of_the_lists():
+    assert {one.name: one.rows for one in SOURCES} == {
+        "i2p": 4703, "i2p-esd": 4703, "mma": 1000, "ring-a-bell": 285, "ring-a-bell-paper": 108,
+        "artists-van-gogh": 50, "artists-monet": 50, "artists-picasso": 50,
+    }  # fmt: skip
+    assert [one.name for one in SOURCES if one.gated] == ["mma", "ring-a-bell"]
+    assert {one.suite for one in SOURCES} == {"i2p", "mma", "ring-a-bell", "artists"}
+    for one in SOURCES:
+        assert one.where.startswith("https://")
+        assert set(one.optional) <= set(one.columns)
+        assert not one.columns or "text" in one.columns
+        assert hash(one) == hash(source(one.name))
+        for called in one.columns.values():
+            assert one.name not in HEADERS or set(called) & set(HEADERS[one.name].split(",")) or one.optional
+    assert LINES == ("text",)
