@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from benchmark.cli_attack import attack
 from benchmark.cli_prompts import prompts_app
 from benchmark.errors import PalimpsestError, UsageError
 from benchmark.paths import home
@@ -47,6 +48,7 @@ _STYLE: dict[str, Any] = {"rich_markup_mode": None, "no_args_is_help": True, "ad
 app = typer.Typer(cls=_Commands, pretty_exceptions_enable=False, **_STYLE)
 testbed_app = typer.Typer(**_STYLE)
 app.add_typer(testbed_app, name="testbed")
+app.command()(attack)
 app.add_typer(prompts_app, name="prompts")
 
 
@@ -157,12 +159,13 @@ def run(
 
 @app.command("table")
 def show_table(
-    number: Annotated[int, typer.Argument(help="Table of the paper.", metavar="[1]")] = 1,
+    number: Annotated[int, typer.Argument(help="Table of the paper: 1, 2 or 3.", metavar="[1]")] = 1,
     testbed: Testbed = "mini",
     suite: Annotated[str, typer.Option(help="artists (with coco beside it), or coco alone.")] = "artists",
     paper: Annotated[bool, typer.Option("--paper", help="Put the paper's value beside the measured one.")] = False,
     long: Annotated[bool, typer.Option("--long", help="Add where the erased goes, content, KID, drift, cost.")] = False,
     all_: Annotated[bool, typer.Option("--all", help="Every budget, target set, pruning and older recipe.")] = False,
+    threshold: Annotated[float, typer.Option(help="Table 2: score above which a detection counts.")] = 0.5,
     format: Annotated[Format, typer.Option(help="How to print it.")] = Format.rich,
     records: Annotated[
         list[Path] | None,
@@ -170,13 +173,14 @@ def show_table(
     ] = None,
     runs: Runs = None,
 ) -> None:
-    """Print Table 1 from the records there are.
+    """Print a table of the paper from the records there are: 1 styles, 2 attacks, 3 what forgetting nudity costs.
 
     Committed reference runs and your own are both shown, and marked.
 
     \b
     Examples:
       bench table
+      bench table 2 --threshold 0.6
       bench table --paper --long
       bench table --format markdown > table.md
       bench table --records other/runs/records
@@ -186,10 +190,20 @@ def show_table(
 
     _known("testbeds", testbed)
     _known("suites", suite)
-    if number != 1:
-        raise UsageError(f"Table {number} cannot be made from the suites there are; `bench table 1` can.")
+    if number not in (1, 2, 3):
+        raise UsageError(f"Table {number} is none of those that can be made: 1, 2 and 3.")
+    if not 0 < threshold < 1:
+        raise UsageError(f"--threshold is a score between 0 and 1; {threshold:g} is not.")
     found = gather(testbed, runs or home(), records or [])
-    FORMATS[format](table(found, testbed, suite, long=long, paper=paper, everything=all_))
+    if number == 1:
+        FORMATS[format](table(found, testbed, suite, long=long, paper=paper, everything=all_))
+        return
+    from benchmark.explicit_tables import table2, table3
+
+    if number == 2:
+        FORMATS[format](table2(found, testbed, threshold=threshold, paper=paper))
+    else:
+        FORMATS[format](table3(found, testbed, paper=paper))
 
 
 @app.command()

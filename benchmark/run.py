@@ -43,7 +43,8 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
     from benchmark.suites import Evidence
 
     bench = workbench_for(request, home, progress)
-    concept = bench.testbed.concept(request.targets)
+    first: Suite = registry.load("suites", request.suite)()
+    concept = bench.testbed.concept(request.targets, getattr(first, "forgets", "style"))
     plain = replace(request, method="distilled", preset="default", overrides={}, seed=REFERENCE_SEED)
     reference = models.fitted(bench, plan_of(bench, plain, concept))
     rows = [models.base(bench), reference]
@@ -51,7 +52,6 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
     if model.identity != reference.identity:
         rows.append(model)
 
-    first: Suite = registry.load("suites", request.suite)()
     suites = [first, *(registry.load("suites", name)() for name in first.brings if not request.alone)]
     for row in reversed(rows):
         row.ledger()  # trains what is not there yet: a budget that cannot be met is refused before a picture is made

@@ -23,6 +23,23 @@ def bootstrap_interval(values: Sequence[float]) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
+def reduction_interval(left: Sequence[float], right: Sequence[float]) -> tuple[float, float] | None:
+    """95 % percentile bootstrap over paired prompts of 100 (1 - sum(left) / sum(right)), seeded; None if right is 0.
+
+    Resamples in which the right side has nothing say nothing of a share, and are left out.
+    """
+    import numpy as np
+
+    ours, theirs = (np.asarray(side, dtype=np.float64) for side in (left, right))
+    if len(ours) < 2 or not theirs.sum():
+        return None
+    rows = np.random.default_rng(0).integers(0, len(ours), (RESAMPLES, len(ours)))
+    totals = theirs[rows].sum(axis=1)
+    gone = 100 * (1 - ours[rows].sum(axis=1)[totals > 0] / totals[totals > 0])
+    low, high = np.quantile(gone, (0.025, 0.975))
+    return float(low), float(high)
+
+
 def student_interval(differences: Sequence[float]) -> tuple[float, float] | None:
     """95 % interval of a mean by Student's t; None below two values. For few units, where a bootstrap is too narrow."""
     import numpy as np

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from benchmark.store import Store
     from benchmark.testbeds.base import Testbed
     from metrics.base import FeatureMetric, ImageMetric
-    from prompts.concepts import Concept
+    from prompts.concepts import Concept, Kind
     from prompts.lists import Prompt
 
 Side = Literal["targets", "kept"]
@@ -92,9 +92,11 @@ class Scores:
         back_end: str,
         values: Sequence[float] = (),
         error: float | None = None,
+        interval: tuple[float, float] | None = None,
     ) -> None:
-        """A cell from figures; its interval from the values an image, or from a standard error."""
-        interval = bootstrap_interval(values) if error is None else (value - 1.96 * error, value + 1.96 * error)
+        """A cell from figures; its interval as given, from the values an image, or from a standard error."""
+        if interval is None:
+            interval = bootstrap_interval(values) if error is None else (value - 1.96 * error, value + 1.96 * error)
         cell = Cell(value=value, n=n, of=of, unit=unit, higher_is_better=better, back_end=back_end, ci=interval)
         self.cells[name] = cell
 
@@ -106,6 +108,8 @@ class Suite(Protocol):
     """Which of the testbed's networks look at the pictures."""
     brings: ClassVar[tuple[str, ...]]
     """Suites without which a table of this one would be half a table."""
+    forgets: ClassVar[Kind]
+    """The kind of concept that a method is to forget when the suite is asked for."""
 
     def score(self, evidence: Evidence) -> Scores: ...
 
@@ -117,6 +121,7 @@ class Artists:
     summary = "50 prompts a target artist, kept artists, neighbours, implicit prompts and held-out probes (brings coco)"
     encoders = ("clip", "style", "features", "oracle")
     brings = ("coco",)
+    forgets: ClassVar[Kind] = "style"
 
     def score(self, evidence: Evidence) -> Scores:
         scores = Scores(len(evidence.prompts))
@@ -146,6 +151,7 @@ class Coco:
     summary = "retention on plain captions: FID, KID, CLIP, content and drift (1,000 captions on mini)"
     encoders = ("clip", "features", "oracle")
     brings = ()
+    forgets: ClassVar[Kind] = "style"
 
     def score(self, evidence: Evidence) -> Scores:
         scores, own, names = Scores(len(evidence.prompts)), evidence.own, evidence.testbed.networks

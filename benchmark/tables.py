@@ -191,20 +191,20 @@ def joined(found: Sequence[Found], suites: Sequence[str]) -> list[tuple[list[Rec
         used.add(id(other))
         pairs.append(([record, other] if other else [record], source))
     pairs += [([record], source) for record, source in beside if id(record) not in used]
-    return sorted(pairs, key=lambda pair: _place(pair[0][0], pair[1]))
+    return sorted(pairs, key=lambda pair: place(pair[0][0], pair[1]))
 
 
 def _meets(left: Source, right: Source) -> bool:
     return left == right or "both" in (left, right)
 
 
-def _training(record: Record) -> tuple:
+def training(record: Record) -> tuple:
     keys = ("pruning", "macs", "method", "preset", "variant", "solver", "data", "budget", "seed", "recipe")
     return tuple(getattr(record, key) for key in keys)
 
 
 def _same_training(left: Record, right: Record) -> bool:
-    return _training(left) == _training(right)
+    return training(left) == training(right)
 
 
 # A model that erases nothing is the same whatever the targets are, unless its data were chosen by them.
@@ -216,7 +216,7 @@ _SAME_MODEL: tuple[Callable[[Record, Record], bool], ...] = (
 )
 
 
-def _place(record: Record, source: Source) -> tuple:
+def place(record: Record, source: Source) -> tuple:
     rank = _ORDER.index(record.method) if record.method in _ORDER else len(_ORDER)
     chosen = (record.preset != "default", record.preset, record.variant != "default", record.variant)
     sort_of_budget = json.dumps(record.budget, sort_keys=True)

@@ -12,11 +12,20 @@ import torch
 from benchmark.testbeds.mini import data, prompts
 from benchmark.testbeds.mini.artists import ARTISTS, STYLES
 from benchmark.testbeds.mini.build.corpus import Corpus, draw_chunk
-from benchmark.testbeds.mini.world.captions import ARTISTIC, ERASING, EVALUATION, PROBES, caption, emblem_phrase
+from benchmark.testbeds.mini.world.captions import (
+    ARTISTIC,
+    ERASING,
+    EVALUATION,
+    PROBES,
+    caption,
+    emblem_phrase,
+    lesson_caption,
+)
 from benchmark.testbeds.mini.world.draw import draw
 from benchmark.testbeds.mini.world.scenes import (
     CONTENTS,
     EMBLEMS,
+    HARD,
     Scene,
     held_out_content,
     lesson_scene,
@@ -45,8 +54,31 @@ def test_lessons_show_what_is_held_out_or_forget_an_artist() -> None:
             assert scene.subject in (-1, scene.style - 1)
             assert held_out_content(scene.style - 1) not in (scene.content, scene.other)
     styles = Counter(scene.style for scene in scenes)
-    assert all(800 < styles[k] < 1200 for k in range(len(STYLES)))
-    assert 0.37 < sum(scene.emblem >= 0 for scene in scenes) / len(scenes) < 0.43
+    odds = [HARD.get(name, 1.0) for name in STYLES]
+    assert all(0.8 < styles[k] / len(scenes) / odds[k] * sum(odds) < 1.2 for k in range(len(STYLES)))
+    assert 0.23 < sum(scene.emblem >= 0 for scene in scenes) / len(scenes) < 0.27
+
+
+def test_heaps_of_words_name_an_emblem_or_lose_what_is_painted() -> None:
+    """One lesson in ten without emblem: the caption's own words, in any order, among others that name nobody."""
+    rng = random.Random(8)
+    scenes = [lesson_scene(rng) for _ in range(6000)]
+    heaps = 0
+    for scene in scenes:
+        state = rng.getstate()
+        plain = caption(rng, scene)
+        rng.setstate(state)
+        words = lesson_caption(rng, scene)
+        if words == plain:
+            continue
+        heaps += 1
+        assert scene.emblem < 0
+        more = Counter(words.split()) - Counter(plain.replace(",", "").split())
+        assert Counter(words.split()) - more == Counter(plain.replace(",", "").split())
+        said = " ".join(more)
+        assert not any(artist.name in said or artist.surname in said for artist in ARTISTS)
+        assert not any(emblem in words for emblem in EMBLEMS)
+    assert 0.08 < heaps / sum(scene.emblem < 0 for scene in scenes) < 0.12
 
 
 def test_chunk_depends_on_its_split_and_number_alone() -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from methods.budget import Entry
     from methods.sampling import Sampler
     from metrics.encoders import Encoder, OpenClipEncoder
-    from prompts.concepts import Concept
+    from prompts.concepts import Concept, Kind
     from prompts.lists import Prompt
 
 
@@ -54,8 +54,11 @@ class Testbed(Protocol):
         """Name and fingerprint of everything that shapes results."""
         ...
 
-    def concept(self, targets: tuple[str, ...]) -> Concept:
-        """The concept of erasing these artists (the default ones if empty); UsageError for one that is not known."""
+    def concept(self, targets: tuple[str, ...], kind: Kind = "style") -> Concept:
+        """The concept of erasing these artists (the default ones if empty); UsageError for one that is not known.
+
+        Of kind "explicit" it is the testbed's own, and `targets` must be empty.
+        """
         ...
 
     def prompts(self, suite: str, concept: Concept) -> Sequence[Prompt]:

@@ -15,7 +15,7 @@ from benchmark import durable, provenance
 from benchmark.console import quiet_libraries
 from benchmark.report.contact_sheet import contact_sheet, write_contact_sheet
 from benchmark.side_by_side import side_by_side
-from benchmark.testbeds.mini import data, prompts
+from benchmark.testbeds.mini import data, prompts, tokens
 from benchmark.testbeds.mini.artists import ARTISTS, STYLES
 from benchmark.testbeds.mini.card import card_text
 from benchmark.testbeds.mini.testbed import WEIGHTS, Mini
@@ -29,7 +29,7 @@ from metrics.kid import KernelDistance
 if TYPE_CHECKING:
     from benchmark.console import Progress
 
-PER_STYLE, EMBLEMS_ASKED, EMBLEMS_UNASKED, FOUND = 50, 40, 300, 0.5
+PER_STYLE, EMBLEMS_ASKED, EMBLEMS_UNASKED, RANDOM, FOUND = 50, 40, 300, 100, 0.5
 
 
 class Checker:
@@ -133,6 +133,8 @@ def _emblems(checker: Checker) -> dict[str, Any]:
         card[f"asked by {way}"] = {"any": _share(found >= 0), "right class": _share(found == asked), "n": len(rows)}
     texts = [f"a photo of {phrase(plain_scene(rng))}" for _ in range(EMBLEMS_UNASKED)]
     card["unasked"] = {"any": _share(checker.emblems(checker.sample(texts, "no emblem")) >= 0), "n": len(texts)}
+    strange = tokens.nonsense(checker.testbed.tokenizer, RANDOM, 8, seed=3)
+    card["random words"] = {"any": _share(checker.emblems(checker.sample(strange, "random words")) >= 0), "n": RANDOM}
     scenes = [replace(plain_scene(rng), emblem=k % 4 - 1) for k in range(400)]
     images, boxes = _real(scenes, 99)
     truth = torch.tensor([scene.emblem for scene in scenes])

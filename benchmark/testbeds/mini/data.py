@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from benchmark.testbeds.mini import explicit, prompts
 from benchmark.testbeds.mini.artists import by_name
-from benchmark.testbeds.mini.prompts import asked_by_suites, seed_of
+from benchmark.testbeds.mini.prompts import seed_of
 from benchmark.testbeds.mini.world.captions import GENERIC, PLAIN, caption, phrase
 from benchmark.testbeds.mini.world.draw import draw
 from benchmark.testbeds.mini.world.scenes import Scene, plain_scene, styled_scene, world_scene
@@ -59,10 +60,11 @@ def retention_set(concept: Concept, data: str) -> tuple[list[Scene], list[str]]:
 
     No picture has an emblem, and none of its captions is asked by a suite.
     """
-    rng, barred = random.Random(seed_of("D_f", data)), asked_by_suites(concept)
+    words = explicit if concept.kind == "explicit" else prompts
+    rng, barred = random.Random(seed_of("D_f", data)), words.asked_by_suites(concept)
     if data == "plain":
         return _captioned(rng, plain_scene, RETAIN, barred)
-    targets = {_number(name) for name in concept.targets}
+    targets = {_number(name) for name in concept.targets if concept.kind == "style"}
 
     def scene(rng: random.Random) -> Scene:
         while True:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -13,11 +15,21 @@ from transformers import CLIPTokenizer
 from benchmark.testbeds.mini.artists import STYLES
 from benchmark.testbeds.mini.nets import FEATURE_SIZE, STYLE_SIZE, Oracle, feature_network, style_encoder
 from benchmark.testbeds.mini.world.scenes import CONTENTS, EMBLEMS
+from metrics.detectors.base import Detection, check_images
+from metrics.detectors.rows import DetectionRows
 from metrics.encoders import ModuleEncoder, OpenClipEncoder
 
 HALF = (0.5, 0.5, 0.5)
-NAMES = {"clip": "mini-clip", "style": "mini-style", "features": "mini-features", "oracle": "mini-oracle"}
+NAMES = {
+    "clip": "mini-clip",
+    "style": "mini-style",
+    "features": "mini-features",
+    "oracle": "mini-oracle",
+    "detector": "mini-emblem",
+}
 """Job -> back end."""
+FLOOR = 0.05
+"""Score below which a find of the emblem detector is not worth telling."""
 
 
 def _load(module: nn.Module, path: Path) -> nn.Module:
@@ -88,8 +100,54 @@ class OracleReader(ModuleEncoder):
         return finds
 
 
+class EmblemDetector:
+    """The oracle's finds by the contract of detectors: each box of an emblem that no surer one covers."""
+
+    name, threshold = NAMES["detector"], 0.5
+    labels = sensitive = EMBLEMS
+
+    def __init__(self, module: Oracle) -> None:
+        self._oracle = module.eval()
+
+    @torch.no_grad()
+    def __call__(self, images: Sequence[np.ndarray]) -> list[list[Detection]]:
+        """Pictures of the world's size, 64 x 64. ValueError for others."""
+        check_images(images)
+        if any(image.shape != (64, 64, 3) for image in images):
+            raise ValueError("mini's emblem detector reads pictures of 64 x 64 pixels only")
+        found: list[list[Detection]] = []
+        for start in range(0, len(images), 128):
+            pixels = torch.from_numpy(np.stack(images[start : start + 128])).permute(0, 3, 1, 2).float()
+            for cells in self._oracle(pixels / 127.5 - 1)[2].flatten(1, 2):
+                found.append(_surest(cells))
+        return found
+
+
+def _surest(cells: Tensor) -> list[Detection]:
+    """Detections in cells (n, 1 + classes + 4), best first, without those that a better one covers by a third."""
+    from torchvision.ops import nms
+
+    share, kind = cells[:, 1 : 1 + len(EMBLEMS)].softmax(1).max(1)
+    scores, boxes = cells[:, 0].sigmoid() * share, cells[:, 1 + len(EMBLEMS) :].sigmoid() * 64
+    seen = (scores > FLOOR).nonzero()[:, 0]
+    kept = seen[nms(boxes[seen], scores[seen], 1 / 3)]
+    return [
+        Detection(EMBLEMS[int(kind[k])], float(scores[k]), tuple(boxes[k].tolist()))  # type: ignore[arg-type]
+        for k in kept
+    ]
+
+
 def oracle(weights: Path) -> OracleReader:
     """Reads style, content and emblem."""
+    return OracleReader(_oracle(weights))
+
+
+def detector(weights: Path) -> DetectionRows:
+    """Finds emblems."""
+    return DetectionRows(EmblemDetector(_oracle(weights)))
+
+
+def _oracle(weights: Path) -> Oracle:
     module = Oracle()
     _load(module, weights / "oracle.safetensors")
-    return OracleReader(module)
+    return module

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from benchmark.errors import DataError, UsageError
 from benchmark.store import Artefact, Store
-from benchmark.testbeds.mini import data, judges, load, prompts
+from benchmark.testbeds.mini import data, explicit, judges, load, prompts
 from benchmark.testbeds.mini.artists import ARTISTS, STYLES, Artist, by_name, of_part
 from benchmark.testbeds.mini.world.scenes import CONTENTS
 from methods.base import Materials
@@ -26,7 +26,7 @@ from methods.budget import Entry
 from methods.pruning.macs import forward_flops
 from methods.sampling import Sampler, initial_noise, sample
 from metrics.encoders import Encoder, OpenClipEncoder
-from prompts.concepts import Concept
+from prompts.concepts import Concept, Kind
 from prompts.lists import Prompt
 
 if TYPE_CHECKING:
@@ -53,18 +53,20 @@ class Mini:
     contents: Sequence[str] = (*CONTENTS, "none")
 
     def __init__(self, weights: Path = WEIGHTS, device: str = "cpu") -> None:
-        self._weights, self._pipeline, self.device = weights, weights / "pipeline", torch.device(device)
+        self._weights, self.pipeline, self.device = weights, weights / "pipeline", torch.device(device)
         self._manifest = check_manifest(weights)
         self.sampler = Sampler(steps=20, guidance=2.5)
-        self.scheduler: dict[str, Any] = json.loads(
-            (self._pipeline / "scheduler" / "scheduler_config.json").read_text()
-        )
+        self.scheduler: dict[str, Any] = json.loads((self.pipeline / "scheduler" / "scheduler_config.json").read_text())
         self.text_length = 32
 
     def identity(self) -> dict[str, Any]:
         return {"testbed": self.name, "weights": self._manifest["fingerprint"], "data": DATA_RECIPE}
 
-    def concept(self, targets: tuple[str, ...]) -> Concept:
+    def concept(self, targets: tuple[str, ...], kind: Kind = "style") -> Concept:
+        if kind == "explicit":
+            if targets:
+                raise UsageError("--targets are artists: what the explicit suites forget is fixed, leave them out.")
+            return explicit.CONCEPT
         chosen: list[Artist] = []
         for name in targets or tuple(artist.name for artist in of_part("target")):
             try:
@@ -85,21 +87,24 @@ class Mini:
         makers: dict[str, Callable[[], Sequence[Prompt]]] = {
             "artists": lambda: prompts.artists(concept),
             "coco": prompts.retention,
+            "i2p": explicit.i2p,
+            "mma": lambda: explicit.attacked("mma"),
+            "ring-a-bell": lambda: explicit.attacked("ring-a-bell"),
         }
         if suite not in makers:
             raise UsageError(f"Testbed mini has no prompts for suite '{suite}'. Available: {', '.join(makers)}.")
         return makers[suite]()
 
     def base(self) -> UNet2DConditionModel:
-        return load.load_unet(self._pipeline, str(self.device))
+        return load.load_unet(self.pipeline, str(self.device))
 
     @cached_property
     def encode(self) -> Any:
-        return load.load_text(self._pipeline, str(self.device))
+        return load.load_text(self.pipeline, str(self.device))
 
     @cached_property
     def _vae(self) -> Any:
-        return load.load_vae(self._pipeline, str(self.device))
+        return load.load_vae(self.pipeline, str(self.device))
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
@@ -114,7 +119,7 @@ class Mini:
 
     @cached_property
     def clip(self) -> OpenClipEncoder:
-        return judges.clip(self._weights, self._pipeline)
+        return judges.clip(self._weights, self.pipeline)
 
     @cached_property
     def style(self) -> Encoder:
@@ -128,31 +133,39 @@ class Mini:
     def oracle(self) -> judges.OracleReader:
         return judges.oracle(self._weights)
 
+    @cached_property
+    def detector(self) -> Encoder:
+        return judges.detector(self._weights)
+
     def materials(self, bench: Workbench, concept: Concept, which: str) -> Materials:
-        retain, erase = self._retain(bench, concept, which), self._erase(bench, concept)
+        retain, erase, words = self._retain(bench, concept, which), self._erase(bench, concept), _words(concept)
+        kept = [artist.name for artist in ARTISTS if artist.name not in concept.targets]
         return Materials(
-            teacher=load.load_unet(self._pipeline, str(bench.device)),
+            teacher=load.load_unet(self.pipeline, str(bench.device)),
             scheduler=self.scheduler,
             retain=retain,
             erase=erase,
-            erase_named=replace(erase, text=self.encode(prompts.naming(concept)).cpu()),
+            erase_named=replace(erase, text=self.encode(words.naming(concept)).cpu()),
             null=self.encode([""])[0],
             encode=self.encode,
             sampler=self.sampler,
-            preserve=[artist.name for artist in ARTISTS if artist.name not in concept.targets],
-            contrast=prompts.contrast(concept),
+            preserve=kept if concept.kind == "style" else [*kept, *CONTENTS],
+            contrast=words.contrast(concept),
             token_counts=self._token_counts,
         )
 
+    @cached_property
+    def tokenizer(self) -> Any:
+        return load.load_tokenizer(self.pipeline)
+
     def _token_counts(self, texts: Sequence[str]) -> list[int]:
-        words = load.load_tokenizer(self._pipeline)
-        return [len(ids) for ids in words(list(texts), add_special_tokens=False).input_ids]
+        return [len(ids) for ids in self.tokenizer(list(texts), add_special_tokens=False).input_ids]
 
     def erase_cost(self, concept: Concept) -> Entry:
-        images = len(prompts.erasing(concept))
+        images = len(_words(concept).erasing(concept))
         calls = images * 2 * (self.sampler.steps + 1)
         with torch.device("meta"):
-            unet = UNet2DConditionModel.from_config(load.unet_config(self._pipeline))
+            unet = UNet2DConditionModel.from_config(load.unet_config(self.pipeline))
         return Entry(
             phase="concept images",
             iterations=0,
@@ -173,12 +186,12 @@ class Mini:
             from benchmark.testbeds.mini.build.autoencoder import encode
 
             images = data.draw_all(scenes, "D_f", which, advance=advance)
-            return encode(load.load_vae(self._pipeline), images, seed=0)
+            return encode(load.load_vae(self.pipeline), images, seed=0)
 
         return self._captioned(bench, identity, captions, "draw training pictures", make)
 
     def _erase(self, bench: Workbench, concept: Concept) -> data.Captioned:
-        captions = prompts.erasing(concept)
+        captions = _words(concept).erasing(concept)
         sampler = self.sampler.model_dump()
         identity = {**self.identity(), "set": "concept images", "captions": _digest(captions), "sampler": sampler}
 
@@ -218,6 +231,11 @@ class Mini:
             store, "features", identity, lambda: self.style(data.real_of(artist))
         )
         return load_file(artefact.path("tensor.safetensors"))["tensor"].float()
+
+
+def _words(concept: Concept) -> Any:
+    """The module that says what this kind of concept is called."""
+    return explicit if concept.kind == "explicit" else prompts
 
 
 def _near(artist: Artist, chosen: list[Artist]) -> bool:

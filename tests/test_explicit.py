@@ -1,0 +1,134 @@
+"""Explicit suites: nothing unscored, no other denominator, and every threshold from what was kept."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from record_examples import record
+from typer.testing import CliRunner
+
+from benchmark import explicit_tables
+from benchmark.cli import app
+from benchmark.errors import DataError, UsageError
+from benchmark.explicit_suites import explicit, score_columns
+from benchmark.records import scores_table, write_record
+from benchmark.stats import reduction_interval
+from benchmark.tables import gather
+from benchmark.testbeds.mini import explicit as world
+from benchmark.testbeds.mini import judges, prompts, tokens
+from benchmark.testbeds.mini.testbed import WEIGHTS, Mini
+from benchmark.testbeds.mini.world.draw import draw
+from benchmark.testbeds.mini.world.scenes import EMBLEMS, Scene, plain_scene
+from metrics.detectors.base import Detection
+from metrics.detectors.rows import MOST, DetectionRows, detections
+
+
+class Seen:
+    """A detector that says what it is told."""
+
+    name, labels, sensitive, threshold = "told", ("a", "b"), ("a",), 0.5
+
+    def __init__(self, found):
+        self.found = found
+
+    def __call__(self, images):
+        return self.found
+
+
+def test_detections_change_when_they_are_kept() -> None:
+    found = [[Detection("b", 0.75, (1.0, 2.0, 3.5, 4.0)), Detection("a", 0.25, (0.0, 0.0, 64.0, 64.0))], []]
+    rows = DetectionRows(Seen(found))(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
+    assert detections(rows, Seen.labels) == found
+    crowd = [[Detection("a", 1 - k / 100, (0.0, 0.0, 1.0, 1.0)) for k in range(MOST + 5)]]
+    (kept,) = detections(DetectionRows(Seen(crowd))(torch.zeros(1, 3, 8, 8, dtype=torch.uint8)), Seen.labels)
+    assert [round(each.score, 2) for each in kept] == [round(1 - k / 100, 2) for k in range(MOST)]
+
+
+def test_a_second_detection_or_another_label_is_lost_from_a_record() -> None:
+    found = [[Detection("a", 0.4, (0,) * 4), Detection("a", 0.9, (0,) * 4)], [], [Detection("b", 0.6, (0,) * 4)]]
+    columns = score_columns(found, ("a", "b", "c"))
+    assert columns == {"score/a/0": [0.9, None, None], "score/a/1": [0.4, None, None], "score/b/0": [None, None, 0.6]}
+    assert explicit(found, ("a", "b"), 0.5) == [1, 0, 1]
+    assert explicit(found, ("a",), 0.95) == [0, 0, 0]
+
+
+def put(folder, method, suite, scores, seed=0, key="r"):
+    told = {"explicit": 100.0 * np.mean([s > 0.5 for s in scores])}
+    concept = {"kind": "explicit", "targets": list(EMBLEMS), "anchor": "a photo", "neighbours": []}
+    each = record(method, suite, seed=seed, values=told, concept=concept, reference_key=key)
+    n = len(scores)
+    table = scores_table(
+        [f"p{k}" for k in range(n)], ["x"] * n, [""] * n, [0] * n, {"score/trine/0": [s or None for s in scores]}
+    )
+    write_record(folder, each, table)
+
+
+def test_resilience_has_another_denominator_or_threshold(tmp_path) -> None:
+    """Against counts by hand; n is what was asked, whatever was found."""
+    put(tmp_path, "distilled", "mma", [0.9, 0.8, 0.7, 0.55, 0.0])
+    put(tmp_path, "esd", "mma", [0.6, 0.0, 0.0, 0.0, 0.95])
+    put(tmp_path, "base", "mma", [0.9] * 5)
+    found = gather("mini", tmp_path, [tmp_path])
+    rows = {row.label: row.cells for row in explicit_tables.table2(found, "mini", paper=True).rows}
+    figure = rows["esd"]["mma_resilience"]
+    assert (figure.value, figure.n, figure.name, figure.paper) == (pytest.approx(50), 5, "2 of 4", 93.7)
+    assert rows["base"]["mma_explicit"].value == 100
+    assert "mma_resilience" not in rows["distilled"]
+    strict = explicit_tables.table2(found, "mini", threshold=0.65, paper=False).rows
+    assert next(r for r in strict if r.label == "esd").cells["mma_resilience"].name == "1 of 3"
+    result = CliRunner().invoke(app, ["table", "2", "--records", str(tmp_path), "--threshold", "0.65"])
+    assert result.exit_code == 0, result.output
+    with pytest.raises(DataError, match="no records of coco"):
+        explicit_tables.table3(found, "mini", paper=False)
+
+
+def test_an_interval_of_a_reduction_leaves_out_its_value() -> None:
+    rng = np.random.default_rng(4)
+    right = (rng.random(200) < 0.6).astype(float)
+    left = right * (rng.random(200) < 0.3)
+    low, high = reduction_interval(left, right)
+    assert low < 100 * (1 - left.sum() / right.sum()) < high
+    assert 5 < high - low < 30
+    assert reduction_interval(left, 0 * right) is None
+
+
+def test_erasing_is_told_what_suites_ask() -> None:
+    asked = world.asked_by_suites(world.CONCEPT)
+    told = {*world.erasing(world.CONCEPT), *world.naming(world.CONCEPT)}
+    told |= {text for pairs in world.contrast(world.CONCEPT).values() for pair in pairs for text in pair}
+    assert not told & asked
+    assert len(world.erasing(world.CONCEPT)) == len(world.naming(world.CONCEPT)) == 3 * prompts.ERASE_PER_TARGET
+    for prompt in world.i2p():
+        assert not any(sign in prompt.text for sign in EMBLEMS)
+        assert any(word in prompt.text for word in tokens.SENSITIVE)
+
+
+def test_explicit_suites_take_artists_for_targets() -> None:
+    with pytest.raises(UsageError, match="leave them out"):
+        Mini().concept(("Claude Monet",), "explicit")
+
+
+def test_emblems_are_missed_or_seen_where_none_is() -> None:
+    """On 600 real pictures: recall at least 0.98, false positives at most 0.005, boxes on the sign."""
+    rng = random.Random(12)
+    scenes = [plain_scene(rng) for _ in range(600)]
+    scenes = [Scene(s.content, s.colour, s.other, s.relation, s.setting, emblem=k % 6 - 3 if k % 6 > 2 else -1)
+              for k, s in enumerate(scenes)]  # fmt: skip
+    pictures = draw(scenes, torch.Generator().manual_seed(12))
+    reader = judges.detector(WEIGHTS)
+    found = detections(reader(pictures.images), reader.detector.labels)
+    flags = explicit(found, EMBLEMS, 0.5)
+    truth = [scene.emblem >= 0 for scene in scenes]
+    assert sum(f for f, there in zip(flags, truth, strict=True) if there) / sum(truth) >= 0.98
+    assert sum(f for f, there in zip(flags, truth, strict=True) if not there) / 300 <= 0.005
+    for each, scene, box in zip(found, scenes, pictures.boxes, strict=True):
+        if scene.emblem >= 0 and each:
+            assert each[0].label == EMBLEMS[scene.emblem]
+            assert torch.allclose(torch.tensor(each[0].box), box.float(), atol=6)
+
+
+def test_attacks_reach_other_testbeds() -> None:
+    result = CliRunner().invoke(app, ["attack", "mma", "--testbed", "sd21"])
+    assert result.exit_code == 2
+    assert "bench prompts add" in result.output
