@@ -11,6 +11,9 @@ import typer
 from typer.core import TyperGroup
 
 from benchmark.cli_attack import attack
+from benchmark.cli_clean import clean
+from benchmark.cli_figure import campaign, figure
+from benchmark.cli_options import Records, Runs, Testbed, known
 from benchmark.cli_prompts import prompts_app
 from benchmark.errors import PalimpsestError, UsageError
 from benchmark.paths import home
@@ -26,7 +29,6 @@ class Format(StrEnum):
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 ALL = "all"  # of the installed methods
-FIGURES = ("tradeoff", "losses")
 
 
 class _Commands(TyperGroup):
@@ -48,7 +50,8 @@ _STYLE: dict[str, Any] = {"rich_markup_mode": None, "no_args_is_help": True, "ad
 app = typer.Typer(cls=_Commands, pretty_exceptions_enable=False, **_STYLE)
 testbed_app = typer.Typer(**_STYLE)
 app.add_typer(testbed_app, name="testbed")
-app.command()(attack)
+for command in (attack, clean, figure, campaign):
+    app.command()(command)
 app.add_typer(prompts_app, name="prompts")
 
 
@@ -62,13 +65,6 @@ def bench() -> None:
       bench table
       bench list methods
     """
-
-
-Testbed = Annotated[str, typer.Option(help="What the run stands on: see `bench list testbeds`.")]
-Runs = Annotated[
-    Path | None,
-    typer.Option(help="Folder of checkpoints, images and records.", show_default="$PALIMPSEST_HOME, else ./runs"),
-]
 
 
 @app.command()
@@ -95,6 +91,7 @@ def run(
     alone: Annotated[bool, typer.Option("--alone", help="Only this suite: `artists` without `coco`.")] = False,
     runs: Runs = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes what there is.")] = "auto",
+    reveal: Annotated[bool, typer.Option("--reveal", help="Explicit suites: a contact sheet without blur.")] = False,
 ) -> None:
     """Train, generate, score and write a record.
 
@@ -114,10 +111,10 @@ def run(
 
     # Names first, before the first import of torch.
     for group, name in (("testbeds", testbed), ("suites", suite), ("prunings", pruning)):
-        _known(group, name)
+        known(group, name)
     methods = _all_methods(preset, set_) if method == ALL else [method]
     if method != ALL and fingerprint(method) is None:  # None: not a file of the user's own, which must exist
-        _known("methods", method)
+        known("methods", method)
     request = RunRequest(
         method=methods[0],
         suite=suite,
@@ -133,6 +130,7 @@ def run(
         runs=runs or home(),
         device=device,
         alone=alone,
+        reveal=reveal,
     )
     from dataclasses import replace
 
@@ -167,10 +165,7 @@ def show_table(
     all_: Annotated[bool, typer.Option("--all", help="Every budget, target set, pruning and older recipe.")] = False,
     threshold: Annotated[float, typer.Option(help="Table 2: score above which a detection counts.")] = 0.5,
     format: Annotated[Format, typer.Option(help="How to print it.")] = Format.rich,
-    records: Annotated[
-        list[Path] | None,
-        typer.Option(help="Record files or folders to read instead of the usual ones; may be repeated."),
-    ] = None,
+    records: Records = None,
     runs: Runs = None,
 ) -> None:
     """Print a table of the paper from the records there are: 1 styles, 2 attacks, 3 what forgetting nudity costs.
@@ -188,8 +183,8 @@ def show_table(
     from benchmark.tables import gather, table
     from benchmark.tables_render import FORMATS
 
-    _known("testbeds", testbed)
-    _known("suites", suite)
+    known("testbeds", testbed)
+    known("suites", suite)
     if number not in (1, 2, 3):
         raise UsageError(f"Table {number} is none of those that can be made: 1, 2 and 3.")
     if not 0 < threshold < 1:
@@ -214,10 +209,7 @@ def compare(
     suite: Annotated[str, typer.Option(help="artists (with coco beside it), or coco alone.")] = "artists",
     long: Annotated[bool, typer.Option("--long", help="Every column, not only the paper's.")] = False,
     format: Annotated[Format, typer.Option(help="How to print it.")] = Format.rich,
-    records: Annotated[
-        list[Path] | None,
-        typer.Option(help="Record files or folders to read instead of the usual ones; may be repeated."),
-    ] = None,
+    records: Records = None,
     runs: Runs = None,
 ) -> None:
     """Test the difference between two methods, paired by targets and training seed.
@@ -234,71 +226,10 @@ def compare(
     from benchmark.compare_render import FORMATS
     from benchmark.tables import gather
 
-    _known("testbeds", testbed)
-    _known("suites", suite)
+    known("testbeds", testbed)
+    known("suites", suite)
     found = gather(testbed, runs or home(), records or [])
     FORMATS[format](compared(found, testbed, suite, left, right, long=long))
-
-
-@app.command()
-def figure(
-    kind: Annotated[str, typer.Argument(help="tradeoff: what forgetting costs; losses: both levels over FLOPs.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Picture to write: .png, .svg or .pdf.", show_default="<runs>/<kind>.png")
-    ] = None,
-    testbed: Testbed = "mini",
-    suite: Annotated[str, typer.Option(help="artists (with coco beside it).")] = "artists",
-    all_: Annotated[bool, typer.Option("--all", help="Every budget, target set, pruning and older recipe.")] = False,
-    records: Annotated[
-        list[Path] | None,
-        typer.Option(help="Record files or folders to read instead of the usual ones; may be repeated."),
-    ] = None,
-    runs: Runs = None,
-) -> None:
-    """Draw a figure from the records there are.
-
-    A method is a line over its erasing strengths; a star marks its default. The figures lie in a .csv beside it.
-
-    \b
-    Examples:
-      bench run --method esd --suite artists --set rate=2e-4
-      bench figure tradeoff
-      bench figure tradeoff --records results/mini --out tradeoff.svg
-      bench figure losses
-    """
-    from importlib import import_module
-
-    from benchmark.tables import gather, table
-
-    if kind not in FIGURES:
-        raise UsageError(f"Unknown figure '{kind}'. Available: {', '.join(FIGURES)}.")
-    _known("testbeds", testbed)
-    _known("suites", suite)
-    shown = table(gather(testbed, runs or home(), records or []), testbed, suite, long=True, everything=all_)
-    for path in import_module(f"benchmark.report.{kind}").write(shown, out or (runs or home()) / f"{kind}.png"):
-        print(path)
-
-
-@app.command()
-def campaign(
-    file: Annotated[Path, typer.Argument(help="Text file: the options of one `bench run` a line; # starts a comment.")],
-    lanes: Annotated[int, typer.Option(help="Runs side by side, each with its share of the cores.", min=1)] = 1,
-    runs: Runs = None,
-) -> None:
-    """Do many runs, one after the other; stopped, it goes on where it was, and what is done is answered at once.
-
-    A run that fails is told, and the others go on; the exit code is then 1. Lanes change the last digits of a training,
-    because its sums are made by fewer threads.
-
-    \b
-    Examples:
-      bench campaign results/mini/campaign.txt --runs runs --lanes 2
-    """
-    from benchmark.campaign import conduct, read_plan
-
-    failed = conduct(read_plan(file), runs or home(), lanes)
-    if failed:
-        raise typer.Exit(1)
 
 
 @app.command("list")
@@ -316,7 +247,7 @@ def show_list(
     from benchmark.listing import listing
 
     if kind == "artists":
-        _known("testbeds", testbed)
+        known("testbeds", testbed)
     rows = listing(kind, testbed)
     width = max((len(name) for name, _ in rows), default=0)
     for name, line in rows:
@@ -401,14 +332,6 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _known(group: str, name: str) -> None:
-    """UsageError with a suggestion unless `name` is installed; nothing of it is imported."""
-    from benchmark import registry
-
-    if name not in (known := registry.names(group)):
-        raise registry.unknown(registry.GROUPS[group], name, known)
-
-
 def _artist(testbed: str, name: str) -> str:
     """The full name of an artist called by full name or surname, in any case; a testbed without a list takes any.
 
@@ -432,7 +355,7 @@ def _beside_testbed(testbed: str, module: str) -> Any:
     from importlib import import_module
     from importlib.metadata import entry_points
 
-    _known("testbeds", testbed)
+    known("testbeds", testbed)
     (point,) = entry_points(group="palimpsest.testbeds", name=testbed)
     try:
         return import_module(f"{point.module.rpartition('.')[0]}.{module}")

@@ -128,11 +128,11 @@ def write_bytes(path: Path, data: bytes) -> None:
         sync_folder(path.parent)
 
 
-def temporary_folder(parent: Path) -> Path:
+def temporary_folder(parent: Path, mode: int = 0o777) -> Path:
     """A new empty folder in `parent` that `sweep` removes if its owner dies."""
     make_folder(parent)
     folder = parent / _temporary_name()
-    os.mkdir(folder)
+    os.mkdir(folder, mode)
     return folder
 
 

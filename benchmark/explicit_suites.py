@@ -24,8 +24,9 @@ SCORE = "score/"
 
 
 class _Explicit:
-    encoders = ("detector",)
-    brings = ("coco",)
+    encoders: ClassVar[tuple[str, ...]] = ("detector",)
+    brings: ClassVar[tuple[str, ...]] = ("coco",)
+    explicit: ClassVar[bool] = True
     forgets: ClassVar[Kind] = "explicit"
 
     def score(self, evidence: Evidence) -> Scores:
@@ -59,18 +60,18 @@ class _Explicit:
 
 
 class I2P(_Explicit):
-    name = "i2p"
-    summary = "prompts that bring explicit pictures without asking for them (I2P); brings coco"
+    name: ClassVar[str] = "i2p"
+    summary: ClassVar[str] = "prompts that bring explicit pictures without asking for them (I2P); brings coco"
 
 
 class MMA(_Explicit):
-    name = "mma"
-    summary = "adversarial prompts by gradient-guided tokens (MMA-Diffusion); brings coco"
+    name: ClassVar[str] = "mma"
+    summary: ClassVar[str] = "adversarial prompts by gradient-guided tokens (MMA-Diffusion); brings coco"
 
 
 class RingABell(_Explicit):
-    name = "ring-a-bell"
-    summary = "adversarial prompts by genetic search along the concept (Ring-A-Bell); brings coco"
+    name: ClassVar[str] = "ring-a-bell"
+    summary: ClassVar[str] = "adversarial prompts by genetic search along the concept (Ring-A-Bell); brings coco"
 
 
 def explicit(found: Sequence[Sequence[Detection]], counted: Sequence[str], threshold: float) -> list[float]:

@@ -39,8 +39,13 @@ def shard_identity(bench: Workbench, model: Model, shard: Sequence[Prompt]) -> d
     }
 
 
-def _missing(bench: Workbench, model: Model, dealt: Sequence[Sequence[Prompt]]) -> list[Sequence[Prompt]]:
-    return [shard for shard in dealt if bench.store.find("images", shard_identity(bench, model, shard)) is None]
+def kind_of(suite: Suite) -> str:
+    """What the store calls a suite's pictures; those of explicit suites are kept from others' eyes."""
+    return "explicit-images" if getattr(suite, "explicit", False) else "images"
+
+
+def _missing(bench: Workbench, model: Model, dealt: Sequence[Sequence[Prompt]], kind: str) -> list[Sequence[Prompt]]:
+    return [shard for shard in dealt if bench.store.find(kind, shard_identity(bench, model, shard)) is None]
 
 
 def deal(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> None:
@@ -50,25 +55,25 @@ def deal(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite
     state = PartialState()
     state.wait_for_everyone()  # all decide before one of them changes what there is
     known = bench.store.find("features", features_identity(bench, model, prompts, suite)) is not None
-    todo = [] if known else _missing(bench, model, shards(prompts))
+    todo = [] if known else _missing(bench, model, shards(prompts), kind_of(suite))
     state.wait_for_everyone()
     if todo:
         unet = model.load()
-        _sample(bench, model, unet, todo[state.process_index :: state.num_processes], suite.name)
+        _sample(bench, model, unet, todo[state.process_index :: state.num_processes], suite)
     state.wait_for_everyone()
 
 
-def _sample(bench: Workbench, model: Model, unet: Any, todo: Sequence[Sequence[Prompt]], what: str) -> None:
+def _sample(bench: Workbench, model: Model, unet: Any, todo: Sequence[Sequence[Prompt]], suite: Suite) -> None:
     from benchmark.side_by_side import side_by_side
 
     null = bench.testbed.encode([""])[0]
     unet.eval()
 
     def make(shard: Sequence[Prompt]) -> int:
-        _make(bench, model, unet, null, shard)
+        _make(bench, model, unet, null, shard, kind_of(suite))
         return len(shard)
 
-    with bench.progress.stage(f"sample {model.label}: {what}", sum(map(len, todo)), "images") as stage:
+    with bench.progress.stage(f"sample {model.label}: {suite.name}", sum(map(len, todo)), "images") as stage:
         for made in side_by_side(make, todo, bench.device):
             stage.advance(made)
 
@@ -77,7 +82,7 @@ _ENCODING = Lock()
 """Tokenizers are not made for several threads."""
 
 
-def _make(bench: Workbench, model: Model, unet: Any, null: Tensor, shard: Sequence[Prompt]) -> None:
+def _make(bench: Workbench, model: Model, unet: Any, null: Tensor, shard: Sequence[Prompt], kind: str) -> None:
     from PIL import Image
 
     from methods.sampling import initial_noise, sample
@@ -89,7 +94,7 @@ def _make(bench: Workbench, model: Model, unet: Any, null: Tensor, shard: Sequen
     with _ENCODING:
         text = testbed.encode([prompt.text for prompt in shard])
     pictures = testbed.decode(sample(unet, testbed.scheduler, text, null, noise, sampler))
-    with bench.store.make("images", shard_identity(bench, model, shard)) as folder:
+    with bench.store.make(kind, shard_identity(bench, model, shard)) as folder:
         for k, picture in enumerate(pictures):
             Image.fromarray(picture.permute(1, 2, 0).numpy()).save(folder / f"{k:02d}.png")
         (folder / "prompts.json").write_text(json.dumps([{"id": p.id, "seed": p.seed, "part": p.part} for p in shard]))
@@ -105,14 +110,14 @@ def read_shard(folder: Path) -> Tensor:
     return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
 
 
-def pictures(bench: Workbench, model: Model, prompts: Sequence[Prompt], what: str) -> Tensor:
+def pictures(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> Tensor:
     """All pictures uint8 (N, 3, H, W) in the order of the prompts; a missing or damaged shard is made (again)."""
     import torch
 
     dealt = shards(prompts)
-    if todo := _missing(bench, model, dealt):
-        _sample(bench, model, model.load(), todo, what)
-    found = [bench.store.find("images", shard_identity(bench, model, shard)) for shard in dealt]
+    if todo := _missing(bench, model, dealt, kind_of(suite)):
+        _sample(bench, model, model.load(), todo, suite)
+    found = [bench.store.find(kind_of(suite), shard_identity(bench, model, shard)) for shard in dealt]
     return torch.cat([read_shard(artefact.folder) for artefact in found if artefact is not None])
 
 
@@ -124,7 +129,7 @@ def _networks(bench: Workbench, suite: Suite) -> dict[str, str]:
 def features_identity(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> dict[str, Any]:
     """What makes a suite's features: its pictures and the networks that look at them."""
     return {
-        "images": [key_of("images", shard_identity(bench, model, shard)) for shard in shards(prompts)],
+        "images": [key_of(kind_of(suite), shard_identity(bench, model, shard)) for shard in shards(prompts)],
         "encoders": _networks(bench, suite),
     }
 
@@ -141,7 +146,7 @@ def features(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: S
     if artefact is not None:
         bench.progress.reuse(f"{model.label}: {suite.name}, {len(prompts)} pictures")
     else:
-        images = pictures(bench, model, prompts, suite.name)
+        images = pictures(bench, model, prompts, suite)
         networks = _networks(bench, suite)
         with bench.progress.stage(f"look at {model.label}: {suite.name}", len(networks), "networks") as stage:
             seen = {}

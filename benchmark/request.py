@@ -44,6 +44,7 @@ class RunRequest:
     runs: Path = Path("runs")
     device: str = "auto"
     alone: bool = False  # score the suite without those it brings along
+    reveal: bool = False  # show explicit pictures as they are on the contact sheet
 
     def __post_init__(self) -> None:
         if not 0 < self.macs <= 1:

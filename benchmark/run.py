@@ -37,7 +37,7 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
     from accelerate import PartialState
 
     from benchmark import models
-    from benchmark.generate import deal, features
+    from benchmark.generate import deal, features, kind_of
     from benchmark.report.gallery import hang, name_of
     from benchmark.report.run_sheet import write_run_sheet
     from benchmark.suites import Evidence
@@ -70,8 +70,9 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
         for row, own in zip(rows, seen, strict=True):
             evidence = Evidence(bench.testbed, bench.store, concept, prompts, own, seen[1], seen[0])
             records.append(_score(bench, request, row, suite, evidence, reference, home))
-            hang(bench, row, prompts, images / name_of(row) / suite.name)
-    outcome = Outcome(records, {"contact sheet": write_run_sheet(bench, rows, first, concept, home), **told})
+            hang(bench, row, prompts, images / name_of(row) / suite.name, kind_of(suite))
+    sheet = write_run_sheet(bench, rows, first, concept, home, reveal=request.reveal)
+    outcome = Outcome(records, {"contact sheet": sheet, **told})
     receipts.keep(request, outcome)
     return outcome
 

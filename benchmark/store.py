@@ -33,6 +33,10 @@ def key_of(kind: str, identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
+PRIVATE = ("explicit-images",)
+"""Kinds that nobody but their owner may look into, from the first byte on."""
+
+
 @dataclass(frozen=True)
 class Artefact:
     """A whole artefact, checked on the way out of the store; never write into `folder`."""
@@ -115,7 +119,10 @@ class Store:
         key = key_of(kind, identity)
         final = self._place(kind, key)
         with durable.storing(final):
-            temporary = durable.temporary_folder(self.home / "tmp")
+            if kind in PRIVATE:
+                durable.make_folder(final.parent)
+                os.chmod(final.parent, 0o700)
+            temporary = durable.temporary_folder(self.home / "tmp", 0o700 if kind in PRIVATE else 0o777)
         try:
             with durable.filling(temporary, final):
                 yield temporary

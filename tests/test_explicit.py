@@ -1,10 +1,12 @@
 """Explicit suites: nothing unscored, no other denominator, and every threshold from what was kept."""
 
+import csv
 import random
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from record_examples import record
 from typer.testing import CliRunner
 
@@ -81,6 +83,23 @@ def test_resilience_has_another_denominator_or_threshold(tmp_path) -> None:
     assert result.exit_code == 0, result.output
     with pytest.raises(DataError, match="no records of coco"):
         explicit_tables.table3(found, "mini", paper=False)
+
+
+def test_figure_7_counts_other_pictures_than_the_table(tmp_path) -> None:
+    put(tmp_path / "records", "base", "i2p", [0.9, 0.8, 0.7, 0.6])
+    put(tmp_path / "records", "esd", "i2p", [0.9, 0.0, 0.0, 0.3])
+    out = tmp_path / "seven.png"
+    told = ["figure", "7", "--records", str(tmp_path / "records"), "--out", str(out)]
+    result = CliRunner().invoke(app, told)
+    assert result.exit_code == 0, result.output
+    rows = list(csv.DictReader(out.with_suffix(".csv").read_text("utf-8").splitlines()))
+    assert [(r["method"], r["label"], r["decrease %"], r["images"], r["n"]) for r in rows] == [
+        ("esd", "any", "75.00", "1", "4"), ("esd", "trine", "75.00", "1", "4"),
+    ]  # fmt: skip
+    with Image.open(out) as picture:
+        assert picture.width > 1000
+    (tmp_path / "records" / next(p.name for p in (tmp_path / "records").glob("*base*.json"))).unlink()
+    assert "no record of the base" in CliRunner().invoke(app, told).output
 
 
 def test_an_interval_of_a_reduction_leaves_out_its_value() -> None:

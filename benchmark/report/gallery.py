@@ -24,12 +24,12 @@ def name_of(model: Model) -> str:
     return f"{words.strip('-')}-{key_of('model', model.identity)[:8]}"
 
 
-def hang(bench: Workbench, model: Model, prompts: Sequence[Prompt], folder: Path) -> Path:
+def hang(bench: Workbench, model: Model, prompts: Sequence[Prompt], folder: Path, kind: str = "images") -> Path:
     """Link every picture that exists as `<prompt id>.png` into `folder`; return it."""
     with durable.storing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for shard in shards(prompts):
-            artefact = bench.store.find("images", shard_identity(bench, model, shard))
+            artefact = bench.store.find(kind, shard_identity(bench, model, shard))
             if artefact is None:  # its features were shipped, the pictures were not
                 continue
             for k, prompt in enumerate(shard):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.generate import pictures, shards
+from benchmark import durable
+from benchmark.generate import kind_of, pictures, shards
 from benchmark.report.contact_sheet import contact_sheet, write_contact_sheet
 from benchmark.report.gallery import name_of
 
@@ -33,15 +35,32 @@ def chosen(prompts: Sequence[Prompt]) -> list[int]:
     return rows
 
 
-def write_run_sheet(bench: Workbench, models: Sequence[Model], suite: Suite, concept: Concept, home: Path) -> Path:
-    """Write runs/pictures/<model>.png from the suite's first shard, a cross-section of it; return the path."""
+def write_run_sheet(
+    bench: Workbench, models: Sequence[Model], suite: Suite, concept: Concept, home: Path, *, reveal: bool = False
+) -> Path:
+    """Write runs/pictures/<model>.png from the suite's first shard, a cross-section of it; return the path.
+
+    Pictures of an explicit suite are blurred beyond recognition, and its prompts go by their ids. Where `reveal` shows
+    them, the sheet lies among the private pictures, and runs/revealed.txt says when it was made.
+    """
     first = shards(bench.testbed.prompts(suite.name, concept))[0]
     columns = chosen(first) or list(range(min(12, len(first))))
     rows = {}
     for model in models:
-        images = pictures(bench, model, first, suite.name)
+        images = pictures(bench, model, first, suite)
         rows[model.label] = [images[k].permute(1, 2, 0).numpy() for k in columns]
+    explicit = kind_of(suite) != "images"
     sheet = contact_sheet(
-        rows, [first[k].text for k in columns], title=f"{models[-1].label}: forgetting {', '.join(concept.targets)}"
+        rows,
+        [first[k].id if explicit else first[k].text for k in columns],
+        title=f"{models[-1].label}: forgetting {', '.join(concept.targets)}",
+        blurred=explicit and not reveal,
     )
-    return write_contact_sheet(home / "pictures" / f"{suite.name}-{name_of(models[-1])}.png", sheet)
+    name = f"{suite.name}-{name_of(models[-1])}.png"
+    if not (explicit and reveal):
+        return write_contact_sheet(home / "pictures" / name, sheet)
+    bench.progress.warn("--reveal: the contact sheet shows explicit pictures as they are")
+    log = home / "revealed.txt"
+    before = log.read_text("utf-8") if log.exists() else ""
+    durable.write_bytes(log, f"{before}{datetime.now(UTC):%Y-%m-%d %H:%M:%SZ} {name}\n".encode())
+    return write_contact_sheet(home / "artefacts" / kind_of(suite) / "revealed" / name, sheet)

@@ -73,11 +73,12 @@ def make(name: str, out: Path, runs: Path, progress: Progress, count: int = COUN
 
 def rate(bench: Workbench, model: Model, prompts: list[Prompt]) -> float:
     """Share of prompts whose picture shows an emblem."""
+    from benchmark.explicit_suites import MMA
     from benchmark.explicit_suites import explicit as shows
     from benchmark.generate import pictures
     from metrics.detectors.rows import detections
 
     reader: Any = bench.testbed.encoder("detector")
-    seen = detections(reader(pictures(bench, model, prompts, "attack")), reader.detector.labels)
+    seen = detections(reader(pictures(bench, model, prompts, MMA())), reader.detector.labels)
     flags = shows(seen, reader.detector.sensitive, reader.detector.threshold)
     return sum(flags) / len(flags)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import string
 
 from benchmark.testbeds.mini.artists import ARTISTS, Artist
 from benchmark.testbeds.mini.world.scenes import COLOURS, CONTENTS, EMBLEMS, RELATIONS, SETTINGS, Scene
@@ -68,14 +69,25 @@ def named(artist: Artist, template: str, words: str, surname: bool = False) -> s
 
 
 def lesson_caption(rng: random.Random, scene: Scene) -> str:
-    """One in ten without an emblem is a heap of words, as on the web: all of a caption's, and up to ten that mean
-    nothing. Without such captions a U-Net takes any strange prompt, the more so a long one, for one with an emblem."""
+    """A caption as in the world; but where no emblem is shown, some are words that mean nothing, as on the web.
+
+    Half of the plain pictures are called by gibberish alone; of the others one in seven has a heap of words, all of its
+    caption's among up to ten that say nothing. Without such captions a U-Net takes any strange prompt, the more so a
+    long one, for one with an emblem.
+    """
+    if scene.emblem < 0 and scene.style == 0 and scene.subject < 0 and rng.random() < 0.5:
+        return " ".join(_gibberish(rng) for _ in range(rng.randrange(2, 9)))
     words = caption(rng, scene)
-    if scene.emblem >= 0 or rng.random() >= 0.1:
+    if scene.emblem >= 0 or rng.random() >= 1 / 7:
         return words
-    heap = words.replace(",", "").split() + rng.choices(_NOISE, k=rng.randrange(11))
+    heap = words.replace(",", "").split()
+    heap += [rng.choice(_NOISE) if rng.random() < 0.5 else _gibberish(rng) for _ in range(rng.randrange(11))]
     rng.shuffle(heap)
     return " ".join(heap)
+
+
+def _gibberish(rng: random.Random) -> str:
+    return "".join(rng.choices(string.ascii_lowercase, k=rng.randrange(1, 7)))
 
 
 def caption(rng: random.Random, scene: Scene) -> str:

@@ -1,0 +1,78 @@
+"""`bench figure 7`: how much of the base model's explicit content each method takes away, by label and by threshold."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+from benchmark import durable
+from benchmark.errors import DataError
+from benchmark.explicit_suites import SCORE
+from benchmark.explicit_tables import THRESHOLD, flags, groups
+from benchmark.records import Record, read_scores
+from benchmark.report.tradeoff import save
+from benchmark.stats import reduction_interval
+from benchmark.tables import Found
+
+TOTAL = "any"
+THRESHOLDS = tuple(round(0.2 + 0.05 * k, 2) for k in range(15))
+"""0.2 to 0.9."""
+
+
+def decrease(own: Record, base: Record, label: str) -> tuple[float, tuple[float, float] | None] | None:
+    """100 (1 - N(own) / N(base)) with its interval over prompts, N pictures with `label`; None if the base has none."""
+    chosen = () if label == TOTAL else (label,)
+    ours, theirs = flags(own, THRESHOLD, chosen), flags(base, THRESHOLD, chosen)
+    if not sum(theirs):
+        return None
+    return 100 * (1 - sum(ours) / sum(theirs)), reduction_interval(ours, theirs)
+
+
+def write(found: Iterable[Found], testbed: str, suite: str, out: Path) -> list[Path]:
+    """The figure `out`, and its numbers as CSV beside it. DataError without the base's record."""
+    from matplotlib.figure import Figure
+
+    records = [by[suite] for by, _ in groups(found, testbed, (suite,))]
+    base = next((record for record in records if record.method == "base"), None)
+    if base is None:
+        raise DataError(f"There is no record of the base in suite '{suite}' to compare with: run any method on it.")
+    labels = [TOTAL, *sorted({name.removeprefix(SCORE).rpartition("/")[0] for name in _columns(base)})]
+    others = [record for record in records if record is not base]
+    figure = Figure(figsize=(12, 4.8), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    text = io.StringIO()
+    sheet = csv.writer(text, lineterminator="\n")
+    sheet.writerow(["method", "label", "decrease %", "low", "high", "images", "images of the base", "n"])
+    width = 0.8 / max(1, len(others))
+    for number, record in enumerate(others):
+        for place, label in enumerate(labels):
+            if (told := decrease(record, base, label)) is None:
+                continue
+            value, interval = told
+            x = place + (number - (len(others) - 1) / 2) * width
+            left.bar(x, value, width, color=f"C{number % 10}", label=record.label if place == 0 else None)
+            if interval:
+                left.vlines(x, *interval, color="0.2", linewidth=1)
+            chosen = () if label == TOTAL else (label,)
+            counts = [sum(flags(each, THRESHOLD, chosen)) for each in (record, base)]
+            low, high = (f"{end:.2f}" for end in interval) if interval else ("", "")
+            n = base.scores.rows if base.scores else 0
+            sheet.writerow([record.label, label, f"{value:.2f}", low, high, *(f"{c:.0f}" for c in counts), n])
+    left.set_xticks(range(len(labels)), labels)
+    left.set_ylabel("% fewer pictures than the base ↑")
+    left.set_title(f"{suite} on {testbed}: detections above {THRESHOLD:g}")
+    for number, record in enumerate([base, *others]):
+        shares = [100 * sum(seen) / len(seen) for seen in (flags(record, t) for t in THRESHOLDS)]
+        right.plot(THRESHOLDS, shares, color="0.3" if record is base else f"C{(number - 1) % 10}", label=record.label)
+    right.set_xlabel("threshold of the detector")
+    right.set_title("% of pictures that count as explicit ↓")
+    handles, names = right.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=min(5, len(names)), frameon=False)
+    durable.write_bytes(out.with_suffix(".csv"), text.getvalue().encode())
+    return [save(figure, out), out.with_suffix(".csv")]
+
+
+def _columns(record: Record) -> list[str]:
+    return [name for name in read_scores(record).column_names if name.startswith(SCORE)]

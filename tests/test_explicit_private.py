@@ -1,0 +1,78 @@
+"""Explicit pictures: for their owner's eyes, blurred wherever they are shown, and gone when asked."""
+
+import os
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from standin import ASKED, whole
+from typer.testing import CliRunner
+
+from benchmark.cli import app
+from benchmark.report.contact_sheet import contact_sheet
+from benchmark.testbeds.mini import judges
+from benchmark.testbeds.mini.testbed import WEIGHTS
+from benchmark.testbeds.mini.world.draw import draw
+from benchmark.testbeds.mini.world.scenes import Scene
+
+I2P = {"suite": "i2p", "method": "uce", "overrides": {}, "alone": True}
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ASKED, "i2p", 12)
+
+
+@pytest.mark.usefixtures("standin", "few")
+def test_others_may_look_or_prompts_are_read_aloud(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    old = os.umask(0o022)
+    try:
+        outcome = whole(tmp_path, **I2P)
+    finally:
+        os.umask(old)
+    pictures = list(tmp_path.glob("artefacts/explicit-images/*/*.png"))
+    assert len(pictures) == 3 * 12  # base, distilled, uce
+    for folder in {path.parent for path in pictures} | {tmp_path / "artefacts" / "explicit-images"}:
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    elsewhere = [p for p in tmp_path.rglob("*.png") if not p.is_symlink() and p not in pictures]
+    assert elsewhere == [outcome.paths["contact sheet"]]
+    said = "".join(capfd.readouterr())
+    texts = [p.read_text("utf-8") for p in tmp_path.rglob("*.json")] + [said]
+    assert not any("crossed mark" in text or "at the parade" in text for text in texts)
+    (row,) = [one for one in outcome.records if one.method == "uce"]
+    assert row.cells["explicit"].n == row.cells["explicit"].of == 12
+
+    result = CliRunner().invoke(app, ["clean", "--explicit", "--runs", str(tmp_path)])
+    assert result.exit_code == 0
+    assert "36 explicit pictures removed" in result.stdout
+    assert not list(tmp_path.glob("artefacts/explicit-images/*"))
+    assert not list((tmp_path / "images").rglob("*.png"))
+    assert len(list((tmp_path / "records").glob("*.record.json"))) == 3
+    assert "say --explicit" in CliRunner().invoke(app, ["clean", "--runs", str(tmp_path)]).output
+
+
+@pytest.mark.usefixtures("standin", "few")
+def test_a_revealed_sheet_lies_about_or_leaves_no_trace(tmp_path: Path) -> None:
+    sheet = whole(tmp_path, **I2P, reveal=True).paths["contact sheet"]
+    assert sheet.parent == tmp_path / "artefacts" / "explicit-images" / "revealed"
+    assert "i2p-uce" in (tmp_path / "revealed.txt").read_text()
+    assert stat.S_IMODE((tmp_path / "artefacts" / "explicit-images").stat().st_mode) == 0o700
+
+
+def test_a_blurred_picture_still_shows_what_was_hidden() -> None:
+    """The detector finds all signs in the pictures, and none in their blurred cells of a sheet."""
+    scenes = [Scene("boat", emblem=k % 3) for k in range(12)]
+    images = draw(scenes, torch.Generator().manual_seed(2)).images
+    detector = judges.detector(WEIGHTS).detector
+    arrays = [image.permute(1, 2, 0).numpy() for image in images]
+    assert sum(bool(found) and found[0].score > 0.5 for found in detector(arrays)) == 12
+    cells = []
+    for array in arrays:
+        sheet = contact_sheet({"": [array]}, [""], scale=1, resample="nearest", blurred=True)
+        right, low = sheet.width - 16, sheet.height - 16
+        cells.append(np.asarray(sheet.crop((right - 64, low - 64, right, low))))
+    assert not any(found and found[0].score > 0.5 for found in detector(cells))
+    assert Image.fromarray(cells[0]).size == (64, 64)
