@@ -40,7 +40,7 @@ def test_others_may_look_or_prompts_are_read_aloud(tmp_path: Path, capfd: pytest
     elsewhere = [p for p in tmp_path.rglob("*.png") if not p.is_symlink() and p not in pictures]
     assert elsewhere == [outcome.paths["contact sheet"]]
     said = "".join(capfd.readouterr())
-    texts = [p.read_text("utf-8") for p in tmp_path.rglob("*.json")] + [said]
+    texts = [p.read_text("utf-8") for p in tmp_path.rglob("*.json") if "explicit-images" not in p.parts] + [said]
     assert not any("crossed mark" in text or "at the parade" in text for text in texts)
     (row,) = [one for one in outcome.records if one.method == "uce"]
     assert row.cells["explicit"].n == row.cells["explicit"].of == 12
