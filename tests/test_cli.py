@@ -216,8 +216,9 @@ def test_table_prints_what_was_run(tmp_path: Path) -> None:
     assert [(row["method"], row["seed"], len(row["cells"])) for row in told["rows"]] == [("bilevel", 5, 5)]
 
 
-def test_table_that_cannot_be_made_yet_is_refused() -> None:
-    assert "Table 2" in answer(bench("table", "2"))
+def test_a_table_without_records_or_number_is_refused() -> None:
+    assert "no records of mma" in answer(bench("table", "2"))
+    assert "Table 7 is none" in answer(bench("table", "7"))
 
 
 def test_record_of_a_newer_schema_is_one_sentence(tmp_path: Path) -> None:
