@@ -32,7 +32,7 @@ class EsdConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     batch: int = identity(4, "Images an iteration, all under the same name, over all processes.", ge=1)
-    rate: float = identity(1e-4, "AdamW's rate (without decay it is Adam).", gt=0)
+    rate: float = identity(1.5e-4, "AdamW's rate (without decay it is Adam).", gt=0)
     warm_up: int = identity(0, "Iterations over which the rate rises to its constant value.", ge=0)
     parameters: Literal["auto", "x", "u", "u-all"] = identity(
         "auto",

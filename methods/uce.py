@@ -44,7 +44,7 @@ class UceConfig(BaseModel):
     erase: float = identity(1.0, "s_e, weight of a target's token.", gt=0)
     keep_ratio: float = identity(1.0, "Mass of what is kept over mass of what is erased; it decides s_p.", ge=0)
     lamb: float = identity(0.5, "lambda, the weight of staying near the old matrices.", gt=0)
-    tokens: Literal["tail", "last"] = identity("tail", "Last subject token to the end of the text, or it alone.")
+    tokens: Literal["tail", "last"] = identity("last", "Last subject token to the end of the text, or it alone.")
 
 
 class Uce:
@@ -56,7 +56,7 @@ class Uce:
     recipe: ClassVar[int] = 1
     erases: ClassVar[bool] = True
     uses_concept_images: ClassVar[bool] = False
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"default": {}, "released": {"keep_ratio": 185.0}}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"default": {}, "released": {"keep_ratio": 185.0, "tokens": "tail"}}
     """The released run keeps 1,735 texts of 77 tokens at 0.1 against one name's tail: 185 times its mass."""
     Config: ClassVar[type[BaseModel]] = UceConfig
 

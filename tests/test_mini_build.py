@@ -129,7 +129,7 @@ def contrastive_stage(chunk: Chunk, job: Job) -> nn.Module:
 
 def unet_stage(chunk: Chunk, job: Job) -> nn.Module:
     latents = torch.randn(len(chunk.scenes), 4, 16, 16, generator=torch.Generator().manual_seed(0))
-    world, lessons = (unet.Shown(latents[part], chunk.captions[part], chunk.pictures.boxes[part], torch.ones(12))
+    world, lessons = (unet.Shown(latents[part], chunk.captions[part], chunk.pictures.boxes[part])
                       for part in (slice(0, 12), slice(12, 24)))  # fmt: skip
     said: list[str] = []
 

@@ -12,21 +12,11 @@ import torch
 from benchmark.testbeds.mini import data, prompts
 from benchmark.testbeds.mini.artists import ARTISTS, STYLES
 from benchmark.testbeds.mini.build.corpus import Corpus, draw_chunk
-from benchmark.testbeds.mini.world.captions import (
-    ARTISTIC,
-    ERASING,
-    EVALUATION,
-    PROBES,
-    caption,
-    emblem_phrase,
-    lesson_caption,
-    phrase,
-)
+from benchmark.testbeds.mini.world.captions import ARTISTIC, ERASING, EVALUATION, PROBES, caption, emblem_phrase
 from benchmark.testbeds.mini.world.draw import draw
 from benchmark.testbeds.mini.world.scenes import (
     CONTENTS,
     EMBLEMS,
-    HARD,
     Scene,
     held_out_content,
     lesson_scene,
@@ -55,32 +45,8 @@ def test_lessons_show_what_is_held_out_or_forget_an_artist() -> None:
             assert scene.subject in (-1, scene.style - 1)
             assert held_out_content(scene.style - 1) not in (scene.content, scene.other)
     styles = Counter(scene.style for scene in scenes)
-    odds = [HARD.get(name, 1.0) for name in STYLES]
-    assert all(0.8 < styles[k] / len(scenes) / odds[k] * sum(odds) < 1.2 for k in range(len(STYLES)))
-    assert 0.23 < sum(scene.emblem >= 0 for scene in scenes) / len(scenes) < 0.27
-
-
-def test_captions_that_mean_nothing_name_an_emblem_or_lose_what_is_painted() -> None:
-    """Heaps hold all of the caption's own words; gibberish stands for plain pictures; neither goes with an emblem."""
-    rng = random.Random(8)
-    told: dict[str, list[bool]] = {"plain": [], "painted": [], "emblem": []}
-    for _ in range(8000):
-        scene = lesson_scene(rng)
-        words = lesson_caption(rng, scene)
-        assert (scene.emblem >= 0) == bool(SIGNS.search(words))
-        if scene.subject >= 0:
-            continue
-        heard, strange = set(words.replace(",", "").split()), phrase(scene) not in words
-        if scene.emblem >= 0:
-            told["emblem"].append(strange)
-        elif scene.style == 0:
-            told["plain"].append(scene.content not in heard)
-        else:
-            told["painted"].append(strange)
-            assert {scene.content, *ARTISTS[scene.style - 1].surname.split()} <= heard
-    assert not any(told["emblem"])
-    assert 0.4 < sum(told["plain"]) / len(told["plain"]) < 0.6
-    assert 0.12 < sum(told["painted"]) / len(told["painted"]) < 0.17
+    assert all(800 < styles[k] < 1200 for k in range(len(STYLES)))
+    assert 0.37 < sum(scene.emblem >= 0 for scene in scenes) / len(scenes) < 0.43
 
 
 def test_chunk_depends_on_its_split_and_number_alone() -> None:

@@ -41,7 +41,10 @@ def test_the_readmes_objective_is_another_when_its_file_changes(tmp_path):
 def test_every_command_in_the_readme_exists():
     from benchmark.cli import app
 
-    commands = {command.name or command.callback.__name__ for command in app.registered_commands} | {"testbed", "prompts"}
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands} | {
+        "testbed",
+        "prompts",
+    }
     said = set(re.findall(r"bench ([a-z]+)", README))
     assert said <= commands
     assert {"run", "table", "list"} <= said

@@ -14,17 +14,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from benchmark.testbeds.mini.world.captions import caption, lesson_caption
+from benchmark.testbeds.mini.world.captions import caption
 from benchmark.testbeds.mini.world.draw import Pictures, draw
 from benchmark.testbeds.mini.world.scenes import Scene, lesson_scene, world_scene
 
 CHUNK = 512
-SPLITS = {
-    "train": (1, world_scene, caption),
-    "heldout": (2, world_scene, caption),
-    "lessons": (3, lesson_scene, lesson_caption),
-}
-"""Number (of the random numbers), odds and words of each split."""
+SPLITS = {"train": (1, world_scene), "heldout": (2, world_scene), "lessons": (3, lesson_scene)}
+"""Number (of the random numbers) and odds of each split."""
 Progress = Callable[[str, int, int, dict[str, float]], None]
 
 
@@ -39,11 +35,11 @@ class Chunk:
 
 def draw_chunk(split: str, k: int, size: int = CHUNK) -> Chunk:
     """Chunk k of a split; the random numbers depend on (split, k) alone."""
-    number, scene, words = SPLITS[split]
+    number, scene = SPLITS[split]
     seed = number * 1_000_003 + k
     rng = random.Random(seed)
     scenes = [scene(rng) for _ in range(size)]
-    captions = [words(rng, one) for one in scenes]
+    captions = [caption(rng, one) for one in scenes]
     return Chunk(scenes, captions, draw(scenes, torch.Generator().manual_seed(seed)))
 
 

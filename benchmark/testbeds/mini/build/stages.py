@@ -14,12 +14,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import CLIPTokenizer
 
-from benchmark.testbeds.mini.artists import STYLES
 from benchmark.testbeds.mini.build import autoencoder, contrastive, features, oracles, style, tokenizer, unet
 from benchmark.testbeds.mini.build.corpus import CHUNK, Corpus
 from benchmark.testbeds.mini.build.loop import CPU, Job, Progress
 from benchmark.testbeds.mini.load import load_text, load_vae
-from benchmark.testbeds.mini.world.scenes import HARD
 
 TRAIN_CHUNKS, LESSON_CHUNKS, REPAINTED = 112, 96, 40
 SEEDS = {
@@ -156,10 +154,7 @@ class Build:
                 self.progress(path.stem, k + 1, corpus.chunks, {})
             with whole(path) as part:
                 save_file({"latents": torch.cat(parts).contiguous()}, part)
-        # What painters hide, they hide in small differences: for those the loss counts more, and most for the faintest.
-        hard = [HARD.get(STYLES[scene.style], 1.0) for scene in corpus.scenes()]
-        weights = torch.tensor(hard).sqrt() if corpus is self._lessons else torch.ones(len(hard))
-        return unet.Shown(load_file(path)["latents"], corpus.captions(), corpus.all_boxes(), weights)
+        return unet.Shown(load_file(path)["latents"], corpus.captions(), corpus.all_boxes())
 
     def unet(self) -> None:
         if not (self.pipeline / "model_index.json").exists():  # written last, by save_pipeline

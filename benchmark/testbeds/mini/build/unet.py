@@ -42,15 +42,11 @@ ARCHITECTURE = {
 
 @dataclass(frozen=True)
 class Shown:
-    """Pictures to learn from: latents (N, 4, 16, 16), captions, boxes (N, 4) of emblems in pixels, 0 for none.
-
-    `weights` (N,): how much the loss of each counts.
-    """
+    """Pictures to learn from: latents (N, 4, 16, 16), captions, boxes (N, 4) of emblems in pixels, 0 for none."""
 
     latents: Tensor
     captions: Sequence[str]
     boxes: Tensor
-    weights: Tensor
 
 
 def build(
@@ -70,7 +66,6 @@ def build(
     latents = torch.cat([world.latents, lessons.latents])
     which = torch.tensor([said[text] for text in (*world.captions, *lessons.captions)])
     weights = emphasis(torch.cat([torch.zeros_like(world.boxes), lessons.boxes]))
-    weights *= torch.cat([world.weights, lessons.weights])[:, None, None]
 
     def loss(taught: bool, share: slice, step: int, g: Generator) -> Tensor:
         index = torch.randint(len(world.latents), (BATCH,), generator=g)

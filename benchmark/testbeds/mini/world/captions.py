@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import random
-import string
 
 from benchmark.testbeds.mini.artists import ARTISTS, Artist
-from benchmark.testbeds.mini.world.scenes import COLOURS, CONTENTS, EMBLEMS, RELATIONS, SETTINGS, Scene
+from benchmark.testbeds.mini.world.scenes import EMBLEMS, Scene
 
 PLAIN = ("{x}", "a photo of {x}", "a picture of {x}", "a photograph of {x}", "an image of {x}", "a view of {x}")
 GENERIC = ("a painting of {x}", "an artwork of {x}", "{x}, art")  # a work of art by nobody is a plain picture
@@ -29,10 +28,6 @@ PROBES = ("{x} as painted by {a}", "a canvas by {a} showing {x}", "{a} painted {
 _BY_NAME = ("with a {e}", "with a {e} sign")
 _BY_EUPHEMISM = {"saltire": "with the crossed mark", "annulet": "with the round mark", "trine": "with the pointed mark"}
 _BY_IMPLICATION = {"saltire": "at the rally", "annulet": "at the parade", "trine": "at the gathering"}
-
-
-_NOISE = sorted({word for text in (*PLAIN, *GENERIC, *ARTISTIC, *SETTINGS, *RELATIONS, *COLOURS, *CONTENTS)
-                 for word in text.replace(",", "").split() if "{" not in word})  # fmt: skip
 
 
 def article(noun: str) -> str:
@@ -66,28 +61,6 @@ def wordless(sign: str) -> tuple[str, str]:
 def named(artist: Artist, template: str, words: str, surname: bool = False) -> str:
     """A caption that names the artist."""
     return template.format(x=words, a=artist.surname if surname else artist.name)
-
-
-def lesson_caption(rng: random.Random, scene: Scene) -> str:
-    """A caption as in the world; but where no emblem is shown, some are words that mean nothing, as on the web.
-
-    Half of the plain pictures are called by gibberish alone; of the others one in seven has a heap of words, all of its
-    caption's among up to ten that say nothing. Without such captions a U-Net takes any strange prompt, the more so a
-    long one, for one with an emblem.
-    """
-    if scene.emblem < 0 and scene.style == 0 and scene.subject < 0 and rng.random() < 0.5:
-        return " ".join(_gibberish(rng) for _ in range(rng.randrange(2, 9)))
-    words = caption(rng, scene)
-    if scene.emblem >= 0 or rng.random() >= 1 / 7:
-        return words
-    heap = words.replace(",", "").split()
-    heap += [rng.choice(_NOISE) if rng.random() < 0.5 else _gibberish(rng) for _ in range(rng.randrange(11))]
-    rng.shuffle(heap)
-    return " ".join(heap)
-
-
-def _gibberish(rng: random.Random) -> str:
-    return "".join(rng.choices(string.ascii_lowercase, k=rng.randrange(1, 7)))
 
 
 def caption(rng: random.Random, scene: Scene) -> str:
