@@ -142,7 +142,7 @@ def test_unknown_artist_and_suite_are_refused(bed: Mini, concept: Concept) -> No
     with pytest.raises(UsageError, match="Claude Monet"):
         bed.concept(("Monet", "Claude Monet"))
     with pytest.raises(UsageError, match="artists, coco"):
-        bed.prompts("i2p", concept)
+        bed.prompts("laion", concept)
 
 
 def test_captions_of_concept_images_name_one_target_and_ask_as_no_suite_does(concept: Concept, asked: dict) -> None:
