@@ -64,7 +64,10 @@ def test_the_more_is_kept_the_less_the_target_moves():
     def distance(ratio):
         shown = given()
         moved, guide = pairs(shown, CONCEPT, "tail")
-        old, new = dict(tiny_unet(3).named_modules()), dict(fit(shown, tokens="tail", keep_ratio=ratio)[0].named_modules())
+        old, new = (
+            dict(tiny_unet(3).named_modules()),
+            dict(fit(shown, tokens="tail", keep_ratio=ratio)[0].named_modules()),
+        )
         name = next(name for name in old if name.endswith("attn2.to_v"))
         wanted = guide @ old[name].weight.detach().double().T
         return float((moved @ new[name].weight.detach().double().T - wanted).norm())
