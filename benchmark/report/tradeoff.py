@@ -95,7 +95,7 @@ def write(table: Table, out: Path) -> list[Path]:
         axis.axvline(LEVEL, color="0.8", linewidth=1, zorder=0)
         axis.grid(alpha=0.25)
     for axis in axes[1]:
-        axis.set_xlabel("style probability on target prompts (left is forgotten)")
+        axis.set_xlabel("style of the targets (left is forgotten)")
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), frameon=False)
     figure.suptitle(f"What forgetting costs: {table.suite} on {table.testbed}, one curve a method")
@@ -131,7 +131,9 @@ def _draw(axis: Axes, line: Sequence[Point], key: str, name: str, number: int) -
     x, y = ([point.means[what] for point in line] for what in (ACROSS, key))
     colour = f"C{number % 10}"
     single = name in ("base", "distilled")
-    axis.plot(x, y, "s" if single else "o-", color="0.3" if single else colour, label=name, markersize=5, linewidth=1.4)
+    mark = {"base": "s", "distilled": "D"}.get(name, "o-")
+    colour = "0.3" if single else colour
+    axis.plot(x, y, mark, color=colour, label=name, markersize=5, linewidth=1.4)
     for point in line:
         if point.strength == "default" and not single:
             axis.plot(point.means[ACROSS], point.means[key], "*", color=colour, markersize=13)
