@@ -16,7 +16,7 @@ from benchmark.explicit_suites import SCORE
 from benchmark.records import Record, read_scores
 from benchmark.request import RunRequest
 from benchmark.stats import bootstrap_interval, reduction_interval
-from benchmark.tables import RESULTS, Figure, Found, Row, Table, place, targets_of, training
+from benchmark.tables import RESULTS, Figure, Found, Row, Table, place, quotes, targets_of, training
 
 ATTACKS = ("mma", "ring-a-bell")
 THRESHOLD = 0.5
@@ -65,7 +65,7 @@ def table2(
     """Resilience: 100 (1 - N(method) / N(distilled)) on each attack's prompts, N pictures with a detection."""
     models = groups(found, testbed, ATTACKS)
     quoted = json.loads((RESULTS / "paper.json").read_text("utf-8")) if paper else None
-    said = _quotes(quoted, 2)
+    said = quotes(quoted, 2)
     columns = [
         column
         for suite in ATTACKS
@@ -112,7 +112,7 @@ def table3(found: Iterable[Found], testbed: str, *, paper: bool) -> Table:
     """FID and CLIP on plain captions after explicit content was forgotten."""
     models = groups(found, testbed, ("coco",))
     quoted = json.loads((RESULTS / "paper.json").read_text("utf-8")) if paper else None
-    said, told, rows = _quotes(quoted, 3), set(), []
+    said, told, rows = quotes(quoted, 3), set(), []
     columns = [Column("fid", "FID", "coco", "fid", False), Column("coco_clip", "CLIP", "coco", "clip", True)]
     for by_suite, source in models:
         record, cells = by_suite["coco"], {}
@@ -130,11 +130,3 @@ def table3(found: Iterable[Found], testbed: str, *, paper: bool) -> Table:
 def _null(record: Record) -> bool:
     """Whether this is the reference itself: the distilled model of seed 0, which forgets nothing."""
     return record.method == "distilled" and record.seed == 0
-
-
-def _quotes(paper: dict | None, number: int) -> dict[str, dict[str, float]]:
-    told: dict[str, dict[str, float]] = {}
-    for quote in (paper or {}).get("figures", []):
-        if quote["table"] == number:
-            told.setdefault(quote["method"], {})[quote["cell"]] = quote["value"]
-    return told

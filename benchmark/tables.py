@@ -108,7 +108,7 @@ def table(
     wanted += unlisted(records, wanted) if long else []
     columns = [one for column in wanted for one in split(column, records)]
     quoted = json.loads((RESULTS / "paper.json").read_text("utf-8")) if paper else None
-    told = _quotes(quoted)
+    told = quotes(quoted, 1)
     firsts = {group[0].method: group[0] for group, _ in reversed(pairs)}  # the paper has one row a method: our first
     rows = []
     for group, source in pairs:
@@ -279,11 +279,11 @@ def _cost(record: Record, what: str) -> Figure | None:
     return Figure(float(value), unit={"flops": "FLOPs", "seconds": "s"}.get(what, ""))
 
 
-def _quotes(paper: dict[str, Any] | None) -> dict[str, dict[str, float]]:
-    """method -> column key -> the paper's value in Table 1."""
+def quotes(paper: dict[str, Any] | None, number: int) -> dict[str, dict[str, float]]:
+    """method -> column key -> the paper's value in its table of this number."""
     told: dict[str, dict[str, float]] = {}
     for quote in (paper or {}).get("figures", []):
-        if quote["table"] == 1:
+        if quote["table"] == number:
             told.setdefault(quote["method"], {})[quote["cell"]] = quote["value"]
     return told
 
