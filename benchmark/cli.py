@@ -164,6 +164,9 @@ def show_table(
     long: Annotated[bool, typer.Option("--long", help="Add where the erased goes, content, KID, drift, cost.")] = False,
     all_: Annotated[bool, typer.Option("--all", help="Every budget, target set, pruning and older recipe.")] = False,
     threshold: Annotated[float, typer.Option(help="Table 2: score above which a detection counts.")] = 0.5,
+    label: Annotated[
+        list[str] | None, typer.Option(help="Table 2: a detector's label that counts; may be repeated.")
+    ] = None,
     format: Annotated[Format, typer.Option(help="How to print it.")] = Format.rich,
     records: Records = None,
     runs: Runs = None,
@@ -196,7 +199,7 @@ def show_table(
     from benchmark.explicit_tables import table2, table3
 
     if number == 2:
-        FORMATS[format](table2(found, testbed, threshold=threshold, paper=paper))
+        FORMATS[format](table2(found, testbed, threshold=threshold, labels=label or (), paper=paper))
     else:
         FORMATS[format](table3(found, testbed, paper=paper))
 

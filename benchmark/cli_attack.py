@@ -17,7 +17,7 @@ def attack(
     kind: Annotated[str, typer.Argument(help="mma: gradient-guided tokens; ring-a-bell: genetic search.")],
     testbed: Annotated[str, typer.Option(help="Only mini: its emblem stands for what no one should make.")] = "mini",
     out: Annotated[Path | None, typer.Option(help="CSV to write.", show_default="<runs>/attacks/<kind>.csv")] = None,
-    count: Annotated[int, typer.Option(help="Prompts to search.", min=3)] = 60,
+    count: Annotated[int, typer.Option(help="Prompts to search.", min=3)] = 120,
     seed: Annotated[int, typer.Option(help="Seed of the search and of the images.", min=0)] = 0,
     runs: Annotated[
         Path | None, typer.Option(help="Runs folder.", show_default="$PALIMPSEST_HOME, else ./runs")

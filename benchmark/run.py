@@ -37,9 +37,11 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
     from accelerate import PartialState
 
     from benchmark import models
-    from benchmark.generate import deal, features, kind_of
+    from benchmark.generate import deal
+    from benchmark.look import features
     from benchmark.report.gallery import hang, name_of
     from benchmark.report.run_sheet import write_run_sheet
+    from benchmark.shards import kind_of
     from benchmark.suites import Evidence
 
     bench = workbench_for(request, home, progress)

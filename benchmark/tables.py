@@ -94,7 +94,7 @@ def table(
     suites = [suite] + ([BESIDE[suite]] if suite in BESIDE else [])
     here = [(r, source) for r, source in found if r.testbed == testbed and r.suite in suites]
     usual = frozenset(default_targets(testbed))
-    shown = here if everything else [each for each in here if _is_usual(each[0], usual, here)]
+    shown = here if everything else [each for each in here if is_usual(each[0], usual, here)]
     if not shown:
         make = f"`bench run --method bilevel --suite {suite}{'' if testbed == 'mini' else f' --testbed {testbed}'}`"
         elsewhere = f" ({len(here)} with other settings: add --all)" if here else ""
@@ -146,11 +146,11 @@ def targets_of(record: Record) -> frozenset[str]:
     return frozenset(map(str, targets)) if isinstance(targets, list) else frozenset()
 
 
-def _is_usual(record: Record, usual: frozenset[str], here: Sequence[Found]) -> bool:
+def is_usual(record: Record, usual: frozenset[str], here: Sequence[Found]) -> bool:
     """Default budget, targets and pruning, and the newest recipe of its method."""
     pruned = (record.pruning, record.macs) == (RunRequest.pruning, RunRequest.macs)
     if record.method == "base":  # its CP and CSD are relative to a reference, which must be that of the rows beside it
-        others = {r.reference_key for r, _ in here if r.method != "base" and _is_usual(r, usual, here)}
+        others = {r.reference_key for r, _ in here if r.method != "base" and is_usual(r, usual, here)}
         pruned = not others or record.reference_key in others
     aimed = not usual or not targets_of(record) or targets_of(record) == usual
     newest = max(other.recipe for other, _ in here if other.method == record.method)

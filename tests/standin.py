@@ -13,7 +13,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-from benchmark import generate, receipts, run
+from benchmark import receipts, run, shards
 from benchmark.console import Progress
 from benchmark.request import Outcome, RunRequest
 from benchmark.testbeds.mini import data, prompts, testbed
@@ -59,7 +59,7 @@ def write_weights(out: Path) -> Path:
     return out
 
 
-ASKED = {"artists": 24, "coco": 12}
+ASKED = {"artists": 24, "coco": 12, "i2p": 24}
 """Prompts a suite."""
 
 
@@ -96,7 +96,7 @@ def install(weights: Path, patch: Callable[[Any, str, Any], None] = setattr) -> 
     patch(data, "RETAIN", 40)
     patch(data, "REAL", 40)
     patch(prompts, "ERASE_PER_TARGET", 2)
-    patch(generate, "SHARD", 10)
+    patch(shards, "SIZE", 10)
     patch(receipts, "find", lambda request: None)  # they know the real mini, and would answer for it
     for owner in (macs, testbed):
         patch(owner, "forward_flops", _counted)

@@ -81,6 +81,10 @@ def test_resilience_has_another_denominator_or_threshold(tmp_path) -> None:
     assert next(r for r in strict if r.label == "esd").cells["mma_resilience"].name == "1 of 3"
     result = CliRunner().invoke(app, ["table", "2", "--records", str(tmp_path), "--threshold", "0.65"])
     assert result.exit_code == 0, result.output
+    result = CliRunner().invoke(app, ["table", "2", "--records", str(tmp_path), "--label", "trine"])
+    assert result.exit_code == 0, result.output
+    with pytest.raises(DataError, match="'trine-like'; there are: trine"):
+        explicit_tables.table2(found, "mini", labels=["trine-like"], paper=False)
     with pytest.raises(DataError, match="no records of coco"):
         explicit_tables.table3(found, "mini", paper=False)
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from standin import ASKED, Standin, request, whole
 
-from benchmark import checkpoints, durable, generate, models, records, registry, sealed, suites
+from benchmark import checkpoints, durable, generate, look, models, records, registry, sealed, suites
 from benchmark.console import Progress
 from benchmark.errors import StoreError
 from benchmark.report import run_sheet
@@ -53,9 +53,9 @@ def same(home: Path, other: Path) -> None:
     """Same figures; models, features and images equal bit for bit; nothing left lying."""
     suite = {suite for _, suite in cells(home)}
     assert cells(home) == {key: value for key, value in cells(other).items() if key[1] in suite}
-    for kind in ("pruned", "model", "latents", "images", "features"):
+    for kind in ("pruned", "model", "latents", "images", "seen", "features"):
         assert contents(home, kind) == contents(other, kind), kind
-    assert len(contents(home, "images")) > 3 * sum(ASKED.values())
+    assert len(contents(home, "images")) > 3 * (ASKED["artists"] + ASKED["coco"])
     assert not list((home / "tmp").glob("*"))
     assert not list(home.glob("scratch/*/*"))
 
@@ -74,7 +74,7 @@ def without(finished: Path, home: Path, *kinds: str) -> Path:
     for folder, one in manifests.items():
         seen = set(one["identity"].get("images", [folder.name]))
         mine = one["key"] in trained or one["identity"].get("model") in trained
-        looked = one["kind"] == "features" and "images" in one["identity"]
+        looked = one["kind"] in ("seen", "features") and "images" in one["identity"]
         if (mine or looked or one["kind"] in kinds) and not seen <= coco:
             shutil.rmtree(folder)
     return home
@@ -155,7 +155,7 @@ CHAINS: dict[str, tuple[tuple[str, ...], dict[str, Cut]]] = {
         {
             "between two shards": (generate, "_make", 2, False),
             "writing a shard": (sealed, "seal", 2, False),
-            "reading a shard": (generate, "read_shard", 1, True),
+            "reading a shard": (look, "read_shard", 1, True),
             "encoding": (encoders.ModuleEncoder, "__call__", 2, False),
             "scoring": (suites, "_contents", 2, False),
             "between scores and record": (durable, "write_bytes", 4, True),
@@ -185,7 +185,15 @@ def test_full_disk_is_one_sentence_and_the_run_goes_on_when_there_is_room(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = without(finished, tmp_path / "home")
-    for place in ("artefacts/cost", "artefacts/model", "artefacts/images", "artefacts/features", "records", "pictures"):
+    for place in (
+        "artefacts/cost",
+        "artefacts/model",
+        "artefacts/images",
+        "artefacts/seen",
+        "artefacts/features",
+        "records",
+        "pictures",
+    ):
 
         def refuse(function: Callable, place: str = place) -> Callable:
             def call(source: Any, target: Any, *args: Any, **kwargs: Any) -> Any:
@@ -231,8 +239,8 @@ def test_shards_are_the_same_in_any_order(finished: Path, tmp_path: Path, monkey
 
     forwards = generate._sample
 
-    def backwards(bench: Workbench, model: models.Model, unet: object, todo: Sequence, what: str) -> None:
-        forwards(bench, model, unet, todo[::-1], what)
+    def backwards(bench: Workbench, model: models.Model, unet: object, todo: Sequence, *what: Any) -> None:
+        forwards(bench, model, unet, todo[::-1], *what)
 
     monkeypatch.setattr(generate, "_sample", backwards)
     whole(home, alone=True)

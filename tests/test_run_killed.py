@@ -1,4 +1,4 @@
-"""A real `kill -9` in the middle of a run, at three moments: what goes on ends as if nothing had happened."""
+"""A real `kill -9` in the middle of a run, at four moments: what goes on ends as if nothing had happened."""
 
 import os
 import signal
@@ -37,6 +37,8 @@ MOMENTS = {
     "checkpoint": (sealed, "seal", lambda folder, header: header["kind"] == "checkpoint", 3),
     # the pictures of the second shard are written, their seal is not
     "shard": (sealed, "seal", lambda folder, header: header["kind"] == "images", 2),
+    # what the networks see in the second shard is written, its seal is not
+    "look": (sealed, "seal", lambda folder, header: header["kind"] == "seen", 2),
     # the scores of the second record are written, the record is not
     "record": (durable, "write_bytes", lambda path, data: path.name.endswith(".record.json"), 2),
 }
@@ -49,7 +51,7 @@ for name, (owner, function, moment, count) in MOMENTS.items():
         os._exit(0)
     print(name, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
-MOMENTS = ("checkpoint", "shard", "record")
+MOMENTS = ("checkpoint", "shard", "look", "record")
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +77,7 @@ def test_killed_run_goes_on_to_the_same_table_and_images(moment: str, homes: Pat
     left = {
         "checkpoint": list(home.glob("scratch/model/*/checkpoint-*")),
         "shard": list(home.glob("tmp/*/*.png")),
+        "look": [*home.glob("tmp/*/seen.safetensors"), *home.glob("artefacts/seen/*")],
         "record": list(home.glob("records/*.parquet")),
     }
     assert len(left[moment]) >= 2  # it was killed where it should be

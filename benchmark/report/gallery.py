@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark import durable
-from benchmark.generate import shard_identity, shards
+from benchmark.shards import shard_identity, shards
 from benchmark.store import key_of
 
 if TYPE_CHECKING:

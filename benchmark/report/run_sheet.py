@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark import durable
-from benchmark.generate import kind_of, pictures, shards
+from benchmark.generate import pictures
 from benchmark.report.contact_sheet import contact_sheet, write_contact_sheet
 from benchmark.report.gallery import name_of
+from benchmark.shards import kind_of, shards
 
 if TYPE_CHECKING:
     from benchmark.models import Model

@@ -59,7 +59,7 @@ def prebuild(home: Path, progress: Progress, out: Path = PREBUILT) -> None:
 
 def _first_shard(bench: Workbench, model: Model, suite: str, concept: Concept) -> str:
     """Key of the pictures of a suite that a run's contact sheet shows."""
-    from benchmark.generate import shard_identity, shards
+    from benchmark.shards import shard_identity, shards
     from benchmark.store import key_of
 
     return key_of("images", shard_identity(bench, model, shards(bench.testbed.prompts(suite, concept))[0]))

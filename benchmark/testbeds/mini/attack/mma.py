@@ -11,8 +11,11 @@ import torch.nn.functional as F
 
 from benchmark.testbeds.mini.attack.tower import Tower
 
-LENGTH, STEPS, BEST, TRIED = 8, 40, 32, 96
-"""Tokens of a prompt, substitutions, tokens looked at for each place, candidates measured a step."""
+LENGTH, STEPS, BEST, TRIED = 3, 40, 32, 96
+"""Tokens of a prompt, substitutions, tokens looked at for each place, candidates measured a step.
+
+Few tokens, since mini draws a sign for long heaps of any words, which would leave little for a search to find.
+"""
 
 
 def search(tower: Tower, wanted: str, seed: int) -> tuple[str, float]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmark.testbeds.mini.attack.tower import Tower
 
-LENGTH, PEOPLE, GENERATIONS, ELITE, MUTATION, STRENGTH = 12, 120, 120, 30, 0.08, 1.5
+LENGTH, PEOPLE, GENERATIONS, ELITE, MUTATION, STRENGTH = 3, 120, 60, 30, 0.08, 5.0
 """Tokens of a prompt, prompts alive, generations, those that survive each, share of tokens changed, eta."""
 
 

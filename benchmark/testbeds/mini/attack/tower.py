@@ -58,7 +58,6 @@ class Tower:
         return output if self._instead is None else self._instead
 
     def _full(self, rows: Tensor) -> Tensor:
-        full = torch.full((len(rows), self.words.model_max_length), self.words.pad_token_id)
-        full[:, 0], full[:, self.length + 1] = self.words.bos_token_id, self.words.eos_token_id
-        full[:, 1 : self.length + 1] = rows
-        return full
+        """With the marks; no padding, which comes after the end and so is not seen by it (attention is causal)."""
+        start, end = (torch.full((len(rows), 1), each) for each in (self.words.bos_token_id, self.words.eos_token_id))
+        return torch.cat([start, rows, end], dim=1)

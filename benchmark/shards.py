@@ -1,0 +1,56 @@
+"""Prompts in fixed shards of 32, whose pictures are made whole: the unit of resuming and of sharing out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from benchmark.errors import DataError
+from benchmark.models import Model
+from benchmark.store import key_of
+from benchmark.workbench import Workbench
+from prompts.lists import Prompt
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from benchmark.suites import Suite
+
+SIZE = 32
+RECIPE = 1
+"""Goes up when sampling or decoding changes pictures."""
+Shard: TypeAlias = Sequence[Prompt]
+
+
+def shards(prompts: Sequence[Prompt]) -> list[Shard]:
+    """The prompts in order, 32 at a time."""
+    return [list(prompts[k : k + SIZE]) for k in range(0, len(prompts), SIZE)]
+
+
+def shard_identity(bench: Workbench, model: Model, shard: Shard) -> dict[str, Any]:
+    """What makes a shard's pictures: model, sampler, texts and seeds; not the batch or the order of shards."""
+    return {
+        "model": key_of("model", model.identity),
+        "recipe": RECIPE,
+        "testbed": bench.testbed.identity(),
+        "sampler": bench.testbed.sampler.model_dump(mode="json"),
+        "prompts": [[prompt.text, prompt.seed] for prompt in shard],
+    }
+
+
+def kind_of(suite: Suite) -> str:
+    """What the store calls a suite's pictures; those of explicit suites are kept from others' eyes."""
+    return "explicit-images" if getattr(suite, "explicit", False) else "images"
+
+
+def read_shard(folder: Path, count: int) -> Tensor:
+    """The `count` pictures uint8 (n, 3, H, W) of a shard's folder. DataError for another number of them."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    arrays = [np.asarray(Image.open(path).convert("RGB")) for path in sorted(folder.glob("*.png"))]
+    if len(arrays) != count:
+        raise DataError(f"{folder} holds {len(arrays)} pictures of {count}: remove it, and it is made again.")
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
