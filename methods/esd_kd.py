@@ -3,7 +3,7 @@
 At equal budget it asks whether it matters to forget while the pruned model is being restored, or only afterwards.
 """
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from methods.bilevel import Bilevel
 
@@ -13,3 +13,5 @@ class EsdKd(Bilevel):
     summary: ClassVar[str] = "distilled, then Eq. 8 and negative guidance in turns: bilevel from another start"
     start: ClassVar[Literal["pruned", "distilled", "base"]] = "distilled"
     own_share: ClassVar[float] = 0.5
+    # Half the steps: upper ones must be longer to forget as much (results/mini/search.md).
+    presets: ClassVar[dict[str, dict[str, Any]]] = {**Bilevel.presets, "default": {"upper_rate": 10.0}}
