@@ -15,6 +15,7 @@ from benchmark.cli_clean import clean
 from benchmark.cli_figure import campaign, figure
 from benchmark.cli_options import Records, Runs, Testbed, known
 from benchmark.cli_prompts import prompts_app
+from benchmark.cli_speed import speed
 from benchmark.errors import PalimpsestError, UsageError
 from benchmark.paths import home
 
@@ -50,7 +51,7 @@ _STYLE: dict[str, Any] = {"rich_markup_mode": None, "no_args_is_help": True, "ad
 app = typer.Typer(cls=_Commands, pretty_exceptions_enable=False, **_STYLE)
 testbed_app = typer.Typer(**_STYLE)
 app.add_typer(testbed_app, name="testbed")
-for command in (attack, clean, figure, campaign):
+for command in (attack, campaign, clean, figure, speed):
     app.command()(command)
 app.add_typer(prompts_app, name="prompts")
 

@@ -75,9 +75,8 @@ _ENCODING = Lock()
 """Tokenizers are not made for several threads."""
 
 
-def _make(bench: Workbench, model: Model, unet: Any, null: Tensor, shard: Shard, kind: str) -> None:
-    from PIL import Image
-
+def render(bench: Workbench, unet: Any, null: Tensor, shard: Shard) -> Tensor:
+    """The shard's pictures uint8 (n, 3, H, W), not kept. `null`: hidden states of the empty prompt (L, D)."""
     from methods.sampling import initial_noise, sample
 
     testbed = bench.testbed
@@ -86,7 +85,13 @@ def _make(bench: Workbench, model: Model, unet: Any, null: Tensor, shard: Shard,
     noise = initial_noise([prompt.seed for prompt in shard], shape)
     with _ENCODING:
         text = testbed.encode([prompt.text for prompt in shard])
-    pictures = testbed.decode(sample(unet, testbed.scheduler, text, null, noise, sampler))
+    return testbed.decode(sample(unet, testbed.scheduler, text, null, noise, sampler))
+
+
+def _make(bench: Workbench, model: Model, unet: Any, null: Tensor, shard: Shard, kind: str) -> None:
+    from PIL import Image
+
+    pictures = render(bench, unet, null, shard)
     with bench.store.make(kind, shard_identity(bench, model, shard)) as folder:
         for k, picture in enumerate(pictures):
             Image.fromarray(picture.permute(1, 2, 0).numpy()).save(folder / f"{k:02d}.png")

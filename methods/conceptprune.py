@@ -64,7 +64,7 @@ class ConceptPrune:
 
     @property
     def own_share(self) -> float:
-        """Looking at a fifth of the steps costs 2 % of mini's default budget, at two fifths 4 %, at all of them 11 %."""
+        """Looking at a fifth of the steps costs 2 % of mini's default budget, at two fifths 4 %, at all 11 %."""
         return 0.15 if (self.config.horizon or 0.0) > 0.4 else 0.05
 
     def fit(

@@ -24,6 +24,8 @@ class Testbed(Protocol):
     """Base pipeline, captioned pictures, prompts and the networks that score."""
 
     name: str
+    pipeline: Path
+    """The base as an ordinary diffusers folder."""
     sampler: Sampler
     scheduler: dict[str, Any]
     text_length: int
