@@ -30,7 +30,7 @@ def figure(
     \b
     tradeoff  what forgetting costs: a line a method over its erasing strengths, a star at its default
     losses    both levels, L_ft and L_CU, over U-Net FLOPs
-    7         how much explicit content of the base is gone (suite i2p)
+    7         how much explicit content of the base is gone (suite i2p, mma or ring-a-bell)
 
     \b
     Examples:
@@ -38,7 +38,7 @@ def figure(
       bench figure tradeoff
       bench figure tradeoff --records results/mini --out tradeoff.svg
       bench figure losses
-      bench figure 7
+      bench figure 7 --suite mma
     """
     from benchmark.report import figure7, losses, tradeoff
     from benchmark.tables import gather, table
