@@ -38,14 +38,19 @@ SD21: dict[str, Any] = {
 }
 
 
-def tiny_unet(seed: int = 0, channels: tuple[int, ...] = (16, 32), size: int = SIZE) -> UNet2DConditionModel:
-    """Return SD 2.1's architecture with few channels; with three of them, the shape of testbed `mini`."""
+def tiny_unet(
+    seed: int = 0, channels: tuple[int, ...] = (16, 32), size: int = SIZE, layers: int = 1
+) -> UNet2DConditionModel:
+    """Return SD 2.1's architecture with few channels; with three of them, the shape of testbed `mini`.
+
+    With two layers a block it has SD 2.1's depth gates.
+    """
     torch.manual_seed(seed)
     cross = len(channels) - 1
     return UNet2DConditionModel(
         sample_size=size,
         block_out_channels=channels,
-        layers_per_block=1,
+        layers_per_block=layers,
         down_block_types=("CrossAttnDownBlock2D",) * cross + ("DownBlock2D",),
         up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * cross,
         attention_head_dim=4,

@@ -1,7 +1,11 @@
-"""Which inner widths of a U-Net are kept, and the smaller dense network that this means.
+"""What a pruned U-Net keeps of its base, and the smaller dense network that this means.
 
-Only inner widths are cut: resnets between conv1 and conv2 by groups of norm2, attentions by heads, feed-forwards by
-hidden units. Block outputs keep their channels, so feature distillation needs no projection.
+Widths are cut inside modules only: resnets between conv1 and conv2 by groups of norm2, attentions by heads,
+feed-forwards by hidden units. Whole resnets and transformers can be dropped where they keep the channels (`depth.py`).
+Block outputs keep their channels, so feature distillation needs no projection.
+
+The surgery is ours: torch-pruning (1.6) is made to follow a cut through all layers that it touches, and here a cut never
+leaves its module.
 """
 
 import copy
@@ -23,6 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from benchmark.errors import DataError, UsageError
+from methods.pruning.depth import drop
 
 RECIPE = 1
 """Goes up when a pruning's code changes what it keeps."""
@@ -50,9 +55,16 @@ def width(module: nn.Module) -> int:
     return int(module.heads) if isinstance(module, Attention) else module.net[2].in_features  # type: ignore
 
 
+def reader(module: Any) -> nn.Module:
+    """Return the layer that reads what passes a gate: its input channels are those of the gate's elements."""
+    if isinstance(module, ResnetBlock2D):
+        return module.conv2
+    return module.to_out[0] if isinstance(module, Attention) else module.net[2]
+
+
 @dataclass(frozen=True)
 class Architecture:
-    """Kept elements of every gate, by module name, in rising order."""
+    """Kept elements of every gate that is left, by module name, in rising order."""
 
     resnets: Widths
     """Groups of norm2."""
@@ -60,15 +72,22 @@ class Architecture:
     """Heads."""
     feedforwards: Widths
     """Hidden units."""
+    dropped: tuple[str, ...] = ()
+    """Resnets and transformers that are gone with all gates in them."""
 
     @classmethod
-    def of(cls, unet: UNet2DConditionModel, kept: Mapping[str, Iterable[int]]) -> "Architecture":
-        """Sort kept elements of all gates of a U-Net by kind."""
+    def of(
+        cls, unet: UNet2DConditionModel, kept: Mapping[str, Iterable[int]], dropped: Iterable[str] = ()
+    ) -> "Architecture":
+        """Sort kept elements by kind; those of gates in `dropped` modules are not read."""
+        gone = tuple(dropped)
         kinds: dict[type[nn.Module], Widths] = {ResnetBlock2D: {}, Attention: {}, FeedForward: {}}
         for name, module in gates(unet).items():
-            kind = next(kind for kind in kinds if isinstance(module, kind))
-            kinds[kind][name] = tuple(sorted(kept[name]))
-        return cls(*kinds.values())
+            if not within(name, gone):
+                kind = next(kind for kind in kinds if isinstance(module, kind))
+                kinds[kind][name] = tuple(sorted(kept[name]))
+        resnets, attentions, feedforwards = kinds.values()
+        return cls(resnets, attentions, feedforwards, gone)
 
     @classmethod
     def full(cls, unet: UNet2DConditionModel) -> "Architecture":
@@ -80,19 +99,25 @@ class Architecture:
         return {**self.resnets, **self.attentions, **self.feedforwards}
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        told = asdict(self)
+        # Where nothing is dropped, nothing is said: such files are as they were before depth could be pruned.
+        return told if self.dropped else {kind: told[kind] for kind in told if kind != "dropped"}
 
     @classmethod
     def from_json(cls, data: Any) -> "Architecture":
         """Read what `to_json` wrote; raise `DataError` for anything else."""
         try:
-            return cls(**{kind: {name: tuple(map(int, kept)) for name, kept in w.items()} for kind, w in data.items()})
+            gone = tuple(map(str, data.get("dropped", ())))
+            kinds = {kind: widths for kind, widths in data.items() if kind != "dropped"}
+            widths = {kind: {name: tuple(map(int, kept)) for name, kept in w.items()} for kind, w in kinds.items()}
+            return cls(**widths, dropped=gone)
         except (AttributeError, TypeError, ValueError) as error:
             raise DataError(f"This is not the architecture of a pruned U-Net ({error}): prune again.") from error
 
     def apply(self, unet: UNet2DConditionModel) -> UNet2DConditionModel:
         """Return a smaller dense copy of the base `unet`; `DataError` where the two do not belong together."""
         small = copy.deepcopy(unet)
+        drop(small, self.dropped)
         found, kept = gates(small), self.kept()
         if found.keys() != kept.keys():
             odd = sorted(found.keys() ^ kept.keys())[0]
@@ -102,6 +127,11 @@ class Architecture:
             if len(kept[name]) < width(module):
                 _cut(module, kept[name])
         return small
+
+
+def within(name: str, modules: Iterable[str]) -> bool:
+    """Return whether the module `name` is one of `modules` or lies in one."""
+    return any(name == module or name.startswith(f"{module}.") for module in modules)
 
 
 def _check(name: str, kept: Sequence[int], whole: int) -> None:
@@ -129,15 +159,14 @@ def _take(module: nn.Module, dimension: int, index: Tensor) -> None:
 
 def _cut(module: Any, kept: Sequence[int]) -> None:
     writers: list[nn.Module]
-    reader: nn.Module
+    last = reader(module)
     if isinstance(module, ResnetBlock2D):
         channels = spread(kept, module.norm2.num_channels // module.norm2.num_groups)
         writers = [module.conv1, module.norm2] + ([module.time_emb_proj] if module.time_emb_proj is not None else [])
-        reader = module.conv2
         module.norm2.num_groups = len(kept)
     elif isinstance(module, Attention):
         channels = spread(kept, module.inner_dim // module.heads)
-        writers, reader = [module.to_q, module.to_k, module.to_v], module.to_out[0]
+        writers = [module.to_q, module.to_k, module.to_v]
         # diffusers' processors read these fields; `sliceable_head_dim` bounds sliced attention.
         module.heads = module.sliceable_head_dim = len(kept)
         module.inner_dim = module.inner_kv_dim = len(channels)
@@ -145,10 +174,10 @@ def _cut(module: Any, kept: Sequence[int]) -> None:
         channels = torch.tensor(kept)
         # GEGLU's projection holds values in its first half and gates in its second.
         _take(module.net[0].proj, 0, torch.cat([channels, channels + width(module)]))
-        writers, reader = [], module.net[2]
+        writers = []
     for writer in writers:
         _take(writer, 0, channels)
-    _take(reader, 1, channels)
+    _take(last, 1, channels)
 
 
 def load_pruned(
