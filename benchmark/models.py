@@ -55,7 +55,7 @@ class Pruned:
     def _artefact(self, bench: Workbench) -> Artefact:
         """The pruned U-Net's folder, made once, with `counted.json` beside the weights."""
         from methods.pruning.architecture import write_pruned
-        from methods.pruning.macs import count_macs
+        from methods.pruning.macs import PUBLISHED_SIZE, count_macs, published_macs
 
         identity = self.identity(bench)
         artefact = bench.store.find("pruned", identity)
@@ -67,7 +67,14 @@ class Pruned:
             whole = testbed.base()
             small, architecture = registry.load("prunings", self.pruning)(whole, self.macs, size, length)
             share = count_macs(small, size, length) / count_macs(whole, size, length)
-            counted = {"share": share, "counter": "torch flop_counter", "latent_size": size, "text_length": length}
+            counted = {
+                "share": share,
+                "counter": "torch flop_counter",
+                "latent_size": size,
+                "text_length": length,
+                # Beside it, what the papers that prune so would call it: see methods/pruning/macs.py.
+                "published": {"share": published_macs(small) / published_macs(whole), "latent_size": PUBLISHED_SIZE},
+            }
             with bench.store.make("pruned", identity, provenance.collect()) as folder:
                 write_pruned(folder, small, architecture)
                 (folder / "counted.json").write_text(json.dumps(counted))

@@ -4,8 +4,8 @@ Widths are cut inside modules only: resnets between conv1 and conv2 by groups of
 feed-forwards by hidden units. Whole resnets and transformers can be dropped where they keep the channels (`depth.py`).
 Block outputs keep their channels, so feature distillation needs no projection.
 
-The surgery is ours: torch-pruning (1.6) is made to follow a cut through all layers that it touches, and here a cut never
-leaves its module.
+The surgery is ours: torch-pruning (1.6) is made to follow a cut through all layers that it touches, and here a cut
+never leaves its module.
 """
 
 import copy

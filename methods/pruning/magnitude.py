@@ -8,9 +8,8 @@ from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
-from benchmark.errors import BudgetError
 from methods.pruning.architecture import Architecture, gates, width
-from methods.pruning.macs import module_macs
+from methods.pruning.threshold import keep_best
 
 
 def importance(module: Any) -> Tensor:
@@ -31,17 +30,6 @@ def importance(module: Any) -> Tensor:
     return norms / norms.mean().clamp_min(torch.finfo(torch.float64).tiny)
 
 
-def element_macs(unet: UNet2DConditionModel, latent_size: int, text_length: int) -> dict[str, float]:
-    """Return the MACs that one element of each gate costs; all gates are linear in the number kept."""
-    macs = module_macs(unet, latent_size, text_length)
-    costs = {}
-    for name, module in gates(unet).items():
-        parts = ["conv1", "time_emb_proj", "conv2"] if isinstance(module, ResnetBlock2D) else [""]
-        whole = sum(macs.get(f"{name}.{part}".rstrip("."), 0) for part in parts)
-        costs[name] = whole / width(module)
-    return costs
-
-
 def prune(
     unet: UNet2DConditionModel, macs: float, latent_size: int, text_length: int
 ) -> tuple[UNet2DConditionModel, Architecture]:
@@ -56,37 +44,5 @@ def prune(
     Raises:
         BudgetError: `macs` is not a fraction, or less than cutting inner widths can reach (the least is named).
     """
-    if not 0 < macs <= 1:
-        raise BudgetError(f"MACs are asked as a fraction of the base's, above 0 and up to 1, not {macs:g}.")
     scores = {name: importance(module) for name, module in gates(unet).items()}
-    costs = element_macs(unet, latent_size, text_length)
-    base = module_macs(unet, latent_size, text_length)[""]
-
-    def kept_above(threshold: float) -> dict[str, Tensor]:
-        return {name: (score >= threshold) | _strongest(score) for name, score in scores.items()}
-
-    def fraction(threshold: float) -> float:
-        masks = kept_above(threshold)
-        return 1 - sum(float((~mask).sum()) * costs[name] for name, mask in masks.items()) / base
-
-    thresholds = torch.cat(list(scores.values())).unique()
-    least = fraction(float("inf"))
-    if macs < least:
-        raise BudgetError(
-            f"{macs:.1%} of MACs cannot be reached by cutting inner widths: the least is {least:.1%} "
-            f"(latents {latent_size}x{latent_size}, {text_length} tokens)."
-        )
-    # The fraction falls as the threshold rises through the distinct scores (and infinity): find where it crosses.
-    candidates = [*thresholds.tolist(), float("inf")]
-    low, high = 0, len(candidates) - 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fraction(candidates[middle]) >= macs else (low, middle)
-    best = min(candidates[low], candidates[high], key=lambda threshold: abs(fraction(threshold) - macs))
-    kept = {name: mask.nonzero().flatten().tolist() for name, mask in kept_above(best).items()}
-    architecture = Architecture.of(unet, kept)
-    return architecture.apply(unet), architecture
-
-
-def _strongest(score: Tensor) -> Tensor:
-    return torch.arange(len(score)) == score.argmax()
+    return keep_best(unet, scores, macs, latent_size, text_length)

@@ -1,0 +1,134 @@
+"""The prunings that choose otherwise than by magnitude, and every method on each one's result."""
+
+import copy
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+from tiny import LENGTH, SD21, SIZE, WIDTH, context, materials, same, tiny_unet
+
+from benchmark import registry
+from benchmark.errors import BudgetError
+from methods.base import configure
+from methods.budget import Budget
+from methods.pruning import blocks, magnitude, random
+from methods.pruning.architecture import Architecture, gates, width
+from methods.pruning.depth import Dropped
+from methods.pruning.macs import count_macs, published_macs
+from prompts.concepts import Concept
+
+MINI = (48, 96, 160)
+CONCEPT = Concept("style", ("Claude Monet",), "art")
+CONTRAST = {"Claude Monet": [("a photo of a boat", "a boat by Monet")]}
+QUICK = {"batch": 2, "lower_steps": 1, "checkpoint_every": 1, "steps": 2}
+
+
+def sd21() -> UNet2DConditionModel:
+    with torch.device("meta"):
+        return UNet2DConditionModel(**SD21)
+
+
+def millions(unet: UNet2DConditionModel) -> float:
+    return sum(p.numel() for p in unet.parameters()) / 1e6
+
+
+def test_the_published_counter_counts_something_else_than_is_published() -> None:
+    unet = sd21()
+    assert published_macs(unet) == pytest.approx(1384.2e9, rel=1e-3)  # APTP's own figure for the whole of SD 2.1
+    assert published_macs(unet, 64) > 1.1 * count_macs(unet, 64, 77)
+    assert not any(module._forward_hooks for module in unet.modules())
+
+
+def test_cross_attention_is_not_counted_as_self_attention_in_a_slow_reading() -> None:
+    """Place by place: each attention twice n^2 times its width, and n^2 a head for the softmax."""
+    unet = tiny_unet()
+    expected = count_macs(unet, SIZE, 1)
+    for name, module in gates(unet).items():
+        if ".attn" in name:
+            places = (SIZE if name.startswith(("down_blocks.0", "up_blocks.1")) else SIZE // 2) ** 2
+            expected += module.heads * places**2
+            if name.endswith("attn2"):
+                expected += 2 * places * places * module.inner_dim - 2 * places * module.inner_dim
+    assert published_macs(unet, SIZE) == expected
+
+
+def test_bk_sdms_sizes_have_other_parameters_than_published() -> None:
+    unet, gone = sd21(), list[str]()
+    # Of SD 2.1 they have 0.59, 0.49 and 0.33 G; our tiny keeps a downsampler and an upsampler of 14.7 M each.
+    for size, published in (("base", 584), ("small", 486), ("tiny", 327 + 29.5)):
+        gone += blocks.ladder(unet)[size]
+        small = Architecture.of(unet, Architecture.full(unet).kept(), gone).apply(unet)
+        assert millions(small) == pytest.approx(published, rel=5e-3)
+    assert not any(name.endswith(".0") and "up_blocks" in name for name in blocks.ladder(unet)["base"])
+
+
+@pytest.mark.parametrize("asked", [0.9, 0.8, 0.65, 0.55])
+@pytest.mark.parametrize("prune", [blocks.prune, random.prune])
+def test_a_budget_is_missed_by_more_than_two_percent(prune, asked: float) -> None:
+    unet = tiny_unet(channels=MINI, size=16)
+    small, architecture = prune(unet, asked, 16, 32)
+    tolerance = 0.02 if prune is blocks.prune else 0.01
+    assert count_macs(small, 16, 32) / count_macs(unet, 16, 32) == pytest.approx(asked, abs=tolerance)
+    assert same(architecture.apply(unet), small)
+    assert bool(architecture.dropped) == (prune is blocks.prune)
+
+
+def test_blocks_cuts_into_the_blocks_that_stay() -> None:
+    unet = tiny_unet(channels=MINI, size=16)
+    small, architecture = blocks.prune(unet, 0.55, 16, 32)
+    assert all(len(kept) == width(gates(unet)[name]) for name, kept in architecture.kept().items())
+    left = {name: module for name, module in small.named_modules() if isinstance(module, Dropped)}
+    assert set(left) == set(architecture.dropped)
+    for name, value in small.state_dict().items():
+        assert torch.equal(value, unet.state_dict()[name])
+
+
+def test_random_is_another_network_each_time_or_the_same_for_each_seed() -> None:
+    unet = tiny_unet(channels=MINI, size=16)
+    first = random.prune(unet, 0.6, 16, 32)[1]
+    assert random.prune(unet, 0.6, 16, 32)[1] == first
+    assert random.prune(unet, 0.6, 16, 32, seed=1)[1] != first
+    assert magnitude.prune(unet, 0.6, 16, 32)[1] != first
+
+
+def test_random_empties_some_gates_and_leaves_others_whole() -> None:
+    unet = tiny_unet(channels=MINI, size=16)
+    kept = random.prune(unet, 0.6, 16, 32)[1].kept()
+    shares = [len(kept[name]) / width(module) for name, module in gates(unet).items()]
+    assert max(shares) - min(shares) <= 0.25  # one head of four
+
+
+@pytest.mark.parametrize("prune", [blocks.prune, random.prune])
+def test_a_budget_out_of_reach_ends_in_a_network_that_misses_it(prune) -> None:
+    unet = tiny_unet(channels=MINI, size=16)
+    with pytest.raises(BudgetError, match=r"the least is \d+\.\d%"):
+        prune(unet, 0.05, 16, 32)
+    for wrong in (0.0, 1.5):
+        with pytest.raises(BudgetError, match="fraction"):
+            prune(unet, wrong, 16, 32)
+
+
+def states(texts):
+    """Random text states, the same for the same text."""
+    seeds = [sum(map(ord, text)) for text in texts]
+    return torch.stack([torch.randn(LENGTH, WIDTH, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+
+
+def pruned(name: str) -> UNet2DConditionModel:
+    """A tiny U-Net at 70 % of its MACs; the teacher of `materials` is its base."""
+    prune = registry.load("prunings", name)
+    return prune(tiny_unet(1, layers=2), 0.7, SIZE, LENGTH)[0]
+
+
+@pytest.mark.parametrize("pruning", registry.names("prunings"))
+@pytest.mark.parametrize("method", registry.names("methods"))
+def test_a_method_fails_on_what_a_pruning_left(method: str, pruning: str) -> None:
+    kind = registry.load("methods", method)
+    settings = {key: value for key, value in QUICK.items() if key in kind.Config.model_fields}
+    student = pruned(pruning)
+    before = copy.deepcopy(student)
+    given = materials(teacher=tiny_unet(1, layers=2), contrast=CONTRAST, encode=states)
+    after = configure(kind, **settings).fit(student, given, CONCEPT, Budget(iterations=2), context(), 0)
+    assert after.state_dict().keys() == before.state_dict().keys()
+    assert not same(after, before)
+    assert all(bool(weight.isfinite().all()) for weight in after.parameters())
