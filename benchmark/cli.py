@@ -15,6 +15,7 @@ from benchmark.cli_clean import clean
 from benchmark.cli_figure import campaign, figure
 from benchmark.cli_options import Records, Runs, Testbed, known
 from benchmark.cli_prompts import prompts_app
+from benchmark.cli_prune import prune_app
 from benchmark.cli_speed import speed
 from benchmark.errors import PalimpsestError, UsageError
 from benchmark.paths import home
@@ -54,6 +55,7 @@ app.add_typer(testbed_app, name="testbed")
 for command in (attack, campaign, clean, figure, speed):
     app.command()(command)
 app.add_typer(prompts_app, name="prompts")
+app.add_typer(prune_app, name="prune")
 
 
 @app.callback()

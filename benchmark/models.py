@@ -48,12 +48,15 @@ class Pruned:
     macs: float
 
     def identity(self, bench: Workbench) -> dict[str, Any]:
+        from benchmark.pruners import further_identity
         from methods.pruning.architecture import RECIPE
 
-        return {**bench.testbed.identity(), "pruning": self.pruning, "macs": self.macs, "cut": RECIPE}
+        told = {**bench.testbed.identity(), "pruning": self.pruning, "macs": self.macs, "cut": RECIPE}
+        return told | further_identity(bench, self.pruning)
 
     def _artefact(self, bench: Workbench) -> Artefact:
         """The pruned U-Net's folder, made once, with `counted.json` beside the weights."""
+        from benchmark.pruners import pruner
         from methods.pruning.architecture import write_pruned
         from methods.pruning.macs import PUBLISHED_SIZE, count_macs, published_macs
 
@@ -63,9 +66,10 @@ class Pruned:
             return artefact
         testbed = bench.testbed
         size, length = testbed.sampler.latent_size, testbed.text_length
+        prune = pruner(bench, self.pruning)
         with bench.progress.stage(f"prune to {self.macs:.0%} MACs", 1, "U-Net") as stage:
             whole = testbed.base()
-            small, architecture = registry.load("prunings", self.pruning)(whole, self.macs, size, length)
+            small, architecture = prune(whole, self.macs, size, length)
             share = count_macs(small, size, length) / count_macs(whole, size, length)
             counted = {
                 "share": share,

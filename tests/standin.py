@@ -95,6 +95,7 @@ def install(weights: Path, patch: Callable[[Any, str, Any], None] = setattr) -> 
     patch(testbed, "Mini", partial(Standin, weights))
     patch(data, "RETAIN", 40)
     patch(data, "REAL", 40)
+    patch(data, "PRUNING", 40)
     patch(prompts, "ERASE_PER_TARGET", 2)
     patch(shards, "SIZE", 10)
     patch(receipts, "find", lambda request: None)  # they know the real mini, and would answer for it

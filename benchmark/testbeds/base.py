@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from benchmark.workbench import Workbench
     from methods.base import Materials
     from methods.budget import Entry
+    from methods.pruning.pictures import Pictures
     from methods.sampling import Sampler
     from metrics.encoders import Encoder, OpenClipEncoder
     from prompts.concepts import Concept, Kind
@@ -35,6 +36,10 @@ class Testbed(Protocol):
     """Folders of artefacts that came with the code."""
     half: bool
     """Whether fitted weights are kept in half precision (and evaluated as such)."""
+
+    sentences: str
+    """Who reads prompts for the router of `aptp`: "text tower" for the pipeline's own, else a model of
+    sentence-transformers."""
 
     networks: Mapping[str, str]
     """Networks that score, job -> back end: "clip", "style", "features" and, in a world that is known, "oracle"."""
@@ -82,6 +87,11 @@ class Testbed(Protocol):
 
     def materials(self, bench: Workbench, concept: Concept, which: str) -> Materials:
         """What methods train on, D_f being `plain` or `all-but-targets`; made once and kept in the bench's store."""
+        ...
+
+    def pictures(self, bench: Workbench) -> Pictures:
+        """Captioned pictures of all kinds that the base knows, for prunings that look at some; no suite asks for them.
+        Made once and kept in the bench's store."""
         ...
 
     def erase_cost(self, concept: Concept) -> Entry:

@@ -58,6 +58,11 @@ def threshold_for(macs: float, scores: Tensor, fraction: Callable[[float], float
     least = fraction(float("inf"))
     if macs < least:
         raise BudgetError(f"{macs:.1%} of MACs cannot be reached by {how}: the least is {least:.1%}.")
+    return nearest_threshold(macs, scores, fraction)
+
+
+def nearest_threshold(macs: float, scores: Tensor, fraction: Callable[[float], float]) -> float:
+    """Return the score (or infinity) whose `fraction` is nearest to `macs`, within reach or not."""
     candidates = [*scores.unique().tolist(), float("inf")]
     low, high = 0, len(candidates) - 1
     while high - low > 1:

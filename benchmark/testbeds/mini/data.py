@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from benchmark.testbeds.mini import explicit, prompts
-from benchmark.testbeds.mini.artists import by_name
+from benchmark.testbeds.mini.artists import ARTISTS, by_name
 from benchmark.testbeds.mini.prompts import seed_of
 from benchmark.testbeds.mini.world.captions import GENERIC, PLAIN, caption, phrase
 from benchmark.testbeds.mini.world.draw import draw
 from benchmark.testbeds.mini.world.scenes import Scene, plain_scene, styled_scene, world_scene
 from prompts.concepts import Concept
 
-RETAIN, REAL, REAL_STYLE = 2048, 2000, 64
+RETAIN, REAL, REAL_STYLE, PRUNING = 2048, 2000, 64, 512
 CHUNK = 256
 
 
@@ -75,9 +75,21 @@ def retention_set(concept: Concept, data: str) -> tuple[list[Scene], list[str]]:
     return _captioned(rng, scene, RETAIN, barred)
 
 
-def _number(name: str) -> int:
-    from benchmark.testbeds.mini.artists import ARTISTS
+def pruning_set() -> tuple[list[Scene], list[str]]:
+    """Pictures of all kinds but emblems, plain and styled, whose captions no suite asks whatever its targets."""
+    rng, barred = random.Random(seed_of("pruning")), {prompt.text for prompt in prompts.retention()}
+    for artist in ARTISTS:
+        barred |= prompts.asked_by_suites(Concept("style", (artist.name,), "art"))
 
+    def scene(rng: random.Random) -> Scene:
+        while (one := world_scene(rng)).emblem >= 0:
+            pass
+        return one
+
+    return _captioned(rng, scene, PRUNING, barred)
+
+
+def _number(name: str) -> int:
     return ARTISTS.index(by_name(name))
 
 

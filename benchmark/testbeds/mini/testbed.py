@@ -24,6 +24,7 @@ from benchmark.testbeds.mini.world.scenes import CONTENTS
 from methods.base import Materials
 from methods.budget import Entry
 from methods.pruning.macs import forward_flops
+from methods.pruning.pictures import Pictures
 from methods.sampling import Sampler, initial_noise, sample
 from metrics.encoders import Encoder, OpenClipEncoder
 from prompts.concepts import Concept, Kind
@@ -47,6 +48,7 @@ class Mini:
     name = "mini"
     default_flops = 2.2e13
     half = True
+    sentences = "text tower"
     shipped: Sequence[Path] = (PREBUILT,)
     networks: Mapping[str, str] = judges.NAMES
     styles: Sequence[str] = STYLES
@@ -177,6 +179,18 @@ class Mini:
             device_seconds=0.0,
             peak_memory_bytes=0,
         )
+
+    def pictures(self, bench: Workbench) -> Pictures:
+        scenes, captions = data.pruning_set()
+        identity = {**self.identity(), "set": "pruning", "captions": _digest(captions)}
+
+        def make(advance: Callable[[int], None]) -> Tensor:
+            from benchmark.testbeds.mini.build.autoencoder import encode
+
+            return encode(load.load_vae(self.pipeline), data.draw_all(scenes, "pruning", advance=advance), seed=0)
+
+        kept = self._captioned(bench, identity, captions, "draw pictures to prune by", make)
+        return Pictures(kept, captions, self.encode([""])[0], self.scheduler)
 
     def _retain(self, bench: Workbench, concept: Concept, which: str) -> data.Captioned:
         scenes, captions = data.retention_set(concept, which)

@@ -1,0 +1,140 @@
+"""`bench prune`: search APTP's experts, ask which of them a prompt goes to, read those that were published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark.cli_options import Runs, Testbed, known
+from benchmark.errors import BudgetError
+from benchmark.paths import home
+
+if TYPE_CHECKING:
+    from benchmark.workbench import Workbench
+    from methods.pruning.aptp.experts import Experts
+    from methods.pruning.aptp.search import Search
+
+prune_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, add_completion=False)
+
+Number = Annotated[int, typer.Option("--experts", help="Experts to search.", min=1, max=64)]
+Macs = Annotated[float, typer.Option(help="Mean share of the base U-Net's MACs over the experts.")]
+Steps = Annotated[int, typer.Option(help="Steps of the search.", min=1)]
+Seed = Annotated[int, typer.Option(help="Seed of the search.", min=0)]
+
+
+@prune_app.callback()
+def prune() -> None:
+    """Make a mixture of pruned experts and a router that sends each prompt to one of them (APTP)."""
+
+
+@prune_app.command()
+def aptp(
+    experts: Number = 8,
+    macs: Macs = 0.6,
+    steps: Steps = 600,
+    seed: Seed = 0,
+    testbed: Testbed = "mini",
+    runs: Runs = None,
+) -> None:
+    """Search experts; the U-Net stays as it is while gates, codes and router are learnt.
+
+    `bench run --pruning aptp` takes one of the default search by its MACs.
+
+    \b
+    Examples:
+      bench prune aptp
+      bench prune aptp --experts 4 --macs 0.7 --steps 100
+    """
+    bench, found, config = _searched(testbed, runs, experts, macs, steps, seed)
+    from benchmark.pruners import prompts_of
+
+    _print(bench, found, prompts_of(bench, config))
+
+
+@prune_app.command()
+def route(
+    prompt: Annotated[str, typer.Argument(help="What is to be generated.")],
+    experts: Number = 8,
+    macs: Macs = 0.6,
+    steps: Steps = 600,
+    seed: Seed = 0,
+    testbed: Testbed = "mini",
+    runs: Runs = None,
+) -> None:
+    """Say which expert of a search a prompt goes to, and its share of MACs; searches first if that was not done.
+
+    \b
+    Example:
+      bench prune route "a boat by Claude Monet"
+    """
+    bench, found, _ = _searched(testbed, runs, experts, macs, steps, seed)
+    from benchmark.pruners import embed
+    from methods.pruning.vector import Layout
+
+    number = int(found.route(Layout.of(bench.testbed.base()), embed(bench)([prompt])))
+    print(f"expert {number}  {found.shares[number]:.1%} of MACs")
+
+
+@prune_app.command()
+def published(
+    file: Annotated[Path, typer.Argument(help="quantizer_embeddings.pt, arch_vector.pt or .safetensors.")],
+    testbed: Testbed = "mini",
+    expert: Annotated[int | None, typer.Option(help="Only this one, with the blocks that it drops.")] = None,
+) -> None:
+    """Say what architecture vectors in the form of APTP's authors come to on a testbed's base U-Net.
+
+    \b
+    Example:
+      bench prune published quantizer_embeddings.pt
+    """
+    known("testbeds", testbed)
+    bench = _bench(testbed, None)
+    from methods.pruning.aptp.experts import published as read
+    from methods.pruning.costs import Costs
+
+    costs = Costs.of(bench.testbed.base(), bench.testbed.sampler.latent_size, bench.testbed.text_length)
+    found = read(file, costs)
+    if expert is None:
+        _print(bench, found, [])
+        return
+    _, depths = costs.layout.split(found.expert(expert))
+    print(f"expert {expert}  {found.shares[expert]:.1%} of MACs")
+    for name, stays in depths.items():
+        print(f"  {'keeps' if stays else 'drops'} {name}")
+
+
+def _searched(
+    testbed: str, runs: Path | None, experts: int, macs: float, steps: int, seed: int
+) -> tuple[Workbench, Experts, Search]:
+    known("testbeds", testbed)
+    if not 0 < macs <= 1:
+        raise BudgetError(f"--macs is a share of the base U-Net's MACs, above 0 and at most 1; {macs:g} is not.")
+    from benchmark.pruners import experts as searched
+    from methods.pruning.aptp.search import Search
+
+    bench, config = _bench(testbed, runs), Search(experts=experts, macs=macs, steps=steps, seed=seed)
+    with bench.progress:
+        return bench, searched(bench, config), config
+
+
+def _bench(testbed: str, runs: Path | None) -> Workbench:
+    from benchmark.console import Progress
+    from benchmark.request import RunRequest
+    from benchmark.run import workbench_for
+
+    place = runs or home()
+    return workbench_for(RunRequest("distilled", "coco", testbed=testbed, runs=place, device="cpu"), place, Progress())
+
+
+def _print(bench: Workbench, found: Experts, prompts: list[int]) -> None:
+    """One line an expert: its share of MACs, the prompts it took in the search, the blocks that it drops."""
+    from methods.pruning.costs import Costs
+
+    costs = Costs.of(bench.testbed.base(), bench.testbed.sampler.latent_size, bench.testbed.text_length)
+    for number, share in enumerate(found.shares):
+        _, depths = costs.layout.split(found.vector(number, share, costs))
+        dropped = sum(1 for stays in depths.values() if not stays)
+        took = f"  {prompts[number]} of {sum(prompts)} prompts" if prompts else ""
+        print(f"expert {number}  {share:.1%} of MACs{took}  {dropped} of {len(depths)} blocks dropped")

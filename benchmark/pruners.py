@@ -1,0 +1,101 @@
+"""What prunings are handed beyond the base: pictures to look at, or experts that were searched before.
+
+A pruning is a function `prune(unet, macs, latent_size, text_length)`. One that has a fifth parameter, `pictures` or
+`experts`, is given what that names.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from benchmark import provenance, registry
+from benchmark.store import key_of
+from benchmark.workbench import Workbench
+
+if TYPE_CHECKING:
+    from methods.pruning.aptp.experts import Experts
+    from methods.pruning.aptp.search import Search
+    from methods.pruning.aptp.sentences import Embed
+
+TEXT_TOWER = "text tower"
+"""A testbed's `sentences` where prompts are read by the pipeline's own encoder, not by sentence-transformers."""
+
+
+def pruner(bench: Workbench, name: str) -> Callable[..., Any]:
+    """The pruning of this name, with what it wants beyond the base and its budget already given."""
+    prune = registry.load("prunings", name)
+    wants = inspect.signature(prune).parameters
+    if "experts" in wants:
+        return partial(prune, experts=experts(bench))
+    return partial(prune, pictures=bench.testbed.pictures(bench)) if "pictures" in wants else prune
+
+
+def further_identity(bench: Workbench, name: str) -> dict[str, Any]:
+    """What else decides what the pruning gives: nothing for most, the search for those that choose an expert."""
+    if "experts" not in inspect.signature(registry.load("prunings", name)).parameters:
+        return {}
+    return {"experts": key_of("experts", search_identity(bench))}
+
+
+def search_identity(bench: Workbench, config: Search | None = None) -> dict[str, Any]:
+    """All that decides which experts are found."""
+    from methods.fields import identity_of
+    from methods.pruning.aptp import search
+
+    told = {
+        "search": identity_of(config or search.Search()),
+        "recipe": search.RECIPE,
+        "sentences": bench.testbed.sentences,
+    }
+    return {**bench.testbed.identity(), **told}
+
+
+def experts(bench: Workbench, config: Search | None = None) -> Experts:
+    """The experts of a search (the default one), found in the store or searched now; `search.json` tells how it was."""
+    from methods.pruning.aptp.experts import Experts
+    from methods.pruning.aptp.search import Search, budgets, search
+    from methods.pruning.costs import Costs
+
+    config, identity = config or Search(), search_identity(bench, config)
+    kept = bench.store.find("experts", identity)
+    if kept is None:
+        testbed = bench.testbed
+        costs = Costs.of(testbed.base(), testbed.sampler.latent_size, testbed.text_length)
+        budgets(config, costs.least())  # what cannot be met is refused before any work
+        reads = embed(bench)
+        pictures, curve = testbed.pictures(bench), list[dict[str, float]]()
+        embeddings = reads(pictures.captions)
+        with bench.progress.stage("search for experts", config.steps, "steps") as stage:
+
+            def report(done: int, figures: dict[str, float]) -> None:
+                stage.reach(done, loss=figures["loss"])
+                curve.append({"step": done, **{name: float(f"{value:.5g}") for name, value in figures.items()}})
+
+            found = search(testbed.base(), pictures, embeddings, config, costs, report)
+        took = found.route(costs.layout, embeddings).tolist()
+        told = {"curve": curve, "prompts": [took.count(k) for k in range(config.experts)]}
+        with bench.store.make("experts", identity, provenance.collect()) as folder:
+            found.write(folder)
+            (folder / "search.json").write_text(json.dumps(told))
+        kept = bench.store.find("experts", identity)
+        assert kept is not None, "an artefact that was just made is there"
+    return Experts.read(kept.folder)
+
+
+def prompts_of(bench: Workbench, config: Search) -> list[int]:
+    """How many of the search's captions each expert takes, by the nearest code."""
+    kept = bench.store.find("experts", search_identity(bench, config))
+    assert kept is not None, "experts are asked for first"
+    return list(json.loads(kept.path("search.json").read_text())["prompts"])
+
+
+def embed(bench: Workbench) -> Embed:
+    """The testbed's frozen prompt encoder; UsageError where it cannot be loaded."""
+    from methods.pruning.aptp.sentences import sentence_transformer, text_tower
+
+    name = bench.testbed.sentences
+    return text_tower(bench.testbed.encode) if name == TEXT_TOWER else sentence_transformer(name)

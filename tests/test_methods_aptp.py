@@ -1,0 +1,236 @@
+"""APTP: who is assigned to whom, what it costs, and that nothing but gates is learnt."""
+
+import copy
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+from reference.transport import assignment
+from safetensors.torch import save_file
+from tiny import LENGTH, SCHEDULER, SD21, SIZE, WIDTH, Pictures, same, tiny_unet
+
+from benchmark.errors import BudgetError, DataError, UsageError
+from methods.fields import check_classified
+from methods.pruning.aptp import losses
+from methods.pruning.aptp.experts import Experts, prune, published
+from methods.pruning.aptp.relaxed import gumbel_sigmoid, straight_through
+from methods.pruning.aptp.router import Router, sinkhorn
+from methods.pruning.aptp.search import Search, budgets, search
+from methods.pruning.aptp.sentences import sentence_transformer, text_tower
+from methods.pruning.costs import Costs
+from methods.pruning.macs import count_macs
+from methods.pruning.pictures import Pictures as Shown
+from methods.pruning.vector import Layout, hardened, to_architecture
+
+QUICK = Search(steps=60, batch=16, experts=8, macs=0.7)
+
+
+def base() -> UNet2DConditionModel:
+    return tiny_unet(channels=(16, 32, 32), layers=2).eval()
+
+
+def costs_of(unet: UNet2DConditionModel) -> Costs:
+    return Costs.of(unet, SIZE, LENGTH)
+
+
+def embeddings(count: int = 48, kinds: int = 8) -> torch.Tensor:
+    """Prompts of some kinds, alike within each, and all with much in common."""
+    source = torch.Generator().manual_seed(5)
+    centres = torch.randn(kinds, WIDTH, generator=source)
+    noise = 0.2 * torch.randn(count, WIDTH, generator=source)
+    return centres[torch.arange(count) % kinds] + noise + 3
+
+
+@pytest.fixture(scope="module")
+def searched() -> Experts:
+    unet, before = base(), base()
+    shown = Shown(Pictures(0, 48), ["a boat"] * 48, torch.zeros(LENGTH, WIDTH), SCHEDULER)
+    found = search(unet, shown, embeddings(), QUICK, costs_of(unet))
+    assert same(unet, before)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in unet.modules())
+    return found
+
+
+def test_sums_of_the_assignment_are_off_or_it_is_another_than_a_slow_one() -> None:
+    similarity = torch.rand(40, 8, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    similarity[:, 3] = 1.0  # all would go to one code
+    q = sinkhorn(similarity)
+    assert (q.sum(1) - 1).abs().max() < 1e-3
+    assert (q.sum(0) - 5).abs().max() < 1e-3
+    torch.testing.assert_close(q, torch.tensor(assignment(similarity.tolist(), 0.05)), atol=1e-3, rtol=1e-2)
+
+
+def test_a_relaxed_gate_is_open_more_or_less_often_than_its_logit_says() -> None:
+    logits = torch.tensor([-6.0, -3.0, -2.0, 0.0]).expand(20_000, 4)
+    drawn = gumbel_sigmoid(logits, torch.Generator().manual_seed(0)) >= 0.5
+    # Open where logit + base + Gumbel > 0, and P(Gumbel > -x) = 1 - exp(-exp(x)).
+    expected = 1 - torch.exp(-torch.exp(logits[0] + 3))
+    torch.testing.assert_close(drawn.float().mean(0), expected, atol=0.01, rtol=0)
+
+
+def test_hard_gates_stop_the_gradient_or_are_not_hard() -> None:
+    layout = Layout.of(base())
+    logits = torch.randn(3, layout.length, generator=torch.Generator().manual_seed(0)).sub(3).requires_grad_()
+    soft = torch.sigmoid(logits)
+    hard = straight_through(layout, soft)
+    torch.testing.assert_close(hard, hardened(layout, soft.detach()))
+    weights = torch.arange(layout.length).float()
+    (hard * weights).sum().backward()
+    torch.testing.assert_close(logits.grad, weights * soft.detach() * (1 - soft.detach()))
+
+
+def test_the_cost_of_a_vector_is_not_that_of_its_network() -> None:
+    unet = base()
+    costs, whole = costs_of(unet), count_macs(unet, SIZE, LENGTH)
+    for seed in range(3):
+        vector = torch.rand(costs.layout.length, generator=torch.Generator().manual_seed(seed))
+        vector = hardened(costs.layout, vector)
+        small = to_architecture(unet, vector).apply(unet)
+        assert float(costs.share(vector)) == pytest.approx(count_macs(small, SIZE, LENGTH) / whole, rel=1e-9)
+    least = to_architecture(unet, torch.zeros(costs.layout.length)).apply(unet)
+    assert costs.least() == pytest.approx(count_macs(least, SIZE, LENGTH) / whole, rel=1e-9)
+
+
+@pytest.mark.parametrize("asked", [0.9, 0.8, 0.65, 0.55])
+def test_one_depth_gate_makes_an_expert_miss_its_budget(asked: float) -> None:
+    costs = costs_of(base())
+    scores = torch.rand(costs.layout.length, generator=torch.Generator().manual_seed(7))
+    assert float(costs.share(costs.harden(scores, asked))) == pytest.approx(asked, abs=0.01)
+
+
+def test_budgets_leave_what_the_gates_can_do() -> None:
+    assert budgets(Search(), 0.1).tolist() == pytest.approx([0.4 + 0.4 * k / 7 for k in range(8)])
+    assert budgets(Search(macs=0.9), 0.1).max() <= 1
+    assert budgets(Search(macs=0.3), 0.2).min() >= 0.2
+    assert budgets(Search(experts=1), 0.1).tolist() == pytest.approx([0.6])
+    for wrong in (0.0, 1.5):
+        with pytest.raises(BudgetError, match="fraction"):
+            budgets(Search(macs=wrong), 0.1)
+    with pytest.raises(BudgetError, match=r"least is 20\.0%"):
+        budgets(Search(macs=0.15), 0.2)
+    check_classified(Search)
+
+
+def test_an_expert_is_off_its_budget_by_more_than_two_percent(searched: Experts) -> None:
+    asked = budgets(QUICK, costs_of(base()).least())
+    assert searched.shares == pytest.approx(asked.tolist(), abs=0.02)
+
+
+def test_prompts_collapse_to_few_codes(searched: Experts) -> None:
+    chosen = searched.route(Layout.of(base()), embeddings())
+    assert len(chosen.unique()) >= 5
+    kinds = torch.arange(48) % 8  # prompts that are alike share their expert
+    together = [float((chosen[kinds == k] == chosen[kinds == k].mode().values).float().mean()) for k in range(8)]
+    assert sum(together) / 8 > 0.75  # by chance it would be less than half
+
+
+def test_the_same_search_finds_others() -> None:
+    def found(seed: int) -> Experts:
+        shown = Shown(Pictures(0, 48), ["a boat"] * 48, torch.zeros(LENGTH, WIDTH), SCHEDULER)
+        config = Search(steps=3, batch=4, experts=3, macs=0.7, alone=0.4, seed=seed)
+        return search(base(), shown, embeddings(), config, costs_of(base()))
+
+    assert torch.equal(found(0).scores, found(0).scores)
+    assert not torch.equal(found(0).scores, found(1).scores)
+
+
+def test_losses_are_small_where_they_should_be_large() -> None:
+    read = torch.nn.functional.normalize(embeddings(16), dim=1)
+    same_kind = losses.contrastive(read, read)
+    assert same_kind < losses.contrastive(read[torch.randperm(16, generator=torch.Generator().manual_seed(0))], read)
+    assert losses.resource(torch.tensor([0.5, 0.5]), torch.tensor(0.5)) == 0
+    assert losses.resource(torch.tensor([0.25]), torch.tensor(0.5)) == pytest.approx(0.6931, abs=1e-3)
+    near = torch.eye(4)
+    assert losses.routing(near, near) < losses.routing(near, near.flip(0))
+
+
+def test_experts_are_read_back_as_others(searched: Experts, tmp_path: Path) -> None:
+    searched.write(tmp_path)
+    again = Experts.read(tmp_path)
+    assert again.shares == searched.shares
+    layout = Layout.of(base())
+    assert torch.equal(again.route(layout, embeddings()), searched.route(layout, embeddings()))
+    (tmp_path / "experts.json").write_text("{}")
+    with pytest.raises(DataError, match="cannot be read"):
+        Experts.read(tmp_path)
+
+
+def test_the_benchmark_takes_an_expert_of_another_budget(searched: Experts) -> None:
+    unet = base()
+    for asked in (0.8, 0.55):
+        small, architecture = prune(unet, asked, SIZE, LENGTH, searched)
+        assert count_macs(small, SIZE, LENGTH) / count_macs(unet, SIZE, LENGTH) == pytest.approx(asked, abs=0.01)
+        assert same(architecture.apply(unet), small)
+    with pytest.raises(BudgetError, match=r"No expert has about 0\.20 .* they have 0\.5"):
+        prune(unet, 0.2, SIZE, LENGTH, searched)
+    with pytest.raises(UsageError, match="no expert 8: they are numbered 0 to 7"):
+        searched.expert(8)
+
+
+def test_a_public_expert_becomes_another_sd21(tmp_path: Path) -> None:
+    """The authors' form: 8 x 1,620 numbers, gates of 0 and 1, the quantizer beside them with what they are made of."""
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(**SD21)
+    costs = Costs.of(unet, 64, 77)
+    gates = (torch.rand(8, 1620, generator=torch.Generator().manual_seed(0)) < 0.8).float()
+    torch.save(gates, tmp_path / "quantizer_embeddings.pt")
+    save_file({"embedding": gates * 9 - 4, "embedding_gs": gates}, tmp_path / "quantizer.safetensors")
+    for name in ("quantizer_embeddings.pt", "quantizer.safetensors"):
+        found = published(tmp_path / name, costs)
+        assert len(found.shares) == 8
+        small = to_architecture(unet, found.expert(3)).apply(unet)
+        assert found.shares[3] == pytest.approx(count_macs(small, 64, 77) / costs.whole, rel=1e-6)
+        assert torch.equal(found.vector(3, 0.5, costs), found.expert(3))  # its own gates, whatever is asked
+    with pytest.raises(UsageError, match="without a router"):
+        found.route(costs.layout, embeddings())
+
+
+def test_a_file_that_holds_no_vectors_ends_in_a_traceback(tmp_path: Path) -> None:
+    costs = costs_of(base())
+    torch.save(torch.ones(8, 1620), tmp_path / "other.pt")
+    with pytest.raises(DataError, match=r"has \d+ numbers, not 1620"):
+        published(tmp_path / "other.pt", costs)
+    (tmp_path / "torn.pt").write_bytes(b"PK nothing")
+    torch.save({"a": torch.ones(2, 3), "b": torch.ones(2, 3)}, tmp_path / "two.pt")
+    for name in ("torn.pt", "missing.pt", "missing.safetensors", "two.pt"):
+        with pytest.raises(DataError, match="holds no architecture vectors"):
+            published(tmp_path / name, costs)
+    torch.save(torch.full((8, costs.layout.length), -2.0), tmp_path / "logits.pt")
+    with pytest.raises(DataError, match=r"outside 0\.\.1"):
+        published(tmp_path / "logits.pt", costs)
+
+
+def test_a_sentence_encoder_that_is_not_there_ends_in_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(UsageError, match="install the extra `aptp`"):
+        sentence_transformer()
+
+    class Refusing:
+        def __init__(self, name: str, device: str) -> None:
+            raise OSError(f"{name} is not a local folder.\nAnd much more.")
+
+    library = ModuleType("sentence_transformers")
+    library.SentenceTransformer = Refusing  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "sentence_transformers", library)
+    with pytest.raises(UsageError, match=r"all-mpnet-base-v2' cannot be loaded \(.*is not a local folder\)") as error:
+        sentence_transformer()
+    assert "\n" not in str(error.value)
+
+
+def test_the_text_tower_reads_prompts_in_another_order() -> None:
+    states = torch.randn(70, LENGTH, WIDTH, generator=torch.Generator().manual_seed(0))
+    embed = text_tower(lambda texts: torch.stack([states[int(text)] for text in texts]))
+    torch.testing.assert_close(embed([str(k) for k in range(70)]), states.mean(1))
+
+
+def test_a_prompts_offset_is_that_of_all_prompts() -> None:
+    """What all prompts have in common says nothing: two opposite prompts have opposite offsets."""
+    layout, mean = Layout.of(base()), torch.full((WIDTH,), 3.0)
+    router = Router(layout, 4, WIDTH, mean, torch.Generator().manual_seed(0))
+    one = torch.randn(WIDTH, generator=torch.Generator().manual_seed(1))
+    offsets = router.offsets(router.read(torch.stack([mean + one, mean - one])))
+    torch.testing.assert_close(offsets[0], -offsets[1])
+    assert copy.deepcopy(router).state_dict().keys() == {"start", "codes", "predictor", "mean"}

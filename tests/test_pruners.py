@@ -1,0 +1,96 @@
+"""Prunings that want more than the base: experts and pictures find their way, and keys stay as they were."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from benchmark.cli import app
+
+
+def bench(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def refused(result: Result) -> str:
+    """The one sentence that a command ends with; what was done before it may have been told."""
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    *before, last = result.stderr.splitlines()
+    assert last.startswith("error: ")
+    assert not any(line.startswith("error: ") for line in before)
+    return last
+
+
+QUICK = ["--experts", "3", "--steps", "4", "--macs", "0.7"]
+
+
+def test_a_search_is_done_twice_or_routes_nowhere(standin: Path, tmp_path: Path) -> None:
+    first = bench("prune", "aptp", *QUICK, "--runs", str(tmp_path))
+    assert first.exit_code == 0, first.output
+    lines = first.stdout.splitlines()
+    assert [line.split()[:2] for line in lines] == [["expert", str(k)] for k in range(3)]
+    made = list((tmp_path / "artefacts" / "experts").glob("*/search.json"))
+    assert len(made) == 1
+    told = json.loads(made[0].read_text())
+    assert len(told["curve"]) == 4
+    assert sum(told["prompts"]) == 40
+    asked = bench("prune", "route", "a boat by Claude Monet", *QUICK, "--runs", str(tmp_path))
+    assert asked.exit_code == 0, asked.output
+    number, share = asked.stdout.split()[1:3]
+    assert any(line.startswith(f"expert {number}  {share}") for line in lines)
+    assert "search" not in asked.stderr
+    assert len(list((tmp_path / "artefacts" / "experts").iterdir())) == 1
+
+
+@pytest.mark.parametrize("macs", ["0", "1.5", "-1"])
+def test_macs_out_of_range_are_searched_for(macs: str, tmp_path: Path) -> None:
+    assert "above 0 and at most 1" in refused(bench("prune", "aptp", "--macs", macs, "--runs", str(tmp_path)))
+    assert not list(tmp_path.iterdir())
+
+
+def test_macs_that_the_gates_cannot_reach_are_searched_for(standin: Path, tmp_path: Path) -> None:
+    text = refused(bench("prune", "aptp", "--macs", "0.01", "--runs", str(tmp_path)))
+    assert "cannot be reached" in text
+    assert "the least is" in text
+
+
+def test_published_vectors_of_another_base_end_in_a_traceback(standin: Path, tmp_path: Path) -> None:
+    import torch
+
+    from benchmark.testbeds.mini import testbed
+    from methods.pruning.vector import Layout
+
+    length = Layout.of(testbed.Mini().base()).length  # type: ignore[call-arg]
+    torch.save(torch.ones(2, length), tmp_path / "right.pt")
+    torch.save(torch.ones(2, length + 1), tmp_path / "wrong.pt")
+    right = bench("prune", "published", str(tmp_path / "right.pt"))
+    assert right.stdout.splitlines() == [f"expert {k}  100.0% of MACs  0 of 9 blocks dropped" for k in (0, 1)]
+    assert "numbers, not" in refused(bench("prune", "published", str(tmp_path / "wrong.pt")))
+    assert "no expert 2" in refused(bench("prune", "published", str(tmp_path / "right.pt"), "--expert", "2"))
+    assert "keeps up_blocks.2" in bench("prune", "published", str(tmp_path / "right.pt"), "--expert", "1").stdout
+
+
+def test_keys_of_magnitude_know_of_the_search(standin: Path, tmp_path: Path) -> None:
+    from benchmark.console import Progress
+    from benchmark.models import Pruned
+    from benchmark.request import RunRequest
+    from benchmark.run import workbench_for
+
+    place = workbench_for(RunRequest("distilled", "coco", device="cpu"), tmp_path, Progress())
+    for name in ("magnitude", "none", "random", "blocks"):
+        assert set(Pruned(name, 0.8).identity(place)) == {"testbed", "weights", "data", "pruning", "macs", "cut"}
+    assert "experts" in Pruned("aptp", 0.8).identity(place)
+
+
+def test_an_encoder_that_cannot_be_loaded_ends_in_a_traceback(
+    standin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    from standin import Standin
+
+    monkeypatch.setattr(Standin, "sentences", "no/such-encoder")
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    assert "no/such-encoder" in refused(bench("prune", "aptp", *QUICK, "--runs", str(tmp_path)))
