@@ -30,7 +30,7 @@ class Format(StrEnum):
 
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
-ALL = "all"  # of the installed methods
+ALL = "all"  # of the installed methods, or of the prunings in a table
 
 
 class _Commands(TyperGroup):
@@ -166,6 +166,9 @@ def show_table(
     paper: Annotated[bool, typer.Option("--paper", help="Put the paper's value beside the measured one.")] = False,
     long: Annotated[bool, typer.Option("--long", help="Add where the erased goes, content, KID, drift, cost.")] = False,
     all_: Annotated[bool, typer.Option("--all", help="Every budget, target set, pruning and older recipe.")] = False,
+    pruning: Annotated[
+        str, typer.Option(help="One pruning at all its MACs, or all of them side by side: all.", show_default="default")
+    ] = "",
     threshold: Annotated[float, typer.Option(help="Table 2: score above which a detection counts.")] = 0.5,
     label: Annotated[
         list[str] | None, typer.Option(help="Table 2: a detector's label that counts; may be repeated.")
@@ -183,6 +186,7 @@ def show_table(
       bench table
       bench table 2 --threshold 0.6
       bench table --paper --long
+      bench table --pruning all --long
       bench table --format markdown > table.md
       bench table --records other/runs/records
     """
@@ -191,13 +195,17 @@ def show_table(
 
     known("testbeds", testbed)
     known("suites", suite)
+    if pruning not in ("", ALL):
+        known("prunings", pruning)
+    if pruning and number != 1:
+        raise UsageError("--pruning goes with table 1: the others have the default pruning alone.")
     if number not in (1, 2, 3):
         raise UsageError(f"Table {number} is none of those that can be made: 1, 2 and 3.")
     if not 0 < threshold < 1:
         raise UsageError(f"--threshold is a score between 0 and 1; {threshold:g} is not.")
     found = gather(testbed, runs or home(), records or [])
     if number == 1:
-        FORMATS[format](table(found, testbed, suite, long=long, paper=paper, everything=all_))
+        FORMATS[format](table(found, testbed, suite, long=long, paper=paper, everything=all_, pruning=pruning))
         return
     from benchmark.explicit_tables import table2, table3
 

@@ -21,6 +21,8 @@ from benchmark.request import RunRequest
 from methods.budget import Ledger
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
+ALL_PRUNINGS = "all"
+"""Stands for every pruning where one is asked for."""
 Source = Literal["reference", "local", "both"]
 Found = tuple[Record, Source]
 _ORDER = ("base", "distilled", "esd", "esd+kd", "uce", "conceptprune", "bilevel")
@@ -85,18 +87,22 @@ def table(
     long: bool = False,
     paper: bool = False,
     everything: bool = False,
+    pruning: str = "",
 ) -> Table:
     """Table 1 of a testbed. Rows: base, distilled, other seeds of it, other methods.
 
-    Shown are the default budget, targets and pruning, unless `everything`; what that hides is counted in a note.
+    Shown are the default budget, targets and pruning, unless `everything`; what that hides is counted in a note. With
+    the name of a `pruning` it is that one at all its MACs; with `ALL_PRUNINGS`, all of them side by side.
     Raises DataError if nothing is left to show, RecordError if rows were sampled differently.
     """
     suites = [suite] + ([BESIDE[suite]] if suite in BESIDE else [])
     here = [(r, source) for r, source in found if r.testbed == testbed and r.suite in suites]
     usual = frozenset(default_targets(testbed))
-    shown = here if everything else [each for each in here if is_usual(each[0], usual, here)]
-    if not shown:
-        make = f"`bench run --method bilevel --suite {suite}{'' if testbed == 'mini' else f' --testbed {testbed}'}`"
+    shown = here if everything else [each for each in here if is_usual(each[0], usual, here, pruning)]
+    if not any(record.method != "base" or not pruning for record, _ in shown):
+        also = "" if testbed == "mini" else f" --testbed {testbed}"
+        also += f" --pruning {pruning}" if pruning not in ("", ALL_PRUNINGS) else ""
+        make = f"`bench run --method bilevel --suite {suite}{also}`"
         elsewhere = f" ({len(here)} with other settings: add --all)" if here else ""
         raise DataError(
             f"There are no records of suite '{suite}' on testbed '{testbed}'{elsewhere}; {make} makes them."
@@ -113,7 +119,8 @@ def table(
     rows = []
     for group, source in pairs:
         said = told.get(group[0].method, {}) if firsts[group[0].method] is group[0] else {}
-        rows.append(Row(_label(group[0], usual), source, group[0], _cells(group, columns, said)))
+        label = _label(group[0], usual) + _against(group[0], records)
+        rows.append(Row(label, source, group[0], _cells(group, columns, said)))
     present = {key for row in rows for key in row.cells}
     columns = [c for c in columns if not c.section or c.key in present]
     ran = {row.record.method for row in rows}
@@ -146,11 +153,13 @@ def targets_of(record: Record) -> frozenset[str]:
     return frozenset(map(str, targets)) if isinstance(targets, list) else frozenset()
 
 
-def is_usual(record: Record, usual: frozenset[str], here: Sequence[Found]) -> bool:
-    """Default budget, targets and pruning, and the newest recipe of its method."""
+def is_usual(record: Record, usual: frozenset[str], here: Sequence[Found], pruning: str = "") -> bool:
+    """Default budget and targets, the pruning asked for (or the default one), and the newest recipe of its method."""
     pruned = (record.pruning, record.macs) == (RunRequest.pruning, RunRequest.macs)
+    if pruning:
+        pruned = pruning in (record.pruning, ALL_PRUNINGS)
     if record.method == "base":  # its CP and CSD are relative to a reference, which must be that of the rows beside it
-        others = {r.reference_key for r, _ in here if r.method != "base" and is_usual(r, usual, here)}
+        others = {r.reference_key for r, _ in here if r.method != "base" and is_usual(r, usual, here, pruning)}
         pruned = not others or record.reference_key in others
     aimed = not usual or not targets_of(record) or targets_of(record) == usual
     newest = max(other.recipe for other, _ in here if other.method == record.method)
@@ -220,7 +229,8 @@ def place(record: Record, source: Source) -> tuple:
     rank = _ORDER.index(record.method) if record.method in _ORDER else len(_ORDER)
     chosen = (record.preset != "default", record.preset, record.variant != "default", record.variant)
     sort_of_budget = json.dumps(record.budget, sort_keys=True)
-    return rank, record.method, chosen, -record.macs, sorted(targets_of(record)), sort_of_budget, record.seed, source
+    pruned = (-record.macs, record.pruning)
+    return rank, record.method, chosen, *pruned, sorted(targets_of(record)), sort_of_budget, record.seed, source
 
 
 def _label(record: Record, usual: frozenset[str]) -> str:
@@ -236,6 +246,15 @@ def _label(record: Record, usual: frozenset[str]) -> str:
     if record.budget.get("default") is False:
         told += [f"{record.budget[unit]:.3g} {unit}" for unit in ("flops", "iterations") if record.budget.get(unit)]
     return " · ".join([record.label, *(word for word in told if word not in record.label)])
+
+
+def _against(record: Record, shown: Sequence[Record]) -> str:
+    """Which distilled model a base is compared with, where several prunings are shown: CP and CSD depend on it."""
+    prunings = {(r.pruning, r.macs) for r in shown if r.method != "base"}
+    if record.method != "base" or len(prunings) < 2:
+        return ""
+    own = {(r.pruning, r.macs) for r in shown if r.method != "base" and r.reference_key == record.reference_key}
+    return " · against " + " or ".join(f"{pruning} {macs:g}" for pruning, macs in sorted(own)) if own else ""
 
 
 def _cells(group: Sequence[Record], columns: Sequence[Column], said: dict[str, float]) -> dict[str, Figure]:
@@ -292,6 +311,8 @@ def _notes(rows: Sequence[Row], hidden: int) -> list[str]:
     notes = []
     references = sorted({row.record.reference for row in rows})
     notes.append(f"CP and CSD are relative to: {' or '.join(references)}.")
+    if len({(row.record.pruning, row.record.macs) for row in rows if row.record.method != "base"}) > 1:
+        notes.append("Each pruning has a reference of its own: between prunings, CP and CSD do not compare.")
     if len(references) > 1:
         by = [f"{row.label} ({row.record.reference})" for row in rows]
         notes.append(f"The reference differs, so CP and CSD cannot be compared between rows: {', '.join(by)}.")

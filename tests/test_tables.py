@@ -254,3 +254,34 @@ def test_long_adds_cost_and_cells_of_strangers_metrics() -> None:
 def test_different_references_are_told() -> None:
     found = _local(record("bilevel"), record("distilled", reference="base"))
     assert any("cannot be compared" in note for note in table(found, "mini", "artists").notes)
+
+
+def _prunings() -> list[Record]:
+    found = []
+    for pruning, macs, key in (("magnitude", 0.8, "a"), ("magnitude", 0.55, "b"), ("random", 0.55, "c")):
+        for method in ("distilled", "bilevel"):
+            found.append(record(method, pruning=pruning, macs=macs, reference_key=key))
+        found.append(record("base", reference_key=key))
+    return found
+
+
+def test_a_pruning_asked_for_brings_others_or_not_all_its_macs() -> None:
+    found = _local(*_prunings())
+    usual = table(found, "mini", "artists")
+    assert [row.label for row in usual.rows] == ["base", "distilled", "bilevel"]
+    one = table(found, "mini", "artists", pruning="random")
+    assert {(row.record.pruning, row.record.macs) for row in one.rows[1:]} == {("random", 0.55)}
+    assert one.rows[0].record.reference_key == "c"
+    both = table(found, "mini", "artists", pruning="magnitude")
+    assert sorted({row.record.macs for row in both.rows if row.record.method == "bilevel"}) == [0.55, 0.8]
+    with pytest.raises(DataError, match="--pruning blocks"):
+        table(found, "mini", "artists", pruning="blocks")
+
+
+def test_prunings_side_by_side_look_alike() -> None:
+    made = table(_local(*_prunings()), "mini", "artists", pruning="all")
+    labels = [row.label for row in made.rows]
+    assert len(set(labels)) == len(labels) == 9
+    assert labels[-3:] == ["bilevel", "bilevel · magnitude 0.55", "bilevel · random 0.55"]
+    assert "base · against random 0.55" in labels
+    assert any("between prunings" in note for note in made.notes)
