@@ -17,6 +17,7 @@ from benchmark.cli_options import Records, Runs, Testbed, known
 from benchmark.cli_prompts import prompts_app
 from benchmark.cli_prune import prune_app
 from benchmark.cli_speed import speed
+from benchmark.cli_study import study
 from benchmark.errors import PalimpsestError, UsageError
 from benchmark.paths import home
 
@@ -52,7 +53,7 @@ _STYLE: dict[str, Any] = {"rich_markup_mode": None, "no_args_is_help": True, "ad
 app = typer.Typer(cls=_Commands, pretty_exceptions_enable=False, **_STYLE)
 testbed_app = typer.Typer(**_STYLE)
 app.add_typer(testbed_app, name="testbed")
-for command in (attack, campaign, clean, figure, speed):
+for command in (attack, campaign, clean, figure, speed, study):
     app.command()(command)
 app.add_typer(prompts_app, name="prompts")
 app.add_typer(prune_app, name="prune")

@@ -1,20 +1,25 @@
 """The prunings that choose otherwise than by magnitude, and every method on each one's result."""
 
 import copy
+import inspect
+from typing import Any
 
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
-from tiny import LENGTH, SD21, SIZE, WIDTH, context, materials, same, tiny_unet
+from tiny import LENGTH, SCHEDULER, SD21, SIZE, WIDTH, Pictures, context, materials, same, tiny_unet
 
 from benchmark import registry
 from benchmark.errors import BudgetError
 from methods.base import configure
 from methods.budget import Budget
-from methods.pruning import blocks, magnitude, random
+from methods.pruning import blocks, magnitude, random, scratch, taylor
+from methods.pruning.aptp.experts import Experts
 from methods.pruning.architecture import Architecture, gates, width
+from methods.pruning.costs import Costs
 from methods.pruning.depth import Dropped
 from methods.pruning.macs import count_macs, published_macs
+from methods.pruning.pictures import Pictures as Shown
 from prompts.concepts import Concept
 
 MINI = (48, 96, 160)
@@ -114,10 +119,21 @@ def states(texts):
     return torch.stack([torch.randn(LENGTH, WIDTH, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
+def shown() -> Shown:
+    return Shown(Pictures(0), ["a boat"] * 12, torch.zeros(LENGTH, WIDTH), SCHEDULER)
+
+
 def pruned(name: str) -> UNet2DConditionModel:
     """A tiny U-Net at 70 % of its MACs; the teacher of `materials` is its base."""
-    prune = registry.load("prunings", name)
-    return prune(tiny_unet(1, layers=2), 0.7, SIZE, LENGTH)[0]
+    prune, unet = registry.load("prunings", name), tiny_unet(1, layers=2)
+    wants = inspect.signature(prune).parameters
+    given: dict[str, Any] = {"pictures": shown()} if "pictures" in wants else {}
+    if "experts" in wants:
+        costs = Costs.of(unet, SIZE, LENGTH)
+        scores = torch.rand(1, costs.layout.length, generator=torch.Generator().manual_seed(0))
+        scores[:, -2:] = 0  # two blocks go
+        given["experts"] = Experts(scores, (0.7,), {})
+    return prune(unet, 0.7, SIZE, LENGTH, **given)[0]
 
 
 @pytest.mark.parametrize("pruning", registry.names("prunings"))
@@ -132,3 +148,51 @@ def test_a_method_fails_on_what_a_pruning_left(method: str, pruning: str) -> Non
     assert after.state_dict().keys() == before.state_dict().keys()
     assert not same(after, before)
     assert all(bool(weight.isfinite().all()) for weight in after.parameters())
+
+
+def test_taylors_scores_are_not_the_loss_that_goes_with_an_element() -> None:
+    """One head at a time: scaling what it writes by 1 - h changes the loss by -h times the sum of w dL/dw of `to_out`.
+
+    The four matrices of a head are scaled together, so the change is that of all four.
+    """
+    unet, before = tiny_unet(1), tiny_unet(1)
+    taylor.prune(unet, 0.8, SIZE, LENGTH, shown())
+    assert same(unet, before)
+    assert all(weight.grad is None for weight in unet.parameters())
+    unet.requires_grad_(True)
+    taylor._accumulate(unet, shown())
+    name = "mid_block.attentions.0.transformer_blocks.0.attn2"
+    attention = unet.get_submodule(name)
+    found = magnitude.elements(attention, lambda weight: weight.detach() * weight.grad)
+    scores = torch.stack([part.sum(1) for part in found]).sum(0)
+    for head in range(attention.heads):
+        rows = slice(head * 8, head * 8 + 8)
+        expected = sum(
+            float((layer.weight[rows] * layer.weight.grad[rows]).sum())
+            for layer in (attention.to_q, attention.to_k, attention.to_v)
+        )
+        out = attention.to_out[0].weight
+        expected += float((out[:, rows] * out.grad[:, rows]).sum())
+        assert float(scores[head]) == pytest.approx(expected, rel=1e-4, abs=1e-9)
+
+
+def test_taylor_keeps_what_does_not_matter() -> None:
+    """An element whose weights read nothing of what follows has score 0 and goes first."""
+    unet = tiny_unet(1)
+    name = "up_blocks.1.attentions.0.transformer_blocks.0.ff"
+    with torch.no_grad():
+        unet.get_submodule(name).net[2].weight[:, :10] = 0
+    kept = taylor.prune(unet, 0.9, SIZE, LENGTH, shown())[1].kept()[name]
+    assert not set(kept) & set(range(10))
+
+
+def test_scratch_keeps_the_bases_weights_or_another_architecture() -> None:
+    unet = tiny_unet(1)
+    state = torch.random.get_rng_state()
+    small, architecture = scratch.prune(unet, 0.7, SIZE, LENGTH)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    other, same_architecture = magnitude.prune(unet, 0.7, SIZE, LENGTH)
+    assert architecture == same_architecture
+    matrices = [name for name, weight in small.named_parameters() if weight.ndim > 1]
+    assert not any(torch.equal(small.get_parameter(name), other.get_parameter(name)) for name in matrices)
+    assert same(small, scratch.prune(unet, 0.7, SIZE, LENGTH)[0])

@@ -1,5 +1,6 @@
 """Magnitude pruning to a MAC budget: one global threshold over the L2 norms of norm groups, heads and hidden units."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,22 +13,31 @@ from methods.pruning.architecture import Architecture, gates, width
 from methods.pruning.threshold import keep_best
 
 
-def importance(module: Any) -> Tensor:
-    """Return the L2 norm of the weights that go with each element of a gate, over their mean (width,)."""
-    weights: list[Any]
+def elements(module: Any, read: Callable[[Any], Tensor]) -> list[Tensor]:
+    """Return what `read` makes of the weights that go with each element of a gate: (width, weights of one) each."""
+    tensors: list[Tensor]
     if isinstance(module, ResnetBlock2D):
-        weights = [module.conv1.weight, module.conv2.weight.transpose(0, 1)]
+        tensors = [read(module.conv1.weight), read(module.conv2.weight).transpose(0, 1)]
         if module.time_emb_proj is not None:
-            weights.append(module.time_emb_proj.weight)
+            tensors.append(read(module.time_emb_proj.weight))
     elif isinstance(module, Attention):
-        weights = [module.to_q.weight, module.to_k.weight, module.to_v.weight, module.to_out[0].weight.T]
+        tensors = [read(layer.weight) for layer in (module.to_q, module.to_k, module.to_v)]
+        tensors.append(read(module.to_out[0].weight).T)
     else:
         # GEGLU writes a hidden unit twice: values in the first half of its rows, gates in the second.
-        weights = [*module.net[0].proj.weight.chunk(2), module.net[2].weight.T]
-    size = width(module)
-    squares = [weight.detach().double().square().reshape(size, -1).sum(1).cpu() for weight in weights]
-    norms = torch.stack(squares).sum(0).sqrt()
-    return norms / norms.mean().clamp_min(torch.finfo(torch.float64).tiny)
+        tensors = [*read(module.net[0].proj.weight).chunk(2), read(module.net[2].weight).T]
+    return [tensor.reshape(width(module), -1) for tensor in tensors]
+
+
+def relative(scores: Tensor) -> Tensor:
+    """Return the scores (width,) of a gate's elements over their mean, so that gates can be compared."""
+    return scores / scores.mean().clamp_min(torch.finfo(torch.float64).tiny)
+
+
+def importance(module: Any) -> Tensor:
+    """Return the L2 norm of the weights that go with each element of a gate, over their mean (width,)."""
+    found = elements(module, lambda weight: weight.detach().double().square())
+    return relative(torch.stack([squares.sum(1).cpu() for squares in found]).sum(0).sqrt())
 
 
 def prune(

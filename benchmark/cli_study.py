@@ -1,0 +1,76 @@
+"""`bench study`: a question that takes many runs, and its figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.cli_options import Runs, known
+from benchmark.errors import UsageError
+from benchmark.paths import home, records_folder
+
+
+def study(
+    name: Annotated[str, typer.Argument(help="distillation, init or pruning.", metavar="NAME")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write into.", show_default="<runs>/studies")] = None,
+    seeds: Annotated[int, typer.Option(help="Training seeds, from 0.", min=1)] = 2,
+    prunings: Annotated[str, typer.Option(help='Prunings to look at: "A,B".', show_default="the study's")] = "",
+    lanes: Annotated[int, typer.Option(help="Runs side by side, each with its share of the cores.", min=1)] = 1,
+    only_figure: Annotated[bool, typer.Option("--only-figure", help="Draw what there is; run nothing.")] = False,
+    runs: Runs = None,
+) -> None:
+    """Do a study's runs on mini, and draw its figure: NAME.png, its numbers as NAME.csv, its runs as NAME.txt.
+
+    Stopped, it goes on where it was. A run that fails is told, and the others go on; the exit code is then 1.
+
+    \b
+    distillation  Figure 4: FID over iterations, by loss, at two MAC budgets
+    init          Figure 5: the base's weights against weights drawn anew
+    pruning       each pruning at 55 % of MACs, before and after distillation; what it saves, as footprint.csv
+
+    \b
+    Examples:
+      bench study init --seeds 3
+      bench study distillation --prunings aptp --lanes 2
+      bench study pruning --only-figure
+    """
+    from benchmark.campaign import conduct, read_plan
+    from benchmark.durable import make_folder, write_bytes
+    from benchmark.report.study import write
+    from benchmark.studies import STUDIES, plan, points
+    from benchmark.tables import gather, table
+
+    if name not in STUDIES:
+        raise UsageError(f"Unknown study '{name}'. Available: {', '.join(STUDIES)}.")
+    chosen = tuple(word.strip() for word in prunings.split(",") if word.strip())
+    for pruning in chosen:
+        known("prunings", pruning)
+    asked, place = STUDIES[name], runs or home()
+    folder = out or place / "studies"
+    make_folder(folder)
+    write_bytes(folder / f"{name}.txt", plan(asked, seeds, chosen).encode())
+    failed = [] if only_figure else conduct(read_plan(folder / f"{name}.txt"), place, lanes)
+    suite = "artists" if any(key in ("kept_style", "content_kept") for key, _ in asked.panels) else "coco"
+    found = table(gather("mini", place, [records_folder(place)]), "mini", suite, long=True, everything=True)
+    made = write(asked, points(asked, found.rows, seeds, chosen), folder / f"{name}.png")
+    if name == "pruning" and not only_figure:
+        made.append(_footprints(chosen or asked.prunings, asked.panels[0][1], place, folder / "footprint.csv"))
+    for each in made:
+        print(each)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _footprints(prunings: tuple[str, ...], macs: float, runs: Path, out: Path) -> Path:
+    from benchmark.console import Progress
+    from benchmark.footprint import footprint, write
+    from benchmark.models import Pruned
+    from benchmark.request import RunRequest
+    from benchmark.run import workbench_for
+
+    with Progress() as progress:
+        bench = workbench_for(RunRequest("distilled", "coco", runs=runs), runs, progress)
+        rows = [footprint(bench, Pruned("none", 1.0)), *(footprint(bench, Pruned(name, macs)) for name in prunings)]
+    return write(rows, out)

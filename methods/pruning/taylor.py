@@ -1,0 +1,62 @@
+"""Taylor pruning: what the diffusion loss would lose, to first order, if an element went (Fang et al. 2023, SPDM).
+
+An element's score is |sum of w dL/dw| over its weights, L being the diffusion loss over pictures and evenly spaced
+timesteps (arXiv 2305.10924). Timesteps at which little is lost say little: they are left out.
+"""
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+from methods import objectives
+from methods.draws import Draw, generator
+from methods.pruning.architecture import Architecture, gates
+from methods.pruning.magnitude import elements, relative
+from methods.pruning.pictures import Pictures
+from methods.pruning.threshold import check_fraction, keep_best
+
+TIMES, BATCH, SEED = 16, 16, 0
+"""Timesteps, pictures at each of them, and the seed of the noise."""
+LITTLE = 0.05
+"""A timestep counts if its loss is at least this share of the largest up to it."""
+
+
+def prune(
+    unet: UNet2DConditionModel, macs: float, latent_size: int, text_length: int, pictures: Pictures
+) -> tuple[UNet2DConditionModel, Architecture]:
+    """Return a smaller dense copy of `unet` with what matters most to its diffusion loss, and what it kept.
+
+    Raises:
+        BudgetError: `macs` is not a fraction, or less than cutting inner widths can reach (the least is named).
+    """
+    check_fraction(macs)
+    learnt = {name: weight.requires_grad for name, weight in unet.named_parameters()}
+    unet.requires_grad_(True)
+    try:
+        _accumulate(unet, pictures)
+        scores = {}
+        for name, module in gates(unet).items():
+            found = elements(module, lambda weight: (weight * weight.grad).detach().double())
+            scores[name] = relative(torch.stack([products.sum(1).cpu() for products in found]).sum(0).abs())
+    finally:
+        unet.zero_grad(set_to_none=True)
+        for name, weight in unet.named_parameters():
+            weight.requires_grad_(learnt[name])
+    return keep_best(unet, scores, macs, latent_size, text_length)
+
+
+def _accumulate(unet: UNet2DConditionModel, pictures: Pictures) -> None:
+    """Add the gradients of the loss at all timesteps that count."""
+    process = objectives.Process(pictures.scheduler)
+    largest = 0.0
+    for k, time in enumerate(torch.linspace(0, process.timesteps - 1, TIMES).long()):
+        source = generator(SEED, "taylor", k)
+        chosen = torch.randint(len(pictures.data), (BATCH,), generator=source)
+        x0, text = (part.to(unet.device) for part in pictures.data.batch(chosen))
+        noise = torch.randn(x0.shape, generator=source).to(x0)
+        draw = Draw(x0=x0, text=text, noise=noise, t=time.expand(BATCH).to(x0.device))
+        answer = objectives.predict(unet, process.noisy(draw), draw.t, text)
+        loss = F.mse_loss(answer, process.target(draw))
+        largest = max(largest, float(loss.detach()))
+        if float(loss.detach()) >= LITTLE * largest:
+            loss.backward()

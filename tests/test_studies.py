@@ -1,0 +1,107 @@
+"""`bench study`: which runs it asks for, which records it reads, what it draws."""
+
+import csv
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from record_examples import record, write
+from typer.testing import CliRunner
+
+from benchmark import campaign
+from benchmark.cli import app
+from benchmark.records import Record
+from benchmark.studies import AFTER, STUDIES, plan, points
+from benchmark.tables import table
+
+
+def told(name: str, tmp_path: Path, seeds: int = 2) -> list[list[str]]:
+    path = tmp_path / "plan.txt"
+    path.write_text(plan(STUDIES[name], seeds))
+    return campaign.read_plan(path)
+
+
+def models(name: str, fid: float = 5.0, **more) -> list[Record]:
+    """What one run of a study leaves: a record of each suite."""
+    values = {"artists": {"kept_style": 0.8, "content_kept": 0.7}, "coco": {"fid": fid, "kid": 0.4, "clip": 80.0}}
+    budget = {"iterations": more.pop("iterations", 20), "default": False}
+    suites = ("artists", "coco") if name == "pruning" else ("coco",)
+    return [record("distilled", suite, values=values, budget=budget, **more) for suite in suites]
+
+
+def test_a_study_asks_for_other_runs_than_its_figure_shows(tmp_path: Path) -> None:
+    assert len(told("distillation", tmp_path)) == 4 * 2 * len(AFTER) * 2
+    assert len(told("init", tmp_path)) == 2 * len(AFTER) * 2
+    assert len(told("pruning", tmp_path, seeds=3)) == 5 * 2 * 3
+    for words in told("distillation", tmp_path):
+        assert words[:4] == ["--method", "distilled", "--suite", "coco"]
+    settings = {tuple(words[words.index("--set") :]) for words in told("distillation", tmp_path) if "--set" in words}
+    assert ("--set", "feature=0.0", "--set", "output=0.0") in settings
+    assert len(settings) == 3
+
+
+def test_lines_take_each_others_records() -> None:
+    found = [
+        *models("distillation", variant="feature=0.0,output=0.0"),
+        *models("distillation", variant="output=0.0", macs=0.55),
+        *models("distillation", iterations=60),
+        *models("distillation", seed=5),
+        *models("distillation", variant="lower_rate=0.001"),
+        *models("distillation", iterations=77),
+        *models("distillation", pruning="random"),
+        record("bilevel", "coco", budget={"iterations": 20, "default": False}),
+    ]
+    shown = table([(each, "local") for each in found], "mini", "coco", long=True, everything=True)
+    lying = [(p.line, p.macs, p.iterations, p.seed) for p in points(STUDIES["distillation"], shown.rows, 2)]
+    assert lying == [
+        ("+ feature distillation", 0.55, 20, 0),
+        ("all (Eq. 8)", 0.8, 60, 0),
+        ("diffusion loss", 0.8, 20, 0),
+    ]
+
+
+@pytest.mark.parametrize("name", list(STUDIES))
+def test_a_figure_is_not_drawn_or_its_numbers_are_others(name: str, tmp_path: Path) -> None:
+    study = STUDIES[name]
+    after = (1, AFTER[-1]) if study.before else AFTER
+    for _, macs in dict.fromkeys((0, macs) for _, macs in study.panels):
+        for pruning in study.prunings:
+            for seed in (0, 1):
+                for k, iterations in enumerate(after):
+                    told = {"pruning": pruning, "macs": macs, "iterations": iterations, "seed": seed}
+                    write(tmp_path / "records", *models(name, fid=9.0 - k + seed, **told))
+    done = CliRunner().invoke(app, ["study", name, "--only-figure", "--runs", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    picture, numbers = map(Path, done.stdout.split())
+    with Image.open(picture) as image:
+        assert image.size[0] > 600
+    rows = list(csv.DictReader(numbers.read_text("utf-8").splitlines()))
+    assert len(rows) == 2 * len(after) * len(study.prunings) * len({macs for _, macs in study.panels})
+    assert {(float(row["fid"]), row["seed"]) for row in rows if row["iterations"] == str(after[0])} == {
+        (9.0, "0"),
+        (10.0, "1"),
+    }
+    assert (tmp_path / "studies" / f"{name}.txt").exists()
+
+
+def test_a_study_without_records_or_of_no_name_ends_in_a_traceback(tmp_path: Path) -> None:
+    for words in (["study", "depth"], ["study", "init", "--only-figure"], ["study", "init", "--prunings", "magnitud"]):
+        done = CliRunner().invoke(app, [*words, "--runs", str(tmp_path)])
+        assert done.exit_code == 2
+        assert done.stderr.startswith("error: ")
+        assert done.stderr.count("\n") == 1
+
+
+def test_a_run_that_fails_stops_the_others_or_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def conduct(told: list[list[str]], runs: Path, lanes: int) -> list[list[str]]:
+        asked.append((len(told), runs, lanes))
+        return told[:1]
+
+    monkeypatch.setattr(campaign, "conduct", conduct)
+    write(tmp_path / "records", *models("init", macs=0.55))
+    done = CliRunner().invoke(app, ["study", "init", "--seeds", "1", "--lanes", "2", "--runs", str(tmp_path)])
+    assert done.exit_code == 1
+    assert asked == [(2 * len(AFTER), tmp_path, 2)]
+    assert "init.png" in done.stdout
