@@ -168,11 +168,11 @@ def test_taylors_scores_are_not_the_loss_that_goes_with_an_element() -> None:
     for head in range(attention.heads):
         rows = slice(head * 8, head * 8 + 8)
         expected = sum(
-            float((layer.weight[rows] * layer.weight.grad[rows]).sum())
+            float((layer.weight[rows] * layer.weight.grad[rows]).detach().sum())
             for layer in (attention.to_q, attention.to_k, attention.to_v)
         )
         out = attention.to_out[0].weight
-        expected += float((out[:, rows] * out.grad[:, rows]).sum())
+        expected += float((out[:, rows] * out.grad[:, rows]).detach().sum())
         assert float(scores[head]) == pytest.approx(expected, rel=1e-4, abs=1e-9)
 
 
