@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,32 @@ class ModuleEncoder:
         return _stack((self._module(part.to(like)) for part in parts), len(images), self.size)
 
 
+class PillowEncoder:
+    """Any module whose published preparation works on PIL images: resizing tensors instead gives other pixels.
+
+    Arguments:
+        name: the back end's name.
+        module: float images (n, 3, s, s) -> features (n, size); set to evaluation mode, stays on its device.
+        size: width d of the features.
+        prepare: PIL image -> float image (3, s, s).
+        batch: images a forward pass.
+    """
+
+    def __init__(
+        self, name: str, module: nn.Module, size: int, prepare: Callable[[Any], Tensor], batch: int = 64
+    ) -> None:
+        self.name, self.size = name, size
+        self._module, self._prepare, self._batch = module.eval(), prepare, batch
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) uint8 -> features (N, d) float32 on the CPU. ValueError for other input or output."""
+        check_images(images)
+        like = _parameter(self._module)
+        parts = (prepared(part, self._prepare) for part in images.cpu().split(self._batch) if len(part))
+        return _stack((self._module(part.to(like)) for part in parts), len(images), self.size)
+
+
 class OpenClipEncoder:
     """Both towers of an open_clip model. Features are not normalised; metrics do that.
 
@@ -79,9 +105,7 @@ class OpenClipEncoder:
         return self._model.encode_text(self._tokenizer(texts).to(_parameter(self._model).device))  # type: ignore[operator]
 
     def _encode_image(self, images: Tensor) -> Tensor:
-        from torchvision.transforms.functional import to_pil_image
-
-        pixels = torch.stack([self._prepare(to_pil_image(image)) for image in images])
+        pixels = prepared(images, self._prepare)
         return self._model.encode_image(pixels.to(_parameter(self._model)))  # type: ignore[operator]
 
     @torch.no_grad()
@@ -98,6 +122,13 @@ class OpenClipEncoder:
             raise ValueError("text() takes a list of texts, not one string")
         starts = range(0, len(texts), self._batch)
         return _stack((self._encode_text(texts[i : i + self._batch]) for i in starts), len(texts), self.size)
+
+
+def prepared(images: Tensor, prepare: Callable[[Any], Tensor]) -> Tensor:
+    """Images (n, 3, H, W) uint8 -> what `prepare` makes of each, as a PIL image."""
+    from torchvision.transforms.functional import to_pil_image
+
+    return torch.stack([prepare(to_pil_image(image)) for image in images])
 
 
 def check_images(images: Tensor) -> None:

@@ -132,7 +132,10 @@ def test_no_tracked_file_knows_whose_machine_it_was_written_on():
 
 
 def test_nothing_is_ever_unpickled():
-    banned = re.compile(r"\bimport pickle\b|\btorch\.load\(|\btorch\.save\(|allow_pickle=True|\bimport joblib\b")
+    # Some checkpoints are published as .pth alone: torch reads their tensors without running what else is in them.
+    banned = re.compile(
+        r"\bimport pickle\b|\btorch\.load\((?!.*weights_only=True)|\btorch\.save\(|allow_pickle=True|\bimport joblib\b"
+    )
     found = [
         f"{name}: {match.group()}" for name, path in MODULES.items() for match in banned.finditer(path.read_text())
     ]

@@ -1,0 +1,65 @@
+"""CSD: a CLIP image tower whose projection was trained to tell styles apart (Somepalli et al. 2024, arXiv:2404.01292).
+
+A checkpoint holds OpenAI's image tower under `backbone.`, without its projection, and two projections of its own:
+`last_layer_style`, which is read here, and `last_layer_content`.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from math import isqrt
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from benchmark.errors import DataError
+from metrics.encoders import PillowEncoder
+from metrics.networks.weights import fill, read_weights
+
+TOWER, STYLE, CONTENT = "backbone.", "last_layer_style", "last_layer_content"
+HEAD_WIDTH = 64
+"""Of all CLIP image towers."""
+
+
+def style_tower(weights: Mapping[str, Tensor], path: Path) -> nn.Module:
+    """Pictures (N, 3, s, s), as CLIP normalises them -> style features (N, d), not normalised; DataError for others.
+
+    Widths and depth are read off the weights (CSD-ViT-L: 24 layers of 1024, d = 768).
+    """
+    from open_clip.transformer import LayerNorm, QuickGELU, VisionTransformer
+
+    tower = {name.removeprefix(TOWER): value for name, value in weights.items() if name.startswith(TOWER)}
+    needed = [f"{TOWER}{name}" for name in ("conv1.weight", "positional_embedding")] + [STYLE]
+    if lacking := [name for name in needed if name not in weights]:
+        raise DataError(f"The weights {path} are not those of CSD: they lack '{lacking[0]}'.")
+    foreign = [name for name in weights if not name.startswith(TOWER) and name not in (STYLE, CONTENT)]
+    if foreign:
+        raise DataError(f"The weights {path} are not those of CSD: they have a foreign '{foreign[0]}'.")
+    width, _, patch, _ = tower["conv1.weight"].shape
+    network = VisionTransformer(
+        image_size=patch * isqrt(len(tower["positional_embedding"]) - 1),
+        patch_size=patch,
+        width=width,
+        layers=len({name.split(".")[2] for name in tower if name.startswith("transformer.resblocks.")}),
+        heads=width // HEAD_WIDTH,
+        mlp_ratio=4.0,
+        output_dim=weights[STYLE].shape[1],
+        act_layer=QuickGELU,
+        norm_layer=partial(LayerNorm, eps=1e-5),
+    )
+    # The style projection stands where CLIP's own was.
+    fill(
+        network, {**{name: value.float() for name, value in tower.items()}, "proj": weights[STYLE].float()}, path, "CSD"
+    )
+    return network.eval().requires_grad_(False)
+
+
+def csd(path: Path, name: str, device: str = "cpu") -> PillowEncoder:
+    """The encoder of styles from weights in `path`."""
+    from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    network = style_tower(read_weights(path), path)
+    side: int = network.image_size[0]  # type: ignore[index, assignment]
+    look = PreprocessCfg(size=side, mean=OPENAI_DATASET_MEAN, std=OPENAI_DATASET_STD, interpolation="bicubic")
+    size: int = network.output_dim  # type: ignore[assignment]
+    return PillowEncoder(name, network.to(device), size, image_transform_v2(look, is_train=False))
