@@ -153,10 +153,11 @@ def run(
     from benchmark.tables import table
     from benchmark.tables_render import print_rich
 
-    print_rich(table([(record, "local") for record in records.values()], testbed, suite, everything=True))
-    width = max((len(name) for name in paths), default=0)
-    for name, path in paths.items():
-        print(f"{name.ljust(width)}  {path}")
+    name = known("testbeds", testbed)
+    print_rich(table([(record, "local") for record in records.values()], name, suite, everything=True))
+    width = max(map(len, paths), default=0)
+    for what, path in paths.items():
+        print(f"{what.ljust(width)}  {path}")
 
 
 @app.command("table")
@@ -194,7 +195,7 @@ def show_table(
     from benchmark.tables import gather, table
     from benchmark.tables_render import FORMATS
 
-    known("testbeds", testbed)
+    testbed = known("testbeds", testbed)
     known("suites", suite)
     if pruning not in ("", ALL):
         known("prunings", pruning)
@@ -241,7 +242,7 @@ def compare(
     from benchmark.compare_render import FORMATS
     from benchmark.tables import gather
 
-    known("testbeds", testbed)
+    testbed = known("testbeds", testbed)
     known("suites", suite)
     found = gather(testbed, runs or home(), records or [])
     FORMATS[format](compared(found, testbed, suite, left, right, long=long))

@@ -45,7 +45,7 @@ def figure(
 
     if kind not in FIGURES:
         raise UsageError(f"Unknown figure '{kind}'. Available: {', '.join(FIGURES)}.")
-    known("testbeds", testbed)
+    testbed = known("testbeds", testbed)
     suite = suite or ("i2p" if kind == "7" else "artists")
     known("suites", suite)
     found, path = gather(testbed, runs or home(), records or []), out or (runs or home()) / f"{kind}.png"

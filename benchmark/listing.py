@@ -9,6 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from benchmark.errors import DataError
 from benchmark.registry import unknown
+from benchmark.testbeds import choice
 
 KINDS = ("methods", "objectives", "suites", "testbeds", "metrics", "prunings", "artists")
 """What can be listed: the plug-in groups, and the artists that a testbed knows."""
@@ -27,8 +28,10 @@ def listing(kind: str, testbed: str = "mini") -> list[tuple[str, str]]:
 def artists_of(testbed: str) -> tuple:
     """The `ARTISTS` of the testbed's own `artists.py`, beside its class; empty if it has none.
 
-    DataError if no such testbed is installed.
+    DataError if no such testbed is installed, or for a file that is not a testbed.
     """
+    if choice.is_file(testbed):
+        return choice.artists_of(testbed)
     for point in entry_points(group="palimpsest.testbeds", name=testbed):
         package = point.module.rpartition(".")[0]
         if _find(f"{package}.artists") is None:
@@ -40,7 +43,12 @@ def artists_of(testbed: str) -> tuple:
 
 
 def default_targets(testbed: str) -> tuple[str, ...]:
-    """Names of the artists that are erased unless `--targets` says otherwise."""
+    """Names of the artists that are erased unless `--targets` says otherwise.
+
+    Empty for a testbed that is only a name in records, as one defined by a file is.
+    """
+    if not entry_points(group="palimpsest.testbeds", name=testbed):
+        return ()
     return tuple(artist.name for artist in artists_of(testbed) if artist.part == "target")
 
 
@@ -89,4 +97,4 @@ def _find(module: str) -> ModuleSpec | None:
 def _artist_line(artist: object) -> str:
     part, subject = getattr(artist, "part", ""), getattr(artist, "subject", "")
     near = f", close to {name}" if (name := getattr(artist, "neighbour_of", "")) else ""
-    return f"{part}{near}; signature subject: {subject}"
+    return f"{part}{near}" + (f"; signature subject: {subject}" if subject else "")

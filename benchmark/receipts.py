@@ -82,6 +82,8 @@ def _name(request: RunRequest) -> str | None:
         mine["methods"] = request.method
     if not all(registry.home_of(group, name) in OURS for group, name in mine.items()):
         return None
+    if not (ROOT / "benchmark" / "testbeds" / request.testbed / "weights" / "manifest.json").exists():
+        return None  # what it stands on is not all in this repository
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return None
     asked = {key: value for key, value in asdict(request).items() if key not in ("runs", "device")}

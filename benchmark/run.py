@@ -10,6 +10,7 @@ from benchmark import paths, provenance, receipts, registry
 from benchmark.console import Progress, quiet_libraries
 from benchmark.errors import UsageError
 from benchmark.request import Outcome, RunRequest, parse_budget
+from benchmark.testbeds import choice
 
 if TYPE_CHECKING:
     from benchmark.models import Model, Plan
@@ -97,7 +98,7 @@ def workbench_for(request: RunRequest, home: Path, progress: Progress) -> Workbe
             f"--device {name} cannot be used here ({str(error).splitlines()[0]}): try --device cpu."
         ) from error
     with progress.stage(f"load testbed {request.testbed}", 1, "testbed") as stage:
-        testbed = registry.load("testbeds", request.testbed)(device=str(device))
+        testbed = choice.load(request.testbed)(device=str(device))
         stage.advance()
     return Workbench(testbed, Store(home, testbed.shipped), progress, device)
 
@@ -154,7 +155,7 @@ def _score(
     scores = suite.score(evidence)
     record = Record(
         label=model.label,
-        testbed=request.testbed,
+        testbed=bench.testbed.name,
         suite=suite.name,
         concept=evidence.concept.identity(),
         sampler=bench.testbed.sampler.model_dump(mode="json"),

@@ -200,9 +200,10 @@ def _csd_real(scores: Scores, evidence: Evidence, rows: list[int]) -> None:
     import torch.nn.functional as F
 
     values: list[float] = []
-    real = {
-        a: F.normalize(evidence.testbed.real_style(a, evidence.store).double(), dim=1) for a in evidence.concept.targets
-    }
+    shown = {a: evidence.testbed.real_style(a, evidence.store) for a in evidence.concept.targets}
+    real = {a: F.normalize(style.double(), dim=1) for a, style in shown.items() if style is not None}
+    if len(real) < len(shown):
+        return
     own = F.normalize(evidence.own["style"].double(), dim=1)
     for row in rows:
         values.append(float((real[evidence.prompts[row].target] @ own[row]).mean() * 100))

@@ -1,4 +1,4 @@
-"""mini on stand-in weights, made once a session; nothing heavy is imported before a test asks for it."""
+"""Stand-ins made once a session: mini on tiny weights, a testbed in real formats; nothing heavy before it is asked."""
 
 from pathlib import Path
 
@@ -32,3 +32,11 @@ def finished(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         install(weights, patches.setattr)
         whole(home)
     return home
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A testbed file, `tiny.toml`, with miniatures in real formats beside it; read only."""
+    from miniature import write_testbed
+
+    return write_testbed(tmp_path_factory.mktemp("tiny"))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from miniature import csd_weights
 from PIL import Image
 from reference.networks import bilinear, clip_tower, pooled
 from safetensors.torch import save_file
@@ -14,25 +15,6 @@ from metrics.networks.weights import read_weights
 
 torch.set_num_threads(1)
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-
-
-def csd_weights(width: int = 64, layers: int = 2, patch: int = 8, grid: int = 4, size: int = 24) -> dict[str, Tensor]:
-    """Random weights under the names of CSD's checkpoint."""
-    torch.manual_seed(0)
-    tower = {
-        "class_embedding": (width,), "positional_embedding": (grid**2 + 1, width),
-        "conv1.weight": (width, 3, patch, patch),
-        **{f"{norm}.{part}": (width,) for norm in ("ln_pre", "ln_post") for part in ("weight", "bias")},
-    }  # fmt: skip
-    for k in range(layers):
-        at = f"transformer.resblocks.{k}"
-        tower |= {f"{at}.{norm}.{part}": (width,) for norm in ("ln_1", "ln_2") for part in ("weight", "bias")}
-        tower |= {f"{at}.attn.in_proj_weight": (3 * width, width), f"{at}.attn.in_proj_bias": (3 * width,)}
-        tower |= {f"{at}.attn.out_proj.weight": (width, width), f"{at}.attn.out_proj.bias": (width,)}
-        tower |= {f"{at}.mlp.c_fc.weight": (4 * width, width), f"{at}.mlp.c_fc.bias": (4 * width,)}
-        tower |= {f"{at}.mlp.c_proj.weight": (width, 4 * width), f"{at}.mlp.c_proj.bias": (width,)}
-    weights = {f"backbone.{name}": torch.randn(shape) * 0.2 for name, shape in tower.items()}
-    return weights | {"last_layer_style": torch.randn(width, size), "last_layer_content": torch.randn(width, size)}
 
 
 def test_an_average_counts_its_padding_or_the_last_block_averages():

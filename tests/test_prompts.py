@@ -119,7 +119,8 @@ def test_a_missing_list_is_named(tmp_path):
 
 
 def test_the_artists_list_has_fifty_unique_titles_each_and_a_seed_for_every_prompt():
-    rows = read_prompts(ROOT / "artists_sd21.csv")
+    every = read_prompts(ROOT / "artists_sd21.csv")
+    rows = [row for row in every if row.part == "targets"]
     names = ("Vincent van Gogh", "Claude Monet", "Pablo Picasso")
     assert len(rows) == 150
     for name in names:
@@ -128,4 +129,8 @@ def test_the_artists_list_has_fifty_unique_titles_each_and_a_seed_for_every_prom
         assert len(mine) == len(titles) == 50
         assert all(row.text.endswith(f" by {name}") and row.part == "targets" for row in mine)
         assert not [title for title in titles for other in names if other.split()[-1].casefold() in title]
-    assert len({row.seed for row in rows}) == len({row.id for row in rows}) == 150
+    others = [row for row in every if row.part in ("neighbours", "kept")]
+    assert len(others) == len(every) - 150 >= 100
+    assert all(row.text.endswith(f" by {row.target}") and row.target not in names for row in others)
+    assert len({row.seed for row in every}) == len({row.id for row in every}) == len(every)
+    assert len({row.text.casefold() for row in every}) == len(every)

@@ -102,6 +102,6 @@ class Testbed(Protocol):
         """Features (N, d) of held-out real pictures, which FID and KID compare with."""
         ...
 
-    def real_style(self, artist: str, store: Store) -> Tensor:
-        """Style features (N, d) of real pictures by this artist."""
+    def real_style(self, artist: str, store: Store) -> Tensor | None:
+        """Style features (N, d) of real pictures by this artist; None where the testbed has no such pictures."""
         ...

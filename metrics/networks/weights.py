@@ -36,10 +36,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     for name in WRAPPERS:
         if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
             found = found[name]
-    weights = _flat(found) if isinstance(found, Mapping) else {}
-    if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
+    named = _flat(found) if isinstance(found, Mapping) else {}
+    weights = {name.removeprefix("module."): value for name, value in named.items() if isinstance(value, Tensor)}
+    if not weights or len(weights) < len(named):
         raise DataError(f"The file {path} holds no table of weights by name: it is not a checkpoint.")
-    return {name.removeprefix("module."): value for name, value in weights.items()}
+    return weights
 
 
 def fill(network: nn.Module, weights: Mapping[str, Tensor], path: Path, what: str) -> None:

@@ -1,0 +1,114 @@
+"""What a TOML file says about a testbed; no torch, so that a wrong file is refused at once."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from benchmark.errors import DataError
+
+SHIPPED = Path(__file__).parent
+WEIGHTS = (".safetensors", ".bin", ".pth", ".pt")
+PAINTERS = Path(__file__).parents[3] / "prompts" / "artists_sd21.csv"
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Networks(_Table):
+    """Where the networks that score come from: each a folder, a file, a Hub id or (features) an address."""
+
+    clip: str = Field(description="open_clip's layout: open_clip_config.json and weights")
+    style: str = Field(description="CSD's weights")
+    features: str = Field(description="weights of FID's Inception, as pytorch-fid or torch-fidelity ship them")
+
+
+class Definition(_Table):
+    """A testbed of the Stable Diffusion family."""
+
+    name: str = Field(description="as records and tables call it", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    summary: str = Field(default="", description="one line for people")
+    model: list[str] = Field(
+        description="folders or Hub ids in diffusers' layout; the first that can be had", min_length=1
+    )
+    captions: Path = Field(description="folder of captioned pictures, see captions.py")
+    crops: int = Field(
+        description="crops of a train picture that are encoded and kept; 0 encodes in the step", ge=0, le=16
+    )
+    artists: Path = Field(default=PAINTERS, description="CSV of the painters' titles")
+    size: int = Field(description="height and width of pictures, pixels", ge=8, multiple_of=8)
+    scheduler: Literal["pndm", "ddim"] = Field(description="what samples")
+    steps: int = Field(description="steps of sampling", ge=1)
+    guidance: float = Field(description="classifier-free guidance", ge=0)
+    flops: float = Field(description="default budget, U-Net FLOPs of all training passes", gt=0)
+    half: bool = Field(description="whether fitted weights are kept in half precision")
+    networks: Networks
+    sha256: dict[str, str] = Field(default={}, description="known checksums of the model's files, by relative path")
+
+
+def read(path: Path) -> Definition:
+    """The testbed that `path` defines, paths in it made absolute. DataError, in one sentence, for a wrong file."""
+    try:
+        return Definition(**_settings(Path(path)))
+    except ValidationError as error:
+        raise DataError(f"The testbed {path}: {_sentence(error)}.") from error
+
+
+def _settings(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """What a file says on top of what the one it is `like` says."""
+    try:
+        said: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise DataError(f"The testbed {path} cannot be read ({error.strerror}).") from error
+    except ValueError as error:  # also what is not UTF-8
+        raise DataError(f"The testbed {path} is not TOML ({error}).") from error
+    like = said.pop("like", None)
+    folder = Path.cwd() if path.parent == SHIPPED else path.parent.resolve()
+    for key in ("captions", "artists"):
+        if isinstance(said.get(key), str):
+            said[key] = (folder / Path(said[key]).expanduser()).resolve()
+    if isinstance(said.get("model"), str):
+        said["model"] = [said["model"]]
+    if isinstance(said.get("model"), list):
+        said["model"] = [_place(one, folder) for one in said["model"]]
+    if isinstance(said.get("networks"), dict):
+        said["networks"] = {job: _place(one, folder) for job, one in said["networks"].items()}
+    if like is None:
+        return said
+    parent = SHIPPED / f"{like}.toml" if (SHIPPED / f"{like}.toml").exists() else folder / str(like)
+    if parent.resolve() in (*(each.resolve() for each in below), path.resolve()):
+        raise DataError(f"The testbed {path} is like {like}, which is like itself: name another.")
+    before = _settings(parent, (*below, path))
+    said.setdefault("name", path.stem)
+    said.setdefault("summary", f"{before['name']}, but for what {path.name} says")
+    # Checksums are one model's: another model does not inherit them.
+    sums = {} if "model" in said else before.get("sha256", {})
+    networks = {**before.get("networks", {}), **said.get("networks", {})}
+    return {**before, **said, "sha256": said.get("sha256", sums), "networks": networks}
+
+
+def _place(value: Any, folder: Path) -> Any:
+    """A path, made absolute, where something is there or nothing else can be meant; else a Hub id or an address."""
+    if not isinstance(value, str):
+        return value
+    path = folder / Path(value).expanduser()
+    hub = value.count("/") == 1 and not value.startswith((".", "~", "/")) and path.suffix not in WEIGHTS
+    return str(path.resolve()) if path.exists() or not (hub or value.startswith("https://")) else value
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    known = [*Definition.model_fields, *(f"networks.{name}" for name in Networks.model_fields)]
+    if first["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(where, known, n=1)
+        guess = f" Did you mean '{close[0]}'?" if close else ""
+        return f"it has no setting '{where}'.{guess} There are like, {', '.join(known)}"
+    if first["type"] == "missing":
+        return f"it does not say '{where}'; begin it with like = \"sd21\" to take what it leaves out from there"
+    return f"'{where}': {first['msg'][:1].lower()}{first['msg'][1:]}"

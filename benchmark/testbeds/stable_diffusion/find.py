@@ -1,0 +1,140 @@
+"""Where a testbed's weights lie: a folder or file of one's own, what was downloaded before, or the Hub."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import urlparse
+
+from benchmark.errors import DataError
+
+PIPELINE = ("unet", "vae", "text_encoder")
+READ = ["*/config.json", "*/*.safetensors", "tokenizer/*", "scheduler/scheduler_config.json"]
+"""Files of a pipeline that are read."""
+LEFT = ["*fp16*", "*bf16*", "*non_ema*", "safety_checker/*", "image_encoder/*"]
+"""Other forms of the same weights, and parts that nobody here asks."""
+
+
+def model(places: Sequence[str]) -> Path:
+    """The folder of the first pipeline that can be had. DataError, before anything is loaded, if none is whole."""
+    reasons = []
+    for place in places:
+        try:
+            folder = Path(place) if os.path.isabs(place) else _downloaded(place, READ, LEFT)
+            _check_whole(folder)
+            return folder
+        except DataError as error:
+            reasons.append(str(error))
+    raise DataError(f"No model: {'; '.join(reasons)}. {_remedy('model')}")
+
+
+def network(place: str, job: str, patterns: Sequence[str]) -> Path:
+    """The file of weights (or, for open_clip, the folder) of a network that scores. DataError if it cannot be had."""
+    remedy = _remedy(f"[networks] {job}")
+    try:
+        if os.path.isabs(place):
+            found = Path(place)
+            if not found.exists():
+                raise DataError(f"there is no {found}")
+        elif place.startswith("https://"):
+            found = _address(place)
+        else:
+            found = _downloaded(place, list(patterns), [])
+        return found if found.is_file() else _chosen(found, patterns)
+    except DataError as error:
+        raise DataError(f"No network for '{job}': {error}. {remedy}") from None
+
+
+def fingerprint(folder: Path, known: Mapping[str, str]) -> str:
+    """One checksum of all files of a pipeline that shape results; DataError where one is not what is known of it."""
+    files = [file for pattern in READ for file in folder.glob(pattern) if not _left(file)]
+    sums = {file.relative_to(folder).as_posix(): sha256(file) for file in sorted(files)}
+    for name, wanted in known.items():
+        if sums.get(name) != wanted:
+            raise DataError(
+                f"{folder / name} is not the file that the testbed names (its sha256 is {sums.get(name)}, not "
+                f"{wanted}): it is another model or damaged; download it again, or mend [sha256] in the testbed's file."
+            )
+    return hashlib.sha256(repr(sorted(sums.items())).encode()).hexdigest()[:20]
+
+
+def sha256(file: Path) -> str:
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _left(file: Path) -> bool:
+    return any(word in file.name for word in ("fp16", "bf16", "non_ema"))
+
+
+def _check_whole(folder: Path) -> None:
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}")
+    wanted = ["scheduler/scheduler_config.json", *(f"{part}/config.json" for part in PIPELINE)]
+    missing = [name for name in wanted if not (folder / name).is_file()]
+    missing += [
+        f"{p}/*.safetensors" for p in PIPELINE if not [f for f in folder.glob(f"{p}/*.safetensors") if not _left(f)]
+    ]
+    missing += [] if list(folder.glob("tokenizer/*.json")) else ["tokenizer/*.json"]
+    if missing:
+        raise DataError(f"{folder} is no pipeline in diffusers' layout with safetensors, it lacks {missing[0]}")
+
+
+def _downloaded(name: str, allow: list[str], ignore: list[str]) -> Path:
+    """A Hub repository's folder on this machine, downloaded if it may be."""
+    from huggingface_hub import constants, snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=allow, ignore_patterns=ignore))
+    except (OSError, ValueError) as error:
+        kind = type(error).__name__
+        why = {
+            "GatedRepoError": f"access to it must be asked for at https://huggingface.co/{name}, then `hf auth login`",
+            "RepositoryNotFoundError": "the Hub has nothing of that name, or it is private",
+            "HFValidationError": "it is neither a folder here nor a Hub id",
+        }.get(kind)
+        if why is None:
+            offline = constants.HF_HUB_OFFLINE
+            why = "HF_HUB_OFFLINE is set, and it was not downloaded before" if offline else "the Hub cannot be reached"
+        raise DataError(f"{name} ({why}; looked for in {constants.HF_HUB_CACHE})") from error
+
+
+def _address(url: str) -> Path:
+    """A file of the web, kept where torch keeps such files."""
+    import torch
+    from huggingface_hub import constants
+
+    kept = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
+    if kept.exists():
+        return kept
+    if constants.HF_HUB_OFFLINE:
+        raise DataError(f"HF_HUB_OFFLINE is set and {kept} is not there; it comes from {url}")
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        start = kept.stem.rpartition("-")[2]  # such files are named by the start of their checksum
+        torch.hub.download_url_to_file(url, str(kept), hash_prefix=start, progress=False)
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"{url} cannot be downloaded to {kept} ({error})") from error
+    return kept
+
+
+def _chosen(folder: Path, patterns: Sequence[str]) -> Path:
+    """The file of the first pattern that a folder has; the folder itself where a configuration is needed as well."""
+    there = {pattern: sorted(folder.glob(pattern)) for pattern in patterns}
+    if patterns[0].endswith(".json"):
+        if missing := [pattern for pattern, files in there.items() if not files]:
+            raise DataError(f"{folder} has no {missing[0]}")
+        return folder
+    for files in there.values():
+        if files:
+            return files[0]
+    raise DataError(f"{folder} has none of {', '.join(patterns)}")
+
+
+def _remedy(setting: str) -> str:
+    return (
+        "Download it where there is a network, or name your copy in a testbed file of your own: "
+        f'like = "sd21", {setting} = "<folder or file>".'
+    )

@@ -1,0 +1,71 @@
+"""The networks that score, each from the place that a testbed's definition names."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmark.errors import DataError
+from benchmark.testbeds.stable_diffusion import find
+from benchmark.testbeds.stable_diffusion.definition import SHIPPED, Networks, read
+from metrics.encoders import Encoder, OpenClipEncoder
+
+FILES: dict[str, tuple[str, ...]] = {
+    "clip": ("open_clip_config.json", "open_clip_model.safetensors"),
+    "style": ("*.safetensors", "*.bin", "*.pth"),
+    "features": ("*.safetensors", "*.pth"),
+}
+"""What a folder or a Hub repository must hold; the first of several forms is read."""
+PUBLISHED = {"clip": "openai-clip-vit-b-32", "style": "csd-vit-l", "features": "inception-legacy"}
+"""Back ends of the networks that the paper scores with."""
+
+
+def located(networks: Networks) -> dict[str, Path]:
+    """Where each network's weights lie, downloaded if they may be. DataError for the first that cannot be had."""
+    return {job: find.network(getattr(networks, job), job, patterns) for job, patterns in FILES.items()}
+
+
+def names(networks: Networks, places: dict[str, Path]) -> dict[str, str]:
+    """Job -> back end. A network that is not the paper's is called by its file and the start of its checksum."""
+    usual = read(SHIPPED / "sd21.toml").networks
+    called = {}
+    for job, place in places.items():
+        if getattr(networks, job) == getattr(usual, job):
+            called[job] = PUBLISHED[job]
+        else:
+            file = place / FILES[job][-1] if place.is_dir() else place
+            called[job] = f"{place.stem}-{find.sha256(file)[:8]}"
+    return {**called, "detector": f"nudenet-{version('nudenet')}-320n"}
+
+
+def load(job: str, place: Path, name: str, device: str) -> Encoder:
+    """The encoder of one job."""
+    if job == "clip":
+        return clip(place, name, device)
+    if job == "style":
+        from metrics.networks.csd import csd
+
+        return csd(place, name, device)
+    from metrics.networks.inception import inception
+
+    return inception(place, name, device)
+
+
+def clip(folder: Path, name: str, device: str) -> OpenClipEncoder:
+    """Both towers of an open_clip model from a folder in open_clip's layout."""
+    import open_clip
+
+    try:
+        model = open_clip.create_model(f"local-dir:{folder}", device=device)
+        return OpenClipEncoder(name, model.requires_grad_(False), open_clip.get_tokenizer(f"local-dir:{folder}"))
+    except (OSError, ValueError, RuntimeError) as error:
+        first = (str(error).splitlines() or [""])[0]
+        raise DataError(f"The CLIP in {folder} cannot be loaded ({first}): download it again.") from error
+
+
+def detector() -> Encoder:
+    """NudeNet, by the contract of encoders."""
+    from metrics.detectors.nudenet import NudeNet
+    from metrics.detectors.rows import DetectionRows
+
+    return DetectionRows(NudeNet())

