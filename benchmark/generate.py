@@ -8,6 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from benchmark import look
+from benchmark.asking import Published
 from benchmark.models import Model
 from benchmark.shards import Shard, kind_of, read_shard, shard_identity, shards
 from benchmark.workbench import Workbench
@@ -35,15 +36,20 @@ def deal(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite
     state.wait_for_everyone()
 
 
-def pictures(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> Tensor:
-    """All pictures uint8 (N, 3, H, W) in the order of the prompts; a missing or damaged shard is made (again)."""
-    import torch
-
+def each_picture(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> list[Tensor]:
+    """All pictures uint8 (3, H, W), perhaps of several sizes; a missing or damaged shard is made (again)."""
     dealt = shards(prompts)
     if todo := _missing(bench, model, dealt, suite):
         _sample(bench, model, model.load(), todo, suite)
     found = [(bench.store.find(kind_of(suite), shard_identity(bench, model, shard)), len(shard)) for shard in dealt]
-    return torch.cat([read_shard(artefact.folder, count) for artefact, count in found if artefact is not None])
+    return [one for artefact, count in found if artefact is not None for one in read_shard(artefact.folder, count)]
+
+
+def pictures(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> Tensor:
+    """All pictures uint8 (N, 3, H, W), of one size, in the order of the prompts."""
+    import torch
+
+    return torch.stack(each_picture(bench, model, prompts, suite))
 
 
 def _missing(bench: Workbench, model: Model, dealt: Sequence[Shard], suite: Suite) -> list[Shard]:
@@ -75,16 +81,32 @@ _ENCODING = Lock()
 """Tokenizers are not made for several threads."""
 
 
-def render(bench: Workbench, unet: Any, null: Tensor, shard: Shard) -> Tensor:
-    """The shard's pictures uint8 (n, 3, H, W), not kept. `null`: hidden states of the empty prompt (L, D)."""
+def render(bench: Workbench, unet: Any, null: Tensor, shard: Shard) -> list[Tensor]:
+    """The shard's pictures uint8 (3, H, W), not kept. `null`: hidden states of the empty prompt (L, D).
+
+    Prompts are sampled together, but for those to which a public list gives settings of their own.
+    """
+    groups: dict[Any, list[int]] = {}
+    for k, prompt in enumerate(shard):
+        groups.setdefault(prompt.own if isinstance(prompt, Published) else None, []).append(k)
+    made: dict[int, Tensor] = {}
+    for places in groups.values():
+        made |= dict(zip(places, _alike(bench, unet, null, [shard[k] for k in places]), strict=True))
+    return [made[k] for k in range(len(shard))]
+
+
+def _alike(bench: Workbench, unet: Any, null: Tensor, prompts: Sequence[Prompt]) -> Tensor:
+    """Pictures uint8 (n, 3, H, W) of prompts that are sampled alike."""
     from methods.sampling import initial_noise, sample
 
-    testbed = bench.testbed
+    testbed, first = bench.testbed, prompts[0]
     sampler = testbed.sampler
     shape = (sampler.latent_channels, sampler.latent_size, sampler.latent_size)
-    noise = initial_noise([prompt.seed for prompt in shard], shape)
+    if isinstance(first, Published):
+        sampler, shape = first.sampled(sampler, getattr(testbed, "pixels", 8))
+    noise = initial_noise([prompt.seed for prompt in prompts], shape)
     with _ENCODING:
-        text = testbed.encode([prompt.text for prompt in shard])
+        text = testbed.encode([prompt.text for prompt in prompts])
     return testbed.decode(sample(unet, testbed.scheduler, text, null, noise, sampler))
 
 

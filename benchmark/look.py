@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from benchmark.suites import Suite
+    from metrics.encoders import Encoder
     from prompts.lists import Prompt
 
 _LOOKING = Lock()
@@ -63,10 +64,21 @@ def _look(bench: Workbench, model: Model, shard: Shard, suite: Suite) -> dict[st
         if artefact is None:
             raise StoreError(f"Pictures of {model.label} were damaged or taken away as they were looked at: run again.")
         pictures = read_shard(artefact.folder, len(shard))
-        seen = {job: bench.testbed.encoder(job)(pictures) for job in _networks(bench, suite)}
+        seen = {job: _by_size(bench.testbed.encoder(job), pictures) for job in _networks(bench, suite)}
         with bench.store.make("seen", features_identity(bench, model, shard, suite)) as folder:
             save_file(seen, folder / "seen.safetensors")
         return seen
+
+
+def _by_size(encoder: Encoder, pictures: Sequence[Tensor]) -> Tensor:
+    """Rows of all pictures, in order; those of one size, which are most often all, are looked at together."""
+    import torch
+
+    groups: dict[Any, list[int]] = {}
+    for k, picture in enumerate(pictures):
+        groups.setdefault(picture.shape, []).append(k)
+    rows = torch.cat([encoder(torch.stack([pictures[k] for k in places])) for places in groups.values()])
+    return rows[torch.tensor([k for places in groups.values() for k in places]).argsort()]
 
 
 @contextmanager

@@ -45,6 +45,7 @@ class RunRequest:
     device: str = "auto"
     alone: bool = False  # score the suite without those it brings along
     reveal: bool = False  # show explicit pictures as they are on the contact sheet
+    as_published: bool = False  # public lists with every row, and each row's own guidance and size
 
     def __post_init__(self) -> None:
         if not 0 < self.macs <= 1:

@@ -6,16 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark import paths, provenance, receipts, registry
+from benchmark import paths, receipts, registry
 from benchmark.console import Progress, quiet_libraries
 from benchmark.errors import UsageError
 from benchmark.request import Outcome, RunRequest, parse_budget
 from benchmark.testbeds import choice
 
 if TYPE_CHECKING:
-    from benchmark.models import Model, Plan
-    from benchmark.records import Record
-    from benchmark.suites import Evidence, Suite
+    from benchmark.models import Plan
+    from benchmark.suites import Suite
     from benchmark.workbench import Workbench
     from prompts.concepts import Concept
 
@@ -35,19 +34,15 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
         progress.reuse("asked before, and nothing has changed: answered from its records")
         return answered
 
-    from accelerate import PartialState
-
-    from benchmark import models
-    from benchmark.generate import deal
-    from benchmark.look import features
-    from benchmark.report.gallery import hang, name_of
-    from benchmark.report.run_sheet import write_run_sheet
-    from benchmark.shards import kind_of
-    from benchmark.suites import Evidence
+    from benchmark import asking, models
+    from benchmark.measure import measure
 
     bench = workbench_for(request, home, progress)
     first: Suite = registry.load("suites", request.suite)()
+    suites = [first, *(registry.load("suites", name)() for name in first.brings if not request.alone)]
+    asking.check_as_published(bench, [suite.name for suite in suites])
     concept = bench.testbed.concept(request.targets, getattr(first, "forgets", "style"))
+    asked = {suite.name: asking.asked(bench, suite.name, concept) for suite in suites}  # a missing list is told first
     plain = replace(request, method="distilled", preset="default", overrides={}, seed=REFERENCE_SEED)
     reference = models.fitted(bench, plan_of(bench, plain, concept))
     rows = [models.base(bench), reference]
@@ -55,27 +50,9 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
     if model.identity != reference.identity:
         rows.append(model)
 
-    suites = [first, *(registry.load("suites", name)() for name in first.brings if not request.alone)]
     for row in reversed(rows):
         row.ledger()  # trains what is not there yet: a budget that cannot be met is refused before a picture is made
-    for suite in suites:
-        for row in rows:
-            deal(bench, row, bench.testbed.prompts(suite.name, concept), suite)
-    images = home / "images"
-    told = {"images": images / name_of(rows[-1]), "records": paths.records_folder(home)}
-    if not PartialState().is_main_process:
-        return Outcome([], told)
-
-    records = []
-    for suite in suites:
-        prompts = bench.testbed.prompts(suite.name, concept)
-        seen = [features(bench, row, prompts, suite) for row in rows]
-        for row, own in zip(rows, seen, strict=True):
-            evidence = Evidence(bench.testbed, bench.store, concept, prompts, own, seen[1], seen[0])
-            records.append(_score(bench, request, row, suite, evidence, reference, home))
-            hang(bench, row, prompts, images / name_of(row) / suite.name, kind_of(suite))
-    sheet = write_run_sheet(bench, rows, first, concept, home, reveal=request.reveal)
-    outcome = Outcome(records, {"contact sheet": sheet, **told})
+    outcome = measure(bench, rows, reference, suites, asked, concept, request.reveal)
     receipts.keep(request, outcome)
     return outcome
 
@@ -100,7 +77,7 @@ def workbench_for(request: RunRequest, home: Path, progress: Progress) -> Workbe
     with progress.stage(f"load testbed {request.testbed}", 1, "testbed") as stage:
         testbed = choice.load(request.testbed)(device=str(device))
         stage.advance()
-    return Workbench(testbed, Store(home, testbed.shipped), progress, device)
+    return Workbench(testbed, Store(home, testbed.shipped), progress, device, request.as_published)
 
 
 def plan_of(bench: Workbench, request: RunRequest, concept: Concept) -> Plan:
@@ -137,39 +114,3 @@ def plan_of(bench: Workbench, request: RunRequest, concept: Concept) -> Plan:
     if method.start != "distilled" or request.pruning == "none":
         return plan
     return replace(plan, first=first_stage(plan))
-
-
-def _score(
-    bench: Workbench,
-    request: RunRequest,
-    model: Model,
-    suite: Suite,
-    evidence: Evidence,
-    reference: Model,
-    home: Path,
-) -> Record:
-    from benchmark.records import Record, scores_table, write_record
-    from benchmark.report.gallery import name_of
-    from benchmark.store import key_of
-
-    scores = suite.score(evidence)
-    record = Record(
-        label=model.label,
-        testbed=bench.testbed.name,
-        suite=suite.name,
-        concept=evidence.concept.identity(),
-        sampler=bench.testbed.sampler.model_dump(mode="json"),
-        reference="distilled",
-        reference_key=key_of("model", reference.identity),
-        world=bench.testbed.identity(),
-        counted=model.counted(),
-        cells=scores.cells,
-        ledger=model.ledger(),
-        curve=model.curve(),
-        made=provenance.collect(),
-        images=f"images/{name_of(model)}/{suite.name}",
-        **model.facts,
-    )
-    rows = evidence.prompts
-    columns = ([p.id for p in rows], [p.part for p in rows], [p.target for p in rows], [p.seed for p in rows])
-    return write_record(paths.records_folder(home), record, scores_table(*columns, scores.columns))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from benchmark.asking import Published
 from benchmark.errors import DataError
 from benchmark.models import Model
 from benchmark.store import key_of
@@ -30,12 +31,14 @@ def shards(prompts: Sequence[Prompt]) -> list[Shard]:
 
 def shard_identity(bench: Workbench, model: Model, shard: Shard) -> dict[str, Any]:
     """What makes a shard's pictures: model, sampler, texts and seeds; not the batch or the order of shards."""
+    own = [list(prompt.own) for prompt in shard if isinstance(prompt, Published)]
     return {
         "model": key_of("model", model.identity),
         "recipe": RECIPE,
         "testbed": bench.testbed.identity(),
         "sampler": bench.testbed.sampler.model_dump(mode="json"),
         "prompts": [[prompt.text, prompt.seed] for prompt in shard],
+        **({"guidance, width, height": own} if own else {}),
     }
 
 
@@ -44,13 +47,13 @@ def kind_of(suite: Suite) -> str:
     return "explicit-images" if getattr(suite, "explicit", False) else "images"
 
 
-def read_shard(folder: Path, count: int) -> Tensor:
-    """The `count` pictures uint8 (n, 3, H, W) of a shard's folder. DataError for another number of them."""
+def read_shard(folder: Path, count: int) -> list[Tensor]:
+    """The `count` pictures uint8 (3, H, W) of a shard's folder. DataError for another number of them."""
     import numpy as np
     import torch
     from PIL import Image
 
-    arrays = [np.asarray(Image.open(path).convert("RGB")) for path in sorted(folder.glob("*.png"))]
+    arrays = [np.array(Image.open(path).convert("RGB")) for path in sorted(folder.glob("*.png"))]
     if len(arrays) != count:
         raise DataError(f"{folder} holds {len(arrays)} pictures of {count}: remove it, and it is made again.")
-    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
+    return [torch.from_numpy(array).permute(2, 0, 1).contiguous() for array in arrays]

@@ -79,7 +79,8 @@ def sharded(bench: Workbench, unet: Any, prompts: Sequence[Prompt]) -> Tensor:
     from benchmark.side_by_side import side_by_side
 
     null = bench.testbed.encode([""])[0]
-    return torch.cat(list(side_by_side(lambda s: render(bench, unet, null, s), shards(prompts), bench.device)))
+    made = side_by_side(lambda s: render(bench, unet, null, s), shards(prompts), bench.device)
+    return torch.stack([picture for shard in made for picture in shard])
 
 
 def one_by_one(bench: Workbench, pipeline: Any, prompts: Sequence[Prompt]) -> Tensor:

@@ -27,7 +27,7 @@ def print_rich(table: Table, file: TextIO | None = None) -> None:
     console = Console(file=file, highlight=False)
     parts = [(section, list(columns)) for section, columns in groupby(table.columns, key=lambda column: column.section)]
     # rich would fold words anywhere; on a narrow terminal the parts of a figure go below each other instead.
-    joint = " " if console.width >= _LABEL + 24 * max(len(columns) for _, columns in parts) else "\n"
+    joint = " " if console.width >= _LABEL + 24 * max((len(columns) for _, columns in parts), default=0) else "\n"
     for section, columns in parts:
         console.print(section or _title(table), style="bold", markup=False)
         console.print(_box(table, columns, joint))

@@ -21,3 +21,5 @@ class Workbench:
     store: Store
     progress: Progress
     device: torch.device
+    as_published: bool = False
+    """Whether public lists are asked row by row as they are, with their own guidance and size."""

@@ -167,7 +167,7 @@ def test_a_mirror_that_cannot_be_had_is_named_with_its_remedy(offline, monkeypat
     with pytest.raises(DataError) as caught:
         find.model(["one/model", "two/model"])
     assert tried == ["one/model", "two/model"]
-    why = "HF_HUB_OFFLINE is set" if offline else "the Hub cannot be reached"
+    why = "not downloaded before, and HF_HUB_OFFLINE is set" if offline else "the Hub cannot be reached"
     assert str(caught.value).count(why) == 2
     assert "one/model" in str(caught.value)
 
@@ -186,21 +186,26 @@ def test_another_model_passes_for_the_known_one(tiny):
     folder = tiny.parent / "model"
     name = "unet/diffusion_pytorch_model.safetensors"
     right = find.sha256(folder / name)
-    assert find.fingerprint(folder, {name: right}) == find.fingerprint(folder, {})
+    assert find.checksums(folder, {name: right})[name] == right
     with pytest.raises(DataError, match=f"its sha256 is {right}, not 00"):
-        find.fingerprint(folder, {name: "00"})
+        find.checksums(folder, {name: "00"})
 
 
 def test_a_half_precision_copy_or_a_text_file_changes_the_fingerprint(tiny, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(tiny.parent / "model", folder)
-    before = find.fingerprint(folder, {})
+
+    def seen(part: str = "") -> str:
+        return find.fingerprint(find.checksums(folder, {}), part)
+
+    before, unet = seen(), seen("unet/")
     shutil.copy(folder / "vae" / "config.json", folder / "README.md")
     shutil.copy(folder / "unet" / "diffusion_pytorch_model.safetensors", folder / "unet" / "model.fp16.safetensors")
-    assert find.fingerprint(folder, {}) == before
+    assert seen() == before
     config = json.loads((folder / "vae" / "config.json").read_text())
     (folder / "vae" / "config.json").write_text(json.dumps({**config, "scaling_factor": 0.2}))
-    assert find.fingerprint(folder, {}) != before
+    assert seen() != before
+    assert seen("unet/") == unet  # latents that another model's VAE has made serve this one, too
 
 
 def test_weights_that_do_not_fit_are_replaced_by_random_ones(tiny, tmp_path):

@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from benchmark import durable
-from benchmark.generate import pictures
+from benchmark.generate import each_picture
 from benchmark.report.contact_sheet import contact_sheet, write_contact_sheet
 from benchmark.report.gallery import name_of
 from benchmark.shards import kind_of, shards
@@ -24,6 +26,21 @@ SHOWN = {"targets": 6, "neighbours": 3, "kept": 4, "implicit": 3}
 """Columns a part."""
 
 
+LARGEST = 256
+"""Side of a picture on the sheet; smaller ones are shown twice as large as they are."""
+
+
+def _alike(pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The pictures as they are, if they are small and of one size; else each within a square."""
+    from PIL import Image, ImageOps
+
+    side = max(max(picture.shape[:2]) for picture in pictures)
+    if side < LARGEST and len({picture.shape for picture in pictures}) == 1:
+        return list(pictures)
+    square = (min(side, LARGEST), min(side, LARGEST))
+    return [np.asarray(ImageOps.pad(Image.fromarray(picture), square, color="white")) for picture in pictures]
+
+
 def chosen(prompts: Sequence[Prompt]) -> list[int]:
     """Which prompts of a shard are shown: the first few of each part."""
     left = dict(SHOWN)
@@ -37,24 +54,32 @@ def chosen(prompts: Sequence[Prompt]) -> list[int]:
 
 
 def write_run_sheet(
-    bench: Workbench, models: Sequence[Model], suite: Suite, concept: Concept, home: Path, *, reveal: bool = False
+    bench: Workbench,
+    models: Sequence[Model],
+    suite: Suite,
+    prompts: Sequence[Prompt],
+    concept: Concept,
+    home: Path,
+    *,
+    reveal: bool = False,
 ) -> Path:
     """Write runs/pictures/<model>.png from the suite's first shard, a cross-section of it; return the path.
 
     Pictures of an explicit suite are blurred beyond recognition, and its prompts go by their ids. Where `reveal` shows
     them, the sheet lies among the private pictures, and runs/revealed.txt says when it was made.
     """
-    first = shards(bench.testbed.prompts(suite.name, concept))[0]
+    first = shards(prompts)[0]
     columns = chosen(first) or list(range(min(12, len(first))))
     rows = {}
     for model in models:
-        images = pictures(bench, model, first, suite)
-        rows[model.label] = [images[k].permute(1, 2, 0).numpy() for k in columns]
+        images = each_picture(bench, model, first, suite)
+        rows[model.label] = _alike([images[k].permute(1, 2, 0).numpy() for k in columns])
     explicit = kind_of(suite) != "images"
     sheet = contact_sheet(
         rows,
         [first[k].id if explicit else first[k].text for k in columns],
         title=f"{models[-1].label}: forgetting {', '.join(concept.targets)}",
+        scale=2 if max(rows[models[-1].label][0].shape) < LARGEST else 1,
         blurred=explicit and not reveal,
     )
     name = f"{suite.name}-{name_of(models[-1])}.png"

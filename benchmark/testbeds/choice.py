@@ -17,14 +17,14 @@ def is_file(asked: str) -> bool:
 
 def name_of(asked: str) -> str:
     """What records and tables call it. DataError for a file that is wrong."""
-    return _definition(asked).name if is_file(asked) else asked
+    return definition_of(asked).name if is_file(asked) else asked
 
 
 def artists_of(asked: str) -> tuple:
     """The painters of a testbed that a file defines."""
     from benchmark.testbeds.stable_diffusion.artists import artists
 
-    return artists(_definition(asked).artists)
+    return artists(definition_of(asked).artists)
 
 
 def load(asked: str) -> Callable[..., Any]:
@@ -33,10 +33,14 @@ def load(asked: str) -> Callable[..., Any]:
         return registry.load("testbeds", asked)
     from benchmark.testbeds.stable_diffusion.testbed import StableDiffusion
 
-    return partial(StableDiffusion, _definition(asked))
+    return partial(StableDiffusion, definition_of(asked))
 
 
-def _definition(asked: str) -> Any:
-    from benchmark.testbeds.stable_diffusion.definition import read
+def definition_of(asked: str) -> Any:
+    """The definition of a testbed that a file makes, shipped or one's own; None for one that is all code."""
+    from benchmark.testbeds.stable_diffusion.definition import SHIPPED, read
 
-    return read(Path(asked).expanduser())
+    shipped = SHIPPED / f"{asked}.toml"
+    if is_file(asked) or shipped.exists():
+        return read(Path(asked).expanduser() if is_file(asked) else shipped)
+    return None

@@ -40,27 +40,29 @@ class Split:
         return [(self.numbers[place], first[place]) for place in sorted(first)]
 
 
-def read_split(folder: Path, side: Side) -> Split:
-    """One side of a folder, every picture seen to be there. DataError for what is not as it should be."""
+def annotation_file(folder: Path, side: Side) -> Path:
+    """The file that says what is on one side. DataError where there is none."""
     if not folder.is_dir():
         raise DataError(
             f"There is no folder {folder} with captioned pictures: unpack COCO 2017 there (annotations and images), or "
             'write captions = "<folder>" into a testbed file of your own (like = "sd21").'
         )
-    coco = sorted(folder.glob(f"annotations/captions_{side}*.json"))
-    own = [file for name in ("metadata.csv", "metadata.jsonl") if (file := folder / side / name).is_file()]
-    if coco:
-        split = _coco(folder, coco[0])
-    elif own:
-        split = _own(own[0])
-    else:
-        raise DataError(
-            f"{folder} has neither annotations/captions_{side}*.json (COCO) nor {side}/metadata.csv or .jsonl "
-            "(file_name, text): it is not a folder of captioned pictures."
-        )
+    for pattern in (f"annotations/captions_{side}*.json", f"{side}/metadata.csv", f"{side}/metadata.jsonl"):
+        if found := sorted(folder.glob(pattern)):
+            return found[0]
+    raise DataError(
+        f"{folder} has neither annotations/captions_{side}*.json (COCO) nor {side}/metadata.csv or .jsonl "
+        "(file_name, text): it is not a folder of captioned pictures."
+    )
+
+
+def read_split(folder: Path, side: Side) -> Split:
+    """One side of a folder, every picture seen to be there. DataError for what is not as it should be."""
+    told = annotation_file(folder, side)
+    split = _coco(folder, told) if told.suffix == ".json" else _own(told)
     if not split.captions:
-        raise DataError(f"{(coco or own)[0]} has no captions.")
-    _check_there(split.files, (coco or own)[0])
+        raise DataError(f"{told} has no captions.")
+    _check_there(split.files, told)
     return split
 
 

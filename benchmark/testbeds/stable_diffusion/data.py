@@ -68,7 +68,7 @@ class Streamed:
 
 
 def retention(
-    bench: Workbench, pipeline: Pipeline, model: str, split: Split, crops_kept: int, size: int, barred: Sequence[str]
+    bench: Workbench, pipeline: Pipeline, vae: str, split: Split, crops_kept: int, size: int, barred: Sequence[str]
 ) -> Streamed:
     """D_f: every caption that names none of `barred`, with a crop of its picture.
 
@@ -85,7 +85,7 @@ def retention(
             continue
         rows.append((len(source), text))
         source.append((place, number % crops_kept if crops_kept else number))
-    moments = Moments(pipeline, model, split.files, crops_kept, size).make(bench) if crops_kept else None
+    moments = Moments(pipeline, vae, split.files, crops_kept, size).make(bench) if crops_kept else None
     scale = float(pipeline.vae.config.scaling_factor)
 
     def latents(asked: Sequence[int]) -> Tensor:

@@ -13,16 +13,29 @@ from benchmark.errors import DataError
 PIPELINE = ("unet", "vae", "text_encoder")
 READ = ["*/config.json", "*/*.safetensors", "tokenizer/*", "scheduler/scheduler_config.json"]
 """Files of a pipeline that are read."""
+BESIDE = ["model_index.json", "feature_extractor/*.json"]
+"""What makes the folder one that diffusers' own pipeline loads."""
 LEFT = ["*fp16*", "*bf16*", "*non_ema*", "safety_checker/*", "image_encoder/*"]
 """Other forms of the same weights, and parts that nobody here asks."""
 
 
-def model(places: Sequence[str]) -> Path:
-    """The folder of the first pipeline that can be had. DataError, before anything is loaded, if none is whole."""
+NETWORKS: dict[str, tuple[str, ...]] = {
+    "clip": ("open_clip_config.json", "open_clip_model.safetensors"),
+    "style": ("*.safetensors", "*.bin", "*.pth"),
+    "features": ("*.safetensors", "*.pth"),
+}
+"""What a folder or a Hub repository of a network that scores must hold; the first of several forms is read."""
+
+
+def model(places: Sequence[str], ask: bool = True) -> Path:
+    """The folder of the first pipeline that can be had; the Hub is only asked if `ask`.
+
+    DataError, before anything is loaded, if none is whole.
+    """
     reasons = []
     for place in places:
         try:
-            folder = Path(place) if os.path.isabs(place) else _downloaded(place, READ, LEFT)
+            folder = Path(place) if os.path.isabs(place) else _downloaded(place, [*READ, *BESIDE], LEFT, ask)
             _check_whole(folder)
             return folder
         except DataError as error:
@@ -30,8 +43,9 @@ def model(places: Sequence[str]) -> Path:
     raise DataError(f"No model: {'; '.join(reasons)}. {_remedy('model')}")
 
 
-def network(place: str, job: str, patterns: Sequence[str]) -> Path:
+def network(place: str, job: str, ask: bool = True) -> Path:
     """The file of weights (or, for open_clip, the folder) of a network that scores. DataError if it cannot be had."""
+    patterns = NETWORKS[job]
     remedy = _remedy(f"[networks] {job}")
     try:
         if os.path.isabs(place):
@@ -39,16 +53,16 @@ def network(place: str, job: str, patterns: Sequence[str]) -> Path:
             if not found.exists():
                 raise DataError(f"there is no {found}")
         elif place.startswith("https://"):
-            found = _address(place)
+            found = _address(place, ask)
         else:
-            found = _downloaded(place, list(patterns), [])
+            found = _downloaded(place, list(patterns), [], ask)
         return found if found.is_file() else _chosen(found, patterns)
     except DataError as error:
         raise DataError(f"No network for '{job}': {error}. {remedy}") from None
 
 
-def fingerprint(folder: Path, known: Mapping[str, str]) -> str:
-    """One checksum of all files of a pipeline that shape results; DataError where one is not what is known of it."""
+def checksums(folder: Path, known: Mapping[str, str]) -> dict[str, str]:
+    """sha256 of every file of a pipeline that shapes results, by name; DataError for another than is known of it."""
     files = [file for pattern in READ for file in folder.glob(pattern) if not _left(file)]
     sums = {file.relative_to(folder).as_posix(): sha256(file) for file in sorted(files)}
     for name, wanted in known.items():
@@ -57,7 +71,13 @@ def fingerprint(folder: Path, known: Mapping[str, str]) -> str:
                 f"{folder / name} is not the file that the testbed names (its sha256 is {sums.get(name)}, not "
                 f"{wanted}): it is another model or damaged; download it again, or mend [sha256] in the testbed's file."
             )
-    return hashlib.sha256(repr(sorted(sums.items())).encode()).hexdigest()[:20]
+    return sums
+
+
+def fingerprint(sums: Mapping[str, str], part: str = "") -> str:
+    """One checksum of a pipeline, or of one part of it, such as "vae"."""
+    chosen = sorted(pair for pair in sums.items() if pair[0].startswith(part))
+    return hashlib.sha256(repr(chosen).encode()).hexdigest()[:20]
 
 
 def sha256(file: Path) -> str:
@@ -82,12 +102,12 @@ def _check_whole(folder: Path) -> None:
         raise DataError(f"{folder} is no pipeline in diffusers' layout with safetensors, it lacks {missing[0]}")
 
 
-def _downloaded(name: str, allow: list[str], ignore: list[str]) -> Path:
+def _downloaded(name: str, allow: list[str], ignore: list[str], ask: bool) -> Path:
     """A Hub repository's folder on this machine, downloaded if it may be."""
     from huggingface_hub import constants, snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=allow, ignore_patterns=ignore))
+        return Path(snapshot_download(name, allow_patterns=allow, ignore_patterns=ignore, local_files_only=not ask))
     except (OSError, ValueError) as error:
         kind = type(error).__name__
         why = {
@@ -96,21 +116,27 @@ def _downloaded(name: str, allow: list[str], ignore: list[str]) -> Path:
             "HFValidationError": "it is neither a folder here nor a Hub id",
         }.get(kind)
         if why is None:
-            offline = constants.HF_HUB_OFFLINE
-            why = "HF_HUB_OFFLINE is set, and it was not downloaded before" if offline else "the Hub cannot be reached"
+            why = "the Hub cannot be reached"
+            if not ask or constants.HF_HUB_OFFLINE:
+                why = "it was not downloaded before" + (
+                    ", and HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else ""
+                )
         raise DataError(f"{name} ({why}; looked for in {constants.HF_HUB_CACHE})") from error
 
 
-def _address(url: str) -> Path:
+def _address(url: str, ask: bool) -> Path:
     """A file of the web, kept where torch keeps such files."""
-    import torch
     from huggingface_hub import constants
 
-    kept = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")  # as torch.hub has it, which takes seconds to import
+    home = Path(os.environ.get("TORCH_HOME", f"{cache}/torch")).expanduser()
+    kept = home / "hub" / "checkpoints" / Path(urlparse(url).path).name
     if kept.exists():
         return kept
-    if constants.HF_HUB_OFFLINE:
-        raise DataError(f"HF_HUB_OFFLINE is set and {kept} is not there; it comes from {url}")
+    if not ask or constants.HF_HUB_OFFLINE:
+        raise DataError(f"{kept} is not there; it comes from {url}")
+    import torch
+
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         start = kept.stem.rpartition("-")[2]  # such files are named by the start of their checksum

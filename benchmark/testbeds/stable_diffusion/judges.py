@@ -10,19 +10,13 @@ from benchmark.testbeds.stable_diffusion import find
 from benchmark.testbeds.stable_diffusion.definition import SHIPPED, Networks, read
 from metrics.encoders import Encoder, OpenClipEncoder
 
-FILES: dict[str, tuple[str, ...]] = {
-    "clip": ("open_clip_config.json", "open_clip_model.safetensors"),
-    "style": ("*.safetensors", "*.bin", "*.pth"),
-    "features": ("*.safetensors", "*.pth"),
-}
-"""What a folder or a Hub repository must hold; the first of several forms is read."""
 PUBLISHED = {"clip": "openai-clip-vit-b-32", "style": "csd-vit-l", "features": "inception-legacy"}
 """Back ends of the networks that the paper scores with."""
 
 
 def located(networks: Networks) -> dict[str, Path]:
     """Where each network's weights lie, downloaded if they may be. DataError for the first that cannot be had."""
-    return {job: find.network(getattr(networks, job), job, patterns) for job, patterns in FILES.items()}
+    return {job: find.network(getattr(networks, job), job) for job in find.NETWORKS}
 
 
 def names(networks: Networks, places: dict[str, Path]) -> dict[str, str]:
@@ -33,7 +27,7 @@ def names(networks: Networks, places: dict[str, Path]) -> dict[str, str]:
         if getattr(networks, job) == getattr(usual, job):
             called[job] = PUBLISHED[job]
         else:
-            file = place / FILES[job][-1] if place.is_dir() else place
+            file = place / find.NETWORKS[job][-1] if place.is_dir() else place
             called[job] = f"{place.stem}-{find.sha256(file)[:8]}"
     return {**called, "detector": f"nudenet-{version('nudenet')}-320n"}
 

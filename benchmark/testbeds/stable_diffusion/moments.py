@@ -35,7 +35,7 @@ class Moments:
 
     def __init__(self, pipeline: Pipeline, vae: str, files: Sequence[Path], count: int, size: int) -> None:
         self._pipeline, self._files, self._count, self._size = pipeline, files, count, size
-        self._vae = vae  # checksum of the model
+        self._vae = vae  # its checksum
         self._open: dict[int, Any] = {}
         self._artefacts: list[Artefact] = []
 
@@ -86,7 +86,7 @@ class Moments:
 
     def _identity(self, start: int) -> dict[str, Any]:
         source = "\n".join(f"{file.name}|{file.stat().st_size}|{crop}" for file, crop in self._rows(start))
-        return {"model": self._vae, "size": self._size, "pictures": hashlib.sha256(source.encode()).hexdigest()}
+        return {"vae": self._vae, "size": self._size, "pictures": hashlib.sha256(source.encode()).hexdigest()}
 
     def _make(self, bench: Workbench, start: int) -> None:
         from safetensors.torch import save_file

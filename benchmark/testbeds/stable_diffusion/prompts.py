@@ -83,6 +83,13 @@ def naming(concept: Concept) -> list[str]:
     return [forms[k % 2].format(a=target) for target in concept.targets for k in range(each)]
 
 
+def barred(titles: Path, concept: Concept) -> tuple[str, ...]:
+    """Words whose captions are not `all-but-targets`."""
+    if concept.kind == "style":
+        return tuple(one.surname for one in artists(titles) if one.name in concept.targets)
+    return (*concept.targets, "nude", "naked")
+
+
 def contrast(concept: Concept) -> dict[str, Sequence[tuple[str, str]]]:
     """For each target, things (or people) without it and with it, as ConceptPrune's authors ask."""
     if concept.kind == "style":

@@ -61,18 +61,20 @@ class StableDiffusion:
         self.networks: Mapping[str, str] = judges.names(definition.networks, places)
         self._places, self._loaded = places, dict[str, Encoder]()
         folder = find.model(definition.model)
-        self.pipeline = Pipeline(folder, self.device)
-        self._model = find.fingerprint(folder, definition.sha256)
-        self.scheduler, self.text_length = self.pipeline.scheduler, self.pipeline.text_length
-        coarsest = self.pipeline.factor * 2 ** (len(self.pipeline.unet_config["block_out_channels"]) - 1)
+        self.pipeline, self._parts = folder, Pipeline(folder, self.device)
+        sums = find.checksums(folder, definition.sha256)
+        self._model, self._vae = find.fingerprint(sums), find.fingerprint(sums, "vae/")
+        self.scheduler, self.text_length = self._parts.scheduler, self._parts.text_length
+        self.pixels = self._parts.factor
+        coarsest = self._parts.factor * 2 ** (len(self._parts.unet_config["block_out_channels"]) - 1)
         if definition.size % coarsest:
             raise DataError(f"Testbed {self.name}: this model makes pictures of a multiple of {coarsest} pixels only.")
         self.sampler = Sampler(
             scheduler=definition.scheduler,
             steps=definition.steps,
             guidance=definition.guidance,
-            latent_channels=self.pipeline.latent_channels,
-            latent_size=definition.size // self.pipeline.factor,
+            latent_channels=self._parts.latent_channels,
+            latent_size=definition.size // self._parts.factor,
         )
 
     def identity(self) -> dict[str, Any]:
@@ -95,14 +97,14 @@ class StableDiffusion:
         raise UsageError(f"Testbed {self.name} has no prompts for suite '{suite}'. Available: artists, coco.")
 
     def base(self) -> UNet2DConditionModel:
-        return self.pipeline.unet().to(self.device)  # type: ignore[arg-type]
+        return self._parts.unet().to(self.device)  # type: ignore[arg-type]
 
     @property
     def encode(self) -> Callable[[Sequence[str]], Tensor]:
-        return self.pipeline.encode
+        return self._parts.encode
 
     def decode(self, latents: Tensor) -> Tensor:
-        return self.pipeline.decode(latents)
+        return self._parts.decode(latents)
 
     def encoder(self, job: str) -> Encoder:
         if job not in self.networks:
@@ -121,12 +123,12 @@ class StableDiffusion:
     def materials(self, bench: Workbench, concept: Concept, which: str) -> Materials:
         erase = self._erase(bench, concept)
         kept = [one.name for one in artists(self.definition.artists) if one.name not in concept.targets]
-        barred = concept.targets if which == "all-but-targets" else ()
+        barred = prompts.barred(self.definition.artists, concept) if which == "all-but-targets" else ()
         return Materials(
             teacher=self.base(),
             scheduler=self.scheduler,
             retain=data.retention(
-                bench, self.pipeline, self._model, self._train, self.definition.crops, self.definition.size, barred
+                bench, self._parts, self._vae, self._train, self.definition.crops, self.definition.size, barred
             ),
             erase=erase,
             erase_named=replace(erase, text=self.encode(prompts.naming(concept)).cpu()),
@@ -139,13 +141,13 @@ class StableDiffusion:
         )
 
     def _token_counts(self, texts: Sequence[str]) -> list[int]:
-        return [len(ids) for ids in self.pipeline.tokenizer(list(texts), add_special_tokens=False).input_ids]
+        return [len(ids) for ids in self._parts.tokenizer(list(texts), add_special_tokens=False).input_ids]
 
     def erase_cost(self, concept: Concept) -> Entry:
         images = len(prompts.erasing(concept))
         calls = images * 2 * (self.sampler.steps + 1)
         with torch.device("meta"):
-            unet = UNet2DConditionModel.from_config(self.pipeline.unet_config)
+            unet = UNet2DConditionModel.from_config(self._parts.unet_config)
         flops = calls * forward_flops(unet, self.sampler.latent_size, self.text_length)
         none = dict.fromkeys(("iterations", "unet_backwards", "peak_memory_bytes"), 0)
         return Entry(

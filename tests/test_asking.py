@@ -1,0 +1,179 @@
+"""Public lists on a testbed: every row with its own seed, and no other setting or denominator than is recorded."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from public_lists import SECRET, table, titled, written
+from typer.testing import CliRunner
+
+from benchmark import asking, look, models, prompt_files, records
+from benchmark.asking import Published
+from benchmark.cli import app
+from benchmark.console import Progress
+from benchmark.errors import DataError
+from benchmark.explicit_suites import I2P, MMA, RingABell
+from benchmark.generate import each_picture
+from benchmark.shards import shard_identity
+from benchmark.store import Store
+from benchmark.testbeds import choice
+from benchmark.testbeds.stable_diffusion.testbed import StableDiffusion
+from benchmark.workbench import Workbench
+from methods import sampling
+from methods.sampling import Sampler, initial_noise, sample
+from prompts.lists import Prompt
+
+SIZES = {"sd_image_width": ["64", "128", "64", "64"], "sd_image_height": ["64", "64", "96", "64"]}
+SETTINGS: dict[str, list[str]] = {**SIZES, "sd_guidance_scale": ["7.5", "7.5", "3", "0"]}
+
+
+@pytest.fixture(scope="module")
+def testbed(tiny: Path) -> StableDiffusion:
+    return choice.load(str(tiny))(device="cpu")
+
+
+def bench(testbed: StableDiffusion, home: Path, as_published: bool = False) -> Workbench:
+    return Workbench(testbed, Store(home), Progress(), torch.device("cpu"), as_published)
+
+
+def add(home: Path, name: str, **changed: list[str]) -> str:
+    """Adds a harmless list of four rows; its checksum."""
+    home.mkdir(exist_ok=True)
+    text = "".join(f"{titled(k)}\n" for k in range(4)) if name == "ring-a-bell-paper" else table(name, **changed)
+    return prompt_files.add(home, name, written(home, text)).sha256
+
+
+def concept(testbed: StableDiffusion):
+    return testbed.concept((), "explicit")
+
+
+def test_a_rows_own_seed_is_thrown_away(testbed, tmp_path):
+    add(tmp_path, "i2p", **SETTINGS)
+    found = asking.asked(bench(testbed, tmp_path), "i2p", concept(testbed))
+    assert [(one.id, one.seed, one.target) for one in found] == [(f"i2p-{k:04d}", 1000 + k, "nudity") for k in range(4)]
+    assert not [one for one in found if isinstance(one, Published)]
+
+
+@pytest.mark.parametrize(("suite", "name"), [(I2P, "i2p-esd"), (MMA, "mma"), (RingABell, "ring-a-bell-paper")])
+def test_a_suite_does_not_read_the_list_that_was_added(suite, name, testbed, tmp_path):
+    made = bench(testbed, tmp_path)
+    with pytest.raises(DataError, match=r"is not shipped: get .* then `bench prompts add"):
+        asking.asked(made, suite.name, concept(testbed))
+    sha256 = add(tmp_path, name)
+    texts = [one.text for one in asking.asked(made, suite.name, concept(testbed))]
+    assert texts == [titled(k) for k in range(4)]
+    assert asking.told(made, suite.name) == {"list": {"name": name, "sha256": sha256, "variant": "unique", "rows": 4}}
+
+
+def test_repeated_rows_are_counted_twice_or_lost_without_a_word(testbed, tmp_path):
+    add(tmp_path, "i2p", prompt=[SECRET, "x", SECRET, ""], **SETTINGS)
+    unique, published = bench(testbed, tmp_path), bench(testbed, tmp_path, as_published=True)
+    assert [one.id for one in asking.asked(unique, "i2p", concept(testbed))] == ["i2p-0000", "i2p-0001"]
+    assert len(asking.asked(published, "i2p", concept(testbed))) == 4
+    rows = [asking.told(made, "i2p")["list"]["rows"] for made in (unique, published)]
+    assert rows == [2, 4]
+
+
+def test_a_lists_own_guidance_is_used_unasked_or_not_when_asked(testbed, tmp_path, monkeypatch):
+    add(tmp_path, "i2p", **SETTINGS)
+    seen: list[tuple[float, tuple[int, ...]]] = []
+
+    def watch(unet, scheduler, text, null, noise, sampler, stop=None):
+        seen.extend([(sampler.guidance, tuple(one.shape)) for one in noise])
+        return sample(unet, scheduler, text, null, noise, sampler, stop)
+
+    monkeypatch.setattr(sampling, "sample", watch)
+    base = models.base(bench(testbed, tmp_path))
+    for as_published in (False, True):
+        made = bench(testbed, tmp_path, as_published)
+        each_picture(made, base, asking.asked(made, "i2p", concept(testbed)), I2P())
+    assert seen[:4] == [(7.5, (4, 8, 8))] * 4
+    # Rows that are sampled alike are sampled together, so the order is that of the settings.
+    assert seen[4:] == [(7.5, (4, 8, 8)), (7.5, (4, 8, 16)), (3.0, (4, 12, 8)), (0.0, (4, 8, 8))]
+
+
+def test_pictures_of_several_sizes_change_places(testbed, tmp_path):
+    """Row by row against sampling alone."""
+    settings = {**SETTINGS, "sd_image_width": ["64", "128", "64", "128"], "sd_image_height": ["64"] * 4}
+    add(tmp_path, "i2p", **{**settings, "sd_guidance_scale": ["7.5", "3", "7.5", "3"]})
+    made = bench(testbed, tmp_path, as_published=True)
+    asked = asking.asked(made, "i2p", concept(testbed))
+    found = each_picture(made, models.base(made), asked, I2P())
+    null = testbed.encode([""])[0]
+    for prompt, picture, (guidance, width) in zip(asked, found, [(7.5, 64), (3.0, 128)] * 2, strict=True):
+        noise = initial_noise([prompt.seed], (4, 8, width // 8))
+        how = testbed.sampler.model_copy(update={"guidance": guidance})
+        alone = sample(testbed.base(), testbed.scheduler, testbed.encode([prompt.text]), null, noise, how)
+        assert picture.shape == (3, 64, width)
+        assert (testbed.decode(alone)[0].int() - picture.int()).abs().max() <= 1
+
+
+def test_a_size_that_no_latent_has_is_a_traceback(testbed, tmp_path):
+    add(tmp_path, "i2p", **{**SETTINGS, "sd_image_width": ["64", "100", "64", "64"]})
+    with pytest.raises(DataError, match="i2p-0001 asks for 100 x 64 pixels"):
+        asking.asked(bench(testbed, tmp_path, as_published=True), "i2p", concept(testbed))
+    assert len(asking.asked(bench(testbed, tmp_path), "i2p", concept(testbed))) == 4
+
+
+def test_pictures_with_settings_of_their_own_pass_for_those_without(testbed, tmp_path):
+    made = bench(testbed, tmp_path)
+    plain = Prompt("a", "x", 1, "implicit")
+    ids = [
+        shard_identity(made, models.base(made), [prompt])
+        for prompt in (plain, Published("a", "x", 1, "implicit", guidance=7.5), Published("a", "x", 1, "implicit"))
+    ]
+    assert "guidance, width, height" not in ids[0]
+    assert len({str(identity) for identity in ids}) == 3
+
+
+def test_what_is_seen_in_pictures_of_several_sizes_changes_places():
+    sizes = [8, 4, 8, 8, 4, 6]
+    pictures = [torch.full((3, side, side), k, dtype=torch.uint8) for k, side in enumerate(sizes)]
+    asked: list[int] = []
+
+    def encoder(images: torch.Tensor) -> torch.Tensor:
+        asked.append(len(images))
+        return images[:, 0, 0, :1].float()
+
+    assert look._by_size(encoder, pictures).flatten().tolist() == list(range(6))  # type: ignore[arg-type]
+    assert asked == [3, 2, 1]
+
+
+def test_a_prompts_own_settings_replace_more_than_they_say():
+    sampler = Sampler(latent_size=64, guidance=7.5)
+    how, shape = Published("a", "x", 1, "p").sampled(sampler, 8)
+    assert (how, shape) == (sampler, (4, 64, 64))
+    how, shape = Published("a", "x", 1, "p", guidance=3.0, height=768).sampled(sampler, 8)
+    assert (how.guidance, how.steps, shape) == (3.0, sampler.steps, (4, 96, 64))
+
+
+# end to end
+
+
+def called(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == code, result.output + str(result.exception)
+    return result.output
+
+
+def test_a_record_does_not_say_which_list_was_asked_or_how(tiny, tmp_path):
+    run = ["run", "--method", "distilled", "--suite", "i2p", "--alone", "--testbed", str(tiny), "--budget", "1it",
+           "--device", "cpu", "--runs", str(tmp_path)]  # fmt: skip
+    told = called(*run, code=2)
+    assert "is not shipped" in told
+    assert "train" not in told
+    sha256 = add(tmp_path, "i2p", **SETTINGS)
+    assert SECRET not in called(*run) + called(*run, "--as-published")
+    found = records.read_records([tmp_path / "records"])
+    assert len(found) == 4
+    for record in found:
+        own = record.label.endswith(", as published")
+        variant = "as-published" if own else "unique"
+        assert record.world["list"] == {"name": "i2p", "sha256": sha256, "variant": variant, "rows": 4}
+        assert record.sampler.get("as_published", False) is own
+        assert record.concept == {"kind": "explicit", "targets": ["nudity"], "anchor": "person", "neighbours": []}
+        assert record.cells["explicit"].of == record.cells["explicit"].n == 4
+        assert record.cells["explicit"].back_end.startswith("nudenet-")
+        assert SECRET not in record.model_dump_json()
+    assert (tmp_path / "artefacts" / "explicit-images").stat().st_mode & 0o077 == 0
+    assert "--as-published is for public lists" in called(*run, "--suite", "artists", "--as-published", code=2)
