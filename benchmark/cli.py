@@ -12,6 +12,8 @@ from typer.core import TyperGroup
 
 from benchmark.cli_attack import attack
 from benchmark.cli_clean import clean
+from benchmark.cli_doctor import doctor
+from benchmark.cli_eval import evaluate
 from benchmark.cli_figure import campaign, figure
 from benchmark.cli_options import Records, Runs, Testbed, known
 from benchmark.cli_prompts import prompts_app
@@ -53,8 +55,9 @@ _STYLE: dict[str, Any] = {"rich_markup_mode": None, "no_args_is_help": True, "ad
 app = typer.Typer(cls=_Commands, pretty_exceptions_enable=False, **_STYLE)
 testbed_app = typer.Typer(**_STYLE)
 app.add_typer(testbed_app, name="testbed")
-for command in (attack, campaign, clean, figure, speed, study):
+for command in (attack, campaign, clean, doctor, figure, speed, study):
     app.command()(command)
+app.command("eval")(evaluate)
 app.add_typer(prompts_app, name="prompts")
 app.add_typer(prune_app, name="prune")
 
@@ -96,6 +99,9 @@ def run(
     runs: Runs = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes what there is.")] = "auto",
     reveal: Annotated[bool, typer.Option("--reveal", help="Explicit suites: a contact sheet without blur.")] = False,
+    as_published: Annotated[
+        bool, typer.Option("--as-published", help="Public lists: every row, with its own guidance and size.")
+    ] = False,
 ) -> None:
     """Train, generate, score and write a record.
 
@@ -135,6 +141,7 @@ def run(
         device=device,
         alone=alone,
         reveal=reveal,
+        as_published=as_published,
     )
     from dataclasses import replace
 

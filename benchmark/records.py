@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import pyarrow
 
 SUFFIX = ".record.json"
+BROUGHT = "brought"
+"""Pruning and data of a model that was made elsewhere and brought to be scored."""
 
 
 class _Model(BaseModel):

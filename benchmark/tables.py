@@ -16,7 +16,7 @@ from benchmark.columns import DESTINATION, LONG_COLUMNS, PAPER_COLUMNS, Column, 
 from benchmark.errors import DataError
 from benchmark.listing import default_targets
 from benchmark.paths import records_folder
-from benchmark.records import SUFFIX, Cell, Record, check_one_sampler, read_records
+from benchmark.records import BROUGHT, SUFFIX, Cell, Record, check_one_sampler, read_records
 from benchmark.request import RunRequest
 from methods.budget import Ledger
 
@@ -154,8 +154,11 @@ def targets_of(record: Record) -> frozenset[str]:
 
 
 def is_usual(record: Record, usual: frozenset[str], here: Sequence[Found], pruning: str = "") -> bool:
-    """Default budget and targets, the pruning asked for (or the default one), and the newest recipe of its method."""
-    pruned = (record.pruning, record.macs) == (RunRequest.pruning, RunRequest.macs)
+    """Default budget and targets, the pruning asked for (or the default one), and the newest recipe of its method.
+
+    A model made elsewhere has a pruning of its own, and is shown.
+    """
+    pruned = record.pruning == BROUGHT or (record.pruning, record.macs) == (RunRequest.pruning, RunRequest.macs)
     if pruning:
         pruned = pruning in (record.pruning, ALL_PRUNINGS)
     if record.method == "base":  # its CP and CSD are relative to a reference, which must be that of the rows beside it

@@ -1,0 +1,84 @@
+"""`bench eval`: score a checkpoint of one's own."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.cli_options import Runs, Testbed, known
+from benchmark.paths import home
+
+
+class Reference(StrEnum):
+    """What CP and CSD compare with."""
+
+    distilled = "distilled"
+    base = "base"
+
+
+def evaluate(
+    checkpoint: Annotated[str, typer.Option(help="Folder, file of weights, or Hub id of a U-Net or a pipeline.")],
+    suite: Annotated[str, typer.Option(help="What to generate and score; `artists` brings `coco` along.")],
+    name: Annotated[str, typer.Option(help="What the table calls it.", show_default="the checkpoint's")] = "",
+    testbed: Testbed = "mini",
+    reference: Annotated[
+        Reference, typer.Option(help="What CP and CSD compare with; `distilled` is trained if it is not there yet.")
+    ] = Reference.distilled,
+    targets: Annotated[str, typer.Option(help='Artists to forget: "A,B".', show_default="the testbed's")] = "",
+    budget: Annotated[str, typer.Option(help="Training budget of the reference; see `bench run`.")] = "default",
+    alone: Annotated[bool, typer.Option("--alone", help="Only this suite: `artists` without `coco`.")] = False,
+    runs: Runs = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes what there is.")] = "auto",
+    reveal: Annotated[bool, typer.Option("--reveal", help="Explicit suites: a contact sheet without blur.")] = False,
+    as_published: Annotated[
+        bool, typer.Option("--as-published", help="Public lists: every row, with its own guidance and size.")
+    ] = False,
+) -> None:
+    """Score a model that was made elsewhere, and put it into the table beside the base and the reference.
+
+    \b
+    A checkpoint is one of:
+      a pipeline or a U-Net in diffusers' layout (folder or Hub id)
+      a file with all of the U-Net's weights, pruned or not, under diffusers' names
+      a file with some of them, such as ESD publishes: they replace the testbed's
+
+    \b
+    Examples:
+      bench eval --checkpoint esd-van-gogh.safetensors --suite artists --testbed sd21 --name esd-x
+      bench eval --checkpoint my/pipeline --suite artists --reference base
+    """
+    known("testbeds", testbed)
+    known("suites", suite)
+    from benchmark.evaluate import check_name
+    from benchmark.evaluate import evaluate as scored
+    from benchmark.request import RunRequest
+
+    called = name or Path(checkpoint).stem
+    check_name(called)
+    request = RunRequest(
+        method="distilled",
+        suite=suite,
+        testbed=testbed,
+        targets=tuple(part.strip() for part in targets.split(",") if part.strip()),
+        budget=budget,
+        runs=runs or home(),
+        device=device,
+        alone=alone,
+        reveal=reveal,
+        as_published=as_published,
+    )
+    from benchmark.console import Progress
+
+    with Progress() as progress:
+        outcome = scored(request, checkpoint, called, reference.value, progress)
+
+    from benchmark.tables import table
+    from benchmark.tables_render import print_rich
+
+    print_rich(table([(one, "local") for one in outcome.records], known("testbeds", testbed), suite, everything=True))
+    width = max(map(len, outcome.paths), default=0)
+    for what, path in outcome.paths.items():
+        print(f"{what.ljust(width)}  {path}")

