@@ -9,7 +9,7 @@ from typing import Any
 from benchmark.errors import DataError
 from benchmark.records import Record
 from benchmark.report.tradeoff import save
-from benchmark.tables import Table
+from benchmark.tables import Row, Table
 from methods.budget import Ledger
 
 Line = tuple[list[float], list[float]]
@@ -33,17 +33,22 @@ def lines(record: Record) -> dict[str, Line]:
 
 
 def write(table: Table, out: Path) -> list[Path]:
-    """The figure `out`, with one line a row of the table. DataError if no record kept its losses."""
+    """The figure `out`, with one line a row of the table, seeds of a method in its colour.
+
+    DataError if no record kept its losses.
+    """
     from matplotlib.figure import Figure
 
-    told = [(row.label, found) for row in table.rows if (found := lines(row.record))]
+    told = [(_seedless(row), found) for row in table.rows if (found := lines(row.record))]
     if not told:
         raise DataError("None of these records has kept the losses of its training: run the methods again.")
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     both = dict(zip(("L_ft", "L_CU"), figure.subplots(1, 2), strict=True))
-    for number, (label, found) in enumerate(told):
+    colours: dict[str, str] = {}
+    for label, found in told:
+        colour = colours.setdefault(label, f"C{len(colours) % 10}")
         for name, (flops, values) in found.items():
-            both[name].plot(flops, smooth(values), color=f"C{number % 10}", label=label, linewidth=1.3)
+            both[name].plot(flops, smooth(values), color=colour, label=label, linewidth=1.3)
     both["L_ft"].set_title("L_ft: what restores the model (Eq. 8) ↓")
     both["L_CU"].set_title("L_CU: what makes it forget ↓")
     for axis in both.values():
@@ -54,6 +59,10 @@ def write(table: Table, out: Path) -> list[Path]:
     columns = min(4, len(handles))
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns, frameon=False)
     return [save(figure, out)]
+
+
+def _seedless(row: Row) -> str:
+    return row.label.replace(f" (seed {row.record.seed})", "")
 
 
 def smooth(values: Sequence[float], width: int = 5) -> list[float]:

@@ -27,6 +27,8 @@ PANELS = {
     "content_kept": "content on kept prompts ↑",
 }
 """What is given up, by column of `bench table --long`."""
+COLOURS = [f"C{k}" for k in range(10) if k != 7] + ["navy", "gold", "teal", "crimson", "darkgreen", "peru"]
+"""Grey is for what forgets nothing."""
 LEVEL = 0.2
 """Target-style probability at which methods are compared, by interpolation along their curves."""
 
@@ -85,19 +87,24 @@ def write(table: Table, out: Path) -> list[Path]:
     from matplotlib.figure import Figure
 
     found = points(table)
-    figure = Figure(figsize=(11, 6.6), layout="constrained")
-    axes = figure.subplots(2, 3, sharex=True)
-    for number, (line, own) in enumerate(by_line(found).items()):
-        for axis, (key, title) in zip(axes.flat, PANELS.items(), strict=True):
+    panels = {key: title for key, title in PANELS.items() if any(key in point.means for point in found)}
+    lines = by_line(found)
+    figure = Figure(figsize=(11, 6.6 + 0.1 * len(lines)), layout="constrained")
+    axes = figure.subplots(2, -(-len(panels) // 2), sharex=True, squeeze=False)
+    for number, (line, own) in enumerate(lines.items()):
+        for axis, (key, title) in zip(axes.flat, panels.items(), strict=False):
             _draw(axis, [point for point in own if key in point.means], key, line, number)
             axis.set_title(title, fontsize=10)
-    for axis in axes.flat:
+    for axis in axes.flat[len(panels) :]:
+        axis.set_axis_off()
+    for axis in axes.flat[: len(panels)]:
         axis.axvline(LEVEL, color="0.8", linewidth=1, zorder=0)
         axis.grid(alpha=0.25)
     for axis in axes[1]:
         axis.set_xlabel("style of the targets (left is forgotten)")
     handles, labels = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), frameon=False)
+    columns = 5 if max(map(len, labels)) < 30 else 2
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
     figure.suptitle(f"What forgetting costs: {table.suite} on {table.testbed}, one curve a method")
     return [save(figure, out), _write_csv(found, out.with_suffix(".csv"))]
 
@@ -129,7 +136,7 @@ def _place(row: Row) -> tuple[str, str]:
 
 def _draw(axis: Axes, line: Sequence[Point], key: str, name: str, number: int) -> None:
     x, y = ([point.means[what] for point in line] for what in (ACROSS, key))
-    colour = f"C{number % 10}"
+    colour = COLOURS[number % len(COLOURS)]
     single = name in ("base", "distilled")
     mark = {"base": "s", "distilled": "D"}.get(name, "o-")
     colour = "0.3" if single else colour
