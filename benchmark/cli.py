@@ -178,6 +178,7 @@ def show_table(
     pruning: Annotated[
         str, typer.Option(help="One pruning at all its MACs, or all of them side by side: all.", show_default="default")
     ] = "",
+    seeds: Annotated[bool, typer.Option("--over-seeds", help="Table 1: one row a method, means over seeds.")] = False,
     threshold: Annotated[float, typer.Option(help="Table 2: score above which a detection counts.")] = 0.5,
     label: Annotated[
         list[str] | None, typer.Option(help="Table 2: a detector's label that counts; may be repeated.")
@@ -195,6 +196,7 @@ def show_table(
       bench table
       bench table 2 --threshold 0.6
       bench table --paper --long
+      bench table --over-seeds
       bench table --pruning all --long
       bench table --format markdown > table.md
       bench table --records other/runs/records
@@ -214,7 +216,10 @@ def show_table(
         raise UsageError(f"--threshold is a score between 0 and 1; {threshold:g} is not.")
     found = gather(testbed, runs or home(), records or [])
     if number == 1:
-        FORMATS[format](table(found, testbed, suite, long=long, paper=paper, everything=all_, pruning=pruning))
+        from benchmark.over_seeds import over_seeds
+
+        made = table(found, testbed, suite, long=long, paper=paper, everything=all_, pruning=pruning)
+        FORMATS[format](over_seeds(made) if seeds else made)
         return
     from benchmark.explicit_tables import table2, table3
 

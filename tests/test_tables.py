@@ -10,6 +10,7 @@ from record_examples import TARGETS, cell, record, write
 
 from benchmark import tables
 from benchmark.errors import DataError, RecordError
+from benchmark.over_seeds import over_seeds
 from benchmark.records import Record
 from benchmark.tables import gather, table
 from benchmark.tables_render import FORMATS, print_json, print_markdown, print_rich
@@ -285,3 +286,22 @@ def test_prunings_side_by_side_look_alike() -> None:
     assert labels[-3:] == ["bilevel", "bilevel · magnitude 0.55", "bilevel · random 0.55"]
     assert "base · against random 0.55" in labels
     assert any("between prunings" in note for note in made.notes)
+
+
+def test_seeds_are_folded_with_other_settings_or_with_the_reference() -> None:
+    """Means and Student's interval by hand; what nothing was repeated for stays as it was."""
+    clips = [20.0, 23.0, 26.0]
+    found = [record("esd", seed=k, values={"clip": clip, "cp": 90.0}) for k, clip in enumerate(clips)]
+    found += [record("distilled", seed=k, values={"clip": 30.0, "cp": 44.0 * (k > 0)}) for k in range(3)]
+    found += [record("esd", label="esd (rate=1)", variant="rate=1", values={"clip": 9.0, "cp": 99.0})]
+    made = over_seeds(table(_local(*found), "mini", "artists"))
+    rows = {row.label: row.cells for row in made.rows}
+    assert list(rows) == ["distilled", "distilled (2 seeds)", "esd (3 seeds)", "esd (rate=1)"]
+    folded = rows["esd (3 seeds)"]["clip"]
+    half = 4.302653 * 3.0 / 3**0.5  # t at 97.5 % and 2 degrees of freedom, standard deviation 3
+    assert folded.value == pytest.approx(23.0)
+    assert folded.ci == pytest.approx((23.0 - half, 23.0 + half), abs=1e-4)
+    assert (folded.n, folded.of) == (450, 450)
+    assert rows["distilled"]["cp"].value == 0
+    assert rows["distilled (2 seeds)"]["cp"].value == 44
+    assert rows["esd (rate=1)"]["clip"].value == 9

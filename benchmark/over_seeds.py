@@ -1,0 +1,51 @@
+"""A table with one row a method: means over training seeds, with intervals over them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from benchmark.records import Record
+from benchmark.stats import student_interval
+from benchmark.tables import Figure, Row, Table, targets_of
+
+REFERENCE_SEED = 0
+_SEED = re.compile(r",? ?seed \d+")
+
+
+def over_seeds(table: Table) -> Table:
+    """Fold rows that differ by training seed alone: means, Student's 95 % interval over seeds, n of all together.
+
+    The model that CP and CSD are relative to stays by itself: against itself it has 0 and 100. Columns that a seed
+    lacks are left out of its method's row.
+    """
+    groups: dict[tuple, list[Row]] = {}
+    for row in table.rows:
+        groups.setdefault(_key(row.record), []).append(row)
+    rows = [_mean(group) if len(group) > 1 else group[0] for group in groups.values()]
+    note = "A row over several seeds: means, and Student's 95 % interval over seeds."
+    return replace(table, rows=rows, notes=[note, *table.notes])
+
+
+def _key(record: Record) -> tuple:
+    names = ("pruning", "macs", "method", "preset", "variant", "solver", "data", "budget", "recipe")
+    reference = record.method == "distilled" and record.seed == REFERENCE_SEED
+    return (*(str(getattr(record, name)) for name in names), str(sorted(targets_of(record))), reference)
+
+
+def _mean(rows: list[Row]) -> Row:
+    cells = {}
+    for key, first in rows[0].cells.items():
+        figures = [row.cells[key] for row in rows if key in row.cells]
+        values = [figure.value for figure in figures if figure.value is not None]
+        if len(values) == len(rows):
+            n, of = (_sum([getattr(figure, what) for figure in figures]) for what in ("n", "of"))
+            mean = sum(values) / len(values)
+            cells[key] = Figure(mean, n, of, first.unit, first.back_end, student_interval(values), "", first.paper)
+    label = _SEED.sub("", rows[0].label).replace(" ()", "")
+    return Row(f"{label} ({len(rows)} seeds)", rows[0].source, rows[0].record, cells)
+
+
+def _sum(counts: list[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
