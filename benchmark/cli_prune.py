@@ -79,7 +79,7 @@ def route(
 
 @prune_app.command()
 def published(
-    file: Annotated[Path, typer.Argument(help="quantizer_embeddings.pt, arch_vector.pt or .safetensors.")],
+    file: Annotated[Path, typer.Argument(help="The quantizer's .safetensors.")],
     testbed: Testbed = "mini",
     expert: Annotated[int | None, typer.Option(help="Only this one, with the blocks that it drops.")] = None,
 ) -> None:
@@ -87,7 +87,7 @@ def published(
 
     \b
     Example:
-      bench prune published quantizer_embeddings.pt
+      bench prune published quantizer/diffusion_pytorch_model.safetensors
     """
     known("testbeds", testbed)
     bench = _bench(testbed, None)

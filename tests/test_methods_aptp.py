@@ -176,9 +176,9 @@ def test_a_public_expert_becomes_another_sd21(tmp_path: Path) -> None:
         unet = UNet2DConditionModel(**SD21)
     costs = Costs.of(unet, 64, 77)
     gates = (torch.rand(8, 1620, generator=torch.Generator().manual_seed(0)) < 0.8).float()
-    torch.save(gates, tmp_path / "quantizer_embeddings.pt")
+    save_file({"vectors": gates}, tmp_path / "alone.safetensors")
     save_file({"embedding": gates * 9 - 4, "embedding_gs": gates}, tmp_path / "quantizer.safetensors")
-    for name in ("quantizer_embeddings.pt", "quantizer.safetensors"):
+    for name in ("alone.safetensors", "quantizer.safetensors"):
         found = published(tmp_path / name, costs)
         assert len(found.shares) == 8
         small = to_architecture(unet, found.expert(3)).apply(unet)
@@ -190,17 +190,17 @@ def test_a_public_expert_becomes_another_sd21(tmp_path: Path) -> None:
 
 def test_a_file_that_holds_no_vectors_ends_in_a_traceback(tmp_path: Path) -> None:
     costs = costs_of(base())
-    torch.save(torch.ones(8, 1620), tmp_path / "other.pt")
+    save_file({"vectors": torch.ones(8, 1620)}, tmp_path / "other.safetensors")
     with pytest.raises(DataError, match=r"has \d+ numbers, not 1620"):
-        published(tmp_path / "other.pt", costs)
+        published(tmp_path / "other.safetensors", costs)
     (tmp_path / "torn.pt").write_bytes(b"PK nothing")
-    torch.save({"a": torch.ones(2, 3), "b": torch.ones(2, 3)}, tmp_path / "two.pt")
-    for name in ("torn.pt", "missing.pt", "missing.safetensors", "two.pt"):
+    save_file({"a": torch.ones(2, 3), "b": torch.ones(2, 3)}, tmp_path / "two.safetensors")
+    for name in ("torn.pt", "missing.safetensors", "two.safetensors"):
         with pytest.raises(DataError, match="holds no architecture vectors"):
             published(tmp_path / name, costs)
-    torch.save(torch.full((8, costs.layout.length), -2.0), tmp_path / "logits.pt")
+    save_file({"logits": torch.full((8, costs.layout.length), -2.0)}, tmp_path / "logits.safetensors")
     with pytest.raises(DataError, match=r"outside 0\.\.1"):
-        published(tmp_path / "logits.pt", costs)
+        published(tmp_path / "logits.safetensors", costs)
 
 
 def test_a_sentence_encoder_that_is_not_there_ends_in_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,18 +58,21 @@ def test_macs_that_the_gates_cannot_reach_are_searched_for(standin: Path, tmp_pa
 
 def test_published_vectors_of_another_base_end_in_a_traceback(standin: Path, tmp_path: Path) -> None:
     import torch
+    from safetensors.torch import save_file
 
     from benchmark.testbeds.mini import testbed
     from methods.pruning.vector import Layout
 
     length = Layout.of(testbed.Mini().base()).length  # type: ignore[call-arg]
-    torch.save(torch.ones(2, length), tmp_path / "right.pt")
-    torch.save(torch.ones(2, length + 1), tmp_path / "wrong.pt")
-    right = bench("prune", "published", str(tmp_path / "right.pt"))
+    save_file({"embedding_gs": torch.ones(2, length)}, tmp_path / "right.safetensors")
+    save_file({"embedding_gs": torch.ones(2, length + 1)}, tmp_path / "wrong.safetensors")
+    right = bench("prune", "published", str(tmp_path / "right.safetensors"))
     assert right.stdout.splitlines() == [f"expert {k}  100.0% of MACs  0 of 9 blocks dropped" for k in (0, 1)]
-    assert "numbers, not" in refused(bench("prune", "published", str(tmp_path / "wrong.pt")))
-    assert "no expert 2" in refused(bench("prune", "published", str(tmp_path / "right.pt"), "--expert", "2"))
-    assert "keeps up_blocks.2" in bench("prune", "published", str(tmp_path / "right.pt"), "--expert", "1").stdout
+    assert "numbers, not" in refused(bench("prune", "published", str(tmp_path / "wrong.safetensors")))
+    assert "no expert 2" in refused(bench("prune", "published", str(tmp_path / "right.safetensors"), "--expert", "2"))
+    assert (
+        "keeps up_blocks.2" in bench("prune", "published", str(tmp_path / "right.safetensors"), "--expert", "1").stdout
+    )
 
 
 def test_keys_of_magnitude_know_of_the_search(standin: Path, tmp_path: Path) -> None:

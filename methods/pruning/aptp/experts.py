@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -92,23 +91,25 @@ class Experts:
 def published(path: Path, costs: Costs) -> Experts:
     """Read architecture vectors as APTP publishes them: a tensor (experts, length) of 0..1, 8 x 1,620 for SD 2.1.
 
-    It is `quantizer_embeddings.pt` or `arch_vector.pt` (one tensor), or the quantizer's .safetensors, of whose tensors
-    `embedding_gs`, the gates, is taken. Values from 0.5 on stay.
+    The file is the quantizer's .safetensors; of its tensors `embedding_gs`, the gates, is taken. Values from 0.5 on
+    stay. The same vectors as .pt are pickled, and nothing is unpickled here.
 
     Raises:
         DataError: the file cannot be read, or its vectors are of another length.
     """
     try:
-        told: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
-        if isinstance(told, dict):
-            tables = {name: value for name, value in told.items() if value.ndim == 2}
-            told = next((value for name, value in tables.items() if name.endswith("embedding_gs")), None)
-            if told is None and len(tables) == 1:
-                told = next(iter(tables.values()))
-        gates = torch.atleast_2d(told.detach().float())
-    except Exception as error:  # torch.load raises whatever a damaged file makes it raise
+        tables = {name: value for name, value in load_file(path).items() if value.ndim in (1, 2)}
+    except (OSError, ValueError, SafetensorError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
-        raise DataError(f"{path} holds no architecture vectors ({reason}).") from error
+        raise DataError(
+            f"{path} holds no architecture vectors ({reason}): give the quantizer's .safetensors."
+        ) from error
+    told = next((value for name, value in tables.items() if name.endswith("embedding_gs")), None)
+    if told is None and len(tables) == 1:
+        told = next(iter(tables.values()))
+    if told is None:
+        raise DataError(f"{path} holds no architecture vectors (no tensor is called embedding_gs).")
+    gates = torch.atleast_2d(told.float())
     if float(gates.min()) < 0 or float(gates.max()) > 1:
         raise DataError(f"{path} holds numbers outside 0..1: these are not gates but what gates are made of.")
     vectors = hardened(costs.layout, gates)
