@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from benchmark import provenance, registry
+from benchmark.errors import UsageError
 from benchmark.store import key_of
 from benchmark.workbench import Workbench
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from methods.pruning.aptp.experts import Experts
     from methods.pruning.aptp.search import Search
     from methods.pruning.aptp.sentences import Embed
+    from methods.pruning.pictures import Pictures
 
 TEXT_TOWER = "text tower"
 """A testbed's `sentences` where prompts are read by the pipeline's own encoder, not by sentence-transformers."""
@@ -31,7 +33,17 @@ def pruner(bench: Workbench, name: str) -> Callable[..., Any]:
     wants = inspect.signature(prune).parameters
     if "experts" in wants:
         return partial(prune, experts=experts(bench))
-    return partial(prune, pictures=bench.testbed.pictures(bench)) if "pictures" in wants else prune
+    return partial(prune, pictures=pictures(bench)) if "pictures" in wants else prune
+
+
+def pictures(bench: Workbench) -> Pictures:
+    """The testbed's pictures to prune by; UsageError where it has none."""
+    if not hasattr(bench.testbed, "pictures"):
+        raise UsageError(
+            f"Testbed '{bench.testbed.name}' has no captioned pictures to prune by: choose a pruning that asks "
+            "for none, such as magnitude."
+        )
+    return bench.testbed.pictures(bench)
 
 
 def further_identity(bench: Workbench, name: str) -> dict[str, Any]:
@@ -49,7 +61,7 @@ def search_identity(bench: Workbench, config: Search | None = None) -> dict[str,
     told = {
         "search": identity_of(config or search.Search()),
         "recipe": search.RECIPE,
-        "sentences": bench.testbed.sentences,
+        "sentences": sentences(bench),
     }
     return {**bench.testbed.identity(), **told}
 
@@ -67,15 +79,15 @@ def experts(bench: Workbench, config: Search | None = None) -> Experts:
         costs = Costs.of(testbed.base(), testbed.sampler.latent_size, testbed.text_length)
         budgets(config, costs.least())  # what cannot be met is refused before any work
         reads = embed(bench)
-        pictures, curve = testbed.pictures(bench), list[dict[str, float]]()
-        embeddings = reads(pictures.captions)
+        shown, curve = pictures(bench), list[dict[str, float]]()
+        embeddings = reads(shown.captions)
         with bench.progress.stage("search for experts", config.steps, "steps") as stage:
 
             def report(done: int, figures: dict[str, float]) -> None:
                 stage.reach(done, loss=figures["loss"])
                 curve.append({"step": done, **{name: float(f"{value:.5g}") for name, value in figures.items()}})
 
-            found = search(testbed.base(), pictures, embeddings, config, costs, report)
+            found = search(testbed.base(), shown, embeddings, config, costs, report)
         took = found.route(costs.layout, embeddings).tolist()
         told = {"curve": curve, "prompts": [took.count(k) for k in range(config.experts)]}
         with bench.store.make("experts", identity, provenance.collect()) as folder:
@@ -93,9 +105,16 @@ def prompts_of(bench: Workbench, config: Search) -> list[int]:
     return list(json.loads(kept.path("search.json").read_text())["prompts"])
 
 
+def sentences(bench: Workbench) -> str:
+    """Who reads prompts on this testbed: APTP's encoder unless it says otherwise."""
+    from methods.pruning.aptp.sentences import MPNET
+
+    return getattr(bench.testbed, "sentences", MPNET)
+
+
 def embed(bench: Workbench) -> Embed:
     """The testbed's frozen prompt encoder; UsageError where it cannot be loaded."""
     from methods.pruning.aptp.sentences import sentence_transformer, text_tower
 
-    name = bench.testbed.sentences
+    name = sentences(bench)
     return text_tower(bench.testbed.encode) if name == TEXT_TOWER else sentence_transformer(name)
