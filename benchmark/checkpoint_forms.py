@@ -6,7 +6,8 @@
     a file of weights                  all of the base's, cut or not; or some of them, as ESD publishes (.safetensors,
                                        .pt, .pth, .bin), which stand in the base's place
 
-A file whose inner widths are smaller than the base's says by its shapes what was pruned.
+A file whose inner widths are smaller than the base's, or that lacks whole resnets or transformers, says so by its names
+and shapes. Weights of full size can be cut by an architecture: the store's architecture.json, or APTP's vector.
 """
 
 from __future__ import annotations
@@ -46,14 +47,16 @@ class Checkpoint:
     form: Literal["diffusers", "pruned", "weights"]
     place: Path  # the U-Net's folder, or the file
     scheduler: Path | None = None  # of the pipeline it came in
+    architecture: Path | None = None  # what it is to be cut by
 
     def sha256(self) -> str:
         """One checksum of its files: what it is known by, wherever it lies."""
         files = [self.place]
         if self.place.is_dir():
-            files = sorted(f for f in self.place.iterdir() if f.suffix in (".json", ".safetensors"))
+            told = ("config.json", "architecture.json")
+            files = sorted(f for f in self.place.iterdir() if f.suffix == ".safetensors" or f.name in told)
         digest = hashlib.sha256()
-        for file in files:
+        for file in [*files, *([self.architecture] if self.architecture else [])]:
             with open(file, "rb") as opened:
                 digest.update(f"{file.name if len(files) > 1 else ''}\0".encode())
                 digest.update(hashlib.file_digest(opened, "sha256").digest())
@@ -103,6 +106,8 @@ def load(checkpoint: Checkpoint, base: UNet2DConditionModel, scheduler: Mapping[
         unet = _diffusers(checkpoint.place)
     else:
         unet = _from_weights(checkpoint.place, base)
+    if checkpoint.architecture is not None:
+        unet = _cut(unet, checkpoint.architecture)
     for field in ("in_channels", "cross_attention_dim"):
         if unet.config[field] != base.config[field]:
             raise DataError(
@@ -140,6 +145,9 @@ def _from_weights(path: Path, base: UNet2DConditionModel) -> UNet2DConditionMode
         )
     cut = [name for name in weights if weights[name].shape != own[name].shape]
     weights = {name: tensor.float() for name, tensor in weights.items()}
+    gone = _gone(weights, base)
+    if gone:  # what ESD publishes lacks parts of modules all over, never whole ones and nothing else
+        return _pruned(path, weights, base, gone)
     if not cut:
         base.load_state_dict({**own, **weights}, strict=True)
         return base
@@ -149,27 +157,56 @@ def _from_weights(path: Path, base: UNet2DConditionModel) -> UNet2DConditionMode
             f"The weights {path} have another shape of '{cut[0]}' than the testbed's U-Net, and lack '{lacking}': some "
             "weights alone must have the base's shapes, and those of a pruned U-Net must be whole."
         )
-    return _pruned(path, weights, base)
+    return _pruned(path, weights, base, ())
 
 
-def _pruned(path: Path, weights: Mapping[str, Tensor], base: UNet2DConditionModel) -> UNet2DConditionModel:
+def _gone(weights: Mapping[str, Tensor], base: UNet2DConditionModel) -> tuple[str, ...]:
+    """Resnets and transformers without a weight, if all that is missing is in them."""
+    from methods.pruning.architecture import within
+    from methods.pruning.depth import droppable
+
+    empty = tuple(name for name in droppable(base) if not any(within(key, [name]) for key in weights))
+    missing = [key for key in base.state_dict() if key not in weights]
+    return empty if all(within(key, empty) for key in missing) else ()
+
+
+def _pruned(
+    path: Path, weights: Mapping[str, Tensor], base: UNet2DConditionModel, gone: tuple[str, ...]
+) -> UNet2DConditionModel:
     """A U-Net whose inner widths are cut. Which elements were kept is in the weights, so only their number matters."""
-    from methods.pruning.architecture import Architecture, gates, load_pruned, width
+    from methods.pruning.architecture import Architecture, gates, load_pruned, reader, width, within
 
-    own, kept = base.state_dict(), {}
+    names = {id(module): name for name, module in base.named_modules()}
+    kept = {}
     for name, gate in gates(base).items():
-        there = f"{name}.{_reader(own, name)}"
-        each = own[there].shape[1] // width(gate)
-        kept[name] = range(weights[there].shape[1] // each)
+        if not within(name, gone):
+            last: Any = reader(gate)  # its inputs are what was cut
+            each = last.weight.shape[1] // width(gate)
+            kept[name] = range(weights[f"{names[id(last)]}.weight"].shape[1] // each)
     try:
-        return load_pruned(dict(base.config), Architecture.of(base, kept), dict(weights))
+        return load_pruned(dict(base.config), Architecture.of(base, kept, gone), dict(weights))
     except DataError as error:
         raise DataError(f"The weights {path} are not the testbed's U-Net with smaller inner widths: {error}") from error
 
 
-def _reader(own: Mapping[str, Tensor], gate: str) -> str:
-    """The layer that reads what a gate lets through: its inputs are what was cut."""
-    return next(one for one in ("conv2.weight", "to_out.0.weight", "net.2.weight") if f"{gate}.{one}" in own)
+def _cut(unet: UNet2DConditionModel, path: Path) -> UNet2DConditionModel:
+    """The U-Net without what an architecture drops: architecture.json, or a vector of numbers as APTP saves it."""
+    import torch
+
+    from methods.pruning.architecture import Architecture
+    from methods.pruning.vector import to_architecture
+
+    try:
+        if path.suffix == ".json":
+            return Architecture.from_json(json.loads(path.read_text("utf-8"))).apply(unet)
+        vector = torch.load(path, map_location="cpu", weights_only=True)
+    except DataError:
+        raise
+    except Exception as error:  # also pickle's own, whose module nobody here imports
+        raise DataError(f"The architecture {path} cannot be read ({type(error).__name__}): save it again.") from error
+    if not isinstance(vector, torch.Tensor):
+        raise DataError(f"The architecture {path} is neither architecture.json nor a vector of numbers.")
+    return to_architecture(unet, vector.flatten().float()).apply(unet)
 
 
 def _downloaded(name: str) -> Path:

@@ -23,6 +23,10 @@ def evaluate(
     checkpoint: Annotated[str, typer.Option(help="Folder, file of weights, or Hub id of a U-Net or a pipeline.")],
     suite: Annotated[str, typer.Option(help="What to generate and score; `artists` brings `coco` along.")],
     name: Annotated[str, typer.Option(help="What the table calls it.", show_default="the checkpoint's")] = "",
+    architecture: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Cut weights of full size: architecture.json or APTP's vector."),
+    ] = None,
     testbed: Testbed = "mini",
     reference: Annotated[
         Reference, typer.Option(help="What CP and CSD compare with; `distilled` is trained if it is not there yet.")
@@ -44,6 +48,7 @@ def evaluate(
       a pipeline or a U-Net in diffusers' layout (folder or Hub id)
       a file with all of the U-Net's weights, pruned or not, under diffusers' names
       a file with some of them, such as ESD publishes: they replace the testbed's
+    Whole ones can be cut by --architecture.
 
     \b
     Examples:
@@ -73,7 +78,7 @@ def evaluate(
     from benchmark.console import Progress
 
     with Progress() as progress:
-        outcome = scored(request, checkpoint, called, reference.value, progress)
+        outcome = scored(request, checkpoint, called, reference.value, progress, architecture)
 
     from benchmark.tables import table
     from benchmark.tables_render import print_rich

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchmark import checkpoint_forms, paths, registry
@@ -22,15 +23,22 @@ if TYPE_CHECKING:
 Reference = Literal["distilled", "base"]
 
 
-def evaluate(request: RunRequest, checkpoint: str, name: str, reference: Reference, progress: Progress) -> Outcome:
+def evaluate(
+    request: RunRequest,
+    checkpoint: str,
+    name: str,
+    reference: Reference,
+    progress: Progress,
+    architecture: Path | None = None,
+) -> Outcome:
     """The records of the checkpoint called `name`, with those of the base and the reference.
 
-    Of the request, whose method is `distilled`, the budget and the pruning are the reference's alone. The checkpoint is
-    read and matched before anything is trained or sampled.
+    `architecture`, if given, cuts weights of full size. Of the request, whose method is `distilled`, budget and pruning
+    are the reference's alone. The checkpoint is read and matched before anything is trained or sampled.
     """
     check_name(name)
     home = paths.prepare(request.runs, DISK_NEEDED)
-    found = checkpoint_forms.locate(checkpoint)
+    found = replace(checkpoint_forms.locate(checkpoint), architecture=architecture)
 
     from benchmark import asking, models
     from benchmark.measure import measure

@@ -1,6 +1,7 @@
 """Models made elsewhere: read in every form they are published in, every key matched, and scored beside ours."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from benchmark.checkpoint_forms import Checkpoint, load, locate
 from benchmark.cli import app
 from benchmark.errors import DataError
 from methods.pruning.architecture import Architecture, gates, width, write_pruned
+from methods.pruning.depth import Dropped, depth_gates
+from methods.pruning.vector import Layout, to_architecture
 
 
 @pytest.fixture
@@ -89,6 +92,45 @@ def test_a_pruned_unet_needs_a_paper_that_nobody_keeps(base, tmp_path):
     found = read(tmp_path / "pruned.safetensors", base)
     assert same(found, theirs)
     assert torch.allclose(answer(found), answer(theirs.eval()), atol=1e-5)
+
+
+def test_a_unet_that_lost_whole_modules_is_taken_for_some_weights(base, tmp_path):
+    """As BK-SDM and APTP drop them; widths are cut beside."""
+    theirs, name = tiny_unet(1), depth_gates(base)[-1]
+    kept = {gate: range(1 + width(module) // 2) for gate, module in gates(base).items()}
+    theirs = Architecture.of(theirs, kept, [name]).apply(theirs)
+    save_file(theirs.state_dict(), tmp_path / "pruned.safetensors")
+    found = read(tmp_path / "pruned.safetensors", base)
+    assert isinstance(found.get_submodule(name), Dropped)
+    assert same(found, theirs)
+    assert torch.allclose(answer(found), answer(theirs.eval()), atol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["json", "pt"])
+def test_a_base_and_its_architecture_are_no_model(form, base, tmp_path):
+    theirs = tiny_unet(1)
+    vector = (torch.rand(Layout.of(base).length, generator=torch.Generator().manual_seed(0)) > 0.4).float()
+    architecture = to_architecture(base, vector)
+    if form == "json":
+        (tmp_path / "a.json").write_text(json.dumps(architecture.to_json()))
+    else:
+        torch.save(vector[None], tmp_path / "a.pt")
+    save_file(theirs.state_dict(), tmp_path / "full.safetensors")
+    whole = locate(str(tmp_path / "full.safetensors"))
+    cut_by = replace(whole, architecture=tmp_path / f"a.{form}")
+    assert same(load(cut_by, base, SCHEDULER), architecture.apply(theirs))
+    assert cut_by.sha256() != whole.sha256()
+
+
+def test_a_wrong_architecture_is_a_traceback(base, tmp_path):
+    save_file(base.state_dict(), tmp_path / "full.safetensors")
+    whole = locate(str(tmp_path / "full.safetensors"))
+    torch.save(torch.ones(7), tmp_path / "short.pt")
+    torch.save({"a": torch.ones(7)}, tmp_path / "table.pt")
+    (tmp_path / "torn.json").write_text("{")
+    for name, told in (("short.pt", "numbers, not 7"), ("table.pt", "neither"), ("torn.json", "cannot be read")):
+        with pytest.raises(DataError, match=told):
+            load(replace(whole, architecture=tmp_path / name), tiny_unet(0), SCHEDULER)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def style_tower(weights: Mapping[str, Tensor], path: Path) -> nn.Module:
     needed = [f"{TOWER}{name}" for name in ("conv1.weight", "positional_embedding")] + [STYLE]
     if lacking := [name for name in needed if name not in weights]:
         raise DataError(f"The weights {path} are not those of CSD: they lack '{lacking[0]}'.")
-    foreign = [name for name in weights if not name.startswith(TOWER) and name not in (STYLE, CONTENT)]
+    foreign = [name for name in weights if not name.startswith((TOWER, CONTENT)) and name != STYLE]
     if foreign:
         raise DataError(f"The weights {path} are not those of CSD: they have a foreign '{foreign[0]}'.")
     width, _, patch, _ = tower["conv1.weight"].shape
