@@ -13,9 +13,10 @@ from typer.core import TyperGroup
 from benchmark.cli_attack import attack
 from benchmark.cli_clean import clean
 from benchmark.cli_doctor import doctor
+from benchmark.cli_estimate import estimate
 from benchmark.cli_eval import evaluate
 from benchmark.cli_figure import campaign, figure
-from benchmark.cli_options import Records, Runs, Testbed, known
+from benchmark.cli_options import Records, Runs, Testbed, artist, known, names
 from benchmark.cli_prompts import prompts_app
 from benchmark.cli_prune import prune_app
 from benchmark.cli_speed import speed
@@ -55,7 +56,7 @@ _STYLE: dict[str, Any] = {"rich_markup_mode": None, "no_args_is_help": True, "ad
 app = typer.Typer(cls=_Commands, pretty_exceptions_enable=False, **_STYLE)
 testbed_app = typer.Typer(**_STYLE)
 app.add_typer(testbed_app, name="testbed")
-for command in (attack, campaign, clean, doctor, figure, speed, study):
+for command in (attack, campaign, clean, doctor, estimate, figure, speed, study):
     app.command()(command)
 app.command("eval")(evaluate)
 app.add_typer(prompts_app, name="prompts")
@@ -102,6 +103,7 @@ def run(
     as_published: Annotated[
         bool, typer.Option("--as-published", help="Public lists: every row, with its own guidance and size.")
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Begin without asking, however long it will take.")] = False,
 ) -> None:
     """Train, generate, score and write a record.
 
@@ -133,7 +135,7 @@ def run(
         macs=macs,
         preset=preset,
         overrides=parse_settings(set_ or []),
-        targets=tuple(_artist(testbed, name) for name in _names(targets)),
+        targets=tuple(artist(testbed, name) for name in names(targets)),
         seed=seed,
         budget=budget,
         data=data,
@@ -145,8 +147,11 @@ def run(
     )
     from dataclasses import replace
 
+    from benchmark.consent import consent
     from benchmark.console import Progress
     from benchmark.run import run as run_benchmark
+
+    consent([replace(request, method=name) for name in methods], yes)
 
     records: dict[str, Any] = {}
     paths: dict[str, Path] = {}
@@ -305,7 +310,7 @@ def build(
     from benchmark.console import Progress
 
     with Progress() as progress:
-        module.build(out or home() / "testbeds" / testbed, progress, _names(only), device)
+        module.build(out or home() / "testbeds" / testbed, progress, names(only), device)
 
 
 @testbed_app.command()
@@ -353,29 +358,6 @@ def _all_methods(preset: str, settings: list[str] | None) -> list[str]:
     if settings or preset != "default":
         raise UsageError("--set and --preset are one method's own: leave them out with --method all.")
     return [name for name in registry.names("methods") if name != "distilled"]
-
-
-def _names(text: str) -> tuple[str, ...]:
-    """`"A, B"` -> `("A", "B")`."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _artist(testbed: str, name: str) -> str:
-    """The full name of an artist called by full name or surname, in any case; a testbed without a list takes any.
-
-    UsageError with a suggestion for one whom the testbed does not know.
-    """
-    from difflib import get_close_matches
-
-    from benchmark.listing import artists_of
-
-    artists = artists_of(testbed)
-    called = {form.casefold(): artist.name for artist in artists for form in (artist.surname, artist.name)}
-    if not artists or (folded := name.casefold()) in called:
-        return called[folded] if artists else name
-    close = get_close_matches(folded, called, n=1)
-    guess = f" Did you mean '{called[close[0]]}'?" if close else ""
-    raise UsageError(f"Unknown artist '{name}'.{guess} `bench list artists` shows all that {testbed} knows.")
 
 
 def _beside_testbed(testbed: str, module: str) -> Any:

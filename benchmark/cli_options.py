@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from benchmark.errors import UsageError
+
 Testbed = Annotated[str, typer.Option(help="What the run stands on: see `bench list testbeds`; or a file, my.toml.")]
 Runs = Annotated[
     Path | None,
@@ -31,3 +33,26 @@ def known(group: str, name: str) -> str:
     if name not in (installed := registry.names(group)):
         raise registry.unknown(registry.GROUPS[group], name, installed)
     return name
+
+
+def names(text: str) -> tuple[str, ...]:
+    """`"A, B"` -> `("A", "B")`."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def artist(testbed: str, name: str) -> str:
+    """The full name of an artist called by full name or surname, in any case; a testbed without a list takes any.
+
+    UsageError with a suggestion for one whom the testbed does not know.
+    """
+    from difflib import get_close_matches
+
+    from benchmark.listing import artists_of
+
+    painters = artists_of(testbed)
+    called = {form.casefold(): one.name for one in painters for form in (one.surname, one.name)}
+    if not painters or (folded := name.casefold()) in called:
+        return called[folded] if painters else name
+    close = get_close_matches(folded, called, n=1)
+    guess = f" Did you mean '{called[close[0]]}'?" if close else ""
+    raise UsageError(f"Unknown artist '{name}'.{guess} `bench list artists` shows all that {testbed} knows.")

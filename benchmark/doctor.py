@@ -80,8 +80,8 @@ def _torch() -> Finding:
 
 
 def _gpu(needed: bool) -> Finding:
-    names = _gpus()
-    built = _cuda_of_torch()
+    names = gpus()
+    built = cuda_of_torch()
     if names and built:
         return Finding("there", "GPU", ", ".join(names))
     if names:
@@ -89,7 +89,7 @@ def _gpu(needed: bool) -> Finding:
     return Finding("without" if needed else "there", "GPU", "none" + (": training would take weeks" if needed else ""))
 
 
-def _gpus() -> list[str]:
+def gpus() -> list[str]:
     """The driver is asked, since torch takes seconds to import."""
     if not shutil.which("nvidia-smi"):
         return []
@@ -101,7 +101,7 @@ def _gpus() -> list[str]:
     return done.stdout.strip().splitlines() if done.returncode == 0 else []
 
 
-def _cuda_of_torch() -> bool:
+def cuda_of_torch() -> bool:
     """Whether the installed torch is built with CUDA, as its own version.py says."""
     spec = find_spec("torch")
     file = Path(spec.origin).with_name("version.py") if spec and spec.origin else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from benchmark.request import Outcome, RunRequest, parse_budget
 from benchmark.testbeds import choice
 
 if TYPE_CHECKING:
-    from benchmark.models import Plan
+    from benchmark.models import Plan, Pruned
     from benchmark.suites import Suite
     from benchmark.workbench import Workbench
     from prompts.concepts import Concept
@@ -83,6 +84,17 @@ def workbench_for(request: RunRequest, home: Path, progress: Progress) -> Workbe
 def plan_of(bench: Workbench, request: RunRequest, concept: Concept) -> Plan:
     """What is to be trained."""
     from benchmark.calibration import flops_in
+
+    def measured(pruned: Pruned, seconds: float) -> float:
+        return flops_in(bench, pruned, concept, request.data, seconds)
+
+    return planned(request, concept, bench.testbed.default_flops, measured)
+
+
+def planned(
+    request: RunRequest, concept: Concept, default_flops: float, flops_in: Callable[[Pruned, float], float]
+) -> Plan:
+    """What is to be trained; `flops_in` says what so many seconds of training are worth."""
     from benchmark.models import Plan, Pruned, first_stage
     from methods.base import configure
 
@@ -90,14 +102,14 @@ def plan_of(bench: Workbench, request: RunRequest, concept: Concept) -> Plan:
     if method.start == "base" and request.pruning != "none":
         raise UsageError(f"Method '{request.method}' starts from the unpruned base: add --pruning none.")
     figure = parse_budget(request.budget)
-    flops: float | None = bench.testbed.default_flops
+    flops: float | None = default_flops
     iterations: int | None = None
     pruned = Pruned(request.pruning, 1.0 if request.pruning == "none" else request.macs)
     if figure is not None and figure.unit == "iterations":
         flops, iterations = None, int(figure.amount)
     elif figure is not None:
         hours = figure.unit == "seconds"
-        flops = flops_in(bench, pruned, concept, request.data, figure.amount) if hours else figure.amount
+        flops = flops_in(pruned, figure.amount) if hours else figure.amount
     plan = Plan(
         method=method,
         name=request.method,
@@ -108,7 +120,7 @@ def plan_of(bench: Workbench, request: RunRequest, concept: Concept) -> Plan:
         data=request.data,
         flops=flops,
         iterations=iterations,
-        default_budget=flops == bench.testbed.default_flops,
+        default_budget=flops == default_flops,
         seed=request.seed,
     )
     if method.start != "distilled" or request.pruning == "none":

@@ -124,6 +124,9 @@ class Method(Protocol):
         attribute of the class."""
         ...
 
+    # Optional: `cycle(terms)`, the steps that `fit` repeats until its budget is spent (see methods/spending.py). With
+    # it, `bench estimate` knows what a budget of iterations costs.
+
     def fit(
         self,
         student: UNet2DConditionModel,

@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, model_validator
 
+from benchmark import registry
 from benchmark.errors import UsageError
+from methods import spending
 from methods.distilled import PAPER, RELEASED, DistilledConfig, lower_phase
 from methods.fields import identity
 from methods.upper_objectives import ASKED
@@ -72,8 +74,6 @@ class BilevelConfig(DistilledConfig):
 
 def check_objective(name: str) -> None:
     """UsageError for an upper objective that nobody has, or that lacks a part."""
-    from benchmark import registry
-
     found = registry.load("objectives", name)
     lacking = [part for part in ("asks", "target") if not hasattr(found, part)]
     if lacking or not set(found.asks) <= set(ASKED) or not found.asks:
@@ -81,6 +81,11 @@ def check_objective(name: str) -> None:
             f"{name} is not an upper objective: see methods/upper_objectives.py. It needs `target` and `asks`, of "
             f"{', '.join(ASKED)}."
         )
+
+
+def sees_lower(config: BilevelConfig) -> bool:
+    """Whether an upper step looks at Eq. 8 as well."""
+    return bool(config.penalty) or config.solver == "dynamic-barrier"
 
 
 AUTHORS: dict[str, Any] = {"prompts": "caption", "parameters": "all", "upper_optimiser": "adamw"}
@@ -116,6 +121,22 @@ class Bilevel:
     @property
     def uses_concept_images(self) -> bool:
         return self.config.upper_data == "dataset"
+
+    def cycle(self, terms: spending.Terms) -> list[spending.Step]:
+        """What `fit` spends, step by step."""
+        config = self.config
+        batch = config.upper_batch or config.batch
+        lower = spending.lower(config.batch, terms.base, terms.student)
+        answers = len(registry.load("objectives", config.objective).asks)
+        calls = terms.steps - 1 if config.upper_data == "sampled" else 0
+        upper = spending.upper(batch, terms.base, terms.student, answers, calls)
+        if sees_lower(config):
+            upper = spending.upper_with_lower(upper, lower, terms.student, barrier=config.solver == "dynamic-barrier")
+            batch += config.batch
+        steps = [spending.Step("upper", upper, config.upper_steps, batch)]
+        if config.solver != "penalty":
+            steps.insert(0, spending.Step("lower", lower, config.lower_steps, config.batch))
+        return steps
 
     def fit(
         self,

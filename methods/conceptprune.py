@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.errors import BudgetError, UsageError
+from methods import spending
 from methods.fields import identity
 
 if TYPE_CHECKING:
@@ -67,6 +68,12 @@ class ConceptPrune:
         """Looking at a fifth of the steps costs 2 % of mini's default budget, at two fifths 4 %, at all 11 %."""
         return 0.15 if (self.config.horizon or 0.0) > 0.4 else 0.05
 
+    def cycle(self, terms: spending.Terms) -> list[spending.Step]:
+        """What `fit` spends, all at once."""
+        steps = self._steps(terms.kind, terms.calls)
+        cost = spending.looking(terms.contrast, steps, terms.guided, terms.student)
+        return [spending.Step(self.name, cost, 1, BATCH, once=True)]
+
     def fit(
         self,
         student: UNet2DConditionModel,
@@ -87,7 +94,7 @@ class ConceptPrune:
         layers = last_layers(student)
         if not layers:
             raise UsageError("This U-Net has no ff.net.2: there is nothing that conceptprune could zero.")
-        steps = self._steps(materials, concept)
+        steps = self._steps(concept.kind, sampling_calls(materials))
         entry = self._entry(student, materials, concept, steps)
         if budget.flops is not None and entry["flops"] > budget.flops:
             raise BudgetError(
@@ -107,12 +114,9 @@ class ConceptPrune:
         context.ledger.append(Entry(**entry, wall_seconds=seconds, device_seconds=seconds, peak_memory_bytes=0))
         return student.eval()
 
-    def _steps(self, materials: Materials, concept: Concept) -> int:
-        """Calls of the U-Net that are looked at, 1 to all of them."""
-        from methods.sampling import make_scheduler
-
-        horizon = self.config.horizon or (0.2 if concept.kind == "style" else 0.18)
-        return max(1, round(horizon * len(make_scheduler(materials.scheduler, materials.sampler).timesteps)))
+    def _steps(self, kind: str, calls: int) -> int:
+        """Calls of the U-Net that are looked at, 1 to all `calls` of a whole sampling."""
+        return max(1, round((self.config.horizon or (0.2 if kind == "style" else 0.18)) * calls))
 
     def _entry(
         self, student: UNet2DConditionModel, materials: Materials, concept: Concept, steps: int
@@ -120,10 +124,17 @@ class ConceptPrune:
         from methods.pruning.macs import forward_flops
 
         images = 2 * sum(len(materials.contrast[target]) for target in concept.targets)
-        forwards = images * steps * (2 if materials.sampler.guidance > 1 else 1)
-        flops = forwards * forward_flops(student, materials.sampler.latent_size, len(materials.null))
-        told = {"phase": self.name, "iterations": 1, "images": images, "unet_forwards": forwards}
-        return {**told, "unet_backwards": 0, "flops": flops}
+        once = forward_flops(student, materials.sampler.latent_size, len(materials.null))
+        cost = spending.looking(images, steps, materials.sampler.guidance > 1, once)
+        told = {"phase": self.name, "iterations": 1, "images": images, "unet_forwards": cost.forwards}
+        return {**told, "unet_backwards": 0, "flops": cost.flops}
+
+
+def sampling_calls(materials: Materials) -> int:
+    """Calls of the U-Net that a whole sampling makes."""
+    from methods.sampling import make_scheduler
+
+    return len(make_scheduler(materials.scheduler, materials.sampler).timesteps)
 
 
 def last_layers(unet: nn.Module) -> dict[str, nn.Linear]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from methods import spending
 from methods.fields import identity, runtime
 
 if TYPE_CHECKING:
@@ -47,7 +48,6 @@ def lower_phase(
     """Return the lower level, Eq. 8 on D_f. Its batches depend on the seed alone, not on the method."""
     # Heavy imports wait until something is trained, so that methods are listed in an instant.
     from methods import objectives
-    from methods.budget import Cost
     from methods.draws import Stream
     from methods.pruning.macs import forward_flops
     from methods.training import Phase
@@ -73,7 +73,7 @@ def lower_phase(
         loss=lambda model, draw: objectives.retention(model, teacher, process, draw, weights),
         rate=config.lower_rate,
         warm_up=config.warm_up,
-        cost=Cost(forwards=2 * config.batch, backwards=config.batch, flops=config.batch * (taught + 3 * learnt)),
+        cost=spending.lower(config.batch, taught, learnt),
         clip=config.clip,
     )
 
@@ -90,6 +90,11 @@ class Distilled:
 
     def __init__(self, config: DistilledConfig | None = None) -> None:
         self.config = config or DistilledConfig()
+
+    def cycle(self, terms: spending.Terms) -> list[spending.Step]:
+        """What `fit` spends, step by step."""
+        batch = self.config.batch
+        return [spending.Step("lower", spending.lower(batch, terms.base, terms.student), 1, batch)]
 
     def fit(
         self,

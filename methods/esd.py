@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from methods import spending
 from methods.fields import identity, runtime
 
 if TYPE_CHECKING:
@@ -68,6 +69,13 @@ class Esd:
     def __init__(self, config: EsdConfig | None = None) -> None:
         self.config = config or EsdConfig()
 
+    def cycle(self, terms: spending.Terms) -> list[spending.Step]:
+        """What `fit` spends, step by step."""
+        config = self.config
+        asked = terms.base if config.target == "base" else terms.student
+        cost = spending.erasing(config.batch, terms.student, asked, config.steps - 1)
+        return [spending.Step("esd", cost, 1, config.batch)]
+
     def fit(
         self,
         student: UNet2DConditionModel,
@@ -104,7 +112,6 @@ def erasing_phase(
 ) -> Phase:
     """Return the phase whose every iteration makes its own x_t."""
     from methods import objectives
-    from methods.budget import Cost
     from methods.pruning.macs import forward_flops
     from methods.training import Phase
     from methods.views import denoised
@@ -125,11 +132,7 @@ def erasing_phase(
         loss=loss,
         rate=config.rate,
         warm_up=config.warm_up,
-        cost=Cost(
-            forwards=batch * (view.calls + 3),
-            backwards=batch,
-            flops=batch * ((view.calls + 3) * edited + 2 * asked),
-        ),
+        cost=spending.erasing(batch, edited, asked, view.calls),
         trains=moved(config.parameters, concept),
         clip=config.clip,
     )

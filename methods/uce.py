@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.errors import UsageError
+from methods import spending
+from methods.budget import Cost
 from methods.fields import identity
 
 if TYPE_CHECKING:
@@ -62,6 +64,10 @@ class Uce:
 
     def __init__(self, config: UceConfig | None = None) -> None:
         self.config = config or UceConfig()
+
+    def cycle(self, terms: spending.Terms) -> list[spending.Step]:
+        """What `fit` spends: no pass of the U-Net."""
+        return [spending.Step(self.name, Cost(forwards=0, backwards=0, flops=0), 1, 1, once=True)]
 
     def fit(
         self,

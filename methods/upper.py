@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from benchmark import registry
-from methods import objectives
+from methods import objectives, spending
 from methods.barrier import multiplier
-from methods.budget import Cost
+from methods.bilevel import sees_lower
 from methods.pruning.macs import forward_flops
 from methods.training import Phase
 from methods.views import View, denoised, noised, texts_of
@@ -68,23 +68,12 @@ def upper_phase(
 
     size, length = materials.sampler.latent_size, len(null)
     taught, learnt = forward_flops(teacher, size, length), forward_flops(student, size, length)
-    answers = len(objective.asks)
-    # The backward pass is whole, and charged so, even if only attn2 moves.
-    cost = Cost(
-        forwards=batch * (view.calls + answers + 1),
-        backwards=batch,
-        flops=batch * ((view.calls + 3) * learnt + answers * taught),
-    )
+    cost = spending.upper(batch, taught, learnt, len(objective.asks), view.calls)
     streams: tuple[Any, ...] = (view.stream,)
-    if config.penalty or config.solver == "dynamic-barrier":
+    if sees_lower(config):
         # A draw of its own, so that the lower level's batches are the same whatever the upper one does.
         streams = (view.stream, dataclasses.replace(lower.streams[0], name="upper-retain"))
-        again = 2 if config.solver == "dynamic-barrier" else 1  # both gradients, then the step
-        cost = Cost(
-            forwards=cost.forwards + lower.cost.forwards,
-            backwards=again * (cost.backwards + lower.cost.backwards),
-            flops=cost.flops + lower.cost.flops + (again - 1) * 2 * learnt * (batch + lower.cost.backwards),
-        )
+        cost = spending.upper_with_lower(cost, lower.cost, learnt, barrier=config.solver == "dynamic-barrier")
     return Phase(
         name="upper",
         repeats=config.upper_steps,

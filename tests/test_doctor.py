@@ -83,8 +83,8 @@ def test_a_full_disk_is_met_later(tmp_path, monkeypatch):
     ],
 )
 def test_a_gpu_that_torch_cannot_use_passes_for_one(gpus, cuda, needed, wanted, monkeypatch):
-    monkeypatch.setattr(doctor, "_gpus", lambda: gpus)
-    monkeypatch.setattr(doctor, "_cuda_of_torch", lambda: cuda)
+    monkeypatch.setattr(doctor, "gpus", lambda: gpus)
+    monkeypatch.setattr(doctor, "cuda_of_torch", lambda: cuda)
     found = doctor._gpu(needed)
     assert (found.state, wanted[1] in found.told) == (wanted[0], True)
 
@@ -92,7 +92,7 @@ def test_a_gpu_that_torch_cannot_use_passes_for_one(gpus, cuda, needed, wanted, 
 def test_cuda_is_told_otherwise_than_torch_does():
     import torch
 
-    assert doctor._cuda_of_torch() == (torch.version.cuda is not None)
+    assert doctor.cuda_of_torch() == (torch.version.cuda is not None)
 
 
 def test_a_repository_that_is_gated_or_gone_is_not_named(tiny, monkeypatch):

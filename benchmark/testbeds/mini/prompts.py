@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from itertools import zip_longest
 
-from benchmark.testbeds.mini.artists import ARTISTS, Artist, by_name
+from benchmark.errors import UsageError
+from benchmark.testbeds.mini.artists import ARTISTS, Artist, by_name, of_part
 from benchmark.testbeds.mini.world.captions import ERASING, EVALUATION, GENERIC, PLAIN, PROBES, named, phrase
 from benchmark.testbeds.mini.world.scenes import Scene, held_out_content, plain_scene, styled_scene
 from prompts.concepts import Concept
@@ -50,6 +51,30 @@ def _prompts(part: str, artist: Artist, rows: Iterable[tuple[str, str]]) -> list
         Prompt(f"{part}-{short}-{k:02d}", text, seed_of(artist.name, part, k), part, artist.name, content)
         for k, (text, content) in enumerate(rows)
     ]
+
+
+def style_concept(targets: tuple[str, ...]) -> Concept:
+    """The concept of these artists (the default ones if empty). UsageError for one who is not known or named twice."""
+    chosen: list[Artist] = []
+    for name in targets or tuple(artist.name for artist in of_part("target")):
+        try:
+            chosen.append(by_name(name))
+        except KeyError:
+            known = ", ".join(artist.name for artist in ARTISTS)
+            raise UsageError(f"Testbed mini knows no artist '{name}'. Available: {known}.") from None
+    twice = [artist.name for artist in chosen if chosen.count(artist) > 1]
+    if twice:
+        raise UsageError(f"'{twice[0]}' is named twice among the targets: name each artist once.")
+    names = tuple(artist.name for artist in ARTISTS if artist in chosen)  # in one order: it is part of every key
+    if len(names) == len(ARTISTS):
+        raise UsageError("Not all artists of mini can be targets: some must be kept, to see what erasing breaks.")
+    near = tuple(a.name for a in ARTISTS if a.name not in names and (a.neighbour_of in names or _near(a, chosen)))
+    return Concept("style", names, "art", near)
+
+
+def _near(artist: Artist, chosen: list[Artist]) -> bool:
+    """Neighbourhood holds both ways: van Gogh is near when Munch is the target."""
+    return any(target.neighbour_of == artist.name for target in chosen)
 
 
 def evaluation(artist: Artist, part: str, count: int) -> list[Prompt]:

@@ -19,7 +19,7 @@ from torch import Tensor
 from benchmark.errors import DataError, UsageError
 from benchmark.store import Artefact, Store
 from benchmark.testbeds.mini import data, explicit, judges, load, prompts
-from benchmark.testbeds.mini.artists import ARTISTS, STYLES, Artist, by_name, of_part
+from benchmark.testbeds.mini.artists import ARTISTS, STYLES
 from benchmark.testbeds.mini.world.scenes import CONTENTS
 from methods.base import Materials
 from methods.budget import Entry
@@ -69,21 +69,7 @@ class Mini:
             if targets:
                 raise UsageError("--targets are artists: what the explicit suites forget is fixed, leave them out.")
             return explicit.CONCEPT
-        chosen: list[Artist] = []
-        for name in targets or tuple(artist.name for artist in of_part("target")):
-            try:
-                chosen.append(by_name(name))
-            except KeyError:
-                known = ", ".join(artist.name for artist in ARTISTS)
-                raise UsageError(f"Testbed mini knows no artist '{name}'. Available: {known}.") from None
-        twice = [artist.name for artist in chosen if chosen.count(artist) > 1]
-        if twice:
-            raise UsageError(f"'{twice[0]}' is named twice among the targets: name each artist once.")
-        names = tuple(artist.name for artist in ARTISTS if artist in chosen)  # in one order: it is part of every key
-        if len(names) == len(ARTISTS):
-            raise UsageError("Not all artists of mini can be targets: some must be kept, to see what erasing breaks.")
-        near = tuple(a.name for a in ARTISTS if a.name not in names and (a.neighbour_of in names or _near(a, chosen)))
-        return Concept("style", names, "art", near)
+        return prompts.style_concept(targets)
 
     def prompts(self, suite: str, concept: Concept) -> Sequence[Prompt]:
         makers: dict[str, Callable[[], Sequence[Prompt]]] = {
@@ -250,11 +236,6 @@ class Mini:
 def _words(concept: Concept) -> Any:
     """The module that says what this kind of concept is called."""
     return explicit if concept.kind == "explicit" else prompts
-
-
-def _near(artist: Artist, chosen: list[Artist]) -> bool:
-    """Neighbourhood holds both ways: van Gogh is near when Munch is the target."""
-    return any(target.neighbour_of == artist.name for target in chosen)
 
 
 def _keep(store: Store, kind: str, identity: dict[str, Any], make: Callable[[], Tensor]) -> Artefact:

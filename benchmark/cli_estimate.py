@@ -1,0 +1,80 @@
+"""`bench estimate`: what a run will take, before it starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.cli_options import Testbed, artist, known, names
+from benchmark.errors import UsageError
+
+
+def estimate(
+    method: Annotated[str, typer.Option(help="As of `bench run`.")],
+    suite: Annotated[str, typer.Option(help="As of `bench run`.")],
+    testbed: Testbed = "mini",
+    pruning: Annotated[str, typer.Option(help="As of `bench run`.")] = "magnitude",
+    macs: Annotated[float, typer.Option(help="As of `bench run`.")] = 0.8,
+    targets: Annotated[str, typer.Option(help="As of `bench run`.", show_default="the testbed's")] = "",
+    seed: Annotated[int, typer.Option(help="As of `bench run`.")] = 0,
+    preset: Annotated[str, typer.Option(help="As of `bench run`.")] = "default",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As of `bench run`; may be repeated.")
+    ] = None,
+    budget: Annotated[str, typer.Option(help="As of `bench run`.")] = "default",
+    data: Annotated[str, typer.Option(help="As of `bench run`.")] = "plain",
+    alone: Annotated[bool, typer.Option("--alone", help="As of `bench run`.")] = False,
+    on: Annotated[str, typer.Option(help="A GPU, such as H100, or cpu.", show_default="this machine's")] = "",
+    rehearsal: Annotated[
+        Path | None, typer.Option("--from", help="What `bench rehearse --out` wrote: speeds as measured.")
+    ] = None,
+) -> None:
+    """Say how many hours, how much memory and how much disk `bench run` with these options takes.
+
+    FLOPs are counted, speeds are assumed (or rehearsed), and every assumption is told. Nothing is loaded or downloaded.
+
+    \b
+    Examples:
+      bench estimate --method bilevel --suite artists --testbed sd21 --on H100
+      bench estimate --method bilevel --suite artists --testbed sd21 --preset paper --budget 20000it
+      bench estimate --method esd --suite artists --testbed sd21 --from rehearsal.json
+    """
+    from benchmark.registry import fingerprint
+    from benchmark.request import RunRequest, parse_settings
+
+    for group, name in (("testbeds", testbed), ("suites", suite), ("prunings", pruning)):
+        known(group, name)
+    if fingerprint(method) is None:
+        known("methods", method)
+    if on and rehearsal:
+        raise UsageError("--on and --from both say how fast it goes: give one of them.")
+    request = RunRequest(
+        method=method, suite=suite, testbed=testbed, pruning=pruning, macs=macs, preset=preset,
+        overrides=parse_settings(set_ or []), targets=tuple(artist(testbed, name) for name in names(targets)),
+        seed=seed, budget=budget, data=data, alone=alone,
+    )  # fmt: skip
+    from benchmark.estimate import devices
+    from benchmark.estimate.estimate import Speeds
+    from benchmark.estimate.estimate import estimate as estimated
+
+    found = devices.named(on) if on else devices.here()[0]
+    speeds = Speeds.of_rehearsal(rehearsal) if rehearsal else Speeds.of_device(found)
+    told = estimated(request, speeds)
+    print(f"{'':28} {'':15} {'FLOPs':>9} {speeds.unit:>10} {'memory':>9} {'disk':>9}")
+    for row in told.rows:
+        piece = row.piece
+        print(_line(piece.what, f"{piece.count:,} {piece.unit}", piece.flops, row.seconds, piece.memory, piece.disk))
+    print(_line("in all", "", told.flops, 3600 * told.hours, told.memory, told.disk))
+    if told.memory > speeds.memory:
+        print(f"It does not fit: {speeds.told.partition(':')[0]} has {speeds.memory / 1e9:.0f} GB of memory.")
+    print("Assumed: " + ";\n         ".join(told.assumed) + ".")
+
+
+def _line(what: str, count: str, flops: float, seconds: float, memory: float, disk: float) -> str:
+    from benchmark.estimate.estimate import figure
+    from benchmark.paths import size
+
+    held, kept = (size(round(count)) if count else "" for count in (memory, disk))
+    return f"{what:28} {count:>15} {flops:9.3g} {figure(seconds / 3600):>10} {held:>9} {kept:>9}".rstrip()

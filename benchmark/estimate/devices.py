@@ -1,0 +1,75 @@
+"""How fast known devices are, and what is in this machine. Torch is not imported: it takes seconds."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+from benchmark import registry
+from benchmark.doctor import cuda_of_torch, gpus
+
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device by its data sheet: dense rates without sparsity, bf16 with fp32 sums."""
+
+    name: str
+    memory: float
+    """GB."""
+    bf16: float
+    """TFLOP/s of matrix products."""
+    fp32: float
+    """TFLOP/s outside the tensor cores, as torch multiplies fp32 matrices unless TF32 is allowed."""
+    kind: Literal["GPU", "CPU"] = "GPU"
+
+
+# NVIDIA's data sheets. The first whose name is part of what the driver says is meant.
+GPUS = (
+    Device("H200", 141, 989, 67),
+    Device("H100 PCIe", 80, 756, 51),
+    Device("H100", 80, 989, 67),
+    Device("A100-SXM4-40GB", 40, 312, 19.5),
+    Device("A100", 80, 312, 19.5),
+    Device("L40S", 48, 362, 91.6),
+    Device("RTX 6000 Ada", 48, 364, 91.1),
+    Device("RTX A6000", 48, 155, 38.7),
+    Device("A10", 24, 125, 31.2),
+    Device("L4", 24, 121, 30.3),
+    Device("RTX 4090", 24, 165, 82.6),
+    Device("RTX 3090", 24, 71, 35.6),
+)
+SLOWEST = min(GPUS, key=lambda gpu: gpu.fp32)
+CORE = 0.17
+"""TFLOP/s that a CPU core is taken to do at best: testbed mini trains at about half of it a core."""
+UTILISATION = 0.5
+"""Share of the best rate that training and sampling are assumed to reach where nothing was rehearsed."""
+
+
+def cpu(cores: int | None = None) -> Device:
+    """The CPU of this machine, by the number of its cores (and its memory, where the system tells it)."""
+    count = cores or os.cpu_count() or 1
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    except (ValueError, OSError):
+        memory = float("inf")
+    return Device(f"{count} CPU core{'s' * (count > 1)}", memory, CORE * count, CORE * count, "CPU")
+
+
+def here(asked: str = "auto") -> tuple[Device, bool]:
+    """What `--device` means on this machine, and whether the table knows it; an unknown GPU counts as the slowest."""
+    told = gpus() if asked != "cpu" and (asked != "auto" or cuda_of_torch()) else []
+    if not told:
+        return cpu(), True
+    found = next((gpu for gpu in GPUS if gpu.name.replace("-", " ") in told[0].replace("-", " ")), None)
+    return found or SLOWEST, found is not None
+
+
+def named(name: str) -> Device:
+    """A device of the table, in any case. UsageError with a suggestion for another."""
+    called = {gpu.name.casefold(): gpu for gpu in GPUS} | {"cpu": cpu()}
+    if name.casefold() not in called:
+        raise registry.unknown("device", name, ["cpu", *(gpu.name for gpu in GPUS)])
+    return called[name.casefold()]

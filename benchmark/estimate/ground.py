@@ -1,0 +1,148 @@
+"""What an estimate must know of a testbed: how large it is, and how much it asks. Nothing is loaded for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from benchmark import registry
+from benchmark.errors import DataError, UsageError
+from benchmark.estimate.sizes import Sizes, sizes
+from benchmark.testbeds import choice
+
+if TYPE_CHECKING:
+    from benchmark.request import RunRequest
+    from benchmark.testbeds.stable_diffusion.definition import Definition
+    from prompts.concepts import Concept
+    from prompts.lists import Prompt
+
+COCO = {"train": 118_287, "val": 5_000}
+"""Pictures of COCO 2017, where the folder is not there to be counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """A testbed in figures."""
+
+    name: str
+    sizes: Sizes
+    size: int
+    """Height of a latent."""
+    steps: int
+    calls: int
+    guidance: float
+    flops: float
+    """Default budget."""
+    half: bool
+    concept: Concept
+    asked: dict[str, int]
+    """Prompts by suite."""
+    erasing: int
+    contrast: int
+    encoded: int
+    """Training pictures (with their crops) that are encoded before training."""
+    real: int
+    """Real pictures that FID compares with."""
+    pixels: int
+    """Bytes of a picture without compression."""
+    assumed: list[str] = field(default_factory=list)
+
+
+def ground(request: RunRequest) -> Ground:
+    """The testbed of a request. UsageError for one that is all code and of which no figures are known."""
+    definition = choice.definition_of(request.testbed)
+    if definition is not None:
+        return _of_definition(request, definition)
+    if request.testbed != "mini":
+        raise UsageError(f"Testbed '{request.testbed}' cannot be estimated: nothing is known of its sizes.")
+    return _of_mini(request)
+
+
+def suites(request: RunRequest) -> list[str]:
+    """The suite asked for, and those that it brings."""
+    first = registry.load("suites", request.suite)
+    return [first.name, *(name for name in first.brings if not request.alone)]
+
+
+def _kind(request: RunRequest) -> str:
+    return getattr(registry.load("suites", request.suite), "forgets", "style")
+
+
+def _of_mini(request: RunRequest) -> Ground:
+    from benchmark.testbeds.mini import explicit, prompts
+
+    explicitly = _kind(request) == "explicit"
+    concept = explicit.CONCEPT if explicitly else prompts.style_concept(request.targets)
+    words = explicit if explicitly else prompts
+    asked = {name: len(_asked_on_mini(name, concept)) for name in suites(request)}
+    return Ground(
+        name="mini", sizes=sizes("mini"), size=16, steps=20, calls=21, guidance=2.5, flops=2.2e13, half=True,
+        concept=concept, asked=asked, erasing=len(words.erasing(concept)),
+        contrast=2 * sum(map(len, words.contrast(concept).values())), encoded=2048, real=2000, pixels=64 * 64 * 3,
+    )  # fmt: skip
+
+
+def _asked_on_mini(suite: str, concept: Concept) -> Sequence[Prompt]:
+    from benchmark.testbeds.mini import explicit, prompts
+
+    if suite == "artists":
+        return prompts.artists(concept)
+    if suite == "coco":
+        return prompts.retention()
+    return explicit.i2p() if suite == "i2p" else explicit.attacked(suite)
+
+
+def _of_definition(request: RunRequest, definition: Definition) -> Ground:
+    from benchmark.testbeds.stable_diffusion import prompts
+    from prompts.sources import source
+
+    assumed, latent = [], definition.size // 8
+    if definition.name != "sd21":
+        assumed.append("the model is as large as Stable Diffusion 2.1")
+    explicitly = _kind(request) == "explicit"
+    concept = prompts.EXPLICIT if explicitly else prompts.style_concept(definition.artists, request.targets)
+    pictures = {side: _pictures(definition, side, assumed) for side in COCO}
+    asked: dict[str, int] = {}
+    for name in suites(request):
+        if name == "artists":
+            asked[name] = len(prompts.titles_asked(definition.artists, concept))
+        elif name == "coco":
+            asked[name] = pictures["val"]
+        else:
+            asked[name] = source(name).rows or 0
+            assumed.append(f"suite {name} asks all {asked[name]:,} rows of its public list")
+    return Ground(
+        name=definition.name,
+        sizes=sizes("sd21").scaled(latent),
+        size=latent,
+        steps=definition.steps,
+        calls=definition.steps + (definition.scheduler == "pndm"),
+        guidance=definition.guidance,
+        flops=definition.flops,
+        half=definition.half,
+        concept=concept,
+        asked=asked,
+        erasing=len(prompts.erasing(concept)),
+        contrast=2 * sum(map(len, prompts.contrast(concept).values())),
+        encoded=pictures["train"] * definition.crops,
+        real=pictures["val"],
+        pixels=definition.size**2 * 3,
+        assumed=assumed,
+    )
+
+
+def _pictures(definition: Definition, side: str, assumed: list[str]) -> int:
+    """Pictures on one side of the captions' folder: of those that it names, or COCO's."""
+    from benchmark.testbeds.stable_diffusion.captions import annotation_file
+
+    try:
+        told = annotation_file(definition.captions, side)  # type: ignore[arg-type]
+    except DataError:
+        assumed.append(f"{COCO[side]:,} {side} pictures, as COCO 2017 has")
+        return COCO[side]
+    if told.suffix == ".json":
+        import json
+
+        return len(json.loads(told.read_bytes())["images"])
+    return max(1, len(told.read_bytes().splitlines()) - (told.suffix == ".csv"))

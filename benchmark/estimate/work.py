@@ -1,0 +1,164 @@
+"""A run as pieces of work, each with its FLOPs, memory and disk: what `bench run` would do on an empty store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from benchmark.estimate.ground import Ground
+from benchmark.estimate.sizes import SCORING
+from benchmark.run import REFERENCE_SEED, planned
+from benchmark.shards import SIZE as SHARD
+from methods.budget import Budget
+from methods.spending import Terms, lower, spent
+
+if TYPE_CHECKING:
+    from benchmark.models import Plan
+    from benchmark.request import RunRequest
+
+FP32 = 4
+DECODED = 8
+"""Pictures that the VAE has in hand at once."""
+PNG = 0.7
+"""Share of a picture's bytes that its file takes."""
+DETECTOR = 0.07
+"""Seconds a picture that NudeNet takes; it runs on the CPU alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """Work of one kind."""
+
+    what: str
+    kind: str
+    """What a rehearsal calls it: "lower", "upper", "esd", "conceptprune", "sample", "decode", "encode", "score"."""
+    count: int
+    unit: str
+    flops: float
+    memory: float = 0.0
+    """Bytes, the most at once."""
+    batch: int = 1
+    """Images in hand at once."""
+    disk: float = 0.0
+    seconds: float = 0.0
+    """Beside what the FLOPs take."""
+
+
+def plans(request: RunRequest, ground: Ground, rate: float) -> list[Plan]:
+    """What is trained, in order: the reference, then what the method starts from unless it is there, then the method.
+
+    `rate` is the FLOP/s that budgets told in hours are converted with.
+    """
+
+    def flops_in(pruned: Any, seconds: float) -> float:
+        return seconds * rate
+
+    plain = replace(request, method="distilled", preset="default", overrides={}, seed=REFERENCE_SEED)
+    reference, plan = (planned(one, ground.concept, ground.flops, flops_in) for one in (plain, request))
+    found = [reference]
+    if plan.first is not None and not _on_the_way(plan.first, reference):
+        found.append(plan.first)
+    return found if _same(plan, reference) else [*found, plan]
+
+
+def _same(one: Plan, other: Plan) -> bool:
+    def told(plan: Plan) -> tuple:
+        return (plan.name, plan.method.config, plan.pruned, plan.data, plan.flops, plan.iterations, plan.seed)
+
+    return told(one) == told(other)
+
+
+def _on_the_way(first: Plan, reference: Plan) -> bool:
+    """Whether the reference's training passes it: a shorter distillation, or the same one."""
+    shorter = first.flops is not None and reference.flops is not None and first.flops <= reference.flops
+    return _same(replace(first, flops=reference.flops) if shorter else first, reference)
+
+
+def terms(plan: Plan, ground: Ground) -> Terms:
+    """What its method's steps cost here; the pruned U-Net is taken to have exactly the MACs asked for."""
+    base = ground.sizes.call(ground.size)
+    return Terms(
+        base=round(base),
+        student=round(base * plan.pruned.macs),
+        steps=ground.steps,
+        calls=ground.calls,
+        guided=ground.guidance > 1,
+        kind=ground.concept.kind,
+        contrast=ground.contrast,
+    )
+
+
+def training(plan: Plan, given: Terms, images: float) -> Iterator[Piece]:
+    """The phases of a fit as its ledger will have them, without memory and disk.
+
+    Args:
+        images: FLOPs that the concept images take from its budget.
+    """
+    cycle: Callable[[Terms], Any] | None = getattr(plan.method, "cycle", None)
+    if cycle is None:  # a stranger's method: Eq. 8's steps in the place of its own
+        batch = getattr(plan.method.config, "batch", 32)
+        each = lower(batch, given.base, given.student).flops
+        many = plan.own_iterations if plan.own_flops is None else int(plan.own_flops // each)
+        yield _phase(plan, "lower", many or 0, each, batch)
+        return
+    flops, iterations = plan.own_flops, plan.own_iterations
+    steps = cycle(given)
+    budget = Budget(iterations=iterations) if flops is None else Budget(flops=flops - images)
+    count = spent(steps, budget)
+    for step in steps:
+        if count[step.name]:
+            yield _phase(plan, step.name, count[step.name], step.cost.flops, step.batch)
+
+
+def _phase(plan: Plan, name: str, steps: int, flops: float, batch: int) -> Piece:
+    told = f"train {plan.name}" if name in ("lower", plan.name) else f"train {plan.name}: {name}"
+    return Piece(what=told, kind=name, count=steps, unit="steps", flops=steps * flops, batch=batch)
+
+
+def pieces(request: RunRequest, ground: Ground, rate: float) -> list[Piece]:
+    """Everything that the run does. BudgetError for a budget that cannot be met."""
+    sizes, trained = ground.sizes, plans(request, ground, rate)
+    call, student = sizes.call(ground.size), sizes.call(ground.size) * trained[0].pruned.macs
+    whole = FP32 * sum(sizes.parameters.values())
+    small = FP32 * sizes.parameters["unet"] * trained[0].pruned.macs
+    guided = 2 if ground.guidance > 1 else 1
+    sampling = whole + SHARD * guided * sizes.memory["sampling"]
+    found = []
+    if ground.encoded:
+        disk = ground.encoded * 2 * 4 * ground.size**2 * 2
+        found.append(_vae("encode training pictures", "encode", ground.encoded, sizes.encode, whole, ground, disk))
+    images = 0.0
+    if any(plan.method.uses_concept_images for plan in trained):
+        images = ground.erasing * guided * ground.calls * call
+        told: dict[str, Any] = {"what": "sample concept images", "kind": "sample", "unit": "images"}
+        found.append(Piece(**told, count=ground.erasing, flops=images, memory=sampling, batch=SHARD * guided))
+    for plan in trained:
+        own = images if plan.method.uses_concept_images else 0.0
+        for k, piece in enumerate(training(plan, terms(plan, ground), own)):
+            # Teacher, VAE and text tower; the student's weights, gradients and two moments; what backward passes need.
+            held = whole + 4 * small + piece.batch * sizes.memory["training"]
+            kept = 0.0 if k else (0.5 if ground.half else 1.0) * small + 3 * small  # weights; the last checkpoint
+            found.append(replace(piece, memory=held if piece.flops else whole + small, disk=kept))
+    rows = [call] + [student] * (1 + (trained[-1] is not trained[0]))
+    for suite, count in ground.asked.items():
+        made = count * len(rows)
+        flops = count * guided * ground.calls * sum(rows)
+        found.append(
+            Piece(what=f"sample {suite}", kind="sample", count=made, unit="images", flops=flops, memory=sampling,
+                  batch=SHARD * guided, disk=made * ground.pixels * PNG)
+        )  # fmt: skip
+    made = sum(ground.asked.values()) * len(rows)
+    found.append(_vae("decode pictures", "decode", made, sizes.decode, whole, ground, 0))
+    if ground.name != "mini":
+        flops = made * sum(SCORING.values()) + ground.real * SCORING["features"]
+        slow = DETECTOR * made if ground.concept.kind == "explicit" else 0.0
+        found.append(Piece(what="score", kind="score", count=made, unit="images", flops=flops, seconds=slow))
+    return found
+
+
+def _vae(what: str, kind: str, count: int, flops: float, held: float, ground: Ground, disk: float) -> Piece:
+    memory = held + DECODED * ground.sizes.memory["decoding"]
+    return Piece(
+        what=what, kind=kind, count=count, unit="images", flops=count * flops, memory=memory, batch=DECODED, disk=disk
+    )

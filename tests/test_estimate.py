@@ -1,0 +1,218 @@
+"""`bench estimate` says what a run's ledger will say, and `bench run` asks before it spends hours."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_cli import answer, bench, fresh
+from tiny import SAMPLER, context, materials, tiny_unet
+
+from benchmark import consent, registry
+from benchmark.errors import BudgetError, UsageError
+from benchmark.estimate import devices
+from benchmark.estimate.devices import GPUS, Device
+from benchmark.estimate.estimate import Speeds, estimate
+from benchmark.estimate.ground import ground
+from benchmark.estimate.sizes import sizes
+from benchmark.request import RunRequest
+from methods.base import configure
+from methods.budget import Budget
+from methods.pruning.macs import forward_flops
+from methods.spending import Terms, spent
+from prompts.concepts import Concept
+
+RECORDS = Path(__file__).parents[1] / "results" / "mini" / "records"
+CONCEPT = Concept("style", ("A", "B"), "art")
+SD21 = RunRequest("bilevel", "artists", testbed="sd21")
+H100 = Speeds.of_device(devices.named("h100"))
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("distilled", {"batch": 2}),
+        ("bilevel", {"batch": 2, "lower_steps": 2}),
+        ("bilevel", {"batch": 3, "upper_batch": 2, "lower_steps": 1, "penalty": 0.5}),
+        ("bilevel", {"batch": 2, "lower_steps": 1, "solver": "dynamic-barrier"}),
+        ("bilevel", {"batch": 2, "solver": "penalty", "penalty": 10.0}),
+        ("bilevel", {"batch": 2, "lower_steps": 1, "upper_data": "sampled", "objective": "anchor"}),
+        ("esd", {"batch": 2, "steps": 3}),
+        ("esd", {"batch": 1, "steps": 2, "target": "base"}),
+        ("conceptprune", {}),
+        ("uce", {}),
+    ],
+)
+def test_what_is_estimated_is_not_what_the_ledger_says(name: str, given: dict[str, Any]) -> None:
+    pairs = [("a house", "a house by A"), ("a boat", "a boat by A")]
+    stand = materials(contrast={"A": pairs, "B": pairs})
+    method, student, told = configure(registry.load("methods", name), **given), tiny_unet(2), context()
+    size, length = SAMPLER.latent_size, len(stand.null)
+    terms = Terms(
+        base=forward_flops(stand.teacher, size, length),
+        student=forward_flops(student, size, length),
+        steps=SAMPLER.steps,
+        calls=SAMPLER.steps + 1,
+        guided=SAMPLER.guidance > 1,
+        kind=CONCEPT.kind,
+        contrast=8,
+    )
+    method.fit(student, stand, CONCEPT, Budget(iterations=5), told, 0)
+    steps = method.cycle(terms)  # type: ignore[attr-defined]
+    count = spent(steps, Budget(iterations=5))
+    ledger = {entry.phase: (entry.iterations, entry.unet_forwards, entry.flops) for entry in told.ledger}
+    assert ledger == {
+        s.name: (count[s.name], count[s.name] * s.cost.forwards, count[s.name] * s.cost.flops)
+        for s in steps
+        if count[s.name]
+    }
+
+
+@pytest.mark.parametrize("method", ["distilled", "bilevel", "esd", "uce"])
+def test_the_estimate_of_a_run_on_mini_is_not_its_committed_ledger(method: str) -> None:
+    (path,) = RECORDS.glob(f"mini-{method}-coco-seed0-*.record.json")
+    ledger = {entry["phase"]: entry for entry in json.loads(path.read_text())["ledger"]}
+    rows = [row.piece for row in estimate(RunRequest(method, "artists"), H100).rows if "train " in row.piece.what]
+    found = {piece.kind: piece for piece in rows}  # the method's own phases come last
+    for phase, entry in ledger.items():
+        if phase == "concept images" or (method == "esd" and phase == "lower"):  # passed by the reference on its way
+            continue
+        assert found[phase].count == entry["iterations"]
+        assert found[phase].flops == pytest.approx(entry["flops"], rel=1e-3)
+
+
+def test_a_distillation_that_another_passes_is_paid_twice() -> None:
+    def trained(*given: Any, **more: Any) -> list[str]:
+        return [r.piece.what for r in estimate(RunRequest(*given, **more), H100).rows if r.piece.what[:5] == "train"]
+
+    assert trained("distilled", "artists") == ["train distilled"]
+    assert trained("esd", "artists") == ["train distilled", "train esd"]
+    assert trained("esd", "artists", seed=1) == ["train distilled", "train distilled", "train esd"]
+    assert trained("esd", "artists", budget="100it") == ["train distilled", "train distilled", "train esd"]
+    assert trained("uce", "artists", budget="100it") == ["train distilled", "train uce"]
+
+
+def test_what_stands_in_the_table_of_sizes_is_another_mini() -> None:
+    from benchmark.testbeds.mini.testbed import Mini
+
+    mini, told = Mini(), ground(RunRequest("bilevel", "artists"))
+    assert (told.steps, told.guidance, told.size) == (
+        mini.sampler.steps,
+        mini.sampler.guidance,
+        mini.sampler.latent_size,
+    )
+    assert (told.flops, told.half) == (mini.default_flops, mini.half)
+    assert forward_flops(mini.base(), 16, mini.text_length) == told.sizes.call(16)
+    assert {name: len(mini.prompts(name, mini.concept(()))) for name in told.asked} == told.asked
+    cost = mini.erase_cost(mini.concept(()))
+    assert (cost.images, cost.flops) == (told.erasing, told.erasing * 2 * told.calls * told.sizes.call(16))
+
+
+def test_sd21_is_not_as_large_as_it_is() -> None:
+    """865.9 M parameters, 402.1 G multiply-accumulates a call at 64 x 64; VAE and text tower as published."""
+    import torch
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    from benchmark.estimate.count import count, flops_of
+    from benchmark.testbeds.stable_diffusion import architecture
+
+    told = sizes("sd21")
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(**architecture.UNET)
+        vae: Any = AutoencoderKL(**architecture.VAE)
+        tower = CLIPTextModel(CLIPTextConfig(**architecture.TEXT))
+        latent = torch.empty(1, 4, 64, 64)
+    assert count(unet) == told.parameters["unet"] == 865_910_724
+    assert {"vae": count(vae), "text": count(tower)} == {name: told.parameters[name] for name in ("vae", "text")}
+    assert forward_flops(unet, 64, 77) == told.call(64) == pytest.approx(2 * 402.1e9, rel=1e-3)
+    assert flops_of(lambda: vae.decode(latent)) == told.decode
+
+
+def test_a_rehearsal_is_not_believed_or_a_broken_one_is(tmp_path: Path) -> None:
+    row = {"kind": "lower", "flops": 1e15, "seconds": 10.0, "error": None}
+    failed = {"kind": "upper", "flops": None, "seconds": None, "error": "out of memory"}
+    path = tmp_path / "rehearsal.json"
+    path.write_text(json.dumps({"device": "cuda", "testbed": "sd21-rehearsal", "rows": [row, failed]}))
+    speeds = Speeds.of_rehearsal(path)
+    assert (speeds.of("lower"), speeds.of("upper")) == (1e14, 1e14)
+    asked = ["estimate", "--method", "distilled", "--suite", "artists", "--testbed", "sd21", "--from", str(path)]
+    assert "as rehearsed on sd21-rehearsal" in bench(*asked).output
+    path.write_text(json.dumps({"device": "cuda", "testbed": "x", "rows": [failed]}))
+    assert "No stage" in answer(bench(*asked))
+    path.write_text("{}")
+    assert "rehearse again" in answer(bench(*asked))
+    assert "one of them" in answer(bench(*asked, "--on", "H100"))
+
+
+def test_an_estimate_imports_torch_or_hides_its_assumptions(tmp_path: Path) -> None:
+    done = fresh("estimate", "--method", "bilevel", "--suite", "artists", "--testbed", "sd21", "--on", "a100",
+                 home=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1].strip() == "heavy:"
+    assert "GPU-hours" in done.stdout
+    assert "19.5 TFLOP/s in fp32, of which 50% are reached" in done.stdout
+    assert "118,287 train pictures" in done.stdout
+
+
+def test_nonsense_is_estimated() -> None:
+    asked = ["estimate", "--method", "bilevel", "--suite", "artists"]
+    assert "Did you mean 'H100'?" in answer(bench(*asked, "--on", "H101"))
+    assert "Did you mean 'bilevel'?" in answer(bench("estimate", "--method", "bilevle", "--suite", "artists"))
+    assert "above 0 and at most 1" in answer(bench(*asked, "--macs", "0"))
+    with pytest.raises(BudgetError, match="less than one step"):
+        estimate(RunRequest("distilled", "artists", budget="1e6"), H100)
+    with pytest.raises(UsageError, match="cannot be estimated"):
+        estimate(RunRequest("distilled", "artists", testbed="stranger"), H100)
+
+
+# before a run
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Device:
+    """A machine with an H100."""
+    monkeypatch.setattr(consent, "annotation_file", lambda folder, side: folder)
+    found = next(gpu for gpu in GPUS if gpu.name == "H100")
+    monkeypatch.setattr(devices, "here", lambda asked="auto": (found, True))
+    return found
+
+
+@pytest.mark.usefixtures("gpu")
+def test_hours_are_spent_without_asking(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(UsageError, match=r"GPU-hours.*add --yes"):
+        consent.consent([SD21], yes=False)
+    assert capsys.readouterr().err == ""
+    consent.consent([SD21], yes=True)
+    assert "estimate  about " in capsys.readouterr().err
+    monkeypatch.setattr(consent, "_someone_watches", lambda: True)
+    for said, begun in (("y\n", True), ("\n", False), ("", False), ("no\n", False)):
+        monkeypatch.setattr("sys.stdin.readline", lambda said=said: said, raising=False)
+        if begun:
+            consent.consent([SD21], yes=False)
+        else:
+            with pytest.raises(UsageError, match="Not begun"):
+                consent.consent([SD21], yes=False)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_mini_is_asked_about_or_the_encoding_of_coco_is_forgotten(capsys: pytest.CaptureFixture) -> None:
+    consent.consent([RunRequest("bilevel", "artists")] * 6, yes=False)
+    assert capsys.readouterr().err == ""
+    short = RunRequest("distilled", "artists", testbed="sd21", budget="100it", alone=True)
+    with pytest.raises(UsageError, match="add --yes"):  # COCO's 118,287 pictures are encoded first
+        consent.consent([short], yes=False)
+
+
+def test_a_machine_without_a_gpu_is_asked_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "gpus", list)
+    monkeypatch.setattr(consent, "annotation_file", lambda folder, side: folder)
+    with pytest.raises(UsageError, match="CPU-hours"):
+        consent.consent([SD21], yes=False)
+    consent.consent([RunRequest("bilevel", "artists")], yes=False)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_a_run_starts_although_nobody_said_yes() -> None:
+    told = answer(bench("run", "--method", "bilevel", "--suite", "artists", "--testbed", "sd21"))
+    assert "add --yes" in told
