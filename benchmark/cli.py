@@ -19,6 +19,7 @@ from benchmark.cli_figure import campaign, figure
 from benchmark.cli_options import Records, Runs, Testbed, artist, known, names
 from benchmark.cli_prompts import prompts_app
 from benchmark.cli_prune import prune_app
+from benchmark.cli_rehearse import rehearse
 from benchmark.cli_speed import speed
 from benchmark.cli_study import study
 from benchmark.errors import PalimpsestError, UsageError
@@ -56,7 +57,7 @@ _STYLE: dict[str, Any] = {"rich_markup_mode": None, "no_args_is_help": True, "ad
 app = typer.Typer(cls=_Commands, pretty_exceptions_enable=False, **_STYLE)
 testbed_app = typer.Typer(**_STYLE)
 app.add_typer(testbed_app, name="testbed")
-for command in (attack, campaign, clean, doctor, estimate, figure, speed, study):
+for command in (attack, campaign, clean, doctor, estimate, figure, rehearse, speed, study):
     app.command()(command)
 app.command("eval")(evaluate)
 app.add_typer(prompts_app, name="prompts")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmark import paths, receipts, registry
 from benchmark.console import Progress, quiet_libraries
@@ -59,6 +59,11 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
 
 
 def workbench_for(request: RunRequest, home: Path, progress: Progress) -> Workbench:
+    return workbench_on(choice.load(request.testbed), request, home, progress)
+
+
+def workbench_on(make: Callable[..., Any], request: RunRequest, home: Path, progress: Progress) -> Workbench:
+    """A workbench with the testbed that `make` gives for a device."""
     import torch
     from accelerate import PartialState
 
@@ -76,7 +81,7 @@ def workbench_for(request: RunRequest, home: Path, progress: Progress) -> Workbe
             f"--device {name} cannot be used here ({str(error).splitlines()[0]}): try --device cpu."
         ) from error
     with progress.stage(f"load testbed {request.testbed}", 1, "testbed") as stage:
-        testbed = choice.load(request.testbed)(device=str(device))
+        testbed = make(device=str(device))
         stage.advance()
     return Workbench(testbed, Store(home, testbed.shipped), progress, device, request.as_published)
 

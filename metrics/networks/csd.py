@@ -55,10 +55,14 @@ def style_tower(weights: Mapping[str, Tensor], path: Path) -> nn.Module:
 
 def csd(path: Path, name: str, device: str = "cpu") -> PillowEncoder:
     """The encoder of styles from weights in `path`."""
+    return encoder(style_tower(read_weights(path), path), name, device)
+
+
+def encoder(network: nn.Module, name: str, device: str = "cpu") -> PillowEncoder:
+    """A style tower with the preparation that CSD's authors give it."""
     from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
-    network = style_tower(read_weights(path), path)
     side: int = network.image_size[0]  # type: ignore[index, assignment]
     look = PreprocessCfg(size=side, mean=OPENAI_DATASET_MEAN, std=OPENAI_DATASET_STD, interpolation="bicubic")
     size: int = network.output_dim  # type: ignore[assignment]
