@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from benchmark.testbeds.captioned import Captioned as Captioned
 from benchmark.testbeds.mini import explicit, prompts
 from benchmark.testbeds.mini.artists import ARTISTS, by_name
 from benchmark.testbeds.mini.prompts import seed_of
@@ -19,22 +19,6 @@ from prompts.concepts import Concept
 
 RETAIN, REAL, REAL_STYLE, PRUNING = 2048, 2000, 64, 512
 CHUNK = 256
-
-
-@dataclass(frozen=True)
-class Captioned:
-    """Latents (N, 4, 16, 16), already scaled, with the hidden states of their captions (N, L, D)."""
-
-    latents: Tensor
-    text: Tensor
-    seconds: float = 0.0
-    """What making the latents took, once."""
-
-    def __len__(self) -> int:
-        return len(self.latents)
-
-    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        return self.latents[indices], self.text[indices]
 
 
 def _captioned(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from benchmark.paths import size as said_size
+from benchmark.testbeds.captioned import Captioned as Captioned
 from benchmark.testbeds.stable_diffusion.moments import Moments, sampled
 from benchmark.testbeds.stable_diffusion.pictures import crops
 
@@ -20,22 +20,6 @@ if TYPE_CHECKING:
 
 REMEMBERED = 2 * 10**9
 """Bytes of hidden states that are kept in memory: those of all COCO captions would be 180 GB."""
-
-
-@dataclass(frozen=True)
-class Captioned:
-    """Latents (N, C, h, w), already scaled, with the hidden states of their captions (N, L, D), in memory."""
-
-    latents: Tensor
-    text: Tensor
-    seconds: float = 0.0
-    """What making the latents took, once."""
-
-    def __len__(self) -> int:
-        return len(self.latents)
-
-    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        return self.latents[indices], self.text[indices]
 
 
 class Streamed:

@@ -1,0 +1,23 @@
+"""Captioned latents that fit into memory, as every testbed hands them to methods (`methods.base.Data`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Captioned:
+    """Latents (N, C, h, w), already scaled, with the hidden states of their captions (N, L, D), in memory."""
+
+    latents: Tensor
+    text: Tensor
+    seconds: float = 0.0
+    """What making the latents took, once."""
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        return self.latents[indices], self.text[indices]
