@@ -16,7 +16,26 @@ from benchmark.cli_doctor import doctor
 from benchmark.cli_estimate import estimate
 from benchmark.cli_eval import evaluate
 from benchmark.cli_figure import campaign, figure
-from benchmark.cli_options import Records, Runs, Testbed, artist, known, names
+from benchmark.cli_options import (
+    Alone,
+    AsPublished,
+    Budget,
+    Captions,
+    Device,
+    Macs,
+    Preset,
+    Pruning,
+    Records,
+    Reveal,
+    Runs,
+    Seed,
+    Settings,
+    Targets,
+    Testbed,
+    artist,
+    known,
+    names,
+)  # fmt: skip
 from benchmark.cli_prompts import prompts_app
 from benchmark.cli_prune import prune_app
 from benchmark.cli_rehearse import rehearse
@@ -83,27 +102,19 @@ def run(
     ],
     suite: Annotated[str, typer.Option(help="What to generate and score; `artists` brings `coco` along.")],
     testbed: Testbed = "mini",
-    pruning: Annotated[str, typer.Option(help="How the base U-Net is made smaller.")] = "magnitude",
-    macs: Annotated[float, typer.Option(help="Share of the base U-Net's MACs to keep, above 0, at most 1.")] = 0.8,
-    targets: Annotated[
-        str, typer.Option(help='Artists to forget: "A,B"; see `bench list artists`.', show_default="the testbed's")
-    ] = "",
-    seed: Annotated[int, typer.Option(help="Seed of the training run; images keep their prompts' seeds.")] = 0,
-    preset: Annotated[str, typer.Option(help="The method's settings: default, paper or released.")] = "default",
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated.")
-    ] = None,
-    budget: Annotated[
-        str, typer.Option(help="Training budget: default, U-Net FLOPs (1e15), time here (2h) or iterations (350it).")
-    ] = "default",
-    data: Annotated[str, typer.Option(help="Fine-tuning captions: plain, or all-but-targets.")] = "plain",
-    alone: Annotated[bool, typer.Option("--alone", help="Only this suite: `artists` without `coco`.")] = False,
+    pruning: Pruning = "magnitude",
+    macs: Macs = 0.8,
+    targets: Targets = "",
+    seed: Seed = 0,
+    preset: Preset = "default",
+    set_: Settings = None,
+    budget: Budget = "default",
+    data: Captions = "plain",
+    alone: Alone = False,
     runs: Runs = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes what there is.")] = "auto",
-    reveal: Annotated[bool, typer.Option("--reveal", help="Explicit suites: a contact sheet without blur.")] = False,
-    as_published: Annotated[
-        bool, typer.Option("--as-published", help="Public lists: every row, with its own guidance and size.")
-    ] = False,
+    device: Device = "auto",
+    reveal: Reveal = False,
+    as_published: AsPublished = False,
     yes: Annotated[bool, typer.Option("--yes", help="Begin without asking, however long it will take.")] = False,
 ) -> None:
     """Train, generate, score and write a record.

@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli_options import Testbed, artist, known, names
+from benchmark.cli_options import (
+    Alone,
+    Budget,
+    Captions,
+    Macs,
+    Preset,
+    Pruning,
+    Seed,
+    Settings,
+    Targets,
+    Testbed,
+    artist,
+    known,
+    names,
+)  # fmt: skip
 from benchmark.errors import UsageError
 
 
@@ -15,17 +29,15 @@ def estimate(
     method: Annotated[str, typer.Option(help="As of `bench run`.")],
     suite: Annotated[str, typer.Option(help="As of `bench run`.")],
     testbed: Testbed = "mini",
-    pruning: Annotated[str, typer.Option(help="As of `bench run`.")] = "magnitude",
-    macs: Annotated[float, typer.Option(help="As of `bench run`.")] = 0.8,
-    targets: Annotated[str, typer.Option(help="As of `bench run`.", show_default="the testbed's")] = "",
-    seed: Annotated[int, typer.Option(help="As of `bench run`.")] = 0,
-    preset: Annotated[str, typer.Option(help="As of `bench run`.")] = "default",
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As of `bench run`; may be repeated.")
-    ] = None,
-    budget: Annotated[str, typer.Option(help="As of `bench run`.")] = "default",
-    data: Annotated[str, typer.Option(help="As of `bench run`.")] = "plain",
-    alone: Annotated[bool, typer.Option("--alone", help="As of `bench run`.")] = False,
+    pruning: Pruning = "magnitude",
+    macs: Macs = 0.8,
+    targets: Targets = "",
+    seed: Seed = 0,
+    preset: Preset = "default",
+    set_: Settings = None,
+    budget: Budget = "default",
+    data: Captions = "plain",
+    alone: Alone = False,
     on: Annotated[str, typer.Option(help="A GPU, such as H100, or cpu.", show_default="this machine's")] = "",
     rehearsal: Annotated[
         Path | None, typer.Option("--from", help="What `bench rehearse --out` wrote: speeds as measured.")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli_options import Runs, Testbed, known
+from benchmark.cli_options import Alone, AsPublished, Device, Reveal, Runs, Targets, Testbed, artist, known, names
 from benchmark.paths import home
 
 
@@ -31,15 +31,13 @@ def evaluate(
     reference: Annotated[
         Reference, typer.Option(help="What CP and CSD compare with; `distilled` is trained if it is not there yet.")
     ] = Reference.distilled,
-    targets: Annotated[str, typer.Option(help='Artists to forget: "A,B".', show_default="the testbed's")] = "",
+    targets: Targets = "",
     budget: Annotated[str, typer.Option(help="Training budget of the reference; see `bench run`.")] = "default",
-    alone: Annotated[bool, typer.Option("--alone", help="Only this suite: `artists` without `coco`.")] = False,
+    alone: Alone = False,
     runs: Runs = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes what there is.")] = "auto",
-    reveal: Annotated[bool, typer.Option("--reveal", help="Explicit suites: a contact sheet without blur.")] = False,
-    as_published: Annotated[
-        bool, typer.Option("--as-published", help="Public lists: every row, with its own guidance and size.")
-    ] = False,
+    device: Device = "auto",
+    reveal: Reveal = False,
+    as_published: AsPublished = False,
 ) -> None:
     """Score a model that was made elsewhere, and put it into the table beside the base and the reference.
 
@@ -67,7 +65,7 @@ def evaluate(
         method="distilled",
         suite=suite,
         testbed=testbed,
-        targets=tuple(part.strip() for part in targets.split(",") if part.strip()),
+        targets=tuple(artist(testbed, one) for one in names(targets)),
         budget=budget,
         runs=runs or home(),
         device=device,

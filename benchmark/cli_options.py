@@ -14,6 +14,26 @@ Runs = Annotated[
     Path | None,
     typer.Option(help="Folder of checkpoints, images and records.", show_default="$PALIMPSEST_HOME, else ./runs"),
 ]
+Pruning = Annotated[str, typer.Option(help="How the base U-Net is made smaller.")]
+Macs = Annotated[float, typer.Option(help="Share of the base U-Net's MACs to keep, above 0, at most 1.")]
+Targets = Annotated[
+    str, typer.Option(help='Artists to forget: "A,B"; see `bench list artists`.', show_default="the testbed's")
+]
+Seed = Annotated[int, typer.Option(help="Seed of the training run; images keep their prompts' seeds.")]
+Preset = Annotated[str, typer.Option(help="The method's settings: default, paper or released.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated.")
+]
+Budget = Annotated[
+    str, typer.Option(help="Training budget: default, U-Net FLOPs (1e15), time here (2h) or iterations (350it).")
+]
+Captions = Annotated[str, typer.Option(help="Fine-tuning captions: plain, or all-but-targets.")]
+Alone = Annotated[bool, typer.Option("--alone", help="Only this suite: `artists` without `coco`.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes what there is.")]
+Reveal = Annotated[bool, typer.Option("--reveal", help="Explicit suites: a contact sheet without blur.")]
+AsPublished = Annotated[
+    bool, typer.Option("--as-published", help="Public lists: every row, with its own guidance and size.")
+]
 Records = Annotated[
     list[Path] | None,
     typer.Option(help="Record files or folders to read instead of the usual ones; may be repeated."),

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli_options import Runs, Testbed, known
+from benchmark.cli_options import Device, Runs, Testbed, known
 from benchmark.errors import UsageError
 from benchmark.paths import home
 
@@ -24,7 +24,7 @@ def rehearse(
     batch: Annotated[int, typer.Option(help="Images a training step.", min=1)] = 4,
     steps: Annotated[int, typer.Option(help="Steps of each kind that are timed.", min=1)] = 3,
     images: Annotated[int, typer.Option(help="Pictures that are sampled, decoded and looked at.", min=1)] = 4,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
+    device: Device = "auto",
     out: Annotated[Path | None, typer.Option(help="JSON to write as well; `bench estimate --from` reads it.")] = None,
     runs: Runs = None,
 ) -> None:

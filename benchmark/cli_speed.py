@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli_options import Runs, Testbed, known
+from benchmark.cli_options import Device, Runs, Testbed, known
 from benchmark.paths import home
 
 
@@ -16,7 +16,7 @@ def speed(
     testbed: Testbed = "mini",
     images: Annotated[int, typer.Option(help="Pictures that each way of generating makes.", min=1)] = 64,
     steps: Annotated[int, typer.Option(help="Training steps that each way takes.", min=1)] = 12,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
+    device: Device = "auto",
     out: Annotated[Path | None, typer.Option(help="JSON to write as well.")] = None,
     runs: Runs = None,
 ) -> None:

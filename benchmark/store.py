@@ -65,10 +65,13 @@ class Store:
         self.home = Path(home)
         self.shipped = tuple(Path(layer) for layer in shipped)
         self._verified: set[tuple[Any, ...]] = set()  # contents hashed by this process, by name, size and time
-        durable.sweep(self.home / "tmp")
-        for scratch in self.home.glob("scratch/*/*"):  # killed between making and removing its scratch
-            if os.path.exists(self._place(scratch.parent.name, scratch.name)):
-                self._discard(scratch)
+        try:
+            durable.sweep(self.home / "tmp")
+            for scratch in self.home.glob("scratch/*/*"):  # killed between making and removing its scratch
+                if os.path.exists(self._place(scratch.parent.name, scratch.name)):
+                    self._discard(scratch)
+        except PermissionError as error:
+            raise StoreError(f"Cannot look into {self.home} (permission denied): make it readable.") from error
 
     def find(self, kind: str, identity: Mapping[str, Any]) -> Artefact | None:
         """The artefact, its sizes and checksums verified, or None.

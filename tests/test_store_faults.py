@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,15 @@ def test_a_device_that_is_really_full_is_one_clear_sentence(store):
 # folders that cannot be written
 
 
+@contextmanager
+def as_root():
+    """The rights that this process started with, for as long as it lasts."""
+    user = os.geteuid()
+    os.seteuid(os.getuid())
+    yield
+    os.seteuid(user)
+
+
 @pytest.fixture
 def locked(tmp_path_factory):
     """A folder that this process, as an ordinary user, may read but not write."""
@@ -116,8 +126,9 @@ def locked(tmp_path_factory):
     was_root = os.geteuid() == 0
     os.chmod(folder, 0o555)
     if was_root:  # mode bits do not hold root back
-        for parent in (folder.parent, folder.parent.parent):
-            os.chmod(parent, 0o711)
+        for parent in list(folder.parents)[:-2]:  # up to the first below the system's folder for such things
+            if not parent.stat().st_mode & 0o001:
+                os.chmod(parent, 0o711)
         os.seteuid(65534)
     yield folder
     if was_root:
@@ -138,6 +149,13 @@ def test_an_unwritable_folder_is_one_sentence_to_an_ordinary_user(locked):
             StoreError, match=rf"^Cannot write {locked}.* \(permission denied\): make {locked} writ[^\n]*$"
         ):
             act()
+
+
+def test_a_folder_that_cannot_be_entered_ends_in_a_traceback(locked):
+    with as_root():
+        os.chmod(locked, 0o600)
+    with pytest.raises(StoreError, match=rf"^Cannot (look into|read) {locked}/runs.* \(permission denied\): make it "):
+        Store(locked / "runs").find(KIND, IDENTITY)
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS, errno.EIO])
@@ -198,6 +216,7 @@ def test_leftovers_go_once_their_owner_is_dead_or_silent_for_a_day(store):
 
 WORKER = """
 import sys, time
+from contextlib import contextmanager
 from pathlib import Path
 from benchmark.store import Store
 home, first, last, slow = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "slow"
