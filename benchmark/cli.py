@@ -15,7 +15,7 @@ from benchmark.cli_clean import clean
 from benchmark.cli_doctor import doctor
 from benchmark.cli_estimate import estimate
 from benchmark.cli_eval import evaluate
-from benchmark.cli_figure import campaign, figure
+from benchmark.cli_figure import campaign, figure, page
 from benchmark.cli_options import (
     Alone,
     AsPublished,
@@ -76,7 +76,7 @@ _STYLE: dict[str, Any] = {"rich_markup_mode": None, "no_args_is_help": True, "ad
 app = typer.Typer(cls=_Commands, pretty_exceptions_enable=False, **_STYLE)
 testbed_app = typer.Typer(**_STYLE)
 app.add_typer(testbed_app, name="testbed")
-for command in (attack, campaign, clean, doctor, estimate, figure, rehearse, speed, study):
+for command in (attack, campaign, clean, doctor, estimate, figure, page, rehearse, speed, study):
     app.command()(command)
 app.command("eval")(evaluate)
 app.add_typer(prompts_app, name="prompts")
@@ -195,7 +195,11 @@ def show_table(
     pruning: Annotated[
         str, typer.Option(help="One pruning at all its MACs, or all of them side by side: all.", show_default="default")
     ] = "",
-    seeds: Annotated[bool, typer.Option("--over-seeds", help="Table 1: one row a method, means over seeds.")] = False,
+    targets: Annotated[
+        str, typer.Option(help='Table 1: "A,B"; the models that forgot these.', show_default="the testbed's")
+    ] = "",
+    seeds: Annotated[bool, typer.Option("--over-seeds", help="One row a method, means over training seeds.")] = False,
+    columns: Annotated[str, typer.Option(help='Only these: "cp,kept_style"; names as in JSON.')] = "",
     threshold: Annotated[float, typer.Option(help="Table 2: score above which a detection counts.")] = 0.5,
     label: Annotated[
         list[str] | None, typer.Option(help="Table 2: a detector's label that counts; may be repeated.")
@@ -218,32 +222,37 @@ def show_table(
       bench table --format markdown > table.md
       bench table --records other/runs/records
     """
-    from benchmark.tables import gather, table
+    from benchmark.tables import gather, only, table
     from benchmark.tables_render import FORMATS
 
     testbed = known("testbeds", testbed)
     known("suites", suite)
     if pruning not in ("", ALL):
         known("prunings", pruning)
-    if pruning and number != 1:
-        raise UsageError("--pruning goes with table 1: the others have the default pruning alone.")
+    if (pruning or targets) and number != 1:
+        raise UsageError(
+            "--pruning and --targets go with table 1: the others have one concept and the default pruning."
+        )
     if number not in (1, 2, 3):
         raise UsageError(f"Table {number} is none of those that can be made: 1, 2 and 3.")
     if not 0 < threshold < 1:
         raise UsageError(f"--threshold is a score between 0 and 1; {threshold:g} is not.")
     found = gather(testbed, runs or home(), records or [])
-    if number == 1:
-        from benchmark.over_seeds import over_seeds
-
-        made = table(found, testbed, suite, long=long, paper=paper, everything=all_, pruning=pruning)
-        FORMATS[format](over_seeds(made) if seeds else made)
-        return
     from benchmark.explicit_tables import table2, table3
 
-    if number == 2:
-        FORMATS[format](table2(found, testbed, threshold=threshold, labels=label or (), paper=paper))
+    if number == 1:
+        aimed = [artist(testbed, name) for name in names(targets)]
+        wide = long or bool(columns)
+        made = table(found, testbed, suite, long=wide, paper=paper, everything=all_, pruning=pruning, targets=aimed)
+    elif number == 2:
+        made = table2(found, testbed, threshold=threshold, labels=label or (), paper=paper)
     else:
-        FORMATS[format](table3(found, testbed, paper=paper))
+        made = table3(found, testbed, paper=paper)
+    if seeds:
+        from benchmark.over_seeds import over_seeds
+
+        made = over_seeds(made)
+    FORMATS[format](only(made, names(columns)) if columns else made)
 
 
 @app.command()

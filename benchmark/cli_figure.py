@@ -1,4 +1,4 @@
-"""`bench figure` and `bench campaign`: many runs, and what is seen in them together."""
+"""`bench figure`, `bench page` and `bench campaign`: many runs, and what is seen in them together."""
 
 from __future__ import annotations
 
@@ -57,6 +57,22 @@ def figure(
         )
     for each in made:
         print(each)
+
+
+def page(
+    file: Annotated[Path, typer.Argument(help="Markdown page; its tables are replaced.")],
+) -> None:
+    """Make the tables of a page anew, each by the command that stands above it.
+
+    A block begins with `<!-- bench table ... -->` or `<!-- bench compare ... -->` and ends with `<!-- end -->`.
+
+    \b
+    Examples:
+      bench page results/mini/README.md
+    """
+    from benchmark.page import fill
+
+    print(f"{fill(file)} tables filled in {file}")
 
 
 def campaign(

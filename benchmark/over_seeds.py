@@ -23,8 +23,17 @@ def over_seeds(table: Table) -> Table:
     for row in table.rows:
         groups.setdefault(_key(row.record), []).append(row)
     rows = [_mean(group) if len(group) > 1 else group[0] for group in groups.values()]
-    note = "A row over several seeds: means, and Student's 95 % interval over seeds."
-    return replace(table, rows=rows, notes=[note, *table.notes])
+    notes = (
+        ["A row over several seeds: means, and Student's 95 % interval over seeds."]
+        if len(rows) < len(table.rows)
+        else []
+    )
+    return replace(table, rows=rows, notes=[*notes, *table.notes])
+
+
+def without_seed(label: str) -> str:
+    """`"esd (seed 1)"` -> `"esd"`."""
+    return _SEED.sub("", label).replace(" ()", "")
 
 
 def _key(record: Record) -> tuple:
@@ -42,8 +51,7 @@ def _mean(rows: list[Row]) -> Row:
             n, of = (_sum([getattr(figure, what) for figure in figures]) for what in ("n", "of"))
             mean = sum(values) / len(values)
             cells[key] = Figure(mean, n, of, first.unit, first.back_end, student_interval(values), "", first.paper)
-    label = _SEED.sub("", rows[0].label).replace(" ()", "")
-    return Row(f"{label} ({len(rows)} seeds)", rows[0].source, rows[0].record, cells)
+    return Row(f"{without_seed(rows[0].label)} ({len(rows)} seeds)", rows[0].source, rows[0].record, cells)
 
 
 def _sum(counts: list[int | None]) -> int | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmark.columns import DESTINATION, LONG_COLUMNS, PAPER_COLUMNS, Column, named, split, unlisted
-from benchmark.errors import DataError
+from benchmark.errors import DataError, UsageError
 from benchmark.listing import default_targets
 from benchmark.paths import records_folder
 from benchmark.records import BROUGHT, SUFFIX, Cell, Record, check_one_sampler, read_records
@@ -72,10 +72,10 @@ def gather(testbed: str, runs: Path, given: Sequence[Path] = ()) -> list[Found]:
 
     Raises RecordError for a damaged or newer one, DataError for a given path that holds none.
     """
-    if given:
-        return [(record, "local") for path in given for record in _read_given(path)]
-    own = records_folder(runs)
     reference = RESULTS / testbed / "records"
+    if given:
+        return [(record, _source(path, reference)) for path in given for record in _read_given(path)]
+    own = records_folder(runs)
     return [(r, "reference") for r in read_records([reference])] + [(r, "local") for r in read_records([own])]
 
 
@@ -88,16 +88,20 @@ def table(
     paper: bool = False,
     everything: bool = False,
     pruning: str = "",
+    targets: Sequence[str] = (),
 ) -> Table:
     """Table 1 of a testbed. Rows: base, distilled, other seeds of it, other methods.
 
     Shown are the default budget, targets and pruning, unless `everything`; what that hides is counted in a note. With
-    the name of a `pruning` it is that one at all its MACs; with `ALL_PRUNINGS`, all of them side by side.
+    the name of a `pruning` it is that one at all its MACs; with `ALL_PRUNINGS`, all of them side by side. `targets`
+    stand for the default ones.
     Raises DataError if nothing is left to show, RecordError if rows were sampled differently.
     """
     suites = [suite] + ([BESIDE[suite]] if suite in BESIDE else [])
     here = [(r, source) for r, source in found if r.testbed == testbed and r.suite in suites]
-    usual = frozenset(default_targets(testbed))
+    if suite == "artists":  # plain captions of models that forgot something explicit: Table 3
+        here = [(r, source) for r, source in here if r.concept.get("kind") != "explicit"]
+    usual = frozenset(targets or default_targets(testbed))
     shown = here if everything else [each for each in here if is_usual(each[0], usual, here, pruning)]
     if not any(record.method != "base" or not pruning for record, _ in shown):
         also = "" if testbed == "mini" else f" --testbed {testbed}"
@@ -134,6 +138,18 @@ def table(
         paper=quoted,
         paper_only={method: cells for method, cells in told.items() if method not in ran},
     )
+
+
+def _source(given: Path, reference: Path) -> Source:
+    return "reference" if reference in (given.resolve(), given.resolve().parent) else "local"
+
+
+def only(table: Table, keys: Sequence[str]) -> Table:
+    """The table with these columns alone, in this order. UsageError for one that it does not have."""
+    columns = {column.key: column for column in table.columns}
+    if strange := [key for key in keys if key not in columns]:
+        raise UsageError(f"The table has no column '{strange[0]}'; it has: {', '.join(columns)}.")
+    return replace(table, columns=[columns[key] for key in keys])
 
 
 def _read_given(path: Path) -> list[Record]:

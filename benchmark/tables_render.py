@@ -31,7 +31,8 @@ def print_rich(table: Table, file: TextIO | None = None) -> None:
     for section, columns in parts:
         console.print(section or _title(table), style="bold", markup=False)
         console.print(_box(table, columns, joint))
-    for note in _notes(table):
+    spread = ["±: half of a 95 % interval."] if any(not column.section for column in table.columns) else []
+    for note in [*_notes(table), *spread]:
         console.print(note, style="dim", markup=False)
 
 
@@ -92,8 +93,9 @@ def _rich_figure(figure: Figure | None, column: Column, joint: str) -> Text:
         return Text("·", style="dim")
     parts = [Text(_value(figure, column))]
     parts += [Text(figure.name.replace(" ", joint))] if figure.name else []
-    if column.section and figure.ci:
-        parts.append(Text(f"{figure.ci[0]:{column.form}}…{figure.ci[1]:{column.form}}", style="dim"))
+    if figure.ci:  # the paper's columns must fit into 80 characters together
+        told = _interval(figure, column) if column.section else f"±{_half(figure):{column.form}}"
+        parts.append(Text(told, style="dim"))
     if figure.paper is not None:
         parts.append(Text(_quote(figure.paper, column), style="dim"))
     if figure.n is not None:
@@ -104,7 +106,7 @@ def _rich_figure(figure: Figure | None, column: Column, joint: str) -> Text:
 def _markdown_figure(figure: Figure | None, column: Column) -> str:
     if figure is None:
         return ""
-    parts = [_value(figure, column), figure.name, _quote(figure.paper, column)]
+    parts = [_value(figure, column), _interval(figure, column), figure.name, _quote(figure.paper, column)]
     parts.append(f"({_count(figure)})" if figure.n is not None else "")
     return " ".join(part for part in parts if part)
 
@@ -177,6 +179,15 @@ def _arrow(column: Column) -> str:
 
 def _value(figure: Figure, column: Column) -> str:
     return "–" if figure.value is None else f"{figure.value:{column.form}}"
+
+
+def _interval(figure: Figure, column: Column) -> str:
+    return f"{figure.ci[0]:{column.form}}…{figure.ci[1]:{column.form}}" if figure.ci else ""
+
+
+def _half(figure: Figure) -> float:
+    low, high = figure.ci or (0.0, 0.0)
+    return (high - low) / 2
 
 
 def _count(figure: Figure) -> str:

@@ -13,6 +13,7 @@ import pytest
 from record_examples import record, write
 from typer.testing import CliRunner, Result
 
+import benchmark.estimate.work  # noqa: F401  it takes names from the real benchmark.run
 from benchmark.cli import app
 from benchmark.errors import BudgetError, TrainingError, UsageError
 from benchmark.request import Outcome, RunRequest, parse_budget, parse_settings

@@ -5,6 +5,7 @@ import random
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from PIL import Image
 from record_examples import record
@@ -14,7 +15,9 @@ from benchmark import explicit_tables
 from benchmark.cli import app
 from benchmark.errors import DataError, UsageError
 from benchmark.explicit_suites import explicit, score_columns
+from benchmark.over_seeds import over_seeds
 from benchmark.records import scores_table, write_record
+from benchmark.report import figure7
 from benchmark.stats import reduction_interval
 from benchmark.tables import gather
 from benchmark.testbeds.mini import explicit as world
@@ -104,6 +107,35 @@ def test_figure_7_counts_other_pictures_than_the_table(tmp_path) -> None:
         assert picture.width > 1000
     (tmp_path / "records" / next(p.name for p in (tmp_path / "records").glob("*base*.json"))).unlink()
     assert "no record of the base" in CliRunner().invoke(app, told).output
+
+
+def test_figure_7_has_a_bar_a_seed_or_mixes_settings(tmp_path) -> None:
+    put(tmp_path, "base", "i2p", [0.9, 0.8, 0.7, 0.6])
+    for seed, scores in enumerate(([0.9, 0.0, 0.0, 0.0], [0.9, 0.9, 0.0, 0.0], [0.9, 0.0, 0.0, 0.0])):
+        put(tmp_path, "esd", "i2p", scores, seed=seed)
+    put(tmp_path, "uce", "i2p", [0.0] * 4)
+    out = tmp_path / "seven.csv"
+    figure7.write(gather("mini", tmp_path, [tmp_path]), "mini", "i2p", out.with_suffix(".png"))
+    rows = [r for r in csv.DictReader(out.read_text("utf-8").splitlines()) if r["label"] == "any"]
+    told = [(r["method"], r["seeds"], float(r["decrease %"]), float(r["images"])) for r in rows]
+    assert told == [
+        ("esd", "3", pytest.approx(200 / 3, abs=0.01), pytest.approx(4 / 3, abs=1e-4)),
+        ("uce", "1", 100, 0),
+    ]
+    values = np.array([75, 50, 75])
+    half = scipy.stats.t.ppf(0.975, 2) * values.std(ddof=1) / 3**0.5
+    assert float(rows[0]["high"]) - float(rows[0]["low"]) == pytest.approx(2 * half, abs=0.02)
+
+
+def test_tables_of_signs_lose_seeds_when_they_are_folded(tmp_path) -> None:
+    put(tmp_path, "distilled", "mma", [0.9, 0.8, 0.7, 0.55])
+    for seed, scores in enumerate(([0.9, 0.0, 0.0, 0.0], [0.9, 0.9, 0.0, 0.0])):
+        put(tmp_path, "esd", "mma", scores, seed=seed)
+    made = explicit_tables.table2(gather("mini", tmp_path, [tmp_path]), "mini", paper=False)
+    rows = {row.label: row.cells for row in over_seeds(made).rows}
+    assert set(rows) == {"distilled", "esd (2 seeds)"}
+    figure = rows["esd (2 seeds)"]["mma_resilience"]
+    assert (figure.value, figure.n) == (62.5, 8)
 
 
 def test_an_interval_of_a_reduction_leaves_out_its_value() -> None:

@@ -9,10 +9,10 @@ import pytest
 from record_examples import TARGETS, cell, record, write
 
 from benchmark import tables
-from benchmark.errors import DataError, RecordError
+from benchmark.errors import DataError, RecordError, UsageError
 from benchmark.over_seeds import over_seeds
 from benchmark.records import Record
-from benchmark.tables import gather, table
+from benchmark.tables import gather, only, table
 from benchmark.tables_render import FORMATS, print_json, print_markdown, print_rich
 
 PAPER = json.loads((tables.RESULTS / "paper.json").read_text("utf-8"))
@@ -305,3 +305,33 @@ def test_seeds_are_folded_with_other_settings_or_with_the_reference() -> None:
     assert rows["distilled"]["cp"].value == 0
     assert rows["distilled (2 seeds)"]["cp"].value == 44
     assert rows["esd (rate=1)"]["clip"].value == 9
+
+
+def test_other_targets_asked_for_bring_the_usual_ones_or_need_all() -> None:
+    others = ["Edvard Munch"]
+    concept = {"kind": "style", "targets": others, "anchor": "a painting", "neighbours": []}
+    found = _local(*_usual_four(), record("bilevel", "artists", concept=concept))
+    assert [row.record.concept["targets"] for row in table(found, "mini", "artists", targets=others).rows] == [
+        [*others]
+    ]
+    assert all(row.record.concept["targets"] != others for row in table(found, "mini", "artists").rows)
+
+
+def test_columns_asked_for_lose_their_order_or_others_slip_in() -> None:
+    made = table(_local(*_usual_four()), "mini", "artists", long=True)
+    assert [column.key for column in only(made, ["fid", "cp"]).columns] == ["fid", "cp"]
+    with pytest.raises(UsageError, match=r"^The table has no column 'fidd'; it has: clip, cp, "):
+        only(made, ["fidd"])
+
+
+def test_plain_captions_of_models_that_forgot_a_sign_stand_among_painters() -> None:
+    sign = record("esd", "coco")
+    sign = sign.model_copy(update={"concept": {"kind": "explicit", "targets": ["trine"]}})
+    rows = table(_local(*_usual_four(), sign), "mini", "artists", everything=True).rows
+    assert all(row.record.method != "esd" for row in rows)
+    assert [row.record.method for row in table(_local(sign), "mini", "coco", everything=True).rows] == ["esd"]
+
+
+def test_half_an_interval_is_a_whole_one() -> None:
+    scored = record("bilevel", values={"cp": cell("cp", 92.0, ci=(88.0, 94.0))})
+    assert "±3.00" in _text(print_rich, _local(scored), "mini", "artists")

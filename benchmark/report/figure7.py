@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchmark import durable
 from benchmark.errors import DataError
 from benchmark.explicit_suites import SCORE
 from benchmark.explicit_tables import THRESHOLD, flags, groups
+from benchmark.over_seeds import without_seed
 from benchmark.records import Record, read_scores
 from benchmark.report.tradeoff import save
-from benchmark.stats import reduction_interval
+from benchmark.stats import reduction_interval, student_interval
 from benchmark.tables import Found
 
 TOTAL = "any"
@@ -21,13 +22,21 @@ THRESHOLDS = tuple(round(0.2 + 0.05 * k, 2) for k in range(15))
 """0.2 to 0.9."""
 
 
-def decrease(own: Record, base: Record, label: str) -> tuple[float, tuple[float, float] | None] | None:
-    """100 (1 - N(own) / N(base)) with its interval over prompts, N pictures with `label`; None if the base has none."""
+def decrease(
+    own: Sequence[Record], base: Record, label: str
+) -> tuple[float, tuple[float, float] | None, float, float] | None:
+    """100 (1 - N(own) / N(base)), N pictures with `label`; its interval; N(own), a mean over seeds; and N(base).
+
+    The interval is over training seeds (Student's) where there are several, else over prompts (bootstrap). None if the
+    base has no such picture.
+    """
     chosen = () if label == TOTAL else (label,)
-    ours, theirs = flags(own, THRESHOLD, chosen), flags(base, THRESHOLD, chosen)
+    ours, theirs = [flags(record, THRESHOLD, chosen) for record in own], flags(base, THRESHOLD, chosen)
     if not sum(theirs):
         return None
-    return 100 * (1 - sum(ours) / sum(theirs)), reduction_interval(ours, theirs)
+    values = [100 * (1 - sum(seen) / sum(theirs)) for seen in ours]
+    interval = student_interval(values) if len(ours) > 1 else reduction_interval(ours[0], theirs)
+    return sum(values) / len(values), interval, sum(map(sum, ours)) / len(ours), sum(theirs)
 
 
 def write(found: Iterable[Found], testbed: str, suite: str, out: Path) -> list[Path]:
@@ -39,33 +48,35 @@ def write(found: Iterable[Found], testbed: str, suite: str, out: Path) -> list[P
     if base is None:
         raise DataError(f"There is no record of the base in suite '{suite}' to compare with: run any method on it.")
     labels = [TOTAL, *sorted({name.removeprefix(SCORE).rpartition("/")[0] for name in _columns(base)})]
-    others = [record for record in records if record is not base]
+    others: dict[str, list[Record]] = {}
+    for record in records:
+        if record is not base:
+            others.setdefault(without_seed(record.label), []).append(record)
     figure = Figure(figsize=(12, 4.8), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     text = io.StringIO()
     sheet = csv.writer(text, lineterminator="\n")
-    sheet.writerow(["method", "label", "decrease %", "low", "high", "images", "images of the base", "n"])
+    sheet.writerow(["method", "label", "decrease %", "low", "high", "images", "images of the base", "n", "seeds"])
     width = 0.8 / max(1, len(others))
-    for number, record in enumerate(others):
+    for number, (name, own) in enumerate(others.items()):
         for place, label in enumerate(labels):
-            if (told := decrease(record, base, label)) is None:
+            if (told := decrease(own, base, label)) is None:
                 continue
-            value, interval = told
+            value, interval, seen, of = told
             x = place + (number - (len(others) - 1) / 2) * width
-            left.bar(x, value, width, color=f"C{number % 10}", label=record.label if place == 0 else None)
+            left.bar(x, value, width, color=f"C{number % 10}")
             if interval:
                 left.vlines(x, *interval, color="0.2", linewidth=1)
-            chosen = () if label == TOTAL else (label,)
-            counts = [sum(flags(each, THRESHOLD, chosen)) for each in (record, base)]
             low, high = (f"{end:.2f}" for end in interval) if interval else ("", "")
             n = base.scores.rows if base.scores else 0
-            sheet.writerow([record.label, label, f"{value:.2f}", low, high, *(f"{c:.0f}" for c in counts), n])
+            sheet.writerow([name, label, f"{value:.2f}", low, high, f"{seen:g}", f"{of:.0f}", n, len(own)])
     left.set_xticks(range(len(labels)), labels)
     left.set_ylabel("% fewer pictures than the base ↑")
     left.set_title(f"{suite} on {testbed}: detections above {THRESHOLD:g}")
-    for number, record in enumerate([base, *others]):
-        shares = [100 * sum(seen) / len(seen) for seen in (flags(record, t) for t in THRESHOLDS)]
-        right.plot(THRESHOLDS, shares, color="0.3" if record is base else f"C{(number - 1) % 10}", label=record.label)
+    for number, (name, own) in enumerate([(base.label, [base]), *others.items()]):
+        counted = [[flag for record in own for flag in flags(record, t)] for t in THRESHOLDS]
+        shares = [100 * sum(each) / len(each) for each in counted]
+        right.plot(THRESHOLDS, shares, color="0.3" if own == [base] else f"C{(number - 1) % 10}", label=name)
     right.set_xlabel("threshold of the detector")
     right.set_title("% of pictures that count as explicit ↓")
     handles, names = right.get_legend_handles_labels()

@@ -1,0 +1,60 @@
+"""Pages: their tables are what their commands print, and a wrong command leaves a page alone."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmark.cli import app
+from benchmark.errors import DataError, UsageError
+from benchmark.page import blocks, fill, filled
+
+ROOT = Path(__file__).parents[1]
+PAGES = [path for path in sorted((ROOT / "results").rglob("*.md")) if blocks(path.read_text("utf-8"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_a_committed_pages_figures_are_not_those_of_its_records(page: Path, monkeypatch) -> None:
+    monkeypatch.chdir(ROOT)
+    text = page.read_text("utf-8")
+    assert filled(text) == text
+
+
+def test_a_page_shows_what_lies_on_its_makers_disk() -> None:
+    assert ROOT / "results" / "mini" / "README.md" in PAGES
+    for page in PAGES:
+        assert all("--records results/" in command for command in blocks(page.read_text("utf-8")))
+
+
+def test_a_block_gets_another_commands_table_or_the_text_around_it_is_lost(tmp_path: Path) -> None:
+    records = ROOT / "results" / "mini" / "records"
+    options = ["table", "--columns", "cp", "--records", str(records)]
+    path = tmp_path / "page.md"
+    begin = f"<!-- bench {' '.join(options)} -->"
+    path.write_text(f"before\n{begin}\nold\n<!-- end -->\nbetween\n{begin}\n<!-- end -->\nafter\n")
+    assert fill(path) == 2
+    made = CliRunner().invoke(app, [*options, "--format", "markdown"]).stdout.strip()
+    block = f"{begin}\n{made}\n<!-- end -->"
+    assert path.read_text() == f"before\n{block}\nbetween\n{block}\nafter\n"
+
+
+@pytest.mark.parametrize(
+    "command", ["table --columns nonsense", "table --records nowhere", "run --method esd", "", "table --no"]
+)
+def test_a_page_is_spoilt_by_a_wrong_command(command: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = tmp_path / "page.md"
+    path.write_text(
+        text := f"<!-- bench table --columns cp -->\nmine\n<!-- end -->\n<!-- bench {command} -->\n<!-- end -->\n"
+    )
+    with pytest.raises(UsageError, match=r"^`bench "):
+        fill(path)
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("content", [None, b"no block", b"\xff\xfe"])
+def test_what_is_no_page_ends_in_a_traceback(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "page.md"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=r"page\.md"):
+        fill(path)
