@@ -1,4 +1,4 @@
-"""The columns of Table 1: the paper's five, those of `--long`, and one for each cell that nobody listed here."""
+"""The columns of tables: the paper's, those of `--long`, and one for each cell that nobody listed here."""
 
 from __future__ import annotations
 
@@ -32,6 +32,16 @@ PAPER_COLUMNS = (
     Column("fid", "FID", "coco", "fid", False),
     Column("coco_clip", "CLIP", "coco", "clip", True),
 )
+EXPLICIT = ("i2p", "mma", "ring-a-bell")
+"""The suites of explicit content."""
+EXPLICIT_COLUMNS = tuple(
+    column
+    for suite in EXPLICIT
+    for column in (
+        Column("explicit", "explicit %", suite, "explicit", False, ".1f"),
+        Column("resilience", "resilience %", suite, "resilience", True, ".1f"),
+    )
+)
 _GONE, _KEPT, _FAR, _COST = "What is forgotten", "What is kept", "How far it went", "What it cost"
 LONG_COLUMNS = (
     Column("target_style", "target style", "artists", "target_style", False, ".3f", _GONE),
@@ -53,6 +63,7 @@ LONG_COLUMNS = (
     Column("iterations", "iterations", "cost", "iterations", None, ".0f", _COST),
     Column("seconds", "seconds", "cost", "seconds", False, ".0f", _COST),
 )
+COLUMNS = (*EXPLICIT_COLUMNS, *PAPER_COLUMNS, *LONG_COLUMNS)
 
 
 def named(record: Record) -> dict[str, Cell]:

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmark.columns import LONG_COLUMNS, PAPER_COLUMNS, Column
+from benchmark.columns import COLUMNS, Column
 from benchmark.errors import DataError
 from benchmark.records import Record, read_scores
 from benchmark.stats import bootstrap_interval, mcnemar, sign_flip, student_interval
 from benchmark.tables import BESIDE, Found, joined, targets_of
 
-RELATIVE = ("cp", "csd")
+RELATIVE = ("cp", "csd", "resilience")
 """Columns that are relative to a reference model, and so only comparable where it is the same."""
 
 
@@ -87,7 +87,7 @@ def compare(
         )
     pairs = [(sides[0][unit], sides[1][unit]) for unit in shared]
     contrasts, notes = [], []
-    for column in (*PAPER_COLUMNS, *(LONG_COLUMNS if long else ())):
+    for column in (c for c in COLUMNS if long or not c.section):
         apart = [a.records[suite].reference_key != b.records[suite].reference_key for a, b in pairs]
         if column.cell in RELATIVE and any(apart):
             notes.append(f"{column.header} is left out: the two sides were compared with different references.")
@@ -143,7 +143,7 @@ def _contrast(column: Column, pairs: Sequence[tuple[_Model, _Model]]) -> Contras
     differences = [a - b for a, b in zip(ours, theirs, strict=True)]
     if not differences:
         return Contrast(column, left, right, left - right, None, None, 1, "units", "")
-    if column.cell == "cp":
+    if column.cell in ("cp", "explicit"):
         p, test = mcnemar(ours, theirs), "McNemar"
     else:
         p, test = sign_flip(differences), "sign flip"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmark.columns import DESTINATION, LONG_COLUMNS, PAPER_COLUMNS, Column, named, split, unlisted
+from benchmark.columns import COLUMNS, DESTINATION, EXPLICIT, Column, named, split, unlisted
 from benchmark.errors import DataError, UsageError
 from benchmark.listing import default_targets
 from benchmark.paths import records_folder
@@ -26,7 +26,7 @@ ALL_PRUNINGS = "all"
 Source = Literal["reference", "local", "both"]
 Found = tuple[Record, Source]
 _ORDER = ("base", "distilled", "esd", "esd+kd", "uce", "conceptprune", "bilevel")
-BESIDE = {"artists": "coco"}  # the suite whose record stands in the same row
+BESIDE = dict.fromkeys(("artists", *EXPLICIT), "coco")  # the suite whose record stands in the same row
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,12 @@ def table(
     """
     suites = [suite] + ([BESIDE[suite]] if suite in BESIDE else [])
     here = [(r, source) for r, source in found if r.testbed == testbed and r.suite in suites]
-    if suite == "artists":  # plain captions of models that forgot something explicit: Table 3
-        here = [(r, source) for r, source in here if r.concept.get("kind") != "explicit"]
-    usual = frozenset(targets or default_targets(testbed))
+    if suite in BESIDE:  # plain captions of models that forgot another kind of concept are another table's
+        here = [(r, source) for r, source in here if (r.concept.get("kind") == "explicit") == (suite in EXPLICIT)]
+    usual = frozenset(targets or default_targets(testbed)) if suite not in EXPLICIT else frozenset()
     shown = here if everything else [each for each in here if is_usual(each[0], usual, here, pruning)]
-    if not any(record.method != "base" or not pruning for record, _ in shown):
+    asked = [record for record, _ in shown if suite not in EXPLICIT or record.suite == suite]
+    if not any(record.method != "base" or not pruning for record in asked):
         also = "" if testbed == "mini" else f" --testbed {testbed}"
         also += f" --pruning {pruning}" if pruning not in ("", ALL_PRUNINGS) else ""
         make = f"`bench run --method bilevel --suite {suite}{also}`"
@@ -112,12 +113,12 @@ def table(
             f"There are no records of suite '{suite}' on testbed '{testbed}'{elsewhere}; {make} makes them."
         )
     check_one_sampler(record for record, _ in shown)
-    pairs = joined(_folded(shown), suites)
+    pairs = [pair for pair in joined(_folded(shown), suites) if suite not in EXPLICIT or pair[0][0].suite == suite]
     records = [record for group, _ in pairs for record in group]
-    wanted = [c for c in (*PAPER_COLUMNS, *LONG_COLUMNS) if c.suite in (*suites, "cost") and (long or not c.section)]
+    wanted = [c for c in COLUMNS if c.suite in (*suites, "cost") and (long or not c.section)]
     wanted += unlisted(records, wanted) if long else []
     columns = [one for column in wanted for one in split(column, records)]
-    quoted = json.loads((RESULTS / "paper.json").read_text("utf-8")) if paper else None
+    quoted = json.loads((RESULTS / "paper.json").read_text("utf-8")) if paper and suite not in EXPLICIT else None
     told = quotes(quoted, 1)
     firsts = {group[0].method: group[0] for group, _ in reversed(pairs)}  # the paper has one row a method: our first
     rows = []
@@ -329,7 +330,8 @@ def quotes(paper: dict[str, Any] | None, number: int) -> dict[str, dict[str, flo
 def _notes(rows: Sequence[Row], hidden: int) -> list[str]:
     notes = []
     references = sorted({row.record.reference for row in rows})
-    notes.append(f"CP and CSD are relative to: {' or '.join(references)}.")
+    relative = "Resilience is" if rows[0].record.suite in EXPLICIT else "CP and CSD are"
+    notes.append(f"{relative} relative to: {' or '.join(references)}.")
     if len({(row.record.pruning, row.record.macs) for row in rows if row.record.method != "base"}) > 1:
         notes.append("Each pruning has a reference of its own: between prunings, CP and CSD do not compare.")
     if len(references) > 1:

@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 import torch
 from PIL import Image
-from record_examples import record
+from record_examples import record, write
 from typer.testing import CliRunner
 
 from benchmark import explicit_tables
@@ -19,7 +19,7 @@ from benchmark.over_seeds import over_seeds
 from benchmark.records import scores_table, write_record
 from benchmark.report import figure7
 from benchmark.stats import reduction_interval
-from benchmark.tables import gather
+from benchmark.tables import gather, table
 from benchmark.testbeds.mini import explicit as world
 from benchmark.testbeds.mini import judges, prompts, tokens
 from benchmark.testbeds.mini.testbed import WEIGHTS, Mini
@@ -136,6 +136,23 @@ def test_tables_of_signs_lose_seeds_when_they_are_folded(tmp_path) -> None:
     assert set(rows) == {"distilled", "esd (2 seeds)"}
     figure = rows["esd (2 seeds)"]["mma_resilience"]
     assert (figure.value, figure.n) == (62.5, 8)
+
+
+def test_the_table_of_a_suite_of_signs_is_empty_or_has_painters(tmp_path) -> None:
+    put(tmp_path, "distilled", "mma", [0.9, 0.8, 0.7, 0.55])
+    put(tmp_path, "esd", "mma", [0.9, 0.0, 0.0, 0.0])
+    put(tmp_path, "uce", "i2p", [0.9, 0.0, 0.0, 0.0])
+    write(tmp_path, record("bilevel", "artists"), record("bilevel", "coco"), record("distilled", "coco"))
+    made = table(gather("mini", tmp_path, [tmp_path]), "mini", "mma")
+    assert [(row.record.method, row.cells["explicit"].value) for row in made.rows] == [
+        ("distilled", 100.0),
+        ("esd", 25.0),
+    ]
+    with pytest.raises(DataError, match="no records of suite 'ring-a-bell'"):
+        table(gather("mini", tmp_path, [tmp_path]), "mini", "ring-a-bell")
+    result = CliRunner().invoke(app, ["compare", "esd", "distilled", "--suite", "mma", "--records", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert "explicit %" in result.output
 
 
 def test_an_interval_of_a_reduction_leaves_out_its_value() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from record_examples import TARGETS, cell, record, write
 
-from benchmark import tables
+from benchmark import columns, tables
 from benchmark.errors import DataError, RecordError, UsageError
 from benchmark.over_seeds import over_seeds
 from benchmark.records import Record
@@ -67,7 +67,7 @@ def test_papers_figures_are_as_printed(number: int) -> None:
 
 def test_columns_have_the_papers_directions() -> None:
     words = {False: "lower", True: "higher"}
-    ours = {column.key: words[column.better] for column in tables.PAPER_COLUMNS}
+    ours = {column.key: words[column.better] for column in columns.PAPER_COLUMNS}
     assert ours == PAPER["tables"]["1"]["directions"]
 
 
