@@ -373,12 +373,19 @@ def prebuild(
 
 
 def _all_methods(preset: str, settings: list[str] | None) -> list[str]:
-    """Every installed method but `distilled`, which is part of each run as the reference."""
+    """Every installed method but `distilled`, which is part of each run as the reference.
+
+    Of second stages, that with the longest distillation comes first: the shorter ones lie on its way.
+    """
     from benchmark import registry
+    from benchmark.models import OWN_SHARE
+    from methods.base import configure
 
     if settings or preset != "default":
         raise UsageError("--set and --preset are one method's own: leave them out with --method all.")
-    return [name for name in registry.names("methods") if name != "distilled"]
+    methods = [configure(registry.load("methods", name)) for name in registry.names("methods") if name != "distilled"]
+    methods.sort(key=lambda each: getattr(each, "own_share", OWN_SHARE) if each.start == "distilled" else -1.0)
+    return [each.name for each in methods]
 
 
 def _beside_testbed(testbed: str, module: str) -> Any:

@@ -113,9 +113,9 @@ def _keep(
 
 
 def _landmarks(bench: Workbench, plan: Plan, architecture: Architecture) -> dict[float, Callable[..., None]]:
-    """Distil once: the shorter distillations that the installed second stages start from lie on the way of a whole one.
+    """Distil once: the distillations that the other installed second stages start from lie on the way of a longer one.
 
-    They are kept as the whole one passes them, if they are not there yet.
+    They are kept as it passes them, if they are not there yet.
     """
     from accelerate import PartialState
 
@@ -131,14 +131,14 @@ def _landmarks(bench: Workbench, plan: Plan, architecture: Architecture) -> dict
         method = registry.load("methods", name)
         if method.start != "distilled":
             continue
-        shorter = first_stage(replace(plan, method=configure(method)))
+        shorter = first_stage(replace(plan, method=configure(method), flops=plan.whole or plan.flops))
         identity = identity_of(bench, shorter)
-        if shorter.flops == plan.flops or bench.store.find("model", identity):
+        if shorter.flops is None or shorter.flops >= plan.flops or bench.store.find("model", identity):
             continue
 
         def keep(student: Any, entries: Any, curve: Any, identity: dict[str, Any] = identity) -> None:
             if PartialState().is_main_process:
                 _keep(bench, identity, copy.deepcopy(student), architecture, Ledger(entries), curve)
 
-        found[shorter.flops or 0.0] = keep
+        found[shorter.flops] = keep
     return found

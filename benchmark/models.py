@@ -129,6 +129,8 @@ class Plan:
     seed: int
     first: Plan | None = None
     """The distillation that a second stage starts from; None where the method starts from the pruned weights."""
+    whole: float | None = None
+    """Of such a distillation: the FLOPs of both stages."""
 
     @property
     def budget(self) -> dict[str, Any]:
@@ -163,6 +165,7 @@ def first_stage(plan: Plan) -> Plan:
         preset=preset,
         overrides={},
         flops=None if plan.flops is None else plan.flops * share,
+        whole=plan.flops,
         iterations=None if plan.iterations is None else max(1, round(plan.iterations * share)),
         default_budget=plan.default_budget and share == 1,
     )

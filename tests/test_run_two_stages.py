@@ -73,6 +73,16 @@ def test_a_stage_kept_on_the_way_is_other_than_one_trained_for_itself(tmp_path, 
     assert passed.ledger[0]["flops"] == alone.ledger[0]["flops"]
 
 
+def test_a_second_stage_distils_again_what_lay_on_the_way_of_another(tmp_path, monkeypatch):
+    monkeypatch.setattr(Standin, "default_flops", 2e11)
+    seeded = {"seed": 1, "alone": True, "overrides": {}}
+    whole(tmp_path, method="conceptprune", **seeded)
+    own = [one for one in models(tmp_path) if one["seed"] == 1 and one["method"] == "distilled"]
+    assert sorted(one["budget"]["flops"] / Standin.default_flops for one in own) == pytest.approx([0.5, 0.8, 0.95])
+    monkeypatch.setattr(Distilled, "fit", lambda *told: pytest.fail("distilled again"))
+    whole(tmp_path, **{**seeded, "method": "esd", "overrides": {"batch": 2, "steps": 4, "rate": 1e-6}})
+
+
 @pytest.mark.parametrize(
     ("method", "overrides", "own"),
     [
