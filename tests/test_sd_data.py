@@ -62,14 +62,14 @@ def test_pictures_are_found_only_where_one_archive_puts_them(home, tmp_path):
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_ones_own_pictures_need_code(form, tmp_path):
-    rows = [("a.png", "a boat, at sea"), ("b.png", "a tree"), ("a.png", "another boat")]
+    rows = [("a.png", "a boat,\nat sea"), ("b.png", "a\u2028tree"), ("a.png", "another boat")]
     (tmp_path / "train").mkdir()
     for name in ("a.png", "b.png"):
         Image.new("RGB", (9, 9)).save(tmp_path / "train" / name)
     if form == "csv":
         text = "file_name,text\n" + "".join(f'{name},"{text}"\n' for name, text in rows)
     else:
-        text = "".join(json.dumps({"file_name": name, "text": text}) + "\n" for name, text in rows)
+        text = "".join(json.dumps({"file_name": name, "text": text}, ensure_ascii=False) + "\n" for name, text in rows)
     (tmp_path / "train" / f"metadata.{form}").write_text(text)
     split = read_split(tmp_path, "train")
     assert [file.name for file in split.files] == ["a.png", "b.png"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterable
@@ -96,11 +97,10 @@ def _own(metadata: Path) -> Split:
     data = _read(metadata)
     try:
         text = data.decode("utf-8-sig")
-        lines = text.splitlines()
         rows = (
-            list(csv.DictReader(lines))
+            list(csv.DictReader(io.StringIO(text, newline="")))  # a caption in quotes may have several lines
             if metadata.suffix == ".csv"
-            else [json.loads(one) for one in lines if one.strip()]
+            else [json.loads(one) for one in text.split("\n") if one.strip()]
         )
         pairs = [(str(row["file_name"]), " ".join(str(row["text"]).split())) for row in rows]
     except (ValueError, KeyError, TypeError, csv.Error) as error:
