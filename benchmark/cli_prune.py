@@ -125,7 +125,7 @@ def _bench(testbed: str, runs: Path | None) -> Workbench:
     from benchmark.run import workbench_for
 
     place = runs or home()
-    return workbench_for(RunRequest("distilled", "coco", testbed=testbed, runs=place, device="cpu"), place, Progress())
+    return workbench_for(RunRequest("distilled", "coco", testbed=testbed, runs=place), place, Progress())
 
 
 def _print(bench: Workbench, found: Experts, prompts: list[int]) -> None:

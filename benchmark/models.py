@@ -66,7 +66,7 @@ class Pruned:
             return artefact
         testbed = bench.testbed
         size, length = testbed.sampler.latent_size, testbed.text_length
-        prune = pruner(bench, self.pruning)
+        prune = pruner(bench, self.pruning, self.macs)
         with bench.progress.stage(f"prune to {self.macs:.0%} MACs", 1, "U-Net") as stage:
             whole = testbed.base()
             small, architecture = prune(whole, self.macs, size, length)

@@ -6,10 +6,12 @@ A pruning is a function `prune(unet, macs, latent_size, text_length)`. One that 
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark import provenance, registry
@@ -27,12 +29,15 @@ TEXT_TOWER = "text tower"
 """A testbed's `sentences` where prompts are read by the pipeline's own encoder, not by sentence-transformers."""
 
 
-def pruner(bench: Workbench, name: str) -> Callable[..., Any]:
-    """The pruning of this name, with what it wants beyond the base and its budget already given."""
+def pruner(bench: Workbench, name: str, macs: float) -> Callable[..., Any]:
+    """The pruning of this name, with what it wants beyond the base and its budget already given.
+
+    BudgetError, before experts are searched for, where none of them will be near to `macs`.
+    """
     prune = registry.load("prunings", name)
     wants = inspect.signature(prune).parameters
     if "experts" in wants:
-        return partial(prune, experts=experts(bench))
+        return partial(prune, experts=experts(bench, asked=macs))
     return partial(prune, pictures=pictures(bench)) if "pictures" in wants else prune
 
 
@@ -61,14 +66,18 @@ def search_identity(bench: Workbench, config: Search | None = None) -> dict[str,
     told = {
         "search": identity_of(config or search.Search()),
         "recipe": search.RECIPE,
-        "sentences": sentences(bench),
+        "sentences": _reader(sentences(bench)),
     }
     return {**bench.testbed.identity(), **told}
 
 
-def experts(bench: Workbench, config: Search | None = None) -> Experts:
-    """The experts of a search (the default one), found in the store or searched now; `search.json` tells how it was."""
-    from methods.pruning.aptp.experts import Experts
+def experts(bench: Workbench, config: Search | None = None, asked: float | None = None) -> Experts:
+    """The experts of a search (the default one), found in the store or searched now; `search.json` tells how it was.
+
+    Before a search, BudgetError for budgets that cannot be met or that are all far from the MACs `asked` for, and
+    UsageError for a prompt encoder that cannot be loaded.
+    """
+    from methods.pruning.aptp.experts import Experts, nearest
     from methods.pruning.aptp.search import Search, budgets, search
     from methods.pruning.costs import Costs
 
@@ -77,7 +86,9 @@ def experts(bench: Workbench, config: Search | None = None) -> Experts:
     if kept is None:
         testbed = bench.testbed
         costs = Costs.of(testbed.base(), testbed.sampler.latent_size, testbed.text_length)
-        budgets(config, costs.least())  # what cannot be met is refused before any work
+        shares = budgets(config, costs.least())
+        if asked is not None:
+            nearest(shares.tolist(), asked)
         reads = embed(bench)
         shown, curve = pictures(bench), list[dict[str, float]]()
         embeddings = reads(shown.captions)
@@ -110,6 +121,18 @@ def sentences(bench: Workbench) -> str:
     from methods.pruning.aptp.sentences import MPNET
 
     return getattr(bench.testbed, "sentences", MPNET)
+
+
+@cache
+def _reader(name: str) -> str:
+    """What keys call a prompt encoder: its name, and of a folder the checksum of what is in it."""
+    if not Path(name).is_absolute():
+        return name
+    digest = hashlib.sha256()
+    for file in sorted(file for kind in ("json", "safetensors", "txt") for file in Path(name).rglob(f"*.{kind}")):
+        with open(file, "rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return f"{Path(name).name}-{digest.hexdigest()[:12]}"
 
 
 def embed(bench: Workbench) -> Embed:

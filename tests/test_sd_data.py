@@ -47,6 +47,15 @@ def test_cocos_captions_are_dealt_to_other_pictures_or_lose_their_order(tmp_path
     assert split.one_each()[2] == (114, LONG.strip())
 
 
+def test_some_pictures_are_the_first_ones_or_have_others_captions(tmp_path):
+    split = read_split(write_coco(tmp_path, train=5), "train")
+    some = split.spread(2)
+    assert some.one_each() == [split.one_each()[k] for k in (0, 2)]
+    assert some.captions == ((0, "train picture 0, caption 1."), (1, "train picture 2, caption 1."))
+    assert [file.name for file in some.files] == ["000000000100.jpg", "000000000114.jpg"]
+    assert split.spread(9).one_each() == split.one_each()
+
+
 @pytest.mark.parametrize("home", ["images/val2017", "images", "."])
 def test_pictures_are_found_only_where_one_archive_puts_them(home, tmp_path):
     folder = write_coco(tmp_path)

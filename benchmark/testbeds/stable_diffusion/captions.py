@@ -15,7 +15,7 @@ import io
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -35,10 +35,25 @@ class Split:
 
     def one_each(self) -> list[tuple[int, str]]:
         """(picture's number, its first caption): the one with the lowest annotation id."""
+        return [(self.numbers[place], text) for place, text in self._first()]
+
+    def spread(self, count: int) -> Split:
+        """At most `count` of the captioned pictures, evenly spread over all, each with its first caption."""
+        first = self._first()
+        some = [first[k * len(first) // count] for k in range(count)] if len(first) > count else first
+        return replace(
+            self,
+            files=tuple(self.files[place] for place, _ in some),
+            numbers=tuple(self.numbers[place] for place, _ in some),
+            captions=tuple((k, text) for k, (_, text) in enumerate(some)),
+        )
+
+    def _first(self) -> list[tuple[int, str]]:
+        """(place of the picture, its first caption), in the order of the pictures."""
         first: dict[int, str] = {}
         for place, text in self.captions:
             first.setdefault(place, text)
-        return [(self.numbers[place], first[place]) for place in sorted(first)]
+        return sorted(first.items())
 
 
 def annotation_file(folder: Path, side: Side) -> Path:

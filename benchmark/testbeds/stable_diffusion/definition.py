@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark.errors import DataError
+from benchmark.pruners import TEXT_TOWER
 
 SHIPPED = Path(__file__).parent
 WEIGHTS = (".safetensors", ".bin", ".pth", ".pt")
@@ -47,6 +48,10 @@ class Definition(_Table):
     guidance: float = Field(description="classifier-free guidance", ge=0)
     flops: float = Field(description="default budget, U-Net FLOPs of all training passes", gt=0)
     half: bool = Field(description="whether fitted weights are kept in half precision")
+    sentences: str = Field(
+        default="sentence-transformers/all-mpnet-base-v2",
+        description=f"who reads prompts for the router of aptp: a model of sentence-transformers, or '{TEXT_TOWER}'",
+    )
     networks: Networks
     sha256: dict[str, str] = Field(default={}, description="known checksums of the model's files, by relative path")
 
@@ -76,6 +81,8 @@ def _settings(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
         said["model"] = [said["model"]]
     if isinstance(said.get("model"), list):
         said["model"] = [_place(one, folder) for one in said["model"]]
+    if said.get("sentences") != TEXT_TOWER and "sentences" in said:
+        said["sentences"] = _place(said["sentences"], folder)
     if isinstance(said.get("networks"), dict):
         said["networks"] = {job: _place(one, folder) for job, one in said["networks"].items()}
     if like is None:

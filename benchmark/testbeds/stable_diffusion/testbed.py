@@ -23,6 +23,7 @@ from benchmark.testbeds.stable_diffusion.pipeline import Pipeline
 from methods.base import Materials
 from methods.budget import Entry
 from methods.pruning.macs import forward_flops
+from methods.pruning.pictures import Pictures
 from methods.sampling import Sampler, initial_noise, sample
 from metrics.encoders import Encoder, OpenClipEncoder
 from prompts.concepts import Concept, Kind
@@ -37,6 +38,8 @@ SAMPLED = 16
 """Concept images that are made together."""
 LOOKED = 64
 """Pictures that are read from the disk together."""
+PRUNING = 10_000
+"""Pictures to prune by: as many as a search draws."""
 
 
 class StableDiffusion:
@@ -54,6 +57,7 @@ class StableDiffusion:
     def __init__(self, definition: Definition, device: str = "cpu") -> None:
         self.definition, self.name, self.device = definition, definition.name, torch.device(device)
         self.default_flops, self.half = definition.flops, definition.half
+        self.sentences = definition.sentences
         self._train = captions.read_split(definition.captions, "train")
         self._val = captions.read_split(definition.captions, "val")
         artists(definition.artists)
@@ -139,6 +143,12 @@ class StableDiffusion:
             contrast=prompts.contrast(concept),
             token_counts=self._token_counts,
         )
+
+    def pictures(self, bench: Workbench) -> Pictures:
+        shown, crops = self._train.spread(PRUNING), min(self.definition.crops, 1)
+        kept = data.retention(bench, self._parts, self._vae, shown, crops, self.definition.size, ())
+        captions = [text for _, text in shown.captions]
+        return Pictures(kept, captions, self.encode([""])[0], self.scheduler)
 
     def _token_counts(self, texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in self._parts.tokenizer(list(texts), add_special_tokens=False).input_ids]

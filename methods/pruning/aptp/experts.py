@@ -1,6 +1,7 @@
 """Experts: what a search leaves, or what the authors published."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,11 +47,7 @@ class Experts:
 
     def nearest(self, macs: float) -> int:
         """Return the expert whose share is nearest to `macs`; `BudgetError`, naming all, where none is near."""
-        number = min(range(len(self.shares)), key=lambda k: abs(self.shares[k] - macs))
-        if abs(self.shares[number] - macs) > NEAR:
-            have = ", ".join(f"{share:.2f}" for share in sorted(self.shares))
-            raise BudgetError(f"No expert has about {macs:.2f} of the base's MACs: they have {have}.")
-        return number
+        return nearest(self.shares, macs)
 
     def vector(self, number: int, macs: float, costs: Costs) -> Tensor:
         """Return one expert's vector (length,) of 0 and 1, at exactly `macs` where its scores rank all elements."""
@@ -86,6 +83,15 @@ class Experts:
             return cls(tensors["scores"], shares, router)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise DataError(f"The experts in {folder} cannot be read ({error}): remove the folder.") from error
+
+
+def nearest(shares: Sequence[float], macs: float) -> int:
+    """Return which of the experts' shares is nearest to `macs`; `BudgetError`, naming all, where none is near."""
+    number = min(range(len(shares)), key=lambda k: abs(shares[k] - macs))
+    if abs(shares[number] - macs) > NEAR:
+        have = ", ".join(f"{share:.2f}" for share in sorted(shares))
+        raise BudgetError(f"No expert has about {macs:.2f} of the base's MACs: they have {have}.")
+    return number
 
 
 def published(path: Path, costs: Costs) -> Experts:

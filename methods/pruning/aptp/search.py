@@ -85,7 +85,7 @@ def search(
         BudgetError: the mean MACs cannot be met.
         TrainingError: a loss is no longer finite.
     """
-    shares, layout = budgets(config, costs.least()), costs.layout
+    shares, layout, device = budgets(config, costs.least()), costs.layout, next(unet.parameters()).device
     teacher, student = unet.eval().requires_grad_(False), copy.deepcopy(unet)
     process = objectives.Process(pictures.scheduler)
     weights = objectives.Weights(diffusion=config.diffusion, output=config.output, feature=config.feature)
@@ -107,7 +107,7 @@ def search(
     optimiser = torch.optim.Adam([quick, slow], lr=config.rate)
     learning_alone = round(config.alone * config.steps)
     for step in range(config.steps):
-        draw = stream.draw(step, torch.device("cpu"))
+        draw = stream.draw(step, device)
         read = router.read(embeddings[stream.indices(step)])
         offsets = router.offsets(read)
         figures: dict[str, Tensor] = {}
@@ -123,8 +123,9 @@ def search(
         vectors = straight_through(layout, soft)
         figures["contrastive"] = config.contrastive * losses.contrastive(offsets, read)
         figures["resource"] = config.resource * losses.resource(costs.share(vectors), budget)
-        with masked(student, vectors):
-            figures["restoring"], _ = objectives.retention(student, teacher, process, draw, weights)
+        with masked(student, vectors.to(device)):
+            restoring, _ = objectives.retention(student, teacher, process, draw, weights)
+        figures["restoring"] = restoring.cpu()  # router and gates are small, and stay where their noise is drawn
         loss: Any = sum(figures.values())
         if not bool(loss.isfinite()):
             raise TrainingError(f"The search for experts lost its way at step {step + 1}: the loss is not finite.")

@@ -12,6 +12,7 @@ Embed = Callable[[Sequence[str]], Tensor]
 """Texts -> sentence embeddings (N, d), float32, on the CPU."""
 MPNET = "sentence-transformers/all-mpnet-base-v2"
 """What APTP reads prompts with; 768 numbers a prompt."""
+_ELSE = 'or let the base\'s own encoder read prompts (sentences = "text tower" in a testbed file of your own)'
 
 
 def text_tower(encode: Callable[[Sequence[str]], Tensor]) -> Embed:
@@ -37,11 +38,12 @@ def sentence_transformer(name: str = MPNET) -> Embed:
     except ImportError as error:
         raise UsageError(
             f"The sentence encoder '{name}' needs sentence-transformers, which is not installed: "
-            "install the extra `aptp`."
+            f"install the extra `aptp`, {_ELSE}."
         ) from error
     except Exception as error:  # the library and its hub client raise what they like
         reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
         raise UsageError(
-            f"The sentence encoder '{name}' cannot be loaded ({reason}): give the folder that it lies in."
+            f"The sentence encoder '{name}' cannot be loaded ({reason}): download it where there is a network and name "
+            f'its folder (sentences = "<folder>"), {_ELSE}.'
         ) from error
     return lambda texts: model.encode(list(texts), convert_to_tensor=True).float().cpu()

@@ -1,0 +1,148 @@
+"""Prunings that look at pictures or read prompts, on testbeds of Stable Diffusion's size: they run, or say why not."""
+
+import sys
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from benchmark import pruners, records
+from benchmark.cli import app
+from benchmark.console import Progress
+from benchmark.request import RunRequest
+from benchmark.run import workbench_for
+from benchmark.store import Store
+from benchmark.testbeds import choice
+from benchmark.testbeds.stable_diffusion import testbed as module
+from benchmark.testbeds.stable_diffusion.definition import read
+from benchmark.testbeds.stable_diffusion.testbed import StableDiffusion
+from benchmark.workbench import Workbench
+from methods.pruning import taylor
+from methods.pruning.aptp import search
+
+QUICK = ["--experts", "2", "--steps", "3", "--macs", "0.7"]
+RUN = ["run", "--method", "distilled", "--suite", "artists", "--alone", "--budget", "1it", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def testbed(tiny: Path) -> StableDiffusion:
+    return choice.load(str(tiny))(device="cpu")
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A library sentence-transformers whose models count letters; the texts that it has read."""
+    read_so_far: list[str] = []
+
+    class Letters:
+        def __init__(self, name: str, device: str) -> None:
+            assert name == "sentence-transformers/all-mpnet-base-v2"
+
+        def encode(self, texts: list[str], convert_to_tensor: bool) -> torch.Tensor:
+            read_so_far.extend(texts)
+            return torch.tensor([[text.count(letter) for letter in "abcdefgh 0123"] for text in texts])
+
+    made: Any = ModuleType("sentence_transformers")
+    made.SentenceTransformer = Letters
+    monkeypatch.setitem(sys.modules, "sentence_transformers", made)
+    return read_so_far
+
+
+def called(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == code, result.output + str(result.exception)
+    return result.output
+
+
+def refused(*arguments: str) -> str:
+    """The one sentence that a command ends with; before it, nothing costly was said to begin."""
+    *before, last = called(*arguments, code=2).splitlines()
+    assert last.startswith("error: ")
+    assert "Traceback" not in "".join(before)
+    for costly in ("encode training pictures", "sample", "search", "train "):
+        assert not [line for line in before if line.startswith(costly)]
+    return last
+
+
+# pictures to prune by
+
+
+def test_captions_to_prune_by_are_not_those_of_their_latents(testbed, tmp_path, monkeypatch):
+    bench = Workbench(testbed, Store(tmp_path), Progress(), torch.device("cpu"))
+    shown = testbed.pictures(bench)
+    assert len(shown.data) == len(shown.captions) == 6  # one each of the train pictures
+    assert shown.captions[:2] == ["train picture 0, caption 1.", "train picture 1, caption 1."]
+    latents, text = shown.data.batch(torch.tensor([4, 1]))
+    assert latents.shape == (2, 4, 8, 8)
+    torch.testing.assert_close(text, testbed.encode([shown.captions[4], shown.captions[1]]))
+    torch.testing.assert_close(shown.null, testbed.encode([""])[0])
+    assert not [text for text in shown.captions if text.startswith("val")]  # these a suite asks
+    monkeypatch.setattr(module, "PRUNING", 3)
+    few = testbed.pictures(bench)
+    assert few.captions == shown.captions[::2]
+
+
+def test_taylor_has_no_pictures_to_look_at(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(taylor, "TIMES", 2)
+    monkeypatch.setattr(taylor, "BATCH", 4)
+    told = called(*RUN, "--pruning", "taylor", "--macs", "0.8", "--testbed", str(tiny), "--runs", str(tmp_path))
+    assert "Table 1 on tiny" in told
+    (record,) = [one for one in records.read_records([tmp_path / "records"]) if one.method == "distilled"]
+    assert (record.pruning, record.macs) == ("taylor", 0.8)
+    assert record.counted["share"] == pytest.approx(0.8, abs=0.05)  # widths of 16 are coarse
+
+
+def test_experts_are_searched_by_other_prompts_than_the_pictures_captions(library, tiny, tmp_path, monkeypatch):
+    where = ["--testbed", str(tiny), "--runs", str(tmp_path)]
+    lines = [line for line in called("prune", "aptp", *QUICK, *where).splitlines() if line.startswith("expert ")]
+    assert [line.split()[1] for line in lines] == ["0", "1"]
+    assert len(library) == 6
+    assert sum(int(line.split("MACs  ")[1].split()[0]) for line in lines) == 6
+    assert called("prune", "route", "a boat", *QUICK, *where).splitlines()[-1].startswith("expert ")
+    assert library[6:] == ["a boat"]
+    monkeypatch.setattr(search, "Search", partial(search.Search, experts=2, steps=3, macs=0.7))
+    bench = workbench_for(RunRequest("distilled", "artists", testbed=str(tiny)), tmp_path, Progress())
+    assert len(pruners.pruner(bench, "aptp", 0.9).keywords["experts"].shares) == 2
+    assert len(library) == 7  # the search that was done serves a run
+
+
+def test_the_models_own_encoder_cannot_read_prompts_instead(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    path = tiny.parent / "tower.toml"
+    path.write_text('like = "tiny.toml"\nsentences = "text tower"\n')
+    assert "expert 1  " in called("prune", "aptp", *QUICK, "--testbed", str(path), "--runs", str(tmp_path))
+    path.write_text('like = "tiny.toml"\nsentences = "./mpnet"\n')
+    assert read(path).sentences == str(tiny.parent / "mpnet")
+
+
+# what is refused before it costs anything
+
+
+@pytest.mark.parametrize("how", ["prune", "run"])
+@pytest.mark.parametrize("there", [True, False])
+def test_an_encoder_that_cannot_be_loaded_is_found_after_costly_work(how, there, tiny, tmp_path, monkeypatch):
+    class Refusing:
+        def __init__(self, name: str, device: str) -> None:
+            raise OSError(f"{name} cannot be reached.\nAnd much more.")
+
+    made: Any = ModuleType("sentence_transformers") if there else None
+    if there:
+        made.SentenceTransformer = Refusing
+    monkeypatch.setitem(sys.modules, "sentence_transformers", made)
+    command = ["prune", "aptp", *QUICK] if how == "prune" else [*RUN, "--pruning", "aptp"]
+    told = refused(*command, "--testbed", str(tiny), "--runs", str(tmp_path))
+    assert "The sentence encoder 'sentence-transformers/all-mpnet-base-v2'" in told
+    assert ("cannot be reached)" if there else "install the extra `aptp`") in told
+    assert 'sentences = "text tower"' in told
+    assert not list(tmp_path.glob("artefacts/*/*"))
+
+
+def test_macs_that_no_expert_will_have_are_searched_for(library, tiny, tmp_path):
+    told = refused(*RUN, "--pruning", "aptp", "--macs", "0.2", "--testbed", str(tiny), "--runs", str(tmp_path))
+    assert "No expert has about 0.20 of the base's MACs: they have 0.4" in told
+    assert not library
+    assert not list(tmp_path.glob("artefacts/*/*"))
