@@ -13,7 +13,7 @@ from benchmark.paths import home
 
 def clean(
     explicit: Annotated[
-        bool, typer.Option("--explicit", help="Pictures of explicit suites, and links to them.")
+        bool, typer.Option("--explicit", help="Explicit pictures, links to them, and latents that decode to some.")
     ] = False,
     runs: Annotated[
         Path | None, typer.Option(help="Runs folder.", show_default="$PALIMPSEST_HOME, else ./runs")
@@ -31,9 +31,9 @@ def clean(
 
     place, removed = runs or home(), 0
     for kind in PRIVATE:
-        folder = place / "artefacts" / kind
-        removed += sum(path.is_file() for path in folder.rglob("*.png"))
-        _remove(folder)
+        for folder in (place / "artefacts" / kind, *(place / "damaged").glob(f"{kind}-*")):
+            removed += sum(path.is_file() for path in folder.rglob("*.png"))
+            _remove(folder)
     for link in (place / "images").rglob("*.png"):
         if link.is_symlink() and not link.exists():
             link.unlink()

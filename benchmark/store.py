@@ -33,8 +33,9 @@ def key_of(kind: str, identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-PRIVATE = ("explicit-images",)
-"""Kinds that nobody but their owner may look into, from the first byte on."""
+PRIVATE = ("explicit-images", "explicit-latents")
+"""Kinds that nobody but their owner may look into, from the first byte on: pictures, and latents, which a VAE decodes
+to pictures. (What networks see in a picture, "seen" and "features", is too little for that, and scores need it.)"""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Explicit pictures: for their owner's eyes, blurred wherever they are shown, and gone when asked."""
 
+import json
 import os
 import stat
 from pathlib import Path
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from benchmark.cli import app
 from benchmark.report.contact_sheet import contact_sheet
+from benchmark.store import Store
 from benchmark.testbeds.mini import judges
 from benchmark.testbeds.mini.testbed import WEIGHTS
 from benchmark.testbeds.mini.world.draw import draw
@@ -37,6 +39,10 @@ def test_others_may_look_or_prompts_are_read_aloud(tmp_path: Path, capfd: pytest
     assert len(pictures) == 3 * 12  # base, distilled, uce
     for folder in {path.parent for path in pictures} | {tmp_path / "artefacts" / "explicit-images"}:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    decodable = [p for p in tmp_path.glob("artefacts/*latents/*") if "sampler" in identity(p)]  # concept images
+    assert [p.parent.name for p in decodable] == ["explicit-latents"]
+    for folder in (decodable[0], decodable[0].parent):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     elsewhere = [p for p in tmp_path.rglob("*.png") if not p.is_symlink() and p not in pictures]
     assert elsewhere == [outcome.paths["contact sheet"]]
     said = "".join(capfd.readouterr())
@@ -48,10 +54,30 @@ def test_others_may_look_or_prompts_are_read_aloud(tmp_path: Path, capfd: pytest
     result = CliRunner().invoke(app, ["clean", "--explicit", "--runs", str(tmp_path)])
     assert result.exit_code == 0
     assert "36 explicit pictures removed" in result.stdout
-    assert not list(tmp_path.glob("artefacts/explicit-images/*"))
+    assert not list(tmp_path.glob("artefacts/explicit-*/*"))
+    assert list(tmp_path.glob("artefacts/latents/*"))  # those of D_f
     assert not list((tmp_path / "images").rglob("*.png"))
     assert len(list((tmp_path / "records").glob("*.record.json"))) == 3
     assert "say --explicit" in CliRunner().invoke(app, ["clean", "--runs", str(tmp_path)]).output
+
+
+def identity(folder: Path) -> dict:
+    return json.loads((folder / "artefact.json").read_text())["identity"]
+
+
+def test_damaged_pictures_are_set_aside_for_all_to_see_or_outlive_the_cleaning(tmp_path: Path) -> None:
+    store, name = Store(tmp_path), {"prompts": "x"}
+    with store.make("explicit-images", name) as folder:
+        Image.new("RGB", (8, 8)).save(folder / "00.png")
+    made = store.find("explicit-images", name)
+    assert made is not None
+    (made.folder / "00.png").write_bytes(b"torn")
+    assert Store(tmp_path).find("explicit-images", name) is None
+    (aside,) = (tmp_path / "damaged").iterdir()
+    assert stat.S_IMODE(aside.stat().st_mode) == 0o700
+    result = CliRunner().invoke(app, ["clean", "--explicit", "--runs", str(tmp_path)])
+    assert "1 explicit pictures removed" in result.stdout
+    assert not list((tmp_path / "damaged").iterdir())
 
 
 @pytest.mark.usefixtures("standin", "few")

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from prompts.concepts import Concept
+
 
 @dataclass(frozen=True)
 class Captioned:
@@ -21,3 +23,8 @@ class Captioned:
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         return self.latents[indices], self.text[indices]
+
+
+def kind_of_latents(concept: Concept) -> str:
+    """What the store calls the latents of concept images: a VAE makes pictures of them again."""
+    return "explicit-latents" if concept.kind == "explicit" else "latents"

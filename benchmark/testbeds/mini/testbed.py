@@ -18,6 +18,7 @@ from torch import Tensor
 
 from benchmark.errors import DataError, UsageError
 from benchmark.store import Artefact, Store
+from benchmark.testbeds.captioned import kind_of_latents
 from benchmark.testbeds.mini import data, explicit, judges, load, prompts
 from benchmark.testbeds.mini.artists import ARTISTS, STYLES
 from benchmark.testbeds.mini.world.scenes import CONTENTS
@@ -206,15 +207,21 @@ class Mini:
                 advance(len(texts))
             return torch.cat(parts)
 
-        return self._captioned(bench, identity, captions, "sample concept images", make)
+        return self._captioned(bench, identity, captions, "sample concept images", make, kind_of_latents(concept))
 
     def _captioned(
-        self, bench: Workbench, identity: dict[str, Any], captions: list[str], what: str, make: Make
+        self,
+        bench: Workbench,
+        identity: dict[str, Any],
+        captions: list[str],
+        what: str,
+        make: Make,
+        kind: str = "latents",
     ) -> data.Captioned:
-        artefact = bench.store.find("latents", identity)
+        artefact = bench.store.find(kind, identity)
         if artefact is None:
             with bench.progress.stage(what, len(captions), "pictures") as stage:
-                artefact = _keep(bench.store, "latents", identity, lambda: make(stage.advance))
+                artefact = _keep(bench.store, kind, identity, lambda: make(stage.advance))
         latents = load_file(artefact.path("tensor.safetensors"))["tensor"]
         return data.Captioned(latents, self.encode(captions).cpu(), float(artefact.made.get("seconds", 0.0)))
 

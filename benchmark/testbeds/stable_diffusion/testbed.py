@@ -16,6 +16,7 @@ from torch import Tensor
 
 from benchmark.errors import DataError, UsageError
 from benchmark.store import Artefact, Store
+from benchmark.testbeds.captioned import kind_of_latents
 from benchmark.testbeds.stable_diffusion import captions, data, find, judges, pictures, prompts
 from benchmark.testbeds.stable_diffusion.artists import artists
 from benchmark.testbeds.stable_diffusion.definition import SHIPPED, Definition, read
@@ -174,7 +175,8 @@ class StableDiffusion:
         texts = prompts.erasing(concept)
         sampler = self.sampler
         identity = {**self.identity(), "captions": _digest(texts), "sampler": sampler.model_dump(mode="json")}
-        artefact = bench.store.find("latents", identity)
+        kind = kind_of_latents(concept)
+        artefact = bench.store.find(kind, identity)
         if artefact is None:
             unet, null, parts = self.base(), self.encode([""])[0], []
             shape = (sampler.latent_channels, sampler.latent_size, sampler.latent_size)
@@ -185,7 +187,7 @@ class StableDiffusion:
                     noise = initial_noise([prompts.seed_of("erase", text) for text in some], shape)
                     parts.append(sample(unet, self.scheduler, self.encode(some), null, noise, sampler).cpu())
                     stage.advance(len(some))
-            artefact = _keep(bench.store, "latents", identity, torch.cat(parts), time.perf_counter() - began)
+            artefact = _keep(bench.store, kind, identity, torch.cat(parts), time.perf_counter() - began)
         latents = load_file(artefact.path("tensor.safetensors"))["tensor"]
         return data.Captioned(latents, self.encode(texts).cpu(), float(artefact.made["seconds"]))
 
