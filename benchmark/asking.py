@@ -1,5 +1,8 @@
 """What a suite asks on a testbed: the testbed's own prompts, or the rows of a public list that its user has added.
 
+Lists of painters' titles take the place of the testbed's own for the targets that are in them; neighbours, painters who
+are kept, and other targets are asked as they are without a list.
+
 A row's own seed is always honoured. Its own guidance and size are, and rows that repeat others are kept, only where the
 run is `--as-published`; else rows are asked once each, and sampled as all of the testbed are.
 """
@@ -7,11 +10,13 @@ run is `--as-published`; else rows are asked once each, and sampled as all of th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from benchmark import prompt_files
 from benchmark.errors import DataError, UsageError
 from prompts.lists import Prompt
+from prompts.rows import is_by
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +24,7 @@ if TYPE_CHECKING:
     from benchmark.workbench import Workbench
     from methods.sampling import Sampler
     from prompts.concepts import Concept
-    from prompts.public import PublicList
+    from prompts.public import PublicList, Variant
     from prompts.rows import PublicPrompt
 
 
@@ -45,34 +50,45 @@ class Published(Prompt):
 
 def asked(bench: Workbench, suite: str, concept: Concept) -> Sequence[Prompt]:
     """The suite's prompts in the order of their shards. DataError where a list was not added, or cannot be used."""
-    names = lists(bench, suite)
-    if not names:
-        return bench.testbed.prompts(suite, concept)
-    found = added(bench, names)
-    if not bench.as_published:
-        return [Prompt(row.id, row.text, row.seed, "implicit", concept.targets[0]) for row in found.variant("unique")]
-    for row in found.rows:
-        _check_size(bench, row)
-    return [
-        Published(row.id, row.text, row.seed, "implicit", concept.targets[0], "", row.guidance, row.width, row.height)
-        for row in found.rows
-    ]
+    if names := lists(bench, suite):
+        return _prompts(bench, added(bench, names).variant(_variant(bench)), "implicit", concept.targets[0])
+    own = bench.testbed.prompts(suite, concept)
+    there = titles(bench, suite)
+    if not there:
+        return own
+    found = _by_target(bench, there, concept)
+    if missing := [target for target in concept.targets if target not in found]:
+        where = ", ".join(one.source.name for one in there)
+        bench.progress.say(f"titles    no row by {', '.join(missing)} in {where}: the testbed's own are asked")
+    groups: dict[str, list[Prompt]] = {}
+    for prompt in own:
+        groups.setdefault(prompt.target, []).append(prompt)
+    groups |= {target: _prompts(bench, rows, "targets", target) for target, (_, rows) in found.items()}
+    return [prompt for turn in zip_longest(*groups.values()) for prompt in turn if prompt is not None]
 
 
-def told(bench: Workbench, suite: str) -> dict[str, Any]:
-    """What a record says of the list: its name, checksum, variant and rows; nothing for a testbed's own prompts."""
-    names = lists(bench, suite)
-    if not names:
-        return {}
-    found = added(bench, names)
-    variant = "as-published" if bench.as_published else "unique"
-    rows = len(found.rows if bench.as_published else found.variant("unique"))
-    return {"list": {"name": found.source.name, "sha256": found.sha256, "variant": variant, "rows": rows}}
+def told(bench: Workbench, suite: str, concept: Concept) -> dict[str, Any]:
+    """What a record says of the lists: names, checksums, variant and rows; nothing for a testbed's own prompts."""
+
+    def say(found: PublicList, rows: int) -> dict[str, Any]:
+        return {"name": found.source.name, "sha256": found.sha256, "variant": _variant(bench), "rows": rows}
+
+    if names := lists(bench, suite):
+        found = added(bench, names)
+        return {"list": say(found, len(found.variant(_variant(bench))))}
+    taken = _by_target(bench, titles(bench, suite), concept)
+    return {"lists": {target: say(found, len(rows)) for target, (found, rows) in taken.items()}} if taken else {}
 
 
 def lists(bench: Workbench, suite: str) -> Sequence[str]:
     """Public lists that the suite may ask here, best first; none where the testbed has prompts of its own."""
     return getattr(bench.testbed, "public", {}).get(suite, ())
+
+
+def titles(bench: Workbench, suite: str) -> list[PublicList]:
+    """Lists of painters' titles that were added, best first. DataError for one that is damaged."""
+    home, names = bench.store.home, getattr(bench.testbed, "titles", {}).get(suite, ())
+    return [prompt_files.find(home, name) for name in names if prompt_files.state(home, name) != "missing"]
 
 
 def added(bench: Workbench, names: Sequence[str]) -> PublicList:
@@ -84,11 +100,39 @@ def added(bench: Workbench, names: Sequence[str]) -> PublicList:
 
 def check_as_published(bench: Workbench, suites: Sequence[str]) -> None:
     """UsageError where `--as-published` would change nothing: no suite of the run asks a public list."""
-    if bench.as_published and not any(lists(bench, suite) for suite in suites):
+    if bench.as_published and not any(lists(bench, suite) or titles(bench, suite) for suite in suites):
         raise UsageError(
             f"--as-published is for public lists, and suite '{suites[0]}' asks none on testbed '{bench.testbed.name}': "
             "leave it out."
         )
+
+
+def _by_target(
+    bench: Workbench, there: Sequence[PublicList], concept: Concept
+) -> dict[str, tuple[PublicList, Sequence[PublicPrompt]]]:
+    """For each target that is in some list, the first such list and its rows of this painter."""
+    found: dict[str, tuple[PublicList, Sequence[PublicPrompt]]] = {}
+    for target in concept.targets:
+        for one in there:
+            if rows := [row for row in one.variant(_variant(bench)) if is_by(row.artist, target)]:
+                found[target] = one, rows
+                break
+    return found
+
+
+def _variant(bench: Workbench) -> Variant:
+    return "as-published" if bench.as_published else "unique"
+
+
+def _prompts(bench: Workbench, rows: Sequence[PublicPrompt], part: str, target: str) -> list[Prompt]:
+    """Rows of a list as prompts; with their own guidance and size if they are asked as published."""
+    if not bench.as_published:
+        return [Prompt(row.id, row.text, row.seed, part, target) for row in rows]
+    for row in rows:
+        _check_size(bench, row)
+    return [
+        Published(row.id, row.text, row.seed, part, target, "", row.guidance, row.width, row.height) for row in rows
+    ]
 
 
 def _check_size(bench: Workbench, row: PublicPrompt) -> None:

@@ -69,7 +69,8 @@ def _score(bench: Workbench, model: Model, suite: Suite, evidence: Evidence, ref
     from benchmark.store import key_of
 
     scores = suite.score(evidence)
-    own = bench.as_published and bool(asking.lists(bench, suite.name))
+    lists = asking.told(bench, suite.name, evidence.concept)
+    own = bench.as_published and bool(lists)
     record = Record(
         label=f"{model.label}, as published" if own else model.label,
         testbed=bench.testbed.name,
@@ -78,7 +79,7 @@ def _score(bench: Workbench, model: Model, suite: Suite, evidence: Evidence, ref
         sampler=bench.testbed.sampler.model_dump(mode="json") | ({"as_published": True} if own else {}),
         reference=reference.label,
         reference_key=key_of("model", reference.identity),
-        world=bench.testbed.identity() | asking.told(bench, suite.name),
+        world=bench.testbed.identity() | lists,
         counted=model.counted(),
         cells=scores.cells,
         ledger=model.ledger(),

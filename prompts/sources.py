@@ -29,7 +29,7 @@ class Source:
     licence: str
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     optional: tuple[str, ...] = ()  # fields whose column may be missing
-    artist: str = ""  # that every row names, where the list is one artist's
+    artist: str = ""  # that every row names, where the list is one artist's; else each names its own
     ask: str = ""  # how access is asked for; empty for an open list
     revision: str | None = None
     sha256: str | None = None
@@ -46,6 +46,12 @@ _I2P = {
     "width": ("sd_image_width",),
     "height": ("sd_image_height",),
 }
+_TITLES = {
+    "text": ("prompt",),
+    "seed": ("evaluation_seed",),
+    "artist": ("artists", "artist"),  # van Gogh's file has the singular
+    "guidance": ("evaluation_guidance",),
+}
 
 
 def _artist(key: str, name: str, file: str) -> Source:
@@ -58,12 +64,7 @@ def _artist(key: str, name: str, file: str) -> Source:
         revision="7a9f282",
         rows=50,
         licence="MIT",
-        columns={
-            "text": ("prompt",),
-            "seed": ("evaluation_seed",),
-            "artist": ("artists", "artist"),  # van Gogh's file has the singular
-            "guidance": ("evaluation_guidance",),
-        },
+        columns=_TITLES,
         optional=("guidance",),
         artist=name,
     )
@@ -127,6 +128,18 @@ SOURCES = (
     _artist("van-gogh", "Vincent van Gogh", "test_Van Gogh.csv"),
     _artist("monet", "Claude Monet", "test_Monet.csv"),
     _artist("picasso", "Pablo Picasso", "test_Pablo Picasso.csv"),
+    Source(
+        name="artists",
+        summary="prompts of several painters in one file, as the ESD authors have them, or your own in that form",
+        suite="artists",
+        where="https://github.com/rohitgandikota/erasing",
+        file="data/big_artist_prompts.csv",
+        rows=100,
+        revision="25613d2",
+        licence="MIT",
+        columns=_TITLES,
+        optional=("guidance",),
+    ),
 )
 
 

@@ -21,6 +21,7 @@ HEADERS = {
     "ring-a-bell": "sensitive prompt,evaluation_seed",
     "artists-van-gogh": ",Unnamed: 0,case_number,prompt,evaluation_seed,artist,evaluation_guidance,base",
     "artists-monet": ",Unnamed: 0,case_number,prompt,evaluation_seed,artists,evaluation_guidance,base",
+    "artists": ",case_number,prompt,evaluation_seed,artist",
     "artists-picasso": "Unnamed: 0,case_number,prompt,evaluation_seed,artists,evaluation_guidance",
 }
 VALUES = {

@@ -21,6 +21,7 @@ from benchmark.testbeds.stable_diffusion.testbed import StableDiffusion
 from benchmark.workbench import Workbench
 from methods import sampling
 from methods.sampling import Sampler, initial_noise, sample
+from prompts.concepts import Concept
 from prompts.lists import Prompt
 
 SIZES = {"sd_image_width": ["64", "128", "64", "64"], "sd_image_height": ["64", "64", "96", "64"]}
@@ -62,7 +63,9 @@ def test_a_suite_does_not_read_the_list_that_was_added(suite, name, testbed, tmp
     sha256 = add(tmp_path, name)
     texts = [one.text for one in asking.asked(made, suite.name, concept(testbed))]
     assert texts == [titled(k) for k in range(4)]
-    assert asking.told(made, suite.name) == {"list": {"name": name, "sha256": sha256, "variant": "unique", "rows": 4}}
+    assert asking.told(made, suite.name, concept(testbed)) == {
+        "list": {"name": name, "sha256": sha256, "variant": "unique", "rows": 4}
+    }
 
 
 def test_repeated_rows_are_counted_twice_or_lost_without_a_word(testbed, tmp_path):
@@ -70,7 +73,7 @@ def test_repeated_rows_are_counted_twice_or_lost_without_a_word(testbed, tmp_pat
     unique, published = bench(testbed, tmp_path), bench(testbed, tmp_path, as_published=True)
     assert [one.id for one in asking.asked(unique, "i2p", concept(testbed))] == ["i2p-0000", "i2p-0001"]
     assert len(asking.asked(published, "i2p", concept(testbed))) == 4
-    rows = [asking.told(made, "i2p")["list"]["rows"] for made in (unique, published)]
+    rows = [asking.told(made, "i2p", concept(testbed))["list"]["rows"] for made in (unique, published)]
     assert rows == [2, 4]
 
 
@@ -175,5 +178,90 @@ def test_a_record_does_not_say_which_list_was_asked_or_how(tiny, tmp_path):
         assert record.cells["explicit"].of == record.cells["explicit"].n == 4
         assert record.cells["explicit"].back_end.startswith("nudenet-")
         assert SECRET not in record.model_dump_json()
-    assert (tmp_path / "artefacts" / "explicit-images").stat().st_mode & 0o077 == 0
+    for kind in ("explicit-images", "explicit-latents"):
+        (one, *_) = (tmp_path / "artefacts" / kind).iterdir()
+        assert (one.stat().st_mode | one.parent.stat().st_mode) & 0o077 == 0
+    assert not (tmp_path / "artefacts" / "latents").exists()
     assert "--as-published is for public lists" in called(*run, "--suite", "artists", "--as-published", code=2)
+
+
+# painters' titles
+
+
+def painters(rows: dict[str, list[tuple[str, int]]]) -> str:
+    """A file in the ESD authors' form, row by row in turn."""
+    told = [(text, seed, name) for name, some in rows.items() for text, seed in some]
+    lines = [f'{k},{k},"{text}",{seed},{name}' for k, (text, seed, name) in enumerate(told)]
+    return "\n".join([",case_number,prompt,evaluation_seed,artist", *lines]) + "\n"
+
+
+OAK = [("Ships, in the manner of van Oak", 77), ("A mill of van Oak's", 2**40), ("A hill of van Oak's", 5)]
+FILE = painters({"Van Oak": OAK, "Bo Birch": [("A boat by Birch", 9)]})
+
+
+def test_titles_that_were_added_are_not_asked_with_their_seeds(testbed, tmp_path, capfd):
+    style = testbed.concept(())
+    own = asking.asked(bench(testbed, tmp_path), "artists", style)
+    assert own == testbed.prompts("artists", style)
+    assert asking.told(bench(testbed, tmp_path), "artists", style) == {}
+    sha256 = prompt_files.add(tmp_path, "artists", written(tmp_path, FILE)).sha256
+    made = bench(testbed, tmp_path)
+    found = asking.asked(made, "artists", style)
+    targets = [one for one in found if one.part == "targets"]
+    assert [(one.text, one.seed) for one in targets] == OAK
+    assert {one.target for one in targets} == {"Ann van Oak"}
+    # Bo Birch is kept: no row of his is asked.
+    assert [one for one in found if one.part != "targets"] == [one for one in own if one.part != "targets"]
+    assert [one.target for one in found[:3]] == [one.target for one in own[:3]]  # a cross-section
+    variant = {"name": "artists", "sha256": sha256, "variant": "unique", "rows": 3}
+    assert asking.told(made, "artists", style) == {"lists": {"Ann van Oak": variant}}
+    assert asking.asked(made, "coco", style) == testbed.prompts("coco", style)
+    assert "no row by" not in capfd.readouterr().err
+
+
+def test_a_target_that_no_added_list_names_is_asked_nothing_or_without_a_word(testbed, tmp_path, capfd):
+    prompt_files.add(tmp_path, "artists", written(tmp_path, FILE))
+    style, made = testbed.concept(("Cy Cedar", "Ann van Oak")), bench(testbed, tmp_path)
+    found = asking.asked(made, "artists", style)
+    assert [one.text for one in found if one.target == "Cy Cedar"] == ["The Empty Room by Cy Cedar"]
+    assert [one.text for one in found if one.target == "Ann van Oak"] == [text for text, _ in OAK]
+    (said,) = [line for line in capfd.readouterr().err.splitlines() if "no row by" in line]
+    assert said.endswith("no row by Cy Cedar in artists: the testbed's own are asked")
+    assert list(asking.told(made, "artists", style)["lists"]) == ["Ann van Oak"]
+
+
+def test_one_painters_own_list_is_passed_over_for_one_of_many(testbed, tmp_path, monkeypatch):
+    monkeypatch.setattr(testbed, "titles", {"artists": ("artists-monet", "artists")})
+    monet = prompt_files.add(tmp_path, "artists-monet", written(tmp_path, table("artists-monet")))
+    prompt_files.add(tmp_path, "artists", written(tmp_path, painters({"Monet": OAK[1:], "Van Oak": OAK[:1]})))
+    style, made = Concept("style", ("Claude Monet", "Ann van Oak"), "art"), bench(testbed, tmp_path)
+    told = asking.told(made, "artists", style)["lists"]
+    assert [(name, one["name"], one["rows"]) for name, one in told.items()] == [
+        ("Claude Monet", "artists-monet", 4), ("Ann van Oak", "artists", 1),
+    ]  # fmt: skip
+    assert told["Claude Monet"]["sha256"] == monet.sha256
+    published = bench(testbed, tmp_path, as_published=True)
+    found = [one for one in asking.asked(published, "artists", style) if one.target == "Claude Monet"]
+    assert [(one.seed, one.own) for one in found if isinstance(one, Published)] == [
+        (1000 + k, (7.0, None, None)) for k in range(4)
+    ]
+
+
+def test_a_row_with_settings_of_its_own_changes_places_with_one_without(testbed, tmp_path):
+    made = bench(testbed, tmp_path)
+    plain, own = Prompt("a", "x", 1, "targets"), Published("a", "x", 1, "targets", guidance=3.0)
+    first, second = (shard_identity(made, models.base(made), shard) for shard in ([plain, own], [own, plain]))
+    assert first["prompts"] == second["prompts"]
+    assert first != second
+
+
+def test_a_run_asks_added_titles_and_its_record_does_not_say_so(tiny, tmp_path):
+    run = ["run", "--method", "distilled", "--suite", "artists", "--alone", "--testbed", str(tiny), "--budget", "1it",
+           "--device", "cpu", "--runs", str(tmp_path)]  # fmt: skip
+    sha256 = prompt_files.add(tmp_path, "artists", written(tmp_path, FILE)).sha256
+    called(*run)
+    for record in records.read_records([tmp_path / "records"]):
+        assert record.world["lists"]["Ann van Oak"]["sha256"] == sha256
+        scores = records.read_scores(record).to_pylist()
+        assert sorted(row["seed"] for row in scores if row["part"] == "targets") == sorted(seed for _, seed in OAK)
+        assert record.cells["clip"].n == record.cells["clip"].of == 3

@@ -9,6 +9,7 @@ from public_lists import HEADERS, SECRET, sized, table, titled, written
 
 from benchmark.errors import DataError, UsageError
 from prompts.public import PublicList, examine, read_public
+from prompts.rows import is_by
 from prompts.sources import SOURCES, source
 from prompts.tables import LINES
 
@@ -71,6 +72,33 @@ def test_an_artists_list_calls_its_column_artist_or_artists(tmp_path, name):
     found = read(tmp_path, name, table(name))
     assert {(row.artist, row.guidance) for row in found.rows} == {(source(name).artist, 7.0)}
     assert found.rows[2].seed == 1002
+
+
+def test_a_file_of_several_painters_is_taken_for_one_of_one(tmp_path):
+    names = ["Pablo Picasso", "Van Gogh", "Rembrandt", "Andy Warhol"]
+    found = read(tmp_path, "artists", table("artists", artist=names))
+    assert [(row.artist, row.seed) for row in found.rows] == [(name, 1000 + k) for k, name in enumerate(names)]
+    assert {row.guidance for row in found.rows} == {None}
+    assert (
+        "row 3: the artist is empty"
+        in report(tmp_path, "artists", table("artists", artist=["a", " ", "c", "d"])).errors[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("artist", "name", "same"),
+    [
+        ("Van Gogh", "Vincent van Gogh", True),
+        ("claude  monet", "Claude Monet", True),
+        ("Rembrandt", "Rembrandt van Rijn", True),
+        ("Mone", "Claude Monet", False),
+        ("Vincent van Gogh", "van Gogh", False),
+        (" ", "Claude Monet", False),
+        ("Man", "Edouard Manet", False),
+    ],
+)
+def test_a_painter_is_known_by_letters_not_by_words(artist, name, same):
+    assert is_by(artist, name) is same
 
 
 def test_one_artists_list_is_taken_for_anothers(tmp_path):
@@ -247,7 +275,7 @@ def test_a_wrong_name_is_met_with_the_right_one():
 def test_the_declarations_contradict_what_is_known_of_the_lists():
     assert {one.name: one.rows for one in SOURCES} == {
         "i2p": 4703, "i2p-esd": 4703, "mma": 1000, "ring-a-bell": 285, "ring-a-bell-paper": 108,
-        "artists-van-gogh": 50, "artists-monet": 50, "artists-picasso": 50,
+        "artists-van-gogh": 50, "artists-monet": 50, "artists-picasso": 50, "artists": 100,
     }  # fmt: skip
     assert [one.name for one in SOURCES if one.gated] == ["mma", "ring-a-bell"]
     assert {one.suite for one in SOURCES} == {"i2p", "mma", "ring-a-bell", "artists"}

@@ -54,6 +54,9 @@ class StableDiffusion:
         "mma": ("mma",),
         "ring-a-bell": ("ring-a-bell-paper", "ring-a-bell"),
     }
+    titles: Mapping[str, Sequence[str]] = {
+        "artists": ("artists-van-gogh", "artists-monet", "artists-picasso", "artists"),
+    }
 
     def __init__(self, definition: Definition, device: str = "cpu") -> None:
         self.definition, self.name, self.device = definition, definition.name, torch.device(device)
