@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 from benchmark import paths, prompt_files
 from benchmark.errors import DataError, PalimpsestError
+from benchmark.pruners import TEXT_TOWER
 from benchmark.testbeds import choice
 
 if TYPE_CHECKING:
@@ -158,7 +159,25 @@ def _parts(definition: Definition) -> Iterator[Finding]:
         yield found(job, find.network, getattr(definition.networks, job), job, False)
     for side in ("train", "val"):
         yield found(f"{side} captions", annotation_file, definition.captions, side)
+    yield _sentences(definition.sentences)
     yield found("painters", lambda titles: f"{len(artists(titles))} in {titles}", definition.artists)
+
+
+def _sentences(name: str) -> Finding:
+    """Who reads prompts for the router of `aptp`; nothing else asks it."""
+    from huggingface_hub import try_to_load_from_cache
+
+    without = 'write sentences = "text tower" into a testbed file of your own to do without, for --pruning aptp'
+    if name == TEXT_TOWER:
+        return Finding("there", "sentences", "read by the model's own text tower")
+    if not find_spec("sentence_transformers"):
+        return Finding("without", "sentences", f"{name} needs the extra `aptp`: install it, or {without}")
+    if Path(name).is_absolute():
+        here = Path(name).is_dir()
+    else:
+        here = isinstance(try_to_load_from_cache(name, "modules.json"), str)
+    remedy = f"is not here: download it where there is a network, or {without}"
+    return Finding("there", "sentences", name) if here else Finding("without", "sentences", f"{name} {remedy}")
 
 
 def _nudenet() -> Finding:

@@ -173,7 +173,7 @@ def test_wrong_name_is_met_with_the_right_one(asked: list[RunRequest], option: s
 
 @pytest.mark.parametrize(
     ("option", "wrong"),
-    [("--macs", "80"), ("--macs", "0"), ("--seed", "-1"), ("--budget", "soon"), ("--budget", "0it"),
+    [("--macs", "1.5"), ("--macs", "0"), ("--seed", "-1"), ("--budget", "soon"), ("--budget", "0it"),
      ("--data", "everything"), ("--set", "solver"), ("--method", "no/such/file.py:Eraser")],
 )  # fmt: skip
 def test_impossible_option_is_refused_before_anything_runs(asked: list[RunRequest], option: str, wrong: str) -> None:

@@ -108,6 +108,41 @@ def test_a_repository_that_is_gated_or_gone_is_not_named(tiny, monkeypatch):
     assert found == Finding("without", "Hub", "does not give gone/model (OSError): use a mirror or a copy of your own")
 
 
+@pytest.mark.parametrize(
+    ("name", "installed", "state", "told"),
+    [
+        ("text tower", False, "there", "own text tower"),
+        ("org/reader", False, "without", "install it, or write sentences = "),
+        ("org/reader", True, "without", "org/reader is not here: download it"),
+        ("/absent/reader", True, "without", "/absent/reader is not here"),
+        ("/", True, "there", "/"),
+    ],
+)
+def test_aptp_is_found_to_lack_its_reader_when_it_has_begun(name, installed, state, told, monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(doctor, "find_spec", lambda module: object() if installed else None)
+    found = doctor._sentences(name)
+    assert (found.state, found.what, told in found.told) == (state, "sentences", True), found
+
+
+@pytest.mark.parametrize(
+    "command", [["doctor"], ["estimate", "--method", "bilevel", "--suite", "artists", "--on", "H100"]]
+)
+def test_the_network_is_asked_unasked(command, tmp_path, monkeypatch):
+    tried: list[object] = []
+
+    def refuse(*address: object, **how: object) -> None:
+        tried.append(address)
+        raise OSError("no network")
+
+    monkeypatch.chdir(tmp_path)
+    for what in ("socket.getaddrinfo", "socket.socket.connect", "socket.create_connection"):
+        monkeypatch.setattr(what, refuse)
+    result = CliRunner().invoke(app, [*command, "--testbed", "sd21"])
+    assert result.exit_code == (1 if command == ["doctor"] else 0), result.output
+    assert not tried
+
+
 def test_the_doctor_takes_longer_than_the_walk_to_it(tmp_path):
     """No heavy import: that is what takes seconds, whatever else the machine does."""
     heavy = ("torch", "diffusers", "transformers", "open_clip", "torchmetrics", "torchvision", "scipy")

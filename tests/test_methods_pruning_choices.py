@@ -136,6 +136,13 @@ def pruned(name: str) -> UNet2DConditionModel:
     return prune(unet, 0.7, SIZE, LENGTH, **given)[0]
 
 
+def test_a_pair_of_method_and_pruning_is_left_out() -> None:
+    """The next test runs what is registered."""
+    prunings = {"aptp", "blocks", "magnitude", "none", "random", "scratch", "taylor"}
+    assert set(registry.names("prunings")) >= prunings
+    assert set(registry.names("methods")) >= {"bilevel", "conceptprune", "distilled", "esd", "esd+kd", "uce"}
+
+
 @pytest.mark.parametrize("pruning", registry.names("prunings"))
 @pytest.mark.parametrize("method", registry.names("methods"))
 def test_a_method_fails_on_what_a_pruning_left(method: str, pruning: str) -> None:
