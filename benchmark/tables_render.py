@@ -92,7 +92,7 @@ def _rich_figure(figure: Figure | None, column: Column, joint: str) -> Text:
     if figure is None:
         return Text("·", style="dim")
     parts = [Text(_value(figure, column))]
-    parts += [Text(figure.name.replace(" ", joint))] if figure.name else []
+    parts += [Text(figure.name.replace(" ", joint) if "→" in figure.name else figure.name)] if figure.name else []
     if figure.ci:  # the paper's columns must fit into 80 characters together
         told = _interval(figure, column) if column.section else f"±{_half(figure):{column.form}}"
         parts.append(Text(told, style="dim"))
