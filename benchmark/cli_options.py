@@ -56,8 +56,11 @@ def known(group: str, name: str) -> str:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """`"A, B"` -> `("A", "B")`."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    """`"A, B"` -> `("A", "B")`. UsageError for a list of no names, which must not pass for one that was left out."""
+    found = tuple(name.strip() for name in text.split(",") if name.strip())
+    if text.strip() and not found:
+        raise UsageError(f"'{text}' is a list without a name: write \"A,B\", or leave the option out.")
+    return found
 
 
 def artist(testbed: str, name: str) -> str:

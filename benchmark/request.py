@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,12 +72,12 @@ def parse_budget(text: str) -> BudgetFigure | None:
     asked = text.strip().lower()
     if asked == "default":
         return None
-    if match := re.fullmatch(r"(\d+)\s*it", asked):
+    if match := re.fullmatch(r"(\d{1,18})\s*it", asked):
         if int(match[1]) > 0:
             return BudgetFigure("iterations", int(match[1]))
-    elif (match := re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*(h|min)", asked)) and float(match[1]) > 0:
+    elif (match := re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*(h|min)", asked)) and 0 < float(match[1]) < math.inf:
         return BudgetFigure("seconds", float(match[1]) * (3600 if match[2] == "h" else 60))
-    elif re.fullmatch(r"(\d+\.?\d*|\.\d+)(e\+?\d+)?", asked) and float(asked) >= 1:
+    elif re.fullmatch(r"(\d+\.?\d*|\.\d+)(e\+?\d+)?", asked) and 1 <= float(asked) < math.inf:
         return BudgetFigure("flops", float(asked))
     raise BudgetError(
         f"--budget '{text}' is none of: default, U-Net FLOPs such as 1e15, hours such as 2h (or 30min), iterations "
@@ -88,9 +89,11 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
     """`["upper_rate=1e-3", "solver=penalty"]` -> `{"upper_rate": 0.001, "solver": "penalty"}`.
 
     A value is read as JSON if it is JSON (numbers, true, null, lists), else as text. UsageError without a key or `=`,
-    or for a key given twice.
+    or for a key given twice or a number that is not finite.
     """
     import json
+
+    from benchmark import sealed
 
     settings: dict[str, Any] = {}
     for pair in pairs:
@@ -102,6 +105,10 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
             raise UsageError(f"--set gives '{key}' twice.")
         try:
             settings[key] = json.loads(value)
-        except json.JSONDecodeError:
+        except ValueError:  # also a number of thousands of digits
             settings[key] = value
+        try:
+            sealed.canonical(settings[key])
+        except ValueError as error:  # NaN and infinities, which no key can hold
+            raise UsageError(f"--set {key} needs a finite number; '{value}' is not.") from error
     return settings

@@ -37,6 +37,8 @@ class Budget:
 
         Raises `BudgetError`, naming the least budget, when not even the first step fits.
         """
+        if self.iterations == 0:
+            raise BudgetError("The budget leaves not one iteration to a method that comes second: give more of them.")
         if self.iterations is not None:
             return self.iterations
         left = int(self.flops or 0)

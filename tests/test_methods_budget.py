@@ -53,6 +53,11 @@ def test_budgets_are_of_one_unit_and_not_negative() -> None:
     assert Budget(iterations=7).steps([(cost(3), 4)]) == 7
 
 
+def test_a_second_stage_without_an_iteration_passes_for_one_that_erased():
+    with pytest.raises(BudgetError, match="not one iteration"):
+        Budget(iterations=0).steps([(cost(3), 4)])
+
+
 def test_ledger_survives_json_and_sums_what_adds_up() -> None:
     ledger = Ledger([entry(), entry(phase="upper", iterations=1, peak_memory_bytes=9)])
     again = Ledger.from_json(ledger.to_json())
