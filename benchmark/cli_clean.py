@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -27,21 +30,39 @@ def clean(
     """
     if not explicit:
         raise UsageError("bench clean removes nothing unasked: say --explicit.")
+    from benchmark import durable
     from benchmark.store import PRIVATE
 
     place, removed = runs or home(), 0
+    durable.sweep(place / "tmp")  # what a killed run was about to keep
     for kind in PRIVATE:
-        for folder in (place / "artefacts" / kind, *(place / "damaged").glob(f"{kind}-*")):
-            removed += sum(path.is_file() for path in folder.rglob("*.png"))
-            _remove(folder)
+        for folder in (place / "artefacts" / kind, *place.glob(f"damaged/{kind}-*")):
+            removed += _remove(folder, place)
     for link in (place / "images").rglob("*.png"):
         if link.is_symlink() and not link.exists():
             link.unlink()
     print(f"{removed} explicit pictures removed from {place}; records and scores are left")
 
 
-def _remove(folder: Path) -> None:
+def _remove(folder: Path, place: Path) -> int:
+    """How many pictures were in the folder, which is gone; StoreError where it cannot be.
+
+    It loses its name first, so that a run which is started after a kill does not meet half of it.
+    """
     from benchmark import durable
 
+    if not folder.is_dir():
+        return 0
+    count = sum(path.is_file() for path in folder.rglob("*.png"))
     with durable.storing(folder):
-        durable.remove(folder)
+        temporary = durable.temporary_folder(place / "tmp", 0o700)
+        try:
+            os.rename(folder, temporary)
+            shutil.rmtree(temporary)
+        except OSError:
+            with suppress(OSError):  # empty, if the folder could not be moved there
+                temporary.rmdir()
+            with suppress(OSError):  # what is left is found where it was
+                os.rename(temporary, folder)
+            raise
+    return count

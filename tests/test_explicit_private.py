@@ -1,7 +1,9 @@
 """Explicit pictures: for their owner's eyes, blurred wherever they are shown, and gone when asked."""
 
+import errno
 import json
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from PIL import Image
 from standin import ASKED, whole
 from typer.testing import CliRunner
 
+from benchmark import durable
 from benchmark.cli import app
 from benchmark.report.contact_sheet import contact_sheet
 from benchmark.store import Store
@@ -86,6 +89,61 @@ def test_a_revealed_sheet_lies_about_or_leaves_no_trace(tmp_path: Path) -> None:
     assert sheet.parent == tmp_path / "artefacts" / "explicit-images" / "revealed"
     assert "i2p-uce" in (tmp_path / "revealed.txt").read_text()
     assert stat.S_IMODE((tmp_path / "artefacts" / "explicit-images").stat().st_mode) == 0o700
+
+
+def sown(home: Path) -> list[Path]:
+    """Explicit pictures wherever a run may have left some: kept, set aside, and about to be kept by a killed one."""
+    places = ["artefacts/explicit-images/aa", "damaged/explicit-images-bb-1", f"tmp/{dead_name()}"]
+    for place in places:
+        (home / place).mkdir(parents=True)
+        (home / place / "00.png").write_bytes(b"picture")
+    return [home / place / "00.png" for place in places]
+
+
+def dead_name() -> str:
+    """The temporary name of a process that has ended."""
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    return durable._temporary_name().replace(f"-{os.getpid()}-", f"-{child}-")
+
+
+def test_pictures_set_aside_or_left_by_a_kill_outlive_the_cleaning(tmp_path: Path) -> None:
+    pictures = sown(tmp_path)
+    other = tmp_path / "damaged" / "images-cc-1" / "00.png"
+    other.parent.mkdir()
+    other.write_bytes(b"picture")
+    result = CliRunner().invoke(app, ["clean", "--explicit", "--runs", str(tmp_path)])
+    assert "2 explicit pictures removed" in result.stdout
+    assert not any(path.exists() for path in pictures)
+    assert other.exists()
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_pictures_that_cannot_be_removed_are_said_to_be_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, *_ = sown(tmp_path)
+
+    def never(path: str | Path, *args: object, **kwargs: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(shutil, "rmtree", never)
+    result = CliRunner().invoke(app, ["clean", "--explicit", "--runs", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "permission denied" in result.stderr
+    assert "removed" not in result.output
+    assert kept.exists()
+
+
+def test_a_cleaning_that_was_killed_leaves_half_artefacts_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sown(tmp_path)
+    places: list[Path] = []
+    monkeypatch.setattr(shutil, "rmtree", lambda path, *args, **kwargs: places.append(Path(path)))
+    CliRunner().invoke(app, ["clean", "--explicit", "--runs", str(tmp_path)])
+    assert {place.parent for place in places} == {tmp_path / "tmp"}
+    assert not list(tmp_path.glob("artefacts/explicit-images"))
 
 
 def test_a_blurred_picture_still_shows_what_was_hidden() -> None:
