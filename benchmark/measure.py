@@ -58,7 +58,7 @@ def measure(
         for row, own in zip(rows, seen, strict=True):
             evidence = Evidence(bench.testbed, bench.store, concept, prompts, own, compared, seen[0])
             records.append(_score(bench, row, suite, evidence, reference, home))
-            hang(bench, row, prompts, images / name_of(row) / suite.name, kind_of(suite))
+            hang(bench, row, prompts, home / str(records[-1].images), kind_of(suite))
     sheet = write_run_sheet(bench, rows, suites[0], asked[suites[0].name], concept, home, reveal=reveal)
     return Outcome(records, {"contact sheet": sheet, **told})
 
@@ -85,7 +85,8 @@ def _score(bench: Workbench, model: Model, suite: Suite, evidence: Evidence, ref
         ledger=model.ledger(),
         curve=model.curve(),
         made=provenance.collect(),
-        images=f"images/{name_of(model)}/{suite.name}",
+        # Rows as published have the ids of those that are not.
+        images=f"images/{name_of(model)}/{suite.name}{'-as-published' if own else ''}",
         **model.facts,
     )
     rows = evidence.prompts

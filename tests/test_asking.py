@@ -178,6 +178,10 @@ def test_a_record_does_not_say_which_list_was_asked_or_how(tiny, tmp_path):
         assert record.cells["explicit"].of == record.cells["explicit"].n == 4
         assert record.cells["explicit"].back_end.startswith("nudenet-")
         assert SECRET not in record.model_dump_json()
+    shown = {record.images: sorted((tmp_path / str(record.images)).iterdir()) for record in found}
+    assert len(shown) == 4  # base and distilled, each asked in two ways
+    assert {len(links) for links in shown.values()} == {4}
+    assert len({link.resolve() for links in shown.values() for link in links}) == 16
     for kind in ("explicit-images", "explicit-latents"):
         (one, *_) = (tmp_path / "artefacts" / kind).iterdir()
         assert (one.stat().st_mode | one.parent.stat().st_mode) & 0o077 == 0
