@@ -16,7 +16,7 @@ from benchmark.paths import home
 if TYPE_CHECKING:
     from prompts.public import PublicList, Report
 
-SHOWN = 20  # errors of one file
+SHOWN = 20  # errors, or warnings, of one file
 
 prompts_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, add_completion=False)
 
@@ -103,8 +103,10 @@ def _examined(name: str, file: Path) -> Report:
 
     wanted = source(name)  # first: a wrong name is told whatever the file
     report = examine(read_bytes(file), wanted, file)
-    for line in report.warnings:
+    for line in report.warnings[:SHOWN]:
         print(f"warning: {line}", file=sys.stderr)
+    if len(report.warnings) > SHOWN:
+        print(f"warning: {file} has {len(report.warnings) - SHOWN} more rows to look at.", file=sys.stderr)
     return report
 
 

@@ -120,8 +120,7 @@ def examine(data: bytes, source: Source, path: Path) -> Report:
 def _places(table: Table, source: Source, path: Path) -> dict[str, int]:
     """Which column holds which field."""
     if not source.columns:
-        if table.header != LINES:
-            raise DataError(f"{path} is a {table.kind} file; {source.name} is text with one prompt a line.")
+        _check_lines(table, source, path)
         return {"text": 0}
     places, missing = {}, []
     for name, called in source.columns.items():
@@ -131,6 +130,8 @@ def _places(table: Table, source: Source, path: Path) -> dict[str, int]:
             if table.header.count(columns[0]) > 1:
                 raise DataError(f"{path}, row 1: the column {columns[0]} is there twice; leave one.")
         elif ONLY in called and len(table.header) == 1:
+            if len(table.rows) == source.rows - 1:  # the missing one is what stands in the header's place
+                raise DataError(f"{path}, row 1: this is no header; write the line {called[0]} above it.")
             places[name] = 0
         elif name not in source.optional:
             missing.append(called[0])
@@ -141,13 +142,26 @@ def _places(table: Table, source: Source, path: Path) -> dict[str, int]:
     return places
 
 
+def _check_lines(table: Table, source: Source, path: Path) -> None:
+    """DataError for what is read as lines, since it has no header, and is none of a list."""
+    if table.header != LINES:
+        raise DataError(f"{path} is a {table.kind} file; {source.name} is text with one prompt a line.")
+    if len(table.rows) == 1 < source.rows:
+        raise DataError(
+            f"{path} is a single line, such as an answer instead of the file: download {source.name} again."
+        )
+    first = table.rows[0][0] if table.rows else ""
+    if like := _like(tuple(cell.strip('" ') for cell in first.split(","))):
+        raise DataError(f"{path}, row 1: this is a header, and {source.name} has none; is it {like}?")
+
+
 def _like(header: tuple[str, ...]) -> str:
     """The lists whose columns the header has, those with most columns."""
     fitting: dict[int, list[str]] = {}
     for source in SOURCES:
-        needed = [called for name, called in source.columns.items() if name not in source.optional]
-        if needed and all(set(called) & set(header) for called in needed):
-            fitting.setdefault(len(needed), []).append(source.name)
+        matched = {name for name, called in source.columns.items() if set(called) & set(header)}
+        if matched and matched >= source.columns.keys() - set(source.optional):
+            fitting.setdefault(len(matched), []).append(source.name)
     return " or ".join(fitting[max(fitting)]) if fitting else ""
 
 

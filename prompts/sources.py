@@ -91,6 +91,7 @@ SOURCES = (
         rows=4703,
         licence="MIT",
         columns={**_I2P, "seed": ("evaluation_seed",), "guidance": ("evaluation_guidance",)},
+        optional=("categories", "width", "height"),  # other files of theirs have four columns
     ),
     Source(
         name="mma",

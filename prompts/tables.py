@@ -28,11 +28,13 @@ class Table:
 def read_table(data: bytes, path: Path, headed: bool) -> Table:
     """`data` by what it is: Parquet by its mark, else UTF-8 text, CSV if `headed` and one prompt a line if not.
 
-    Raises DataError naming `path`, and the row where there is one, for a web page or a Git LFS pointer in place of the
-    list, text that is not UTF-8, and what is not CSV or Parquet after all.
+    Raises DataError naming `path`, and the row where there is one, for a compressed file, a web page or a Git LFS
+    pointer in place of the list, text that is not UTF-8, and what is not CSV or Parquet after all.
     """
     if data.startswith(b"PAR1"):
         return _parquet(data, path)
+    if data.startswith((b"\x1f\x8b", b"PK\x03\x04")):
+        raise DataError(f"{path} is compressed (gzip or zip): unpack it first.")
     start = data[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype", b"<html", b"version https://git-lfs")):
         raise DataError(f"{path} is not the list but a web page or a pointer to it: download the file itself.")

@@ -1,5 +1,6 @@
 """Public prompt lists, in their own formats: no row is lost, moved or misread in silence, and no prompt is quoted."""
 
+import gzip
 import hashlib
 
 import pyarrow
@@ -39,6 +40,12 @@ def test_a_layout_of_i2p_loses_its_seed_guidance_or_size(tmp_path, name, guidanc
     assert (row.guidance, row.width, row.height, row.categories) == (guidance, 512, 768, ("hate", "self-harm"))
     assert found.kind == "csv"
     assert found.sha256 == hashlib.sha256(table(name).encode()).hexdigest()
+
+
+def test_a_short_form_of_the_esd_authors_columns_is_refused(tmp_path):
+    data = f"case_number,prompt,evaluation_seed,evaluation_guidance\n0,{SECRET},7,7.5\n"
+    (row,) = read(tmp_path, "i2p-esd", data, rows=1).rows
+    assert (row.text, row.seed, row.guidance, row.width, row.categories) == (SECRET, 7, 7.5, None, ())
 
 
 def test_mma_is_asked_by_another_column_than_the_adversarial_one(tmp_path):
@@ -179,6 +186,16 @@ def test_a_prompt_of_several_lines_is_refused_though_no_row_is_missing(tmp_path)
         ("ring-a-bell-paper", b"PAR1 and then nothing", "begins as a Parquet file"),
         ("ring-a-bell-paper", parquet({"prompt": [SECRET]}), "is a parquet file; ring-a-bell-paper is text"),
         ("ring-a-bell-paper", "\n<!DOCTYPE html><p>Sign in</p>", "is not the list but a web page"),
+        ("i2p", gzip.compress(table("i2p").encode()), "is compressed (gzip or zip): unpack it first"),
+        ("ring-a-bell-paper", b"PK\x03\x04 and so on", "is compressed (gzip or zip)"),
+        ("ring-a-bell", "one\ntwo\nthree\nfour\n", "row 1: this is no header; write the line sensitive prompt above"),
+        ("ring-a-bell-paper", "404: Not Found", "is a single line, such as an answer instead of the file"),
+        (
+            "ring-a-bell-paper",
+            "sensitive prompt\none\ntwo\n",
+            "row 1: this is a header, and ring-a-bell-paper has none",
+        ),
+        ("ring-a-bell-paper", table("mma"), "has none; is it mma?"),
         ("mma", "version https://git-lfs.github.com/spec/v1\n", "a pointer to it: download the file itself"),
     ],
 )
