@@ -40,6 +40,11 @@ class Checkpointer:
                 (temporary / "meta.json").write_text(meta, encoding="utf-8")
                 sealed.seal(temporary, {"kind": "checkpoint"})
                 self._publish(temporary)
+        except Exception as error:
+            told = isinstance(error, StoreError) and "no such file" not in str(error).lower()
+            if told or temporary.exists():
+                raise
+            return  # another process has made the artefact, and removed the scratch folder under our hands
         finally:
             durable.remove(temporary)
         for old in self._numbers()[:-KEPT]:

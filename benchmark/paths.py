@@ -23,7 +23,8 @@ def prepare(home: Path, needed: int) -> Path:
 
     Returns `home`; raises StoreError in one sentence otherwise.
     """
-    durable.sweep(home)
+    for folder in (home, *(home / name for name in ("records", "receipts", "pictures", "prompts"))):
+        durable.sweep(folder)
     probe = home / ".writable"
     durable.write_bytes(probe, b"palimpsest")
     with durable.storing(home):

@@ -39,6 +39,7 @@ def add(home: Path, name: str, file: Path) -> PublicList:
         "rows": len(found.rows),
         "unique": len(found.variant("unique")),
     }
+    durable.sweep(folder(home))
     # The papers go last: stopped between the two, the list is reported as damaged and never taken for the earlier one.
     durable.write_bytes(kept, data)
     durable.write_bytes(_papers(home, name), (json.dumps(papers, indent=1) + "\n").encode())

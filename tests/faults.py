@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from benchmark import durable
+
 FULL = OSError(errno.ENOSPC, "No space left on device")
 WRITING = ("mkdir", "open", "fsync", "rename", "replace", "unlink")
 
@@ -25,6 +27,15 @@ def fault_at(count: int, error: BaseException, monkeypatch: Any) -> list[str]:
     for name in WRITING:
         monkeypatch.setattr(os, name, watched(name, getattr(os, name)))
     return calls
+
+
+def dead_name() -> str:
+    """The temporary name of a process that has ended."""
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    return durable._temporary_name().replace(f"-{os.getpid()}-", f"-{child}-")
 
 
 def failing(name: str, error: OSError, monkeypatch: Any) -> None:

@@ -1,6 +1,7 @@
 """Checkpoints: the last good state comes back exactly, or the one before it."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -8,10 +9,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import safetensors.torch
 import torch
 from faults import FULL, fault_at, outcome
 
-from benchmark import durable
+from benchmark import durable, sealed
 from benchmark.checkpoints import Checkpointer
 from benchmark.errors import StoreError
 from benchmark.store import Store
@@ -144,6 +146,25 @@ def test_another_process_finishing_first_does_not_break_this_one(tmp_path):
     assert mine.load() is None
     mine.save(state(2))
     assert same(mine.load(), 2)
+
+
+@pytest.mark.parametrize("moment", ["save_file", "seal", "publish"])
+def test_another_process_finishing_while_this_one_saves_is_a_traceback(tmp_path, monkeypatch, moment):
+    """It moves the scratch folder away, with the checkpoint that is being written there."""
+    owner = {"save_file": safetensors.torch, "seal": sealed, "publish": durable}[moment]
+    before = getattr(owner, moment)
+
+    def vanishing(*args, **kwargs):
+        shutil.move(folder, tmp_path / "elsewhere")
+        return before(*args, **kwargs)
+
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    with monkeypatch.context() as patches:
+        patches.setattr(owner, moment, vanishing)
+        Checkpointer(folder).save(state(1))
+    Checkpointer(folder).save(state(2))
+    assert same(Checkpointer(folder).load(), 2)
 
 
 def test_two_processes_in_one_folder_do_not_overwrite_each_other(checkpointer, monkeypatch):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from faults import dead_name
 from public_lists import SECRET, table, written
 from typer.testing import CliRunner, Result
 
@@ -154,6 +155,14 @@ def test_the_list_hides_what_is_gated_or_missing(tmp_path, home):
     assert words["mma"][1:7] == ["1000", "gated", "CC", "BY-NC-ND", "3.0", "present"]
     assert words["i2p"][1:5] == ["4703", "open", "MIT", "damaged"]
     assert words["ring-a-bell"][1:6] == ["285", "gated", "none", "stated", "missing"]
+
+
+def test_what_a_killed_addition_left_stays_for_ever(tmp_path, home):
+    left = home / "prompts" / dead_name()
+    left.parent.mkdir(parents=True)
+    left.write_text(SECRET)
+    add(home, "i2p", written(tmp_path, table("i2p")))
+    assert not left.exists()
 
 
 def test_a_check_changes_something(tmp_path, home):

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from faults import dead_name
 from PIL import Image
 from standin import ASKED, whole
 from typer.testing import CliRunner
 
-from benchmark import durable
 from benchmark.cli import app
 from benchmark.report.contact_sheet import contact_sheet
 from benchmark.store import Store
@@ -98,15 +98,6 @@ def sown(home: Path) -> list[Path]:
         (home / place).mkdir(parents=True)
         (home / place / "00.png").write_bytes(b"picture")
     return [home / place / "00.png" for place in places]
-
-
-def dead_name() -> str:
-    """The temporary name of a process that has ended."""
-    child = os.fork()
-    if child == 0:
-        os._exit(0)
-    os.waitpid(child, 0)
-    return durable._temporary_name().replace(f"-{os.getpid()}-", f"-{child}-")
 
 
 def test_pictures_set_aside_or_left_by_a_kill_outlive_the_cleaning(tmp_path: Path) -> None:
