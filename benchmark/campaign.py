@@ -39,8 +39,11 @@ def read_plan(path: Path) -> list[list[str]]:
                 words = shlex.split(told)
             except ValueError as error:
                 raise UsageError(f"{path}, line {number}: {error}.") from error
-            if words and ("--method" not in words or "--suite" not in words or set(OWN) & set(words)):
-                raise UsageError(f"{path}, line {number}: a run needs --method and --suite, and may not say --runs.")
+            said = {word.partition("=")[0] for word in words}  # --runs=elsewhere says --runs as well
+            if words and (not {"--method", "--suite"} <= said or said & set(OWN)):
+                raise UsageError(
+                    f"{path}, line {number}: a run needs --method and --suite, and may not say {' or '.join(OWN)}."
+                )
             plan += [words] if words and words not in plan else []
     if not plan:
         raise UsageError(f"The campaign {path} asks for no run.")
