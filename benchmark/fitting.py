@@ -79,15 +79,17 @@ def fit(bench: Workbench, plan: Plan, identity: dict[str, Any], first: Model | N
 
 def _check(bench: Workbench, plan: Plan, unet: Any, ledger: Ledger) -> None:
     """TrainingError for what is no U-Net with finite weights; a warning where a method spent more than it was given."""
-    from torch import nn
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-    if not isinstance(unet, nn.Module):
+    if not isinstance(unet, UNet2DConditionModel):
         raise TrainingError(f"Method '{plan.name}' returned {type(unet).__name__}: its `fit` must return the U-Net.")
-    broken = [name for name, weight in unet.named_parameters() if not bool(weight.isfinite().all())]
+    kept = (lambda weight: weight.half()) if bench.testbed.half else (lambda weight: weight)
+    broken = [name for name, weight in unet.named_parameters() if not bool(kept(weight).isfinite().all())]
     if broken:
+        as_kept = " in the half precision that they are kept in" if bench.testbed.half else ""
         raise TrainingError(
-            f"Method '{plan.name}' returned weights that are not finite ('{broken[0]}' and {len(broken) - 1} more): "
-            "nothing was kept of it but its last checkpoint."
+            f"Method '{plan.name}' returned weights that are not finite ('{broken[0]}' and {len(broken) - 1} more)"
+            f"{as_kept}: nothing was kept of it but its last checkpoint."
         )
     spent = ledger.total().flops
     if plan.flops is not None and spent > plan.flops:

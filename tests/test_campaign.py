@@ -39,6 +39,7 @@ def test_a_line_becomes_other_runs_than_a_shell_would_make(tmp_path) -> None:
         ("", "asks for no run"),
         ("--method uce", "line 1"),
         ("\n--method a --suite b --runs c", "line 2"),
+        ("--method a --suite b --runs=c", "line 1"),
         ('"', "line 1"),
     ],
 )

@@ -147,6 +147,17 @@ class Nan(Distilled):
         next(student.parameters()).data.fill_(float("nan"))
         return student
 
+class Huge(Distilled):
+    name = "huge"
+    def fit(self, student, *told):
+        next(student.parameters()).data.fill_(1e6)
+        return student
+
+class Layer(Distilled):
+    name = "layer"
+    def fit(self, student, *told):
+        return student.conv_in
+
 class Nothing(Distilled):
     name = "nothing"
     def fit(self, student, *told):
@@ -154,13 +165,21 @@ class Nothing(Distilled):
 """
 
 
-@pytest.mark.parametrize(("name", "told"), [("Nan", "not finite ('conv_in.weight'"), ("Nothing", "returned NoneType")])
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("Nan", "not finite ('conv_in.weight'"),
+        ("Huge", "not finite ('conv_in.weight' and 0 more) in the half precision"),
+        ("Layer", "returned Conv2d"),
+        ("Nothing", "returned NoneType"),
+    ],
+)
 def test_a_broken_model_is_kept(name: str, told: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(BROKEN)
     assert told in refused(tmp_path / "runs", "--method", f"{path}:{name}", "--alone", "--suite", "coco")
     kept = [file.read_text() for file in (tmp_path / "runs").glob("artefacts/model/*/artefact.json")]
-    assert not [text for text in kept if "nan" in text or "nothing" in text]
+    assert not [text for text in kept if any(f'"{one}"' in text for one in ("nan", "huge", "layer", "nothing"))]
 
 
 def test_method_file_that_is_broken_is_refused(tmp_path: Path) -> None:
