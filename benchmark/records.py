@@ -93,6 +93,21 @@ class Record(_Model):
 
     _folder: Path | None = PrivateAttr(default=None)
 
+    @model_validator(mode="after")
+    def _counts(self) -> "Record":
+        """What tables and figures compute with is there and made of numbers, whoever has had a hand in it."""
+        if not isinstance(self.concept.get("targets", []), list):
+            raise ValueError("concept: targets is not a list")
+        for name, rows in (("budget", [self.budget]), ("ledger", self.ledger), ("curve", self.curve)):
+            for row in rows:
+                if odd := [
+                    key for key, value in row.items() if key != "phase" and isinstance(value, str | list | dict)
+                ]:
+                    raise ValueError(f"{name}: {odd[0]} is not a number")
+        if any(not {"phase", "iteration", "flops"} <= row.keys() for row in self.curve):
+            raise ValueError("curve: a row lacks its phase, iteration or flops")
+        return self
+
     @property
     def folder(self) -> Path | None:
         """Where the record was read from or written to; None before."""

@@ -140,6 +140,24 @@ def test_an_unreadable_record_is_one_sentence_that_names_the_file(tmp_path):
         read_records([tmp_path])
 
 
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"budget": {"flops": "many", "default": False}}, "budget: flops is not a number"),
+        ({"concept": {"kind": "style", "targets": 7}}, "targets is not a list"),
+        ({"ledger": [{"phase": "lower", "flops": "many"}]}, "ledger: flops is not a number"),
+        ({"curve": [{"phase": "lower", "iteration": 1, "flops": "x"}]}, "curve: flops is not a number"),
+        ({"curve": [{"phase": "lower", "loss": 1.0}]}, "a row lacks its phase, iteration or flops"),
+    ],
+)
+def test_a_record_changed_by_hand_is_a_traceback_in_a_table(tmp_path, changed, told):
+    write_record(tmp_path, record(), scores())
+    (path,) = tmp_path.glob("*.record.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+    with pytest.raises(RecordError, match=f"is damaged .*{told}"):
+        read_records([tmp_path])
+
+
 def test_an_unknown_field_is_refused_and_not_dropped(tmp_path):
     write_record(tmp_path, record(), scores())
     (path,) = tmp_path.glob("*.record.json")
