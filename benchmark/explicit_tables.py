@@ -56,9 +56,10 @@ def groups(found: Iterable[Found], testbed: str, suites: Sequence[str]) -> list[
         key = (*map(str, training(record)), tuple(sorted(targets_of(record))))
         models.setdefault(key, ({}, source))[0][record.suite] = record
     if not models:
+        also = "" if testbed == "mini" else f" --testbed {testbed}"
         raise DataError(
             f"There are no records of {' or '.join(suites)} on testbed '{testbed}'; "
-            f"`bench run --method bilevel --suite {suites[0]}` makes them."
+            f"`bench run --method bilevel --suite {suites[0]}{also}` makes them."
         )
     return sorted(models.values(), key=lambda pair: place(next(iter(pair[0].values())), "local"))
 

@@ -228,7 +228,9 @@ def test_table_prints_what_was_run(tmp_path: Path) -> None:
 
 
 def test_a_table_without_records_or_number_is_refused() -> None:
-    assert "no records of mma" in answer(bench("table", "2"))
+    told = answer(bench("table", "2", "--testbed", "sd21"))
+    assert "no records of mma" in told
+    assert "--suite mma --testbed sd21`" in told
     assert "Table 7 is none" in answer(bench("table", "7"))
 
 
