@@ -22,6 +22,7 @@ from benchmark.cli_options import (
     AsPublished,
     Budget,
     Captions,
+    Columns,
     Device,
     Macs,
     Preset,
@@ -36,7 +37,7 @@ from benchmark.cli_options import (
     artist,
     known,
     names,
-)  # fmt: skip
+)
 from benchmark.cli_prompts import prompts_app
 from benchmark.cli_prune import prune_app
 from benchmark.cli_rehearse import rehearse
@@ -200,7 +201,7 @@ def show_table(
         str, typer.Option(help='Table 1: "A,B"; the models that forgot these.', show_default="the testbed's")
     ] = "",
     seeds: Annotated[bool, typer.Option("--over-seeds", help="One row a method, means over training seeds.")] = False,
-    columns: Annotated[str, typer.Option(help='Only these: "cp,kept_style"; names as in JSON.')] = "",
+    columns: Columns = "",
     threshold: Annotated[float, typer.Option(help="Table 2: score above which a detection counts.")] = 0.5,
     label: Annotated[
         list[str] | None, typer.Option(help="Table 2: a detector's label that counts; may be repeated.")
@@ -263,6 +264,7 @@ def compare(
     testbed: Testbed = "mini",
     suite: Annotated[str, typer.Option(help="artists (with coco beside it), or coco alone.")] = "artists",
     long: Annotated[bool, typer.Option("--long", help="Every column, not only the paper's.")] = False,
+    columns: Columns = "",
     format: Annotated[Format, typer.Option(help="How to print it.")] = Format.rich,
     records: Records = None,
     runs: Runs = None,
@@ -278,13 +280,15 @@ def compare(
       bench compare bilevel distilled --format json
     """
     from benchmark.compare import compare as compared
+    from benchmark.compare import only
     from benchmark.compare_render import FORMATS
     from benchmark.tables import gather
 
     testbed = known("testbeds", testbed)
     known("suites", suite)
     found = gather(testbed, runs or home(), records or [])
-    FORMATS[format](compared(found, testbed, suite, left, right, long=long))
+    made = compared(found, testbed, suite, left, right, long=long or bool(columns))
+    FORMATS[format](only(made, names(columns)) if columns else made)
 
 
 @app.command("list")

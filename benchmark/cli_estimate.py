@@ -21,7 +21,7 @@ from benchmark.cli_options import (
     artist,
     known,
     names,
-)  # fmt: skip
+)
 from benchmark.errors import UsageError
 
 

@@ -34,6 +34,7 @@ Reveal = Annotated[bool, typer.Option("--reveal", help="Explicit suites: a conta
 AsPublished = Annotated[
     bool, typer.Option("--as-published", help="Public lists: every row, with its own guidance and size.")
 ]
+Columns = Annotated[str, typer.Option(help='Only these columns: "cp,kept_style"; names as in JSON.')]
 Records = Annotated[
     list[Path] | None,
     typer.Option(help="Record files or folders to read instead of the usual ones; may be repeated."),

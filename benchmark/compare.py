@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from benchmark.columns import COLUMNS, Column
-from benchmark.errors import DataError
+from benchmark.errors import DataError, UsageError
 from benchmark.records import Record, read_scores
 from benchmark.stats import bootstrap_interval, mcnemar, sign_flip, student_interval
 from benchmark.tables import BESIDE, Found, joined, targets_of
@@ -98,6 +98,14 @@ def compare(
     )
 
 
+def only(comparison: Comparison, keys: Sequence[str]) -> Comparison:
+    """The comparison of these columns alone, in this order. UsageError for one that was not compared."""
+    known = {contrast.column.key: contrast for contrast in comparison.contrasts}
+    if strange := [key for key in keys if key not in known]:
+        raise UsageError(f"Column '{strange[0]}' was not compared; there are: {', '.join(known)}.")
+    return replace(comparison, contrasts=[known[key] for key in keys])
+
+
 Unit = tuple[str, int, str]
 """Targets, training seed, and all else that must be equal."""
 
@@ -129,10 +137,11 @@ def _named(unit: Unit) -> str:
 
 
 def _contrast(column: Column, pairs: Sequence[tuple[_Model, _Model]]) -> Contrast | None:
-    """None where a side lacks the figure."""
-    values = [(a.cell(column), b.cell(column)) for a, b in pairs]
-    full = [(a, b) for a, b in values if a is not None and b is not None]
-    if len(full) < len(values):
+    """Over the pairs that have the figure on both sides; None where there is none."""
+    told = [(a.cell(column), b.cell(column), (a, b)) for a, b in pairs]
+    full = [(one, other) for one, other, _ in told if one is not None and other is not None]
+    pairs = [pair for one, other, pair in told if one is not None and other is not None]
+    if not full:
         return None
     left, right = (sum(side) / len(full) for side in zip(*full, strict=True))
     if len(full) > 1:

@@ -108,4 +108,11 @@ def _wins(contrast: Contrast) -> bool | None:
 
 
 def _notes(comparison: Comparison) -> list[str]:
-    return [f"Units: {'; '.join(comparison.units)}.", *comparison.notes]
+    seeds: dict[str, list[str]] = {}
+    for unit in comparison.units:
+        targets, _, seed = unit.removesuffix(")").rpartition("seed ")
+        seeds.setdefault(targets.rstrip(" ("), []).append(seed)
+    told = [
+        f"{targets} (seed {', '.join(of)})" if targets else f"seed {', '.join(of)}" for targets, of in seeds.items()
+    ]
+    return [f"Units: {'; '.join(told)}.", *comparison.notes]

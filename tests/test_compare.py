@@ -10,8 +10,8 @@ from record_examples import cell, record
 from typer.testing import CliRunner
 
 from benchmark.cli import app
-from benchmark.compare import compare
-from benchmark.errors import DataError
+from benchmark.compare import compare, only
+from benchmark.errors import DataError, UsageError
 from benchmark.records import scores_table, write_record
 from benchmark.stats import mcnemar, sign_flip, student_interval
 from benchmark.tables import gather
@@ -135,3 +135,15 @@ def test_command_prints_all_formats(tmp_path) -> None:
     assert told["figures"]["fid"]["p"] is None
     assert "Vincent van Gogh (seed 0)" in said["rich"]
     assert said["markdown"].count("|") == 8 * 4
+
+
+def test_a_figure_that_one_unit_lacks_is_not_compared_at_all(tmp_path) -> None:
+    for seed in range(3):
+        put(tmp_path, "bilevel", seed, cp=90.0 + seed, **({"fid": 5.0} if seed else {}))
+        put(tmp_path, "esd", seed, cp=80.0, **({"fid": 6.0 + seed} if seed else {}))
+    told = {each.column.key: each for each in compared(tmp_path).contrasts}
+    assert (told["cp"].n, told["cp"].difference) == (3, pytest.approx(11))
+    assert (told["fid"].n, told["fid"].difference, told["fid"].left) == (2, pytest.approx(-2.5), 5.0)
+    assert [each.column.key for each in only(compared(tmp_path), ["fid", "cp"]).contrasts] == ["fid", "cp"]
+    with pytest.raises(UsageError, match=r"^Column 'kid' was not compared; there are: cp, fid\.$"):
+        only(compared(tmp_path), ["kid"])
