@@ -94,7 +94,13 @@ def compare(
         elif contrast := _contrast(column, pairs):
             contrasts.append(contrast)
     return Comparison(
-        testbed, suite, left, right, [_named(unit) for unit in shared], contrasts, notes + _notes(len(pairs))
+        testbed,
+        suite,
+        left,
+        right,
+        [_named(unit) for unit in shared],
+        contrasts,
+        notes + _notes(len(pairs), len({unit[0] for unit in shared})),
     )
 
 
@@ -170,13 +176,16 @@ def _per_prompt(column: Column, left: _Model, right: _Model) -> tuple[list[float
     return [sides[0][key] for key in ids], [sides[1][key] for key in ids]
 
 
-def _notes(units: int) -> list[str]:
+def _notes(units: int, target_sets: int) -> list[str]:
     if units == 1:
         return [
             "One unit: intervals and p are over prompts, and say nothing about other trainings or other targets.",
             "FID and KID have no test here: they are not means over prompts.",
         ]
     notes = [f"{units} units (targets x training seed): intervals (Student's t) and p are over units."]
+    if target_sets < units:
+        sets = "one set of targets" if target_sets == 1 else f"{target_sets} sets of targets"
+        notes.append(f"They share {sets}: about other targets they say less than so many independent units would.")
     if units < 6:
         notes.append(f"With {units} units the sign-flip test cannot go below p = {2 / 2**units:.3g}.")
     return notes

@@ -142,6 +142,7 @@ def test_a_figure_that_one_unit_lacks_is_not_compared_at_all(tmp_path) -> None:
         put(tmp_path, "bilevel", seed, cp=90.0 + seed, **({"fid": 5.0} if seed else {}))
         put(tmp_path, "esd", seed, cp=80.0, **({"fid": 6.0 + seed} if seed else {}))
     told = {each.column.key: each for each in compared(tmp_path).contrasts}
+    assert any("They share one set of targets" in note for note in compared(tmp_path).notes)
     assert (told["cp"].n, told["cp"].difference) == (3, pytest.approx(11))
     assert (told["fid"].n, told["fid"].difference, told["fid"].left) == (2, pytest.approx(-2.5), 5.0)
     assert [each.column.key for each in only(compared(tmp_path), ["fid", "cp"]).contrasts] == ["fid", "cp"]
