@@ -43,7 +43,7 @@ from benchmark.cli_prune import prune_app
 from benchmark.cli_rehearse import rehearse
 from benchmark.cli_speed import speed
 from benchmark.cli_study import study
-from benchmark.errors import PalimpsestError, UsageError
+from benchmark.errors import BudgetError, PalimpsestError, TrainingError, UsageError
 from benchmark.paths import home
 
 
@@ -169,12 +169,22 @@ def run(
 
     records: dict[str, Any] = {}
     paths: dict[str, Path] = {}
+    failed: list[str] = []
     with Progress() as progress:
         for k, name in enumerate(methods):
             if method == ALL:
                 progress.say(f"method    {name} ({k + 1} of {len(methods)})")
-            found, paths = run_benchmark(replace(request, method=name), progress)
+            try:
+                found, paths = run_benchmark(replace(request, method=name), progress)
+            except (BudgetError, TrainingError) as error:  # its own; the next may do better
+                if len(methods) == 1:
+                    raise
+                progress.warn(f"{name}: {error}")
+                failed.append(name)
+                continue
             records |= {record.stem: record for record in found}
+    if not records:
+        raise TrainingError("No method came to an end, see above.")
 
     from benchmark.tables import table
     from benchmark.tables_render import print_rich
@@ -184,6 +194,8 @@ def run(
     width = max(map(len, paths), default=0)
     for what, path in paths.items():
         print(f"{what.ljust(width)}  {path}")
+    if failed:
+        raise TrainingError(f"There is no row of {', '.join(failed)}, see above; what the others gave is kept.")
 
 
 @app.command("table")

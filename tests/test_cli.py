@@ -158,6 +158,25 @@ def test_all_methods_leave_one_out_or_take_anothers_settings(asked: list[RunRequ
         assert "one method's own" in refused.stderr
 
 
+def test_one_method_that_fails_takes_the_others_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def run(request: RunRequest, console: Any) -> Outcome:
+        asked.append(request.method)
+        if request.method in ("bilevel", "esd"):
+            raise BudgetError("Too little.") if request.method == "esd" else TrainingError("NaN.")
+        return Outcome([record(request.method)], {})
+
+    module = ModuleType("benchmark.run")
+    module.run = run  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "benchmark.run", module)
+    result = bench("run", "--method", "all", "--suite", "artists")
+    assert result.exit_code == 2
+    assert len(asked) == 5
+    assert "conceptprune" in result.stdout
+    assert result.stderr.splitlines()[-1].startswith("error: There is no row of bilevel, esd, see above")
+
+
 def test_runs_go_to_palimpsest_home(asked: list[RunRequest], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PALIMPSEST_HOME", str(tmp_path))
     assert bench(*RUN).exit_code == 0
