@@ -142,7 +142,8 @@ def table(
 
 
 def _source(given: Path, reference: Path) -> Source:
-    return "reference" if reference in (given.resolve(), given.resolve().parent) else "local"
+    place = given.resolve()
+    return "reference" if place in (reference, reference.parent) or place.parent == reference else "local"
 
 
 def only(table: Table, keys: Sequence[str]) -> Table:
