@@ -77,18 +77,23 @@ class Checkpointer(Protocol):
     def save(self, state: State) -> None: ...
 
 
+Precision = Literal["fp32", "bf16"]
+"""What U-Nets compute in; see methods/precision.py."""
 Progress = Callable[[str, int, int, dict[str, float]], None]
 """(phase, steps done, steps in all, mean figures since the last call, such as loss)."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """Where a fit leaves its traces; runtime only, never identity."""
+    """Where a fit leaves its traces, and what it computes with. Its precision is part of the model's identity."""
 
     checkpoint: Checkpointer
     ledger: Ledger
     progress: Progress
     device: torch.device
+    precision: Precision = "fp32"
+    tell: Callable[[str], None] = lambda said: None
+    """Takes a line that a person should read, such as that memory ran out and what was done about it."""
     curve: list[dict[str, Any]] = field(default_factory=list)
     """Mean losses on the way, in order: `phase`, `iteration` (from 1), `flops` of all phases up to there, figures."""
     landmarks: Mapping[float, Callable[[UNet2DConditionModel, Sequence[Entry], list[dict[str, Any]]], None]] = field(

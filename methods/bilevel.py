@@ -152,7 +152,7 @@ class Bilevel:
         from methods.upper import upper_phase
 
         config = self.config
-        freeze(materials.teacher, context.device)
+        freeze(materials.teacher, context.device, context.precision)
         lower = lower_phase(config, student, materials, seed, repeats=config.lower_steps)
         upper = upper_phase(config, student, materials, concept, seed, lower)
         phases = [upper] if config.solver == "penalty" else [lower, upper]

@@ -87,6 +87,7 @@ class ConceptPrune:
         import torch
 
         from methods.budget import Entry
+        from methods.precision import arithmetic
         from methods.training import freeze
 
         began = time.perf_counter()
@@ -104,7 +105,10 @@ class ConceptPrune:
         fallen = {name: torch.zeros_like(layer.weight, dtype=torch.bool) for name, layer in layers.items()}
         for number, target in enumerate(concept.targets):
             without, under = zip(*materials.contrast[target], strict=True)
-            base, excited = (activity(student, materials, list(t), steps, seed, self.config) for t in (without, under))
+            with arithmetic(context.device, context.precision):
+                base, excited = (
+                    activity(student, materials, list(t), steps, seed, self.config) for t in (without, under)
+                )
             for name, layer in layers.items():
                 fallen[name] |= falling(layer.weight, excited[name], base[name], self.config)
             context.progress(self.name, number + 1, len(concept.targets), {"zeroed": share_of(fallen, student)})

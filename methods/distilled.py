@@ -109,7 +109,7 @@ class Distilled:
         from methods.training import freeze, train
 
         config = self.config
-        freeze(materials.teacher, context.device)
+        freeze(materials.teacher, context.device, context.precision)
         lower = lower_phase(config, student, materials, seed)
         return train(
             student,

@@ -90,7 +90,7 @@ class Esd:
 
         config = self.config
         frozen = materials.teacher if config.target == "base" else copy.deepcopy(student)
-        freeze(frozen, context.device)
+        freeze(frozen, context.device, context.precision)
         phase = erasing_phase(config, student, frozen, materials, concept, seed)
         return train(
             student,

@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from benchmark.errors import UsageError
 from methods.draws import Draw
@@ -82,13 +81,8 @@ class Weights:
 
 def blocks(unet: nn.Module) -> list[nn.Module]:
     """Return every down block, the mid block and every up block, in the order in which they run."""
-    plain = unwrapped(unet)
+    plain: Any = unet
     return [*plain.down_blocks, plain.mid_block, *plain.up_blocks]
-
-
-def unwrapped(unet: nn.Module) -> Any:
-    """The diffusers U-Net inside what accelerate may have wrapped around it."""
-    return unet.module if isinstance(unet, DistributedDataParallel) else unet
 
 
 @contextmanager
@@ -108,7 +102,7 @@ def feature_maps(unet: nn.Module) -> Iterator[list[Tensor]]:
 
 
 def predict(unet: nn.Module, x: Tensor, t: Tensor, text: Tensor) -> Tensor:
-    """Call a (perhaps wrapped) diffusers U-Net and return its prediction."""
+    """Call a diffusers U-Net and return its prediction."""
     return unet(x, t, encoder_hidden_states=text, return_dict=False)[0]
 
 
@@ -127,7 +121,8 @@ def retention(
     errors = F.mse_loss(prediction.float(), target.float(), reduction="none").flatten(1).mean(1)
     diffusion = (process.min_snr(draw.t, weights.gamma, weights.weighting) * errors).mean()
     output = F.mse_loss(prediction.float(), answer.float())
-    distances = torch.stack([F.mse_loss(ours, theirs) for ours, theirs in zip(maps, wanted, strict=True)])
+    pairs = zip(maps, wanted, strict=True)
+    distances = torch.stack([F.mse_loss(ours.float(), theirs.float()) for ours, theirs in pairs])
     feature = distances.mean() if weights.features == "mean" else distances.sum()
     loss = weights.diffusion * diffusion + weights.output * output + weights.feature * feature
     return loss, {"diffusion": diffusion.detach(), "output": output.detach(), "feature": feature.detach()}
@@ -148,7 +143,8 @@ def unlearning(
     """
     with torch.no_grad():
         states = torch.cat([one.to(text).expand_as(text) for one in asked.values()])
-        said = predict(teacher, x_t.repeat(len(asked), 1, 1, 1), t.repeat(len(asked)), states).chunk(len(asked))
+        answers = predict(teacher, x_t.repeat(len(asked), 1, 1, 1), t.repeat(len(asked)), states)
+        said = answers.float().chunk(len(asked))
         wanted = target(dict(zip(asked, said, strict=True)))
     loss = F.mse_loss(predict(student, x_t, t, text).float(), wanted.float())
     return loss, {"unlearning": loss.detach()}

@@ -57,6 +57,8 @@ def sample(
 ) -> Tensor:
     """Denoise a batch, as diffusers' StableDiffusionPipeline does given the same latents and text states.
 
+    A U-Net in half precision is asked in it; guidance and the scheduler's sums are fp32 all the same.
+
     Args:
         text: hidden states (N, L, D); `null`: those of the empty prompt (L, D).
         noise: (N, C, h, w) from `initial_noise`.
@@ -68,16 +70,19 @@ def sample(
     scheduler = make_scheduler(scheduler_config, sampler)
     training = unet.training
     unet.eval()
-    latents = noise.to(unet.device, unet.dtype) * scheduler.init_noise_sigma
+    own, exact = unet.dtype, torch.promote_types(unet.dtype, torch.float32)
+    latents = noise.to(unet.device, exact) * scheduler.init_noise_sigma
     guided = sampler.guidance > 1
     states = torch.cat([null.to(text).expand_as(text), text]) if guided else text
-    states = states.to(latents)
+    states = states.to(unet.device, own)
     for t in scheduler.timesteps[:stop]:
         doubled = torch.cat([latents, latents]) if guided else latents
-        prediction = unet(doubled, t, encoder_hidden_states=states, return_dict=False)[0]
+        prediction = unet(doubled.to(own), t, encoder_hidden_states=states, return_dict=False)[0].to(exact)
         if guided:
             unconditional, conditional = prediction.chunk(2)
             prediction = unconditional + sampler.guidance * (conditional - unconditional)
         latents = scheduler.step(prediction, t, latents, return_dict=False)[0]
     unet.train(training)
+    # Weights that autocast has cast in here may know no gradient: who trains with them is to cast them again.
+    torch.clear_autocast_cache()
     return latents

@@ -1,7 +1,8 @@
 """The one training loop: every method is a cycle of phases through it.
 
-A phase brings its loss, its data streams and its optimiser; the loop brings accelerate, checkpoints, the ledger and the
-guard against NaN. A run that is stopped and started again gives, bit for bit, what it would have given.
+A phase brings its loss, its data streams and its optimiser; the loop brings processes, precision, memory by need,
+checkpoints, the ledger and the guard against NaN. A run that is stopped and started again gives, bit for bit, what it
+would have given.
 """
 
 import resource
@@ -9,18 +10,22 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import torch
-from accelerate import Accelerator
+from accelerate import PartialState
+from accelerate.utils import reduce
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
 from benchmark.errors import DataError, TrainingError
-from methods.base import Checkpointer, Context, State
+from methods.accumulation import Gradients, mean_over_processes
+from methods.base import Checkpointer, Context, Precision, State
 from methods.budget import Budget, Cost, Entry
 from methods.draws import Starts, Stream
 from methods.objectives import Loss
+from methods.precision import arithmetic, laid_out, lowered
 
 __all__ = ["Checkpointer", "Phase", "State", "freeze", "locate", "train"]
 
@@ -34,7 +39,7 @@ class Phase:
     """Steps in a row before the next phase of the cycle has its turn."""
     streams: tuple[Stream | Starts, ...]
     loss: Callable[..., Loss]
-    """Called with the (perhaps wrapped) student and one draw of each stream."""
+    """Called with the student and one draw of each stream, or the same share of each: a mean over their images."""
     rate: float
     """AdamW's rate, constant after the warm-up."""
     warm_up: int
@@ -46,6 +51,8 @@ class Phase:
     """Which parameters the phase moves, by name."""
     clip: float | None = None
     """Largest norm of the gradient, where it is clipped."""
+    whole: bool = False
+    """Whether the loss is no mean over images, so that a batch that memory does not hold cannot be split."""
 
 
 @dataclass
@@ -95,17 +102,17 @@ def train(
         DataError: the checkpoint belongs to another run.
     """
     # Precision is part of a result, so the launcher's environment may not choose it.
-    accelerator = Accelerator(cpu=context.device.type == "cpu", mixed_precision="no", device_placement=False)
-    rank, world = accelerator.process_index, accelerator.num_processes
+    processes = PartialState(cpu=context.device.type == "cpu")
+    rank, world = processes.process_index, processes.num_processes
     network: nn.Module = student
-    network.to(context.device).train().requires_grad_(True)
+    network.to(context.device, **laid_out(context.device, context.precision)).train().requires_grad_(True)
     named = dict(network.named_parameters())
     optimisers = {p.name: _optimiser(p, named) for p in phases}
     accounts = {phase.name: Account() for phase in phases}
     curve: list[dict[str, Any]] = []
     done = _restore(context.checkpoint.load(), named, optimisers, accounts, curve)
-    model, *prepared = accelerator.prepare(network, *optimisers.values())
-    steppers = dict(zip(optimisers, prepared, strict=True))
+    gradients = Gradients(student, world, context.tell)
+    computing = partial(arithmetic, context.device, context.precision)
     if context.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(context.device)
 
@@ -116,19 +123,19 @@ def train(
         draws = [stream.draw(iteration, context.device, rank, world) for stream in phase.streams]
         for group in optimisers[phase.name].param_groups:
             group["lr"] = phase.rate * min(1.0, (iteration + 1) / max(1, phase.warm_up))
-        loss, figures = phase.loss(model, *draws)
-        accelerator.backward(loss)
+        loss, figures = gradients.add(phase, draws, computing)
+        mean_over_processes(named.values(), world)
         if phase.clip is not None:
-            accelerator.clip_grad_norm_([p for name, p in named.items() if phase.trains(name)], phase.clip)
-        steppers[phase.name].step()
-        model.zero_grad(set_to_none=True)
+            nn.utils.clip_grad_norm_([p for name, p in named.items() if phase.trains(name)], phase.clip)
+        optimisers[phase.name].step()
+        network.zero_grad(set_to_none=True)
 
         window.iterations.append(iteration)
-        window.figures.append({"loss": loss.detach(), **figures})
+        window.figures.append({"loss": loss, **figures})
         save = (step + 1) % checkpoint_every == 0
         leaving = step + 1 == steps or locate(phases, step + 1)[0] is not phase
         if save or leaving or step + 1 in landmarks or len(window.iterations) >= log_every:
-            means = _read(window, phase, accelerator)
+            means = _read(window, phase)
             account = accounts[phase.name]
             account.iterations = iteration + 1
             account.seconds += time.perf_counter() - window.began
@@ -142,9 +149,9 @@ def train(
             keep(student, [_entry(each, accounts[each.name], world) for each in phases], curve)
         if save:
             _check_weights(named, phase, iteration)
-            if accelerator.is_main_process:
+            if processes.is_main_process:
                 context.checkpoint.save(_state(step + 1, named, optimisers, accounts, curve))
-            accelerator.wait_for_everyone()
+            processes.wait_for_everyone()
 
     if steps > done:
         _check_weights(named, *locate(phases, steps - 1))
@@ -153,7 +160,8 @@ def train(
         if account.iterations:
             context.ledger.append(_entry(phase, account, world))
     context.curve.extend(curve)
-    return accelerator.unwrap_model(model).eval()
+    student.disable_gradient_checkpointing()
+    return student.to(memory_format=torch.contiguous_format).eval()
 
 
 def _landmarks(phases: Sequence[Phase], steps: int, context: Context) -> dict[int, Callable]:
@@ -163,9 +171,12 @@ def _landmarks(phases: Sequence[Phase], steps: int, context: Context) -> dict[in
     return {n: keep for flops, keep in asked.items() if (n := Budget(flops=flops).steps(cycle)) < steps}
 
 
-def freeze(teacher: nn.Module, device: torch.device) -> None:
-    """Make a network a teacher, in place: on the device, in evaluation mode, without gradients."""
-    teacher.to(device).eval().requires_grad_(False)
+def freeze(teacher: nn.Module, device: torch.device, precision: Precision = "fp32") -> None:
+    """Make a network a teacher, in place: on the device, in evaluation mode, without gradients.
+
+    In bf16 it is asked within `train` alone, where what it is given is brought to its precision.
+    """
+    lowered(teacher, device, precision).eval().requires_grad_(False)
 
 
 def _optimiser(phase: Phase, named: dict[str, nn.Parameter]) -> torch.optim.Optimizer:
@@ -175,11 +186,11 @@ def _optimiser(phase: Phase, named: dict[str, nn.Parameter]) -> torch.optim.Opti
     return torch.optim.AdamW(moved, lr=phase.rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, fused=True)
 
 
-def _read(window: Window, phase: Phase, accelerator: Accelerator) -> dict[str, float]:
+def _read(window: Window, phase: Phase) -> dict[str, float]:
     """Return the window's mean figures; raise `TrainingError` at its first loss that is not finite."""
     names = list(window.figures[0])
     table = torch.stack([torch.stack([row[name].float() for name in names]) for row in window.figures])
-    table = accelerator.reduce(table, reduction="mean").cpu()  # so that all processes see the NaN of one
+    table = reduce(table, reduction="mean").cpu()  # so that all processes see the NaN of one
     for iteration, value in zip(window.iterations, table[:, 0].tolist(), strict=True):
         if not torch.isfinite(torch.tensor(value)):
             raise TrainingError(
@@ -236,7 +247,10 @@ def _restore(
         for key, value in left.items():
             phase, moment, name = key.split("/", 2)
             parameter = named[name]
-            optimisers[phase].state[parameter][moment] = value.to(parameter.device, copy=True)
+            kept = torch.empty_like(parameter, dtype=value.dtype) if value.shape == parameter.shape else None
+            # In the layout of its parameter, as fused optimisers want it.
+            moved = value.to(parameter.device, copy=True) if kept is None else kept.copy_(value)
+            optimisers[phase].state[parameter][moment] = moved
         return int(state.meta["step"])
     except (KeyError, RuntimeError, ValueError) as error:
         raise DataError(f"The checkpoint is of another run ({error}): remove it to start afresh.") from error

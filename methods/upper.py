@@ -57,7 +57,7 @@ def upper_phase(
             retention, parts = lower.loss(model, draw)
             weight: float | Tensor = config.penalty
             if config.solver == "dynamic-barrier":
-                moved = [p for name, p in objectives.unwrapped(model).named_parameters() if trains(name)]
+                moved = [p for name, p in model.named_parameters() if trains(name)]
                 weight = multiplier(total, retention, moved, config.alpha)
                 parts = {**parts, "mu": weight}
             total, figures = total + weight * retention, {**figures, "retention": retention.detach(), **parts}
@@ -85,6 +85,7 @@ def upper_phase(
         optimiser=config.upper_optimiser,
         trains=trains,
         clip=config.clip,
+        whole=config.solver == "dynamic-barrier",  # its multiplier is of both gradients, each over the whole batch
     )
 
 

@@ -55,9 +55,8 @@ def denoised(
     times = (make_scheduler(materials.scheduler, sampler).timesteps + offset).clamp(max=last)
     shape = (sampler.latent_channels, sampler.latent_size, sampler.latent_size)
 
-    def look(model: nn.Module, draw: Start) -> Seen:
-        unet = objectives.unwrapped(model)
-        x_t = sample(unet, materials.scheduler, draw.text, materials.null, draw.noise, sampler, stop=draw.stop)
+    def look(model: Any, draw: Start) -> Seen:
+        x_t = sample(model, materials.scheduler, draw.text, materials.null, draw.noise, sampler, stop=draw.stop)
         return x_t, times[draw.stop].expand(len(x_t)).to(x_t.device), draw.text
 
     stream = Starts(name=name, seed=seed, text=text.cpu(), batch=batch, steps=steps, shape=shape)

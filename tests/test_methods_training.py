@@ -230,12 +230,22 @@ WORKER = """
 import os, sys, torch
 from safetensors.torch import save_file
 from tiny import context, materials, tiny_unet
+from methods import objectives
 from methods.budget import Budget
 from test_methods_training import CONCEPT, bilevel
 
 # Imports are most of the time: both processes share them, since nothing has run yet that may not be forked.
 child = os.fork()
 os.environ["RANK"] = os.environ["LOCAL_RANK"] = "0" if child else "1"
+if SHORT and not child:
+    plain = objectives.predict
+
+    def predict(unet, x, *rest):
+        if unet.training and torch.is_grad_enabled() and len(x) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return plain(unet, x, *rest)
+
+    objectives.predict = predict
 unet = bilevel(**SHARED).fit(tiny_unet(2), materials(), CONCEPT, Budget(iterations=6), context(), 0)
 assert torch.distributed.get_world_size() == 2
 if child:
@@ -247,14 +257,15 @@ if child and os.waitpid(child, 0)[1]:
 SHARED = {"lower_steps": 2, "penalty": 1.0, "clip": 0.5}
 
 
-def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:
+@pytest.mark.parametrize("short", [False, True], ids=["", "one is short of memory"])
+def test_two_processes_train_what_one_trains(tmp_path: Path, short: bool) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     out = tmp_path / "two.safetensors"
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
     environment = {**os.environ, **place, "PYTHONPATH": str(Path(__file__).parent)}
-    code = WORKER.replace("SHARED", repr(SHARED))
+    code = WORKER.replace("SHARED", repr(SHARED)).replace("SHORT", repr(short))
     subprocess.run([sys.executable, "-c", code, str(out)], env=environment, check=True, timeout=120)
     one = bilevel(**SHARED).fit(tiny_unet(2), materials(), CONCEPT, Budget(iterations=6), context(), 0).state_dict()
     two, start = load_file(out), tiny_unet(2).state_dict()
