@@ -48,6 +48,7 @@ def _speed(bench: Workbench, pruned: Pruned, concept: Concept, data: str) -> flo
         "device": torch.cuda.get_device_name(bench.device) if cuda else bench.device.type,
         "threads": torch.get_num_threads(),
         "processes": PartialState().num_processes,
+        **bench.stated,
     }
     kept = bench.store.find("speed", identity)
     if kept is None:
@@ -72,7 +73,7 @@ def _measured(bench: Workbench, pruned: Pruned, concept: Concept, data: str) -> 
     with bench.progress.stage("calibrate the budget", WARM_UP + TIMED, "steps") as stage:
         for steps in (WARM_UP, TIMED):
             ledger = Ledger()
-            context = Context(_Nowhere(), ledger, lambda *told: stage.advance(), bench.device)
+            context = Context(_Nowhere(), ledger, lambda *told: stage.advance(), bench.device, bench.precision)
             student = method.fit(student, materials, concept, Budget(iterations=steps), context, 0)
     spent = ledger.total()
     return spent.flops / spent.wall_seconds

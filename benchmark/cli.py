@@ -23,8 +23,10 @@ from benchmark.cli_options import (
     Budget,
     Captions,
     Columns,
+    Compiles,
     Device,
     Macs,
+    Precision,
     Preset,
     Pruning,
     Records,
@@ -68,6 +70,12 @@ class _Commands(TyperGroup):
         except PalimpsestError as error:
             print(f"error: {error}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from None
+        except RuntimeError as error:
+            if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
+                raise
+            said = str(error).partition(". ")[0]
+            print(f"error: {said}: try --precision bf16, or another --device.", file=sys.stderr)
+            raise typer.Exit(2) from None
         except KeyboardInterrupt:
             print("interrupted; run the same command again to go on", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
@@ -117,6 +125,8 @@ def run(
     device: Device = "auto",
     reveal: Reveal = False,
     as_published: AsPublished = False,
+    precision: Precision = "",
+    compiles: Compiles = False,
     yes: Annotated[bool, typer.Option("--yes", help="Begin without asking, however long it will take.")] = False,
 ) -> None:
     """Train, generate, score and write a record.
@@ -158,6 +168,8 @@ def run(
         alone=alone,
         reveal=reveal,
         as_published=as_published,
+        precision=precision,
+        compiles=compiles,
     )
     from dataclasses import replace
 

@@ -12,6 +12,7 @@ from benchmark.cli_options import (
     Budget,
     Captions,
     Macs,
+    Precision,
     Preset,
     Pruning,
     Seed,
@@ -38,6 +39,7 @@ def estimate(
     budget: Budget = "default",
     data: Captions = "plain",
     alone: Alone = False,
+    precision: Precision = "",
     on: Annotated[str, typer.Option(help="A GPU, such as H100, or cpu.", show_default="this machine's")] = "",
     rehearsal: Annotated[
         Path | None, typer.Option("--from", help="What `bench rehearse --out` wrote: speeds as measured.")
@@ -66,21 +68,26 @@ def estimate(
         method=method, suite=suite, testbed=testbed, pruning=pruning, macs=macs, preset=preset,
         overrides=parse_settings(set_ or []), targets=tuple(artist(testbed, name) for name in names(targets)),
         seed=seed, budget=budget, data=data, alone=alone,
+        precision=precision,
     )  # fmt: skip
     from benchmark.estimate import devices
     from benchmark.estimate.estimate import Speeds
     from benchmark.estimate.estimate import estimate as estimated
+    from benchmark.estimate.ground import precision_of
 
     found = devices.named(on) if on else devices.here()[0]
-    speeds = Speeds.of_rehearsal(rehearsal) if rehearsal else Speeds.of_device(found)
+    speeds = Speeds.of_rehearsal(rehearsal) if rehearsal else Speeds.of_device(found, precision_of(request))
     told = estimated(request, speeds)
     print(f"{'':28} {'':15} {'FLOPs':>9} {speeds.unit:>10} {'memory':>9} {'disk':>9}")
     for row in told.rows:
         piece = row.piece
         print(_line(piece.what, f"{piece.count:,} {piece.unit}", piece.flops, row.seconds, piece.memory, piece.disk))
     print(_line("in all", "", told.flops, 3600 * told.hours, told.memory, told.disk))
-    if told.memory > speeds.memory:
-        print(f"It does not fit: {speeds.told.partition(':')[0]} has {speeds.memory / 1e9:.0f} GB of memory.")
+    has = f"{speeds.told.partition(':')[0]} has {speeds.memory / 1e9:.0f} GB of memory"
+    if told.least > speeds.memory:
+        print(f"It does not fit: {has}, and one image at a time takes {told.least / 1e9:.0f} GB.")
+    elif told.memory > speeds.memory:
+        print(f"{has}: what does not fit is taken in parts, as small as need be.")
     print("Assumed: " + ";\n         ".join(told.assumed) + ".")
 
 

@@ -8,7 +8,19 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli_options import Alone, AsPublished, Device, Reveal, Runs, Targets, Testbed, artist, known, names
+from benchmark.cli_options import (
+    Alone,
+    AsPublished,
+    Device,
+    Precision,
+    Reveal,
+    Runs,
+    Targets,
+    Testbed,
+    artist,
+    known,
+    names,
+)
 from benchmark.paths import home
 
 
@@ -38,6 +50,7 @@ def evaluate(
     device: Device = "auto",
     reveal: Reveal = False,
     as_published: AsPublished = False,
+    precision: Precision = "",
 ) -> None:
     """Score a model that was made elsewhere, and put it into the table beside the base and the reference.
 
@@ -72,6 +85,7 @@ def evaluate(
         alone=alone,
         reveal=reveal,
         as_published=as_published,
+        precision=precision,
     )
     from benchmark.console import Progress
 

@@ -30,6 +30,10 @@ Budget = Annotated[
 Captions = Annotated[str, typer.Option(help="Fine-tuning captions: plain, or all-but-targets.")]
 Alone = Annotated[bool, typer.Option("--alone", help="Only this suite: `artists` without `coco`.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes what there is.")]
+Precision = Annotated[
+    str, typer.Option(help="Of training and sampling: fp32 or bf16, which records say.", show_default="the testbed's")
+]
+Compiles = Annotated[bool, typer.Option("--compile", help="Compile models that sample: for long ones.")]
 Reveal = Annotated[bool, typer.Option("--reveal", help="Explicit suites: a contact sheet without blur.")]
 AsPublished = Annotated[
     bool, typer.Option("--as-published", help="Public lists: every row, with its own guidance and size.")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from benchmark.cli_options import Device, Runs, Testbed, known
+from benchmark.cli_options import Compiles, Device, Precision, Runs, Testbed, known
 from benchmark.errors import UsageError
 from benchmark.paths import home
 
@@ -25,6 +25,8 @@ def rehearse(
     steps: Annotated[int, typer.Option(help="Steps of each kind that are timed.", min=1)] = 3,
     images: Annotated[int, typer.Option(help="Pictures that are sampled, decoded and looked at.", min=1)] = 4,
     device: Device = "auto",
+    precision: Precision = "",
+    compiles: Compiles = False,
     out: Annotated[Path | None, typer.Option(help="JSON to write as well; `bench estimate --from` reads it.")] = None,
     runs: Runs = None,
 ) -> None:
@@ -35,7 +37,7 @@ def rehearse(
 
     \b
     Examples:
-      bench rehearse --device cuda --batch 32 --out rehearsal.json
+      bench rehearse --device cuda --batch 32 --precision bf16 --out rehearsal.json
       bench rehearse --latent-size 16 --batch 1 --steps 1 --images 1
       bench rehearse --testbed mini
     """
@@ -51,10 +53,13 @@ def rehearse(
 
     place = runs or home()
     with Progress() as progress:
-        request = RunRequest("distilled", "artists", testbed=testbed, runs=place, device=device)
-        make = choice.load(testbed)
-        sized = make if latent_size is None else partial(make, latent_size=latent_size)
-        told = rehearsed(running.workbench_on(sized, request, place, progress), batch, steps, images)
+        request = RunRequest(
+            "distilled", "artists", testbed=testbed, runs=place, device=device, precision=precision, compiles=compiles
+        )  # fmt: skip
+        given: dict[str, Any] = {} if latent_size is None else {"latent_size": latent_size}
+        given |= {"exact": True} if precision and testbed == FULL else {}
+        made = partial(choice.load(testbed), **given)
+        told = rehearsed(running.workbench_on(made, request, place, progress), batch, steps, images)
     print(
         f"{told['testbed']} on {told['device']}, {told['precision']}, {told['latent_size']} x {told['latent_size']} "
         f"latents, batch {told['batch']}; at best {told['matmul'] / 1e12:.3g} TFLOP/s"

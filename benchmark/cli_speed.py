@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli_options import Device, Runs, Testbed, known
+from benchmark.cli_options import Device, Precision, Runs, Testbed, known
 from benchmark.paths import home
 
 
@@ -17,6 +17,7 @@ def speed(
     images: Annotated[int, typer.Option(help="Pictures that each way of generating makes.", min=1)] = 64,
     steps: Annotated[int, typer.Option(help="Training steps that each way takes.", min=1)] = 12,
     device: Device = "auto",
+    precision: Precision = "",
     out: Annotated[Path | None, typer.Option(help="JSON to write as well.")] = None,
     runs: Runs = None,
 ) -> None:
@@ -38,7 +39,9 @@ def speed(
 
     place = runs or home()
     with Progress() as progress:
-        request = RunRequest("distilled", "artists", testbed=testbed, runs=place, device=device)
+        request = RunRequest(
+            "distilled", "artists", testbed=testbed, runs=place, device=device, precision=precision,
+        )  # fmt: skip
         bench = workbench_for(request, place, progress)
         concept = bench.testbed.concept(())
         asked = bench.testbed.prompts("artists", concept)[:images]

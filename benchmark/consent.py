@@ -10,6 +10,7 @@ from benchmark import paths
 from benchmark.errors import PalimpsestError, UsageError
 from benchmark.estimate import devices
 from benchmark.estimate.estimate import Estimate, Speeds, estimate, figure
+from benchmark.estimate.ground import precision_of
 from benchmark.request import RunRequest
 from benchmark.testbeds import choice
 from benchmark.testbeds.stable_diffusion.captions import annotation_file
@@ -30,14 +31,15 @@ def consent(requests: Sequence[RunRequest], yes: bool) -> None:
         for side in ("train", "val"):
             annotation_file(definition.captions, side)  # what no download brings is missed before anyone is asked
     device, known = devices.here(requests[0].device)
-    speeds = Speeds.of_device(device)
+    precision = precision_of(requests[0])
+    speeds = Speeds.of_device(device, precision)
     try:
         found = [estimate(request, speeds) for request in requests]
     except PalimpsestError:
         return  # a stranger's testbed, of which nothing is known, or what the run refuses in its own words
     hours = sum(one.hours for one in found)
     if device.kind == "CPU":
-        faster = Speeds.of_device(devices.SLOWEST)
+        faster = Speeds.of_device(devices.SLOWEST, precision)
         much = sum(estimate(request, faster).hours for request in requests) > ASKED_ABOVE
     else:
         much = hours > ASKED_ABOVE
@@ -56,7 +58,10 @@ def consent(requests: Sequence[RunRequest], yes: bool) -> None:
 
 def _told(found: Sequence[Estimate], hours: float, speeds: Speeds) -> str:
     memory, disk = max(one.memory for one in found), sum(one.disk for one in found)
-    more = f", which is more than there is ({paths.size(round(speeds.memory))})" if memory > speeds.memory else ""
+    there = paths.size(round(speeds.memory))
+    more = f" (there are {there}: some is done in parts)" if memory > speeds.memory else ""
+    if max(one.least for one in found) > speeds.memory:
+        more = f", which is more than there is ({there}) even with one image at a time"
     held, kept = paths.size(round(memory)), paths.size(round(disk))
     return f"about {figure(hours)} {speeds.unit}, {held} of memory{more} and {kept} of disk, at {speeds.told}"
 

@@ -67,6 +67,8 @@ def fit(bench: Workbench, plan: Plan, identity: dict[str, Any], first: Model | N
         ledger,
         _named(bench, plan),
         bench.device,
+        bench.precision,
+        bench.progress.warn,
         landmarks=_landmarks(bench, plan, architecture),
     )
     unet = method.fit(student.float(), materials, plan.concept, budget, context, plan.seed)

@@ -64,7 +64,7 @@ def _sample(
     from benchmark.side_by_side import side_by_side
 
     null = bench.testbed.encode([""])[0]
-    unet.eval()
+    ready(bench, unet)
 
     def make(shard: Shard) -> Shard:
         _make(bench, model, unet, null, shard, kind_of(suite))
@@ -75,6 +75,14 @@ def _sample(
             stage.advance(len(made))
             if fresh:
                 fresh(made)
+
+
+def ready(bench: Workbench, unet: Any) -> Any:
+    """Bring a U-Net to what it is to sample in, in place."""
+    from methods.precision import compiled, lowered
+
+    lowered(unet, bench.device, bench.precision).eval()
+    return compiled(unet) if bench.compiles else unet
 
 
 _ENCODING = Lock()
@@ -107,7 +115,11 @@ def _alike(bench: Workbench, unet: Any, null: Tensor, prompts: Sequence[Prompt])
     noise = initial_noise([prompt.seed for prompt in prompts], shape)
     with _ENCODING:
         text = testbed.encode([prompt.text for prompt in prompts])
-    return testbed.decode(sample(unet, testbed.scheduler, text, null, noise, sampler))
+
+    def some(rows: slice) -> Tensor:
+        return sample(unet, testbed.scheduler, text[rows], null, noise[rows], sampler)
+
+    return testbed.decode(bench.together(some, len(prompts)))
 
 
 def _make(bench: Workbench, model: Model, unet: Any, null: Tensor, shard: Shard, kind: str) -> None:

@@ -72,11 +72,11 @@ def _score(bench: Workbench, model: Model, suite: Suite, evidence: Evidence, ref
     lists = asking.told(bench, suite.name, evidence.concept)
     own = bench.as_published and bool(lists)
     record = Record(
-        label=f"{model.label}, as published" if own else model.label,
+        label=", ".join([model.label, *(["as published"] if own else []), *bench.stated.values()]),
         testbed=bench.testbed.name,
         suite=suite.name,
         concept=evidence.concept.identity(),
-        sampler=bench.testbed.sampler.model_dump(mode="json") | ({"as_published": True} if own else {}),
+        sampler=bench.testbed.sampler.model_dump(mode="json") | ({"as_published": True} if own else {}) | bench.stated,
         reference=reference.label,
         reference_key=key_of("model", reference.identity),
         world=bench.testbed.identity() | lists,

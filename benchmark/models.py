@@ -186,6 +186,7 @@ def identity(bench: Workbench, plan: Plan) -> dict[str, Any]:
         "data": plan.data,
         "budget": plan.budget,
         "seed": plan.seed,
+        **bench.stated,
     }
     if plan.first:
         told["start"] = key_of("model", identity(bench, plan.first))

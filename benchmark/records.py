@@ -79,7 +79,9 @@ class Record(_Model):
     suite: str = Field(description="the suite of prompts: 'artists', 'coco', ...")
     seed: int = Field(ge=0, description="seed of the training")
     recipe: int = Field(ge=0, description="version of the method's recipe")
-    sampler: dict[str, JsonValue] = Field(description="scheduler, steps, guidance, size: one for all of a suite")
+    sampler: dict[str, JsonValue] = Field(
+        description="scheduler, steps, guidance, size, the run's precision if it is not fp32: one for all of a suite"
+    )
     reference: str = Field(description="the model that scores are relative to: 'distilled' or 'base'")
     reference_key: str = Field(default="", description="store key of that model: which training of it")
     world: dict[str, JsonValue] = Field(default={}, description="fingerprint of the testbed's weights and data")

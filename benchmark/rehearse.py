@@ -15,6 +15,7 @@ import torch
 
 from benchmark import provenance, registry
 from benchmark.estimate.count import flops_of
+from benchmark.generate import ready
 from methods.base import Context, Materials, State, configure
 from methods.budget import Budget, Ledger
 from methods.pruning.macs import count_macs, forward_flops
@@ -79,7 +80,8 @@ class Rehearsal:
 
     @cached_property
     def dtype(self) -> torch.dtype:
-        return self.materials.teacher.dtype
+        """What is computed in."""
+        return torch.bfloat16 if self.bench.precision == "bf16" else self.materials.teacher.dtype
 
     @cached_property
     def best(self) -> float:
@@ -113,24 +115,33 @@ class Rehearsal:
         self.bench.progress.say(f"pruned    to {share:.1%} of MACs at {self.size} x {self.size} latents")
         return 1, None
 
+    @cached_property
+    def sampled(self) -> tuple[UNet2DConditionModel, int]:
+        """The base as it is sampled, and FLOPs of an image's pass, which are counted before blocks are compiled."""
+        flops = forward_flops(self.materials.teacher, self.size, self.length)
+        return ready(self.bench, self.materials.teacher), flops
+
     def _sample(self) -> tuple[int, float | None]:
+        unet, flops = self.sampled
         testbed, asked = self.bench.testbed, self.bench.testbed.prompts("artists", self.concept)[: self.images]
         sampler = testbed.sampler.model_copy(update={"steps": self.steps})
         noise = initial_noise([prompt.seed for prompt in asked], (sampler.latent_channels, self.size, self.size))
         text = testbed.encode([prompt.text for prompt in asked])
-        calls = 0
+        passes = 0
 
         def count(module: Any, inputs: Any) -> None:
-            nonlocal calls
-            calls += 1
+            nonlocal passes
+            passes += len(inputs[0])
 
-        hook = self.materials.teacher.register_forward_pre_hook(count)
+        def some(rows: slice) -> torch.Tensor:
+            return sample(unet, testbed.scheduler, text[rows], self.materials.null, noise[rows], sampler)
+
+        hook = unet.register_forward_pre_hook(count)
         try:
-            sample(self.materials.teacher, testbed.scheduler, text, self.materials.null, noise, sampler)
+            self.bench.together(some, len(asked))
         finally:
             hook.remove()
-        passes = calls * len(asked) * (2 if sampler.guidance > 1 else 1)
-        return len(asked), float(passes * forward_flops(self.materials.teacher, self.size, self.length))
+        return len(asked), float(passes * flops)
 
     @property
     def pictures(self) -> torch.Tensor:
@@ -156,7 +167,8 @@ class Rehearsal:
             method = configure(kind, **settings)
             for steps in (2, 2 * self.steps):
                 ledger = Ledger()
-                context = Context(_Nowhere(), ledger, lambda *told: None, self.bench.device)
+                given_to = (_Nowhere(), ledger, lambda *told: None, self.bench.device, self.bench.precision)
+                context = Context(*given_to, tell=self.bench.progress.warn)
                 method.fit(self.student, self.materials, self.concept, Budget(iterations=steps), context, 0)
             return 1, None
 

@@ -6,9 +6,10 @@ import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from benchmark.errors import BudgetError, UsageError
+from methods.base import Precision
 
 if TYPE_CHECKING:
     from benchmark.records import Record
@@ -47,6 +48,8 @@ class RunRequest:
     alone: bool = False  # score the suite without those it brings along
     reveal: bool = False  # show explicit pictures as they are on the contact sheet
     as_published: bool = False  # public lists with every row, and each row's own guidance and size
+    precision: str = ""  # of training and sampling; empty: the testbed's own
+    compiles: bool = False  # models that sample are compiled
 
     def __post_init__(self) -> None:
         if not 0 < self.macs <= 1:
@@ -55,6 +58,9 @@ class RunRequest:
             )
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"--seed must be between 0 and 2^63 - 1; {self.seed} is not.")
+        if self.precision and self.precision not in get_args(Precision):
+            known = " or ".join(get_args(Precision))
+            raise UsageError(f"--precision is {known}; '{self.precision}' is neither.")
         if self.data not in DATA:
             raise UsageError(f"--data must be {' or '.join(DATA)}; '{self.data}' is not.")
         parse_budget(self.budget)

@@ -69,6 +69,7 @@ def workbench_on(make: Callable[..., Any], request: RunRequest, home: Path, prog
 
     from benchmark.store import Store
     from benchmark.workbench import Workbench
+    from methods.precision import settle
 
     quiet_libraries()
     name = ("cuda" if torch.cuda.is_available() else "cpu") if request.device == "auto" else request.device
@@ -83,7 +84,10 @@ def workbench_on(make: Callable[..., Any], request: RunRequest, home: Path, prog
     with progress.stage(f"load testbed {request.testbed}", 1, "testbed") as stage:
         testbed = make(device=str(device))
         stage.advance()
-    return Workbench(testbed, Store(home, testbed.shipped), progress, device, request.as_published)
+    precision: Any = request.precision or getattr(testbed, "precision", "fp32")
+    settle(device, precision)
+    store = Store(home, testbed.shipped)
+    return Workbench(testbed, store, progress, device, request.as_published, precision, request.compiles)
 
 
 def plan_of(bench: Workbench, request: RunRequest, concept: Concept) -> Plan:

@@ -30,7 +30,7 @@ def shards(prompts: Sequence[Prompt]) -> list[Shard]:
 
 
 def shard_identity(bench: Workbench, model: Model, shard: Shard) -> dict[str, Any]:
-    """What makes a shard's pictures: model, sampler, texts and seeds; not the batch or the order of shards."""
+    """What makes a shard's pictures: model, sampler, precision, texts, seeds; not the batch or order of shards."""
     own = [list(prompt.own) if isinstance(prompt, Published) else None for prompt in shard]
     return {
         "model": key_of("model", model.identity),
@@ -39,6 +39,7 @@ def shard_identity(bench: Workbench, model: Model, shard: Shard) -> dict[str, An
         "sampler": bench.testbed.sampler.model_dump(mode="json"),
         "prompts": [[prompt.text, prompt.seed] for prompt in shard],
         **({"guidance, width, height": own} if any(own) else {}),
+        **bench.stated,
     }
 
 

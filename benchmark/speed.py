@@ -51,9 +51,11 @@ def generation(bench: Workbench, prompts: Sequence[Prompt]) -> Iterator[Timing]:
     """
     import torch
 
+    from benchmark.generate import ready
+
     count = len(prompts)
     unet: Any = bench.testbed.base()
-    unet.to(bench.device)
+    ready(bench, unet)
     warm = list(prompts[:WARM_UP])
     sharded(bench, unet, warm)
     with _timed(bench) as took:
@@ -117,6 +119,7 @@ def training(bench: Workbench, concept: Concept, steps: int) -> Iterator[Timing]
         seconds = _fit(bench, method, student, materials, concept, count)
         yield Timing("training", f"{name}, as here", "steps", count, seconds, ours=name == "distilled")
     student = Pruned(RunRequest.pruning, RunRequest.macs).load(bench)[0].float().to(bench.device)
+    materials.teacher.float()  # whatever it was above
     with _timed(bench) as took:
         online(bench, student, materials, steps)
     yield Timing("training", "Eq. 8, published way", "steps", steps, took[0])
@@ -161,7 +164,8 @@ def measure(bench: Workbench, concept: Concept, prompts: Sequence[Prompt], steps
             stage.advance()
     ours = {timing.work: timing.rate for timing in found if timing.ours}
     rows = [{**asdict(each), "rate": each.rate, "ours_faster": ours[each.work] / each.rate} for each in found]
-    return {"testbed": bench.testbed.name, "device": str(bench.device), "rows": rows, "made": provenance.collect()}
+    told = {"testbed": bench.testbed.name, "device": str(bench.device), "precision": bench.precision}
+    return {**told, "rows": rows, "made": provenance.collect()}
 
 
 def _fit(bench: Workbench, method: Any, student: Any, materials: Materials, concept: Concept, steps: int) -> float:
@@ -171,7 +175,7 @@ def _fit(bench: Workbench, method: Any, student: Any, materials: Materials, conc
 
     for count in (WARM_UP, steps):
         ledger = Ledger()
-        context = Context(_Nowhere(), ledger, lambda *told: None, bench.device)
+        context = Context(_Nowhere(), ledger, lambda *told: None, bench.device, bench.precision)
         student = method.fit(student, materials, concept, Budget(iterations=count), context, 0)
     return ledger.total().wall_seconds
 

@@ -172,7 +172,8 @@ def targets_of(record: Record) -> frozenset[str]:
 
 
 def is_usual(record: Record, usual: frozenset[str], here: Sequence[Found], pruning: str = "") -> bool:
-    """Default budget and targets, the pruning asked for (or the default one), and the newest recipe of its method.
+    """Default budget and targets, the pruning asked for (or the default one), the newest recipe of its method, and fp32
+    (bf16 where nothing is in fp32).
 
     A model made elsewhere has a pruning of its own, and is shown.
     """
@@ -183,8 +184,10 @@ def is_usual(record: Record, usual: frozenset[str], here: Sequence[Found], pruni
         others = {r.reference_key for r, _ in here if r.method != "base" and is_usual(r, usual, here, pruning)}
         pruned = not others or record.reference_key in others
     aimed = not usual or not targets_of(record) or targets_of(record) == usual
+    coarse = all("precision" in other.sampler for other, _ in here)
     newest = max(other.recipe for other, _ in here if other.method == record.method)
-    return pruned and aimed and record.budget.get("default") is not False and record.recipe == newest
+    chosen = pruned and aimed and (coarse or "precision" not in record.sampler)
+    return chosen and record.budget.get("default") is not False and record.recipe == newest
 
 
 def _folded(found: Sequence[Found]) -> list[Found]:
@@ -347,5 +350,5 @@ def _notes(rows: Sequence[Row], hidden: int) -> list[str]:
         notes.append(f"Not all images were scored in: {', '.join(short)}.")
     if hidden:
         more = "1 more record has" if hidden == 1 else f"{hidden} more records have"
-        notes.append(f"{more} another budget, pruning or recipe, or other targets: --all shows all.")
+        notes.append(f"{more} another budget, pruning, precision or recipe, or other targets: --all shows all.")
     return notes

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from methods.base import Precision
 
 if TYPE_CHECKING:
     import torch
@@ -11,6 +13,14 @@ if TYPE_CHECKING:
     from benchmark.console import Progress
     from benchmark.store import Store
     from benchmark.testbeds.base import Testbed
+    from methods.pieces import Pieces
+
+
+def _together() -> Pieces:
+    from benchmark.shards import SIZE
+    from methods.pieces import Pieces
+
+    return Pieces("sampling", SIZE)
 
 
 @dataclass(frozen=True)
@@ -23,3 +33,14 @@ class Workbench:
     device: torch.device
     as_published: bool = False
     """Whether public lists are asked row by row as they are, with their own guidance and size."""
+    precision: Precision = "fp32"
+    """What models are trained and sampled in."""
+    compiles: bool = False
+    """Whether models that sample are compiled."""
+    together: Pieces = field(default_factory=_together)
+    """How many pictures are sampled at once: a shard, or what memory holds."""
+
+    @property
+    def stated(self) -> dict[str, str]:
+        """What identities and records say of the precision: nothing of fp32, which all have that say nothing."""
+        return {} if self.precision == "fp32" else {"precision": self.precision}

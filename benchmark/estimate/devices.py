@@ -9,8 +9,6 @@ from typing import Literal
 from benchmark import registry
 from benchmark.doctor import cuda_of_torch, gpus
 
-Precision = Literal["fp32", "bf16"]
-
 
 @dataclass(frozen=True)
 class Device:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark.errors import DataError
-from benchmark.estimate.devices import UTILISATION, Device, Precision
+from benchmark.estimate.devices import UTILISATION, Device
 from benchmark.estimate.ground import ground
-from benchmark.estimate.work import Piece, pieces
+from benchmark.estimate.work import TRAINED, Piece, pieces
 from benchmark.request import RunRequest
+from methods.base import Precision
 
-PRECISION: Precision = "fp32"
-"""What models are trained and sampled in."""
+BESIDE = ("encode", "decode", "score")
+"""Kinds of work that stay in fp32; beside bf16 they may use TF32, at half its rate."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Speeds:
     told: str
     usual: float
     rehearsed: dict[str, float] = field(default_factory=dict)
+    """Of kinds that go at another rate than the usual one."""
     memory: float = float("inf")
     """Bytes that the device has, where that is known."""
     unit: str = "GPU-hours"
@@ -31,11 +33,13 @@ class Speeds:
         return self.rehearsed.get(kind, self.usual)
 
     @classmethod
-    def of_device(cls, device: Device) -> Speeds:
+    def of_device(cls, device: Device, precision: Precision = "fp32") -> Speeds:
         """The data sheet's, at the assumed utilisation."""
-        best = getattr(device, PRECISION)
-        told = f"{device.name}: {best:g} TFLOP/s in {PRECISION}, of which {UTILISATION:.0%} are reached"
-        return cls(told, best * 1e12 * UTILISATION, {}, device.memory * 1e9, f"{device.kind}-hours")
+        best = getattr(device, precision)
+        told = f"{device.name}: {best:g} TFLOP/s in {precision}, of which {UTILISATION:.0%} are reached"
+        rate = best * 1e12 * UTILISATION
+        slower = dict.fromkeys(BESIDE, rate / 2) if precision == "bf16" and device.kind == "GPU" else {}
+        return cls(told, rate, slower, device.memory * 1e9, f"{device.kind}-hours")
 
     @classmethod
     def of_rehearsal(cls, path: Path) -> Speeds:
@@ -92,6 +96,11 @@ class Estimate:
         return max(row.piece.memory for row in self.rows)
 
     @property
+    def least(self) -> float:
+        """Bytes, the most that any stage holds where memory lets it take one image at a time alone."""
+        return max(row.piece.least for row in self.rows)
+
+    @property
     def disk(self) -> float:
         """Bytes."""
         return sum(row.piece.disk for row in self.rows)
@@ -104,5 +113,7 @@ def estimate(request: RunRequest, speeds: Speeds) -> Estimate:
     assumed = [speeds.told, "nothing is in the store yet; one device; loading, disk and network take no time"]
     if request.macs < 1 and request.pruning != "none":
         assumed.append(f"the pruned U-Net has {request.macs:.0%} of the base's MACs and weights; cutting takes no time")
+    if stands.precision == "bf16":
+        assumed.append(f"activations of training take {TRAINED['bf16']:.0%} of what they take in fp32: norms stay fp32")
     assumed += stands.assumed
     return Estimate([Row(piece, piece.flops / speeds.of(piece.kind) + piece.seconds) for piece in work], assumed)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmark import registry
 from benchmark.errors import DataError, UsageError
 from benchmark.estimate.sizes import Sizes, sizes
 from benchmark.testbeds import choice
+from methods.base import Precision
 
 if TYPE_CHECKING:
     from benchmark.request import RunRequest
@@ -35,6 +36,7 @@ class Ground:
     flops: float
     """Default budget."""
     half: bool
+    precision: Precision
     concept: Concept
     asked: dict[str, int]
     """Prompts by suite."""
@@ -59,6 +61,12 @@ def ground(request: RunRequest) -> Ground:
     return _of_mini(request)
 
 
+def precision_of(request: RunRequest) -> Precision:
+    """What is asked for, or else the testbed's own."""
+    found: Any = request.precision or getattr(choice.definition_of(request.testbed), "precision", "fp32")
+    return found  # checked by the request, or by the definition
+
+
 def suites(request: RunRequest) -> list[str]:
     """The suite asked for, and those that it brings."""
     first = registry.load("suites", request.suite)
@@ -78,7 +86,7 @@ def _of_mini(request: RunRequest) -> Ground:
     asked = {name: len(_asked_on_mini(name, concept)) for name in suites(request)}
     return Ground(
         name="mini", sizes=sizes("mini"), size=16, steps=20, calls=21, guidance=2.5, flops=2.2e13, half=True,
-        concept=concept, asked=asked, erasing=len(words.erasing(concept)),
+        precision=precision_of(request), concept=concept, asked=asked, erasing=len(words.erasing(concept)),
         contrast=2 * sum(map(len, words.contrast(concept).values())), encoded=2048, real=2000, pixels=64 * 64 * 3,
     )  # fmt: skip
 
@@ -121,6 +129,7 @@ def _of_definition(request: RunRequest, definition: Definition) -> Ground:
         guidance=definition.guidance,
         flops=definition.flops,
         half=definition.half,
+        precision=precision_of(request),
         concept=concept,
         asked=asked,
         erasing=len(prompts.erasing(concept)),

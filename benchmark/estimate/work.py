@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from benchmark.request import RunRequest
 
 FP32 = 4
+UNET = {"fp32": 4, "bf16": 2}
+"""Bytes of a weight of the teacher, and of a U-Net that samples."""
+TRAINED = {"fp32": 1.0, "bf16": 0.75}
+"""Activations of a training step over those in fp32, by reckoning: autocast keeps norms and their inputs in fp32, which
+leaves 10 bytes of 12 in a resnet and about half in a transformer."""
 DECODED = 8
 """Pictures that the VAE has in hand at once."""
 PNG = 0.7
@@ -38,6 +43,8 @@ class Piece:
     flops: float
     memory: float = 0.0
     """Bytes, the most at once."""
+    least: float = 0.0
+    """Bytes with one image at a time."""
     batch: int = 1
     """Images in hand at once."""
     disk: float = 0.0
@@ -120,10 +127,14 @@ def pieces(request: RunRequest, ground: Ground, rate: float) -> list[Piece]:
     """Everything that the run does. BudgetError for a budget that cannot be met."""
     sizes, trained = ground.sizes, plans(request, ground, rate)
     call, student = sizes.call(ground.size), sizes.call(ground.size) * trained[0].pruned.macs
-    whole = FP32 * sum(sizes.parameters.values())
-    small = FP32 * sizes.parameters["unet"] * trained[0].pruned.macs
+    wide, parameters = UNET[ground.precision], sizes.parameters
+    whole = wide * parameters["unet"] + FP32 * (parameters["vae"] + parameters["text"])
+    small = FP32 * parameters["unet"] * trained[0].pruned.macs
+    copied = 0.0 if wide == FP32 else small / 2  # autocast's copy of the weights
+    learning = TRAINED[ground.precision] * sizes.memory["training"]
     guided = 2 if ground.guidance > 1 else 1
-    sampling = whole + SHARD * guided * sizes.memory["sampling"]
+    one = guided * sizes.memory["sampling"] * wide / FP32
+    sampling = {"memory": whole + SHARD * one, "least": whole + one}
     found = []
     if ground.encoded:
         disk = ground.encoded * 2 * 4 * ground.size**2 * 2
@@ -132,21 +143,24 @@ def pieces(request: RunRequest, ground: Ground, rate: float) -> list[Piece]:
     if any(plan.method.uses_concept_images for plan in trained):
         images = ground.erasing * guided * ground.calls * call
         told: dict[str, Any] = {"what": "sample concept images", "kind": "sample", "unit": "images"}
-        found.append(Piece(**told, count=ground.erasing, flops=images, memory=sampling, batch=SHARD * guided))
+        found.append(Piece(**told, count=ground.erasing, flops=images, batch=SHARD * guided, **sampling))
     for plan in trained:
         own = images if plan.method.uses_concept_images else 0.0
         for k, piece in enumerate(training(plan, terms(plan, ground), own)):
             # Teacher, VAE and text tower; the student's weights, gradients and two moments; what backward passes need.
-            held = whole + 4 * small + piece.batch * sizes.memory["training"]
+            held, batch = whole + 4 * small + copied, piece.batch
+            if not piece.flops:
+                held, batch = whole + small, 0
             kept = 0.0 if k else (0.5 if ground.half else 1.0) * small + 3 * small  # weights; the last checkpoint
-            found.append(replace(piece, memory=held if piece.flops else whole + small, disk=kept))
+            least = held + min(batch, 1) * learning
+            found.append(replace(piece, memory=held + batch * learning, least=least, disk=kept))
     rows = [call] + [student] * (1 + (trained[-1] is not trained[0]))
     for suite, count in ground.asked.items():
         made = count * len(rows)
         flops = count * guided * ground.calls * sum(rows)
         found.append(
-            Piece(what=f"sample {suite}", kind="sample", count=made, unit="images", flops=flops, memory=sampling,
-                  batch=SHARD * guided, disk=made * ground.pixels * PNG)
+            Piece(what=f"sample {suite}", kind="sample", count=made, unit="images", flops=flops,
+                  batch=SHARD * guided, disk=made * ground.pixels * PNG, **sampling)
         )  # fmt: skip
     made = sum(ground.asked.values()) * len(rows)
     found.append(_vae("decode pictures", "decode", made, sizes.decode, whole, ground, 0))
@@ -158,7 +172,6 @@ def pieces(request: RunRequest, ground: Ground, rate: float) -> list[Piece]:
 
 
 def _vae(what: str, kind: str, count: int, flops: float, held: float, ground: Ground, disk: float) -> Piece:
-    memory = held + DECODED * ground.sizes.memory["decoding"]
-    return Piece(
-        what=what, kind=kind, count=count, unit="images", flops=count * flops, memory=memory, batch=DECODED, disk=disk
-    )
+    each = ground.sizes.memory["decoding"]
+    told: dict[str, Any] = {"what": what, "kind": kind, "count": count, "unit": "images", "disk": disk}
+    return Piece(**told, flops=count * flops, memory=held + DECODED * each, least=held + each, batch=DECODED)

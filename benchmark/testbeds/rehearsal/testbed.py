@@ -69,11 +69,12 @@ class Rehearsal:
     scheduler = architecture.SCHEDULER
     text_length = LENGTH
 
-    def __init__(self, device: str = "cpu", latent_size: int = 64) -> None:
+    def __init__(self, device: str = "cpu", latent_size: int = 64, exact: bool = False) -> None:
+        """With `exact`, weights are fp32 on small devices too, as they are in a run."""
         if latent_size < 8 or latent_size % 8:
             raise UsageError(f"--latent-size must be a multiple of 8; {latent_size} is not.")
         self.device = torch.device(device)
-        self.dtype = torch.float32 if memory_of(self.device) > ROOM else torch.bfloat16
+        self.dtype = torch.float32 if exact or memory_of(self.device) > ROOM else torch.bfloat16
         self.sampler = Sampler(steps=25, guidance=7.5, latent_size=latent_size)
         self._loaded: dict[str, Encoder] = {}
 

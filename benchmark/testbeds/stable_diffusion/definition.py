@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark.errors import DataError
 from benchmark.pruners import TEXT_TOWER
+from methods.base import Precision
 
 SHIPPED = Path(__file__).parent
 WEIGHTS = (".safetensors", ".bin", ".pth", ".pt")
@@ -48,6 +49,7 @@ class Definition(_Table):
     guidance: float = Field(description="classifier-free guidance", ge=0)
     flops: float = Field(description="default budget, U-Net FLOPs of all training passes", gt=0)
     half: bool = Field(description="whether fitted weights are kept in half precision")
+    precision: Precision = Field(default="fp32", description="what is trained and sampled in unless asked otherwise")
     sentences: str = Field(
         default="sentence-transformers/all-mpnet-base-v2",
         description=f"who reads prompts for the router of aptp: a model of sentence-transformers, or '{TEXT_TOWER}'",

@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from benchmark.errors import DataError
+from methods.pieces import Pieces
 
 DECODED = 8
 """Pictures that the VAE has in hand at once: at 512 x 512 each takes about a GB."""
@@ -25,6 +26,7 @@ class Pipeline:
 
     def __init__(self, folder: Path, device: torch.device) -> None:
         self.folder, self.device = folder, device
+        self._decoding, self._encoding = Pieces("decoding", DECODED), Pieces("encoding", DECODED)
         self.scheduler = _config(folder, "scheduler/scheduler_config.json")
         self.unet_config, vae = _config(folder, "unet/config.json"), _config(folder, "vae/config.json")
         self.factor = 2 ** (len(vae["block_out_channels"]) - 1)
@@ -68,20 +70,23 @@ class Pipeline:
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents (N, C, h, w) -> pictures uint8 (N, 3, H, W), on the CPU."""
-        parts = []
-        for part in latents.split(DECODED):
-            pictures = self.vae.decode(part.to(self.vae.dtype) / self.vae.config.scaling_factor, return_dict=False)[0]
-            parts.append(((pictures / 2 + 0.5).clamp(0, 1) * 255).round().to("cpu", torch.uint8))
-        return torch.cat(parts)
+
+        def some(rows: slice) -> Tensor:
+            scaled = latents[rows].to(self.vae.dtype) / self.vae.config.scaling_factor
+            pictures = self.vae.decode(scaled, return_dict=False)[0]
+            return ((pictures / 2 + 0.5).clamp(0, 1) * 255).round().to("cpu", torch.uint8)
+
+        return self._decoding(some, len(latents))
 
     @torch.no_grad()
     def moments(self, pictures: Tensor) -> Tensor:
         """Pictures uint8 (N, 3, H, W) -> mean and deviation of their latents, (N, 2C, h, w) float32, not scaled."""
-        parts = []
-        for part in pictures.split(DECODED):
-            told = self.vae.encode(part.to(self.device, self.vae.dtype) / 127.5 - 1).latent_dist
-            parts.append(torch.cat([told.mean, told.std], 1).float().cpu())
-        return torch.cat(parts)
+
+        def some(rows: slice) -> Tensor:
+            told = self.vae.encode(pictures[rows].to(self.device, self.vae.dtype) / 127.5 - 1).latent_dist
+            return torch.cat([told.mean, told.std], 1).float().cpu()
+
+        return self._encoding(some, len(pictures))
 
     def _load(self, kind: Any, part: str) -> Any:
         where = self.folder / part

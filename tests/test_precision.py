@@ -1,0 +1,215 @@
+"""bf16: weights that lose their precision, results that pass for fp32's, and what a GPU's memory layout breaks."""
+
+import copy
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from standin import Standin, request, whole
+from test_methods_training import CONCEPT, SMALL, Faulty, bilevel, pruned
+from tiny import LENGTH, SAMPLER, SCHEDULER, SIZE, WIDTH, Memory, context, materials, same, tiny_unet
+from typer.testing import CliRunner
+
+from benchmark import generate, models, run
+from benchmark.cli import app
+from benchmark.console import Progress
+from benchmark.errors import DataError, UsageError
+from benchmark.estimate import devices
+from benchmark.estimate.estimate import Speeds, estimate
+from benchmark.estimate.ground import precision_of
+from benchmark.look import features_identity
+from benchmark.records import read_records
+from benchmark.request import RunRequest
+from benchmark.store import Store, key_of
+from benchmark.suites import Artists
+from benchmark.tables import table
+from benchmark.testbeds.mini.testbed import Mini
+from benchmark.testbeds.stable_diffusion.definition import read
+from benchmark.workbench import Workbench
+from methods import training
+from methods.budget import Budget
+from methods.conceptprune import ConceptPrune
+from methods.distilled import Distilled, DistilledConfig
+from methods.esd import Esd, EsdConfig
+from methods.precision import compiled, lowered
+from methods.sampling import initial_noise, sample
+
+CPU = torch.device("cpu")
+RECORDS = Path(__file__).parents[1] / "results" / "mini" / "records"
+
+
+def fitted(method, precision: str, steps: int = 3, memory: Memory | None = None, **changes):
+    place = dataclasses.replace(context(memory), precision=precision)
+    given = materials(**changes)
+    return method.fit(copy.deepcopy(pruned()), given, CONCEPT, Budget(iterations=steps), place, 0), place, given
+
+
+def test_bf16_trains_weights_or_moments_in_it_or_another_loss() -> None:
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        memory = Memory()
+        method = Distilled(DistilledConfig(**{**SMALL, "checkpoint_every": 1, "log_every": 1}))
+        unet, place, given = fitted(method, precision, memory=memory)
+        losses[precision] = [row["loss"] for row in place.curve]
+        assert {p.dtype for p in unet.parameters()} == {torch.float32}
+        assert {tensor.dtype for tensor in memory.states[-1].tensors.values()} == {torch.float32}
+        assert given.teacher.dtype == (torch.float32 if precision == "fp32" else torch.bfloat16)
+    assert losses["bf16"] != losses["fp32"]
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        bilevel(upper_data="sampled", lower_steps=1),  # the student samples without gradient before it is trained
+        bilevel(solver="dynamic-barrier", upper_optimiser="sgd", upper_rate=0.1, lower_steps=1),
+        Esd(EsdConfig(batch=2, steps=3)),
+    ],
+    ids=["sampled", "barrier", "esd"],
+)
+def test_bf16_leaves_weights_where_they_were(method) -> None:
+    start = dict(pruned().named_parameters())
+    moved = {precision: fitted(method, precision, 2)[0] for precision in ("fp32", "bf16")}
+    names = [name for name, p in moved["fp32"].named_parameters() if not torch.equal(p, start[name])]
+    steps = {
+        key: torch.cat([(dict(unet.named_parameters())[name] - start[name]).flatten() for name in names])
+        for key, unet in moved.items()
+    }
+    assert all(math.isfinite(float(step.norm())) for step in steps.values())
+    assert torch.cosine_similarity(steps["fp32"], steps["bf16"], dim=0) > 0.5
+
+
+def test_conceptprune_looks_in_bf16_at_other_weights_or_leaves_them_in_it() -> None:
+    pairs = {"Vincent van Gogh": [("a house", "a house by him")]}
+    unet, _, _ = fitted(ConceptPrune(), "bf16", contrast=pairs)
+    assert {p.dtype for p in unet.parameters()} == {torch.float32}
+
+
+def test_a_bf16_model_is_sampled_with_latents_in_it() -> None:
+    unet = tiny_unet(3).eval()
+    text = torch.randn(3, LENGTH, WIDTH, generator=torch.Generator().manual_seed(1))
+    given = (SCHEDULER, text, torch.zeros(LENGTH, WIDTH), initial_noise([1, 2, 3], (4, SIZE, SIZE)), SAMPLER)
+    exact = sample(unet, *given)
+    rough = sample(lowered(copy.deepcopy(unet), CPU, "bf16"), *given)
+    assert rough.dtype == torch.float32
+    assert not torch.equal(rough, rough.bfloat16().float())  # sums of the scheduler were not rounded to it
+    assert 0 < (rough - exact).norm() < 0.05 * exact.norm()
+
+
+def test_a_gpus_memory_layout_is_left_behind_or_breaks_resuming(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "laid_out", lambda *given: {"memory_format": torch.channels_last})
+    method, memory = bilevel(lower_steps=2), Memory()
+    whole_, _, _ = fitted(method, "fp32", 6)
+    with pytest.raises(KeyboardInterrupt):
+        fitted(method, "fp32", 6, memory, retain=Faulty(3, KeyboardInterrupt()))
+    again, _, _ = fitted(method, "fp32", 6, memory)
+    assert same(whole_, again)
+    assert all(p.is_contiguous() for p in again.parameters())
+    monkeypatch.undo()
+    plain, _, _ = fitted(method, "fp32", 6)
+    start, other, unet = (torch.nn.utils.parameters_to_vector(u.parameters()) for u in (pruned(), plain, again))
+    assert (unet - other).norm() < 0.01 * (other - start).norm()
+
+
+def test_pruned_blocks_are_compiled_up_to_a_limit() -> None:
+    from torch._dynamo.utils import counters
+
+    unet = copy.deepcopy(pruned()).eval()
+    given = (torch.randn(2, 4, SIZE, SIZE), 3, torch.randn(2, LENGTH, WIDTH))
+    with torch.no_grad():
+        plain = unet(*given).sample
+        counters.clear()
+        again = compiled(unet, backend="eager")(*given).sample
+    assert torch.allclose(plain, again, atol=1e-5)
+    blocks = [m for m in unet.modules() if type(m).__name__ == "BasicTransformerBlock"]
+    assert counters["stats"]["unique_graphs"] >= len({tuple(p.shape for p in block.parameters()) for block in blocks})
+
+
+# what is known of it
+
+
+def mini_bench(home: Path, precision: str) -> Workbench:
+    testbed = Mini()
+    return Workbench(testbed, Store(home, testbed.shipped), Progress(), CPU, precision=precision)  # type: ignore[arg-type]
+
+
+def test_fp32_results_are_not_found_again_or_bf16_passes_for_them(tmp_path: Path) -> None:
+    records = [r for r in read_records([RECORDS]) if (r.method, r.variant, r.seed) == ("bilevel", "default", 0)]
+    kept = {record.reference_key for record in records if record.suite == "artists"}
+    keys, found = {}, {}
+    for precision in ("fp32", "bf16"):
+        bench = mini_bench(tmp_path, precision)
+        concept = bench.testbed.concept(())
+        plan = run.plan_of(bench, RunRequest("distilled", "artists"), concept)
+        keys[precision] = key_of("model", models.identity(bench, plan))
+        asked = bench.testbed.prompts("artists", concept)
+        shipped = features_identity(bench, models.base(bench), asked, Artists())
+        found[precision] = bench.store.find("features", shipped) is not None
+    assert keys["fp32"] in kept
+    assert keys["bf16"] not in kept
+    assert found == {"fp32": True, "bf16": False}
+
+
+@pytest.mark.usefixtures("standin")
+def test_records_of_two_precisions_stand_side_by_side(tmp_path: Path) -> None:
+    given = {"method": "distilled", "suite": "coco", "overrides": {"batch": 4}}
+    exact, rough = (whole(tmp_path, **given, precision=name).records for name in ("", "bf16"))
+    assert all("precision" not in record.sampler for record in exact)
+    assert {record.sampler["precision"] for record in rough} == {"bf16"}
+    assert {record.stem for record in exact}.isdisjoint(record.stem for record in rough)
+    last = [records[-1] for records in (exact, rough)]
+    assert last[0].cells["clip"].value == pytest.approx(last[1].cells["clip"].value, abs=2)
+    shown = table([(record, "local") for record in (*exact, *rough)], "mini", "coco")
+    assert not any("bf16" in row.label for row in shown.rows)
+    shown = table([(record, "local") for record in rough], "mini", "coco")
+    assert all("bf16" in row.label for row in shown.rows)
+
+
+def test_pictures_made_a_few_at_a_time_are_other_pictures(weights: Path, tmp_path: Path) -> None:
+    bench = Workbench(Standin(weights), Store(tmp_path), Progress(), CPU)
+    asked = bench.testbed.prompts("artists", bench.testbed.concept(()))[:7]
+    unet, null = generate.ready(bench, bench.testbed.base()), bench.testbed.encode([""])[0]
+    together = torch.stack(generate.render(bench, unet, null, asked))
+    bench.together.most = 3
+    apart = torch.stack(generate.render(bench, unet, null, asked))
+    assert (together.int() - apart.int()).abs().max() <= 1
+
+
+def test_a_testbeds_own_precision_is_not_taken_or_not_overruled(tmp_path: Path) -> None:
+    path = tmp_path / "rough.toml"
+    path.write_text('like = "sd21"\nprecision = "bf16"\n')
+    assert read(path).precision == "bf16"
+    assert precision_of(RunRequest("distilled", "artists", testbed=str(path))) == "bf16"
+    assert precision_of(RunRequest("distilled", "artists", testbed=str(path), precision="fp32")) == "fp32"
+    assert precision_of(RunRequest("distilled", "artists", testbed="sd21")) == "fp32"
+    path.write_text('like = "sd21"\nprecision = "fp8"\n')
+    with pytest.raises(DataError, match="'precision'"):
+        read(path)
+
+
+def test_bf16_is_estimated_as_fp32() -> None:
+    told = {}
+    for precision in ("fp32", "bf16"):
+        asked = RunRequest("bilevel", "artists", testbed="sd21", preset="paper", budget="20000it", precision=precision)
+        told[precision] = estimate(asked, Speeds.of_device(devices.named("h100"), precision))
+    assert told["bf16"].hours < told["fp32"].hours / 5
+    assert told["bf16"].flops == told["fp32"].flops
+    assert told["fp32"].memory > told["bf16"].memory > 80e9 > told["bf16"].least
+    assert any("norms stay fp32" in line for line in told["bf16"].assumed)
+
+
+def test_a_precision_that_nobody_knows_is_begun_with() -> None:
+    with pytest.raises(UsageError, match="fp32 or bf16; 'fp16' is neither"):
+        request(Path("runs"), precision="fp16")
+
+
+def test_a_device_without_room_ends_in_a_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(*given: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nA page of advice.")
+
+    monkeypatch.setattr(run, "run", full)
+    asked = ["run", "--method", "bilevel", "--suite", "artists", "--runs", str(tmp_path), "--device", "cpu"]
+    result = CliRunner().invoke(app, asked)
+    assert (result.exit_code, "error: CUDA out of memory: try --precision bf16" in result.stderr) == (2, True)
