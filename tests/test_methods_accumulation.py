@@ -63,8 +63,8 @@ def test_parts_add_up_to_another_gradient_or_loss(kind: str, parts: int) -> None
     student = tiny_unet(1)
     whole, (loss, figures) = gradient(kind, student)
     summed, (sum_loss, sum_figures) = gradient(kind, student, parts)
-    assert apart(summed, whole) < 1e-6
-    assert float(sum_loss) == pytest.approx(float(loss), rel=1e-6)
+    assert apart(summed, whole) < 1e-5
+    assert float(sum_loss) == pytest.approx(float(loss), rel=1e-5)
     assert {k: float(v) for k, v in sum_figures.items()} == pytest.approx({k: float(v) for k, v in figures.items()})
 
 
@@ -74,9 +74,9 @@ def test_recomputed_activations_give_another_gradient_or_other_feature_maps(kind
         whole, (loss, figures) = gradient(kind, student)
         student.enable_gradient_checkpointing()
         again, (same_loss, same_figures) = gradient(kind, student)
-        assert apart(again, whole) < 1e-6
-        assert float(same_loss) == pytest.approx(float(loss), rel=1e-6)
-        assert float(same_figures.get("feature", 0)) == pytest.approx(float(figures.get("feature", 0)), rel=1e-6)
+        assert apart(again, whole) < 1e-5
+        assert float(same_loss) == pytest.approx(float(loss), rel=1e-5)
+        assert float(same_figures.get("feature", 0)) == pytest.approx(float(figures.get("feature", 0)), rel=1e-5)
 
 
 def test_a_split_draw_loses_rows_or_what_all_share() -> None:
@@ -161,7 +161,7 @@ def test_a_part_that_fails_after_others_counts_them_twice(monkeypatch: pytest.Mo
     whole, _ = gradient("lower", student, batch=8)
     met = limited(monkeypatch, 8, calls=2)  # the second part of two, when the first one's gradient is there
     summed, _ = gradient("lower", student, parts=2, batch=8)
-    assert apart(summed, whole) < 1e-6
+    assert apart(summed, whole) < 1e-5
     assert met[:3] == [4, 4, 4]  # once more at that size, with activations computed again
 
 

@@ -134,7 +134,7 @@ def pieces(request: RunRequest, ground: Ground, rate: float) -> list[Piece]:
     learning = TRAINED[ground.precision] * sizes.memory["training"]
     guided = 2 if ground.guidance > 1 else 1
     one = guided * sizes.memory["sampling"] * wide / FP32
-    sampling = {"memory": whole + SHARD * one, "least": whole + one}
+    sampling: dict[str, Any] = {"memory": whole + SHARD * one, "least": whole + one}
     found = []
     if ground.encoded:
         disk = ground.encoded * 2 * 4 * ground.size**2 * 2
