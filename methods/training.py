@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import reduce
+from accelerate.utils import broadcast, reduce
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
@@ -111,6 +111,7 @@ def train(
     accounts = {phase.name: Account() for phase in phases}
     curve: list[dict[str, Any]] = []
     done = _restore(context.checkpoint.load(), named, optimisers, accounts, curve)
+    broadcast([parameter.detach() for parameter in named.values()])  # what moves alike must begin alike
     gradients = Gradients(student, world, context.tell)
     computing = partial(arithmetic, context.device, context.precision)
     if context.device.type == "cuda":
@@ -124,9 +125,10 @@ def train(
         for group in optimisers[phase.name].param_groups:
             group["lr"] = phase.rate * min(1.0, (iteration + 1) / max(1, phase.warm_up))
         loss, figures = gradients.add(phase, draws, computing)
-        mean_over_processes(named.values(), world)
+        moved = [parameter for name, parameter in named.items() if phase.trains(name)]
+        mean_over_processes(moved, world)
         if phase.clip is not None:
-            nn.utils.clip_grad_norm_([p for name, p in named.items() if phase.trains(name)], phase.clip)
+            nn.utils.clip_grad_norm_(moved, phase.clip)
         optimisers[phase.name].step()
         network.zero_grad(set_to_none=True)
 
@@ -161,7 +163,8 @@ def train(
             context.ledger.append(_entry(phase, account, world))
     context.curve.extend(curve)
     student.disable_gradient_checkpointing()
-    return student.to(memory_format=torch.contiguous_format).eval()
+    network.to(memory_format=torch.contiguous_format)
+    return student.eval()
 
 
 def _landmarks(phases: Sequence[Phase], steps: int, context: Context) -> dict[int, Callable]:
@@ -247,10 +250,10 @@ def _restore(
         for key, value in left.items():
             phase, moment, name = key.split("/", 2)
             parameter = named[name]
-            kept = torch.empty_like(parameter, dtype=value.dtype) if value.shape == parameter.shape else None
             # In the layout of its parameter, as fused optimisers want it.
-            moved = value.to(parameter.device, copy=True) if kept is None else kept.copy_(value)
-            optimisers[phase].state[parameter][moment] = moved
+            like = parameter.detach() if value.shape == parameter.shape else value
+            kept = torch.empty_like(like, dtype=value.dtype, device=parameter.device).copy_(value)
+            optimisers[phase].state[parameter][moment] = kept
         return int(state.meta["step"])
     except (KeyError, RuntimeError, ValueError) as error:
         raise DataError(f"The checkpoint is of another run ({error}): remove it to start afresh.") from error

@@ -246,7 +246,7 @@ if SHORT and not child:
         return plain(unet, x, *rest)
 
     objectives.predict = predict
-unet = bilevel(**SHARED).fit(tiny_unet(2), materials(), CONCEPT, Budget(iterations=6), context(), 0)
+unet = bilevel(**SHARED).fit(tiny_unet(2 if child else 3), materials(), CONCEPT, Budget(iterations=6), context(), 0)
 assert torch.distributed.get_world_size() == 2
 if child:
     save_file(unet.state_dict(), sys.argv[1])
