@@ -105,6 +105,7 @@ def render(bench: Workbench, unet: Any, null: Tensor, shard: Shard) -> list[Tens
 
 def _alike(bench: Workbench, unet: Any, null: Tensor, prompts: Sequence[Prompt]) -> Tensor:
     """Pictures uint8 (n, 3, H, W) of prompts that are sampled alike."""
+    from methods.precision import decoding
     from methods.sampling import initial_noise, sample
 
     testbed, first = bench.testbed, prompts[0]
@@ -119,7 +120,9 @@ def _alike(bench: Workbench, unet: Any, null: Tensor, prompts: Sequence[Prompt])
     def some(rows: slice) -> Tensor:
         return sample(unet, testbed.scheduler, text[rows], null, noise[rows], sampler)
 
-    return testbed.decode(bench.together(some, len(prompts)))
+    latents = bench.together(some, len(prompts))
+    with decoding(bench.device, bench.precision):
+        return testbed.decode(latents)
 
 
 def _make(bench: Workbench, model: Model, unet: Any, null: Tensor, shard: Shard, kind: str) -> None:

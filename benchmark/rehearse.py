@@ -18,6 +18,7 @@ from benchmark.estimate.count import flops_of
 from benchmark.generate import ready
 from methods.base import Context, Materials, State, configure
 from methods.budget import Budget, Ledger
+from methods.precision import decoding
 from methods.pruning.macs import count_macs, forward_flops
 from methods.sampling import initial_noise, sample
 
@@ -146,7 +147,8 @@ class Rehearsal:
     @property
     def pictures(self) -> torch.Tensor:
         latents = torch.zeros(self.images, self.bench.testbed.sampler.latent_channels, self.size, self.size)
-        return self.bench.testbed.decode(latents.to(self.bench.device))
+        with decoding(self.bench.device, self.bench.precision):
+            return self.bench.testbed.decode(latents.to(self.bench.device))
 
     def _decode(self) -> tuple[int, float | None]:
         return self.images, float(flops_of(lambda: self.pictures))

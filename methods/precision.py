@@ -6,6 +6,7 @@ bf16, and the frozen teacher is kept in it. bf16 in sampling is a U-Net in bf16;
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UsageError
@@ -18,19 +19,31 @@ if TYPE_CHECKING:
 
 
 def settle(device: torch.device, precision: Precision) -> None:
-    """Say once, for the process, what fp32 means on a GPU. UsageError for bf16 on one that has it not.
+    """Let fp32 be fp32 on a GPU, for the whole process. UsageError for bf16 on one that has it not.
 
     TF32 rounds what is multiplied to 10 bits of mantissa, as half precision does, and cuDNN's convolutions do so unless
-    they are told not to. In a run that says fp32 they are told; beside bf16, which has 7 bits, TF32 is the finer of the
-    two, and lets the VAE and the networks that score keep up with the U-Net.
+    they are told not to. Beside bf16 they are told as well: what runs of both precisions share, such as prunings and
+    the latents of training pictures, must not depend on which of them came first.
     """
     import torch
 
     if device.type == "cuda":
         if precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
             raise UsageError(f"{torch.cuda.get_device_name(device)} does not compute in bf16: leave --precision out.")
-        torch.backends.cudnn.allow_tf32 = precision == "bf16"
-        torch.set_float32_matmul_precision("high" if precision == "bf16" else "highest")
+        torch.backends.cudnn.allow_tf32 = False
+        torch.set_float32_matmul_precision("highest")
+
+
+def decoding(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
+    """A context in which the VAE decodes what a U-Net of this precision has sampled.
+
+    On a GPU its convolutions take TF32 beside bf16, of which it is the finer: the VAE keeps up with the U-Net.
+    """
+    import torch
+
+    if device.type != "cuda" or precision == "fp32":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=True)
 
 
 def arithmetic(device: torch.device, precision: Precision) -> Any:

@@ -13,9 +13,6 @@ from benchmark.estimate.work import TRAINED, Piece, pieces
 from benchmark.request import RunRequest
 from methods.base import Precision
 
-BESIDE = ("encode", "decode", "score")
-"""Kinds of work that stay in fp32; beside bf16 they may use TF32, at half its rate."""
-
 
 @dataclass(frozen=True)
 class Speeds:
@@ -37,9 +34,12 @@ class Speeds:
         """The data sheet's, at the assumed utilisation."""
         best = getattr(device, precision)
         told = f"{device.name}: {best:g} TFLOP/s in {precision}, of which {UTILISATION:.0%} are reached"
-        rate = best * 1e12 * UTILISATION
-        slower = dict.fromkeys(BESIDE, rate / 2) if precision == "bf16" and device.kind == "GPU" else {}
-        return cls(told, rate, slower, device.memory * 1e9, f"{device.kind}-hours")
+        # Encoding and scoring stay fp32, and so does decoding, but in TF32, which has half the rate of bf16.
+        best_of = {"encode": device.fp32, "score": device.fp32, "decode": best / 2} if precision == "bf16" else {}
+        if device.kind == "CPU":
+            best_of = dict.fromkeys(best_of, device.fp32)
+        rates = {kind: rate * 1e12 * UTILISATION for kind, rate in best_of.items()}
+        return cls(told, best * 1e12 * UTILISATION, rates, device.memory * 1e9, f"{device.kind}-hours")
 
     @classmethod
     def of_rehearsal(cls, path: Path) -> Speeds:

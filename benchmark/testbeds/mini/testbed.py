@@ -24,6 +24,7 @@ from benchmark.testbeds.mini.artists import ARTISTS, STYLES
 from benchmark.testbeds.mini.world.scenes import CONTENTS
 from methods.base import Materials
 from methods.budget import Entry
+from methods.precision import lowered
 from methods.pruning.macs import forward_flops
 from methods.pruning.pictures import Pictures
 from methods.sampling import Sampler, initial_noise, sample
@@ -197,7 +198,7 @@ class Mini:
         identity = {**self.identity(), "set": "concept images", "captions": _digest(captions), "sampler": sampler}
 
         def make(advance: Callable[[int], None]) -> Tensor:
-            unet, null = self.base(), self.encode([""])[0]
+            unet, null = lowered(self.base(), self.device, bench.precision), self.encode([""])[0]
             shape = (self.sampler.latent_channels, self.sampler.latent_size, self.sampler.latent_size)
             parts = []
             for k in range(0, len(captions), 32):
@@ -207,7 +208,8 @@ class Mini:
                 advance(len(texts))
             return torch.cat(parts)
 
-        return self._captioned(bench, identity, captions, "sample concept images", make, kind_of_latents(concept))
+        kind = kind_of_latents(concept)
+        return self._captioned(bench, identity | bench.stated, captions, "sample concept images", make, kind)
 
     def _captioned(
         self,

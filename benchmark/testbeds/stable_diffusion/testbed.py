@@ -23,6 +23,7 @@ from benchmark.testbeds.stable_diffusion.definition import SHIPPED, Definition, 
 from benchmark.testbeds.stable_diffusion.pipeline import Pipeline
 from methods.base import Materials
 from methods.budget import Entry
+from methods.precision import lowered
 from methods.pruning.macs import forward_flops
 from methods.pruning.pictures import Pictures
 from methods.sampling import Sampler, initial_noise, sample
@@ -178,10 +179,12 @@ class StableDiffusion:
         texts = prompts.erasing(concept)
         sampler = self.sampler
         identity = {**self.identity(), "captions": _digest(texts), "sampler": sampler.model_dump(mode="json")}
+        identity |= bench.stated
         kind = kind_of_latents(concept)
         artefact = bench.store.find(kind, identity)
         if artefact is None:
-            unet, null, parts = self.base(), self.encode([""])[0], []
+            unet = lowered(self.base(), self.device, bench.precision)
+            null, parts = self.encode([""])[0], []
             shape = (sampler.latent_channels, sampler.latent_size, sampler.latent_size)
             began = time.perf_counter()
             with bench.progress.stage("sample concept images", len(texts), "pictures") as stage:
