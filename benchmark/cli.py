@@ -131,19 +131,20 @@ def run(
 ) -> None:
     """Train, generate, score and write a record.
 
-    What was made before is reused; an interrupted run goes on where it stopped.
+    What was made before is reused; an interrupted run goes on where it stopped. Of several budgets, "60it,350it", each
+    is scored; a distillation keeps the shorter ones as it passes them.
 
     \b
     Examples:
       bench run --method bilevel --suite artists
       bench run --method bilevel --suite artists --targets "Katsushika Hokusai,Piet Mondrian"
       bench run --method bilevel --suite artists --set solver=dynamic-barrier --seed 1
-      bench run --method distilled --suite coco --macs 0.55 --budget 350it
+      bench run --method distilled --suite coco --macs 0.55 --budget 60it,120it,350it
       bench run --method my/eraser.py:Eraser --suite artists
       bench run --method all --suite artists
     """
     from benchmark.registry import fingerprint
-    from benchmark.request import RunRequest, parse_settings
+    from benchmark.request import RunRequest, parse_budgets, parse_settings
 
     # Names first, before the first import of torch.
     for group, name in (("testbeds", testbed), ("suites", suite), ("prunings", pruning)):
@@ -151,6 +152,7 @@ def run(
     methods = _all_methods(preset, set_) if method == ALL else [method]
     if method != ALL and fingerprint(method) is None:  # None: not a file of the user's own, which must exist
         known("methods", method)
+    budgets = parse_budgets(budget)
     request = RunRequest(
         method=methods[0],
         suite=suite,
@@ -161,7 +163,7 @@ def run(
         overrides=parse_settings(set_ or []),
         targets=tuple(artist(testbed, name) for name in names(targets)),
         seed=seed,
-        budget=budget,
+        budget=budgets[0],
         data=data,
         runs=runs or home(),
         device=device,
@@ -177,19 +179,25 @@ def run(
     from benchmark.console import Progress
     from benchmark.run import run as run_benchmark
 
-    consent([replace(request, method=name) for name in methods], yes)
+    requests = [
+        replace(request, method=name, budget=each, along=tuple(budgets[k + 1 :]))
+        for name in methods
+        for k, each in enumerate(budgets)
+    ]
+    consent(requests, yes)
 
     records: dict[str, Any] = {}
     paths: dict[str, Path] = {}
     failed: list[str] = []
     with Progress() as progress:
-        for k, name in enumerate(methods):
-            if method == ALL:
-                progress.say(f"method    {name} ({k + 1} of {len(methods)})")
+        for k, one in enumerate(requests):
+            name = one.method + (f" for {one.budget}" if len(budgets) > 1 else "")
+            if len(requests) > 1:
+                progress.say(f"method    {name} ({k + 1} of {len(requests)})")
             try:
-                found, paths = run_benchmark(replace(request, method=name), progress)
+                found, paths = run_benchmark(one, progress)
             except (BudgetError, TrainingError) as error:  # its own; the next may do better
-                if len(methods) == 1:
+                if len(requests) == 1:
                     raise
                 progress.warn(f"{name}: {error}")
                 failed.append(name)

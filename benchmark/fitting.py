@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     from benchmark.models import Model, Plan
-    from methods.budget import Entry, Ledger
+    from methods.budget import Budget, Entry, Ledger
     from methods.pruning.architecture import Architecture
 
 
@@ -116,33 +116,43 @@ def _keep(
         write_pruned(folder, unet.half() if bench.testbed.half else unet, architecture)
 
 
-def _landmarks(bench: Workbench, plan: Plan, architecture: Architecture) -> dict[float, Callable[..., None]]:
-    """Distil once: the distillations that the other installed second stages start from lie on the way of a longer one.
+def _landmarks(bench: Workbench, plan: Plan, architecture: Architecture) -> dict[Budget, Callable[..., None]]:
+    """Distil once: shorter distillations lie on the way of a longer one, and are kept as it passes them.
 
-    They are kept as it passes them, if they are not there yet.
+    They are those asked for beside it, and those that the other installed second stages start from.
     """
     from accelerate import PartialState
 
-    from benchmark.models import first_stage
     from benchmark.models import identity as identity_of
-    from methods.base import configure
-    from methods.budget import Ledger
+    from methods.budget import Budget, Ledger
 
-    if plan.name != "distilled" or plan.overrides or plan.flops is None:
+    if plan.name != "distilled":
         return {}
-    found: dict[float, Callable[..., None]] = {}
-    for name in registry.names("methods"):
-        method = registry.load("methods", name)
-        if method.start != "distilled":
-            continue
-        shorter = first_stage(replace(plan, method=configure(method), flops=plan.whole or plan.flops))
+    found: dict[Budget, Callable[..., None]] = {}
+    for shorter in (*plan.along, *_first_stages(plan)):
         identity = identity_of(bench, shorter)
-        if shorter.flops is None or shorter.flops >= plan.flops or bench.store.find("model", identity):
+        if bench.store.find("model", identity):
             continue
 
         def keep(student: Any, entries: Any, curve: Any, identity: dict[str, Any] = identity) -> None:
             if PartialState().is_main_process:
                 _keep(bench, identity, copy.deepcopy(student), architecture, Ledger(entries), curve)
 
-        found[shorter.flops] = keep
+        found[Budget(flops=shorter.flops, iterations=shorter.iterations)] = keep
     return found
+
+
+def _first_stages(plan: Plan) -> list[Plan]:
+    """The distillations that the other installed methods start from, where this one could have been theirs."""
+    from benchmark.models import first_stage
+    from methods.base import configure
+
+    if plan.overrides or plan.flops is None:
+        return []
+    methods = [registry.load("methods", name) for name in registry.names("methods")]
+    stages = [
+        first_stage(replace(plan, method=configure(method), flops=plan.whole or plan.flops, along=()))
+        for method in methods
+        if method.start == "distilled"
+    ]
+    return [stage for stage in stages if stage.flops is not None and stage.flops < plan.flops]

@@ -131,6 +131,8 @@ class Plan:
     """The distillation that a second stage starts from; None where the method starts from the pruned weights."""
     whole: float | None = None
     """Of such a distillation: the FLOPs of both stages."""
+    along: tuple[Plan, ...] = ()
+    """The same with shorter budgets, to be kept as the training passes them."""
 
     @property
     def budget(self) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def _name(request: RunRequest) -> str | None:
         return None  # what it stands on is not all in this repository
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return None
-    asked = {key: value for key, value in asdict(request).items() if key not in ("runs", "device")}
+    asked = {key: value for key, value in asdict(request).items() if key not in ("runs", "device", "along")}
     asked["overrides"] = registry.resolved(request.overrides)
     text = sealed.canonical(
         {"asked": {**asked, "targets": list(request.targets)}, "method": method, "code": _code(),

@@ -42,6 +42,7 @@ class RunRequest:
     targets: tuple[str, ...] = ()  # empty: the testbed's own
     seed: int = 0  # of the training run; images have their prompts' seeds
     budget: str = "default"  # or U-Net FLOPs ("1e15"), time on this machine ("2h"), or iterations ("350it")
+    along: tuple[str, ...] = ()  # shorter budgets asked for beside it: kept where one training passes them
     data: str = "plain"
     runs: Path = Path("runs")
     device: str = "auto"
@@ -89,6 +90,18 @@ def parse_budget(text: str) -> BudgetFigure | None:
         f"--budget '{text}' is none of: default, U-Net FLOPs such as 1e15, hours such as 2h (or 30min), iterations "
         "such as 350it."
     )
+
+
+def parse_budgets(text: str) -> list[str]:
+    """`"20it,360it,60it"` -> `["360it", "60it", "20it"]`, the longest first. BudgetError for units that are mixed."""
+    told = list(dict.fromkeys(word.strip() for word in text.split(",")))
+    if len(told) == 1:
+        return told
+    figures = {word: parse_budget(word) for word in told}
+    units = {figure.unit if figure else "default" for figure in figures.values()}
+    if len(units) > 1:
+        raise BudgetError(f"--budget '{text}': several budgets are all told in FLOPs, in time, or in iterations.")
+    return sorted(told, key=lambda word: -(figures[word] or BudgetFigure("flops", 0)).amount)
 
 
 def parse_settings(pairs: list[str]) -> dict[str, Any]:

@@ -119,6 +119,7 @@ def planned(
     elif figure is not None:
         hours = figure.unit == "seconds"
         flops = flops_in(pruned, figure.amount) if hours else figure.amount
+    passes = request.along if request.method == "distilled" else ()  # others spend a share of their budget on it
     plan = Plan(
         method=method,
         name=request.method,
@@ -131,6 +132,9 @@ def planned(
         iterations=iterations,
         default_budget=flops == default_flops,
         seed=request.seed,
+        along=tuple(
+            planned(replace(request, budget=each, along=()), concept, default_flops, flops_in) for each in passes
+        ),
     )
     if method.start != "distilled" or request.pruning == "none":
         return plan

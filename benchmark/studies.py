@@ -56,7 +56,7 @@ def _variant(settings: dict[str, float]) -> str:
 
 def _distilled(pruning: str, macs: Iterable[float], after: Iterable[int], seeds: str, suite: str = "coco") -> str:
     shares, points = ",".join(f"{share:g}" for share in macs), ",".join(f"{count}it" for count in after)
-    told = f"--method distilled --suite {suite} --pruning {{{pruning}}} --macs {{{shares}}} --budget {{{points}}}"
+    told = f"--method distilled --suite {suite} --pruning {{{pruning}}} --macs {{{shares}}} --budget {points}"
     return f"{told} --seed {{{seeds}}}"
 
 

@@ -96,10 +96,10 @@ class Context:
     """Takes a line that a person should read, such as that memory ran out and what was done about it."""
     curve: list[dict[str, Any]] = field(default_factory=list)
     """Mean losses on the way, in order: `phase`, `iteration` (from 1), `flops` of all phases up to there, figures."""
-    landmarks: Mapping[float, Callable[[UNet2DConditionModel, Sequence[Entry], list[dict[str, Any]]], None]] = field(
+    landmarks: Mapping[Budget, Callable[[UNet2DConditionModel, Sequence[Entry], list[dict[str, Any]]], None]] = field(
         default_factory=dict
     )
-    """Smaller budgets, in FLOPs, whose models are wanted as well: each is handed over, to be copied, when a training of
+    """Smaller budgets whose models are wanted as well: each is handed over, to be copied, when a training of
     one phase has spent so much, with its account and its curve. It is what a fit with that budget would give."""
 
 

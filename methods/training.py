@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from benchmark.errors import DataError, TrainingError
 from methods.accumulation import Gradients, mean_over_processes
 from methods.base import Checkpointer, Context, Precision, State
-from methods.budget import Budget, Cost, Entry
+from methods.budget import Cost, Entry
 from methods.draws import Starts, Stream
 from methods.objectives import Loss
 from methods.precision import arithmetic, laid_out, lowered
@@ -170,8 +170,8 @@ def train(
 def _landmarks(phases: Sequence[Phase], steps: int, context: Context) -> dict[int, Callable]:
     """What to do with the student after so many steps."""
     cycle = [(phase.cost, phase.repeats) for phase in phases]
-    asked = {flops: keep for flops, keep in context.landmarks.items() if flops >= cycle[0][0].flops}
-    return {n: keep for flops, keep in asked.items() if (n := Budget(flops=flops).steps(cycle)) < steps}
+    asked = {b: keep for b, keep in context.landmarks.items() if b.flops is None or b.flops >= cycle[0][0].flops}
+    return {n: keep for budget, keep in asked.items() if (n := budget.steps(cycle)) < steps}
 
 
 def freeze(teacher: nn.Module, device: torch.device, precision: Precision = "fp32") -> None:

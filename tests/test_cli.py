@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 import benchmark.estimate.work  # noqa: F401  it takes names from the real benchmark.run
 from benchmark.cli import app
 from benchmark.errors import BudgetError, TrainingError, UsageError
-from benchmark.request import Outcome, RunRequest, parse_budget, parse_settings
+from benchmark.request import Outcome, RunRequest, parse_budget, parse_budgets, parse_settings
 
 HEAVY = ("torch", "diffusers", "transformers", "open_clip", "torchmetrics", "matplotlib", "pyarrow")
 RUN = ["run", "--method", "bilevel", "--suite", "artists"]
@@ -309,6 +309,15 @@ def test_budgets_are_read_as_written(text: str, figure: tuple | None) -> None:
 def test_budget_that_means_nothing_is_refused(text: str) -> None:
     with pytest.raises(BudgetError, match="350it"):
         parse_budget(text)
+
+
+def test_several_budgets_lose_their_order_or_one_of_them():
+    assert parse_budgets("20it, 360it,60it,20it") == ["360it", "60it", "20it"]
+    assert parse_budgets("30min,2h") == ["2h", "30min"]
+    assert parse_budgets("default") == ["default"]
+    for told in ("20it,1e12", "default,20it"):
+        with pytest.raises(BudgetError, match="several budgets"):
+            parse_budgets(told)
 
 
 def test_settings_keep_their_types() -> None:

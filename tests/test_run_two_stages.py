@@ -73,6 +73,18 @@ def test_a_stage_kept_on_the_way_is_other_than_one_trained_for_itself(tmp_path, 
     assert passed.ledger[0]["flops"] == alone.ledger[0]["flops"]
 
 
+def test_budgets_asked_for_together_are_trained_one_by_one_or_differ_from_those_asked_for_alone(tmp_path, monkeypatch):
+    asked = {"method": "distilled", "overrides": {}, "alone": True}
+    whole(tmp_path / "together", budget="6it", along=("4it", "1it"), **asked)
+    kept = sorted(one["budget"]["iterations"] for one in models(tmp_path / "together") if "iterations" in one["budget"])
+    assert kept == [1, 4, 6]
+    with monkeypatch.context() as patch:
+        patch.setattr(Distilled, "fit", lambda *told: pytest.fail("distilled again"))
+        spent, passed = phases(whole(tmp_path / "together", budget="4it", **asked), "distilled")
+    again, alone = phases(whole(tmp_path / "alone", budget="4it", **asked), "distilled")
+    assert (spent, passed.cells) == (again, alone.cells) == ({"lower": 4}, alone.cells)
+
+
 def test_a_second_stage_distils_again_what_lay_on_the_way_of_another(tmp_path, monkeypatch):
     monkeypatch.setattr(Standin, "default_flops", 2e11)
     seeded = {"seed": 1, "alone": True, "overrides": {}}
