@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli_options import Runs, known
+from benchmark.cli_options import Records, Runs, known
 from benchmark.errors import UsageError
 from benchmark.paths import home, records_folder
+
+if TYPE_CHECKING:
+    from benchmark.studies import Point
+
+
+class Format(StrEnum):
+    """What `bench study` makes."""
+
+    figure = "figure"
+    markdown = "markdown"
 
 
 def study(
@@ -19,6 +30,10 @@ def study(
     prunings: Annotated[str, typer.Option(help='Prunings to look at: "A,B".', show_default="the study's")] = "",
     lanes: Annotated[int, typer.Option(help="Runs side by side, each with its share of the cores.", min=1)] = 1,
     only_figure: Annotated[bool, typer.Option("--only-figure", help="Draw what there is; run nothing.")] = False,
+    format: Annotated[
+        Format, typer.Option(help="markdown: print what there is as a table, and run nothing.")
+    ] = Format.figure,
+    records: Records = None,
     runs: Runs = None,
 ) -> None:
     """Do a study's runs on mini, and draw its figure: NAME.png, its numbers as NAME.csv, its runs as NAME.txt.
@@ -35,10 +50,12 @@ def study(
       bench study init --seeds 3
       bench study distillation --prunings aptp --lanes 2
       bench study pruning --only-figure
+      bench study init --format markdown --records results/mini/studies
     """
     from benchmark.campaign import conduct, read_plan
     from benchmark.durable import make_folder, write_bytes
     from benchmark.report.study import write
+    from benchmark.report.study_table import markdown
     from benchmark.studies import STUDIES, plan, points
     from benchmark.tables import gather, table
 
@@ -49,12 +66,19 @@ def study(
         known("prunings", pruning)
     asked, place = STUDIES[name], runs or home()
     folder = out or place / "studies"
+    suite = "artists" if any(key in ("kept_style", "content_kept") for key, _ in asked.panels) else "coco"
+
+    def there() -> list[Point]:
+        found = gather("mini", place, records or [records_folder(place)])
+        return points(asked, table(found, "mini", suite, long=True, everything=True).rows, seeds, chosen)
+
+    if format == Format.markdown:
+        print(markdown(asked, there()))
+        return
     make_folder(folder)
     write_bytes(folder / f"{name}.txt", plan(asked, seeds, chosen).encode())
     failed = [] if only_figure else conduct(read_plan(folder / f"{name}.txt"), place, lanes)
-    suite = "artists" if any(key in ("kept_style", "content_kept") for key, _ in asked.panels) else "coco"
-    found = table(gather("mini", place, [records_folder(place)]), "mini", suite, long=True, everything=True)
-    made = write(asked, points(asked, found.rows, seeds, chosen), folder / f"{name}.png")
+    made = write(asked, there(), folder / f"{name}.png")
     if name == "pruning" and not only_figure:
         made.append(_footprints(chosen or asked.prunings, asked.panels[0][1], place, folder / "footprint.csv"))
     for each in made:

@@ -1,7 +1,7 @@
 """`bench page`: the tables of a Markdown page, made again by the commands that stand above them.
 
-A block begins with `<!-- bench table ... -->` (or `bench compare ...`) and ends with `<!-- end -->`; what is between is
-what the command prints as Markdown. So no figure of a page is typed, and each says how it is made.
+A block begins with `<!-- bench table ... -->` (or `compare`, or `study`) and ends with `<!-- end -->`; what is between
+is what the command prints as Markdown. So no figure of a page is typed, and each says how it is made.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from benchmark import durable
 from benchmark.errors import DataError, UsageError
 
 BLOCK = re.compile(r"<!-- bench (?P<command>[^\n]*?) -->\n(?P<made>.*?)<!-- end -->", re.DOTALL)
-MAKERS = ("table", "compare")
+MAKERS = ("table", "compare", "study")
 
 
 def blocks(page: str) -> list[str]:
@@ -48,7 +48,7 @@ def _made(command: str) -> str:
 
     words = shlex.split(command)
     if not words or words[0] not in MAKERS:
-        raise UsageError(f"`bench {command}` makes no table for a page: {' and '.join(MAKERS)} do.")
+        raise UsageError(f"`bench {command}` makes no table for a page: {', '.join(MAKERS)} do.")
     out = io.StringIO()
     try:
         with redirect_stdout(out):  # what is wrong is told on standard error, by the command itself

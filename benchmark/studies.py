@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from benchmark.errors import DataError
 from benchmark.records import Record
 from benchmark.tables import Row
 
@@ -110,7 +111,7 @@ def plan(study: Study, seeds: int, prunings: Sequence[str] = ()) -> str:
 
 
 def points(study: Study, rows: Sequence[Row], seeds: int, prunings: Sequence[str] = ()) -> list[Point]:
-    """The rows that the study's runs came to, whatever else lies beside them."""
+    """The rows that the study's runs came to, whatever else lies beside them. DataError if there are none."""
     shares, after = {macs for _, macs in study.panels}, (1, AFTER[-1]) if study.before else AFTER
     found: dict[tuple[str, str, float, int, int], Point] = {}
     for row in rows:
@@ -123,4 +124,6 @@ def points(study: Study, rows: Sequence[Row], seeds: int, prunings: Sequence[str
             values = {key: cell.value for key, cell in row.cells.items() if cell.value is not None}
             key = (line, record.pruning, record.macs, iterations, record.seed)
             found[key] = Point(*key, values)
+    if not found:
+        raise DataError("None of the study's runs has come to a record yet.")
     return sorted(found.values(), key=lambda point: (point.macs, point.line, point.iterations, point.seed))

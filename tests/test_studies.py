@@ -84,6 +84,10 @@ def test_a_figure_is_not_drawn_or_its_numbers_are_others(name: str, tmp_path: Pa
         (10.0, "1"),
     }
     assert (tmp_path / "studies" / f"{name}.txt").exists()
+    done = CliRunner().invoke(app, ["study", name, "--format", "markdown", "--records", str(tmp_path / "records")])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.count("| 9.50 3.15…15.85 |") == len(study.prunings) * len({macs for _, macs in study.panels})
+    assert f"{9.5 - (len(after) - 1):.2f} " in done.stdout  # 12.706 x 0.5 to each side
 
 
 def test_a_study_without_records_or_of_no_name_ends_in_a_traceback(tmp_path: Path) -> None:

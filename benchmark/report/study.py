@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark import durable
-from benchmark.errors import DataError
 from benchmark.report.tradeoff import save
 from benchmark.studies import Point, Study
 
@@ -26,14 +25,12 @@ LABELS = {
 
 
 def write(study: Study, points: Sequence[Point], out: Path) -> list[Path]:
-    """`out` (.png) and a CSV of all its numbers beside it. DataError if there is nothing to show.
+    """`out` (.png) and a CSV of all its numbers beside it.
 
     A line is the mean over training seeds; the band is from the least to the largest of them.
     """
     from matplotlib.figure import Figure
 
-    if not points:
-        raise DataError("None of the study's runs has come to a record yet.")
     figure = Figure(figsize=(1.2 + 4.2 * len(study.panels), 4.6), layout="constrained")
     axes = figure.subplots(1, len(study.panels), squeeze=False)[0]
     lines = list(dict.fromkeys(point.line for point in sorted(points, key=lambda point: point.line)))
