@@ -40,6 +40,8 @@ def aptp(
 ) -> None:
     """Search experts; the U-Net stays as it is while gates, codes and router are learnt.
 
+    Says what each expert costs, and which captions of suite coco the router sends to it.
+
     `bench run --pruning aptp` takes one of the default search by its MACs.
 
     \b
@@ -48,9 +50,15 @@ def aptp(
       bench prune aptp --experts 4 --macs 0.7 --steps 100
     """
     bench, found, config = _searched(testbed, runs, experts, macs, steps, seed)
-    from benchmark.pruners import prompts_of
+    from benchmark.pruners import embed, prompts_of
+    from benchmark.report.routing import routing
+    from methods.pruning.vector import Layout
 
     _print(bench, found, prompts_of(bench, config))
+    captions = [prompt.text for prompt in bench.testbed.prompts("coco", bench.testbed.concept(()))]
+    took = found.route(Layout.of(bench.testbed.base()), embed(bench)(captions)).tolist()
+    print("\nCaptions of suite coco, each by its nearest code:\n")
+    print("\n".join(routing(captions, took, found.shares)))
 
 
 @prune_app.command()

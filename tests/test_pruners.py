@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from standin import ASKED
 from typer.testing import CliRunner, Result
 
 from benchmark.cli import app
@@ -29,13 +30,16 @@ QUICK = ["--experts", "3", "--steps", "4", "--macs", "0.7"]
 def test_a_search_is_done_twice_or_routes_nowhere(standin: Path, tmp_path: Path) -> None:
     first = bench("prune", "aptp", *QUICK, "--runs", str(tmp_path))
     assert first.exit_code == 0, first.output
-    lines = first.stdout.splitlines()
+    lines, _, routed = (part.splitlines() for part in first.stdout.split("\n\n", 2))
     assert [line.split()[:2] for line in lines] == [["expert", str(k)] for k in range(3)]
     made = list((tmp_path / "artefacts" / "experts").glob("*/search.json"))
     assert len(made) == 1
     told = json.loads(made[0].read_text())
     assert len(told["curve"]) == 4
     assert sum(told["prompts"]) == 40
+    taken = [int(line.split("|")[3]) for line in routed if line.startswith(("| 0", "| 1", "| 2"))]
+    assert len(taken) == 3
+    assert sum(taken) == ASKED["coco"]
     asked = bench("prune", "route", "a boat by Claude Monet", *QUICK, "--runs", str(tmp_path))
     assert asked.exit_code == 0, asked.output
     number, share = asked.stdout.split()[1:3]

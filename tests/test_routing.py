@@ -1,0 +1,39 @@
+"""Which captions share an expert, against figures that numpy and a person give."""
+
+import numpy as np
+import pytest
+
+from benchmark.report.routing import by_chance, explained, routing, typical
+
+CAPTIONS = ["a boat"] * 6 + ["a boat by night on the sea"] * 6 + ["two fish"] * 6
+
+
+def test_lengths_are_explained_that_experts_do_not_share():
+    lengths = [len(caption.split()) for caption in CAPTIONS]
+    by_length, mixed = [0] * 6 + [1] * 6 + [0] * 6, [0, 1] * 9
+    assert explained(lengths, by_length) == pytest.approx(1.0)
+    assert explained(lengths, mixed) == pytest.approx(0.0)
+    rng = np.random.default_rng(0)
+    lengths, experts = rng.normal(size=200), rng.integers(0, 4, 200)
+    groups = [lengths[experts == k] for k in range(4)]
+    within = sum(((group - group.mean()) ** 2).sum() for group in groups)
+    want = 1 - within / ((lengths - lengths.mean()) ** 2).sum()
+    assert explained(list(lengths), list(experts)) == pytest.approx(want)
+    draws = [explained(list(lengths), list(rng.permutation(experts))) for _ in range(400)]
+    assert by_chance(list(lengths), list(experts)) == pytest.approx(np.quantile(draws, 0.95), rel=0.25)
+
+
+def test_a_word_of_every_caption_or_of_one_is_called_typical():
+    found = dict(typical([*CAPTIONS, "two owls"], [*CAPTIONS[:12], "two owls"]))
+    assert "owls" not in found  # once
+    assert found["boat"] == pytest.approx((12 / 13) / (12 / 19))
+    assert found["boat"] > found["a"] * 0.99
+    assert "fish" not in found
+
+
+def test_an_expert_without_captions_loses_its_line_or_divides_by_zero():
+    lines = routing(CAPTIONS, [0] * 6 + [2] * 12, [0.4, 0.5, 0.6])
+    assert lines[2] == "| 0 | 40.0% | 6 | 2.0 | 2…2 | a ×1.5, boat ×1.5 |"
+    assert lines[3] == "| 1 | 50.0% | 0 |  |  |  |"
+    assert lines[4].startswith("| 2 | 60.0% | 12 | 4.5 | 2…7 | ")
+    assert lines[-1].startswith("Experts explain 25% of")
