@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 
@@ -11,10 +12,18 @@ from benchmark.tables import Figure, Row, Table, targets_of
 
 REFERENCE_SEED = 0
 _SEED = re.compile(r",? ?seed \d+")
+_UP = (0.0, math.inf)
+POSSIBLE = {
+    "cp": (0.0, 100.0), "fid": _UP, "drift": _UP, "flops": _UP, "iterations": _UP, "seconds": _UP,
+    "probability": (0.0, 1.0), "share": (0.0, 1.0), "% of images": (0.0, 100.0), "%": (-math.inf, 100.0),
+}  # fmt: skip
+"""Least and largest of what a column, or else a unit, can hold. Few seeds have intervals that reach beyond it."""
 
 
 def over_seeds(table: Table) -> Table:
     """Fold rows that differ by training seed alone: means, Student's 95 % interval over seeds, n of all together.
+
+    An interval ends where the figure cannot go further.
 
     The model that CP and CSD are relative to stays by itself: against itself it has 0 and 100. Columns that a seed
     lacks are left out of its method's row.
@@ -36,6 +45,14 @@ def without_seed(label: str) -> str:
     return _SEED.sub("", label).replace(" ()", "")
 
 
+def possible(interval: tuple[float, float] | None, key: str, unit: str = "") -> tuple[float, float] | None:
+    """The part of an interval of a mean in which the mean can lie."""
+    if interval is None:
+        return None
+    least, largest = POSSIBLE.get(key) or POSSIBLE.get(unit) or (-math.inf, math.inf)
+    return max(least, interval[0]), min(largest, interval[1])
+
+
 def _key(record: Record) -> tuple:
     names = ("pruning", "macs", "method", "preset", "variant", "solver", "data", "budget", "recipe")
     reference = record.method == "distilled" and record.seed == REFERENCE_SEED
@@ -50,7 +67,8 @@ def _mean(rows: list[Row]) -> Row:
         if len(values) == len(rows):
             n, of = (_sum([getattr(figure, what) for figure in figures]) for what in ("n", "of"))
             mean = sum(values) / len(values)
-            cells[key] = Figure(mean, n, of, first.unit, first.back_end, student_interval(values), "", first.paper)
+            interval = possible(student_interval(values), key, first.unit)
+            cells[key] = Figure(mean, n, of, first.unit, first.back_end, interval, "", first.paper)
     return Row(f"{without_seed(rows[0].label)} ({len(rows)} seeds)", rows[0].source, rows[0].record, cells)
 
 

@@ -10,7 +10,7 @@ from record_examples import TARGETS, cell, record, write
 
 from benchmark import columns, tables
 from benchmark.errors import DataError, RecordError, UsageError
-from benchmark.over_seeds import over_seeds
+from benchmark.over_seeds import over_seeds, possible
 from benchmark.records import Record
 from benchmark.tables import gather, only, table
 from benchmark.tables_render import FORMATS, print_json, print_markdown, print_rich
@@ -302,6 +302,10 @@ def test_seeds_are_folded_with_other_settings_or_with_the_reference() -> None:
     assert folded.value == pytest.approx(23.0)
     assert folded.ci == pytest.approx((23.0 - half, 23.0 + half), abs=1e-4)
     assert (folded.n, folded.of) == (450, 450)
+    assert possible((-20.9, 190.0), "cp", "%") == (0, 100)
+    assert possible((-20.9, 190.0), "mma", "%") == (-20.9, 100)  # resilience: more may be shown than before
+    assert possible((-0.1, 1.2), "kid", "MMD²") == (-0.1, 1.2)
+    assert possible((-0.1, 0.7), "kept_style", "probability") == (0, 0.7)
     assert rows["distilled"]["cp"].value == 0
     assert rows["distilled (2 seeds)"]["cp"].value == 44
     assert rows["esd (rate=1)"]["clip"].value == 9

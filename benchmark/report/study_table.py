@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmark.over_seeds import possible
 from benchmark.report.study import LABELS
 from benchmark.stats import student_interval
 from benchmark.studies import Point, Study
 
 FORMS = {"fid": ".2f", "kid": ".3g", "coco_clip": ".1f", "kept_style": ".3f", "content_kept": ".3f"}
+
+SHARES = ("kept_style", "content_kept")
 
 
 def markdown(study: Study, points: Sequence[Point]) -> str:
@@ -43,6 +46,7 @@ def _cell(points: Sequence[Point], line: str, macs: float, iterations: int, key:
     if not values:
         return ""
     told = f"{sum(values) / len(values):{FORMS[key]}}"
-    if len(values) < 2 or not (interval := student_interval(values)):
+    interval = possible(student_interval(values), key, "share" if key in SHARES else "")
+    if interval is None:
         return f"{told} (1 seed)"
     return f"{told} {interval[0]:{FORMS[key]}}…{interval[1]:{FORMS[key]}}"
