@@ -56,7 +56,8 @@ def possible(interval: tuple[float, float] | None, key: str, unit: str = "") -> 
 def _key(record: Record) -> tuple:
     names = ("pruning", "macs", "method", "preset", "variant", "solver", "data", "budget", "recipe")
     reference = record.method == "distilled" and record.seed == REFERENCE_SEED
-    return (*(str(getattr(record, name)) for name in names), str(sorted(targets_of(record))), reference)
+    compared = record.reference_key if record.method == "base" else ""
+    return (*(str(getattr(record, name)) for name in names), str(sorted(targets_of(record))), reference, compared)
 
 
 def _mean(rows: list[Row]) -> Row:

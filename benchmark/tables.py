@@ -241,7 +241,13 @@ def _same_training(left: Record, right: Record) -> bool:
 
 
 # A model that erases nothing is the same whatever the targets are, unless its data were chosen by them.
+# The base is one model, and has a record for each reference that it was compared with.
 _SAME_MODEL: tuple[Callable[[Record, Record], bool], ...] = (
+    lambda left, right: (
+        _same_training(left, right)
+        and targets_of(left) == targets_of(right)
+        and left.reference_key == right.reference_key
+    ),
     lambda left, right: _same_training(left, right) and targets_of(left) == targets_of(right),
     lambda left, right: (
         _same_training(left, right) and left.method in ("base", "distilled") and left.data != "all-but-targets"

@@ -279,6 +279,18 @@ def test_a_pruning_asked_for_brings_others_or_not_all_its_macs() -> None:
         table(found, "mini", "artists", pruning="blocks")
 
 
+def test_the_base_is_folded_over_its_references_as_if_they_were_seeds() -> None:
+    beside = [record(one.method, "coco", **_same(one)) for one in _prunings()]
+    made = over_seeds(table(_local(*_prunings(), *reversed(beside)), "mini", "artists", pruning="magnitude"))
+    bases = [row for row in made.rows if row.record.method == "base"]
+    assert sorted(row.label for row in bases) == ["base · against magnitude 0.55", "base · against magnitude 0.8"]
+    assert all({"clip", "fid"} <= row.cells.keys() for row in made.rows)
+
+
+def _same(one: Record) -> dict:
+    return {"pruning": one.pruning, "macs": one.macs, "reference_key": one.reference_key}
+
+
 def test_prunings_side_by_side_look_alike() -> None:
     made = table(_local(*_prunings()), "mini", "artists", pruning="all")
     labels = [row.label for row in made.rows]
