@@ -14,6 +14,8 @@ from prompts.tables import LINES, Table, read_table
 
 Variant = Literal["as-published", "unique"]
 _NAMED = 5  # rows that a warning names
+_ABOUT = ("artist", "categories")
+"""Fields that say what prompts are about: a list without one of them does not have its column."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,9 @@ def examine(data: bytes, source: Source, path: Path) -> Report:
     """Check `data`, which the user knows as the file `path`, row by row; all errors are told, in the file's order.
 
     Errors: another checksum than the declared one, what `tables.read_table` refuses, a declared column that is missing
-    or there twice, no rows, a row of another width, a seed, guidance or size out of range, another artist, and a quote
-    that swallows lines. Warnings: another number of rows, empty prompts, repeated ones, and prompts of several lines.
+    or there twice, a column by which it is another list, no rows, a row of another width, a seed, guidance or size out
+    of range, another artist, and a quote that swallows lines. Warnings: another number of rows, empty prompts, repeated
+    ones, and prompts of several lines.
     """
     checksum = hashlib.sha256(data).hexdigest()
     if source.sha256 not in (None, checksum):
@@ -136,10 +139,22 @@ def _places(table: Table, source: Source, path: Path) -> dict[str, int]:
         elif name not in source.optional:
             missing.append(called[0])
     if missing:
-        like = _like(table.header)
-        hint = f"is it {like}?" if like else f"it is not {source.name}, or its header is lost."
+        fitting = _fitting(table.header)
+        hint = f"is it {_or(fitting)}?" if fitting else f"it is not {source.name}, or its header is lost."
         raise DataError(f"{path}, row 1: there is no column {', '.join(missing)}; {hint}")
+    _check_about(table, source, path)
     return places
+
+
+def _check_about(table: Table, source: Source, path: Path) -> None:
+    """DataError for a file that has all columns of `source` and yet is another list, by a column that says so."""
+    about = {called for one in SOURCES for name in _ABOUT for called in one.columns.get(name, ())}
+    about -= {called for name in _ABOUT for called in source.columns.get(name, ())}
+    told, fitting = [column for column in table.header if column in about], _fitting(table.header)
+    if told and fitting and source.name not in fitting:
+        raise DataError(
+            f"{path}, row 1: there is a column {told[0]}, which {source.name} does not have; is it {_or(fitting)}?"
+        )
 
 
 def _check_lines(table: Table, source: Source, path: Path) -> None:
@@ -151,18 +166,22 @@ def _check_lines(table: Table, source: Source, path: Path) -> None:
             f"{path} is a single line, such as an answer instead of the file: download {source.name} again."
         )
     first = table.rows[0][0] if table.rows else ""
-    if like := _like(tuple(cell.strip('" ') for cell in first.split(","))):
-        raise DataError(f"{path}, row 1: this is a header, and {source.name} has none; is it {like}?")
+    if fitting := _fitting(tuple(cell.strip('" ') for cell in first.split(","))):
+        raise DataError(f"{path}, row 1: this is a header, and {source.name} has none; is it {_or(fitting)}?")
 
 
-def _like(header: tuple[str, ...]) -> str:
+def _fitting(header: tuple[str, ...]) -> list[str]:
     """The lists whose columns the header has, those with most columns."""
     fitting: dict[int, list[str]] = {}
     for source in SOURCES:
         matched = {name for name, called in source.columns.items() if set(called) & set(header)}
         if matched and matched >= source.columns.keys() - set(source.optional):
             fitting.setdefault(len(matched), []).append(source.name)
-    return " or ".join(fitting[max(fitting)]) if fitting else ""
+    return fitting[max(fitting)] if fitting else []
+
+
+def _or(names: Sequence[str]) -> str:
+    return " or ".join(names)
 
 
 def _counted(table: Table, source: Source, path: Path) -> tuple[list[str], list[str]]:

@@ -115,7 +115,12 @@ def test_one_artists_list_is_taken_for_anothers(tmp_path):
 
 @pytest.mark.parametrize(
     ("header", "seeds"),
-    [("sensitive prompt,evaluation_seed", [7, 8]), ("prompt,evaluation_seed", [7, 8]), ("prompt,other", [0, 1])],
+    [
+        ("sensitive prompt,evaluation_seed", [7, 8]),
+        ("prompt,evaluation_seed", [7, 8]),
+        ("prompt,other", [0, 1]),
+        ("prompt,categories", [0, 1]),  # no other list's: I2P's have seeds as well
+    ],
 )
 def test_ring_a_bell_of_the_hub_may_name_its_column_either_way(tmp_path, header, seeds):
     found = read(tmp_path, "ring-a-bell", f"{header}\n{SECRET},7\nanother,8\n", rows=2)
@@ -178,6 +183,14 @@ def test_a_prompt_of_several_lines_is_refused_though_no_row_is_missing(tmp_path)
         ("ring-a-bell-paper", b"one\ntwo \xff\n", "row 2: not UTF-8 (byte 8); save it as UTF-8"),
         ("i2p", table("i2p-esd"), "row 1: there is no column sd_seed, sd_guidance_scale; is it i2p-esd?"),
         ("mma", table("i2p"), "row 1: there is no column adv_prompt; is it i2p?"),
+        ("i2p-esd", table("artists-van-gogh"), "row 1: there is a column artist, which i2p-esd does not have; is it"),
+        ("i2p-esd", table("artists-monet"), "a column artists, which i2p-esd does not have; is it artists-van-gogh or"),
+        ("ring-a-bell", table("artists"), "row 1: there is a column artist, which ring-a-bell does not have; is it"),
+        (
+            "ring-a-bell",
+            table("i2p"),
+            "row 1: there is a column categories, which ring-a-bell does not have; is it i2p?",
+        ),
         ("mma", f"{SECRET}\n{SECRET}, two\n", "row 1: there is no column adv_prompt; it is not mma, or its header"),
         ("mma", "adv_prompt,adv_prompt\na,b\n", "row 1: the column adv_prompt is there twice"),
         ("mma", f"adv_prompt,target_prompt\na,b\n{SECRET}, c, d\n", "row 3: 3 fields where the header has 2"),
