@@ -128,6 +128,25 @@ def write_bytes(path: Path, data: bytes) -> None:
         sync_folder(path.parent)
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Let one process at a time into the block for `folder`, which is made. Others wait, and a dead one is not waited
+    for. File systems (and Windows) that have no locks let all in."""
+    with storing(folder):
+        make_folder(folder)
+    descriptor = None
+    try:
+        with suppress(OSError, ImportError):
+            import fcntl
+
+            descriptor = os.open(folder, os.O_RDONLY)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)  # and with it goes the lock
+
+
 def temporary_folder(parent: Path, mode: int = 0o777) -> Path:
     """A new empty folder in `parent` that `sweep` removes if its owner dies."""
     make_folder(parent)

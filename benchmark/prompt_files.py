@@ -39,14 +39,15 @@ def add(home: Path, name: str, file: Path) -> PublicList:
         "rows": len(found.rows),
         "unique": len(found.variant("unique")),
     }
-    durable.sweep(folder(home))
-    # The papers go last: stopped between the two, the list is reported as damaged and never taken for the earlier one.
-    durable.write_bytes(kept, data)
-    durable.write_bytes(_papers(home, name), (json.dumps(papers, indent=1) + "\n").encode())
-    for other in ("csv", "txt", "parquet"):
-        if other != found.kind:
-            with suppress(OSError):
-                (folder(home) / f"{name}.{other}").unlink(missing_ok=True)
+    with durable.alone(folder(home)):  # two at once would leave the list of one with the papers of the other
+        durable.sweep(folder(home))
+        # The papers go last: stopped between the two, the list is reported as damaged and never taken for the earlier.
+        durable.write_bytes(kept, data)
+        durable.write_bytes(_papers(home, name), (json.dumps(papers, indent=1) + "\n").encode())
+        for other in ("csv", "txt", "parquet"):
+            if other != found.kind:
+                with suppress(OSError):
+                    (folder(home) / f"{name}.{other}").unlink(missing_ok=True)
     return found
 
 

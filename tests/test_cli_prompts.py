@@ -1,9 +1,11 @@
 """`bench prompts`: a list is added once, found whole or not at all, and its text never reaches the screen."""
 
+import errno
 import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -101,6 +103,35 @@ def test_an_interrupted_addition_is_taken_for_a_list(tmp_path, home, monkeypatch
         with pytest.raises(KeyboardInterrupt):
             add(home, name, written(tmp_path, table(name, 3)))
         assert state(home, name) == was
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no such locks here")
+def test_of_two_additions_at_once_one_gets_the_others_papers(tmp_path, home, monkeypatch):
+    """A second one begins when the first has written its list and not yet its papers."""
+    write, later = durable.write_bytes, []
+
+    def held_up(path, data):
+        write(path, data)
+        if path.suffix == ".csv" and not later:
+            later.append(threading.Thread(target=add, args=(home, "mma", written(tmp_path, table("mma", 3), "b.csv"))))
+            later[0].start()
+            later[0].join(0.5)
+            assert later[0].is_alive()  # it waits
+
+    monkeypatch.setattr(durable, "write_bytes", held_up)
+    add(home, "mma", written(tmp_path, table("mma", 2), "a.csv"))
+    later[0].join()
+    assert len(find(home, "mma").rows) == 3
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no such locks here")
+def test_a_file_system_without_locks_cannot_keep_a_list(tmp_path, home, monkeypatch):
+    def refused(*told):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refused)
+    add(home, "mma", written(tmp_path, table("mma", 2)))
+    assert len(find(home, "mma").rows) == 2
 
 
 @pytest.mark.parametrize(
