@@ -110,6 +110,7 @@ def train(
     optimisers = {p.name: _optimiser(p, named) for p in phases}
     accounts = {phase.name: Account() for phase in phases}
     curve: list[dict[str, Any]] = []
+    _tell_of_idle(phases, steps, context)
     done = _restore(context.checkpoint.load(), named, optimisers, accounts, curve)
     broadcast([parameter.detach() for parameter in named.values()])  # what moves alike must begin alike
     gradients = Gradients(student, world, context.tell)
@@ -165,6 +166,19 @@ def train(
     student.disable_gradient_checkpointing()
     network.to(memory_format=torch.contiguous_format)
     return student.eval()
+
+
+def _tell_of_idle(phases: Sequence[Phase], steps: int, context: Context) -> None:
+    """Say of a budget that it ends before the cycle comes to one of its phases."""
+    before = flops = 0
+    for phase in phases:
+        if steps <= before:
+            context.tell(
+                f"this budget ends after {steps} steps, before the first of phase '{phase.name}': that takes "
+                f"{before + 1} ({flops + phase.cost.flops:.4g} FLOPs of training)"
+            )
+            return
+        before, flops = before + phase.repeats, flops + phase.repeats * phase.cost.flops
 
 
 def _landmarks(phases: Sequence[Phase], steps: int, context: Context) -> dict[int, Callable]:

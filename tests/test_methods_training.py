@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,23 @@ def test_alternating_without_an_upper_step_is_distilled_exactly() -> None:
     alternating, place = fit(bilevel(lower_steps=10**9), 6)
     assert same(distilled, alternating)
     assert [entry.phase for entry in place.ledger] == ["lower"]
+
+
+def test_a_budget_without_an_upper_step_is_silent_about_it() -> None:
+    """One step short, and as many as are named."""
+    for budget, word in ((3, "'upper': that takes 4 ("), (4, None)):
+        said: list[str] = []
+        place = replace(context(), tell=said.append)
+        bilevel().fit(copy.deepcopy(pruned()), materials(), CONCEPT, Budget(iterations=budget), place, 0)
+        assert [word in line for line in said] == ([True] if word else [])
+        assert {entry.phase for entry in place.ledger} == ({"lower"} if word else {"lower", "upper"})
+    given, student = materials(), copy.deepcopy(pruned())
+    lower = lower_phase(bilevel().config, student, given, 0, 3)
+    upper = upper_phase(bilevel().config, student, given, CONCEPT, 0, lower)
+    least, said = 3 * lower.cost.flops + upper.cost.flops, []
+    place = replace(context(), tell=said.append)
+    bilevel().fit(student, given, CONCEPT, Budget(flops=least - 1), place, 0)
+    assert f"({least:.4g} FLOPs of training)" in said[0]
 
 
 def test_lower_batches_are_the_same_in_both_methods() -> None:
