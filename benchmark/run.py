@@ -35,7 +35,7 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
         progress.reuse("asked before, and nothing has changed: answered from its records")
         return answered
 
-    from benchmark import asking, models
+    from benchmark import asking, least, models
     from benchmark.measure import measure
 
     bench = workbench_for(request, home, progress)
@@ -44,10 +44,12 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
     asking.check_as_published(bench, [suite.name for suite in suites])
     concept = bench.testbed.concept(request.targets, getattr(first, "forgets", "style"))
     asked = {suite.name: asking.asked(bench, suite.name, concept) for suite in suites}  # a missing list is told first
+    plan = plan_of(bench, request, concept)
+    least.check(bench, plan)
     plain = replace(request, method="distilled", preset="default", overrides={}, seed=REFERENCE_SEED)
     reference = models.fitted(bench, plan_of(bench, plain, concept))
     rows = [models.base(bench), reference]
-    model = models.fitted(bench, plan_of(bench, request, concept))
+    model = models.fitted(bench, plan)
     if model.identity != reference.identity:
         rows.append(model)
 

@@ -56,7 +56,7 @@ def refused(home: Path, *arguments: str) -> str:
         (["--budget", "9" * 400 + "h"], ["such as 2h"]),
         (["--budget", "9" * 5000 + "it"], ["such as 350it"]),
         (["--targets", " , "], ["without a name"]),
-        (["--budget", "1000"], ["1e+03 FLOPs", "concept images"]),
+        (["--budget", "1000"], ["1e+03 FLOPs", "concept images", "give at least"]),
         (["--targets", "Monet,Claude Monet"], ["Claude Monet"]),
         (["--device", "quantum"], ["--device quantum", "--device cpu"]),
     ],
@@ -125,7 +125,7 @@ def test_damaged_weights_of_the_testbed_are_refused(
     ("arguments", "told"),
     [
         (["--macs", "0.01"], "1.0% of MACs cannot be reached"),
-        (["--method", "distilled", "--budget", "1e6"], "less than one step: give at least"),
+        (["--method", "distilled", "--budget", "1e6"], "does not hold one step of each stage of 'distilled': give at least"),
     ],
     ids=["macs", "budget"],
 )

@@ -140,7 +140,7 @@ class Mini:
             encode=self.encode,
             sampler=self.sampler,
             preserve=kept if concept.kind == "style" else [*kept, *CONTENTS],
-            contrast=words.contrast(concept),
+            contrast=self.contrast(concept),
             token_counts=self._token_counts,
         )
 
@@ -150,6 +150,9 @@ class Mini:
 
     def _token_counts(self, texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in self.tokenizer(list(texts), add_special_tokens=False).input_ids]
+
+    def contrast(self, concept: Concept) -> Mapping[str, Sequence[tuple[str, str]]]:
+        return _words(concept).contrast(concept)
 
     def erase_cost(self, concept: Concept) -> Entry:
         images = len(_words(concept).erasing(concept))

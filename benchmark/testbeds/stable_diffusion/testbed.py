@@ -145,7 +145,7 @@ class StableDiffusion:
             encode=self.encode,
             sampler=self.sampler,
             preserve=kept,
-            contrast=prompts.contrast(concept),
+            contrast=self.contrast(concept),
             token_counts=self._token_counts,
         )
 
@@ -157,6 +157,9 @@ class StableDiffusion:
 
     def _token_counts(self, texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in self._parts.tokenizer(list(texts), add_special_tokens=False).input_ids]
+
+    def contrast(self, concept: Concept) -> Mapping[str, Sequence[tuple[str, str]]]:
+        return prompts.contrast(concept)
 
     def erase_cost(self, concept: Concept) -> Entry:
         images = len(prompts.erasing(concept))
