@@ -24,6 +24,7 @@ from benchmark.errors import UsageError
 from methods import spending
 from methods.budget import Cost
 from methods.fields import identity
+from prompts.concepts import words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,9 +134,9 @@ def pairs(materials: Materials, concept: Concept, tokens: Literal["tail", "last"
 
 def preserved(names: Sequence[str], concept: Concept) -> list[str]:
     """The names without those that are a target under another spelling ("Picasso" of "Pablo Picasso")."""
-    targets = [set(target.casefold().split()) for target in concept.targets]
-    words = {name: set(name.casefold().split()) for name in names}
-    return [name for name in names if not any(words[name] <= t or t <= words[name] for t in targets)]
+    targets = [set(words(target)) for target in concept.targets]
+    told = {name: set(words(name)) for name in names}
+    return [name for name in names if not any(told[name] <= t or t <= told[name] for t in targets)]
 
 
 def _scale(moved: Tensor, kept: Tensor, config: UceConfig) -> float:

@@ -1,5 +1,7 @@
 """What is to be forgotten, and what must not be."""
 
+import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -13,7 +15,7 @@ class Concept:
     """Target phrases, the anchor phrase they may turn into, and the neighbours that must survive.
 
     Raises UsageError for a kind that is not known, no targets, an empty or repeated phrase, an anchor that is a
-    target, and a neighbour that is one. Phrases are compared without regard to case and outer spaces.
+    target, and a neighbour that is one. Phrases are compared by their `words`.
     """
 
     kind: Kind
@@ -52,5 +54,12 @@ class Concept:
         }
 
 
+def words(phrase: str) -> list[str]:
+    """The words of a phrase without case, accents and punctuation: "Cezanne, Paul" has those of "Paul Cézanne"."""
+    letters = unicodedata.normalize("NFKD", phrase.casefold())
+    plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    return re.findall(r"\w+", plain) or phrase.split()
+
+
 def _folded(phrase: str) -> str:
-    return " ".join(phrase.split()).casefold()
+    return " ".join(words(phrase))

@@ -34,6 +34,9 @@ def test_a_concepts_identity_can_be_part_of_a_key():
         (("style", ("Monet", "monet"), "art"), "'monet' twice"),
         (("style", ("Claude Monet", "Claude  Monet "), "art"), "twice"),
         (("style", ("Monet",), " MONET"), "is itself a target"),
+        (("style", ("Paul Cézanne", "paul cezanne"), "art"), "twice"),
+        (("style", ("Paul Cézanne",), "Paul Ce\u0301zanne"), "is itself a target"),
+        (("style", ("Joan Miró",), "art", ("Joan Miro,",)), "both a target and a neighbour"),
         (("style", ("Monet",), "art", ("monet",)), "both a target and a neighbour"),
         (("style", ("Monet",), "art", ("Signac", "signac")), "neighbours hold 'signac' twice"),
         (("style", "Monet", "art"), "tuple of phrases, not 'Monet'"),
@@ -47,6 +50,10 @@ def test_a_concept_that_makes_no_sense_is_refused(arguments, message):
 
 def test_the_empty_prompt_may_be_an_anchor():
     assert Concept("explicit", ("nudity",), "").anchor == ""
+
+
+def test_phrases_without_letters_are_all_alike():
+    assert Concept("object", ("★", "♥"), "").targets == ("★", "♥")
 
 
 # lists

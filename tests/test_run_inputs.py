@@ -125,7 +125,10 @@ def test_damaged_weights_of_the_testbed_are_refused(
     ("arguments", "told"),
     [
         (["--macs", "0.01"], "1.0% of MACs cannot be reached"),
-        (["--method", "distilled", "--budget", "1e6"], "does not hold one step of each stage of 'distilled': give at least"),
+        (
+            ["--method", "distilled", "--budget", "1e6"],
+            "does not hold one step of each stage of 'distilled': give at least",
+        ),
     ],
     ids=["macs", "budget"],
 )
