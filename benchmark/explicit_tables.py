@@ -6,7 +6,6 @@ picture. A share is always shown with both of its counts, and n is the number of
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -15,7 +14,7 @@ from benchmark.errors import DataError
 from benchmark.explicit_suites import SCORE
 from benchmark.records import Record, read_scores
 from benchmark.stats import bootstrap_interval, reduction_interval
-from benchmark.tables import RESULTS, Figure, Found, Row, Table, is_usual, place, quotes, targets_of, training
+from benchmark.tables import Figure, Found, Row, Table, is_usual, place, published, quotes, targets_of, training
 
 ATTACKS = ("mma", "ring-a-bell")
 THRESHOLD = 0.5
@@ -70,7 +69,7 @@ def table2(
     """Resilience: 100 (1 - N(method) / N(distilled)) on each attack's prompts, N pictures with a detection."""
     models = groups(found, testbed, ATTACKS)
     _check_labels(labels, [record for by_suite, _ in models for record in by_suite.values()])
-    quoted = json.loads((RESULTS / "paper.json").read_text("utf-8")) if paper else None
+    quoted = published() if paper else None
     said = quotes(quoted, 2)
     columns = [
         column
@@ -117,7 +116,7 @@ def table2(
 def table3(found: Iterable[Found], testbed: str, *, paper: bool) -> Table:
     """FID and CLIP on plain captions after explicit content was forgotten."""
     models = groups(found, testbed, ("coco",))
-    quoted = json.loads((RESULTS / "paper.json").read_text("utf-8")) if paper else None
+    quoted = published() if paper else None
     said, told, rows = quotes(quoted, 3), set(), []
     columns = [Column("fid", "FID", "coco", "fid", False), Column("coco_clip", "CLIP", "coco", "clip", True)]
     for by_suite, source in models:

@@ -16,13 +16,20 @@ KINDS = ("methods", "objectives", "suites", "testbeds", "metrics", "prunings", "
 
 
 def listing(kind: str, testbed: str = "mini") -> list[tuple[str, str]]:
-    """(name, one line) of everything of one of the KINDS, in alphabetical order; artists in their testbed's."""
+    """(name, one line) of everything of one of the KINDS, in alphabetical order; artists in their testbed's.
+
+    A method's line ends with its presets.
+    """
     if kind == "artists":
         return [(artist.name, _artist_line(artist)) for artist in artists_of(testbed)]
     if kind not in KINDS:
         raise unknown("kind", kind, list(KINDS))
     points = {point.name: point for point in entry_points(group=f"palimpsest.{kind}")}
-    return [(name, summary_of(points[name])) for name in sorted(points)]
+    found = [(name, summary_of(points[name])) for name in sorted(points)]
+    if kind != "methods":
+        return found
+    presets = {name: presets_of(points[name]) for name in points}
+    return [(name, line + (f" (presets: {', '.join(presets[name])})" if presets[name] else "")) for name, line in found]
 
 
 def artists_of(testbed: str) -> tuple:
@@ -54,11 +61,9 @@ def default_targets(testbed: str) -> tuple[str, ...]:
 
 def summary_of(point: EntryPoint) -> str:
     """The `summary` of the class an entry point names, else the first line of its docstring, else of its module's."""
-    spec = _find(point.module)
-    if spec is None or spec.origin is None:
+    module = _parsed(point)
+    if module is None:
         return f"cannot be read: no module {point.module}"
-    with open(spec.origin, encoding="utf-8") as source:
-        module = ast.parse(source.read())
     named = [node for node in module.body if getattr(node, "name", None) == point.attr.partition(".")[0]]
     for node in named:
         if isinstance(node, ast.ClassDef) and (text := _assigned(node.body, "summary")):
@@ -70,15 +75,37 @@ def summary_of(point: EntryPoint) -> str:
     return ""
 
 
+def presets_of(point: EntryPoint) -> list[str]:
+    """The keys, as far as they are literals, of the `presets` that a method's class has in its body."""
+    module = _parsed(point)
+    for node in module.body if module else []:
+        if isinstance(node, ast.ClassDef) and node.name == point.attr:
+            told = _value(node.body, "presets")
+            keys = told.keys if isinstance(told, ast.Dict) else []
+            return [str(key.value) for key in keys if isinstance(key, ast.Constant)]
+    return []
+
+
+def _parsed(point: EntryPoint) -> ast.Module | None:
+    spec = _find(point.module)
+    if spec is None or spec.origin is None:
+        return None
+    with open(spec.origin, encoding="utf-8") as source:
+        return ast.parse(source.read())
+
+
 def _assigned(body: Iterable[ast.stmt], name: str) -> str:
     """The string that a class body assigns to `name`, if it is a literal."""
+    value = _value(body, name)
+    return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else ""
+
+
+def _value(body: Iterable[ast.stmt], name: str) -> ast.expr | None:
     for node in body:
         targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
         if any(isinstance(target, ast.Name) and target.id == name for target in targets):
-            value = getattr(node, "value", None)
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                return value.value
-    return ""
+            return getattr(node, "value", None)
+    return None
 
 
 def _find(module: str) -> ModuleSpec | None:

@@ -14,4 +14,10 @@ class EsdKd(Bilevel):
     start: ClassVar[Literal["pruned", "distilled", "base"]] = "distilled"
     own_share: ClassVar[float] = 0.5
     # Half the steps: upper ones must be longer to forget as much (results/mini/search.md).
-    presets: ClassVar[dict[str, dict[str, Any]]] = {**Bilevel.presets, "default": {"upper_rate": 10.0}}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "default": {"upper_rate": 10.0},
+        "paper": Bilevel.presets["paper"],
+        "released": Bilevel.presets["released"],
+        "penalty": Bilevel.presets["penalty"],
+        "dynamic-barrier": Bilevel.presets["dynamic-barrier"],
+    }

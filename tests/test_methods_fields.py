@@ -4,7 +4,9 @@ import sys
 import pytest
 from pydantic import BaseModel
 
+from benchmark import registry
 from benchmark.errors import UsageError
+from benchmark.listing import listing
 from methods.base import configure
 from methods.bilevel import Bilevel, BilevelConfig
 from methods.distilled import Distilled, DistilledConfig
@@ -63,3 +65,9 @@ def test_listing_and_configuring_methods_needs_no_torch() -> None:
     code = "import sys, methods.bilevel, methods.budget; print(sorted({'torch', 'diffusers'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_preset_can_be_asked_for_that_the_listing_does_not_name() -> None:
+    for name, line in listing("methods"):
+        known = registry.load("methods", name).presets
+        assert line.endswith(f" (presets: {', '.join(known)})"), line
