@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -153,10 +153,36 @@ def _tensors(draw: Any) -> dict[str, Tensor]:
     return {name: value for name, value in found.items() if isinstance(value, Tensor)}
 
 
-def mean_over_processes(parameters: Iterable[nn.Parameter], processes: int) -> None:
-    """Make each gradient the mean of all processes', in place."""
+BUCKET = 25 * 2**20
+"""Bytes of gradients that processes exchange at once: a message for each of hundreds of small ones would cost more time
+on its way than in it."""
+
+
+def mean_over_processes(parameters: Iterable[nn.Parameter], processes: int, size: int = BUCKET) -> None:
+    """Make each gradient the mean of all processes', in place.
+
+    They travel side by side in flat messages of `size` bytes or of one larger gradient. Processes must have gradients
+    of the same parameters.
+    """
     if processes > 1:
-        for parameter in parameters:
-            if parameter.grad is not None:
-                torch.distributed.all_reduce(parameter.grad)
-                parameter.grad /= processes
+        for bucket in buckets([p.grad for p in parameters if p.grad is not None], size):
+            flat = torch.cat([gradient.flatten() for gradient in bucket])
+            torch.distributed.all_reduce(flat)
+            flat /= processes
+            for gradient, mean in zip(bucket, flat.split([each.numel() for each in bucket]), strict=True):
+                gradient.copy_(mean.view(gradient.shape))
+
+
+def buckets(tensors: Iterable[Tensor], size: int) -> Iterator[list[Tensor]]:
+    """The tensors in order, those of one precision that come one after another and hold at most `size` bytes together."""
+    found: list[Tensor] = []
+    held = 0
+    for tensor in tensors:
+        bytes_ = tensor.numel() * tensor.element_size()
+        if found and (held + bytes_ > size or tensor.dtype != found[0].dtype):
+            yield found
+            found, held = [], 0
+        found.append(tensor)
+        held += bytes_
+    if found:
+        yield found

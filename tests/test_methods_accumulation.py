@@ -11,7 +11,7 @@ from torch import nn
 
 from benchmark.errors import DataError, TrainingError
 from methods import objectives
-from methods.accumulation import Gradients, halved, split
+from methods.accumulation import BUCKET, Gradients, halved, mean_over_processes, split
 from methods.base import Context
 from methods.bilevel import BilevelConfig
 from methods.budget import Budget
@@ -207,3 +207,30 @@ def test_pieces_lose_their_order_or_forget_what_fitted() -> None:
 
     with pytest.raises(DataError, match="what sampling one picture takes"):
         pieces(never, 4)
+
+
+@pytest.mark.parametrize(("size", "messages"), [(1, 6), (48, 5), (BUCKET, 3)])
+def test_processes_wait_for_a_message_a_gradient_or_get_anothers(
+    size: int, messages: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other process has twice the gradients of this one."""
+    torch.manual_seed(0)
+    shapes = [(5,), (2, 3, 2, 2), (), (7,), (4, 4), (3,)]
+    parameters = [nn.Parameter(torch.zeros(shape)) for shape in shapes]
+    parameters[4] = nn.Parameter(torch.zeros(4, 4, dtype=torch.bfloat16))
+    for parameter in parameters:
+        parameter.grad = torch.randn_like(parameter)
+    parameters[1].grad = parameters[1].grad.to(memory_format=torch.channels_last)  # type: ignore[union-attr]
+    parameters.insert(2, nn.Parameter(torch.zeros(9)))  # none
+    mine = [None if p.grad is None else p.grad.clone() for p in parameters]
+    sent: list[int] = []
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda flat: sent.append(flat.numel()) or flat.mul_(3))
+    mean_over_processes(parameters, 2, size)
+    for parameter, before in zip(parameters, mine, strict=True):
+        assert (parameter.grad is None) == (before is None)
+        if before is not None:
+            assert torch.equal(parameter.grad, before * 3 / 2)
+            assert parameter.grad.stride() == before.stride()
+    assert (len(sent), sum(sent)) == (messages, sum(each.numel() for each in mine if each is not None))
+    mean_over_processes(parameters, 1, size)
+    assert len(sent) == messages
