@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,11 +21,21 @@ from benchmark.errors import TrainingError
 
 if TYPE_CHECKING:
     from methods.objectives import Loss
-    from methods.training import Phase
 
 SMALL = 4
 """Images that keep a GPU busy. A batch is halved down to so many; then activations are computed again in the backward
 pass (`enable_gradient_checkpointing`, a third more work) before the parts become smaller still."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a gradient is taken of: a phase of training, or a look at what weights matter."""
+
+    name: str
+    loss: Callable[..., Loss]
+    """Called with the student and one draw of each stream, or the same share of each: a mean over their images."""
+    whole: bool = False
+    """Whether the loss is no mean over images, so that a batch that memory does not hold cannot be split."""
 
 
 class Gradients:
@@ -38,7 +49,7 @@ class Gradients:
         self.parts: dict[str, int] = {}
         """By phase; one where nothing is said."""
 
-    def add(self, phase: Phase, draws: Sequence[Any], arithmetic: Callable[[], Any]) -> Loss:
+    def add(self, phase: Task, draws: Sequence[Any], arithmetic: Callable[[], Any]) -> Loss:
         """Add the phase's gradient over this process's `draws` to that of the weights, which must have none before.
 
         Args:
@@ -69,7 +80,7 @@ class Gradients:
             self.tell(self._told(phase, draws))
         return made
 
-    def _sum(self, phase: Phase, parts: Sequence[tuple[float, Sequence[Any]]], arithmetic: Callable[[], Any]) -> Loss:
+    def _sum(self, phase: Task, parts: Sequence[tuple[float, Sequence[Any]]], arithmetic: Callable[[], Any]) -> Loss:
         total: dict[str, Tensor] = {}
         for share, draws in parts:
             with arithmetic():
@@ -82,7 +93,7 @@ class Gradients:
                 total[name] = total[name] + share * figure if name in total else share * figure
         return total.pop("loss"), total
 
-    def _shrink(self, phase: Phase, draws: Sequence[Any]) -> None:
+    def _shrink(self, phase: Task, draws: Sequence[Any]) -> None:
         now = self.parts.get(phase.name, 1)
         more = None if phase.whole else halved(draws, now)
         # A loss that wants its batch whole may exchange something among processes, and must not do so twice.
@@ -103,7 +114,7 @@ class Gradients:
                 "GPU with more memory."
             )
 
-    def _told(self, phase: Phase, draws: Sequence[Any]) -> str:
+    def _told(self, phase: Task, draws: Sequence[Any]) -> str:
         now = self.parts.get(phase.name, 1)
         ways = [f"{math.ceil(largest(draws) / now)} images at a time"] if now > 1 else []
         ways += ["computing activations again"] if self.student.is_gradient_checkpointing else []
@@ -174,7 +185,7 @@ def mean_over_processes(parameters: Iterable[nn.Parameter], processes: int, size
 
 
 def buckets(tensors: Iterable[Tensor], size: int) -> Iterator[list[Tensor]]:
-    """The tensors in order, those of one precision that come one after another and hold at most `size` bytes together."""
+    """The tensors in order: as many of one precision as hold `size` bytes together, or one that holds more."""
     found: list[Tensor] = []
     held = 0
     for tensor in tensors:

@@ -20,26 +20,22 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
 from benchmark.errors import DataError, TrainingError
-from methods.accumulation import Gradients, mean_over_processes
+from methods.accumulation import Gradients, Task, mean_over_processes
 from methods.base import Checkpointer, Context, Precision, State
 from methods.budget import Cost, Entry
 from methods.draws import Starts, Stream
-from methods.objectives import Loss
 from methods.precision import arithmetic, laid_out, lowered
 
 __all__ = ["Checkpointer", "Phase", "State", "freeze", "locate", "train"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Phase:
+class Phase(Task):
     """One kind of step."""
 
-    name: str
     repeats: int
     """Steps in a row before the next phase of the cycle has its turn."""
     streams: tuple[Stream | Starts, ...]
-    loss: Callable[..., Loss]
-    """Called with the student and one draw of each stream, or the same share of each: a mean over their images."""
     rate: float
     """AdamW's rate, constant after the warm-up."""
     warm_up: int
@@ -51,8 +47,6 @@ class Phase:
     """Which parameters the phase moves, by name."""
     clip: float | None = None
     """Largest norm of the gradient, where it is clipped."""
-    whole: bool = False
-    """Whether the loss is no mean over images, so that a batch that memory does not hold cannot be split."""
 
 
 @dataclass

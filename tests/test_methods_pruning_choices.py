@@ -11,6 +11,7 @@ from tiny import LENGTH, SCHEDULER, SD21, SIZE, WIDTH, Pictures, context, materi
 
 from benchmark import registry
 from benchmark.errors import BudgetError
+from methods import objectives
 from methods.base import configure
 from methods.budget import Budget
 from methods.pruning import blocks, magnitude, random, scratch, taylor
@@ -205,6 +206,35 @@ def test_taylor_leaves_the_base_changed() -> None:
     taylor.prune(unet, 0.8, SIZE, LENGTH, shown())
     assert same(unet, before)
     assert all(weight.grad is None for weight in unet.parameters())
+
+
+def test_taylor_needs_a_gpu_that_holds_all_its_pictures_or_sums_parts_otherwise(monkeypatch) -> None:
+    """Once half of a batch has a gradient already when memory runs out; the next parts are smaller still."""
+    whole, parts = tiny_unet(1), tiny_unet(1)
+    small, architecture = taylor.prune(whole, 0.8, SIZE, LENGTH, shown())
+    for unet in (whole, parts):
+        unet.requires_grad_(True)
+    taylor._accumulate(whole, shown())
+    plain, seen = objectives.predict, list[int]()
+
+    def predict(unet, x, *rest):
+        seen.append(len(x))
+        if len(x) > 8 or len(seen) == 3 or (len(x) > 2 and len(seen) > 4):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return plain(unet, x, *rest)
+
+    monkeypatch.setattr(objectives, "predict", predict)
+    taylor._accumulate(parts, shown())
+    assert seen[:8] == [16, 8, 8, 4, 4, 4, 2, 2]
+    assert parts.is_gradient_checkpointing
+    ours, theirs = (torch.cat([w.grad.flatten() for w in unet.parameters()]) for unet in (parts, whole))
+    assert float((ours - theirs).norm() / theirs.norm()) < 1e-5
+    parts.requires_grad_(False)
+    again, found = taylor.prune(parts, 0.8, SIZE, LENGTH, shown())
+    assert found == architecture
+    assert same(again, small)
+    assert not parts.is_gradient_checkpointing
+    assert not any(weight.requires_grad for weight in parts.parameters())
 
 
 def test_taylor_keeps_what_does_not_matter() -> None:

@@ -4,11 +4,15 @@ An element's score is |sum of w dL/dw| over its weights, L being the diffusion l
 timesteps (arXiv 2305.10924). Timesteps at which little is lost say little: they are left out.
 """
 
+from contextlib import nullcontext
+
 import torch
 import torch.nn.functional as F
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import Tensor
 
 from methods import objectives
+from methods.accumulation import Gradients, Task
 from methods.draws import Draw, generator
 from methods.pruning.architecture import Architecture, gates
 from methods.pruning.magnitude import elements, relative
@@ -28,6 +32,7 @@ def prune(
 
     Raises:
         BudgetError: `macs` is not a fraction, or less than cutting inner widths can reach (the least is named).
+        TrainingError: the device's memory does not hold a picture's gradient.
     """
     check_fraction(macs)
     learnt = {name: weight.requires_grad for name, weight in unet.named_parameters()}
@@ -40,23 +45,37 @@ def prune(
             scores[name] = relative(torch.stack([products.sum(1).cpu() for products in found]).sum(0).abs())
     finally:
         unet.zero_grad(set_to_none=True)
+        unet.disable_gradient_checkpointing()
         for name, weight in unet.named_parameters():
             weight.requires_grad_(learnt[name])
     return keep_best(unet, scores, macs, latent_size, text_length)
 
 
 def _accumulate(unet: UNet2DConditionModel, pictures: Pictures) -> None:
-    """Add the gradients of the loss at all timesteps that count."""
+    """Leave the sum of the loss's gradients, over all timesteps that count, as the gradient of the weights.
+
+    Pictures that memory does not hold together are taken in parts, as those of a training step are.
+    """
     process = objectives.Process(pictures.scheduler)
+    gradients, sums = Gradients(unet, 1, lambda said: None), dict[str, Tensor]()
     largest = 0.0
+
+    def loss(network: UNet2DConditionModel, draw: Draw) -> objectives.Loss:
+        answer = objectives.predict(network, process.noisy(draw), draw.t, draw.text)
+        return F.mse_loss(answer, process.target(draw)), {}
+
+    lost = Task(name="taylor", loss=loss)
     for k, time in enumerate(torch.linspace(0, process.timesteps - 1, TIMES).long()):
         source = generator(SEED, "taylor", k)
         chosen = torch.randint(len(pictures.data), (BATCH,), generator=source)
         x0, text = (part.to(unet.device) for part in pictures.data.batch(chosen))
         noise = torch.randn(x0.shape, generator=source).to(x0)
         draw = Draw(x0=x0, text=text, noise=noise, t=time.expand(BATCH).to(x0.device))
-        answer = objectives.predict(unet, process.noisy(draw), draw.t, text)
-        loss = F.mse_loss(answer, process.target(draw))
-        largest = max(largest, float(loss.detach()))
-        if float(loss.detach()) >= LITTLE * largest:
-            loss.backward()
+        much = float(gradients.add(lost, [draw], nullcontext)[0])
+        largest = max(largest, much)
+        for name, weight in unet.named_parameters():
+            if weight.grad is not None and much >= LITTLE * largest:
+                sums[name] = sums[name].add_(weight.grad) if name in sums else weight.grad
+        unet.zero_grad(set_to_none=True)
+    for name, weight in unet.named_parameters():
+        weight.grad = sums.get(name)
