@@ -71,20 +71,33 @@ def fit(bench: Workbench, plan: Plan, identity: dict[str, Any], first: Model | N
         bench.progress.warn,
         landmarks=_landmarks(bench, plan, architecture),
     )
+    given = _form(student)
     unet = method.fit(student.float(), materials, plan.concept, budget, context, plan.seed)
-    _check(bench, plan, unet, ledger)
+    _check(bench, plan, unet, given, ledger)
     state = PartialState()
     if state.is_main_process:
         _keep(bench, identity, unet, architecture, ledger, context.curve)
     state.wait_for_everyone()
 
 
-def _check(bench: Workbench, plan: Plan, unet: Any, ledger: Ledger) -> None:
-    """TrainingError for what is no U-Net with finite weights; a warning where a method spent more than it was given."""
+def _form(unet: UNet2DConditionModel) -> dict[str, tuple[int, ...]]:
+    """The shape of everything that is kept of a U-Net, by name."""
+    return {name: tuple(tensor.shape) for name, tensor in unet.state_dict().items()}
+
+
+def _check(bench: Workbench, plan: Plan, unet: Any, given: dict[str, tuple[int, ...]], ledger: Ledger) -> None:
+    """TrainingError for what is no U-Net of the form that was given, with finite weights; a warning where a method
+    spent more than it was given."""
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     if not isinstance(unet, UNet2DConditionModel):
         raise TrainingError(f"Method '{plan.name}' returned {type(unet).__name__}: its `fit` must return the U-Net.")
+    if odd := sorted(name for name, _ in given.items() ^ _form(unet).items()):
+        raise TrainingError(
+            f"Method '{plan.name}' returned a U-Net of another form than it was given ('{odd[0]}' was added, removed "
+            "or reshaped), which could not be read again: let its `fit` change weights alone, and merge what it adds "
+            "for training into them."
+        )
     kept = (lambda weight: weight.half()) if bench.testbed.half else (lambda weight: weight)
     broken = [name for name, weight in unet.named_parameters() if not bool(kept(weight).isfinite().all())]
     if broken:
