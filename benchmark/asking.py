@@ -20,6 +20,7 @@ from prompts.rows import is_by
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from benchmark.workbench import Workbench
     from methods.sampling import Sampler
@@ -56,7 +57,7 @@ def asked(bench: Workbench, suite: str, concept: Concept) -> Sequence[Prompt]:
     there = titles(bench, suite)
     if not there:
         return own
-    found = _by_target(bench, there, concept)
+    found = by_target(there, concept, _variant(bench))
     if missing := [target for target in concept.targets if target not in found]:
         where = ", ".join(one.source.name for one in there)
         bench.progress.say(f"titles    no row by {', '.join(missing)} in {where}: the testbed's own are asked")
@@ -76,7 +77,7 @@ def told(bench: Workbench, suite: str, concept: Concept) -> dict[str, Any]:
     if names := lists(bench, suite):
         found = added(bench, names)
         return {"list": say(found, len(found.variant(_variant(bench))))}
-    taken = _by_target(bench, titles(bench, suite), concept)
+    taken = by_target(titles(bench, suite), concept, _variant(bench))
     return {"lists": {target: say(found, len(rows)) for target, (found, rows) in taken.items()}} if taken else {}
 
 
@@ -87,7 +88,11 @@ def lists(bench: Workbench, suite: str) -> Sequence[str]:
 
 def titles(bench: Workbench, suite: str) -> list[PublicList]:
     """Lists of painters' titles that were added, best first. DataError for one that is damaged."""
-    home, names = bench.store.home, getattr(bench.testbed, "titles", {}).get(suite, ())
+    return kept(bench.store.home, getattr(bench.testbed, "titles", {}).get(suite, ()))
+
+
+def kept(home: Path, names: Sequence[str]) -> list[PublicList]:
+    """Those of the lists that were added under the runs folder `home`. DataError for one that is damaged."""
     return [prompt_files.find(home, name) for name in names if prompt_files.state(home, name) != "missing"]
 
 
@@ -107,14 +112,14 @@ def check_as_published(bench: Workbench, suites: Sequence[str]) -> None:
         )
 
 
-def _by_target(
-    bench: Workbench, there: Sequence[PublicList], concept: Concept
+def by_target(
+    there: Sequence[PublicList], concept: Concept, variant: Variant
 ) -> dict[str, tuple[PublicList, Sequence[PublicPrompt]]]:
     """For each target that is in some list, the first such list and its rows of this painter."""
     found: dict[str, tuple[PublicList, Sequence[PublicPrompt]]] = {}
     for target in concept.targets:
         for one in there:
-            if rows := [row for row in one.variant(_variant(bench)) if is_by(row.artist, target)]:
+            if rows := [row for row in one.variant(variant) if is_by(row.artist, target)]:
                 found[target] = one, rows
                 break
     return found

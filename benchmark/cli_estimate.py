@@ -15,6 +15,7 @@ from benchmark.cli_options import (
     Precision,
     Preset,
     Pruning,
+    Runs,
     Seed,
     Settings,
     Targets,
@@ -24,6 +25,7 @@ from benchmark.cli_options import (
     names,
 )
 from benchmark.errors import UsageError
+from benchmark.paths import home
 
 
 def estimate(
@@ -44,6 +46,7 @@ def estimate(
     rehearsal: Annotated[
         Path | None, typer.Option("--from", help="What `bench rehearse --out` wrote: speeds as measured.")
     ] = None,
+    runs: Runs = None,
 ) -> None:
     """Say how many hours, how much memory and how much disk `bench run` with these options takes.
 
@@ -67,8 +70,7 @@ def estimate(
     request = RunRequest(
         method=method, suite=suite, testbed=testbed, pruning=pruning, macs=macs, preset=preset,
         overrides=parse_settings(set_ or []), targets=tuple(artist(testbed, name) for name in names(targets)),
-        seed=seed, budget=budget, data=data, alone=alone,
-        precision=precision,
+        seed=seed, budget=budget, data=data, alone=alone, runs=runs or home(), precision=precision,
     )  # fmt: skip
     from benchmark.estimate import devices
     from benchmark.estimate.estimate import Speeds

@@ -12,8 +12,10 @@ from benchmark.asking import Published
 from benchmark.cli import app
 from benchmark.console import Progress
 from benchmark.errors import DataError
+from benchmark.estimate.ground import ground
 from benchmark.explicit_suites import I2P, MMA, RingABell
 from benchmark.generate import each_picture
+from benchmark.request import RunRequest
 from benchmark.shards import shard_identity
 from benchmark.store import Store
 from benchmark.testbeds import choice
@@ -221,6 +223,26 @@ def test_titles_that_were_added_are_not_asked_with_their_seeds(testbed, tmp_path
     assert asking.told(made, "artists", style) == {"lists": {"Ann van Oak": variant}}
     assert asking.asked(made, "coco", style) == testbed.prompts("coco", style)
     assert "no row by" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("suite", "name"), [("artists", "artists"), ("i2p", "i2p"), ("mma", None)])
+def test_an_estimate_counts_other_prompts_than_are_asked(suite, name, testbed, tiny, tmp_path):
+    request = RunRequest("distilled", suite, testbed=str(tiny), alone=True, runs=tmp_path)
+    if name is None:
+        told = ground(request)
+        assert told.asked == {"mma": 1000}
+        assert any("asks all 1,000 rows of the list mma, which was not added yet" in line for line in told.assumed)
+        return
+    if suite == "artists":
+        before = ground(request).asked[suite]
+        prompt_files.add(tmp_path, name, written(tmp_path, FILE))
+    else:
+        before = 4703
+        add(tmp_path, name, **SETTINGS)
+    kind = "style" if suite == "artists" else "explicit"
+    counted = ground(request).asked
+    assert counted == {suite: len(asking.asked(bench(testbed, tmp_path), suite, testbed.concept((), kind)))}
+    assert counted[suite] != before
 
 
 def test_a_target_that_no_added_list_names_is_asked_nothing_or_without_a_word(testbed, tmp_path, capfd):

@@ -1,6 +1,7 @@
 """`bench estimate` says what a run's ledger will say, and `bench run` asks before it spends hours."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from benchmark.estimate.devices import GPUS, Device
 from benchmark.estimate.estimate import Speeds, estimate
 from benchmark.estimate.ground import ground
 from benchmark.estimate.sizes import sizes
+from benchmark.estimate.work import AT_ONCE, KNOWN, LOOKS
 from benchmark.request import RunRequest
 from methods.base import configure
 from methods.budget import Budget
@@ -113,6 +115,36 @@ def test_what_stands_in_the_table_of_sizes_is_another_mini() -> None:
     assert {name: len(mini.prompts(name, mini.concept(()))) for name in told.asked} == told.asked
     cost = mini.erase_cost(mini.concept(()))
     assert (cost.images, cost.flops) == (told.erasing, told.erasing * 2 * told.calls * told.sizes.call(16))
+
+
+def test_a_pruning_looks_at_other_pictures_than_are_counted(tmp_path: Path) -> None:
+    from benchmark.estimate import ground as grounds
+    from benchmark.testbeds.mini import data
+    from benchmark.testbeds.stable_diffusion import testbed
+    from methods.pruning import taylor
+    from methods.pruning.aptp.search import Search
+
+    assert {"taylor": taylor.TIMES * taylor.BATCH, "aptp": Search().steps * Search().batch} == LOOKS
+    assert taylor.BATCH == Search().batch == AT_ONCE
+    assert grounds.PRUNING == testbed.PRUNING
+    assert ground(RunRequest("distilled", "artists")).shown == data.PRUNING
+    assert set(KNOWN) | {"none"} == set(registry.names("prunings"))
+
+    def looked(**changes: Any) -> dict[str, tuple[int, float]]:
+        asked = replace(RunRequest("distilled", "artists", testbed="sd21", budget="10it"), **changes)
+        found = [row.piece for row in estimate(asked, H100).rows]
+        return {piece.what: (piece.count, piece.flops) for piece in found if piece.kind in ("prune", "encode")}
+
+    call, picture = sizes("sd21").call(64), sizes("sd21").encode
+    train = {"encode training pictures": (118_287, 118_287 * picture)}
+    shown = {"encode pictures to prune by": (10_000, 10_000 * picture)}
+    assert looked() == train
+    assert looked(pruning="taylor") == {**train, **shown, "gradients of taylor": (256, 256 * 3 * call)}
+    assert looked(pruning="aptp") == {**train, **shown, "search for experts": (9600, 9600 * 4 * call)}
+    (tmp_path / "mine.toml").write_text('like = "sd21"\ncrops = 0\n')
+    assert looked(testbed=str(tmp_path / "mine.toml")) == {"encode in the step": (320, 320 * picture)}
+    told = estimate(RunRequest("distilled", "artists", pruning="mine"), H100).assumed
+    assert any("cutting takes no time, nor what mine looks at before it" in line for line in told)
 
 
 def test_sd21_is_not_as_large_as_it_is() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmark.errors import DataError
 from benchmark.estimate.devices import UTILISATION, Device
 from benchmark.estimate.ground import ground
-from benchmark.estimate.work import TRAINED, Piece, pieces
+from benchmark.estimate.work import KNOWN, TRAINED, Piece, pieces
 from benchmark.request import RunRequest
 from methods.base import Precision
 
@@ -34,8 +34,9 @@ class Speeds:
         """The data sheet's, at the assumed utilisation."""
         best = getattr(device, precision)
         told = f"{device.name}: {best:g} TFLOP/s in {precision}, of which {UTILISATION:.0%} are reached"
-        # Encoding and scoring stay fp32, and so does decoding, but in TF32, which has half the rate of bf16.
-        best_of = {"encode": device.fp32, "score": device.fp32, "decode": best / 2} if precision == "bf16" else {}
+        # Encoding, pruning and scoring stay fp32, and so does decoding, but in TF32, which has half the rate of bf16.
+        exact = dict.fromkeys(("encode", "prune", "score"), device.fp32)
+        best_of = {**exact, "decode": best / 2} if precision == "bf16" else {}
         if device.kind == "CPU":
             best_of = dict.fromkeys(best_of, device.fp32)
         rates = {kind: rate * 1e12 * UTILISATION for kind, rate in best_of.items()}
@@ -112,7 +113,10 @@ def estimate(request: RunRequest, speeds: Speeds) -> Estimate:
     work = pieces(request, stands, speeds.of("lower"))
     assumed = [speeds.told, "nothing is in the store yet; one device; loading, disk and network take no time"]
     if request.macs < 1 and request.pruning != "none":
-        assumed.append(f"the pruned U-Net has {request.macs:.0%} of the base's MACs and weights; cutting takes no time")
+        looks = "" if request.pruning in KNOWN else f", nor what {request.pruning} looks at before it"
+        assumed.append(
+            f"the pruned U-Net has {request.macs:.0%} of the base's MACs and weights; cutting takes no time{looks}"
+        )
     if stands.precision == "bf16":
         assumed.append(f"activations of training take {TRAINED['bf16']:.0%} of what they take in fp32: norms stay fp32")
     assumed += stands.assumed

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from prompts.concepts import Concept
     from prompts.lists import Prompt
 
+PRUNING = 10_000
+"""Pictures to prune by on testbeds of the Stable Diffusion family, at most."""
 COCO = {"train": 118_287, "val": 5_000}
 """Pictures of COCO 2017, where the folder is not there to be counted."""
 
@@ -43,7 +45,9 @@ class Ground:
     erasing: int
     contrast: int
     encoded: int
-    """Training pictures (with their crops) that are encoded before training."""
+    """Training pictures (with their crops) that are encoded before training; none where it is done in the step."""
+    shown: int
+    """Pictures to prune by that are encoded before."""
     real: int
     """Real pictures that FID compares with."""
     pixels: int
@@ -87,7 +91,8 @@ def _of_mini(request: RunRequest) -> Ground:
     return Ground(
         name="mini", sizes=sizes("mini"), size=16, steps=20, calls=21, guidance=2.5, flops=2.2e13, half=True,
         precision=precision_of(request), concept=concept, asked=asked, erasing=len(words.erasing(concept)),
-        contrast=2 * sum(map(len, words.contrast(concept).values())), encoded=2048, real=2000, pixels=64 * 64 * 3,
+        contrast=2 * sum(map(len, words.contrast(concept).values())), encoded=2048, shown=512, real=2000,
+        pixels=64 * 64 * 3,
     )  # fmt: skip
 
 
@@ -103,7 +108,6 @@ def _asked_on_mini(suite: str, concept: Concept) -> Sequence[Prompt]:
 
 def _of_definition(request: RunRequest, definition: Definition) -> Ground:
     from benchmark.testbeds.stable_diffusion import prompts
-    from prompts.sources import source
 
     assumed, latent = [], definition.size // 8
     if definition.name != "sd21":
@@ -111,15 +115,10 @@ def _of_definition(request: RunRequest, definition: Definition) -> Ground:
     explicitly = _kind(request) == "explicit"
     concept = prompts.EXPLICIT if explicitly else prompts.style_concept(definition.artists, request.targets)
     pictures = {side: _pictures(definition, side, assumed) for side in COCO}
-    asked: dict[str, int] = {}
-    for name in suites(request):
-        if name == "artists":
-            asked[name] = len(prompts.titles_asked(definition.artists, concept))
-        elif name == "coco":
-            asked[name] = pictures["val"]
-        else:
-            asked[name] = source(name).rows or 0
-            assumed.append(f"suite {name} asks all {asked[name]:,} rows of its public list")
+    asked = {
+        name: pictures["val"] if name == "coco" else _asked(request, definition, concept, name, assumed)
+        for name in suites(request)
+    }
     return Ground(
         name=definition.name,
         sizes=sizes("sd21").scaled(latent),
@@ -135,10 +134,31 @@ def _of_definition(request: RunRequest, definition: Definition) -> Ground:
         erasing=len(prompts.erasing(concept)),
         contrast=2 * sum(map(len, prompts.contrast(concept).values())),
         encoded=pictures["train"] * definition.crops,
+        shown=min(PRUNING, pictures["train"]) * min(definition.crops, 1),
         real=pictures["val"],
         pixels=definition.size**2 * 3,
         assumed=assumed,
     )
+
+
+def _asked(request: RunRequest, definition: Definition, concept: Concept, suite: str, assumed: list[str]) -> int:
+    """Prompts of a suite: of the lists that were added, as far as there are any."""
+    from benchmark import asking
+    from benchmark.testbeds.stable_diffusion import prompts
+    from prompts.sources import source
+
+    variant: Any = "as-published" if request.as_published else "unique"
+    if suite == "artists":
+        there = asking.kept(request.runs, prompts.TITLES[suite])
+        rows = {target: len(taken) for target, (_, taken) in asking.by_target(there, concept, variant).items()}
+        own = [prompt for prompt in prompts.titles_asked(definition.artists, concept) if prompt.target not in rows]
+        return len(own) + sum(rows.values())
+    names = prompts.PUBLIC.get(suite, (suite,))
+    if there := asking.kept(request.runs, names):
+        return len(there[0].variant(variant))
+    public = source(names[0])
+    assumed.append(f"suite {suite} asks all {public.rows:,} rows of the list {public.name}, which was not added yet")
+    return public.rows
 
 
 def _pictures(definition: Definition, side: str, assumed: list[str]) -> int:

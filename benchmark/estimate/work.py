@@ -27,6 +27,12 @@ DECODED = 8
 """Pictures that the VAE has in hand at once."""
 PNG = 0.7
 """Share of a picture's bytes that its file takes."""
+LOOKS = {"taylor": 256, "aptp": 9600}
+"""Pictures that prunings look at: Taylor's at all timesteps, those of all steps of a search for experts."""
+KNOWN = (*LOOKS, "magnitude", "blocks", "random", "scratch")
+"""Prunings of which it is known what they look at; the others than LOOKS at nothing but weights."""
+AT_ONCE = 16
+"""Of those, in hand at once."""
 DETECTOR = 0.07
 """Seconds a picture that NudeNet takes; it runs on the CPU alone."""
 
@@ -37,7 +43,7 @@ class Piece:
 
     what: str
     kind: str
-    """What a rehearsal calls it: "lower", "upper", "esd", "conceptprune", "sample", "decode", "encode", "score"."""
+    """As a rehearsal: "lower", "upper", "esd", "conceptprune", "prune", "sample", "decode", "encode", "score"."""
     count: int
     unit: str
     flops: float
@@ -139,6 +145,7 @@ def pieces(request: RunRequest, ground: Ground, rate: float) -> list[Piece]:
     if ground.encoded:
         disk = ground.encoded * 2 * 4 * ground.size**2 * 2
         found.append(_vae("encode training pictures", "encode", ground.encoded, sizes.encode, whole, ground, disk))
+    found += _pruning(request, ground, whole)
     images = 0.0
     if any(plan.method.uses_concept_images for plan in trained):
         images = ground.erasing * guided * ground.calls * call
@@ -154,6 +161,9 @@ def pieces(request: RunRequest, ground: Ground, rate: float) -> list[Piece]:
             kept = 0.0 if k else (0.5 if ground.half else 1.0) * small + 3 * small  # weights; the last checkpoint
             least = held + min(batch, 1) * learning
             found.append(replace(piece, memory=held + batch * learning, least=least, disk=kept))
+    drawn = sum(piece.count * piece.batch for piece in found if piece.kind == "lower")
+    if drawn and not ground.encoded:
+        found.append(_vae("encode in the step", "encode", drawn, sizes.encode, whole, ground, 0))
     rows = [call] + [student] * (1 + (trained[-1] is not trained[0]))
     for suite, count in ground.asked.items():
         made = count * len(rows)
@@ -169,6 +179,27 @@ def pieces(request: RunRequest, ground: Ground, rate: float) -> list[Piece]:
         slow = DETECTOR * made if ground.concept.kind == "explicit" else 0.0
         found.append(Piece(what="score", kind="score", count=made, unit="images", flops=flops, seconds=slow))
     return found
+
+
+def _pruning(request: RunRequest, ground: Ground, whole: float) -> Iterator[Piece]:
+    """What a pruning looks at before it cuts. A search asks the base and a gated copy, and neither's weights move."""
+    looks = LOOKS.get(request.pruning, 0)
+    if not looks:
+        return
+    sizes, searches = ground.sizes, request.pruning == "aptp"
+    if ground.shown:
+        disk = ground.shown * 2 * 4 * ground.size**2 * 2
+        yield _vae("encode pictures to prune by", "encode", ground.shown, sizes.encode, whole, ground, disk)
+    else:
+        yield _vae("encode pictures to prune by", "encode", looks, sizes.encode, whole, ground, 0)
+    weights = FP32 * sizes.parameters["unet"]
+    held = whole + (weights if searches else 2 * weights)
+    each = sizes.memory["training"]  # in fp32, whatever the run's precision is
+    yield Piece(
+        what="search for experts" if searches else f"gradients of {request.pruning}", kind="prune", count=looks,
+        unit="images", flops=looks * (4 if searches else 3) * sizes.call(ground.size), batch=AT_ONCE,
+        memory=held + AT_ONCE * each, least=held + (AT_ONCE if searches else 1) * each,
+    )  # fmt: skip
 
 
 def _vae(what: str, kind: str, count: int, flops: float, held: float, ground: Ground, disk: float) -> Piece:

@@ -15,6 +15,10 @@ from prompts.lists import Prompt, read_prompts
 
 EXPLICIT = Concept("explicit", ("nudity",), "person")
 """As the paper has it (App. C)."""
+PUBLIC = {"i2p": ("i2p", "i2p-esd"), "mma": ("mma",), "ring-a-bell": ("ring-a-bell-paper", "ring-a-bell")}
+"""Public lists that a suite asks, best first."""
+TITLES = {"artists": ("artists-van-gogh", "artists-monet", "artists-picasso", "artists")}
+"""Public lists that, once added, replace the titles of the targets in them."""
 THINGS = (
     "a harbour", "a bowl of fruit", "a street after rain", "a man with a hat", "a garden", "a train", "a horse",
     "a woman reading", "two boats", "a church", "a kitchen table", "a mountain lake", "a dog", "children on a beach",

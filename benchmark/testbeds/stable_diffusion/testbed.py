@@ -50,14 +50,8 @@ class StableDiffusion:
     shipped: Sequence[Path] = ()
     styles: Sequence[str] = ()  # the world's painters are not known as mini's are: there is no oracle
     contents: Sequence[str] = ()
-    public: Mapping[str, Sequence[str]] = {
-        "i2p": ("i2p", "i2p-esd"),
-        "mma": ("mma",),
-        "ring-a-bell": ("ring-a-bell-paper", "ring-a-bell"),
-    }
-    titles: Mapping[str, Sequence[str]] = {
-        "artists": ("artists-van-gogh", "artists-monet", "artists-picasso", "artists"),
-    }
+    public: Mapping[str, Sequence[str]] = prompts.PUBLIC
+    titles: Mapping[str, Sequence[str]] = prompts.TITLES
 
     def __init__(self, definition: Definition, device: str = "cpu") -> None:
         self.definition, self.name, self.device = definition, definition.name, torch.device(device)
