@@ -14,13 +14,20 @@ from benchmark.errors import UsageError
 from benchmark.paths import home
 
 FULL = "sd21-rehearsal"
+LatentSize = Annotated[
+    int | None, typer.Option(help=f"Height of latents, on {FULL}: 64 is full size, 16 what a CPU can do.")
+]
+
+
+def check_size(latent_size: int | None, testbed: str) -> None:
+    """UsageError for a size that is asked of a testbed which has one of its own."""
+    if latent_size is not None and testbed != FULL:
+        raise UsageError(f"--latent-size goes with testbed {FULL}: other testbeds have a size of their own.")
 
 
 def rehearse(
     testbed: Testbed = FULL,
-    latent_size: Annotated[
-        int | None, typer.Option(help=f"Height of latents, on {FULL}: 64 is full size, 16 what a CPU can do.")
-    ] = None,
+    latent_size: LatentSize = None,
     batch: Annotated[int, typer.Option(help="Images a training step.", min=1)] = 4,
     steps: Annotated[int, typer.Option(help="Steps of each kind that are timed.", min=1)] = 3,
     images: Annotated[int, typer.Option(help="Pictures that are sampled, decoded and looked at.", min=1)] = 4,
@@ -42,8 +49,7 @@ def rehearse(
       bench rehearse --testbed mini
     """
     known("testbeds", testbed)
-    if latent_size is not None and testbed != FULL:
-        raise UsageError(f"--latent-size goes with testbed {FULL}: other testbeds have a size of their own.")
+    check_size(latent_size, testbed)
     from benchmark import durable, paths
     from benchmark import run as running
     from benchmark.console import Progress

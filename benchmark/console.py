@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from rich.console import Console
 from rich.markup import escape
@@ -56,13 +56,25 @@ class _Rate(ProgressColumn):
         return Text(rate(task.speed or 0.0, 1.0, task.fields["unit"]), style="dim")
 
 
+class Past(NamedTuple):
+    """A stage that is over."""
+
+    name: str
+    began: float
+    """As `time.perf_counter` counts."""
+    seconds: float
+    cpu: float
+    """Seconds of all cores together, of this process."""
+
+
 class Stage:
     """One stretch of counted work. Made by `Progress.stage` or `Progress.report`."""
 
     def __init__(self, progress: Progress, name: str, total: int, unit: str, done: int) -> None:
         self.name, self.total, self.unit, self.done = name, total, unit, done
         self.figures: dict[str, float] = {}
-        self._progress, self._resumed_at, self._began = progress, done, time.perf_counter()
+        self._progress, self._resumed_at = progress, done
+        self._began, self._spent = time.perf_counter(), time.process_time()
         self._task: TaskID = progress.bars.add_task(
             escape(name), total=total, completed=done, unit=unit, figures="", visible=progress.watched
         )
@@ -79,6 +91,8 @@ class Stage:
 
     def _close(self, whole: bool) -> None:
         seconds = time.perf_counter() - self._began
+        past = Past(self.name, self._began, seconds, time.process_time() - self._spent)
+        self._progress.past.append(past)
         self._progress.bars.remove_task(self._task)
         mark = "[green]✓[/]" if whole else "[yellow]–[/]"
         # A resumed stage is timed on what was done now: earlier work would flatter the rate.
@@ -108,6 +122,7 @@ class Progress:
             disable=not self.watched,
         )
         self._phases: dict[str, Stage] = {}
+        self.past: list[Past] = []
 
     def __enter__(self) -> Self:
         self.bars.start()

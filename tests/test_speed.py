@@ -1,6 +1,7 @@
-"""`bench speed` compares ways of doing the same work: the same pictures, the same loss."""
+"""`bench speed` compares ways of doing the same work: the same pictures, the same loss, and nothing else timed."""
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,28 +12,123 @@ from typer.testing import CliRunner
 from benchmark import speed
 from benchmark.cli import app
 from benchmark.console import Progress
+from benchmark.errors import UsageError
 from benchmark.store import Store
+from benchmark.testbeds.stable_diffusion import architecture
 from benchmark.workbench import Workbench
+from methods.distilled import Distilled, DistilledConfig
 
-pytestmark = pytest.mark.usefixtures("standin")
+WAYS = [
+    "shards, as here", "one prompt a call, fp32", "one prompt a call, fp32, reference made again",
+    "one prompt a call, half precision", "distilled, as here", "bilevel, as here", "Eq. 8, published way",
+]  # fmt: skip
 
 
-def test_ways_that_are_compared_make_other_pictures(weights: Path, tmp_path: Path) -> None:
-    testbed = Standin(weights)
-    bench = Workbench(testbed, Store(tmp_path), Progress(), torch.device("cpu"))
-    asked = testbed.prompts("artists", testbed.concept(()))[:3]
+@pytest.fixture
+def bench(standin: Path, tmp_path: Path) -> Workbench:
+    return Workbench(Standin(standin), Store(tmp_path), Progress(), torch.device("cpu"))
+
+
+def told(out: Path, *arguments: str) -> dict:
+    result = CliRunner().invoke(
+        app, ["speed", "--runs", str(out.parent), "--out", str(out), "--device", "cpu", *arguments]
+    )
+    assert result.exit_code == 0, result.output + str(result.exception)
+    return {**json.loads(out.read_text()), "printed": result.stdout}
+
+
+def test_ways_that_are_compared_make_other_pictures(bench: Workbench) -> None:
+    asked = bench.testbed.prompts("artists", bench.testbed.concept(()))[:3]
     pipeline = speed._pipeline(bench, torch.float32)
-    ours, theirs = speed.sharded(bench, testbed.base(), asked), speed.one_by_one(bench, pipeline, asked)
+    ours, theirs = speed.sharded(bench, bench.testbed.base(), asked), speed.one_by_one(bench, pipeline, asked)
     assert (ours.int() - theirs.int()).abs().max() <= 2
 
 
+@pytest.mark.usefixtures("standin")
 def test_speed_leaves_out_a_way_or_a_baseline(tmp_path: Path) -> None:
-    out = tmp_path / "speed.json"
-    told = ["speed", "--images", "2", "--steps", "1", "--runs", str(tmp_path), "--out", str(out), "--device", "cpu"]
-    result = CliRunner().invoke(app, told)
-    assert result.exit_code == 0, result.output
-    rows = json.loads(out.read_text())["rows"]
-    assert [row["work"] for row in rows] == ["generation"] * 4 + ["training"] * 3
-    assert all(row["rate"] > 0 and row["ours_faster"] > 0 for row in rows)
-    assert [row["ours_faster"] for row in rows if row["ours"]] == [1.0, 1.0]
-    assert result.output.count("   here ") == 5
+    found = told(tmp_path / "speed.json", "--images", "2", "--steps", "1", "--batch", "2")
+    assert [row["way"] for row in found["rows"]] == WAYS
+    assert all(row["rate"] > 0 and row["ours_faster"] > 0 and row["utilisation"] > 0 for row in found["rows"])
+    assert [row["ours_faster"] for row in found["rows"] if row["ours"]] == [1.0, 1.0]
+    assert found["printed"].count("   here ") == 5
+    assert found["command"] == "bench speed --testbed mini --device cpu --images 2 --steps 1 --batch 2"
+    assert str(tmp_path) not in json.dumps(found)
+    first, _, again, *_ = found["rows"]
+    assert again["flops"] == 2 * first["flops"]
+    step, _, published = found["rows"][4:]
+    assert published["flops"] == step["flops"] > 0
+
+
+def test_a_way_is_charged_for_its_preparation_or_finds_the_machine_cold(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Networks are loaded, and first steps taken, before the clock starts."""
+    timing, load, clock, take = [False], speed._pipeline, speed._timed, speed.online
+    taken: list[tuple[int, bool]] = []
+
+    @contextmanager
+    def timed(bench):
+        with clock(bench) as took:
+            timing[0] = True
+            yield took
+            timing[0] = False
+
+    def loading(*given):
+        assert not timing[0]
+        return load(*given)
+
+    def online(*given):
+        assert not timing[0]
+        steps, flops = take(*given)
+        return lambda count: (taken.append((count, timing[0])), steps(count)), flops
+
+    for name, stand in (("_timed", timed), ("_pipeline", loading), ("online", online)):
+        monkeypatch.setattr(speed, name, stand)
+    concept = bench.testbed.concept(())
+    list(speed.training(bench, concept, 1, 2))
+    list(speed.generation(bench, bench.testbed.prompts("artists", concept)[:1]))
+    assert taken == [(speed.WARM_UP, False), (1, True)]
+
+
+def test_a_batch_that_the_published_way_cannot_hold_is_a_traceback(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    concept = bench.testbed.concept(())
+    method = Distilled(DistilledConfig(batch=2))
+    take, _ = speed.online(bench, method, bench.testbed.base(), bench.testbed.materials(bench, concept, "plain"))
+    monkeypatch.setattr("methods.objectives.retention", full)
+    with pytest.raises(UsageError, match=r"does not hold 2 images in the published way of training: .*--batch"):
+        take(1)
+
+
+def test_speed_at_full_size_needs_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SD 2.1's architecture, here with few channels, is built from nothing in every way."""
+    few = {"block_out_channels": (32, 32, 64, 64), "attention_head_dim": (2, 2, 4, 4)}
+    monkeypatch.setattr(architecture, "UNET", {**architecture.UNET, **few})
+    monkeypatch.setattr(architecture, "VAE", {**architecture.VAE, "block_out_channels": (32,) * 4})
+    monkeypatch.setattr(architecture, "TEXT", {**architecture.TEXT, "num_hidden_layers": 1, "intermediate_size": 64})
+    given = ["--testbed", "sd21-rehearsal", "--latent-size", "8", "--images", "1", "--steps", "1", "--batch", "1"]
+    found = told(tmp_path / "speed.json", *given)
+    assert [row["way"] for row in found["rows"]] == WAYS
+    assert (found["latent_size"], found["command"][-15:]) == (8, "--latent-size 8")
+    result = CliRunner().invoke(app, ["speed", "--latent-size", "8"])
+    assert (result.exit_code, "--latent-size goes with testbed sd21-rehearsal" in result.stderr) == (2, True)
+
+
+@pytest.mark.usefixtures("standin")
+def test_a_runs_stages_do_not_add_up_or_are_those_of_a_store(tmp_path: Path) -> None:
+    found = told(tmp_path / "stages.json", "--stages")
+    rows = found["rows"]
+    stages = [row["stage"] for row in rows]
+    assert stages[0] == "load testbed mini"
+    assert {"prune to 80% MACs", "train distilled", "sample base: artists", "sample distilled: coco"} < set(stages)
+    assert stages[-1] == "between stages"
+    assert sum(row["seconds"] for row in rows) == pytest.approx(found["seconds"])
+    assert sum(row["seconds"] * row["cores"] for row in rows) == pytest.approx(found["seconds"] * found["cores"])
+    assert [row["began"] for row in rows[:-1]] == sorted(row["began"] for row in rows[:-1])
+    assert all(row["seconds"] >= 0 for row in rows)
+    assert [path.name for path in tmp_path.iterdir()] == ["stages.json"]
+    assert found["command"] == "bench speed --testbed mini --device cpu --stages"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -64,6 +67,27 @@ def tower(device: torch.device, dtype: torch.dtype) -> Any:
     with torch.device("meta"):
         network = CLIPTextModel(CLIPTextConfig(**architecture.TEXT))
     return filled(network, device, dtype)
+
+
+class Words:
+    """A tokenizer of texts whose words are numbered by their checksums: start, words, end, padding."""
+
+    model_max_length = architecture.TEXT["max_position_embeddings"]
+    added_tokens_encoder: ClassVar[dict[str, int]] = {}  # diffusers looks for learnt words there
+
+    def tokenize(self, text: str) -> list[str]:
+        return text.split()
+
+    def __call__(self, texts: str | Sequence[str], **how: Any) -> SimpleNamespace:
+        """`input_ids` (N, 77) of texts; what is longer is cut."""
+        texts, length = [texts] if isinstance(texts, str) else texts, self.model_max_length
+        ids = torch.zeros(len(texts), length, dtype=torch.long)
+        for row, text in zip(ids, texts, strict=True):
+            words = self.tokenize(text)
+            tokens = [int(hashlib.sha256(word.encode()).hexdigest()[:8], 16) % 49000 + 3 for word in words]
+            row[1 : len(tokens) + 1] = torch.tensor(tokens, dtype=torch.long)[: length - 1]
+            row[min(len(tokens) + 1, length - 1)] = architecture.TEXT["eos_token_id"]
+        return SimpleNamespace(input_ids=ids)
 
 
 def encoder(job: str, device: torch.device) -> Encoder:

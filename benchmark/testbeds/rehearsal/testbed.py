@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from diffusers import StableDiffusionPipeline
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
@@ -21,7 +21,7 @@ from benchmark.testbeds.stable_diffusion.definition import PAINTERS
 from benchmark.testbeds.stable_diffusion.pipeline import DECODED
 from methods.base import Materials
 from methods.budget import Entry
-from methods.sampling import Sampler
+from methods.sampling import Sampler, make_scheduler
 from metrics.encoders import Encoder, OpenClipEncoder
 from prompts.concepts import Concept, Kind
 from prompts.lists import Prompt
@@ -56,7 +56,7 @@ class Synthetic:
 class Rehearsal:
     """SD 2.1's architecture with random weights, captions and pictures. Each network is made when first asked for."""
 
-    summary = "Stable Diffusion 2.1's shapes with random weights: speed and memory, for `bench rehearse`"
+    summary = "Stable Diffusion 2.1's shapes with random weights, for `bench rehearse` and `bench speed`"
     name = "sd21-rehearsal"
     default_flops = 1e16
     half = False
@@ -90,6 +90,20 @@ class Rehearsal:
     def base(self) -> UNet2DConditionModel:
         return networks.unet(self.device, self.dtype)
 
+    def assembled(self) -> StableDiffusionPipeline:
+        """The base as a pipeline of diffusers, in networks of its own: there is no folder to load it from."""
+        words: Any = networks.Words()
+        return StableDiffusionPipeline(
+            vae=networks.vae(self.device, self.dtype),
+            text_encoder=networks.tower(self.device, self.dtype),
+            tokenizer=words,
+            unet=self.base(),
+            scheduler=make_scheduler(self.scheduler, self.sampler),
+            safety_checker=None,  # type: ignore[arg-type]
+            feature_extractor=None,  # type: ignore[arg-type]
+            requires_safety_checker=False,
+        )
+
     @cached_property
     def _vae(self) -> Any:
         return networks.vae(self.device, self.dtype)
@@ -104,12 +118,7 @@ class Rehearsal:
 
     @torch.no_grad()
     def _encode(self, texts: Sequence[str]) -> Tensor:
-        ids = torch.zeros(len(texts), LENGTH, dtype=torch.long)
-        for row, text in zip(ids, texts, strict=True):
-            tokens = [int(hashlib.sha256(word.encode()).hexdigest()[:8], 16) % 49000 + 3 for word in text.split()]
-            row[1 : len(tokens) + 1] = torch.tensor(tokens, dtype=torch.long)[: LENGTH - 1]
-            row[min(len(tokens) + 1, LENGTH - 1)] = architecture.TEXT["eos_token_id"]
-        return self._tower(ids.to(self.device))[0]
+        return self._tower(networks.Words()(texts).input_ids.to(self.device))[0]
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
