@@ -143,7 +143,7 @@ def training(bench: Workbench, concept: Concept, steps: int, batch: int | None) 
         return Pruned(RunRequest.pruning, RunRequest.macs).load(bench)[0].float()
 
     materials = bench.testbed.materials(bench, concept, "plain")
-    given = {} if batch is None else {"batch": batch}
+    given: dict[str, Any] = {} if batch is None else {"batch": batch}
     for name in ("distilled", "bilevel"):
         method = configure(registry.load("methods", name), **given)
         count = steps if name == "distilled" else method.config.lower_steps + 1  # a whole cycle
