@@ -103,7 +103,8 @@ class Moments:
         needed, home = int(self.bytes * share), bench.store.home
         many = len(self._files) * self._count
         bench.progress.say(
-            f"moments   latents of {many:,} training pictures take {said_size(self.bytes)} in {home}, made once"
+            f"moments   latents of {many:,} training pictures take {said_size(self.bytes)} in {home}, made once; "
+            f"each picture keeps its {self._count} crop{'s' * (self._count > 1)} (crops = 0 draws one in every step)"
         )
         free = shutil.disk_usage(home if home.exists() else home.absolute().parent).free
         if needed > free:
