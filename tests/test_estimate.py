@@ -78,7 +78,7 @@ def test_the_estimate_of_a_run_on_mini_is_not_its_committed_ledger(method: str) 
         one
         for one in found
         if one["concept"]["targets"] == usual and one["budget"]["default"] and one["variant"] == "default"
-        if (one["pruning"], one["macs"]) == ("magnitude", 0.8)
+        if (one["preset"], one["pruning"], one["macs"]) == ("default", "magnitude", 0.8)
     )
     ledger = {entry["phase"]: entry for entry in record["ledger"]}
     rows = [row.piece for row in estimate(RunRequest(method, "artists"), H100).rows if "train " in row.piece.what]
