@@ -116,7 +116,7 @@ def run(
     macs: Macs = 0.8,
     targets: Targets = "",
     seed: Seed = 0,
-    preset: Preset = "default",
+    preset: Preset = "",
     set_: Settings = None,
     budget: Budget = "default",
     data: Captions = "plain",
@@ -418,7 +418,7 @@ def _all_methods(preset: str, settings: list[str] | None) -> list[str]:
     from benchmark.models import OWN_SHARE
     from methods.base import configure
 
-    if settings or preset != "default":
+    if settings or preset:
         raise UsageError("--set and --preset are one method's own: leave them out with --method all.")
     methods = [configure(registry.load("methods", name)) for name in registry.names("methods") if name != "distilled"]
     methods.sort(key=lambda each: getattr(each, "own_share", OWN_SHARE) if each.start == "distilled" else -1.0)

@@ -36,7 +36,7 @@ def estimate(
     macs: Macs = 0.8,
     targets: Targets = "",
     seed: Seed = 0,
-    preset: Preset = "default",
+    preset: Preset = "",
     set_: Settings = None,
     budget: Budget = "default",
     data: Captions = "plain",
@@ -55,7 +55,7 @@ def estimate(
     \b
     Examples:
       bench estimate --method bilevel --suite artists --testbed sd21 --on H100
-      bench estimate --method bilevel --suite artists --testbed sd21 --preset paper --budget 20000it
+      bench estimate --method bilevel --suite artists --testbed sd21 --budget 20000it
       bench estimate --method esd --suite artists --testbed sd21 --from rehearsal.json
     """
     from benchmark.registry import fingerprint

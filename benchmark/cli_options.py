@@ -20,7 +20,9 @@ Targets = Annotated[
     str, typer.Option(help='Artists to forget: "A,B"; see `bench list artists`.', show_default="the testbed's")
 ]
 Seed = Annotated[int, typer.Option(help="Seed of the training run; images keep their prompts' seeds.")]
-Preset = Annotated[str, typer.Option(help="The method's settings: default, paper or released.")]
+Preset = Annotated[
+    str, typer.Option(help="The method's settings: default, paper or released.", show_default="the testbed's")
+]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated.")
 ]

@@ -120,11 +120,10 @@ def _units(models: Sequence[_Model], suite: str, name: str) -> dict[Unit, _Model
     """Models of a side by unit; of several records of one unit the last, which is the user's own."""
     mine = [m for m in models if suite in m.records]
     labelled = [m for m in mine if _unseeded(m.records[suite]) == name]
-    usual = [
-        m for m in mine
-        if (r := m.records[suite]).method == name and (r.preset, r.variant) == ("default", "default")
-    ]  # fmt: skip
-    return {_unit(m.records[suite]): m for m in (labelled or usual)}
+    named = [m for m in mine if m.records[suite].method == name and m.records[suite].variant == "default"]
+    presets = {m.records[suite].preset for m in named}
+    usual = "default" if "default" in presets or len(presets) > 1 else "".join(presets)  # a testbed may have its own
+    return {_unit(m.records[suite]): m for m in (labelled or [m for m in named if m.records[suite].preset == usual])}
 
 
 def _unseeded(record: Record) -> str:

@@ -37,7 +37,7 @@ class RunRequest:
     testbed: str = "mini"
     pruning: str = "magnitude"
     macs: float = 0.8  # share of the base U-Net's MACs that the pruned one may use, in (0, 1]
-    preset: str = "default"
+    preset: str = ""  # empty: the testbed's own, where the method has it
     overrides: dict[str, Any] = field(default_factory=dict)  # fields of the method's config, set by hand
     targets: tuple[str, ...] = ()  # empty: the testbed's own
     seed: int = 0  # of the training run; images have their prompts' seeds

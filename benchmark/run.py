@@ -46,7 +46,7 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
     asked = {suite.name: asking.asked(bench, suite.name, concept) for suite in suites}  # a missing list is told first
     plan = plan_of(bench, request, concept)
     least.check(bench, plan)
-    plain = replace(request, method="distilled", preset="default", overrides={}, seed=REFERENCE_SEED)
+    plain = replace(request, method="distilled", preset="", overrides={}, seed=REFERENCE_SEED)
     reference = models.fitted(bench, plan_of(bench, plain, concept))
     rows = [models.base(bench), reference]
     model = models.fitted(bench, plan)
@@ -99,17 +99,27 @@ def plan_of(bench: Workbench, request: RunRequest, concept: Concept) -> Plan:
     def measured(pruned: Pruned, seconds: float) -> float:
         return flops_in(bench, pruned, concept, request.data, seconds)
 
-    return planned(request, concept, bench.testbed.default_flops, measured)
+    testbed = bench.testbed
+    return planned(request, concept, testbed.default_flops, measured, getattr(testbed, "preset", "default"))
 
 
 def planned(
-    request: RunRequest, concept: Concept, default_flops: float, flops_in: Callable[[Pruned, float], float]
+    request: RunRequest,
+    concept: Concept,
+    default_flops: float,
+    flops_in: Callable[[Pruned, float], float],
+    usual: str = "default",
 ) -> Plan:
-    """What is to be trained; `flops_in` says what so many seconds of training are worth."""
+    """What is to be trained; `flops_in` says what so many seconds of training are worth.
+
+    `usual` is the testbed's own preset, of methods that have it.
+    """
     from benchmark.models import Plan, Pruned, first_stage
     from methods.base import configure
 
-    method = configure(registry.load("methods", request.method), request.preset, **request.overrides)
+    adapter = registry.load("methods", request.method)
+    preset = request.preset or (usual if usual in adapter.presets else "default")
+    method = configure(adapter, preset, **request.overrides)
     if method.start == "base" and request.pruning != "none":
         raise UsageError(f"Method '{request.method}' starts from the unpruned base: add --pruning none.")
     figure = parse_budget(request.budget)
@@ -125,7 +135,7 @@ def planned(
     plan = Plan(
         method=method,
         name=request.method,
-        preset=request.preset,
+        preset=preset,
         overrides=request.overrides,
         pruned=pruned,
         concept=concept,
@@ -135,9 +145,10 @@ def planned(
         default_budget=flops == default_flops,
         seed=request.seed,
         along=tuple(
-            planned(replace(request, budget=each, along=()), concept, default_flops, flops_in) for each in passes
+            planned(replace(request, budget=each, along=()), concept, default_flops, flops_in, usual) for each in passes
         ),
     )
     if method.start != "distilled" or request.pruning == "none":
         return plan
-    return replace(plan, first=first_stage(plan))
+    # A method without the testbed's preset still starts from the distillation that all others start from.
+    return replace(plan, first=first_stage(replace(plan, preset=request.preset or usual)))

@@ -173,6 +173,7 @@ artists = "titles.csv"
 size = 64
 steps = 2
 crops = 2
+preset = "default"
 [networks]
 clip = "networks/clip"
 style = "networks/csd.pth"

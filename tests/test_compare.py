@@ -19,11 +19,13 @@ from benchmark.tables import gather
 SETS = (["Vincent van Gogh"], ["Claude Monet"])
 
 
-def put(folder, method, seed=0, targets=SETS[0], prompts=(), **values):
+def put(folder, method, seed=0, targets=SETS[0], prompts=(), preset="default", **values):
     concept = {"kind": "style", "targets": list(targets), "anchor": "art", "neighbours": []}
     for suite in ("artists", "coco"):
         cells = {name: value for name, value in values.items() if (name == "fid") == (suite == "coco")}
-        each = record(method, suite, seed=seed, concept=concept, values=cells, reference_key=f"reference {seed}")
+        told = {"concept": concept, "values": cells, "reference_key": f"reference {seed}", "preset": preset}
+        told |= {} if preset == "default" else {"label": f"{method} ({preset})"}
+        each = record(method, suite, seed=seed, **told)
         ids = [f"p{k}" for k in range(len(prompts))]
         columns = {"clip": list(prompts), "cp": [100.0 * (v > 0) for v in prompts]} if suite == "artists" else {}
         n = len(prompts) if columns else 0
@@ -50,6 +52,15 @@ def test_tests_and_intervals_are_not_those_of_the_textbooks() -> None:
     assert sign_flip(many) == sign_flip(many.tolist())
     assert sign_flip([0.0, 0.0]) == 1
     assert student_interval([1.0]) is None
+
+
+def test_a_testbed_with_a_preset_of_its_own_has_no_usual_row_or_a_preset_is_taken_for_it(tmp_path) -> None:
+    put(tmp_path, "bilevel", target_style=0.2, preset="paper")
+    put(tmp_path, "esd", target_style=0.5, preset="default")
+    assert [c.left for c in compared(tmp_path, long=True).contrasts] == [0.2]
+    put(tmp_path, "bilevel", target_style=0.1, preset="default")
+    found = {c.column.key: c for c in compared(tmp_path, long=True).contrasts}
+    assert found["target_style"].left == 0.1
 
 
 def test_mcnemar_counts_what_both_sides_agree_on() -> None:

@@ -16,7 +16,7 @@ from benchmark.estimate.devices import GPUS, Device
 from benchmark.estimate.estimate import Speeds, estimate
 from benchmark.estimate.ground import ground
 from benchmark.estimate.sizes import sizes
-from benchmark.estimate.work import AT_ONCE, KNOWN, LOOKS
+from benchmark.estimate.work import AT_ONCE, KNOWN, LOOKS, plans
 from benchmark.request import RunRequest
 from methods.base import configure
 from methods.budget import Budget
@@ -130,8 +130,11 @@ def test_a_pruning_looks_at_other_pictures_than_are_counted(tmp_path: Path) -> N
     assert ground(RunRequest("distilled", "artists")).shown == data.PRUNING
     assert set(KNOWN) | {"none"} == set(registry.names("prunings"))
 
+    kept = tmp_path / "mine.toml"
+    kept.write_text('like = "sd21"\ncrops = 1\n')
+
     def looked(**changes: Any) -> dict[str, tuple[int, float]]:
-        asked = replace(RunRequest("distilled", "artists", testbed="sd21", budget="10it"), **changes)
+        asked = replace(RunRequest("distilled", "artists", testbed=str(kept), budget="10it"), **changes)
         found = [row.piece for row in estimate(asked, H100).rows]
         return {piece.what: (piece.count, piece.flops) for piece in found if piece.kind in ("prune", "encode")}
 
@@ -141,8 +144,7 @@ def test_a_pruning_looks_at_other_pictures_than_are_counted(tmp_path: Path) -> N
     assert looked() == train
     assert looked(pruning="taylor") == {**train, **shown, "gradients of taylor": (256, 256 * 3 * call)}
     assert looked(pruning="aptp") == {**train, **shown, "search for experts": (9600, 9600 * 4 * call)}
-    (tmp_path / "mine.toml").write_text('like = "sd21"\ncrops = 0\n')
-    assert looked(testbed=str(tmp_path / "mine.toml")) == {"encode in the step": (320, 320 * picture)}
+    assert looked(testbed="sd21") == {"encode in the step": (640, 640 * picture)}
     told = estimate(RunRequest("distilled", "artists", pruning="mine"), H100).assumed
     assert any("cutting takes no time, nor what mine looks at before it" in line for line in told)
 
@@ -235,10 +237,13 @@ def test_hours_are_spent_without_asking(monkeypatch: pytest.MonkeyPatch, capsys:
 
 
 @pytest.mark.usefixtures("gpu")
-def test_mini_is_asked_about_or_the_encoding_of_coco_is_forgotten(capsys: pytest.CaptureFixture) -> None:
+def test_mini_is_asked_about_or_the_encoding_of_coco_is_forgotten(
+    capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
     consent.consent([RunRequest("bilevel", "artists")] * 6, yes=False)
     assert capsys.readouterr().err == ""
-    short = RunRequest("distilled", "artists", testbed="sd21", budget="100it", alone=True)
+    (tmp_path / "kept.toml").write_text('like = "sd21"\ncrops = 1\n')
+    short = RunRequest("distilled", "artists", testbed=str(tmp_path / "kept.toml"), budget="100it", alone=True)
     with pytest.raises(UsageError, match="add --yes"):  # COCO's 118,287 pictures are encoded first
         consent.consent([short], yes=False)
 
@@ -255,3 +260,15 @@ def test_a_machine_without_a_gpu_is_asked_less(monkeypatch: pytest.MonkeyPatch) 
 def test_a_run_starts_although_nobody_said_yes() -> None:
     told = answer(bench("run", "--method", "bilevel", "--suite", "artists", "--testbed", "sd21"))
     assert "add --yes" in told
+
+
+@pytest.mark.parametrize("method", ["esd", "uce", "conceptprune"])
+def test_methods_on_sd21_are_trained_as_on_mini_or_from_a_distillation_of_their_own(method: str) -> None:
+    """The testbed's preset is the paper's; uce has none of that name, and starts from what the others start from."""
+    asked = RunRequest(method, "artists", testbed="sd21")
+    reference, *others = plans(asked, ground(asked), 1.0)
+    assert reference.preset == "paper"
+    assert (reference.method.config.batch, reference.method.config.lower_rate) == (64, 1e-6)
+    assert [plan.name for plan in others] == [method]
+    assert others[0].preset == ("default" if method == "uce" else "paper")
+    assert plans(replace(asked, testbed="mini"), ground(replace(asked, testbed="mini")), 1.0)[0].preset == "default"

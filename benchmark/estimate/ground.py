@@ -53,6 +53,8 @@ class Ground:
     pixels: int
     """Bytes of a picture without compression."""
     assumed: list[str] = field(default_factory=list)
+    preset: str = "default"
+    """The methods' settings unless others are asked for."""
 
 
 def ground(request: RunRequest) -> Ground:
@@ -127,6 +129,7 @@ def _of_definition(request: RunRequest, definition: Definition) -> Ground:
         calls=definition.steps + (definition.scheduler == "pndm"),
         guidance=definition.guidance,
         flops=definition.flops,
+        preset=definition.preset,
         half=definition.half,
         precision=precision_of(request),
         concept=concept,

@@ -67,8 +67,8 @@ def plans(request: RunRequest, ground: Ground, rate: float) -> list[Plan]:
     def flops_in(pruned: Any, seconds: float) -> float:
         return seconds * rate
 
-    plain = replace(request, method="distilled", preset="default", overrides={}, seed=REFERENCE_SEED)
-    reference, plan = (planned(one, ground.concept, ground.flops, flops_in) for one in (plain, request))
+    plain = replace(request, method="distilled", preset="", overrides={}, seed=REFERENCE_SEED)
+    reference, plan = (planned(one, ground.concept, ground.flops, flops_in, ground.preset) for one in (plain, request))
     found = [reference]
     if plan.first is not None and not _on_the_way(plan.first, reference):
         found.append(plan.first)

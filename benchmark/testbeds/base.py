@@ -49,10 +49,11 @@ class Testbed(Protocol):
     """Classes of the oracle, the last for none of the others. It gives both sets of probabilities side by side."""
 
     # A testbed may say in which `precision` it is trained and sampled unless it is asked otherwise ("fp32" if not), and
-    # have four more: `contrast(concept)`, what `Materials.contrast` will hold, so that a budget which is too small to
-    # look at it is refused before any work; `public`, suite -> names of the public lists (prompts/sources.py) that it
-    # asks, best first; `titles`, suite -> names of those that, if added, replace its own prompts of the targets in
-    # them; and, with either of these two, `pixels`, the side in pixels that one place of a latent stands for.
+    # have five more: `preset`, the methods' settings unless they are asked otherwise ("default" if not);
+    # `contrast(concept)`, what `Materials.contrast` will hold, so that a budget which is too small to look at it is
+    # refused before any work; `public`, suite -> names of the public lists (prompts/sources.py) that it asks, best
+    # first; `titles`, suite -> names of those that, if added, replace its own prompts of the targets in them; and, with
+    # either of these two, `pixels`, the side in pixels that one place of a latent stands for.
 
     @property
     def clip(self) -> OpenClipEncoder:

@@ -48,6 +48,7 @@ class Definition(_Table):
     steps: int = Field(description="steps of sampling", ge=1)
     guidance: float = Field(description="classifier-free guidance", ge=0)
     flops: float = Field(description="default budget, U-Net FLOPs of all training passes", gt=0)
+    preset: str = Field(default="default", description="settings of the methods that have it, unless asked otherwise")
     half: bool = Field(description="whether fitted weights are kept in half precision")
     precision: Precision = Field(default="fp32", description="what is trained and sampled in unless asked otherwise")
     sentences: str = Field(

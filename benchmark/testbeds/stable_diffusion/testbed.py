@@ -56,7 +56,7 @@ class StableDiffusion:
     def __init__(self, definition: Definition, device: str = "cpu") -> None:
         self.definition, self.name, self.device = definition, definition.name, torch.device(device)
         self.default_flops, self.half, self.precision = definition.flops, definition.half, definition.precision
-        self.sentences = definition.sentences
+        self.sentences, self.preset = definition.sentences, definition.preset
         self._train = captions.read_split(definition.captions, "train")
         self._val = captions.read_split(definition.captions, "val")
         artists(definition.artists)
