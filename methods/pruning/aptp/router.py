@@ -62,7 +62,8 @@ def sinkhorn(similarity: Tensor, epsilon: float = EPSILON, tolerance: float = BA
     """Return the assignment Q (n, codes) with rows that sum to 1 and columns that sum to n / codes.
 
     It maximises <Q, similarity> + epsilon H(Q) by Sinkhorn and Knopp's turns, in logarithms, until all sums are within
-    `tolerance` (APTP stops after three turns). Source: Cuturi 2013; Caron et al. 2020 (arXiv 2006.09882).
+    `tolerance` (APTP stops after three turns), or after `limit` turns with what the columns have come to by then; rows
+    are right after each. Source: Cuturi 2013; Caron et al. 2020 (arXiv 2006.09882).
     """
     log: Any = similarity.double() / epsilon
     column = torch.tensor(similarity.shape[0] / similarity.shape[1], dtype=torch.float64).log()
