@@ -255,7 +255,8 @@ def _fit(bench: Workbench, method: Any, student: Any, materials: Materials, conc
 
     for count in (WARM_UP, steps):
         ledger = Ledger()
-        context = Context(_Nowhere(), ledger, lambda *told: None, bench.device, bench.precision, bench.progress.warn)
+        tell = bench.progress.warn if count == steps else lambda said: None  # what warms up ends early, as it should
+        context = Context(_Nowhere(), ledger, lambda *told: None, bench.device, bench.precision, tell)
         student = method.fit(student, materials, concept, Budget(iterations=count), context, 0)
     spent, name = ledger.total(), method.name
     memory = spent.peak_memory_bytes if bench.device.type == "cuda" else None

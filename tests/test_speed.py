@@ -124,7 +124,9 @@ def test_a_runs_stages_do_not_add_up_or_are_those_of_a_store(tmp_path: Path) -> 
     rows = found["rows"]
     stages = [row["stage"] for row in rows]
     assert stages[0] == "load testbed mini"
-    assert {"prune to 80% MACs", "train distilled", "sample base: artists", "sample distilled: coco"} < set(stages)
+    assert {"prune to 80% MACs", "train distilled", "sample base: artists", "sample distilled (seed 1000): coco"} < set(
+        stages
+    )
     assert stages[-1] == "between stages"
     assert sum(row["seconds"] for row in rows) == pytest.approx(found["seconds"])
     assert sum(row["seconds"] * row["cores"] for row in rows) == pytest.approx(found["seconds"] * found["cores"])
