@@ -13,6 +13,13 @@ from benchmark import doctor, prompt_files
 from benchmark.cli import app
 from benchmark.doctor import Finding, examine
 
+
+@pytest.fixture(autouse=True)
+def _online(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the shell of whoever runs the tests has set."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+
+
 TORCH = {"torch": "2.15.0", "torchvision": "0.30.0"}
 
 
