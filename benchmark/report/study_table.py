@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmark.columns import COLUMNS
 from benchmark.over_seeds import possible
 from benchmark.report.study import LABELS
 from benchmark.stats import student_interval
 from benchmark.studies import Point, Study
 
-FORMS = {"fid": ".2f", "kid": ".3g", "coco_clip": ".1f", "kept_style": ".3f", "content_kept": ".3f"}
+FORMS = {column.key: column.form for column in COLUMNS}
 
 SHARES = ("kept_style", "content_kept")
 
