@@ -52,6 +52,24 @@ def student_interval(differences: Sequence[float]) -> tuple[float, float] | None
     return float(data.mean()) - half, float(data.mean()) + half
 
 
+def pooled_intervals(groups: Sequence[Sequence[float]]) -> list[tuple[float, float]] | None:
+    """95 % interval of each group's mean by Student's t, with one standard deviation for all groups, as in ANOVA.
+
+    For many groups of two or three units, which alone would have one or two degrees of freedom: here they have one for
+    every unit beyond a group's first. None where there is no such unit.
+    """
+    import numpy as np
+    from scipy.stats import t
+
+    data = [np.asarray(group, dtype=np.float64) for group in groups]
+    freedom = sum(len(group) - 1 for group in data)
+    if not freedom:
+        return None
+    deviation = np.sqrt(sum(((group - group.mean()) ** 2).sum() for group in data) / freedom)
+    halves = [float(t.ppf(0.975, freedom) * deviation / np.sqrt(len(group))) for group in data]
+    return [(float(group.mean()) - half, float(group.mean()) + half) for group, half in zip(data, halves, strict=True)]
+
+
 def sign_flip(differences: Sequence[float]) -> float:
     """Two-sided p of the paired sign-flip test of the mean: exact up to 16 pairs, else 20,000 seeded flips."""
     import numpy as np

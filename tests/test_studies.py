@@ -1,6 +1,7 @@
 """`bench study`: which runs it asks for, which records it reads, what it draws."""
 
 import csv
+import math
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from benchmark import campaign
 from benchmark.cli import app
 from benchmark.records import Record
 from benchmark.request import parse_budgets
+from benchmark.stats import pooled_intervals, student_interval
 from benchmark.studies import AFTER, STUDIES, plan, points
 from benchmark.tables import table
 
@@ -86,8 +88,22 @@ def test_a_figure_is_not_drawn_or_its_numbers_are_others(name: str, tmp_path: Pa
     assert (tmp_path / "studies" / f"{name}.txt").exists()
     done = CliRunner().invoke(app, ["study", name, "--format", "markdown", "--records", str(tmp_path / "records")])
     assert done.exit_code == 0, done.output
-    assert done.stdout.count("| 9.50 3.15…15.85 |") == len(study.prunings) * len({macs for _, macs in study.panels})
-    assert f"{9.5 - (len(after) - 1):.2f} " in done.stdout  # 12.706 x 0.5 to each side
+    lines = len(study.prunings)
+    share = math.exp({1: 12.7062, 2: 4.3027, 5: 2.5706}[lines] * math.log(10 / 9) / 2)  # Student's t, a degree a line
+    low, high = math.sqrt(90) / share, math.sqrt(90) * share
+    assert done.stdout.count(f"| 9.50 {low:.2f}…{high:.2f} |") == lines * len({macs for _, macs in study.panels})
+    assert f"{9.5 - (len(after) - 1):.2f} " in done.stdout
+
+
+def test_two_seeds_of_a_choice_borrow_no_spread_or_a_single_one_gets_no_interval() -> None:
+    alone = pooled_intervals([[3.0, 5.0, 4.0]])
+    assert alone == [pytest.approx(student_interval([3.0, 5.0, 4.0]))]
+    shared = pooled_intervals([[1.0, 3.0], [4.0, 6.0], [2.0]])  # s^2 = (2 + 2) / 2, t of two degrees 4.3027
+    half = 4.3027 * math.sqrt(2)
+    assert shared is not None
+    for (low, high), mean, n in zip(shared, (2, 5, 2), (2, 2, 1), strict=True):
+        assert (low, high) == pytest.approx((mean - half / math.sqrt(n), mean + half / math.sqrt(n)), rel=1e-4)
+    assert pooled_intervals([[1.0], [2.0]]) is None
 
 
 def test_a_study_without_records_or_of_no_name_ends_in_a_traceback(tmp_path: Path) -> None:
