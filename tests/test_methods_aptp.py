@@ -15,7 +15,7 @@ from tiny import LENGTH, SCHEDULER, SD21, SIZE, WIDTH, Pictures, same, tiny_unet
 from benchmark.errors import BudgetError, DataError, UsageError
 from methods.fields import check_classified
 from methods.pruning.aptp import losses
-from methods.pruning.aptp.experts import Experts, prune, published
+from methods.pruning.aptp.experts import Experts, nearest, prune, published
 from methods.pruning.aptp.relaxed import gumbel_sigmoid, straight_through
 from methods.pruning.aptp.router import Router, sinkhorn
 from methods.pruning.aptp.search import Search, budgets, search
@@ -112,6 +112,42 @@ def test_budgets_leave_what_the_gates_can_do() -> None:
     with pytest.raises(BudgetError, match=r"least is 20\.0%"):
         budgets(Search(macs=0.15), 0.2)
     check_classified(Search)
+
+
+def test_an_expert_at_the_least_that_gates_reach_is_lost_after_the_search() -> None:
+    """A budget is in fp32 and may lie below the least that it was made from, by less than anything can be cut."""
+    unet = base()
+    for length in range(1, 9):
+        costs = Costs.of(unet, SIZE, length)
+        scores = torch.rand(costs.layout.length, generator=torch.Generator().manual_seed(length))
+        lowest = float(budgets(Search(macs=costs.least() + 0.1), costs.least())[0])
+        assert float(costs.share(costs.harden(scores, lowest))) == pytest.approx(costs.least(), abs=1e-6)
+
+
+def test_the_least_that_is_told_is_refused_in_turn() -> None:
+    costs = costs_of(base())
+    for k in range(100):
+        least = 0.2 + k / 99_999
+        with pytest.raises(BudgetError, match="the least is") as error:
+            budgets(Search(macs=0.1), least)
+        told = float(str(error.value).split("the least is ")[1].split("%")[0]) / 100
+        assert budgets(Search(macs=told), least).mean() == pytest.approx(told)
+        assert told - least < 0.001
+    with pytest.raises(BudgetError) as error:
+        costs.harden(torch.rand(costs.layout.length), costs.least() - 0.01)
+    told = float(str(error.value).split("the least is ")[1].split("%")[0]) / 100
+    costs.harden(torch.rand(costs.layout.length), told)
+
+
+def test_macs_allowed_before_a_search_are_refused_after_it() -> None:
+    """Experts come out a little off their budgets, which are what is known before."""
+    before = budgets(Search(), 0.1)
+    for asked, expert in ((0.85, 7), (0.35, 0)):
+        assert nearest(before.tolist(), asked) == expert
+        for off in (-0.003, 0.003):
+            assert nearest((before + off).tolist(), asked) == expert
+    with pytest.raises(BudgetError, match=r"No expert has about 0\.87"):
+        nearest(before.tolist(), 0.87)
 
 
 def test_an_expert_is_off_its_budget_by_more_than_two_percent(searched: Experts) -> None:

@@ -17,11 +17,10 @@ parameters) and runs at its resolution, so that every block still has features t
 
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-from benchmark.errors import BudgetError
 from methods.pruning.architecture import Architecture
 from methods.pruning.depth import droppable, stages
 from methods.pruning.macs import module_macs
-from methods.pruning.threshold import check_fraction
+from methods.pruning.threshold import check_fraction, check_reach
 
 SLACKS = (0.0, 0.005, 0.01, 0.015, 0.02)
 """How far below the asked fraction of MACs a removal may lead."""
@@ -61,11 +60,7 @@ def prune(
     cost = module_macs(unet, latent_size, text_length)
     order = [name for names in ladder(unet).values() for name in names]
     least = 1 - sum(cost[name] for name in order) / cost[""]
-    if macs < least:
-        raise BudgetError(
-            f"{macs:.1%} of MACs cannot be reached by removing blocks: the least is {least:.1%} "
-            f"(latents {latent_size}x{latent_size}, {text_length} tokens)."
-        )
+    check_reach(macs, least, f"removing blocks (latents {latent_size}x{latent_size}, {text_length} tokens)")
 
     def removed(slack: float) -> tuple[float, list[str]]:
         gone: list[str] = []

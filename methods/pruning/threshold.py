@@ -1,6 +1,7 @@
 """One threshold over the scores of all elements, set where the network's MACs come nearest to what is asked."""
 
 from collections.abc import Callable, Mapping
+from math import ceil
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -9,6 +10,9 @@ from torch import Tensor
 from benchmark.errors import BudgetError
 from methods.pruning.architecture import Architecture
 from methods.pruning.macs import count_macs, element_macs
+
+ROUNDING = 1e-6
+"""How far below the least share one may be that was reckoned from it: budgets are in fp32, sums in another order."""
 
 
 def keep_best(
@@ -48,6 +52,14 @@ def check_fraction(macs: float) -> None:
         raise BudgetError(f"MACs are asked as a fraction of the base's, above 0 and up to 1, not {macs:g}.")
 
 
+def check_reach(macs: float, least: float, how: str) -> None:
+    """Raise `BudgetError` if `macs` is below `least`, told in tenths of a per cent that can be asked for; `how` says by
+    what it cannot be reached."""
+    if macs < least - ROUNDING:
+        told = ceil(1000 * (least - ROUNDING)) / 1000
+        raise BudgetError(f"{macs:.1%} of MACs cannot be reached by {how}: the least is {told:.1%}.")
+
+
 def threshold_for(macs: float, scores: Tensor, fraction: Callable[[float], float], how: str) -> float:
     """Return the score whose `fraction` of MACs is nearest to `macs`; the fraction falls as the threshold rises.
 
@@ -55,9 +67,7 @@ def threshold_for(macs: float, scores: Tensor, fraction: Callable[[float], float
         BudgetError: `macs` is not a fraction, or below that of an endless threshold; `how` tells by what it fell.
     """
     check_fraction(macs)
-    least = fraction(float("inf"))
-    if macs < least:
-        raise BudgetError(f"{macs:.1%} of MACs cannot be reached by {how}: the least is {least:.1%}.")
+    check_reach(macs, fraction(float("inf")), how)
     return nearest_threshold(macs, scores, fraction)
 
 

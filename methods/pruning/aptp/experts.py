@@ -18,7 +18,7 @@ from methods.pruning.costs import Costs
 from methods.pruning.vector import Layout, hardened, to_architecture
 
 NEAR = 0.05
-"""How far an expert's budget may be from the MACs that are asked for."""
+"""How far an expert's share may be from the MACs that are asked for, both to a whole per cent."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ class Experts:
 def nearest(shares: Sequence[float], macs: float) -> int:
     """Return which of the experts' shares is nearest to `macs`; `BudgetError`, naming all, where none is near."""
     number = min(range(len(shares)), key=lambda k: abs(shares[k] - macs))
-    if abs(shares[number] - macs) > NEAR:
+    # To a whole per cent: what a budget allows before a search, the share that comes out of it must allow as well.
+    if abs(round(shares[number], 2) - round(macs, 2)) > NEAR + 1e-9:
         have = ", ".join(f"{share:.2f}" for share in sorted(shares))
         raise BudgetError(f"No expert has about {macs:.2f} of the base's MACs: they have {have}.")
     return number

@@ -15,7 +15,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from benchmark.errors import BudgetError, TrainingError
+from benchmark.errors import TrainingError
 from methods import objectives
 from methods.draws import Stream, generator
 from methods.fields import identity
@@ -26,7 +26,7 @@ from methods.pruning.aptp.router import Router, sinkhorn
 from methods.pruning.costs import Costs
 from methods.pruning.masked import masked
 from methods.pruning.pictures import Pictures
-from methods.pruning.threshold import check_fraction
+from methods.pruning.threshold import check_fraction, check_reach
 
 RECIPE = 1
 """Goes up when the search's code changes results."""
@@ -62,9 +62,8 @@ def budgets(config: Search, least: float) -> Tensor:
         BudgetError: the mean is no fraction, or below what the gates can reach.
     """
     check_fraction(config.macs)
-    if config.macs < least:
-        raise BudgetError(f"{config.macs:.1%} of MACs cannot be reached by the gates: the least is {least:.1%}.")
-    spread = min(config.spread, 1 - config.macs, config.macs - least) if config.experts > 1 else 0.0
+    check_reach(config.macs, least, "the gates")
+    spread = max(0.0, min(config.spread, 1 - config.macs, config.macs - least)) if config.experts > 1 else 0.0
     return torch.linspace(config.macs - spread, config.macs + spread, config.experts)
 
 
