@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli_options import Runs, Testbed, known
-from benchmark.errors import BudgetError
+from benchmark.errors import BudgetError, UsageError
 from benchmark.paths import home
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ def route(
     Example:
       bench prune route "a boat by Claude Monet"
     """
+    if not prompt.strip():
+        raise UsageError("There is no prompt to route: say what is to be generated.")
     bench, found, _ = _searched(testbed, runs, experts, macs, steps, seed)
     from benchmark.pruners import embed
     from methods.pruning.vector import Layout
@@ -98,10 +100,12 @@ def published(
       bench prune published quantizer/diffusion_pytorch_model.safetensors
     """
     known("testbeds", testbed)
-    bench = _bench(testbed, None)
     from methods.pruning.aptp.experts import published as read
+    from methods.pruning.aptp.experts import read_gates
     from methods.pruning.costs import Costs
 
+    read_gates(file)  # a wrong file is refused before a base of gigabytes is looked for
+    bench = _bench(testbed, None)
     costs = Costs.of(bench.testbed.base(), bench.testbed.sampler.latent_size, bench.testbed.text_length)
     found = read(file, costs)
     if expert is None:

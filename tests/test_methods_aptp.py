@@ -234,6 +234,14 @@ def test_a_file_that_holds_no_vectors_ends_in_a_traceback(tmp_path: Path) -> Non
     for name in ("torn.pt", "missing.safetensors", "two.safetensors"):
         with pytest.raises(DataError, match="holds no architecture vectors"):
             published(tmp_path / name, costs)
+    save_file({"embedding_gs": torch.ones(0, costs.layout.length)}, tmp_path / "empty.safetensors")
+    with pytest.raises(DataError, match="holds no architecture vectors"):
+        published(tmp_path / "empty.safetensors", costs)
+    broken = torch.ones(2, costs.layout.length)
+    broken[1, 5] = torch.nan
+    save_file({"embedding_gs": broken}, tmp_path / "nan.safetensors")
+    with pytest.raises(DataError, match=r"outside 0\.\.1"):
+        published(tmp_path / "nan.safetensors", costs)
     save_file({"logits": torch.full((8, costs.layout.length), -2.0)}, tmp_path / "logits.safetensors")
     with pytest.raises(DataError, match=r"outside 0\.\.1"):
         published(tmp_path / "logits.safetensors", costs)

@@ -48,7 +48,16 @@ def test_a_search_is_done_twice_or_routes_nowhere(standin: Path, tmp_path: Path)
     assert len(list((tmp_path / "artefacts" / "experts").iterdir())) == 1
 
 
-@pytest.mark.parametrize("macs", ["0", "1.5", "-1"])
+def test_no_prompt_is_routed_or_a_wrong_file_found_after_the_base(tmp_path: Path, monkeypatch) -> None:
+    from benchmark import cli_prune
+
+    monkeypatch.setattr(cli_prune, "_bench", lambda *given: pytest.fail("the testbed is looked for"))
+    assert "no prompt" in refused(bench("prune", "route", "  ", *QUICK, "--runs", str(tmp_path)))
+    for name in ("missing.safetensors", "."):
+        assert "holds no architecture vectors" in refused(bench("prune", "published", str(tmp_path / name)))
+
+
+@pytest.mark.parametrize("macs", ["0", "nan", "1.5", "-1"])
 def test_macs_out_of_range_are_searched_for(macs: str, tmp_path: Path) -> None:
     assert "above 0 and at most 1" in refused(bench("prune", "aptp", "--macs", macs, "--runs", str(tmp_path)))
     assert not list(tmp_path.iterdir())

@@ -96,13 +96,19 @@ def nearest(shares: Sequence[float], macs: float) -> int:
 
 
 def published(path: Path, costs: Costs) -> Experts:
-    """Read architecture vectors as APTP publishes them: a tensor (experts, length) of 0..1, 8 x 1,620 for SD 2.1.
+    """Return the experts of a file that `read_gates` reads; `DataError` where its vectors are of another length."""
+    vectors = hardened(costs.layout, read_gates(path))
+    return Experts(vectors, tuple(float(costs.share(vector)) for vector in vectors), {})
+
+
+def read_gates(path: Path) -> Tensor:
+    """Read architecture vectors as APTP publishes them: (experts, length) of 0..1, 8 x 1,620 for SD 2.1.
 
     The file is the quantizer's .safetensors; of its tensors `embedding_gs`, the gates, is taken. Values from 0.5 on
     stay. The same vectors as .pt are pickled, and nothing is unpickled here.
 
     Raises:
-        DataError: the file cannot be read, or its vectors are of another length.
+        DataError: the file cannot be read, or holds something else.
     """
     try:
         tables = {name: value for name, value in load_file(path).items() if value.ndim in (1, 2)}
@@ -114,13 +120,12 @@ def published(path: Path, costs: Costs) -> Experts:
     told = next((value for name, value in tables.items() if name.endswith("embedding_gs")), None)
     if told is None and len(tables) == 1:
         told = next(iter(tables.values()))
-    if told is None:
-        raise DataError(f"{path} holds no architecture vectors (no tensor is called embedding_gs).")
+    if told is None or told.numel() == 0:
+        raise DataError(f"{path} holds no architecture vectors (no tensor with numbers is called embedding_gs).")
     gates = torch.atleast_2d(told.float())
-    if float(gates.min()) < 0 or float(gates.max()) > 1:
+    if not bool(((gates >= 0) & (gates <= 1)).all()):  # a NaN is neither
         raise DataError(f"{path} holds numbers outside 0..1: these are not gates but what gates are made of.")
-    vectors = hardened(costs.layout, gates)
-    return Experts(vectors, tuple(float(costs.share(vector)) for vector in vectors), {})
+    return gates
 
 
 def prune(
