@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli_options import Records, Runs, known
+from benchmark.cli_options import Records, Runs, known, names
 from benchmark.errors import UsageError
 from benchmark.paths import home, records_folder
 
@@ -61,9 +61,11 @@ def study(
 
     if name not in STUDIES:
         raise UsageError(f"Unknown study '{name}'. Available: {', '.join(STUDIES)}.")
-    chosen = tuple(word.strip() for word in prunings.split(",") if word.strip())
+    chosen = names(prunings)
     for pruning in chosen:
         known("prunings", pruning)
+    if "none" in chosen:
+        raise UsageError("A study compares prunings at the paper's budgets, and 'none' has none: leave it out.")
     asked, place = STUDIES[name], runs or home()
     folder = out or place / "studies"
     suite = "artists" if any(key in ("kept_style", "content_kept") for key, _ in asked.panels) else "coco"

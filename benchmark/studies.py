@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from benchmark.errors import DataError
+from benchmark.listing import default_targets
 from benchmark.records import Record
-from benchmark.tables import Row
+from benchmark.tables import Row, targets_of
 
 AFTER = (20, 60, 180, 360)
 """Iterations of distillation at which models are looked at; mini's default budget is 353."""
@@ -111,19 +112,29 @@ def plan(study: Study, seeds: int, prunings: Sequence[str] = ()) -> str:
 
 
 def points(study: Study, rows: Sequence[Row], seeds: int, prunings: Sequence[str] = ()) -> list[Point]:
-    """The rows that the study's runs came to, whatever else lies beside them. DataError if there are none."""
+    """The rows that the study's runs came to, whatever else lies beside them. DataError if there are none.
+
+    Where a line says nothing of prunings and several are asked for, each has lines of its own.
+    """
     shares, after = {macs for _, macs in study.panels}, (1, AFTER[-1]) if study.before else AFTER
+    wanted, usual = prunings or study.prunings, frozenset(default_targets("mini"))
+    newest = max((row.record.recipe for row in rows if row.record.method == "distilled"), default=0)
     found: dict[tuple[str, str, float, int, int], Point] = {}
     for row in rows:
         record, iterations = row.record, row.record.budget.get("iterations")
         line = study.line(record)
         plain = (record.method, record.preset, record.data) == ("distilled", "default", "plain")
-        if not (plain and line and isinstance(iterations, int) and iterations in after and record.seed < seeds):
+        asked = targets_of(record) in (usual, frozenset()) or record.suite == "coco"  # plain captions have no targets
+        as_run = plain and asked and record.recipe == newest and "precision" not in record.sampler
+        if not (as_run and line and isinstance(iterations, int) and iterations in after and record.seed < seeds):
             continue
-        if record.macs in shares and record.pruning in (prunings or study.prunings):
+        if record.macs in shares and record.pruning in wanted:
+            if len(wanted) > 1 and line != record.pruning:
+                line = f"{record.pruning}: {line}"
             values = {key: cell.value for key, cell in row.cells.items() if cell.value is not None}
             key = (line, record.pruning, record.macs, iterations, record.seed)
-            found[key] = Point(*key, values)
+            if key not in found or len(values) >= len(found[key].values):  # of one model, the row with more suites
+                found[key] = Point(*key, values)
     if not found:
         raise DataError("None of the study's runs has come to a record yet.")
     return sorted(found.values(), key=lambda point: (point.macs, point.line, point.iterations, point.seed))

@@ -3,6 +3,7 @@
 import csv
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -11,7 +12,9 @@ from typer.testing import CliRunner
 
 from benchmark import campaign
 from benchmark.cli import app
+from benchmark.errors import DataError
 from benchmark.records import Record
+from benchmark.report.study_table import markdown
 from benchmark.request import parse_budgets
 from benchmark.stats import pooled_intervals, student_interval
 from benchmark.studies import AFTER, STUDIES, plan, points
@@ -64,6 +67,48 @@ def test_lines_take_each_others_records() -> None:
     ]
 
 
+def test_records_of_other_runs_pass_for_the_studys_own() -> None:
+    """Of the same training: scored for other targets, by an older recipe, in another precision."""
+    artists, coco = models("pruning", pruning="magnitude", macs=0.55, iterations=360)
+    other = {"kind": "style", "targets": ["Edvard Munch"], "anchor": "a painting", "neighbours": []}
+    found = [
+        record("distilled", "artists", values={"kept_style": 0.1}, **_told(artists), concept=other),
+        artists,
+        coco,
+        record("distilled", "coco", values={"fid": 2.0}, **_told(coco) | {"recipe": 0}),
+    ]
+    for each in (found, found[::-1]):
+        shown = table([(one, "local") for one in each], "mini", "artists", long=True, everything=True)
+        (point,) = points(STUDIES["pruning"], shown.rows, 1)
+        assert (point.values["kept_style"], point.values["fid"]) == (0.8, 5.0)
+    rough = coco.model_copy(update={"sampler": {**coco.sampler, "precision": "bf16"}})
+    rows = table([(rough, "local")], "mini", "coco", long=True, everything=True).rows
+    with pytest.raises(DataError, match="None of the study's runs"):
+        points(STUDIES["init"], rows, 1)
+
+
+def _told(one: Record) -> dict[str, Any]:
+    return {key: getattr(one, key) for key in ("pruning", "macs", "budget", "seed", "recipe", "sampler")}
+
+
+def test_two_prunings_are_averaged_as_if_they_were_seeds() -> None:
+    found = [
+        *models("distillation", pruning="magnitude", fid=4.0),
+        *models("distillation", pruning="random", fid=8.0),
+        *models("distillation", pruning="random", fid=9.0, variant="output=0.0"),
+    ]
+    shown = table([(each, "local") for each in found], "mini", "coco", long=True, everything=True).rows
+    study = STUDIES["distillation"]
+    both = points(study, shown, 1, ("magnitude", "random"))
+    assert {point.line: point.values["fid"] for point in both} == {
+        "magnitude: all (Eq. 8)": 4.0,
+        "random: all (Eq. 8)": 8.0,
+        "random: + feature distillation": 9.0,
+    }
+    assert "| 80% | random: all (Eq. 8) | 8.00 (1 seed) |" in markdown(study, both)
+    assert [point.line for point in points(study, shown, 1, ("random",))] == ["+ feature distillation", "all (Eq. 8)"]
+
+
 @pytest.mark.parametrize("name", list(STUDIES))
 def test_a_figure_is_not_drawn_or_its_numbers_are_others(name: str, tmp_path: Path) -> None:
     study = STUDIES[name]
@@ -106,9 +151,11 @@ def test_two_seeds_of_a_choice_borrow_no_spread_or_a_single_one_gets_no_interval
     assert pooled_intervals([[1.0], [2.0]]) is None
 
 
-def test_a_study_without_records_or_of_no_name_ends_in_a_traceback(tmp_path: Path) -> None:
-    for words in (["study", "depth"], ["study", "init", "--only-figure"], ["study", "init", "--prunings", "magnitud"]):
-        done = CliRunner().invoke(app, [*words, "--runs", str(tmp_path)])
+def test_a_study_without_records_or_of_no_name_ends_in_a_traceback(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(campaign, "conduct", lambda *given: pytest.fail("runs are begun"))
+    asked = [["init", "--prunings", each] for each in ("magnitud", "none,random", " , ")]
+    for words in (["depth"], ["init", "--only-figure"], *asked):
+        done = CliRunner().invoke(app, ["study", *words, "--runs", str(tmp_path)])
         assert done.exit_code == 2
         assert done.stderr.startswith("error: ")
         assert done.stderr.count("\n") == 1
