@@ -19,7 +19,7 @@ from accelerate.utils import broadcast, reduce
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
-from benchmark.errors import DataError, TrainingError
+from benchmark.errors import DataError, TrainingError, UsageError
 from methods.accumulation import Gradients, Task, mean_over_processes
 from methods.base import Checkpointer, Context, Precision, State
 from methods.budget import Cost, Entry
@@ -93,6 +93,7 @@ def train(
 
     Raises:
         TrainingError: a loss or a weight is no longer finite; the last good checkpoint stays.
+        UsageError: a phase has nothing to train, as one of cross-attention where pruning has left none.
         DataError: the checkpoint belongs to another run.
     """
     # Precision is part of a result, so the launcher's environment may not choose it.
@@ -192,6 +193,11 @@ def freeze(teacher: nn.Module, device: torch.device, precision: Precision = "fp3
 
 def _optimiser(phase: Phase, named: dict[str, nn.Parameter]) -> torch.optim.Optimizer:
     moved = [parameter for name, parameter in named.items() if phase.trains(name)]
+    if not moved:
+        raise UsageError(
+            f"This U-Net has none of the weights that phase '{phase.name}' trains: keep more of it (--macs, --pruning), or "
+            "let other parameters move (--set parameters=...)."
+        )
     if phase.optimiser == "sgd":
         return torch.optim.SGD(moved, lr=phase.rate)
     return torch.optim.AdamW(moved, lr=phase.rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, fused=True)

@@ -10,7 +10,7 @@ from diffusers import UNet2DConditionModel
 from tiny import LENGTH, SCHEDULER, SD21, SIZE, WIDTH, Pictures, context, materials, same, tiny_unet
 
 from benchmark import registry
-from benchmark.errors import BudgetError
+from benchmark.errors import BudgetError, UsageError
 from methods import objectives
 from methods.base import configure
 from methods.budget import Budget
@@ -18,7 +18,7 @@ from methods.pruning import blocks, magnitude, random, scratch, taylor
 from methods.pruning.aptp.experts import Experts
 from methods.pruning.architecture import Architecture, gates, width
 from methods.pruning.costs import Costs
-from methods.pruning.depth import Dropped
+from methods.pruning.depth import Dropped, droppable
 from methods.pruning.macs import count_macs, published_macs
 from methods.pruning.pictures import Pictures as Shown
 from prompts.concepts import Concept
@@ -157,6 +157,18 @@ def test_a_method_fails_on_what_a_pruning_left(method: str, pruning: str) -> Non
     assert after.state_dict().keys() == before.state_dict().keys()
     assert not same(after, before)
     assert all(bool(weight.isfinite().all()) for weight in after.parameters())
+
+
+@pytest.mark.parametrize("method", [name for name in registry.names("methods") if name != "distilled"])
+def test_a_method_of_attention_ends_in_a_traceback_where_blocks_left_none(method: str) -> None:
+    teacher = tiny_unet(1, layers=2)
+    student = Architecture.of(teacher, Architecture.full(teacher).kept(), droppable(teacher)).apply(teacher)
+    assert not any("attentions" in name for name, _ in student.named_parameters())
+    kind = registry.load("methods", method)
+    settings = {key: value for key, value in QUICK.items() if key in kind.Config.model_fields}
+    given = materials(teacher=teacher, contrast=CONTRAST, encode=states)
+    with pytest.raises(UsageError, match="This U-Net has no"):
+        configure(kind, **settings).fit(student, given, CONCEPT, Budget(iterations=2), context(), 0)
 
 
 def weights_of(module: Any, element: int) -> list[torch.Tensor]:
