@@ -72,12 +72,15 @@ def search_identity(bench: Workbench, config: Search | None = None) -> dict[str,
 
 
 def experts(bench: Workbench, config: Search | None = None, asked: float | None = None) -> Experts:
-    """The experts of a search (the default one), found in the store or searched now; `search.json` tells how it was.
+    """The experts of a search (the default one), found in the store or searched now, from where it was stopped;
+    `search.json` tells how it was.
 
     Before a search, BudgetError for budgets that cannot be met or that are all far from the MACs `asked` for, and
     UsageError for a prompt encoder that cannot be loaded.
     """
+    from benchmark.checkpoints import Checkpointer
     from methods.pruning.aptp.experts import Experts, nearest
+    from methods.pruning.aptp.resuming import steps_of
     from methods.pruning.aptp.search import Search, budgets, search
     from methods.pruning.costs import Costs
 
@@ -92,13 +95,15 @@ def experts(bench: Workbench, config: Search | None = None, asked: float | None 
         reads = embed(bench)
         shown, curve = pictures(bench), list[dict[str, float]]()
         embeddings = reads(shown.captions)
-        with bench.progress.stage("search for experts", config.steps, "steps") as stage:
+        checkpoint = Checkpointer(bench.store.scratch("experts", identity))
+        before = steps_of(checkpoint.load())
+        with bench.progress.stage("search for experts", config.steps, "steps", before) as stage:
 
             def report(done: int, figures: dict[str, float]) -> None:
                 stage.reach(done, loss=figures["loss"])
                 curve.append({"step": done, **{name: float(f"{value:.5g}") for name, value in figures.items()}})
 
-            found = search(testbed.base(), shown, embeddings, config, costs, report)
+            found = search(testbed.base(), shown, embeddings, config, costs, report, checkpoint)
         took = found.route(costs.layout, embeddings).tolist()
         told = {"curve": curve, "prompts": [took.count(k) for k in range(config.experts)]}
         with bench.store.make("experts", identity, provenance.collect()) as folder:

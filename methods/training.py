@@ -195,8 +195,8 @@ def _optimiser(phase: Phase, named: dict[str, nn.Parameter]) -> torch.optim.Opti
     moved = [parameter for name, parameter in named.items() if phase.trains(name)]
     if not moved:
         raise UsageError(
-            f"This U-Net has none of the weights that phase '{phase.name}' trains: keep more of it (--macs, --pruning), or "
-            "let other parameters move (--set parameters=...)."
+            f"This U-Net has none of the weights that phase '{phase.name}' trains: keep more of it (--macs), or let "
+            "others move (--set parameters=...)."
         )
     if phase.optimiser == "sgd":
         return torch.optim.SGD(moved, lr=phase.rate)

@@ -1,7 +1,9 @@
 """APTP: who is assigned to whom, what it costs, and that nothing but gates is learnt."""
 
 import copy
+import math
 import sys
+from operator import mul
 from pathlib import Path
 from types import ModuleType
 
@@ -10,13 +12,17 @@ import torch
 from diffusers import UNet2DConditionModel
 from reference.transport import assignment
 from safetensors.torch import save_file
-from tiny import LENGTH, SCHEDULER, SD21, SIZE, WIDTH, Pictures, same, tiny_unet
+from tiny import LENGTH, SCHEDULER, SD21, SIZE, WIDTH, Memory, Pictures, same, tiny_unet
 
 from benchmark.errors import BudgetError, DataError, UsageError
+from methods.base import State
+from methods.draws import Stream
 from methods.fields import check_classified
 from methods.pruning.aptp import losses
+from methods.pruning.aptp import search as search_module
 from methods.pruning.aptp.experts import Experts, nearest, prune, published
 from methods.pruning.aptp.relaxed import gumbel_sigmoid, straight_through
+from methods.pruning.aptp.resuming import steps_of
 from methods.pruning.aptp.router import Router, sinkhorn
 from methods.pruning.aptp.search import Search, budgets, search
 from methods.pruning.aptp.sentences import sentence_transformer, text_tower
@@ -173,6 +179,40 @@ def test_the_same_search_finds_others() -> None:
     assert not torch.equal(found(0).scores, found(1).scores)
 
 
+@pytest.mark.parametrize("stop", [2, 4])  # while the predictor learns alone, and after the codes have begun to
+def test_a_search_that_was_stopped_finds_others_or_begins_anew(stop: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "CHECKPOINT_EVERY", 2)
+    config = Search(steps=6, batch=4, experts=3, macs=0.7, alone=0.5)
+    shown = Shown(Pictures(0, 48), ["a boat"] * 48, torch.zeros(LENGTH, WIDTH), SCHEDULER)
+    curve: list[tuple[int, dict[str, float]]] = []
+
+    def searched(report, checkpoint: Memory) -> Experts:
+        return search(base(), shown, embeddings(), config, costs_of(base()), report, checkpoint)
+
+    whole = searched(lambda *told: curve.append(told), Memory())
+
+    def stopped(done: int, figures: dict[str, float]) -> None:
+        if done == stop + 1:
+            raise KeyboardInterrupt
+
+    memory, again = Memory(), list[tuple[int, dict[str, float]]]()
+    with pytest.raises(KeyboardInterrupt):
+        searched(stopped, memory)
+    assert steps_of(memory.load()) == stop
+    draws: list[int] = []
+    draw = Stream.draw
+    monkeypatch.setattr(Stream, "draw", lambda self, step, *rest: draws.append(step) or draw(self, step, *rest))
+    found = searched(lambda *told: again.append(told), memory)
+    assert draws == list(range(stop, 6))
+    assert again == curve
+    assert found.shares == whole.shares
+    assert torch.equal(found.scores, whole.scores)
+    assert all(torch.equal(found.router[name], whole.router[name]) for name in whole.router)
+    other = Memory([State({"router/codes": torch.zeros(2, 3)}, {"told": []})])
+    with pytest.raises(DataError, match="of another search"):
+        searched(lambda *told: None, other)
+
+
 def test_losses_are_small_where_they_should_be_large() -> None:
     read = torch.nn.functional.normalize(embeddings(16), dim=1)
     same_kind = losses.contrastive(read, read)
@@ -181,6 +221,38 @@ def test_losses_are_small_where_they_should_be_large() -> None:
     assert losses.resource(torch.tensor([0.25]), torch.tensor(0.5)) == pytest.approx(0.6931, abs=1e-3)
     near = torch.eye(4)
     assert losses.routing(near, near) < losses.routing(near, near.flip(0))
+
+
+def test_losses_are_others_than_they_are_written() -> None:
+    """Pair by pair, in plain Python."""
+    source = torch.Generator().manual_seed(2)
+    ours, theirs = (torch.randn(5, width, generator=source, dtype=torch.float64) for width in (7, 3))
+
+    def likeness(rows: list[list[float]]) -> list[list[float]]:
+        """Of whom each row is the most alike, as shares."""
+        cosines = [[sum(map(mul, a, b)) / math.hypot(*a) / math.hypot(*b) for b in rows] for a in rows]
+        raised = [[math.exp(cosine / 0.03) for cosine in row] for row in cosines]
+        return [[value / sum(row) for value in row] for row in raised]
+
+    pairs = [
+        (min(max(p, 1e-7), 1 - 1e-7), q)
+        for row, target in zip(likeness(ours.tolist()), likeness(theirs.tolist()), strict=True)
+        for p, q in zip(row, target, strict=True)
+    ]
+    slow = -sum(q * math.log(p) + (1 - q) * math.log(1 - p) for p, q in pairs) / len(pairs)
+    assert float(losses.contrastive(ours, theirs)) == pytest.approx(slow, rel=1e-4)
+
+    shares = torch.tensor([0.3, 0.6, 0.9], requires_grad=True)
+    loss = losses.resource(shares, torch.tensor([0.6, 0.6, 0.5]))
+    assert float(loss.detach()) == pytest.approx((math.log(2) + 0 + math.log(1.8)) / 3, rel=1e-5)
+    loss.backward()
+    assert shares.grad is not None
+    assert shares.grad.tolist() == pytest.approx([-1 / 0.9, 0, 1 / 2.7], rel=1e-5)  # towards the budget
+
+    similarity, assignment = torch.tensor([[0.3, 0.1], [-0.2, 0.4]]), torch.tensor([[0.9, 0.1], [0.5, 0.5]])
+    log_odds = [math.log1p(math.exp(-2)), math.log1p(math.exp(6))]  # -log of the first code's share, at 0.1
+    slow = 0.9 * log_odds[0] + 0.1 * (log_odds[0] + 2) + 0.5 * log_odds[1] + 0.5 * (log_odds[1] - 6)
+    assert float(losses.routing(similarity, assignment)) == pytest.approx(slow / 2, rel=1e-5)
 
 
 def test_experts_are_read_back_as_others(searched: Experts, tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """Prunings that want more than the base: experts and pictures find their way, and keys stay as they were."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,6 +49,42 @@ def test_a_search_is_done_twice_or_routes_nowhere(standin: Path, tmp_path: Path)
     assert any(line.startswith(f"expert {number}  {share}") for line in lines)
     assert "search" not in asked.stderr
     assert len(list((tmp_path / "artefacts" / "experts").iterdir())) == 1
+
+
+KILLED = """
+import os, signal, sys
+import standin
+from pathlib import Path
+from benchmark import checkpoints
+from benchmark.cli import app
+from methods.pruning.aptp import search
+
+search.CHECKPOINT_EVERY = 1
+save = checkpoints.Checkpointer.save
+def kill(self, state):
+    save(self, state)
+    if len(state.meta["told"]) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+checkpoints.Checkpointer.save = kill
+standin.install(Path(sys.argv[1]))
+app(sys.argv[2:])
+"""
+
+
+def test_a_search_that_was_killed_begins_anew_or_finds_others(standin: Path, tmp_path: Path) -> None:
+    words = ["prune", "aptp", *QUICK, "--runs"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    first = bench(*words, str(whole))
+    done = subprocess.run([sys.executable, "-c", KILLED, str(standin), *words, str(killed)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert list(killed.glob("scratch/experts/*/checkpoint-000002"))
+    again = bench(*words, str(killed))
+    assert again.exit_code == 0, again.output
+    assert again.stdout == first.stdout
+    for name in ("experts.safetensors", "experts.json", "search.json"):
+        (one,), (other,) = (list(home.glob(f"artefacts/experts/*/{name}")) for home in (whole, killed))
+        assert one.read_bytes() == other.read_bytes()
+    assert not list(killed.glob("scratch/experts/*"))
 
 
 def test_no_prompt_is_routed_or_a_wrong_file_found_after_the_base(tmp_path: Path, monkeypatch) -> None:

@@ -2,4 +2,5 @@
 
 `sentences` (frozen prompt encoder) -> `router` (architecture predictor, codes, assignment) -> `relaxed` (gates that
 gradients pass) -> `losses` -> `search` (the training; the U-Net is frozen) -> `experts` (what comes out) -> `prune`.
+`resuming` keeps a search that is stopped.
 """

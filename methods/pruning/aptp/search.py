@@ -17,11 +17,13 @@ from torch import Tensor
 
 from benchmark.errors import TrainingError
 from methods import objectives
+from methods.base import Checkpointer
 from methods.draws import Stream, generator
 from methods.fields import identity
 from methods.pruning.aptp import losses
 from methods.pruning.aptp.experts import Experts
 from methods.pruning.aptp.relaxed import gumbel_sigmoid, straight_through
+from methods.pruning.aptp.resuming import restore, state_of
 from methods.pruning.aptp.router import Router, sinkhorn
 from methods.pruning.costs import Costs
 from methods.pruning.masked import masked
@@ -32,6 +34,8 @@ RECIPE = 1
 """Goes up when the search's code changes results."""
 Report = Callable[[int, dict[str, float]], None]
 """(steps done, figures)."""
+CHECKPOINT_EVERY = 25
+"""Steps."""
 
 
 class Search(BaseModel):
@@ -74,14 +78,18 @@ def search(
     config: Search,
     costs: Costs,
     report: Report = lambda done, figures: None,
+    checkpoint: Checkpointer | None = None,
 ) -> Experts:
     """Return experts of the base `unet`, which is left as it is.
 
     Args:
         embeddings: sentence embeddings (N, d) of the pictures' captions.
+        checkpoint: what keeps a search that may be stopped; it goes on from there to the same bits, and steps that were
+            made before are reported again.
 
     Raises:
         BudgetError: the mean MACs cannot be met.
+        DataError: the checkpoint is of another search.
         TrainingError: a loss is no longer finite.
     """
     shares, layout, device = budgets(config, costs.least()), costs.layout, next(unet.parameters()).device
@@ -105,7 +113,10 @@ def search(
     }  # all its rows move a prompt's offset together
     optimiser = torch.optim.Adam([quick, slow], lr=config.rate)
     learning_alone = round(config.alone * config.steps)
-    for step in range(config.steps):
+    told = restore(checkpoint.load() if checkpoint else None, router, optimiser)
+    for done, shown in enumerate(told, 1):
+        report(done, shown)
+    for step in range(len(told), config.steps):
         draw = stream.draw(step, device)
         read = router.read(embeddings[stream.indices(step)])
         offsets = router.offsets(read)
@@ -131,5 +142,8 @@ def search(
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        report(step + 1, {name: float(value.detach()) for name, value in {"loss": loss, **figures}.items()})
+        told.append({name: float(value.detach()) for name, value in {"loss": loss, **figures}.items()})
+        report(step + 1, told[-1])
+        if checkpoint and (step + 1) % CHECKPOINT_EVERY == 0:
+            checkpoint.save(state_of(router, optimiser, told))
     return Experts.learnt(router, costs, shares)
