@@ -1,0 +1,39 @@
+"""What a pruning saves: parameters and MACs against those of the networks themselves, and times that are times."""
+
+import csv
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from benchmark import footprint
+from benchmark.console import Progress
+from benchmark.models import Pruned
+from benchmark.request import RunRequest
+from benchmark.run import workbench_for
+
+
+def test_a_footprint_is_that_of_another_network_or_of_another_time(
+    standin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from methods.pruning import macs
+
+    bench = workbench_for(RunRequest("distilled", "coco", device="cpu"), tmp_path, Progress())
+    clock = iter(seconds for k in range(footprint.WARM_UP + footprint.TIMED) for seconds in (100 * k, 100 * k + 1 + k))
+    with monkeypatch.context() as patches:
+        patches.setattr(footprint, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+        whole = footprint.footprint(bench, Pruned("none", 1.0))
+    base, size, length = bench.testbed.base(), bench.testbed.sampler.latent_size, bench.testbed.text_length
+    assert whole["parameters"] == sum(weight.numel() for weight in base.parameters())
+    assert (whole["counted"], whole["published"]) == (1.0, 1.0)
+    # Passes take 1, 2, 3, ... seconds for eight images; the first two are not timed, so the median is of 3 to 12.
+    assert whole["milliseconds"] == pytest.approx(1000 * 7.5 / 8)
+    half = footprint.footprint(bench, Pruned("magnitude", 0.7))
+    small = Pruned("magnitude", 0.7).load(bench)[0]
+    assert half["parameters"] == sum(weight.numel() for weight in small.parameters()) < whole["parameters"]
+    assert half["counted"] == pytest.approx(macs.count_macs(small, size, length) / macs.count_macs(base, size, length))
+    assert half["published"] == pytest.approx(macs.published_macs(small) / macs.published_macs(base))
+    made = footprint.write([whole, half], tmp_path / "footprint.csv")
+    rows = list(csv.DictReader(made.read_text("utf-8").splitlines()))
+    assert [(row["pruning"], float(row["macs"])) for row in rows] == [("none", 1.0), ("magnitude", 0.7)]
+    assert tuple(rows[0]) == footprint.COLUMNS
