@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +13,8 @@ from benchmark.errors import BudgetError, UsageError
 from benchmark.paths import home
 
 if TYPE_CHECKING:
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
     from benchmark.workbench import Workbench
     from methods.pruning.aptp.experts import Experts
     from methods.pruning.aptp.search import Search
@@ -93,7 +96,9 @@ def published(
     testbed: Testbed = "mini",
     expert: Annotated[int | None, typer.Option(help="Only this one, with the blocks that it drops.")] = None,
 ) -> None:
-    """Say what architecture vectors in the form of APTP's authors come to on a testbed's base U-Net.
+    """Say what architecture vectors in the form of APTP's authors come to on a testbed's base U-Net, by both counters.
+
+    `experts = "FILE"` in a testbed file lets `bench run --pruning aptp` take one of them.
 
     \b
     Example:
@@ -109,7 +114,7 @@ def published(
     costs = Costs.of(bench.testbed.base(), bench.testbed.sampler.latent_size, bench.testbed.text_length)
     found = read(file, costs)
     if expert is None:
-        _print(bench, found, [])
+        _print(bench, found, [], _as_published(bench.testbed.base(), found))
         return
     _, depths = costs.layout.split(found.expert(expert))
     print(f"expert {expert}  {found.shares[expert]:.1%} of MACs")
@@ -140,7 +145,20 @@ def _bench(testbed: str, runs: Path | None) -> Workbench:
     return workbench_for(RunRequest("distilled", "coco", testbed=testbed, runs=place), place, Progress())
 
 
-def _print(bench: Workbench, found: Experts, prompts: list[int]) -> None:
+def _as_published(base: UNet2DConditionModel, found: Experts) -> list[float]:
+    """What APTP's authors would call each expert's share of MACs."""
+    import torch
+
+    from methods.pruning.macs import published_macs
+    from methods.pruning.vector import to_architecture
+
+    with torch.device("meta"):  # shapes are enough to count
+        unet: Any = type(base).from_config(dict(base.config))
+    whole = published_macs(unet)
+    return [published_macs(to_architecture(unet, vector).apply(unet)) / whole for vector in found.scores]
+
+
+def _print(bench: Workbench, found: Experts, prompts: list[int], published: Sequence[float] = ()) -> None:
     """One line an expert: its share of MACs, the prompts it took in the search, the blocks that it drops."""
     from methods.pruning.costs import Costs
 
@@ -149,4 +167,5 @@ def _print(bench: Workbench, found: Experts, prompts: list[int]) -> None:
         _, depths = costs.layout.split(found.vector(number, share, costs))
         dropped = sum(1 for stays in depths.values() if not stays)
         took = f"  {prompts[number]} of {sum(prompts)} prompts" if prompts else ""
-        print(f"expert {number}  {share:.1%} of MACs{took}  {dropped} of {len(depths)} blocks dropped")
+        said = f" ({published[number]:.1%} as published)" if published else ""
+        print(f"expert {number}  {share:.1%} of MACs{said}{took}  {dropped} of {len(depths)} blocks dropped")

@@ -37,7 +37,7 @@ def pruner(bench: Workbench, name: str, macs: float) -> Callable[..., Any]:
     prune = registry.load("prunings", name)
     wants = inspect.signature(prune).parameters
     if "experts" in wants:
-        return partial(prune, experts=experts(bench, asked=macs))
+        return partial(prune, experts=given(bench) or experts(bench, asked=macs))
     return partial(prune, pictures=pictures(bench)) if "pictures" in wants else prune
 
 
@@ -52,10 +52,29 @@ def pictures(bench: Workbench) -> Pictures:
 
 
 def further_identity(bench: Workbench, name: str) -> dict[str, Any]:
-    """What else decides what the pruning gives: nothing for most, the search for those that choose an expert."""
+    """What else decides what the pruning gives: nothing for most, the search (or the file that stands for it) for those
+    that choose an expert."""
     if "experts" not in inspect.signature(registry.load("prunings", name)).parameters:
         return {}
+    if file := _published(bench):
+        return {"experts": hashlib.sha256(file.read_bytes()).hexdigest()}
     return {"experts": key_of("experts", search_identity(bench))}
+
+
+def _published(bench: Workbench) -> Path | None:
+    """Where a testbed that searches for no experts has those of others."""
+    return getattr(bench.testbed, "experts", None)
+
+
+def given(bench: Workbench) -> Experts | None:
+    """The experts that a testbed was given, counted on its base; None where they are to be searched."""
+    from methods.pruning.aptp.experts import published
+    from methods.pruning.costs import Costs
+
+    file, testbed = _published(bench), bench.testbed
+    if file is None:
+        return None
+    return published(file, Costs.of(testbed.base(), testbed.sampler.latent_size, testbed.text_length))
 
 
 def search_identity(bench: Workbench, config: Search | None = None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -113,17 +114,26 @@ def test_published_vectors_of_another_base_end_in_a_traceback(standin: Path, tmp
     from safetensors.torch import save_file
 
     from benchmark.testbeds.mini import testbed
-    from methods.pruning.vector import Layout
+    from methods.pruning.macs import count_macs, published_macs
+    from methods.pruning.vector import Layout, to_architecture
 
     length = Layout.of(testbed.Mini().base()).length  # type: ignore[call-arg]
-    save_file({"embedding_gs": torch.ones(2, length)}, tmp_path / "right.safetensors")
+    gates = torch.ones(2, length)
+    gates[1, ::2] = 0
+    save_file({"embedding_gs": gates}, tmp_path / "right.safetensors")
     save_file({"embedding_gs": torch.ones(2, length + 1)}, tmp_path / "wrong.safetensors")
     right = bench("prune", "published", str(tmp_path / "right.safetensors"))
-    assert right.stdout.splitlines() == [f"expert {k}  100.0% of MACs  0 of 9 blocks dropped" for k in (0, 1)]
+    whole, half = right.stdout.splitlines()
+    assert whole == "expert 0  100.0% of MACs (100.0% as published)  0 of 9 blocks dropped"
+    base = testbed.Mini().base()  # type: ignore[call-arg]
+    small = to_architecture(base, gates[1]).apply(base)
+    share, published = (count(small) / count(base) for count in (partial(count_macs, latent_size=16, text_length=32),
+                                                                 published_macs))  # fmt: skip
+    assert half.startswith(f"expert 1  {share:.1%} of MACs ({published:.1%} as published)  ")
     assert "numbers, not" in refused(bench("prune", "published", str(tmp_path / "wrong.safetensors")))
     assert "no expert 2" in refused(bench("prune", "published", str(tmp_path / "right.safetensors"), "--expert", "2"))
     assert (
-        "keeps up_blocks.2" in bench("prune", "published", str(tmp_path / "right.safetensors"), "--expert", "1").stdout
+        "keeps up_blocks.2" in bench("prune", "published", str(tmp_path / "right.safetensors"), "--expert", "0").stdout
     )
 
 

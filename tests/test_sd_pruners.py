@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
+from tiny import same
 from typer.testing import CliRunner
 
 from benchmark import pruners, records
 from benchmark.cli import app
 from benchmark.console import Progress
+from benchmark.errors import BudgetError
+from benchmark.models import Pruned
 from benchmark.request import RunRequest
 from benchmark.run import workbench_for
 from benchmark.store import Store
@@ -23,6 +27,8 @@ from benchmark.testbeds.stable_diffusion.testbed import StableDiffusion
 from benchmark.workbench import Workbench
 from methods.pruning import taylor
 from methods.pruning.aptp import search
+from methods.pruning.macs import count_macs
+from methods.pruning.vector import Layout, to_architecture
 
 QUICK = ["--experts", "2", "--steps", "3", "--macs", "0.7"]
 RUN = ["run", "--method", "distilled", "--suite", "artists", "--alone", "--budget", "1it", "--device", "cpu"]
@@ -117,6 +123,33 @@ def test_the_models_own_encoder_cannot_read_prompts_instead(tiny, tmp_path, monk
     assert "expert 1  " in called("prune", "aptp", *QUICK, "--testbed", str(path), "--runs", str(tmp_path))
     path.write_text('like = "tiny.toml"\nsentences = "./mpnet"\n')
     assert read(path).sentences == str(tiny.parent / "mpnet")
+
+
+def test_a_public_expert_cannot_be_run_or_becomes_another(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)  # nothing is searched, so no prompt is read
+    base = choice.load(str(tiny))(device="cpu").base()
+    gates = (torch.rand(2, Layout.of(base).length, generator=torch.Generator().manual_seed(0)) < 0.8).float()
+    gates[0] = 1
+    save_file({"embedding_gs": gates}, tmp_path / "quantizer.safetensors")
+    path = tmp_path / "own.toml"
+    path.write_text(f'like = "{tiny}"\nname = "own"\nexperts = "quantizer.safetensors"\n')
+    bench = workbench_for(RunRequest("distilled", "artists", testbed=str(path), device="cpu"), tmp_path, Progress())
+    size, length = bench.testbed.sampler.latent_size, bench.testbed.text_length
+    small = to_architecture(base, gates[1]).apply(base)
+    share = count_macs(small, size, length) / count_macs(base, size, length)
+    pruned, architecture = Pruned("aptp", share + 0.02).load(bench)
+    assert architecture == to_architecture(base, gates[1])
+    assert same(pruned, small)
+    assert Pruned("aptp", share + 0.02).counted(bench)["share"] == pytest.approx(share)
+    assert not list(tmp_path.glob("artefacts/experts/*"))
+    with pytest.raises(BudgetError, match=r"No expert has about 0\.20"):
+        Pruned("aptp", 0.2).load(bench)
+    key = pruners.further_identity(bench, "aptp")
+    save_file({"embedding_gs": gates.flip(0)}, tmp_path / "quantizer.safetensors")
+    assert pruners.further_identity(bench, "aptp") != key  # another file is another model
+    (tmp_path / "quantizer.safetensors").unlink()
+    told = refused(*RUN, "--pruning", "aptp", "--testbed", str(path), "--runs", str(tmp_path))
+    assert "quantizer.safetensors holds no architecture vectors" in told
 
 
 # what is refused before it costs anything

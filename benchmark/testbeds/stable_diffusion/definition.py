@@ -55,6 +55,10 @@ class Definition(_Table):
         default="sentence-transformers/all-mpnet-base-v2",
         description=f"who reads prompts for the router of aptp: a model of sentence-transformers, or '{TEXT_TOWER}'",
     )
+    experts: Path | None = Field(
+        default=None,
+        description="architecture vectors as APTP publishes them, of which aptp takes one, not searching",
+    )
     networks: Networks
     sha256: dict[str, str] = Field(default={}, description="known checksums of the model's files, by relative path")
 
@@ -77,7 +81,7 @@ def _settings(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise DataError(f"The testbed {path} is not TOML ({error}).") from error
     like = said.pop("like", None)
     folder = Path.cwd() if path.parent == SHIPPED else path.parent.resolve()
-    for key in ("captions", "artists"):
+    for key in ("captions", "artists", "experts"):
         if isinstance(said.get(key), str):
             said[key] = (folder / Path(said[key]).expanduser()).resolve()
     if isinstance(said.get("model"), str):

@@ -24,6 +24,7 @@ from benchmark.testbeds.stable_diffusion.pipeline import Pipeline
 from methods.base import Materials
 from methods.budget import Entry
 from methods.precision import lowered
+from methods.pruning.aptp.experts import read_gates
 from methods.pruning.macs import forward_flops
 from methods.pruning.pictures import Pictures
 from methods.sampling import Sampler, initial_noise, sample
@@ -60,6 +61,9 @@ class StableDiffusion:
         self._train = captions.read_split(definition.captions, "train")
         self._val = captions.read_split(definition.captions, "val")
         artists(definition.artists)
+        self.experts = definition.experts
+        if self.experts:
+            read_gates(self.experts)
         places = judges.located(definition.networks)
         self.networks: Mapping[str, str] = judges.names(definition.networks, places)
         self._places, self._loaded = places, dict[str, Encoder]()
