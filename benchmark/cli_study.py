@@ -53,7 +53,7 @@ def study(
       bench study init --format markdown --records results/mini/studies
     """
     from benchmark.campaign import conduct, read_plan
-    from benchmark.durable import make_folder, write_bytes
+    from benchmark.durable import write_bytes
     from benchmark.report.study import write
     from benchmark.report.study_table import markdown
     from benchmark.studies import STUDIES, plan, points
@@ -77,7 +77,6 @@ def study(
     if format == Format.markdown:
         print(markdown(asked, there()))
         return
-    make_folder(folder)
     write_bytes(folder / f"{name}.txt", plan(asked, seeds, chosen).encode())
     failed = [] if only_figure else conduct(read_plan(folder / f"{name}.txt"), place, lanes)
     made = write(asked, there(), folder / f"{name}.png")

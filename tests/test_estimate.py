@@ -144,6 +144,9 @@ def test_a_pruning_looks_at_other_pictures_than_are_counted(tmp_path: Path) -> N
     assert looked() == train
     assert looked(pruning="taylor") == {**train, **shown, "gradients of taylor": (256, 256 * 3 * call)}
     assert looked(pruning="aptp") == {**train, **shown, "search for experts": (9600, 9600 * 4 * call)}
+    given = tmp_path / "given.toml"
+    given.write_text('like = "mine.toml"\nexperts = "quantizer.safetensors"\n')
+    assert looked(pruning="aptp", testbed=str(given)) == train
     assert looked(testbed="sd21") == {"encode in the step": (640, 640 * picture)}
     told = estimate(RunRequest("distilled", "artists", pruning="mine"), H100).assumed
     assert any("cutting takes no time, nor what mine looks at before it" in line for line in told)

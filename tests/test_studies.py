@@ -153,8 +153,9 @@ def test_two_seeds_of_a_choice_borrow_no_spread_or_a_single_one_gets_no_interval
 
 def test_a_study_without_records_or_of_no_name_ends_in_a_traceback(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(campaign, "conduct", lambda *given: pytest.fail("runs are begun"))
+    (tmp_path / "file").touch()
     asked = [["init", "--prunings", each] for each in ("magnitud", "none,random", " , ")]
-    for words in (["depth"], ["init", "--only-figure"], *asked):
+    for words in (["depth"], ["init", "--only-figure"], ["init", "--out", str(tmp_path / "file")], *asked):
         done = CliRunner().invoke(app, ["study", *words, "--runs", str(tmp_path)])
         assert done.exit_code == 2
         assert done.stderr.startswith("error: ")

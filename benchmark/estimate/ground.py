@@ -55,6 +55,8 @@ class Ground:
     assumed: list[str] = field(default_factory=list)
     preset: str = "default"
     """The methods' settings unless others are asked for."""
+    experts: bool = False
+    """Whether aptp's experts are given, not searched for."""
 
 
 def ground(request: RunRequest) -> Ground:
@@ -130,6 +132,7 @@ def _of_definition(request: RunRequest, definition: Definition) -> Ground:
         guidance=definition.guidance,
         flops=definition.flops,
         preset=definition.preset,
+        experts=definition.experts is not None,
         half=definition.half,
         precision=precision_of(request),
         concept=concept,

@@ -184,7 +184,7 @@ def pieces(request: RunRequest, ground: Ground, rate: float) -> list[Piece]:
 def _pruning(request: RunRequest, ground: Ground, whole: float) -> Iterator[Piece]:
     """What a pruning looks at before it cuts. A search asks the base and a gated copy, and neither's weights move."""
     looks = LOOKS.get(request.pruning, 0)
-    if not looks:
+    if not looks or (request.pruning == "aptp" and ground.experts):
         return
     sizes, searches = ground.sizes, request.pruning == "aptp"
     if ground.shown:
