@@ -129,9 +129,9 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Let one process at a time into the block for `folder`, which is made. Others wait, and a dead one is not waited
-    for. File systems (and Windows) that have no locks let all in."""
+def alone(folder: Path, wait: bool = True) -> Iterator[None]:
+    """Let one process at a time into the block for `folder`, which is made. Others wait, or are refused by a
+    StoreError; a dead one is in nobody's way. File systems (and Windows) that have no locks let all in."""
     with storing(folder):
         make_folder(folder)
     descriptor = None
@@ -140,7 +140,10 @@ def alone(folder: Path) -> Iterator[None]:
             import fcntl
 
             descriptor = os.open(folder, os.O_RDONLY)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise StoreError(f"Another process is at work in {folder}: wait for its end, or stop it.") from error
         yield
     finally:
         if descriptor is not None:

@@ -70,19 +70,13 @@ def workbench_on(make: Callable[..., Any], request: RunRequest, home: Path, prog
     from accelerate import PartialState
 
     from benchmark.store import Store
-    from benchmark.workbench import Workbench
+    from benchmark.workbench import Workbench, usable
     from methods.precision import settle
 
     quiet_libraries()
     name = ("cuda" if torch.cuda.is_available() else "cpu") if request.device == "auto" else request.device
     state = PartialState(cpu=name == "cpu")  # the first one made decides for the whole process
-    try:
-        device = state.device if request.device == "auto" else torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(
-            f"--device {name} cannot be used here ({str(error).splitlines()[0]}): try --device cpu."
-        ) from error
+    device = usable(str(state.device) if request.device == "auto" else name)
     with progress.stage(f"load testbed {request.testbed}", 1, "testbed") as stage:
         testbed = make(device=str(device))
         stage.advance()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from benchmark.errors import UsageError
 from methods.base import Precision
 
 if TYPE_CHECKING:
@@ -14,6 +15,20 @@ if TYPE_CHECKING:
     from benchmark.store import Store
     from benchmark.testbeds.base import Testbed
     from methods.pieces import Pieces
+
+
+def usable(device: str) -> torch.device:
+    """The device of this name. UsageError, before any work, for one that there is not or that cannot be used."""
+    import torch
+
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(
+            f"--device {device} cannot be used here ({str(error).splitlines()[0]}): try --device cpu."
+        ) from error
+    return found
 
 
 def _together() -> Pieces:

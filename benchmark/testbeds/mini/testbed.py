@@ -16,6 +16,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from benchmark import durable
 from benchmark.errors import DataError, UsageError
 from benchmark.store import Artefact, Store
 from benchmark.testbeds.captioned import kind_of_latents
@@ -267,29 +268,41 @@ def _digest(texts: list[str]) -> str:
 def check_manifest(weights: Path) -> dict[str, Any]:
     """Read weights/manifest.json and compare every file's size and checksum; DataError names the first that differs."""
     path = weights / "manifest.json"
-    remedy = f"restore it with `git checkout`, or remove {weights} and run `bench testbed build mini --out {weights}`"
+    anew = f"run `bench testbed build mini --out {weights}`"
+    remedy = f"restore it with `git checkout`, or remove {weights} and {anew}"
     if not path.exists():
-        raise DataError(f"mini's weights are missing ({path} is not there): {remedy}.")
+        raise DataError(
+            f"mini's weights are missing or half built ({path} is not there): restore it with `git checkout`, or "
+            f"{anew}, which goes on where a build stopped."
+        )
     try:
         manifest = json.loads(path.read_text())
         files, _ = dict(manifest["files"]), str(manifest["fingerprint"])
+    except OSError as error:
+        raise DataError(f"mini's weights cannot be read ({path}: {error.strerror}): make it readable.") from error
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(f"mini's weights are damaged ({path} is not a manifest): {remedy}.") from error
     for name, digest in files.items():
         file = weights / name
         if not file.exists():
             raise DataError(f"mini's weights are incomplete ({file} is missing): {remedy}.")
-        if hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+        try:
+            found = hashlib.sha256(file.read_bytes()).hexdigest()
+        except OSError as error:
+            raise DataError(f"mini's weights cannot be read ({file}: {error.strerror}): make it readable.") from error
+        if found != digest:
             raise DataError(f"mini's weights are damaged ({file} is not what manifest.json says): {remedy}.")
     return manifest
 
 
 def write_manifest(weights: Path) -> None:
     """Checksums of all shipped files, and the fingerprint that goes into every key."""
+    durable.sweep(weights)
     files = {
         str(file.relative_to(weights)): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in sorted(weights.rglob("*"))
         if file.is_file() and file.name != "manifest.json"
     }
     fingerprint = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:20]
-    (weights / "manifest.json").write_text(json.dumps({"fingerprint": fingerprint, "files": files}, indent=1) + "\n")
+    text = json.dumps({"fingerprint": fingerprint, "files": files}, indent=1) + "\n"
+    durable.write_bytes(weights / "manifest.json", text.encode())  # at once: it says that all is there

@@ -2,38 +2,61 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark import durable
+from benchmark import durable, paths
 from benchmark.errors import UsageError
 
 if TYPE_CHECKING:
     from benchmark.console import Progress
 
+NEEDED = 2_300_000_000
+"""Bytes of pictures, latents and training states that lie beside the weights until all are done."""
+
 
 def build(out: Path, progress: Progress, only: tuple[str, ...] = (), device: str = "cpu") -> None:
     """Build into `out`, a weights folder when all stages are done; pictures and training states go to `out`.work.
 
-    UsageError for a stage that does not exist. Interrupted, it goes on where it stopped; complete, it does nothing.
+    Interrupted, it goes on where it stopped; complete, it does nothing. UsageError for a stage or a device that there
+    is not; StoreError for a full disk, a folder that cannot be written, one that another process builds into.
     """
-    import torch
+    from rich.markup import escape
 
+    from benchmark.console import quiet_libraries
     from benchmark.testbeds.mini.build.stages import STAGES, Build
     from benchmark.testbeds.mini.testbed import check_manifest, write_manifest
+    from benchmark.workbench import usable
 
     for name in only:
         if name not in STAGES:
             raise UsageError(f"mini has no build stage '{name}'. Stages, in order: {', '.join(STAGES)}.")
-    if not only and (out / "manifest.json").exists():
-        check_manifest(out)
-        progress.reuse(f"{out}: all weights are there; remove the folder to build them anew")
-        return
-    with durable.storing(out):
-        out.mkdir(parents=True, exist_ok=True)
-    work = Build(out, out.with_name(out.name + ".work"), progress.report, torch.device(device))
-    work.run(only)
-    if not only:
-        write_manifest(out)
+    where = usable(device)
+    out = Path(os.path.abspath(out))  # "." has no name to put .work behind
+    scratch = out.with_name(out.name + ".work")
+    quiet_libraries()
+    with durable.alone(out, wait=False):
+        if (out / "manifest.json").exists():
+            check_manifest(out)
+            shutil.rmtree(scratch, ignore_errors=True)  # left by a kill after the last stage
+            progress.reuse(f"{out}: all weights are there; remove the folder to build them anew")
+            return
+        if not scratch.exists():
+            paths.prepare(out.parent, NEEDED)
+        with durable.storing(scratch):
+            durable.make_folder(scratch)
+        progress.say(
+            f"build     just under three hours on two CPU cores by the sum of the stages, {paths.size(NEEDED)} in "
+            f"{escape(str(scratch))} meanwhile; interrupted, it goes on where it stopped"
+        )
+        work = Build(out, scratch, progress.report, where)
+        with durable.filling(out.parent, out):
+            work.run(only)
+            if only:
+                progress.say(f"done      {', '.join(only)}; without --only, all that is still missing is built")
+                return
+            write_manifest(out)
         work.clear()
-        progress.say(f"weights   {out}")
+        progress.say(f"weights   {escape(str(out))}")

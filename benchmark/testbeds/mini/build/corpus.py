@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from benchmark.testbeds.mini.build.whole import whole
 from benchmark.testbeds.mini.world.captions import caption
 from benchmark.testbeds.mini.world.draw import Pictures, draw
 from benchmark.testbeds.mini.world.scenes import Scene, lesson_scene, world_scene
@@ -52,21 +52,15 @@ class Corpus:
     def __len__(self) -> int:
         return self.chunks * CHUNK
 
-    def build(self, progress: Progress, share: tuple[int, int] = (0, 1)) -> Corpus:
-        """Draw what is missing; `share` = (rank, world) lets processes split the work."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for k in range(share[0], self.chunks, share[1]):
-            path = self._path(k)
-            if not path.exists():
-                chunk = draw_chunk(self.split, k)
-                said = json.dumps(
-                    [{"caption": c, **asdict(s)} for c, s in zip(chunk.captions, chunk.scenes, strict=True)]
-                )
-                temporary = path.with_suffix(f".{os.getpid()}.tmp")
-                tensors = {"images": chunk.pictures.images, "boxes": chunk.pictures.boxes}
-                save_file(tensors, temporary, {"scenes": said})
-                os.replace(temporary, path)
-            progress(f"draw {self.split}", k + 1, self.chunks, {})
+    def build(self, progress: Progress) -> Corpus:
+        """Draw what is missing."""
+        missing = [k for k in range(self.chunks) if not self._path(k).exists()]
+        for done, k in enumerate(missing, self.chunks - len(missing) + 1):
+            chunk = draw_chunk(self.split, k)
+            said = json.dumps([{"caption": c, **asdict(s)} for c, s in zip(chunk.captions, chunk.scenes, strict=True)])
+            with whole(self._path(k)) as part:
+                save_file({"images": chunk.pictures.images, "boxes": chunk.pictures.boxes}, part, {"scenes": said})
+            progress(f"draw {self.split}", done, self.chunks, {})
         return self
 
     def images(self, k: int) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
+
+from benchmark.testbeds.mini.build.whole import whole
 
 CPU = torch.device("cpu")
 Progress = Callable[[str, int, int, dict[str, float]], None]
@@ -149,10 +150,8 @@ class _State:
                 )
             if self.averaged:
                 tensors[f"a.{k}"] = self.averaged[k]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_suffix(".tmp")
-        save_file(tensors, temporary, {"done": json.dumps(done)})
-        os.replace(temporary, self.path)
+        with whole(self.path) as part:
+            save_file(tensors, part, {"done": json.dumps(done)})
 
 
 def pixels(images: Tensor) -> Tensor:

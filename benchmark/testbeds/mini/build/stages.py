@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from transformers import CLIPTokenizer
 from benchmark.testbeds.mini.build import autoencoder, contrastive, features, oracles, style, tokenizer, unet
 from benchmark.testbeds.mini.build.corpus import CHUNK, Corpus
 from benchmark.testbeds.mini.build.loop import CPU, Job, Progress
+from benchmark.testbeds.mini.build.whole import whole
 from benchmark.testbeds.mini.load import load_text, load_vae
 
 TRAIN_CHUNKS, LESSON_CHUNKS, REPAINTED = 112, 96, 40
@@ -56,16 +56,6 @@ def halved(module: Any) -> Any:
 def save_half(module: nn.Module, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({key: value.half().contiguous() for key, value in module.state_dict().items()}, path)
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`, renamed to it at the end: what bears the final name is complete."""
-    temporary = path.with_name(path.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    yield temporary
-    temporary.rename(path)
 
 
 class Build:

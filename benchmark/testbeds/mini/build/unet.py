@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 
 from benchmark.testbeds.mini.build.loop import Job, train
 from benchmark.testbeds.mini.build.tokenizer import CONTEXT
+from benchmark.testbeds.mini.build.whole import whole
 
 BATCH, CAPTION_DROPOUT, EMPHASIS = 32, 0.12, 4.0
 SCHEDULE = {
@@ -120,7 +121,8 @@ def save_pipeline(model: UNet2DConditionModel, folder: Path) -> None:
         "unet": ["diffusers", "UNet2DConditionModel"],
         "vae": ["diffusers", "AutoencoderKL"],
     }
-    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+    with whole(folder / "model_index.json") as part:
+        part.write_text(json.dumps(index, indent=2) + "\n")
 
 
 assert CONTEXT == 32, "the U-Net has been sized for 32 tokens"
