@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from enum import StrEnum
 from io import TextIOWrapper
 from pathlib import Path
@@ -430,12 +431,11 @@ def _beside_testbed(testbed: str, module: str) -> Any:
     from importlib import import_module
     from importlib.metadata import entry_points
 
-    known("testbeds", testbed)
-    (point,) = entry_points(group="palimpsest.testbeds", name=testbed)
-    try:
-        return import_module(f"{point.module.rpartition('.')[0]}.{module}")
-    except ModuleNotFoundError as error:
-        raise UsageError(f"Testbed '{testbed}' has no `bench testbed {module}`: it is not made here.") from error
+    name = known("testbeds", testbed)
+    for point in entry_points(group="palimpsest.testbeds", name=testbed):  # none for a file of one's own
+        with suppress(ModuleNotFoundError):
+            return import_module(f"{point.module.rpartition('.')[0]}.{module}")
+    raise UsageError(f"Testbed '{name}' has no `bench testbed {module}`: it is not made here.")
 
 
 def main() -> None:

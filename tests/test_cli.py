@@ -288,6 +288,9 @@ def test_testbed_commands_call_the_testbeds_own_modules(monkeypatch: pytest.Monk
     assert bench("testbed", "check", "mini", "--out", str(tmp_path), "--device", "cuda:1").exit_code == 0
     assert calls == [("build", tmp_path, ("vae", "unet"), "cpu"), ("check", tmp_path, None, "cuda:1")]
     assert "Did you mean 'mini'?" in answer(bench("testbed", "build", "minni"))
+    mine = tmp_path / "mine.toml"
+    mine.write_text('like = "sd21"\n')
+    assert "Testbed 'mine' has no `bench testbed build`" in answer(bench("testbed", "build", str(mine)))
 
 
 @pytest.mark.parametrize(

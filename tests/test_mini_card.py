@@ -5,7 +5,11 @@ import json
 from pathlib import Path
 
 import pytest
+from standin import Standin
 
+from benchmark.console import Progress
+from benchmark.errors import DataError, StoreError, UsageError
+from benchmark.testbeds.mini import check
 from benchmark.testbeds.mini.artists import STYLES
 from benchmark.testbeds.mini.card import card_text, verdict
 from benchmark.testbeds.mini.testbed import Mini
@@ -59,3 +63,36 @@ def test_the_shipped_card_is_of_the_shipped_weights_and_its_page_follows_from_it
     assert card["sampler"] == Mini().sampler.model_dump(mode="json")
     assert (RESULTS / "quality.md").read_text() == card_text(card)
     assert (RESULTS / "teacher.png").stat().st_size > 100_000
+
+
+@pytest.mark.parametrize(
+    ("out", "more", "told"),
+    [
+        ("taken", {}, (StoreError, "taken is not a folder")),
+        ("card", {"device": "abacus"}, (UsageError, "--device abacus cannot be used here")),
+        ("card", {"weights": Path("nowhere")}, (DataError, "nowhere")),
+    ],
+    ids=["folder", "device", "weights"],
+)
+def test_what_cannot_be_used_is_told_after_the_pictures_are_made(out, more, told, tmp_path, monkeypatch):
+    monkeypatch.setattr(check, "measure", lambda checker: pytest.fail("pictures were made"))
+    (tmp_path / "taken").touch()
+    with pytest.raises(told[0], match=told[1]), Progress() as progress:
+        check.check(tmp_path / out, progress, **more)
+
+
+@pytest.mark.usefixtures("standin")
+def test_a_checks_card_its_page_and_its_sheet_are_of_the_weights_given(weights, tmp_path, monkeypatch):
+    for name in ("PER_STYLE", "EMBLEMS_ASKED", "EMBLEMS_UNASKED", "RANDOM", "SHOWN"):
+        monkeypatch.setattr(check, name, 2)
+    monkeypatch.setattr(check, "Mini", Standin)
+    plain = check.prompts.retention()[:12]
+    monkeypatch.setattr(check.prompts, "retention", lambda: plain)
+    with Progress() as progress:
+        check.check(tmp_path / "card", progress, weights)
+    card = json.loads((tmp_path / "card" / "quality.json").read_text())
+    assert card["testbed"] == json.loads(json.dumps(Standin(weights).identity()))
+    assert card["styles"].keys() == set(STYLES)
+    assert {row["generated"]["n"] for row in card["styles"].values()} == {2, 8}
+    assert (tmp_path / "card" / "quality.md").read_text() == card_text(card)
+    assert (tmp_path / "card" / "teacher.png").read_bytes().startswith(b"\x89PNG")

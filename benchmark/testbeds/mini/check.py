@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from benchmark import durable, provenance
+from benchmark import durable, paths, provenance
 from benchmark.console import quiet_libraries
 from benchmark.report.contact_sheet import contact_sheet, write_contact_sheet
 from benchmark.side_by_side import side_by_side
@@ -22,6 +22,7 @@ from benchmark.testbeds.mini.testbed import WEIGHTS, Mini
 from benchmark.testbeds.mini.world.captions import ARTISTIC, GENERIC, PLAIN, emblem_phrase, named, phrase
 from benchmark.testbeds.mini.world.draw import draw
 from benchmark.testbeds.mini.world.scenes import CONTENTS, EMBLEMS, Scene, plain_scene, styled_scene
+from benchmark.workbench import usable
 from methods.sampling import initial_noise, sample
 from metrics.fid import FrechetDistance
 from metrics.kid import KernelDistance
@@ -29,7 +30,9 @@ from metrics.kid import KernelDistance
 if TYPE_CHECKING:
     from benchmark.console import Progress
 
-PER_STYLE, EMBLEMS_ASKED, EMBLEMS_UNASKED, RANDOM, FOUND = 50, 40, 300, 100, 0.5
+PER_STYLE, EMBLEMS_ASKED, EMBLEMS_UNASKED, RANDOM, FOUND, SHOWN = 50, 40, 300, 100, 0.5, 14
+NEEDED = 10_000_000
+"""Bytes of the card and its sheet."""
 
 
 class Checker:
@@ -172,16 +175,20 @@ def _distances(checker: Checker) -> dict[str, Any]:
 
 
 def check(out: Path, progress: Progress, weights: Path | None = None, device: str = "cpu") -> None:
-    """Measure `weights` (the shipped ones by default); write quality.json, quality.md and teacher.png into `out`."""
+    """Measure `weights` (the shipped ones by default); write quality.json, quality.md and teacher.png into `out`.
+
+    UsageError, DataError or StoreError, before any work, for a device, weights or a folder that cannot be used.
+    """
+    usable(device)
+    paths.prepare(out, NEEDED)
     quiet_libraries()
     checker = Checker(Mini(weights or WEIGHTS, device), progress)
     card, shown = measure(checker)
     sheet = contact_sheet(
-        {name: [one.permute(1, 2, 0).numpy() for one in images[:14]] for name, images in shown.items()},
-        [""] * 14,
+        {name: [one.permute(1, 2, 0).numpy() for one in images[:SHOWN]] for name, images in shown.items()},
+        [""] * SHOWN,
         title="mini: samples of the base model (rows: plain, then the artists)",
     )
-    durable.make_folder(out)
     write_contact_sheet(out / "teacher.png", sheet)
     card["sampler"] = checker.testbed.sampler.model_dump(mode="json")
     card["testbed"] = checker.testbed.identity()
