@@ -26,17 +26,23 @@ def over_seeds(table: Table) -> Table:
     An interval ends where the figure cannot go further.
 
     The model that CP and CSD are relative to stays by itself: against itself it has 0 and 100. Columns that a seed
-    lacks are left out of its method's row.
+    lacks are left out of its method's row. A seed counts once: where a run of one's own differs from the committed one
+    of the same seed, one's own.
     """
     groups: dict[tuple, list[Row]] = {}
     for row in table.rows:
         groups.setdefault(_key(row.record), []).append(row)
+    for key, group in groups.items():
+        mine = {row.record.seed for row in group if row.source == "local"}
+        groups[key] = [row for row in group if row.source == "local" or row.record.seed not in mine]
     rows = [_mean(group) if len(group) > 1 else group[0] for group in groups.values()]
     notes = (
         ["A row over several seeds: means, and Student's 95 % interval over seeds."]
         if len(rows) < len(table.rows)
         else []
     )
+    if sum(map(len, groups.values())) < len(table.rows):
+        notes.append("A seed that was run here and is committed as well counts once, as it was run here.")
     return replace(table, rows=rows, notes=[*notes, *table.notes])
 
 
@@ -54,10 +60,12 @@ def possible(interval: tuple[float, float] | None, key: str, unit: str = "") -> 
 
 
 def _key(record: Record) -> tuple:
-    names = ("pruning", "macs", "method", "preset", "variant", "solver", "data", "budget", "recipe")
+    names = ("pruning", "macs", "method", "preset", "variant", "solver", "data", "budget", "recipe", "sampler")
     reference = record.method == "distilled" and record.seed == REFERENCE_SEED
     compared = record.reference_key if record.method == "base" else ""
-    return (*(str(getattr(record, name)) for name in names), str(sorted(targets_of(record))), reference, compared)
+    world = [record.world.get(key) for key in ("weights", "data")]
+    told = (*(getattr(record, name) for name in names), sorted(targets_of(record)), world)
+    return (*map(str, told), reference, compared)
 
 
 def _mean(rows: list[Row]) -> Row:

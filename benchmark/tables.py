@@ -5,6 +5,7 @@ Rows are decided here, columns in `columns.py`; how they look on a terminal, in 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -124,18 +125,21 @@ def table(
     rows = []
     for group, source in pairs:
         said = told.get(group[0].method, {}) if firsts[group[0].method] is group[0] else {}
-        label = _label(group[0], usual) + _against(group[0], records)
+        label = _label(group[0], usual) + _against(group[0], records) + _standing(group[0], records)
         rows.append(Row(label, source, group[0], _cells(group, columns, said)))
     present = {key for row in rows for key in row.cells}
     columns = [c for c in columns if not c.section or c.key in present]
     ran = {row.record.method for row in rows}
+    notes = _notes(rows, len(here) - len(shown))
+    if any(_standing(row.record, records) for row in rows):
+        notes.append("Each world (a testbed's weights and data) has figures of its own: nothing compares between them.")
     return Table(
         number=1,
         testbed=testbed,
         suite=suite,
         columns=columns,
         rows=rows,
-        notes=_notes(rows, len(here) - len(shown)),
+        notes=notes,
         paper=quoted,
         paper_only={method: cells for method, cells in told.items() if method not in ran},
     )
@@ -290,6 +294,16 @@ def _against(record: Record, shown: Sequence[Record]) -> str:
         return ""
     own = {(r.pruning, r.macs) for r in shown if r.method != "base" and r.reference_key == record.reference_key}
     return " · against " + " or ".join(f"{pruning} {macs:g}" for pruning, macs in sorted(own)) if own else ""
+
+
+def _standing(record: Record, shown: Sequence[Record]) -> str:
+    """Which weights and data of the testbed it stands on, where those shown stand on several: after a rebuild, say."""
+    worlds = {_world(r) for r in shown if r.world and r.suite == record.suite}
+    return f" · world {_world(record)}" if len(worlds) > 1 and record.world else ""
+
+
+def _world(record: Record) -> str:
+    return hashlib.sha256(json.dumps(record.world, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _cells(group: Sequence[Record], columns: Sequence[Column], said: dict[str, float]) -> dict[str, Figure]:

@@ -351,3 +351,32 @@ def test_plain_captions_of_models_that_forgot_a_sign_stand_among_painters() -> N
 def test_half_an_interval_is_a_whole_one() -> None:
     scored = record("bilevel", values={"cp": cell("cp", 92.0, ci=(88.0, 94.0))})
     assert "±3.00" in _text(print_rich, _local(scored), "mini", "artists")
+
+
+def _rebuilt(world: str) -> list[Record]:
+    told = {"world": {"weights": world, "data": 1}, "reference_key": world}
+    return [record(method, **told) for method in ("base", "distilled", "bilevel")]
+
+
+def test_rows_on_rebuilt_weights_pass_for_the_shipped_ones() -> None:
+    alone = table(_local(*_rebuilt("a")), "mini", "artists")
+    assert [row.label for row in alone.rows] == ["base", "distilled", "bilevel"]
+    assert not any("world" in note for note in alone.notes)
+    both = table(_local(*_rebuilt("a"), *_rebuilt("b")), "mini", "artists")
+    labels = [row.label for row in both.rows]
+    assert len(set(labels)) == 6
+    assert all(" · world " in label for label in labels)
+    assert any("nothing compares between" in note for note in both.notes)
+    assert len(over_seeds(both).rows) == 6  # two worlds are not two seeds
+
+
+def test_a_seed_that_was_run_again_counts_twice() -> None:
+    def run(seed: int, clip: float) -> Record:
+        return record("bilevel", seed=seed, values={"artists": {"clip": clip}})
+
+    committed = [(run(0, 50.0), "reference"), (run(1, 60.0), "reference")]
+    made = over_seeds(table([*committed, (run(0, 52.0), "local")], "mini", "artists"))  # type: ignore[list-item]
+    (row,) = made.rows
+    assert row.label == "bilevel (2 seeds)"
+    assert row.cells["clip"].value == pytest.approx(56.0)
+    assert any("counts once" in note for note in made.notes)
