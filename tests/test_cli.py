@@ -277,6 +277,34 @@ def test_wrong_kind_of_list_is_met_with_the_right_one() -> None:
     assert "Did you mean 'methods'?" in answer(bench("list", "method"))
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["table", "--records", "{}/some"],
+        ["run", "--method", "{}/mine.py:Mine", "--suite", "coco"],
+    ],
+    ids=["records", "method"],
+)
+def test_a_folder_that_an_ordinary_user_may_not_look_into_is_a_traceback(arguments: list[str], tmp_path: Path) -> None:
+    locked = tmp_path / "locked"
+    (locked / "records").mkdir(parents=True)
+    was_root = os.geteuid() == 0
+    if was_root:  # mode bits do not hold root back
+        for parent in list(tmp_path.parents)[:-2]:
+            parent.chmod(parent.stat().st_mode | 0o011)
+        tmp_path.chmod(0o755)
+    locked.chmod(0)
+    try:
+        if was_root:
+            os.seteuid(65534)
+        said = answer(bench(*(word.format(locked) for word in arguments)))
+    finally:
+        if was_root:
+            os.seteuid(0)
+        locked.chmod(0o755)
+    assert str(locked) in said
+
+
 def test_testbed_commands_call_the_testbeds_own_modules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     calls: list[tuple] = []
     for verb in ("build", "check"):
