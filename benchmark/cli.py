@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
 from enum import StrEnum
 from io import TextIOWrapper
 from pathlib import Path
@@ -46,6 +45,7 @@ from benchmark.cli_prune import prune_app
 from benchmark.cli_rehearse import rehearse
 from benchmark.cli_speed import speed
 from benchmark.cli_study import study
+from benchmark.cli_testbed import testbed_app
 from benchmark.errors import BudgetError, PalimpsestError, TrainingError, UsageError
 from benchmark.paths import home
 
@@ -91,7 +91,6 @@ class _Commands(TyperGroup):
 # Plain help: rich's would take 0.17 s more of start-up, and an example in a box cannot be copied.
 _STYLE: dict[str, Any] = {"rich_markup_mode": None, "no_args_is_help": True, "add_completion": False}
 app = typer.Typer(cls=_Commands, pretty_exceptions_enable=False, **_STYLE)
-testbed_app = typer.Typer(**_STYLE)
 app.add_typer(testbed_app, name="testbed")
 for command in (attack, campaign, clean, doctor, estimate, figure, page, rehearse, speed, study):
     app.command()(command)
@@ -352,74 +351,6 @@ def show_list(
         print(f"{name.ljust(width)}  {line}")
 
 
-@testbed_app.callback()
-def testbeds() -> None:
-    """Build a testbed's weights, or check them."""
-
-
-@testbed_app.command()
-def build(
-    testbed: Annotated[str, typer.Argument(help="Which testbed; see `bench list testbeds`.")],
-    out: Annotated[Path | None, typer.Option(help="Where to.", show_default="<runs>/testbeds/<testbed>")] = None,
-    only: Annotated[str, typer.Option(help='Stages to build, "vae,unet".', show_default="all")] = "",
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
-) -> None:
-    """Build every weight of a testbed from nothing; interrupted, it goes on where it stopped.
-
-    mini takes just under three hours on two CPU cores, by the sum of its stages, and 2.3 GB until it is done. To run on
-    what was built, put it in the place of benchmark/testbeds/mini/weights; `bench testbed check` measures it anywhere.
-
-    \b
-    Examples:
-      bench testbed build mini
-      bench testbed build mini --out weights --only vae,unet
-    """
-    module = _beside_testbed(testbed, "build")
-    from benchmark.console import Progress
-
-    with Progress() as progress:
-        module.build(out or home() / "testbeds" / testbed, progress, names(only), device)
-
-
-@testbed_app.command()
-def check(
-    testbed: Annotated[str, typer.Argument(help="Which testbed; see `bench list testbeds`.")],
-    out: Annotated[Path | None, typer.Option(help="Where to.", show_default="<runs>/testbeds/<testbed>-card")] = None,
-    weights: Annotated[Path | None, typer.Option(help="Weights to measure.", show_default="those shipped")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
-) -> None:
-    """Measure a testbed's quality by its oracles: a card of figures and a contact sheet.
-
-    \b
-    Examples:
-      bench testbed check mini --out results/mini
-      bench testbed check mini --weights runs/testbeds/mini
-    """
-    module = _beside_testbed(testbed, "check")
-    from benchmark.console import Progress
-
-    with Progress() as progress:
-        module.check(out or home() / "testbeds" / f"{testbed}-card", progress, weights, device)
-
-
-@testbed_app.command()
-def prebuild(
-    testbed: Annotated[str, typer.Argument(help="Which testbed; see `bench list testbeds`.")],
-    runs: Runs = None,
-) -> None:
-    """Make what ships with a testbed beside its weights: scores of the base and of the distilled reference.
-
-    \b
-    Example:
-      bench testbed prebuild mini
-    """
-    module = _beside_testbed(testbed, "prebuild")
-    from benchmark.console import Progress
-
-    with Progress() as progress:
-        module.prebuild(runs or home() / "testbeds" / f"{testbed}-prebuilt", progress)
-
-
 def _all_methods(preset: str, settings: list[str] | None) -> list[str]:
     """Every installed method but `distilled`, which is part of each run as the reference.
 
@@ -434,18 +365,6 @@ def _all_methods(preset: str, settings: list[str] | None) -> list[str]:
     methods = [configure(registry.load("methods", name)) for name in registry.names("methods") if name != "distilled"]
     methods.sort(key=lambda each: getattr(each, "own_share", OWN_SHARE) if each.start == "distilled" else -1.0)
     return [each.name for each in methods]
-
-
-def _beside_testbed(testbed: str, module: str) -> Any:
-    """The module of this name in the testbed's own package: `benchmark.testbeds.mini` + `build`."""
-    from importlib import import_module
-    from importlib.metadata import entry_points
-
-    name = known("testbeds", testbed)
-    for point in entry_points(group="palimpsest.testbeds", name=testbed):  # none for a file of one's own
-        with suppress(ModuleNotFoundError):
-            return import_module(f"{point.module.rpartition('.')[0]}.{module}")
-    raise UsageError(f"Testbed '{name}' has no `bench testbed {module}`: it is not made here.")
 
 
 def main() -> None:
