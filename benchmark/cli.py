@@ -303,6 +303,8 @@ def compare(
     suite: Annotated[str, typer.Option(help="artists (with coco beside it), or coco alone.")] = "artists",
     long: Annotated[bool, typer.Option("--long", help="Every column, not only the paper's.")] = False,
     columns: Columns = "",
+    pruning: Annotated[str, typer.Option(help="Models of this pruning.", show_default="the default one")] = "",
+    macs: Annotated[float | None, typer.Option(help="Share of MACs.", show_default="the default one")] = None,
     format: Annotated[Format, typer.Option(help="How to print it.")] = Format.rich,
     records: Records = None,
     runs: Runs = None,
@@ -315,6 +317,7 @@ def compare(
     Examples:
       bench compare bilevel esd
       bench compare bilevel "bilevel (lower_rate=5e-05)" --long
+      bench compare bilevel esd --macs 0.55
       bench compare bilevel distilled --format json
     """
     from benchmark.compare import compare as compared
@@ -325,7 +328,10 @@ def compare(
     testbed = known("testbeds", testbed)
     known("suites", suite)
     found = gather(testbed, runs or home(), records or [])
-    made = compared(found, testbed, suite, left, right, long=long or bool(columns))
+    if pruning:
+        known("prunings", pruning)
+    wide = long or bool(columns)
+    made = compared(found, testbed, suite, left, right, long=wide, pruning=pruning, macs=macs)
     FORMATS[format](only(made, names(columns)) if columns else made)
 
 

@@ -1,8 +1,9 @@
 """Two methods side by side, unit by unit: `bench compare`. No torch is imported.
 
-A unit is one set of targets with one training seed, for which both methods were trained on the same budget, pruning
-and data. Differences are paired within units, and what a claim may cover follows from how many there are: over several
-units it covers new targets and new trainings; within a single one only new prompts to the same two models.
+A unit is one set of targets with one training seed. All units of a comparison have one setting: pruning, share of MACs,
+budget, data, sampler and world. Differences are paired within units, and what a claim may cover follows from how many
+there are: over several units it covers new targets and new trainings; within a single one only new prompts to the same
+two models.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from benchmark.columns import COLUMNS, Column
 from benchmark.errors import DataError, UsageError
 from benchmark.records import Record, read_scores
+from benchmark.request import RunRequest
 from benchmark.stats import bootstrap_interval, mcnemar, sign_flip, student_interval
 from benchmark.tables import BESIDE, Found, joined, targets_of
 
@@ -63,10 +65,20 @@ class _Model:
 
 
 def compare(
-    found: Iterable[Found], testbed: str, suite: str, left: str, right: str, *, long: bool = False
+    found: Iterable[Found],
+    testbed: str,
+    suite: str,
+    left: str,
+    right: str,
+    *,
+    long: bool = False,
+    pruning: str = "",
+    macs: float | None = None,
 ) -> Comparison:
     """Compare two rows of a table, named by method or, for another preset or setting, by the row's label.
 
+    Of several settings in which both were run it is the default one, or the one with most units; `pruning` and `macs`
+    ask for another. What is left out is counted in a note.
     Raises DataError if a side has no record, or the two have no unit in common.
     """
     suites = [suite] + ([BESIDE[suite]] if suite in BESIDE else [])
@@ -80,11 +92,17 @@ def compare(
                 f"There is no record of '{name}' in suite '{suite}' on testbed '{testbed}'. There are: "
                 f"{', '.join(known) or 'none'}."
             )
-    shared = sorted(sides[0].keys() & sides[1].keys())
-    if not shared:
+    common = sides[0].keys() & sides[1].keys()
+    chosen = [unit for unit in common if pruning in ("", unit[2].pruning) and macs in (None, unit[2].macs)]
+    if not chosen:
+        asked = f" with {' '.join(filter(None, (pruning, '' if macs is None else f'{macs:g}')))}"
         raise DataError(
-            f"'{left}' and '{right}' share no targets, seed, pruning, data and budget: run both with the same."
+            f"'{left}' and '{right}' share no targets, seed, pruning, data and budget"
+            f"{asked if pruning or macs else ''}: run both with the same."
         )
+    settings = [unit[2] for unit in chosen]
+    setting = max(settings, key=lambda each: (each.usual, settings.count(each), each))
+    shared = sorted(unit for unit in chosen if unit[2] == setting)
     pairs = [(sides[0][unit], sides[1][unit]) for unit in shared]
     contrasts, notes = [], []
     for column in (c for c in COLUMNS if long or not c.section):
@@ -100,7 +118,7 @@ def compare(
         right,
         [_named(unit) for unit in shared],
         contrasts,
-        notes + _notes(len(pairs), len({unit[0] for unit in shared})),
+        notes + _notes(len(pairs), len({unit[0] for unit in shared})) + _beside(setting, len(common) - len(shared)),
     )
 
 
@@ -112,8 +130,18 @@ def only(comparison: Comparison, keys: Sequence[str]) -> Comparison:
     return replace(comparison, contrasts=[known[key] for key in keys])
 
 
-Unit = tuple[str, int, str]
-"""Targets, training seed, and all else that must be equal."""
+class Setting(NamedTuple):
+    """All that must be equal beside targets and training seed."""
+
+    usual: bool
+    """The default pruning, share of MACs and budget, and fp32."""
+    pruning: str
+    macs: float
+    else_equal: str
+
+
+Unit = tuple[str, int, Setting]
+"""Targets, training seed, and the setting."""
 
 
 def _units(models: Sequence[_Model], suite: str, name: str) -> dict[Unit, _Model]:
@@ -132,9 +160,11 @@ def _unseeded(record: Record) -> str:
 
 
 def _unit(record: Record) -> Unit:
-    pruned = ["none", 1.0] if record.method == "base" else [record.pruning, record.macs]
-    same = [pruned, record.data, record.budget, record.sampler, record.world]
-    return ", ".join(sorted(targets_of(record))), record.seed, json.dumps(same, sort_keys=True)
+    pruning, macs = ("none", 1.0) if record.method == "base" else (record.pruning, record.macs)
+    usual = (pruning, macs) == (RunRequest.pruning, RunRequest.macs) and record.budget.get("default") is not False
+    usual = usual and "precision" not in record.sampler
+    same = json.dumps([record.data, record.budget, record.sampler, record.world], sort_keys=True)
+    return ", ".join(sorted(targets_of(record))), record.seed, Setting(usual, pruning, macs, same)
 
 
 def _named(unit: Unit) -> str:
@@ -173,6 +203,15 @@ def _per_prompt(column: Column, left: _Model, right: _Model) -> tuple[list[float
     sides = [dict(zip(t["id"].to_pylist(), t[column.cell].to_pylist(), strict=True)) for t in tables]
     ids = [key for key, value in sides[0].items() if value is not None and sides[1].get(key) is not None]
     return [sides[0][key] for key in ids], [sides[1][key] for key in ids]
+
+
+def _beside(setting: Setting, more: int) -> list[str]:
+    """In which setting it is, where that is not the default one, and how many units have another."""
+    told = [] if setting.usual else [f"Both sides: {setting.pruning}, {setting.macs:.0%} of MACs."]
+    if more:
+        units = "1 more unit has" if more == 1 else f"{more} more units have"
+        told.append(f"{units} another pruning, budget, data, sampler or world: --pruning and --macs choose.")
+    return told
 
 
 def _notes(units: int, target_sets: int) -> list[str]:

@@ -179,6 +179,13 @@ def read_records(folders: Iterable[Path]) -> list[Record]:
     return [read_record(path) for folder in folders for path in sorted(Path(folder).rglob("*" + SUFFIX))]
 
 
+def refuse_newer(folder: Path) -> None:
+    """Raise RecordError if a record in `folder` is of a newer schema: what was run would be written in its place."""
+    for path in sorted(folder.glob("*" + SUFFIX)):
+        with suppress(OSError, ValueError):
+            _check_version(json.loads(path.read_bytes()), path)
+
+
 def read_scores(record: Record) -> "pyarrow.Table":
     """The per-image values of a record that was read or written. Raises RecordError if they are not as recorded."""
     import pyarrow as pa
@@ -222,12 +229,7 @@ def read_record(path: Path) -> Record:
         raise RecordError(f"The record {path} cannot be read ({error.strerror}): make it readable.") from error
     except ValueError as error:
         raise RecordError(f"The record {path} is damaged (it is not JSON): {remedy}.") from error
-    version = raw.get("schema_version") if isinstance(raw, dict) else None
-    if type(version) is int and version > Record.newest:
-        raise RecordError(
-            f"The record {path} was written by a newer palimpsest (schema {version}, this one reads "
-            f"{Record.newest}): update palimpsest or move the file away."
-        )
+    _check_version(raw, path)
     try:
         record = Record.model_validate(raw)
     except ValidationError as error:
@@ -236,6 +238,15 @@ def read_record(path: Path) -> Record:
         raise RecordError(f"The record {path} is damaged ({where}: {first['msg']}): {remedy}.") from error
     record._folder = path.parent
     return record
+
+
+def _check_version(raw: Any, path: Path) -> None:
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if type(version) is int and version > Record.newest:
+        raise RecordError(
+            f"The record {path} was written by a newer palimpsest (schema {version}, this one reads "
+            f"{Record.newest}): update palimpsest or move the file away."
+        )
 
 
 def _check_columns(scores: "pyarrow.Table") -> None:

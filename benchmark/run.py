@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark import paths, receipts, registry
 from benchmark.console import Progress, quiet_libraries
 from benchmark.errors import UsageError
+from benchmark.records import refuse_newer
 from benchmark.request import Outcome, RunRequest, parse_budget
 from benchmark.testbeds import choice
 
@@ -34,6 +35,7 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
     if answered := receipts.find(request):
         progress.reuse("asked before, and nothing has changed: answered from its records")
         return answered
+    refuse_newer(paths.records_folder(home))
 
     from benchmark import asking, least, models
     from benchmark.measure import measure

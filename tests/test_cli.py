@@ -260,6 +260,17 @@ def test_record_of_a_newer_schema_is_one_sentence(tmp_path: Path) -> None:
     assert "schema 99" in answer(bench("table", "--records", str(tmp_path)))
 
 
+def test_a_run_begins_whose_record_would_replace_one_of_a_newer_schema(tmp_path: Path, monkeypatch) -> None:
+    write(tmp_path / "records", record("bilevel"))
+    path = next((tmp_path / "records").glob("*.record.json"))
+    newer = json.dumps({**json.loads(path.read_text("utf-8")), "schema_version": 99})
+    path.write_text(newer, "utf-8")
+    monkeypatch.setattr("benchmark.run.workbench_for", lambda *given: pytest.fail("work has begun"))
+    told = answer(bench("run", "--method", "bilevel", "--suite", "coco", "--runs", str(tmp_path)))
+    assert "schema 99" in told
+    assert path.read_text("utf-8") == newer
+
+
 def test_lists_explain_every_name() -> None:
     for kind in ("methods", "suites", "testbeds", "metrics", "prunings", "artists"):
         result = bench("list", kind)

@@ -19,11 +19,12 @@ from benchmark.tables import gather
 SETS = (["Vincent van Gogh"], ["Claude Monet"])
 
 
-def put(folder, method, seed=0, targets=SETS[0], prompts=(), preset="default", **values):
+def put(folder, method, seed=0, targets=SETS[0], prompts=(), preset="default", setting=None, **values):
     concept = {"kind": "style", "targets": list(targets), "anchor": "art", "neighbours": []}
     for suite in ("artists", "coco"):
         cells = {name: value for name, value in values.items() if (name == "fid") == (suite == "coco")}
         told = {"concept": concept, "values": cells, "reference_key": f"reference {seed}", "preset": preset}
+        told |= setting or {}
         told |= {} if preset == "default" else {"label": f"{method} ({preset})"}
         each = record(method, suite, seed=seed, **told)
         ids = [f"p{k}" for k in range(len(prompts))]
@@ -130,6 +131,25 @@ def test_other_budgets_settings_or_methods_are_taken_for_the_same(tmp_path) -> N
     with pytest.raises(DataError, match="share no targets, seed"):
         compared(tmp_path)  # "esd" is its default settings
     assert compared(tmp_path, right="esd (rate=1)").contrasts[0].right == 4.0
+
+
+def test_two_prunings_of_one_training_seed_are_two_units(tmp_path) -> None:
+    for method, base in (("bilevel", 1.0), ("esd", 2.0)):
+        for seed in (0, 1):
+            put(tmp_path, method, seed=seed, clip=base)
+        for pruning, macs, value in (("magnitude", 0.55, 10.0), ("taylor", 0.55, 40.0), ("taylor", 0.7, 90.0)):
+            put(tmp_path, method, clip=base * value, setting={"pruning": pruning, "macs": macs})
+        put(tmp_path, method, clip=7.0 * base, setting={"budget": {"iterations": 20, "default": False}})
+    usual = compared(tmp_path)
+    assert [(c.left, c.right, c.n) for c in usual.contrasts] == [(1.0, 2.0, 2)]
+    assert usual.notes[-1].startswith("4 more units have another pruning, budget")
+    other = compared(tmp_path, macs=0.7)
+    assert [(c.left, c.right) for c in other.contrasts] == [(90.0, 180.0)]
+    assert "Both sides: taylor, 70% of MACs." in other.notes
+    assert compared(tmp_path, pruning="taylor", macs=0.55).contrasts[0].left == 40.0
+    for asked in ({"pruning": "random"}, {"pruning": "magnitude", "macs": 0.7}):
+        with pytest.raises(DataError, match=f"share no .* with {asked['pruning']}"):
+            compared(tmp_path, **asked)
 
 
 def test_command_prints_all_formats(tmp_path) -> None:

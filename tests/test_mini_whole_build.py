@@ -207,3 +207,10 @@ def test_odd_places_and_devices_are_refused_before_any_work(tmp_path: Path, monk
     monkeypatch.chdir(tmp_path / "here")
     built(Path("."), ("corpus",))
     assert (tmp_path / "here.work" / "corpus").is_dir()
+
+
+def test_a_build_goes_on_with_other_steps_than_it_began_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built(tmp_path / "weights", ("corpus",))
+    monkeypatch.setattr(stages, "STEPS", dict.fromkeys(stages.STEPS, 3))
+    with pytest.raises(StoreError, match="begun with other pictures, seeds or steps"):
+        built(tmp_path / "weights")

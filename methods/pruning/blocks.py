@@ -51,7 +51,9 @@ def ladder(unet: UNet2DConditionModel) -> dict[str, list[str]]:
 def prune(
     unet: UNet2DConditionModel, macs: float, latent_size: int, text_length: int
 ) -> tuple[UNet2DConditionModel, Architecture]:
-    """Return a smaller copy of `unet` without some of its resnets and transformers, and what it kept.
+    """Whole resnets and transformers are removed, in BK-SDM's order; what stays is as wide as it was.
+
+    Return the smaller copy of `unet`, and what it kept.
 
     Raises:
         BudgetError: `macs` is not a fraction, or less than is left when all is gone that can go (the least is named).

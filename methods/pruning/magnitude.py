@@ -43,7 +43,9 @@ def importance(module: Any) -> Tensor:
 def prune(
     unet: UNet2DConditionModel, macs: float, latent_size: int, text_length: int
 ) -> tuple[UNet2DConditionModel, Architecture]:
-    """Return a smaller dense copy of `unet` and what it kept.
+    """Norm groups, heads and hidden units of the largest weights stay (L2 norms, one threshold for all).
+
+    Return a smaller dense copy of `unet` and what it kept.
 
     The threshold is found by bisection so that MACs come as near to the asked fraction as whole elements allow (within
     1 % on real networks). At least the strongest element of each gate is kept.

@@ -10,5 +10,5 @@ from methods.pruning.architecture import Architecture
 def prune(
     unet: UNet2DConditionModel, macs: float, latent_size: int, text_length: int
 ) -> tuple[UNet2DConditionModel, Architecture]:
-    """Return a copy of the whole network; the arguments are those of every pruning, and none is read."""
+    """The whole network: the control that separates forgetting from compression. No argument is read."""
     return copy.deepcopy(unet), Architecture.full(unet)

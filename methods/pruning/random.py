@@ -12,7 +12,9 @@ SEED = 0
 def prune(
     unet: UNet2DConditionModel, macs: float, latent_size: int, text_length: int, seed: int = SEED
 ) -> tuple[UNet2DConditionModel, Architecture]:
-    """Return a smaller dense copy of `unet` that keeps about the same share of every gate, drawn from `seed`.
+    """The control: about the same share of every layer stays, drawn from `seed`.
+
+    Return a smaller dense copy of `unet`, and what it kept.
 
     MACs come as near to the asked fraction as whole elements allow; all depth stays, as in the authors' own control.
 

@@ -12,7 +12,7 @@ SEED = 0
 def prune(
     unet: UNet2DConditionModel, macs: float, latent_size: int, text_length: int
 ) -> tuple[UNet2DConditionModel, Architecture]:
-    """Return what `magnitude` gives, but for its weights: each layer's are as torch starts them.
+    """The architecture of `magnitude` with weights drawn anew, each layer's as torch starts them.
 
     Raises:
         BudgetError: `macs` is not a fraction, or less than cutting inner widths can reach (the least is named).

@@ -28,7 +28,9 @@ LITTLE = 0.05
 def prune(
     unet: UNet2DConditionModel, macs: float, latent_size: int, text_length: int, pictures: Pictures
 ) -> tuple[UNet2DConditionModel, Architecture]:
-    """Return a smaller dense copy of `unet` with what matters most to its diffusion loss, and what it kept.
+    """Norm groups, heads and hidden units that the diffusion loss feels most stay (SPDM, first order).
+
+    Return a smaller dense copy of `unet`, and what it kept.
 
     Raises:
         BudgetError: `macs` is not a fraction, or less than cutting inner widths can reach (the least is named).

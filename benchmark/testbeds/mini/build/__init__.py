@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmark import durable, paths
-from benchmark.errors import UsageError
+from benchmark.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
     from benchmark.console import Progress
@@ -26,7 +27,7 @@ def build(out: Path, progress: Progress, only: tuple[str, ...] = (), device: str
     from rich.markup import escape
 
     from benchmark.console import quiet_libraries
-    from benchmark.testbeds.mini.build.stages import STAGES, Build
+    from benchmark.testbeds.mini.build.stages import STAGES, Build, recipe
     from benchmark.testbeds.mini.testbed import check_manifest, write_manifest
     from benchmark.workbench import usable
 
@@ -47,6 +48,7 @@ def build(out: Path, progress: Progress, only: tuple[str, ...] = (), device: str
             paths.prepare(out.parent, NEEDED)
         with durable.storing(scratch):
             durable.make_folder(scratch)
+            _check_recipe(scratch / "recipe.json", recipe())
         progress.say(
             f"build     just under three hours on two CPU cores by the sum of the stages, {paths.size(NEEDED)} in "
             f"{escape(str(scratch))} meanwhile; interrupted, it goes on where it stopped"
@@ -60,3 +62,15 @@ def build(out: Path, progress: Progress, only: tuple[str, ...] = (), device: str
             write_manifest(out)
         work.clear()
         progress.say(f"weights   {escape(str(out))}")
+
+
+def _check_recipe(path: Path, recipe: dict[str, Any]) -> None:
+    """A build goes on only as it began: with the same pictures, seeds and steps."""
+    told = json.dumps(recipe, sort_keys=True)
+    if not path.exists():
+        durable.write_bytes(path, told.encode())
+    elif path.read_text("utf-8") != told:
+        raise StoreError(
+            f"{path.parent} was begun with other pictures, seeds or steps than this version's: remove it and the "
+            "unfinished folder beside it, or build into another one."
+        )

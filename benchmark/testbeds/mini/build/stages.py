@@ -44,6 +44,11 @@ STEPS = {
 }
 
 
+def recipe() -> dict[str, Any]:
+    """All that a build which goes on must have in common with how it began."""
+    return {"seeds": SEEDS, "steps": STEPS, "chunks": [TRAIN_CHUNKS, LESSON_CHUNKS, REPAINTED]}
+
+
 def halved(module: Any) -> Any:
     """Weights are shipped, and from then on used, as half-precision values (computation stays in fp32)."""
     with torch.no_grad():
