@@ -235,12 +235,12 @@ def test_losses_are_others_than_they_are_written() -> None:
         return [[value / sum(row) for value in row] for row in raised]
 
     pairs = [
-        (min(max(p, 1e-7), 1 - 1e-7), q)
+        (p, q)
         for row, target in zip(likeness(ours.tolist()), likeness(theirs.tolist()), strict=True)
         for p, q in zip(row, target, strict=True)
     ]
     slow = -sum(q * math.log(p) + (1 - q) * math.log(1 - p) for p, q in pairs) / len(pairs)
-    assert float(losses.contrastive(ours, theirs)) == pytest.approx(slow, rel=1e-4)
+    assert float(losses.contrastive(ours, theirs)) == pytest.approx(slow, rel=1e-9)
 
     shares = torch.tensor([0.3, 0.6, 0.9], requires_grad=True)
     loss = losses.resource(shares, torch.tensor([0.6, 0.6, 0.5]))
@@ -253,6 +253,19 @@ def test_losses_are_others_than_they_are_written() -> None:
     log_odds = [math.log1p(math.exp(-2)), math.log1p(math.exp(6))]  # -log of the first code's share, at 0.1
     slow = 0.9 * log_odds[0] + 0.1 * (log_odds[0] + 2) + 0.5 * log_odds[1] + 0.5 * (log_odds[1] - 6)
     assert float(losses.routing(similarity, assignment)) == pytest.approx(slow / 2, rel=1e-5)
+
+
+def test_prompts_that_are_alike_do_not_pull_their_architectures_together() -> None:
+    """However far apart these are: the share of the one in the other's row is e^-30 here."""
+    read = torch.tensor([[1.0, 0.0], [1.0, 0.01], [0.0, 1.0]])
+    offsets = torch.tensor([[1.0, 0.0, 0.0], [0.1, 1.0, 0.0], [0.0, 0.0, 1.0]], requires_grad=True)
+
+    def cosine(rows: torch.Tensor) -> float:
+        return float(torch.cosine_similarity(rows[0], rows[1], dim=0))
+
+    losses.contrastive(offsets, read).backward()
+    assert offsets.grad is not None
+    assert cosine(offsets.detach() - 0.01 * offsets.grad) > cosine(offsets.detach()) + 1e-3
 
 
 def test_experts_are_read_back_as_others(searched: Experts, tmp_path: Path) -> None:

@@ -11,10 +11,15 @@ CONTRAST, ROUTING = 0.03, 0.1
 def contrastive(offsets: Tensor, read: Tensor, temperature: float = CONTRAST) -> Tensor:
     """Cross-entropy (binary, mean over pairs) of who is like whom, by architectures (n, L) and by prompts (n, d).
 
+    In logarithms throughout: a bound on small shares would take the gradient from prompts that are alike and have
+    architectures that are not, whose share is a millionth.
     Source: APTP's contrastive loss: prompts that are alike are to get architectures that are alike.
     """
-    ours, theirs = (F.softmax(_cosines(x) / temperature, dim=1) for x in (offsets, read))
-    return F.binary_cross_entropy(ours.clamp(1e-7, 1 - 1e-7), theirs.detach())
+    scores, theirs = _cosines(offsets) / temperature, F.softmax(_cosines(read) / temperature, dim=1).detach()
+    itself = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
+    others = scores[:, None].masked_fill(itself, -torch.inf).logsumexp(2)  # (n, n): all but the one in question
+    total = scores.logsumexp(1, keepdim=True)
+    return -(theirs * (scores - total) + (1 - theirs) * (others - total)).mean()
 
 
 def resource(shares: Tensor, budgets: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ from methods.pruning.masked import masked
 from methods.pruning.pictures import Pictures
 from methods.pruning.threshold import check_fraction, check_reach
 
-RECIPE = 1
+RECIPE = 2
 """Goes up when the search's code changes results."""
 Report = Callable[[int, dict[str, float]], None]
 """(steps done, figures)."""
@@ -131,7 +131,7 @@ def search(
             figures["routing"] = config.routing * losses.routing(similarity, assignment)
         soft = gumbel_sigmoid(logits, generator(config.seed, "aptp", "gates", step))
         vectors = straight_through(layout, soft)
-        figures["contrastive"] = config.contrastive * losses.contrastive(offsets, read)
+        figures["contrastive"] = config.contrastive * losses.contrastive(offsets * router.scale, read)
         figures["resource"] = config.resource * losses.resource(costs.share(vectors), budget)
         with masked(student, vectors.to(device)):
             restoring, _ = objectives.retention(student, teacher, process, draw, weights)
