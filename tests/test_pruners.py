@@ -1,6 +1,7 @@
 """Prunings that want more than the base: experts and pictures find their way, and keys stay as they were."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -76,7 +77,8 @@ def test_a_search_that_was_killed_begins_anew_or_finds_others(standin: Path, tmp
     words = ["prune", "aptp", *QUICK, "--runs"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     first = bench(*words, str(whole))
-    done = subprocess.run([sys.executable, "-c", KILLED, str(standin), *words, str(killed)], check=False)
+    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    done = subprocess.run([sys.executable, "-c", KILLED, str(standin), *words, str(killed)], check=False, env=here)
     assert done.returncode == -signal.SIGKILL
     assert list(killed.glob("scratch/experts/*/checkpoint-000002"))
     again = bench(*words, str(killed))
