@@ -58,13 +58,10 @@ def estimate(
       bench estimate --method bilevel --suite artists --testbed sd21 --budget 20000it
       bench estimate --method esd --suite artists --testbed sd21 --from rehearsal.json
     """
-    from benchmark.registry import fingerprint
     from benchmark.request import RunRequest, parse_settings
 
-    for group, name in (("testbeds", testbed), ("suites", suite), ("prunings", pruning)):
+    for group, name in (("testbeds", testbed), ("suites", suite), ("prunings", pruning), ("methods", method)):
         known(group, name)
-    if fingerprint(method) is None:
-        known("methods", method)
     if on and rehearsal:
         raise UsageError("--on and --from both say how fast it goes: give one of them.")
     request = RunRequest(

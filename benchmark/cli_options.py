@@ -14,7 +14,9 @@ Runs = Annotated[
     Path | None,
     typer.Option(help="Folder of checkpoints, images and records.", show_default="$PALIMPSEST_HOME, else ./runs"),
 ]
-Pruning = Annotated[str, typer.Option(help="How the base U-Net is made smaller.")]
+Pruning = Annotated[
+    str, typer.Option(help="How the base is made smaller: see `bench list prunings`; or my.py:function.")
+]
 Macs = Annotated[float, typer.Option(help="Share of the base U-Net's MACs to keep, above 0, at most 1.")]
 Targets = Annotated[
     str, typer.Option(help='Artists to forget: "A,B"; see `bench list artists`.', show_default="the testbed's")
@@ -50,13 +52,15 @@ Records = Annotated[
 def known(group: str, name: str) -> str:
     """What records call it. UsageError with a suggestion unless `name` is installed; nothing of it is imported.
 
-    A testbed may be a file as well; DataError for one that is wrong.
+    A testbed may be a file as well; DataError for one that is wrong. So may a method or a pruning, which must exist.
     """
     from benchmark import registry
     from benchmark.testbeds import choice
 
     if group == "testbeds" and choice.is_file(name):
         return choice.name_of(name)
+    if group in registry.FROM_FILES and registry.fingerprint(name):
+        return name
     if name not in (installed := registry.names(group)):
         raise registry.unknown(registry.GROUPS[group], name, installed)
     return name

@@ -60,6 +60,7 @@ LONG_COLUMNS = (
     Column("drift", "drift, kept artists", "artists", "drift", False, ".3f", _FAR),
     Column("coco_drift", "drift, plain", "coco", "drift", False, ".3f", _FAR),
     Column("flops", "FLOPs", "cost", "flops", False, ".3g", _COST),
+    Column("choosing", "pruning FLOPs", "cost", "choosing", False, ".3g", _COST),
     Column("iterations", "iterations", "cost", "iterations", None, ".0f", _COST),
     Column("seconds", "seconds", "cost", "seconds", False, ".0f", _COST),
 )

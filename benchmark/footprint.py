@@ -1,4 +1,4 @@
-"""What a pruning saves: parameters, MACs by both counters, and the time of a forward pass here."""
+"""What a pruning saves (parameters, MACs by both counters, the time of a forward pass here) and what choosing takes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 WARM_UP, TIMED, BATCH = 2, 10, 8
 """Passes that find the machine cold, passes that are timed, and images in each."""
-COLUMNS = ("pruning", "macs", "counted", "published", "parameters", "milliseconds")
+COLUMNS = ("pruning", "macs", "counted", "published", "parameters", "milliseconds", "spent")
 
 
 def footprint(bench: Workbench, pruned: Pruned) -> dict[str, Any]:
-    """One row: shares of the base's MACs as counted and as published, parameters, median milliseconds an image."""
+    """One row: shares of the base's MACs as counted and as published, parameters, median milliseconds an image, and the
+    FLOPs that were spent on choosing what to keep."""
     import torch
 
     unet = pruned.load(bench)[0].float().to(bench.device)
@@ -46,6 +47,7 @@ def footprint(bench: Workbench, pruned: Pruned) -> dict[str, Any]:
         "published": counted["published"]["share"],
         "parameters": sum(p.numel() for p in unet.parameters()),
         "milliseconds": round(statistics.median(times[WARM_UP:]), 3),
+        "spent": counted.get("spent", ""),  # pruned before this was counted: not known
     }
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from benchmark import provenance, registry
+from benchmark.errors import UsageError
 from benchmark.store import key_of
 from benchmark.workbench import Workbench
 
@@ -37,7 +38,7 @@ class Model:
     curve: Callable[[], list[dict[str, Any]]]
     """Mean losses along its training, thinned; none where none were kept."""
     counted: Callable[[], dict[str, Any]]
-    """Share of the base's MACs, and how they were counted."""
+    """Share of the base's MACs, how they were counted, and what choosing them cost."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Pruned:
 
     def _artefact(self, bench: Workbench) -> Artefact:
         """The pruned U-Net's folder, made once, with `counted.json` beside the weights."""
-        from benchmark.pruners import pruner
+        from benchmark.pruners import pruner, spent
         from methods.pruning.architecture import write_pruned
         from methods.pruning.macs import PUBLISHED_SIZE, count_macs, published_macs
 
@@ -69,7 +70,7 @@ class Pruned:
         prune = pruner(bench, self.pruning, self.macs)
         with bench.progress.stage(f"prune to {self.macs:.0%} MACs", 1, "U-Net") as stage:
             whole = testbed.base()
-            small, architecture = prune(whole, self.macs, size, length)
+            small, architecture = self._checked(whole, prune(whole, self.macs, size, length))
             share = count_macs(small, size, length) / count_macs(whole, size, length)
             counted = {
                 "share": share,
@@ -78,6 +79,7 @@ class Pruned:
                 "text_length": length,
                 # Beside it, what the papers that prune so would call it: see methods/pruning/macs.py.
                 "published": {"share": published_macs(small) / published_macs(whole), "latent_size": PUBLISHED_SIZE},
+                "spent": spent(bench, self.pruning),
             }
             with bench.store.make("pruned", identity, provenance.collect()) as folder:
                 write_pruned(folder, small, architecture)
@@ -91,6 +93,17 @@ class Pruned:
         assert artefact is not None, "an artefact that was just made is there"
         return artefact
 
+    def _checked(self, whole: UNet2DConditionModel, made: Any) -> tuple[UNet2DConditionModel, Architecture]:
+        """What a pruning gave; UsageError where that is no copy of the base with the architecture that it has."""
+        from methods.pruning.architecture import Architecture
+
+        small, architecture = made if isinstance(made, tuple) and len(made) == 2 else (None, None)
+        if not (isinstance(small, type(whole)) and isinstance(architecture, Architecture)):
+            raise UsageError(f"Pruning '{self.pruning}' must return a smaller copy of the U-Net and its Architecture.")
+        if small is whole:
+            raise UsageError(f"Pruning '{self.pruning}' returned the base itself: return architecture.apply(unet).")
+        return small, architecture
+
     def load(self, bench: Workbench) -> tuple[UNet2DConditionModel, Architecture]:
         """The pruned U-Net."""
         from methods.pruning.architecture import read_pruned
@@ -98,7 +111,7 @@ class Pruned:
         return read_pruned(self._artefact(bench).folder)
 
     def counted(self, bench: Workbench) -> dict[str, Any]:
-        """Share of MACs that was kept, and how it was counted."""
+        """Share of MACs that was kept, how it was counted, and the FLOPs `spent` on choosing what to keep."""
         return dict(json.loads(self._artefact(bench).path("counted.json").read_text()))
 
 

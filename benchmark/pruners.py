@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from methods.pruning.aptp.sentences import Embed
     from methods.pruning.pictures import Pictures
 
+TAKES = 4
+"""Parameters of every pruning: unet, macs, latent_size, text_length."""
 TEXT_TOWER = "text tower"
 """A testbed's `sentences` where prompts are read by the pipeline's own encoder, not by sentence-transformers."""
 
@@ -36,9 +38,22 @@ def pruner(bench: Workbench, name: str, macs: float) -> Callable[..., Any]:
     """
     prune = registry.load("prunings", name)
     wants = inspect.signature(prune).parameters
+    if len(wants) < TAKES:
+        raise UsageError(f"Pruning '{name}' takes too little: write prune(unet, macs, latent_size, text_length).")
     if "experts" in wants:
         return partial(prune, experts=given(bench) or experts(bench, asked=macs))
     return partial(prune, pictures=pictures(bench)) if "pictures" in wants else prune
+
+
+def spent(bench: Workbench, name: str) -> float:
+    """U-Net FLOPs that choosing what to keep takes; 0 for those that look at no pictures, or were given experts."""
+    from methods.pruning.macs import forward_flops
+    from methods.spending import choosing
+
+    if name == "aptp" and _published(bench):
+        return 0.0
+    testbed = bench.testbed
+    return choosing(name, forward_flops(testbed.base(), testbed.sampler.latent_size, testbed.text_length))
 
 
 def pictures(bench: Workbench) -> Pictures:
@@ -53,12 +68,14 @@ def pictures(bench: Workbench) -> Pictures:
 
 def further_identity(bench: Workbench, name: str) -> dict[str, Any]:
     """What else decides what the pruning gives: nothing for most, the search (or the file that stands for it) for those
-    that choose an expert."""
+    that choose an expert, and what is in the file that a pruning comes from, in the place of where it lies."""
+    code = registry.fingerprint(name)
+    told = {"pruning": name.rpartition(":")[2], "pruning_code": code} if code else {}
     if "experts" not in inspect.signature(registry.load("prunings", name)).parameters:
-        return {}
+        return told
     if file := _published(bench):
-        return {"experts": hashlib.sha256(file.read_bytes()).hexdigest()}
-    return {"experts": key_of("experts", search_identity(bench))}
+        return told | {"experts": hashlib.sha256(file.read_bytes()).hexdigest()}
+    return told | {"experts": key_of("experts", search_identity(bench))}
 
 
 def _published(bench: Workbench) -> Path | None:

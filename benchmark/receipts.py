@@ -76,10 +76,13 @@ def _pictures(folder: Path) -> int:
 
 def _name(request: RunRequest) -> str | None:
     """The receipt's file under the runs folder; None where code that is not ours, or several processes, take part."""
-    mine = {"suites": request.suite, "testbeds": request.testbed, "prunings": request.pruning}
-    method = registry.fingerprint(request.method)
-    if method is None:
-        mine["methods"] = request.method
+    mine = {"suites": request.suite, "testbeds": request.testbed}
+    files: dict[str, str] = {}
+    for group, name in (("methods", request.method), ("prunings", request.pruning)):
+        if code := registry.fingerprint(name):
+            files[group] = code
+        else:
+            mine[group] = name
     if not all(registry.home_of(group, name) in OURS for group, name in mine.items()):
         return None
     if not (ROOT / "benchmark" / "testbeds" / request.testbed / "weights" / "manifest.json").exists():
@@ -89,7 +92,7 @@ def _name(request: RunRequest) -> str | None:
     asked = {key: value for key, value in asdict(request).items() if key not in ("runs", "device", "along")}
     asked["overrides"] = registry.resolved(request.overrides)
     text = sealed.canonical(
-        {"asked": {**asked, "targets": list(request.targets)}, "method": method, "code": _code(),
+        {"asked": {**asked, "targets": list(request.targets)}, "files": files, "code": _code(),
          "versions": provenance.versions()}
     )  # fmt: skip
     return f"receipts/{hashlib.sha256(text.encode()).hexdigest()[:20]}.json"

@@ -9,6 +9,7 @@ import importlib.util
 import sys
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
+from inspect import isclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ GROUPS = {
     "suites": "suite",
     "testbeds": "testbed",
 }
-FROM_FILES = ("methods", "objectives")
+FROM_FILES = {"methods": "class", "objectives": "class", "prunings": "function"}
+"""What may come from a file of one's own, and what it is there."""
 
 
 def names(group: str) -> list[str]:
@@ -31,12 +33,13 @@ def names(group: str) -> list[str]:
 
 
 def load(group: str, name: str) -> Any:
-    """What `name` stands for in `group`; `path/to/file.py:Class` loads a method or an upper objective from a file.
+    """What `name` stands for in `group`; `path/to/file.py:Class` loads a method or an upper objective from a file, and
+    `path/to/file.py:function` a pruning.
 
     Raises UsageError for an unknown name ("did you mean"), and for code that cannot be imported.
     """
     if group in FROM_FILES and _is_file(name):
-        return _load_file(name)
+        return _load_file(name, FROM_FILES[group])
     points = _points(group)
     if name not in points:
         raise unknown(GROUPS[group], name, sorted(points))
@@ -101,14 +104,14 @@ def _is_file(name: str) -> bool:
 def _file(name: str) -> tuple[Path, str]:
     text, _, attribute = name.rpartition(".py:")
     if not text or not attribute:
-        raise UsageError(f"{name!r} names a file but no class in it: write path/to/file.py:Class.")
+        raise UsageError(f"{name!r} names a file but nothing in it: write path/to/file.py:Name.")
     path = Path(text + ".py").expanduser()
     if not path.is_file():
         raise UsageError(f"There is no file {path} to load {attribute!r} from.")
     return path, attribute
 
 
-def _load_file(name: str) -> Any:
+def _load_file(name: str, kind: str) -> Any:
     path, attribute = _file(name)
     module_name = f"palimpsest_file_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(module_name, path)
@@ -121,7 +124,9 @@ def _load_file(name: str) -> Any:
     except Exception as error:
         del sys.modules[module_name]
         raise UsageError(f"The file {path} cannot be loaded ({type(error).__name__}: {error}).") from error
-    known = [key for key, value in vars(module).items() if isinstance(value, type) and value.__module__ == module_name]
-    if not hasattr(module, attribute):
-        raise unknown(f"class in {path}", attribute, known)
-    return getattr(module, attribute)
+    wanted = isclass if kind == "class" else lambda value: callable(value) and not isclass(value)
+    named = {key: value for key, value in vars(module).items() if wanted(value)}
+    known = [key for key, value in named.items() if value.__module__ == module_name]
+    if attribute not in named:
+        raise unknown(f"{kind} in {path}", attribute, known)
+    return named[attribute]

@@ -340,6 +340,9 @@ def _top_destination(record: Record) -> Figure | None:
 
 
 def _cost(record: Record, what: str) -> Figure | None:
+    if what == "choosing":  # told by records of prunings since it is counted; the base is not pruned
+        told = record.counted.get("spent")
+        return Figure(float(told), unit="FLOPs") if isinstance(told, int | float) else None
     if not record.ledger:
         return None
     total = Ledger.from_json(record.ledger).total()

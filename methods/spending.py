@@ -1,4 +1,4 @@
-"""What a step of each kind costs in U-Net passes: arithmetic alone, for the ledger and for estimates before a run.
+"""What steps and choices cost in U-Net passes: arithmetic alone, for the ledger and for estimates before a run.
 
 A backward pass is charged as two forward ones, and whole even where only some weights move.
 """
@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from methods.budget import Budget, Cost
+
+LOOKS = {"taylor": 256, "aptp": 9600}
+"""Pictures that prunings look at: Taylor's at all timesteps, those of all steps of a search for experts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,12 @@ def looking(images: int, steps: int, guided: bool, student: int) -> Cost:
     """ConceptPrune: the first `steps` calls of sampling so many pictures."""
     forwards = images * steps * (2 if guided else 1)
     return Cost(forwards=forwards, backwards=0, flops=forwards * student)
+
+
+def choosing(pruning: str, base: float) -> float:
+    """What a pruning spends on what to keep, `base` being a pass of the base U-Net: each picture takes one and its
+    backward, and in a search one of the teacher. Gates only weigh what is computed, so that all passes are whole."""
+    return LOOKS.get(pruning, 0) * (4 if pruning == "aptp" else 3) * base
 
 
 def spent(cycle: Sequence[Step], budget: Budget) -> dict[str, int]:

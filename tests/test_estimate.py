@@ -16,8 +16,9 @@ from benchmark.estimate.devices import GPUS, Device
 from benchmark.estimate.estimate import Speeds, estimate
 from benchmark.estimate.ground import ground
 from benchmark.estimate.sizes import sizes
-from benchmark.estimate.work import AT_ONCE, KNOWN, LOOKS, plans
+from benchmark.estimate.work import AT_ONCE, KNOWN, plans
 from benchmark.request import RunRequest
+from methods import spending
 from methods.base import configure
 from methods.budget import Budget
 from methods.pruning.macs import forward_flops
@@ -124,7 +125,7 @@ def test_a_pruning_looks_at_other_pictures_than_are_counted(tmp_path: Path) -> N
     from methods.pruning import taylor
     from methods.pruning.aptp.search import Search
 
-    assert {"taylor": taylor.TIMES * taylor.BATCH, "aptp": Search().steps * Search().batch} == LOOKS
+    assert {"taylor": taylor.TIMES * taylor.BATCH, "aptp": Search().steps * Search().batch} == spending.LOOKS
     assert taylor.BATCH == Search().batch == AT_ONCE
     assert grounds.PRUNING == testbed.PRUNING
     assert ground(RunRequest("distilled", "artists")).shown == data.PRUNING

@@ -5,6 +5,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark import footprint
 from benchmark.console import Progress
@@ -37,3 +39,28 @@ def test_a_footprint_is_that_of_another_network_or_of_another_time(
     rows = list(csv.DictReader(made.read_text("utf-8").splitlines()))
     assert [(row["pruning"], float(row["macs"])) for row in rows] == [("none", 1.0), ("magnitude", 0.7)]
     assert tuple(rows[0]) == footprint.COLUMNS
+
+
+@pytest.mark.parametrize("name", ["taylor", "aptp"])
+def test_what_a_pruning_spends_on_choosing_is_not_what_it_computes(standin: Path, tmp_path: Path, name: str) -> None:
+    """Matrix products and convolutions as torch counts them while a pruning looks at its pictures."""
+    from benchmark.pruners import pictures, spent
+    from methods.pruning import taylor
+    from methods.pruning.aptp.search import Search, search
+    from methods.pruning.costs import Costs
+
+    bench = workbench_for(RunRequest("distilled", "coco", device="cpu"), tmp_path, Progress())
+    base, shown = bench.testbed.base(), pictures(bench)
+    costs = Costs.of(base, bench.testbed.sampler.latent_size, bench.testbed.text_length)
+    embeddings = torch.randn(len(shown.captions), 8, generator=torch.Generator().manual_seed(0))
+    told, counter = spent(bench, name), FlopCounterMode(display=False)
+    with counter:
+        if name == "taylor":
+            base.requires_grad_(True)
+            taylor._accumulate(base, shown)
+        else:
+            search(base, shown, embeddings, Search(steps=1), costs)
+            told /= Search().steps
+    # Backward passes are charged whole, as everywhere; where weights stay, only half of one is computed.
+    assert (0.7 if name == "aptp" else 0.95) * told < counter.get_total_flops() < 1.05 * told
+    assert spent(bench, "magnitude") == 0

@@ -107,8 +107,8 @@ def test_two_files_of_one_name_do_not_mix(file, tmp_path):
     ("name", "message"),
     [
         ("{file}:Erasor", "Unknown class in {file} 'Erasor'. Did you mean 'Eraser'? Available: Eraser, Other."),
-        ("{file}", "'{file}' names a file but no class in it: write path/to/file.py:Class."),
-        ("{file}:", "'{file}:' names a file but no class in it: write path/to/file.py:Class."),
+        ("{file}", "'{file}' names a file but nothing in it: write path/to/file.py:Name."),
+        ("{file}:", "'{file}:' names a file but nothing in it: write path/to/file.py:Name."),
         ("no/such.py:Eraser", "There is no file no/such.py to load 'Eraser' from."),
     ],
 )
@@ -127,9 +127,20 @@ def test_a_file_that_does_not_run_is_one_sentence(file, source):
     assert not {name for name in set(sys.modules) - before if name.startswith("palimpsest_file_")}
 
 
-def test_files_are_methods_only(file):
+def test_a_metric_is_taken_from_a_file(file):
     with pytest.raises(UsageError, match="Unknown metric"):
         registry.load("metrics", f"{file}:Eraser")
+
+
+def test_a_class_is_taken_for_a_pruning_or_a_function_for_a_method(file):
+    file.write_text(METHOD + "from functools import partial\n\ndef cut(): ...\n\nseeded, LIMIT = partial(cut), 3\n")
+    assert callable(registry.load("prunings", f"{file}:cut"))
+    assert callable(registry.load("prunings", f"{file}:seeded"))
+    for name in ("Eraser", "LIMIT", "cutt"):
+        with pytest.raises(UsageError, match=f"Unknown function in .* '{name}'.* Available: cut"):
+            registry.load("prunings", f"{file}:{name}")
+    with pytest.raises(UsageError, match=r"Unknown class in .* 'cut'.* Available: Eraser, Other"):
+        registry.load("methods", f"{file}:cut")
 
 
 def test_an_edited_file_is_another_method(file):

@@ -11,7 +11,7 @@ from benchmark.estimate.sizes import SCORING
 from benchmark.run import REFERENCE_SEED, planned
 from benchmark.shards import SIZE as SHARD
 from methods.budget import Budget
-from methods.spending import Terms, lower, spent
+from methods.spending import LOOKS, Terms, choosing, lower, spent
 
 if TYPE_CHECKING:
     from benchmark.models import Plan
@@ -27,8 +27,6 @@ DECODED = 8
 """Pictures that the VAE has in hand at once."""
 PNG = 0.7
 """Share of a picture's bytes that its file takes."""
-LOOKS = {"taylor": 256, "aptp": 9600}
-"""Pictures that prunings look at: Taylor's at all timesteps, those of all steps of a search for experts."""
 KNOWN = (*LOOKS, "magnitude", "blocks", "random", "scratch")
 """Prunings of which it is known what they look at; the others than LOOKS at nothing but weights."""
 AT_ONCE = 16
@@ -197,7 +195,7 @@ def _pruning(request: RunRequest, ground: Ground, whole: float) -> Iterator[Piec
     each = sizes.memory["training"]  # in fp32, whatever the run's precision is
     yield Piece(
         what="search for experts" if searches else f"gradients of {request.pruning}", kind="prune", count=looks,
-        unit="images", flops=looks * (4 if searches else 3) * sizes.call(ground.size), batch=AT_ONCE,
+        unit="images", flops=choosing(request.pruning, sizes.call(ground.size)), batch=AT_ONCE,
         memory=held + AT_ONCE * each, least=held + (AT_ONCE if searches else 1) * each,
     )  # fmt: skip
 
