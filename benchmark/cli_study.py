@@ -24,7 +24,7 @@ class Format(StrEnum):
 
 
 def study(
-    name: Annotated[str, typer.Argument(help="distillation, init or pruning.", metavar="NAME")],
+    name: Annotated[str, typer.Argument(help="distillation, init, pruning or search.", metavar="NAME")],
     out: Annotated[Path | None, typer.Option(help="Folder to write into.", show_default="<runs>/studies")] = None,
     seeds: Annotated[int, typer.Option(help="Training seeds, from 0.", min=1)] = 2,
     prunings: Annotated[str, typer.Option(help='Prunings to look at: "A,B".', show_default="the study's")] = "",
@@ -44,6 +44,7 @@ def study(
     distillation  Figure 4: FID over iterations, by loss, at two MAC budgets
     init          Figure 5: the base's weights against weights drawn anew
     pruning       each pruning at 55 % of MACs, before and after distillation; what it saves, as footprint.csv
+    search        APTP's expert against others that get its search's FLOPs as distillation
 
     \b
     Examples:

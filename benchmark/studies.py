@@ -16,8 +16,12 @@ from benchmark.tables import Row, targets_of
 
 AFTER = (20, 60, 180, 360)
 """Iterations of distillation at which models are looked at; mini's default budget is 353."""
+SEARCHED = 814
+"""Iterations that cost as much as the last of these and APTP's default search together, on mini at 55 % of MACs."""
 MACS = (0.8, 0.55)
 """The paper's two budgets."""
+KEPT = ("fid", "kid", "coco_clip", "kept_style", "content_kept")
+"""Columns that say what a pruning leaves."""
 LOSSES = {
     "diffusion loss": {"feature": 0.0, "output": 0.0},
     "+ output distillation": {"feature": 0.0},
@@ -40,8 +44,8 @@ class Study:
     """(column of `bench table --long`, MACs) of each panel."""
     prunings: tuple[str, ...]
     """What is compared unless it is said otherwise."""
-    before: bool = False
-    """Whether the first point is before distillation and only one follows."""
+    after: tuple[int, ...] = AFTER
+    """Iterations of distillation at which it looks."""
 
 
 def _loss(record: Record) -> str:
@@ -86,9 +90,20 @@ STUDIES = {
         "What is pruned, before and after distillation",
         lambda prunings, seeds: [_distilled(prunings, MACS[1:], (1, AFTER[-1]), seeds, "artists")],
         _pruning,
-        tuple((key, MACS[1]) for key in ("fid", "kid", "coco_clip", "kept_style", "content_kept")),
+        tuple((key, MACS[1]) for key in KEPT),
         ("magnitude", "taylor", "aptp", "blocks", "random"),
-        before=True,
+        after=(1, AFTER[-1]),
+    ),
+    "search": Study(
+        "APTP's expert, and others that are distilled for as long as it was searched",
+        lambda prunings, seeds: [
+            _distilled(name, MACS[1:], AFTER[-1:] if name == "aptp" else (AFTER[-1], SEARCHED), seeds, "artists")
+            for name in prunings.split(",")
+        ],
+        _pruning,
+        tuple((key, MACS[1]) for key in KEPT),
+        ("aptp", "magnitude", "taylor"),
+        after=(AFTER[-1], SEARCHED),
     ),
 }
 
@@ -116,7 +131,7 @@ def points(study: Study, rows: Sequence[Row], seeds: int, prunings: Sequence[str
 
     Where a line says nothing of prunings and several are asked for, each has lines of its own.
     """
-    shares, after = {macs for _, macs in study.panels}, (1, AFTER[-1]) if study.before else AFTER
+    shares = {macs for _, macs in study.panels}
     wanted, usual = prunings or study.prunings, frozenset(default_targets("mini"))
     newest = max((row.record.recipe for row in rows if row.record.method == "distilled"), default=0)
     found: dict[tuple[str, str, float, int, int], Point] = {}
@@ -126,7 +141,7 @@ def points(study: Study, rows: Sequence[Row], seeds: int, prunings: Sequence[str
         plain = (record.method, record.preset, record.data) == ("distilled", "default", "plain")
         asked = targets_of(record) in (usual, frozenset()) or record.suite == "coco"  # plain captions have no targets
         as_run = plain and asked and record.recipe == newest and "precision" not in record.sampler
-        if not (as_run and line and isinstance(iterations, int) and iterations in after and record.seed < seeds):
+        if not (as_run and line and isinstance(iterations, int) and iterations in study.after and record.seed < seeds):
             continue
         if record.macs in shares and record.pruning in wanted:
             if len(wanted) > 1 and line != record.pruning:
