@@ -145,7 +145,8 @@ def test_a_figure_is_not_drawn_or_its_numbers_are_others(name: str, tmp_path: Pa
     done = CliRunner().invoke(app, ["study", name, "--format", "markdown", "--records", str(tmp_path / "records")])
     assert done.exit_code == 0, done.output
     lines = len(study.prunings)
-    share = math.exp({1: 12.7062, 2: 4.3027, 3: 3.1824, 5: 2.5706}[lines] * math.log(10 / 9) / 2)  # Student's t, a degree a line
+    student = {1: 12.7062, 2: 4.3027, 3: 3.1824, 5: 2.5706}[lines]  # a degree a line
+    share = math.exp(student * math.log(10 / 9) / 2)
     low, high = math.sqrt(90) / share, math.sqrt(90) * share
     assert done.stdout.count(f"| 9.50 {low:.2f}…{high:.2f} |") == lines * len({macs for _, macs in study.panels})
     assert f"{9.5 - (len(after) - 1):.2f} " in done.stdout
