@@ -261,12 +261,13 @@ def show_table(
       bench table --format markdown > table.md
       bench table --records other/runs/records
     """
+    from benchmark.registry import is_file
     from benchmark.tables import gather, only, table
     from benchmark.tables_render import FORMATS
 
     testbed = known("testbeds", testbed)
     known("suites", suite)
-    if pruning not in ("", ALL):
+    if pruning not in ("", ALL) and not is_file(pruning):  # records outlive a file
         known("prunings", pruning)
     if (pruning or targets) and number != 1:
         raise UsageError(
@@ -322,12 +323,13 @@ def compare(
     from benchmark.compare import compare as compared
     from benchmark.compare import only
     from benchmark.compare_render import FORMATS
+    from benchmark.registry import is_file
     from benchmark.tables import gather
 
     testbed = known("testbeds", testbed)
     known("suites", suite)
     found = gather(testbed, runs or home(), records or [])
-    if pruning:
+    if pruning and not is_file(pruning):
         known("prunings", pruning)
     wide = long or bool(columns)
     made = compared(found, testbed, suite, left, right, long=wide, pruning=pruning, macs=macs)

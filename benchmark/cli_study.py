@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,13 +59,17 @@ def study(
     from benchmark.report.study import write
     from benchmark.report.study_table import markdown
     from benchmark.studies import STUDIES, plan, points
-    from benchmark.tables import gather, table
+    from benchmark.tables import current, gather, table
 
     if name not in STUDIES:
         raise UsageError(f"Unknown study '{name}'. Available: {', '.join(STUDIES)}.")
     chosen = names(prunings)
     for pruning in chosen:
         known("prunings", pruning)
+        if re.search(r"[\s#{}'\"\\]", pruning):
+            raise UsageError(
+                f"A campaign cannot name the file '{pruning}': a path without blanks, quotes, # and braces can."
+            )
     if "none" in chosen:
         raise UsageError("A study compares prunings at the paper's budgets, and 'none' has none: leave it out.")
     asked, place = STUDIES[name], runs or home()
@@ -72,7 +77,7 @@ def study(
     suite = "artists" if any(key in ("kept_style", "content_kept") for key, _ in asked.panels) else "coco"
 
     def there() -> list[Point]:
-        found = gather("mini", place, records or [records_folder(place)])
+        found = current(gather("mini", place, records or [records_folder(place)]))
         return points(asked, table(found, "mini", suite, long=True, everything=True).rows, seeds, chosen)
 
     if format == Format.markdown:

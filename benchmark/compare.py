@@ -18,7 +18,7 @@ from benchmark.errors import DataError, UsageError
 from benchmark.records import Record, read_scores
 from benchmark.request import RunRequest
 from benchmark.stats import bootstrap_interval, mcnemar, sign_flip, student_interval
-from benchmark.tables import BESIDE, Found, joined, targets_of
+from benchmark.tables import BESIDE, Found, current, joined, targets_of
 
 RELATIVE = ("cp", "csd", "resilience")
 """Columns that are relative to a reference model, and so only comparable where it is the same."""
@@ -82,7 +82,7 @@ def compare(
     Raises DataError if a side has no record, or the two have no unit in common.
     """
     suites = [suite] + ([BESIDE[suite]] if suite in BESIDE else [])
-    here = [each for each in found if each[0].testbed == testbed and each[0].suite in suites]
+    here = current([each for each in found if each[0].testbed == testbed and each[0].suite in suites])
     models = [_Model({record.suite: record for record in group}) for group, _ in joined(here, suites)]
     sides = [_units(models, suite, name) for name in (left, right)]
     for name, side in zip((left, right), sides, strict=True):
@@ -107,9 +107,11 @@ def compare(
     contrasts, notes = [], []
     for column in (c for c in COLUMNS if long or not c.section):
         apart = [a.records[suite].reference_key != b.records[suite].reference_key for a, b in pairs]
+        if (contrast := _contrast(column, pairs)) is None:
+            continue
         if column.cell in RELATIVE and any(apart):
             notes.append(f"{column.header} is left out: the two sides were compared with different references.")
-        elif contrast := _contrast(column, pairs):
+        else:
             contrasts.append(contrast)
     return Comparison(
         testbed,

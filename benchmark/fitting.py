@@ -53,6 +53,8 @@ def fit(bench: Workbench, plan: Plan, identity: dict[str, Any], first: Model | N
 
     method, store = plan.method, bench.store
     student, architecture = plan.pruned.load(bench)
+    if check := getattr(method, "check", None):
+        check(student, plan.concept)
     if first:
         student = first.load()
     images = concept_images(bench, plan)

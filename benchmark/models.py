@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from benchmark import provenance, registry
-from benchmark.errors import UsageError
+from benchmark.errors import BudgetError, DataError, UsageError
 from benchmark.store import key_of
 from benchmark.workbench import Workbench
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from methods.pruning.architecture import Architecture
     from prompts.concepts import Concept
 
-MACS_TOLERANCE = 0.01
+MACS_TOLERANCE, FAR = 0.01, 0.1
+"""How far the share of MACs may be from what is asked for: beyond the first it is told, beyond the second refused."""
 OWN_SHARE = 0.2
 """Part of the budget that is a second stage's own, unless its method says otherwise."""
 
@@ -57,8 +58,8 @@ class Pruned:
 
     def _artefact(self, bench: Workbench) -> Artefact:
         """The pruned U-Net's folder, made once, with `counted.json` beside the weights."""
-        from benchmark.pruners import pruner, spent
-        from methods.pruning.architecture import write_pruned
+        from benchmark.pruners import pruner
+        from methods.pruning.architecture import config_of, write_pruned
         from methods.pruning.macs import PUBLISHED_SIZE, count_macs, published_macs
 
         identity = self.identity(bench)
@@ -70,38 +71,42 @@ class Pruned:
         prune = pruner(bench, self.pruning, self.macs)
         with bench.progress.stage(f"prune to {self.macs:.0%} MACs", 1, "U-Net") as stage:
             whole = testbed.base()
-            small, architecture = self._checked(whole, prune(whole, self.macs, size, length))
-            share = count_macs(small, size, length) / count_macs(whole, size, length)
+            macs, as_published = count_macs(whole, size, length), published_macs(whole)
+            small, architecture = self._checked(prune(whole, self.macs, size, length), config_of(whole))
+            share = count_macs(small, size, length) / macs
+            if abs(share - self.macs) > FAR:
+                raise BudgetError(f"Pruning '{self.pruning}' kept {share:.1%} of MACs, {self.macs:.1%} were asked for.")
             counted = {
                 "share": share,
                 "counter": "torch flop_counter",
                 "latent_size": size,
                 "text_length": length,
                 # Beside it, what the papers that prune so would call it: see methods/pruning/macs.py.
-                "published": {"share": published_macs(small) / published_macs(whole), "latent_size": PUBLISHED_SIZE},
-                "spent": spent(bench, self.pruning),
+                "published": {"share": published_macs(small) / as_published, "latent_size": PUBLISHED_SIZE},
             }
             with bench.store.make("pruned", identity, provenance.collect()) as folder:
                 write_pruned(folder, small, architecture)
                 (folder / "counted.json").write_text(json.dumps(counted))
             stage.advance()
         if abs(share - self.macs) > MACS_TOLERANCE:
-            bench.progress.warn(
-                f"pruning kept {share:.1%} of MACs where {self.macs:.1%} were asked for: its widths are coarse"
-            )
+            bench.progress.warn(f"pruning kept {share:.1%} of MACs where {self.macs:.1%} were asked for")
         artefact = bench.store.find("pruned", identity)
         assert artefact is not None, "an artefact that was just made is there"
         return artefact
 
-    def _checked(self, whole: UNet2DConditionModel, made: Any) -> tuple[UNet2DConditionModel, Architecture]:
-        """What a pruning gave; UsageError where that is no copy of the base with the architecture that it has."""
-        from methods.pruning.architecture import Architecture
+    def _checked(self, made: Any, config: dict[str, Any]) -> tuple[UNet2DConditionModel, Architecture]:
+        """What a pruning gave; UsageError where that is no U-Net with the architecture that it has."""
+        from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+        from methods.pruning.architecture import Architecture, load_pruned
 
         small, architecture = made if isinstance(made, tuple) and len(made) == 2 else (None, None)
-        if not (isinstance(small, type(whole)) and isinstance(architecture, Architecture)):
+        if not (isinstance(small, UNet2DConditionModel) and isinstance(architecture, Architecture)):
             raise UsageError(f"Pruning '{self.pruning}' must return a smaller copy of the U-Net and its Architecture.")
-        if small is whole:
-            raise UsageError(f"Pruning '{self.pruning}' returned the base itself: return architecture.apply(unet).")
+        try:
+            load_pruned(config, architecture, small.state_dict())
+        except DataError as error:
+            raise UsageError(f"Pruning '{self.pruning}': the Architecture is not that of the U-Net: {error}") from error
         return small, architecture
 
     def load(self, bench: Workbench) -> tuple[UNet2DConditionModel, Architecture]:
@@ -111,8 +116,11 @@ class Pruned:
         return read_pruned(self._artefact(bench).folder)
 
     def counted(self, bench: Workbench) -> dict[str, Any]:
-        """Share of MACs that was kept, how it was counted, and the FLOPs `spent` on choosing what to keep."""
-        return dict(json.loads(self._artefact(bench).path("counted.json").read_text()))
+        """Share of MACs that was kept, how it was counted, and the FLOPs `spent` on choosing them, where known."""
+        from benchmark.pruners import spent
+
+        told, cost = json.loads(self._artefact(bench).path("counted.json").read_text()), spent(bench, self.pruning)
+        return dict(told) if cost is None else {**told, "spent": cost}
 
 
 def base(bench: Workbench) -> Model:

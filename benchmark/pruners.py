@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from methods.pruning.aptp.sentences import Embed
     from methods.pruning.pictures import Pictures
 
-TAKES = 4
-"""Parameters of every pruning: unet, macs, latent_size, text_length."""
+TAKES = ("unet", "macs", "latent_size", "text_length")
+"""Parameters of every pruning, in their order."""
+HANDED = ("pictures", "experts")
+"""A fifth one, by name, is handed what it says."""
 TEXT_TOWER = "text tower"
 """A testbed's `sentences` where prompts are read by the pipeline's own encoder, not by sentence-transformers."""
 
@@ -36,24 +38,38 @@ def pruner(bench: Workbench, name: str, macs: float) -> Callable[..., Any]:
 
     BudgetError, before experts are searched for, where none of them will be near to `macs`.
     """
-    prune = registry.load("prunings", name)
-    wants = inspect.signature(prune).parameters
-    if len(wants) < TAKES:
-        raise UsageError(f"Pruning '{name}' takes too little: write prune(unet, macs, latent_size, text_length).")
+    prune, wants = registry.load("prunings", name), _signature(name).parameters
     if "experts" in wants:
         return partial(prune, experts=given(bench) or experts(bench, asked=macs))
     return partial(prune, pictures=pictures(bench)) if "pictures" in wants else prune
 
 
-def spent(bench: Workbench, name: str) -> float:
-    """U-Net FLOPs that choosing what to keep takes; 0 for those that look at no pictures, or were given experts."""
-    from methods.pruning.macs import forward_flops
-    from methods.spending import choosing
+def _signature(name: str) -> inspect.Signature:
+    """How a pruning is called; UsageError where it cannot be called as prunings are."""
+    try:
+        signature = inspect.signature(registry.load("prunings", name))
+        signature.bind(*TAKES, **{more: None for more in HANDED if more in signature.parameters})
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"Pruning '{name}' cannot be called as prunings are ({error}): write prune({', '.join(TAKES)}), and for "
+            f"a fifth parameter {' or '.join(HANDED)}."
+        ) from error
+    return signature
 
-    if name == "aptp" and _published(bench):
+
+def spent(bench: Workbench, name: str) -> float | None:
+    """U-Net FLOPs that choosing what to keep takes; 0 for those that look at no pictures, or were given experts, and
+    None where that is not known."""
+    from methods.pruning.macs import forward_flops
+    from methods.spending import LOOKS, choosing
+
+    wants, testbed = _signature(name).parameters, bench.testbed
+    known = "aptp" if "experts" in wants else name
+    if known not in LOOKS:
+        return None if "pictures" in wants else 0.0
+    if "experts" in wants and _published(bench):
         return 0.0
-    testbed = bench.testbed
-    return choosing(name, forward_flops(testbed.base(), testbed.sampler.latent_size, testbed.text_length))
+    return choosing(known, forward_flops(testbed.base(), testbed.sampler.latent_size, testbed.text_length))
 
 
 def pictures(bench: Workbench) -> Pictures:
@@ -71,7 +87,7 @@ def further_identity(bench: Workbench, name: str) -> dict[str, Any]:
     that choose an expert, and what is in the file that a pruning comes from, in the place of where it lies."""
     code = registry.fingerprint(name)
     told = {"pruning": name.rpartition(":")[2], "pruning_code": code} if code else {}
-    if "experts" not in inspect.signature(registry.load("prunings", name)).parameters:
+    if "experts" not in _signature(name).parameters:
         return told
     if file := _published(bench):
         return told | {"experts": hashlib.sha256(file.read_bytes()).hexdigest()}

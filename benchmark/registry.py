@@ -38,7 +38,7 @@ def load(group: str, name: str) -> Any:
 
     Raises UsageError for an unknown name ("did you mean"), and for code that cannot be imported.
     """
-    if group in FROM_FILES and _is_file(name):
+    if group in FROM_FILES and is_file(name):
         return _load_file(name, FROM_FILES[group])
     points = _points(group)
     if name not in points:
@@ -59,7 +59,7 @@ def home_of(group: str, name: str) -> str:
 def fingerprint(name: str) -> str | None:
     """For code from a file, sha256 of the file's text: part of its identity, since nobody raises its recipe
     version while trying things out. None for an installed one."""
-    if not _is_file(name):
+    if not is_file(name):
         return None
     return hashlib.sha256(_file(name)[0].read_bytes()).hexdigest()
 
@@ -97,7 +97,8 @@ def _near(name: str, known: list[str]) -> str:
     return f" Did you mean {by_folded[close[0]]!r}?" if close else ""
 
 
-def _is_file(name: str) -> bool:
+def is_file(name: str) -> bool:
+    """Whether a name stands for something in a file of one's own."""
     return name.endswith(".py") or ".py:" in name
 
 
@@ -126,7 +127,7 @@ def _load_file(name: str, kind: str) -> Any:
         raise UsageError(f"The file {path} cannot be loaded ({type(error).__name__}: {error}).") from error
     wanted = isclass if kind == "class" else lambda value: callable(value) and not isclass(value)
     named = {key: value for key, value in vars(module).items() if wanted(value)}
-    known = [key for key, value in named.items() if value.__module__ == module_name]
+    known = [key for key, value in named.items() if getattr(value, "__module__", None) == module_name]
     if attribute not in named:
         raise unknown(f"{kind} in {path}", attribute, known)
     return named[attribute]

@@ -103,7 +103,8 @@ def table(
     if suite in BESIDE:  # plain captions of models that forgot another kind of concept are another table's
         here = [(r, source) for r, source in here if (r.concept.get("kind") == "explicit") == (suite in EXPLICIT)]
     usual = frozenset(targets or default_targets(testbed)) if suite not in EXPLICIT else frozenset()
-    shown = here if everything else [each for each in here if is_usual(each[0], usual, here, pruning)]
+    now = current(here)
+    shown = here if everything else [each for each in now if is_usual(each[0], usual, now, pruning)]
     asked = [record for record, _ in shown if suite not in EXPLICIT or record.suite == suite]
     if not any(record.method != "base" or not pruning for record in asked):
         also = "" if testbed == "mini" else f" --testbed {testbed}"
@@ -178,6 +179,26 @@ def _read_given(path: Path) -> list[Record]:
 def targets_of(record: Record) -> frozenset[str]:
     targets = record.concept.get("targets")
     return frozenset(map(str, targets)) if isinstance(targets, list) else frozenset()
+
+
+def current(found: Sequence[Found]) -> list[Found]:
+    """Without the records of models as they were before the file of a pruning, or a search for experts, changed: of
+    those that differ in their reference model alone, the newest and those that share its reference."""
+    newest: dict[str, Record] = {}
+    for record, _ in found:
+        other = newest.setdefault(_but_reference(record), record)
+        if str(record.made.get("time", "")) > str(other.made.get("time", "")):
+            newest[_but_reference(record)] = record
+    return [
+        (record, source)
+        for record, source in found
+        if record.method == "base" or record.reference_key == newest[_but_reference(record)].reference_key
+    ]
+
+
+def _but_reference(record: Record) -> str:
+    told = (record.testbed, record.suite, record.label, record.reference, record.sampler, record.world)
+    return str((*training(record), sorted(targets_of(record)), *told))
 
 
 def is_usual(record: Record, usual: frozenset[str], here: Sequence[Found], pruning: str = "") -> bool:

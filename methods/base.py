@@ -130,7 +130,8 @@ class Method(Protocol):
         ...
 
     # Optional: `cycle(terms)`, the steps that `fit` repeats until its budget is spent (see methods/spending.py). With
-    # it, `bench estimate` knows what a budget of iterations costs.
+    # it, `bench estimate` knows what a budget of iterations costs. And `check(student, concept)`, UsageError for a
+    # U-Net that lacks what it moves, which is asked before the distillation that it starts from.
 
     def fit(
         self,

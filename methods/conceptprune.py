@@ -74,6 +74,11 @@ class ConceptPrune:
         cost = spending.looking(terms.contrast, steps, terms.guided, terms.student)
         return [spending.Step(self.name, cost, 1, BATCH, once=True)]
 
+    def check(self, student: UNet2DConditionModel, concept: Concept) -> None:
+        """UsageError for a U-Net without feed-forwards."""
+        if not last_layers(student):
+            raise UsageError("This U-Net has no ff.net.2: there is nothing that conceptprune could zero.")
+
     def fit(
         self,
         student: UNet2DConditionModel,
@@ -92,9 +97,8 @@ class ConceptPrune:
 
         began = time.perf_counter()
         freeze(student, context.device)
+        self.check(student, concept)
         layers = last_layers(student)
-        if not layers:
-            raise UsageError("This U-Net has no ff.net.2: there is nothing that conceptprune could zero.")
         steps = self._steps(concept.kind, sampling_calls(materials))
         entry = self._entry(student, materials, concept, steps)
         if budget.flops is not None and entry["flops"] > budget.flops:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from benchmark.errors import UsageError
 from methods import spending
 from methods.fields import identity, runtime
 
@@ -75,6 +76,11 @@ class Esd:
         asked = terms.base if config.target == "base" else terms.student
         cost = spending.erasing(config.batch, terms.student, asked, config.steps - 1)
         return [spending.Step("esd", cost, 1, config.batch)]
+
+    def check(self, student: UNet2DConditionModel, concept: Concept) -> None:
+        """UsageError for a U-Net without weights that are trained."""
+        if not any(map(moved(self.config.parameters, concept), student.state_dict())):
+            raise UsageError("This U-Net has none of the weights that esd trains: keep more of it (--macs).")
 
     def fit(
         self,

@@ -70,6 +70,11 @@ class Uce:
         """What `fit` spends: no pass of the U-Net."""
         return [spending.Step(self.name, Cost(forwards=0, backwards=0, flops=0), 1, 1, once=True)]
 
+    def check(self, student: UNet2DConditionModel, concept: Concept) -> None:
+        """UsageError for a U-Net without cross-attention."""
+        if not any(name.endswith(EDITED) for name, _ in student.named_modules()):
+            raise UsageError(f"This U-Net has no {' or '.join(EDITED)}: there is nothing that uce could edit.")
+
     def fit(
         self,
         student: UNet2DConditionModel,
@@ -88,6 +93,7 @@ class Uce:
         moved, guide = pairs(materials, concept, config.tokens)
         kept = materials.encode(["", *preserved(materials.preserve, concept)]).flatten(0, 1).cpu().double()
         matrix = edit(moved, guide, kept, config.erase, _scale(moved, kept, config), config.lamb)
+        self.check(student, concept)
         edited = 0
         with torch.no_grad():
             for name, module in student.named_modules():
@@ -95,8 +101,6 @@ class Uce:
                     weight: Tensor = module.weight  # type: ignore[assignment]
                     weight.copy_(weight.double().cpu() @ matrix)
                     edited += 1
-        if not edited:
-            raise UsageError(f"This U-Net has no {' or '.join(EDITED)}: there is nothing that uce could edit.")
         context.progress(self.name, edited, edited, {"loss": 0.0})
         seconds = time.perf_counter() - began
         none = dict.fromkeys(("images", "unet_forwards", "unet_backwards", "flops", "peak_memory_bytes"), 0)

@@ -25,11 +25,27 @@ third = partial(random.prune, seed=2)
 def short(unet):
     return unet
 
+def odd(unet, macs, latent_size, text_length, images):
+    return other(unet, macs, latent_size, text_length)
+
 def nothing(unet, macs, latent_size, text_length):
     return unet
 
-def whole(unet, macs, latent_size, text_length):
-    return unet, random.prune(unet, 1, latent_size, text_length)[1]
+def mixed(unet, macs, latent_size, text_length):
+    return other(unet, macs, latent_size, text_length)[0], third(unet, macs, latent_size, text_length)[1]
+
+def idle(unet, macs, latent_size, text_length):
+    return random.prune(unet, 1, latent_size, text_length)
+
+def bare(unet, macs, latent_size, text_length):
+    from methods.pruning.architecture import Architecture
+    from methods.pruning.depth import droppable
+    gone = [name for name in droppable(unet) if "attentions" in name]
+    architecture = Architecture.of(unet, Architecture.full(unet).kept(), gone)
+    return architecture.apply(unet), architecture
+
+def shown(unet, macs, latent_size, text_length, pictures):
+    return other(unet, macs, latent_size, text_length)
 """
 
 
@@ -70,8 +86,49 @@ def test_a_file_that_was_moved_is_another_pruning_or_one_that_was_edited_the_sam
 
 
 def test_a_pruning_that_takes_or_gives_something_else_ends_in_a_traceback(standin: Path, own: Path) -> None:
-    assert "takes too little" in refused(bench(*run(own, "short")))
+    for name in ("short", "odd"):
+        assert "cannot be called as prunings are" in refused(bench(*run(own, name)))
     assert "must return a smaller copy" in refused(bench(*run(own, "nothing")))
-    assert "returned the base itself" in refused(bench(*run(own, "whole")))
+    assert "the Architecture is not that of the U-Net" in refused(bench(*run(own, "mixed")))
+    assert "kept 100.0% of MACs, 70.0% were asked for" in refused(bench(*run(own, "idle")))
+    assert not list((own.parent / "runs").glob("artefacts/pruned/*"))
     assert "Unknown function in" in refused(bench(*run(own, "othr")))
+    estimated = ["estimate", *run(own, "othr")[1:-2]]
+    assert "Unknown function in" in refused(bench(*estimated))
     assert "There is no file" in refused(bench(*run(own.with_name("gone.py"), "other")))
+
+
+@pytest.mark.parametrize("method", ["uce", "conceptprune", "esd"])
+def test_a_network_that_a_method_cannot_edit_is_distilled_first(
+    standin: Path, own: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    monkeypatch.setattr("benchmark.models.FAR", 1.0)
+    words = [
+        "run",
+        "--method",
+        method,
+        "--suite",
+        "artists",
+        "--pruning",
+        f"{own}:bare",
+        "--macs",
+        "0.7",
+        "--budget",
+        "4e11",
+    ]
+    assert "This U-Net has no" in refused(bench(*words, "--runs", str(own.parent / "runs")))
+    assert list((own.parent / "runs").glob("artefacts/pruned/*"))
+    assert not list((own.parent / "runs").glob("artefacts/model/*"))
+
+
+def test_what_a_strangers_choice_cost_is_told_as_nothing(standin: Path, own: Path, tmp_path: Path) -> None:
+    place = workbench_for(RunRequest("distilled", "coco", device="cpu"), tmp_path, Progress())
+    assert Pruned(f"{own}:other", 0.7).counted(place)["spent"] == 0
+    assert "spent" not in Pruned(f"{own}:shown", 0.7).counted(place)
+
+
+def test_a_file_of_a_name_that_a_plan_cannot_hold_fails_run_by_run(own: Path, tmp_path: Path) -> None:
+    for name in ("my file.py", "a#b.py", "it's.py"):
+        (tmp_path / name).write_text(OWN)
+        asked = ["study", "pruning", "--prunings", f"{tmp_path / name}:other", "--runs", str(tmp_path / "runs")]
+        assert "cannot name the file" in refused(bench(*asked))

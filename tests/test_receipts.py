@@ -97,12 +97,13 @@ def test_the_code_read_is_ours_and_all_of_it(tmp_path, monkeypatch):
         before = receipts._code()
 
 
-def test_a_method_from_a_file_is_known_by_its_text(tmp_path):
+@pytest.mark.parametrize("group", ["method", "pruning"])
+def test_what_comes_from_a_file_is_known_by_its_text(tmp_path, group):
     file = tmp_path / "mine.py"
     names = set()
     for text in ("one", "two"):
         file.write_text(text)
-        names.add(receipts._name(RunRequest(f"{file}:Mine", "artists")))
+        names.add(receipts._name(RunRequest(**{"method": "distilled", "suite": "artists", group: f"{file}:mine"})))
     assert len(names) == 2
     assert None not in names
 

@@ -4,6 +4,7 @@ import io
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from record_examples import TARGETS, cell, record, write
@@ -380,3 +381,19 @@ def test_a_seed_that_was_run_again_counts_twice() -> None:
     assert row.label == "bilevel (2 seeds)"
     assert row.cells["clip"].value == pytest.approx(56.0)
     assert any("counts once" in note for note in made.notes)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_pruning_as_it_was_before_its_file_changed_stands_beside_it_or_is_averaged_with_it(order: int) -> None:
+    def run(fid: float, reference: str, time: str, **more: Any) -> Record:
+        values = {"artists": {"clip": 30.0}, "coco": {"fid": fid}}
+        told = {"reference_key": reference, "made": {"time": time}, "pruning": "mine.py:f", "values": values}
+        return record("bilevel", "coco", **(told | more))
+
+    found = [run(9.0, "old", "2026-01-01"), run(5.0, "new", "2026-01-02"), run(6.0, "new", "2026-01-02", seed=1)]
+    found = [(each, "local") for each in found[::order]]
+    made = table(found, "mini", "coco", pruning="mine.py:f")  # type: ignore[arg-type]
+    assert [row.cells["fid"].value for row in made.rows] == [5.0, 6.0]
+    assert "1 more record has" in made.notes[-1]
+    assert over_seeds(made).rows[0].cells["fid"].value == 5.5
+    assert len(table(found, "mini", "coco", everything=True).rows) == 3  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmark import registry
 from benchmark.errors import DataError
 from benchmark.estimate.devices import UTILISATION, Device
 from benchmark.estimate.ground import ground
@@ -113,6 +114,8 @@ def estimate(request: RunRequest, speeds: Speeds) -> Estimate:
     work = pieces(request, stands, speeds.of("lower"))
     assumed = [speeds.told, "nothing is in the store yet; one device; loading, disk and network take no time"]
     if request.macs < 1 and request.pruning != "none":
+        if registry.is_file(request.pruning):
+            registry.load("prunings", request.pruning)  # which may lack what is asked of it
         looks = "" if request.pruning in KNOWN else f", nor what {request.pruning} looks at before it"
         assumed.append(
             f"the pruned U-Net has {request.macs:.0%} of the base's MACs and weights; cutting takes no time{looks}"

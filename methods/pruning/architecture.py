@@ -194,10 +194,14 @@ def load_pruned(
     return unet.eval()
 
 
+def config_of(unet: UNet2DConditionModel) -> dict[str, Any]:
+    """Return the base's config, as every pruned copy has it, without what the library adds."""
+    return {key: value for key, value in unet.config.items() if not key.startswith("_") or key == "_class_name"}
+
+
 def write_pruned(folder: Path, unet: UNet2DConditionModel, architecture: Architecture) -> None:
     """Write `config.json` (the base's), `architecture.json` and `unet.safetensors` into an existing folder."""
-    config = {key: value for key, value in unet.config.items() if not key.startswith("_") or key == "_class_name"}
-    (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True))
+    (folder / "config.json").write_text(json.dumps(config_of(unet), indent=1, sort_keys=True))
     (folder / "architecture.json").write_text(json.dumps(architecture.to_json(), separators=(",", ":")))
     save_file({n: t.detach().cpu().contiguous() for n, t in unet.state_dict().items()}, folder / "unet.safetensors")
 
