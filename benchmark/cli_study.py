@@ -45,7 +45,7 @@ def study(
     distillation  Figure 4: FID over iterations, by loss, at two MAC budgets
     init          Figure 5: the base's weights against weights drawn anew
     pruning       each pruning at 55 % of MACs, before and after distillation; what it saves, as footprint.csv
-    search        APTP's expert against others that get its search's FLOPs as distillation
+    search        APTP's expert against taylor's, which gets the search's FLOPs as distillation
 
     \b
     Examples:

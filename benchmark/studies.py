@@ -95,14 +95,14 @@ STUDIES = {
         after=(1, AFTER[-1]),
     ),
     "search": Study(
-        "APTP's expert, and others that are distilled for as long as it was searched",
+        "APTP's expert, and another pruning that gets its search's FLOPs as distillation",
         lambda prunings, seeds: [
             _distilled(name, MACS[1:], AFTER[-1:] if name == "aptp" else (AFTER[-1], SEARCHED), seeds, "artists")
             for name in prunings.split(",")
         ],
         _pruning,
         tuple((key, MACS[1]) for key in KEPT),
-        ("aptp", "magnitude", "taylor"),
+        ("aptp", "taylor"),
         after=(AFTER[-1], SEARCHED),
     ),
 }

@@ -43,7 +43,7 @@ def test_a_study_asks_for_other_runs_than_its_figure_shows(tmp_path: Path) -> No
     assert len(told("pruning", tmp_path, seeds=3)) == 5 * 3
     searched = {words[words.index("--pruning") + 1]: words for words in told("search", tmp_path, seeds=1)}
     budgets = {name: words[words.index("--budget") + 1] for name, words in searched.items()}
-    assert budgets == {"aptp": "360it", "magnitude": "360it,814it", "taylor": "360it,814it"}
+    assert budgets == {"aptp": "360it", "taylor": "360it,814it"}
     for words in told("distillation", tmp_path):
         assert words[:4] == ["--method", "distilled", "--suite", "coco"]
         assert parse_budgets(words[words.index("--budget") + 1]) == [f"{count}it" for count in reversed(AFTER)]
@@ -145,7 +145,7 @@ def test_a_figure_is_not_drawn_or_its_numbers_are_others(name: str, tmp_path: Pa
     done = CliRunner().invoke(app, ["study", name, "--format", "markdown", "--records", str(tmp_path / "records")])
     assert done.exit_code == 0, done.output
     lines = len(study.prunings)
-    student = {1: 12.7062, 2: 4.3027, 3: 3.1824, 5: 2.5706}[lines]  # a degree a line
+    student = {1: 12.7062, 2: 4.3027, 5: 2.5706}[lines]  # a degree a line
     share = math.exp(student * math.log(10 / 9) / 2)
     low, high = math.sqrt(90) / share, math.sqrt(90) * share
     assert done.stdout.count(f"| 9.50 {low:.2f}…{high:.2f} |") == lines * len({macs for _, macs in study.panels})
