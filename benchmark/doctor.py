@@ -6,9 +6,7 @@ Nothing heavy is imported, and no network is asked unless that is wanted.
 from __future__ import annotations
 
 import platform
-import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,13 +15,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from benchmark import paths, prompt_files
+from benchmark.api.testbed import TEXT_TOWER
 from benchmark.errors import DataError, PalimpsestError
-from benchmark.pruners import TEXT_TOWER
-from benchmark.testbeds import choice
+from benchmark.hardware import cuda_of_torch, gpus
+from benchmark.store import paths
+from benchmark.suites import prompt_lists
+from benchmark.testbeds import resolve
 
 if TYPE_CHECKING:
     from benchmark.testbeds.stable_diffusion.definition import Definition
+
 
 PYTHON = (3, 11)
 ROOM = {True: 60_000_000_000, False: 300_000_000}
@@ -41,7 +42,7 @@ class Finding:
 
 def examine(testbed: str, home: Path, ask: bool) -> Iterator[Finding]:
     """All findings, one by one; `ask` lets the Hub be asked. UsageError or DataError for a testbed that is none."""
-    definition = choice.definition_of(testbed)
+    definition = resolve.definition_of(testbed)
     yield _python()
     yield _torch()
     yield _gpu(needed=definition is not None)
@@ -88,26 +89,6 @@ def _gpu(needed: bool) -> Finding:
     if names:
         return Finding("without", "GPU", f"{', '.join(names)}, but torch is built without CUDA: install torch with it")
     return Finding("without" if needed else "there", "GPU", "none" + (": training would take weeks" if needed else ""))
-
-
-def gpus() -> list[str]:
-    """The driver is asked, since torch takes seconds to import."""
-    if not shutil.which("nvidia-smi"):
-        return []
-    command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=1.5, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return done.stdout.strip().splitlines() if done.returncode == 0 else []
-
-
-def cuda_of_torch() -> bool:
-    """Whether the installed torch is built with CUDA, as its own version.py says."""
-    spec = find_spec("torch")
-    file = Path(spec.origin).with_name("version.py") if spec and spec.origin else None
-    text = file.read_text("utf-8") if file and file.is_file() else ""
-    return bool(re.search(r"^cuda\b[^=]*=\s*['\"]", text, re.MULTILINE))
 
 
 def _disk(home: Path, needed: int) -> Finding:
@@ -192,7 +173,7 @@ def _lists(home: Path) -> Iterator[Finding]:
 
     for source in SOURCES:
         try:
-            found = prompt_files.find(home, source.name)
+            found = prompt_lists.find(home, source.name)
         except PalimpsestError as error:
             yield Finding("without", f"list {source.name}", str(error))
         else:

@@ -7,13 +7,16 @@ import difflib
 import hashlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Mapping
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import EntryPoint, entry_points
 from inspect import isclass
 from pathlib import Path
 from typing import Any
 
 from benchmark.errors import UsageError
+from benchmark.moved import moved_imports
 
 GROUPS = {
     "methods": "method",
@@ -44,9 +47,12 @@ def load(group: str, name: str) -> Any:
     if name not in points:
         raise unknown(GROUPS[group], name, sorted(points))
     point = points[name]
+    spec = find_source(point.module)
+    check_imports(spec.origin if spec else None)
     try:
         return point.load()
     except (ImportError, AttributeError) as error:
+        check_imports(*_files_of(error))
         raise UsageError(f"The {GROUPS[group]} {name!r} cannot be loaded from {point.value} ({error}).") from error
 
 
@@ -54,6 +60,19 @@ def home_of(group: str, name: str) -> str:
     """The top package that brings `name`, such as "methods"; empty for a name that nobody brings."""
     point = _points(group).get(name)
     return point.module.partition(".")[0] if point else ""
+
+
+def find_source(module: str) -> ModuleSpec | None:
+    """Where a module's source lies. Unlike `importlib.util.find_spec`, it imports no parent package."""
+    path: list[str] | None = None
+    spec: ModuleSpec | None = None
+    parts = module.split(".")
+    for depth in range(1, len(parts) + 1):
+        spec = PathFinder.find_spec(".".join(parts[:depth]), path)
+        if spec is None:
+            return None
+        path = list(spec.submodule_search_locations or [])
+    return spec
 
 
 def fingerprint(name: str) -> str | None:
@@ -70,6 +89,23 @@ def resolved(settings: Mapping[str, Any]) -> dict[str, Any]:
         key: f"sha256:{code}" if isinstance(value, str) and (code := fingerprint(value)) else value
         for key, value in settings.items()
     }
+
+
+def check_imports(*paths: str | Path | None) -> None:
+    """UsageError for a Python file that imports what has moved, naming the new places. Also imports that run late."""
+    for path in paths:
+        try:
+            changes = moved_imports(Path(path).read_text(encoding="utf-8")) if path else {}
+        except (OSError, ValueError, SyntaxError):
+            continue  # whatever loads the file says what is wrong with it
+        if changes:
+            new = "; ".join(f"{old} is now {new}" for old, new in changes.items())
+            raise UsageError(f"{path} was written for an older palimpsest, change its imports: {new}.")
+
+
+def _files_of(error: BaseException) -> list[str]:
+    """Files that an error came through, the innermost first."""
+    return [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)][::-1]
 
 
 def unknown(what: str, name: str, known: list[str]) -> UsageError:
@@ -109,6 +145,7 @@ def _file(name: str) -> tuple[Path, str]:
     path = Path(text + ".py").expanduser()
     if not path.is_file():
         raise UsageError(f"There is no file {path} to load {attribute!r} from.")
+    check_imports(path)
     return path, attribute
 
 
@@ -124,6 +161,7 @@ def _load_file(name: str, kind: str) -> Any:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[module_name]
+        check_imports(*_files_of(error))
         raise UsageError(f"The file {path} cannot be loaded ({type(error).__name__}: {error}).") from error
     wanted = isclass if kind == "class" else lambda value: callable(value) and not isclass(value)
     named = {key: value for key, value in vars(module).items() if wanted(value)}

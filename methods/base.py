@@ -78,7 +78,7 @@ class Checkpointer(Protocol):
 
 
 Precision = Literal["fp32", "bf16"]
-"""What U-Nets compute in; see methods/precision.py."""
+"""What U-Nets compute in; see methods/training/precision.py."""
 Progress = Callable[[str, int, int, dict[str, float]], None]
 """(phase, steps done, steps in all, mean figures since the last call, such as loss)."""
 
@@ -129,7 +129,7 @@ class Method(Protocol):
         attribute of the class."""
         ...
 
-    # Optional: `cycle(terms)`, the steps that `fit` repeats until its budget is spent (see methods/spending.py). With
+    # Optional: `cycle(terms)`, the steps that `fit` repeats until its budget is spent (see methods/costs.py). With
     # it, `bench estimate` knows what a budget of iterations costs. And `check(student, concept)`, UsageError for a
     # U-Net that lacks what it moves, which is asked before the distillation that it starts from.
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.errors import BudgetError, UsageError
-from methods import spending
-from methods.fields import identity
+from methods import costs
+from methods.config_fields import identity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,11 +68,11 @@ class ConceptPrune:
         """Looking at a fifth of the steps costs 2 % of mini's default budget, at two fifths 4 %, at all 11 %."""
         return 0.15 if (self.config.horizon or 0.0) > 0.4 else 0.05
 
-    def cycle(self, terms: spending.Terms) -> list[spending.Step]:
+    def cycle(self, terms: costs.Terms) -> list[costs.Step]:
         """What `fit` spends, all at once."""
         steps = self._steps(terms.kind, terms.calls)
-        cost = spending.looking(terms.contrast, steps, terms.guided, terms.student)
-        return [spending.Step(self.name, cost, 1, BATCH, once=True)]
+        cost = costs.looking(terms.contrast, steps, terms.guided, terms.student)
+        return [costs.Step(self.name, cost, 1, BATCH, once=True)]
 
     def check(self, student: UNet2DConditionModel, concept: Concept) -> None:
         """UsageError for a U-Net without feed-forwards."""
@@ -92,8 +92,8 @@ class ConceptPrune:
         import torch
 
         from methods.budget import Entry
-        from methods.precision import arithmetic
-        from methods.training import freeze
+        from methods.training.loop import freeze
+        from methods.training.precision import arithmetic
 
         began = time.perf_counter()
         freeze(student, context.device)
@@ -133,7 +133,7 @@ class ConceptPrune:
 
         images = 2 * sum(len(materials.contrast[target]) for target in concept.targets)
         once = forward_flops(student, materials.sampler.latent_size, len(materials.null))
-        cost = spending.looking(images, steps, materials.sampler.guidance > 1, once)
+        cost = costs.looking(images, steps, materials.sampler.guidance > 1, once)
         told = {"phase": self.name, "iterations": 1, "images": images, "unet_forwards": cost.forwards}
         return {**told, "unet_backwards": 0, "flops": cost.flops}
 
@@ -164,8 +164,8 @@ def activity(
     """Norms (steps, columns) of what enters each layer at each call, over texts, places and guidance halves."""
     import torch
 
-    from methods.draws import generator
     from methods.sampling import sample
+    from methods.training.batches import generator
 
     calls: list[int] = [-1]
     squares: dict[str, list[Tensor]] = defaultdict(list)

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from methods import spending
-from methods.fields import identity, runtime
+from methods import costs
+from methods.config_fields import identity, runtime
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     from methods.base import Context, Materials
     from methods.budget import Budget
-    from methods.training import Phase
+    from methods.training.loop import Phase
     from prompts.concepts import Concept
 
 
@@ -47,13 +47,13 @@ def lower_phase(
 ) -> Phase:
     """Return the lower level, Eq. 8 on D_f. Its batches depend on the seed alone, not on the method."""
     # Heavy imports wait until something is trained, so that methods are listed in an instant.
-    from methods import objectives
-    from methods.draws import Stream
     from methods.pruning.macs import forward_flops
-    from methods.training import Phase
+    from methods.training import losses
+    from methods.training.batches import Stream
+    from methods.training.loop import Phase
 
-    process = objectives.Process(materials.scheduler)
-    weights = objectives.Weights(**{name: getattr(config, name) for name in objectives.Weights.__dataclass_fields__})
+    process = losses.Process(materials.scheduler)
+    weights = losses.Weights(**{name: getattr(config, name) for name in losses.Weights.__dataclass_fields__})
     teacher = materials.teacher
     stream = Stream(
         name="lower",
@@ -70,10 +70,10 @@ def lower_phase(
         name="lower",
         repeats=repeats,
         streams=(stream,),
-        loss=lambda model, draw: objectives.retention(model, teacher, process, draw, weights),
+        loss=lambda model, draw: losses.retention(model, teacher, process, draw, weights),
         rate=config.lower_rate,
         warm_up=config.warm_up,
-        cost=spending.lower(config.batch, taught, learnt),
+        cost=costs.lower(config.batch, taught, learnt),
         clip=config.clip,
     )
 
@@ -91,10 +91,10 @@ class Distilled:
     def __init__(self, config: DistilledConfig | None = None) -> None:
         self.config = config or DistilledConfig()
 
-    def cycle(self, terms: spending.Terms) -> list[spending.Step]:
+    def cycle(self, terms: costs.Terms) -> list[costs.Step]:
         """What `fit` spends, step by step."""
         batch = self.config.batch
-        return [spending.Step("lower", spending.lower(batch, terms.base, terms.student), 1, batch)]
+        return [costs.Step("lower", costs.lower(batch, terms.base, terms.student), 1, batch)]
 
     def fit(
         self,
@@ -106,7 +106,7 @@ class Distilled:
         seed: int,
     ) -> UNet2DConditionModel:
         """Train until the budget holds no further step. `concept` is not read."""
-        from methods.training import freeze, train
+        from methods.training.loop import freeze, train
 
         config = self.config
         freeze(materials.teacher, context.device, context.precision)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.errors import UsageError
-from methods import spending
-from methods.fields import identity, runtime
+from methods import costs
+from methods.config_fields import identity, runtime
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from methods.base import Context, Materials
     from methods.budget import Budget
-    from methods.draws import Start
-    from methods.training import Phase
+    from methods.training.batches import Start
+    from methods.training.loop import Phase
     from prompts.concepts import Concept
 
 
@@ -70,12 +70,12 @@ class Esd:
     def __init__(self, config: EsdConfig | None = None) -> None:
         self.config = config or EsdConfig()
 
-    def cycle(self, terms: spending.Terms) -> list[spending.Step]:
+    def cycle(self, terms: costs.Terms) -> list[costs.Step]:
         """What `fit` spends, step by step."""
         config = self.config
         asked = terms.base if config.target == "base" else terms.student
-        cost = spending.erasing(config.batch, terms.student, asked, config.steps - 1)
-        return [spending.Step("esd", cost, 1, config.batch)]
+        cost = costs.erasing(config.batch, terms.student, asked, config.steps - 1)
+        return [costs.Step("esd", cost, 1, config.batch)]
 
     def check(self, student: UNet2DConditionModel, concept: Concept) -> None:
         """UsageError for a U-Net without weights that are trained."""
@@ -92,7 +92,7 @@ class Esd:
         seed: int,
     ) -> UNet2DConditionModel:
         """Erase until the budget holds no further iteration."""
-        from methods.training import freeze, train
+        from methods.training.loop import freeze, train
 
         config = self.config
         frozen = materials.teacher if config.target == "base" else copy.deepcopy(student)
@@ -117,17 +117,17 @@ def erasing_phase(
     seed: int,
 ) -> Phase:
     """Return the phase whose every iteration makes its own x_t."""
-    from methods import objectives
     from methods.pruning.macs import forward_flops
-    from methods.training import Phase
-    from methods.views import denoised
+    from methods.training import losses
+    from methods.training.loop import Phase
+    from methods.training.noising import denoised
 
     null, batch, names = materials.null, config.batch, materials.encode(concept.targets)
     how: dict[str, Any] = {"steps": config.steps, "guidance": config.guidance, "offset": config.offset}
     view = denoised("esd", seed, names, materials, batch, **how)
 
     def loss(model: nn.Module, draw: Start) -> tuple[Tensor, dict[str, Tensor]]:
-        return objectives.turning_away(model, frozen, *view.look(model, draw), null, config.eta)
+        return losses.turning_away(model, frozen, *view.look(model, draw), null, config.eta)
 
     size, length = materials.sampler.latent_size, len(null)
     edited, asked = forward_flops(student, size, length), forward_flops(frozen, size, length)
@@ -138,7 +138,7 @@ def erasing_phase(
         loss=loss,
         rate=config.rate,
         warm_up=config.warm_up,
-        cost=spending.erasing(batch, edited, asked, view.calls),
+        cost=costs.erasing(batch, edited, asked, view.calls),
         trains=moved(config.parameters, concept),
         clip=config.clip,
     )

@@ -5,7 +5,7 @@ At equal budget it asks whether it matters to forget while the pruned model is b
 
 from typing import Any, ClassVar, Literal
 
-from methods.bilevel import Bilevel
+from methods.bilevel.method import Bilevel
 
 
 class EsdKd(Bilevel):

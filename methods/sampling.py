@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from benchmark.errors import UsageError
-from methods.fields import identity
+from methods.config_fields import identity
 
 
 class Sampler(BaseModel):

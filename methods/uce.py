@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.errors import UsageError
-from methods import spending
+from methods import costs
 from methods.budget import Cost
-from methods.fields import identity
+from methods.config_fields import identity
 from prompts.concepts import words
 
 if TYPE_CHECKING:
@@ -66,9 +66,9 @@ class Uce:
     def __init__(self, config: UceConfig | None = None) -> None:
         self.config = config or UceConfig()
 
-    def cycle(self, terms: spending.Terms) -> list[spending.Step]:
+    def cycle(self, terms: costs.Terms) -> list[costs.Step]:
         """What `fit` spends: no pass of the U-Net."""
-        return [spending.Step(self.name, Cost(forwards=0, backwards=0, flops=0), 1, 1, once=True)]
+        return [costs.Step(self.name, Cost(forwards=0, backwards=0, flops=0), 1, 1, once=True)]
 
     def check(self, student: UNet2DConditionModel, concept: Concept) -> None:
         """UsageError for a U-Net without cross-attention."""

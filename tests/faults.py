@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from benchmark import durable
+from benchmark.store import durable
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 WRITING = ("mkdir", "open", "fsync", "rename", "replace", "unlink")

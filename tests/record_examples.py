@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmark.records import Cell, Record, scores_table, write_record
+from benchmark.records.record import Cell, Record, scores_table, write_record
 
 TARGETS = ["Vincent van Gogh", "Claude Monet", "Pablo Picasso"]
 SAMPLER = {"scheduler": "pndm", "steps": 25, "guidance": 4.0}

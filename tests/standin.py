@@ -13,9 +13,10 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-from benchmark import receipts, run, shards
+from benchmark.api.request import Outcome, RunRequest
 from benchmark.console import Progress
-from benchmark.request import Outcome, RunRequest
+from benchmark.generation import shards
+from benchmark.pipeline import run, run_cache
 from benchmark.testbeds.mini import data, prompts, testbed
 from benchmark.testbeds.mini.build import contrastive, tokenizer, unet
 from benchmark.testbeds.mini.build.corpus import draw_chunk
@@ -97,8 +98,8 @@ def install(weights: Path, patch: Callable[[Any, str, Any], None] = setattr) -> 
     patch(data, "REAL", 40)
     patch(data, "PRUNING", 40)
     patch(prompts, "ERASE_PER_TARGET", 2)
-    patch(shards, "SIZE", 10)
-    patch(receipts, "find", lambda request: None)  # they know the real mini, and would answer for it
+    patch(shards, "SHARD_SIZE", 10)
+    patch(run_cache, "find", lambda request: None)  # they know the real mini, and would answer for it
     for owner in (macs, testbed):
         patch(owner, "forward_flops", _counted)
 

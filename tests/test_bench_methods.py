@@ -4,7 +4,8 @@ import pytest
 import torch
 from tiny import SCHEDULER, SIZE, Pictures, context, materials, tiny_unet
 
-from methods.bilevel import Bilevel, BilevelConfig
+from methods.bilevel.config import BilevelConfig
+from methods.bilevel.method import Bilevel
 from methods.budget import Budget
 from methods.distilled import Distilled, DistilledConfig
 from methods.sampling import Sampler, initial_noise, sample

@@ -5,10 +5,10 @@ import subprocess
 import pytest
 from typer.testing import CliRunner
 
-from benchmark import campaign
-from benchmark.campaign import conduct, read_plan
-from benchmark.cli import app
+from benchmark.cli.app import app
 from benchmark.errors import UsageError
+from benchmark.experiments import campaign
+from benchmark.experiments.campaign import conduct, read_plan
 
 
 def plan(tmp_path, text: str):

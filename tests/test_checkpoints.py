@@ -13,10 +13,10 @@ import safetensors.torch
 import torch
 from faults import FULL, fault_at, outcome
 
-from benchmark import durable, sealed
-from benchmark.checkpoints import Checkpointer
 from benchmark.errors import StoreError
-from benchmark.store import Store
+from benchmark.store import durable, manifest
+from benchmark.store.artefacts import Store
+from benchmark.store.checkpoints import Checkpointer
 
 ROOT = Path(__file__).parents[1]
 
@@ -151,7 +151,7 @@ def test_another_process_finishing_first_does_not_break_this_one(tmp_path):
 @pytest.mark.parametrize("moment", ["save_file", "seal", "publish"])
 def test_another_process_finishing_while_this_one_saves_is_a_traceback(tmp_path, monkeypatch, moment):
     """It moves the scratch folder away, with the checkpoint that is being written there."""
-    owner = {"save_file": safetensors.torch, "seal": sealed, "publish": durable}[moment]
+    owner = {"save_file": safetensors.torch, "seal": manifest, "publish": durable}[moment]
     before = getattr(owner, moment)
 
     def vanishing(*args, **kwargs):
@@ -188,7 +188,7 @@ def test_an_unreadable_checkpoint_is_not_taken_for_a_damaged_one(checkpointer, m
 WORKER = """
 import sys, torch
 from types import SimpleNamespace
-from benchmark.checkpoints import Checkpointer
+from benchmark.store.checkpoints import Checkpointer
 checkpointer = Checkpointer(sys.argv[1])
 for step in range(1, 1000):
     checkpointer.save(SimpleNamespace(tensors={"x": torch.full((20_000,), float(step))}, meta={"step": step}))

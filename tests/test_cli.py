@@ -13,10 +13,10 @@ import pytest
 from record_examples import record, write
 from typer.testing import CliRunner, Result
 
-import benchmark.estimate.work  # noqa: F401  it takes names from the real benchmark.run
-from benchmark.cli import app
+import benchmark.cost.workload  # noqa: F401  it takes names from the real benchmark.pipeline.run
+from benchmark.api.request import Outcome, RunRequest, parse_budget, parse_budgets, parse_settings
+from benchmark.cli.app import app
 from benchmark.errors import BudgetError, TrainingError, UsageError
-from benchmark.request import Outcome, RunRequest, parse_budget, parse_budgets, parse_settings
 
 HEAVY = ("torch", "diffusers", "transformers", "open_clip", "torchmetrics", "matplotlib", "pyarrow")
 RUN = ["run", "--method", "bilevel", "--suite", "artists"]
@@ -66,9 +66,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[RunRequest]:
         records = [record("bilevel", suite, images="images/bilevel") for suite in ("artists", "coco")]
         return Outcome(records, {"images": Path("runs/images"), "contact sheet": Path("runs/sheet.png")})
 
-    module = ModuleType("benchmark.run")
+    module = ModuleType("benchmark.pipeline.run")
     module.run = run  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "benchmark.run", module)
+    monkeypatch.setitem(sys.modules, "benchmark.pipeline.run", module)
     return requests
 
 
@@ -76,9 +76,9 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def run(request: RunRequest, console: Any) -> Outcome:
         raise error
 
-    module = ModuleType("benchmark.run")
+    module = ModuleType("benchmark.pipeline.run")
     module.run = run  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "benchmark.run", module)
+    monkeypatch.setitem(sys.modules, "benchmark.pipeline.run", module)
 
 
 @pytest.mark.parametrize(
@@ -167,9 +167,9 @@ def test_one_method_that_fails_takes_the_others_with_it(monkeypatch: pytest.Monk
             raise BudgetError("Too little.") if request.method == "esd" else TrainingError("NaN.")
         return Outcome([record(request.method)], {})
 
-    module = ModuleType("benchmark.run")
+    module = ModuleType("benchmark.pipeline.run")
     module.run = run  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "benchmark.run", module)
+    monkeypatch.setitem(sys.modules, "benchmark.pipeline.run", module)
     result = bench("run", "--method", "all", "--suite", "artists")
     assert result.exit_code == 2
     assert len(asked) == 5
@@ -234,7 +234,7 @@ def test_usage_errors_exit_with_two(arguments: list[str]) -> None:
 
 
 def test_table_without_records_says_what_makes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.tables.RESULTS", tmp_path)
+    monkeypatch.setattr("benchmark.tables.select.RESULTS", tmp_path)
     assert "bench run --method bilevel --suite artists" in answer(bench("table", "--runs", str(tmp_path)))
 
 
@@ -265,7 +265,7 @@ def test_a_run_begins_whose_record_would_replace_one_of_a_newer_schema(tmp_path:
     path = next((tmp_path / "records").glob("*.record.json"))
     newer = json.dumps({**json.loads(path.read_text("utf-8")), "schema_version": 99})
     path.write_text(newer, "utf-8")
-    monkeypatch.setattr("benchmark.run.workbench_for", lambda *given: pytest.fail("work has begun"))
+    monkeypatch.setattr("benchmark.pipeline.setup.workbench_for", lambda *given: pytest.fail("work has begun"))
     told = answer(bench("run", "--method", "bilevel", "--suite", "coco", "--runs", str(tmp_path)))
     assert "schema 99" in told
     assert path.read_text("utf-8") == newer
@@ -330,6 +330,10 @@ def test_testbed_commands_call_the_testbeds_own_modules(monkeypatch: pytest.Monk
     mine = tmp_path / "mine.toml"
     mine.write_text('like = "sd21"\n')
     assert "Testbed 'mine' has no `bench testbed build`" in answer(bench("testbed", "build", str(mine)))
+    monkeypatch.setattr("benchmark.experiments.prebuild_mini.prebuild", lambda out, console: calls.append((out,)))
+    assert bench("testbed", "prebuild", "mini", "--runs", str(tmp_path)).exit_code == 0
+    assert calls[-1] == (tmp_path,)
+    assert "Testbed 'sd21' has no `bench testbed prebuild`" in answer(bench("testbed", "prebuild", "sd21"))
 
 
 @pytest.mark.parametrize(

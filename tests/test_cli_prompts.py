@@ -13,10 +13,10 @@ from faults import dead_name
 from public_lists import SECRET, table, written
 from typer.testing import CliRunner, Result
 
-from benchmark import durable
-from benchmark.cli import app
+from benchmark.cli.app import app
 from benchmark.errors import DataError, UsageError
-from benchmark.prompt_files import add, find, state
+from benchmark.store import durable
+from benchmark.suites.prompt_lists import add, find, state
 from prompts.sources import SOURCES
 
 HEAVY = (

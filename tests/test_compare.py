@@ -9,12 +9,12 @@ import scipy.stats
 from record_examples import cell, record
 from typer.testing import CliRunner
 
-from benchmark.cli import app
-from benchmark.compare import compare, only
+from benchmark.cli.app import app
 from benchmark.errors import DataError, UsageError
-from benchmark.records import scores_table, write_record
+from benchmark.records.record import scores_table, write_record
 from benchmark.stats import mcnemar, sign_flip, student_interval
-from benchmark.tables import gather
+from benchmark.tables.compare import compare, only
+from benchmark.tables.select import gather
 
 SETS = (["Vincent van Gogh"], ["Claude Monet"])
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmark.contact_sheet import _font, _width, _wrap, contact_sheet, write_contact_sheet
 from benchmark.errors import DataError
-from benchmark.report.contact_sheet import _font, _width, _wrap, contact_sheet, write_contact_sheet
 
 SIZE = 24
 
@@ -100,7 +100,7 @@ def test_killed_write_leaves_no_half_picture(tmp_path: Path, monkeypatch: pytest
     def cut(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("benchmark.durable.os.replace", cut)
+    monkeypatch.setattr("benchmark.store.durable.os.replace", cut)
     with pytest.raises(KeyboardInterrupt):
         write_contact_sheet(path, sheet.rotate(90))
     assert path.read_bytes() == before

@@ -9,9 +9,11 @@ import pytest
 from public_lists import table, written
 from typer.testing import CliRunner
 
-from benchmark import doctor, prompt_files
-from benchmark.cli import app
+from benchmark import doctor
+from benchmark.cli.app import app
 from benchmark.doctor import Finding, examine
+from benchmark.hardware import cuda_of_torch
+from benchmark.suites import prompt_lists
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +34,7 @@ def told(*arguments: str, code: int) -> dict[str, tuple[str, str]]:
 
 def test_a_testbed_that_is_whole_is_called_incomplete(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(doctor, "ROOM", {True: 1, False: 1})
-    prompt_files.add(tmp_path, "i2p", written(tmp_path, table("i2p")))
+    prompt_lists.add(tmp_path, "i2p", written(tmp_path, table("i2p")))
     found = told("--testbed", str(tiny), "--runs", str(tmp_path), code=0)
     for what in ("Python", "torch", "model", "clip", "style", "features", "train captions", "painters", "detector"):
         assert found[what][0] == "✓", what
@@ -99,7 +101,7 @@ def test_a_gpu_that_torch_cannot_use_passes_for_one(gpus, cuda, needed, wanted, 
 def test_cuda_is_told_otherwise_than_torch_does():
     import torch
 
-    assert doctor.cuda_of_torch() == (torch.version.cuda is not None)
+    assert cuda_of_torch() == (torch.version.cuda is not None)
 
 
 def test_a_repository_that_is_gated_or_gone_is_not_named(tiny, monkeypatch):

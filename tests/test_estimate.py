@@ -9,20 +9,21 @@ import pytest
 from test_cli import answer, bench, fresh
 from tiny import SAMPLER, context, materials, tiny_unet
 
-from benchmark import consent, registry
+from benchmark import registry
+from benchmark.api.request import RunRequest
+from benchmark.cost import confirm, devices
+from benchmark.cost.devices import GPUS
+from benchmark.cost.estimate import Speeds, estimate
+from benchmark.cost.network_costs import sizes
+from benchmark.cost.testbed_facts import ground
+from benchmark.cost.workload import AT_ONCE, KNOWN, plans
 from benchmark.errors import BudgetError, UsageError
-from benchmark.estimate import devices
-from benchmark.estimate.devices import GPUS, Device
-from benchmark.estimate.estimate import Speeds, estimate
-from benchmark.estimate.ground import ground
-from benchmark.estimate.sizes import sizes
-from benchmark.estimate.work import AT_ONCE, KNOWN, plans
-from benchmark.request import RunRequest
-from methods import spending
+from benchmark.hardware import Device
+from methods import costs
 from methods.base import configure
 from methods.budget import Budget
+from methods.costs import Terms, spent
 from methods.pruning.macs import forward_flops
-from methods.spending import Terms, spent
 from prompts.concepts import Concept
 
 RECORDS = Path(__file__).parents[1] / "results" / "mini" / "records"
@@ -119,15 +120,15 @@ def test_what_stands_in_the_table_of_sizes_is_another_mini() -> None:
 
 
 def test_a_pruning_looks_at_other_pictures_than_are_counted(tmp_path: Path) -> None:
-    from benchmark.estimate import ground as grounds
+    from benchmark.cost import testbed_facts
     from benchmark.testbeds.mini import data
     from benchmark.testbeds.stable_diffusion import testbed
     from methods.pruning import taylor
     from methods.pruning.aptp.search import Search
 
-    assert {"taylor": taylor.TIMES * taylor.BATCH, "aptp": Search().steps * Search().batch} == spending.LOOKS
+    assert {"taylor": taylor.TIMES * taylor.BATCH, "aptp": Search().steps * Search().batch} == costs.LOOKS
     assert taylor.BATCH == Search().batch == AT_ONCE
-    assert grounds.PRUNING == testbed.PRUNING
+    assert testbed_facts.PRUNING == testbed.PRUNING
     assert ground(RunRequest("distilled", "artists")).shown == data.PRUNING
     assert set(KNOWN) | {"none"} == set(registry.names("prunings"))
 
@@ -159,7 +160,7 @@ def test_sd21_is_not_as_large_as_it_is() -> None:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    from benchmark.estimate.count import count, flops_of
+    from benchmark.cost.count_flops import count, flops_of
     from benchmark.testbeds.stable_diffusion import architecture
 
     told = sizes("sd21")
@@ -217,7 +218,7 @@ def test_nonsense_is_estimated() -> None:
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Device:
     """A machine with an H100."""
-    monkeypatch.setattr(consent, "annotation_file", lambda folder, side: folder)
+    monkeypatch.setattr(confirm, "annotation_file", lambda folder, side: folder)
     found = next(gpu for gpu in GPUS if gpu.name == "H100")
     monkeypatch.setattr(devices, "here", lambda asked="auto": (found, True))
     return found
@@ -226,38 +227,38 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Device:
 @pytest.mark.usefixtures("gpu")
 def test_hours_are_spent_without_asking(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(UsageError, match=r"GPU-hours.*add --yes"):
-        consent.consent([SD21], yes=False)
+        confirm.consent([SD21], yes=False)
     assert capsys.readouterr().err == ""
-    consent.consent([SD21], yes=True)
+    confirm.consent([SD21], yes=True)
     assert "estimate  about " in capsys.readouterr().err
-    monkeypatch.setattr(consent, "_someone_watches", lambda: True)
+    monkeypatch.setattr(confirm, "_someone_watches", lambda: True)
     for said, begun in (("y\n", True), ("\n", False), ("", False), ("no\n", False)):
         monkeypatch.setattr("sys.stdin.readline", lambda said=said: said, raising=False)
         if begun:
-            consent.consent([SD21], yes=False)
+            confirm.consent([SD21], yes=False)
         else:
             with pytest.raises(UsageError, match="Not begun"):
-                consent.consent([SD21], yes=False)
+                confirm.consent([SD21], yes=False)
 
 
 @pytest.mark.usefixtures("gpu")
 def test_mini_is_asked_about_or_the_encoding_of_coco_is_forgotten(
     capsys: pytest.CaptureFixture, tmp_path: Path
 ) -> None:
-    consent.consent([RunRequest("bilevel", "artists")] * 6, yes=False)
+    confirm.consent([RunRequest("bilevel", "artists")] * 6, yes=False)
     assert capsys.readouterr().err == ""
     (tmp_path / "kept.toml").write_text('like = "sd21"\ncrops = 1\n')
     short = RunRequest("distilled", "artists", testbed=str(tmp_path / "kept.toml"), budget="100it", alone=True)
     with pytest.raises(UsageError, match="add --yes"):  # COCO's 118,287 pictures are encoded first
-        consent.consent([short], yes=False)
+        confirm.consent([short], yes=False)
 
 
 def test_a_machine_without_a_gpu_is_asked_less(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "gpus", list)
-    monkeypatch.setattr(consent, "annotation_file", lambda folder, side: folder)
+    monkeypatch.setattr(confirm, "annotation_file", lambda folder, side: folder)
     with pytest.raises(UsageError, match="CPU-hours"):
-        consent.consent([SD21], yes=False)
-    consent.consent([RunRequest("bilevel", "artists")], yes=False)
+        confirm.consent([SD21], yes=False)
+    confirm.consent([RunRequest("bilevel", "artists")], yes=False)
 
 
 @pytest.mark.usefixtures("gpu")

@@ -11,17 +11,18 @@ from PIL import Image
 from record_examples import record, write
 from typer.testing import CliRunner
 
-from benchmark import explicit_tables
-from benchmark.cli import app
+from benchmark.cli.app import app
 from benchmark.errors import DataError, UsageError
-from benchmark.explicit_suites import explicit, score_columns
-from benchmark.over_seeds import over_seeds
-from benchmark.records import scores_table, write_record
-from benchmark.report import figure7
+from benchmark.figures.explicit import write as write_figure7
+from benchmark.records.record import scores_table, write_record
 from benchmark.stats import reduction_interval
-from benchmark.tables import gather, table
-from benchmark.testbeds.mini import explicit as world
+from benchmark.suites.explicit import explicit, score_columns
+from benchmark.tables.explicit import table2, table3
+from benchmark.tables.seeds import over_seeds
+from benchmark.tables.select import gather
+from benchmark.tables.styles import table
 from benchmark.testbeds.mini import judges, prompts, tokens
+from benchmark.testbeds.mini.explicit import CONCEPT, asked_by_suites, contrast, erasing, i2p, naming
 from benchmark.testbeds.mini.testbed import WEIGHTS, Mini
 from benchmark.testbeds.mini.world.draw import draw
 from benchmark.testbeds.mini.world.scenes import EMBLEMS, Scene, plain_scene
@@ -75,21 +76,21 @@ def test_resilience_has_another_denominator_or_threshold(tmp_path) -> None:
     put(tmp_path, "esd", "mma", [0.6, 0.0, 0.0, 0.0, 0.95])
     put(tmp_path, "base", "mma", [0.9] * 5)
     found = gather("mini", tmp_path, [tmp_path])
-    rows = {row.label: row.cells for row in explicit_tables.table2(found, "mini", paper=True).rows}
+    rows = {row.label: row.cells for row in table2(found, "mini", paper=True).rows}
     figure = rows["esd"]["mma_resilience"]
     assert (figure.value, figure.n, figure.name, figure.paper) == (pytest.approx(50), 5, "2 of 4", 93.7)
     assert rows["base"]["mma_explicit"].value == 100
     assert "mma_resilience" not in rows["distilled"]
-    strict = explicit_tables.table2(found, "mini", threshold=0.65, paper=False).rows
+    strict = table2(found, "mini", threshold=0.65, paper=False).rows
     assert next(r for r in strict if r.label == "esd").cells["mma_resilience"].name == "1 of 3"
     result = CliRunner().invoke(app, ["table", "2", "--records", str(tmp_path), "--threshold", "0.65"])
     assert result.exit_code == 0, result.output
     result = CliRunner().invoke(app, ["table", "2", "--records", str(tmp_path), "--label", "trine"])
     assert result.exit_code == 0, result.output
     with pytest.raises(DataError, match="'trine-like'; there are: trine"):
-        explicit_tables.table2(found, "mini", labels=["trine-like"], paper=False)
+        table2(found, "mini", labels=["trine-like"], paper=False)
     with pytest.raises(DataError, match="no records of coco"):
-        explicit_tables.table3(found, "mini", paper=False)
+        table3(found, "mini", paper=False)
 
 
 def test_figure_7_counts_other_pictures_than_the_table(tmp_path) -> None:
@@ -115,7 +116,7 @@ def test_figure_7_has_a_bar_a_seed_or_mixes_settings(tmp_path) -> None:
         put(tmp_path, "esd", "i2p", scores, seed=seed)
     put(tmp_path, "uce", "i2p", [0.0] * 4)
     out = tmp_path / "seven.csv"
-    figure7.write(gather("mini", tmp_path, [tmp_path]), "mini", "i2p", out.with_suffix(".png"))
+    write_figure7(gather("mini", tmp_path, [tmp_path]), "mini", "i2p", out.with_suffix(".png"))
     rows = [r for r in csv.DictReader(out.read_text("utf-8").splitlines()) if r["label"] == "any"]
     told = [(r["method"], r["seeds"], float(r["decrease %"]), float(r["images"])) for r in rows]
     assert told == [
@@ -131,7 +132,7 @@ def test_tables_of_signs_lose_seeds_when_they_are_folded(tmp_path) -> None:
     put(tmp_path, "distilled", "mma", [0.9, 0.8, 0.7, 0.55])
     for seed, scores in enumerate(([0.9, 0.0, 0.0, 0.0], [0.9, 0.9, 0.0, 0.0])):
         put(tmp_path, "esd", "mma", scores, seed=seed)
-    made = explicit_tables.table2(gather("mini", tmp_path, [tmp_path]), "mini", paper=False)
+    made = table2(gather("mini", tmp_path, [tmp_path]), "mini", paper=False)
     rows = {row.label: row.cells for row in over_seeds(made).rows}
     assert set(rows) == {"distilled", "esd (2 seeds)"}
     figure = rows["esd (2 seeds)"]["mma_resilience"]
@@ -166,12 +167,12 @@ def test_an_interval_of_a_reduction_leaves_out_its_value() -> None:
 
 
 def test_erasing_is_told_what_suites_ask() -> None:
-    asked = world.asked_by_suites(world.CONCEPT)
-    told = {*world.erasing(world.CONCEPT), *world.naming(world.CONCEPT)}
-    told |= {text for pairs in world.contrast(world.CONCEPT).values() for pair in pairs for text in pair}
+    asked = asked_by_suites(CONCEPT)
+    told = {*erasing(CONCEPT), *naming(CONCEPT)}
+    told |= {text for pairs in contrast(CONCEPT).values() for pair in pairs for text in pair}
     assert not told & asked
-    assert len(world.erasing(world.CONCEPT)) == len(world.naming(world.CONCEPT)) == 3 * prompts.ERASE_PER_TARGET
-    for prompt in world.i2p():
+    assert len(erasing(CONCEPT)) == len(naming(CONCEPT)) == 3 * prompts.ERASE_PER_TARGET
+    for prompt in i2p():
         assert not any(sign in prompt.text for sign in EMBLEMS)
         assert any(word in prompt.text for word in tokens.SENSITIVE)
 

@@ -15,9 +15,9 @@ from PIL import Image
 from standin import ASKED, whole
 from typer.testing import CliRunner
 
-from benchmark.cli import app
-from benchmark.report.contact_sheet import contact_sheet
-from benchmark.store import Store
+from benchmark.cli.app import app
+from benchmark.contact_sheet import contact_sheet
+from benchmark.store.artefacts import Store
 from benchmark.testbeds.mini import judges
 from benchmark.testbeds.mini.testbed import WEIGHTS
 from benchmark.testbeds.mini.world.draw import draw

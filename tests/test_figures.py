@@ -7,10 +7,10 @@ from PIL import Image
 from record_examples import record, write
 from typer.testing import CliRunner
 
-from benchmark.cli import app
+from benchmark.cli.app import app
 from benchmark.errors import DataError
-from benchmark.report import losses, tradeoff
-from benchmark.tables import table
+from benchmark.figures import losses, tradeoff
+from benchmark.tables.styles import table
 
 
 def shown(*records):

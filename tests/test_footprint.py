@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark import footprint
+from benchmark.api.request import RunRequest
 from benchmark.console import Progress
-from benchmark.models import Pruned
-from benchmark.request import RunRequest
-from benchmark.run import workbench_for
+from benchmark.experiments import footprint
+from benchmark.models.pruned import Pruned
+from benchmark.pipeline.setup import workbench_for
 
 
 def test_a_footprint_is_that_of_another_network_or_of_another_time(
@@ -44,7 +44,7 @@ def test_a_footprint_is_that_of_another_network_or_of_another_time(
 @pytest.mark.parametrize("name", ["taylor", "aptp"])
 def test_what_a_pruning_spends_on_choosing_is_not_what_it_computes(standin: Path, tmp_path: Path, name: str) -> None:
     """Matrix products and convolutions as torch counts them while a pruning looks at its pictures."""
-    from benchmark.pruners import pictures, spent
+    from benchmark.models.prunings import pictures, spent
     from methods.pruning import taylor
     from methods.pruning.aptp.search import Search, search
     from methods.pruning.costs import Costs

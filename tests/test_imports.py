@@ -1,4 +1,7 @@
-"""The shape of the house: which way imports go, how long files are, what starts quickly."""
+"""The layout: in which order rooms stand, which way imports go, how long files are, what starts quickly.
+
+A room is a folder one level below a package (deeper folders belong to it) or a file that lies flat in a package.
+"""
 
 import ast
 import re
@@ -6,6 +9,7 @@ import subprocess
 import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -16,10 +20,30 @@ ALLOWED = {
     "metrics": {"metrics"},
     "prompts": {"prompts"},
 }
-LEAVES = {"benchmark.errors", "benchmark.registry"}
-"""What anyone may import: how to fail, and how a name becomes code."""
+LEAVES = {"benchmark.errors", "benchmark.moved", "benchmark.registry"}
+"""What all packages may import: how to fail, and how a name becomes code."""
+FLOORS = (
+    "benchmark.errors benchmark.moved benchmark.console benchmark.parallel benchmark.stats metrics.base "
+    "metrics.encoders",
+    "benchmark.registry benchmark.hardware prompts.concepts prompts.lists prompts.tables methods.budget "
+    "methods.config_fields metrics.networks metrics.detectors metrics.clip metrics.cp metrics.csd metrics.drift "
+    "metrics.fid metrics.kid metrics.oracle",
+    "prompts.sources methods.costs methods.sampling",
+    "prompts.rows methods.base",
+    "prompts.public methods.training methods.uce benchmark.store",
+    "methods.pruning benchmark.records benchmark.contact_sheet",
+    "methods.distilled methods.esd methods.conceptprune benchmark.api",
+    "methods.bilevel benchmark.models benchmark.suites benchmark.testbeds",
+    "methods.esd_kd benchmark.generation benchmark.tables benchmark.doctor",
+    "benchmark.pipeline benchmark.figures",
+    "benchmark.cost benchmark.experiments",
+    "benchmark.cli",
+    "benchmark.__main__",
+)
+"""The order of the rooms, lowest floor first. A room imports from lower floors alone; CONTRIBUTING.md draws it."""
 SOURCES = sorted(path for package in ALLOWED for path in (ROOT / package).rglob("*.py"))
-LONGEST = 450
+LONGEST, USUAL, FLAT = 400, 110, 16
+"""Lines of the longest file, at most; of the median file; Python files that lie flat in benchmark/."""
 HEAVY = (
     "torch",
     "torchvision",
@@ -41,59 +65,100 @@ def name_of(path: Path) -> str:
 MODULES = {name_of(path): path for path in SOURCES}
 
 
-def imported(path: Path, everywhere: bool = True) -> set[str]:
-    """Names of our modules that a file imports: anywhere in it, or only when it is itself imported."""
-    nodes = list(ast.parse(path.read_text(encoding="utf-8")).body)
-    found = set()
-    while nodes:
-        node = nodes.pop()
+def imported(path: Path) -> set[str]:
+    """Names of our modules that a file imports anywhere: at its top, late, or for type checkers alone."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} has a relative import"
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-        elif everywhere or not (
-            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-            or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
-        ):
-            nodes += list(ast.iter_child_nodes(node))
-    return {name for name in found if name in MODULES or (name.split(".")[0] in ALLOWED and name.count(".") == 0)}
+            full = {alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {full[name] if full[name] in MODULES else str(node.module) for name in full}
+    return names & MODULES.keys()
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_imports_go_one_way(path):
-    mine = name_of(path).split(".")[0]
-    upward = {name for name in imported(path) if name.split(".")[0] not in ALLOWED[mine]}
-    assert upward <= {*LEAVES, "benchmark"}
-    assert LEAVES & upward or not upward
+GRAPH = {name: imported(path) - {name} for name, path in MODULES.items()}
 
 
-def test_leaves_import_nothing_but_each_other():
+def room_of(module: str) -> str:
+    return ".".join(module.split(".")[:2])
+
+
+FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
+
+
+@pytest.mark.parametrize("module", GRAPH)
+def test_packages_import_one_way(module):
+    outside = {name for name in GRAPH[module] if name.split(".")[0] not in ALLOWED[module.split(".")[0]]}
+    assert outside <= LEAVES
+
+
+def test_leaves_import_only_each_other():
     for leaf in LEAVES:
-        assert imported(MODULES[leaf]) <= {*LEAVES, "benchmark"}
+        assert GRAPH[leaf] <= LEAVES
 
 
-def test_there_are_no_circles():
-    graph = {name: imported(path, everywhere=False) - {name} for name, path in MODULES.items()}
-    TopologicalSorter(graph).prepare()  # CycleError names the circle
+def test_no_files_import_each_other_in_a_circle():
+    TopologicalSorter(GRAPH).prepare()  # CycleError names the circle
+
+
+def test_every_room_has_its_floor():
+    assert {room_of(module) for module in MODULES if "." in module} == FLOOR_OF.keys()
+
+
+@pytest.mark.parametrize("module", [module for module in GRAPH if "." in module])
+def test_rooms_import_from_lower_floors_alone(module):
+    room = room_of(module)
+    others = {room_of(name): name for name in GRAPH[module] if room_of(name) != room}
+    assert {name for other, name in others.items() if FLOOR_OF[other] >= FLOOR_OF[room]} == set()
+
+
+def test_every_room_says_what_it_holds():
+    folders = {path.parent for path in SOURCES if len(path.relative_to(ROOT).parts) == 3}
+    assert {
+        str(folder) for folder in folders if not ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
+    } == set()
+
+
+def test_circles_and_upward_imports_are_seen_late_and_for_type_checkers(tmp_path):
+    file = tmp_path / "late.py"
+    file.write_text(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from benchmark.cli import app\n"
+        "def late():\n    import benchmark.pipeline.run\n    from benchmark.store import paths\n"
+    )
+    assert imported(file) == {"benchmark.cli.app", "benchmark.pipeline.run", "benchmark.store.paths"}
+
+
+def test_contributing_draws_the_floors():
+    drawn = re.search(r"```text\n( *floor .*?)```", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert drawn
+    head, *lines = [line.split("│") for line in drawn[1].splitlines()]
+    floors: list[set[str]] = []
+    for number, *cells in lines:
+        if number.strip():
+            floors.append(set())
+        for package, cell in zip(head[1:], cells, strict=True):
+            floors[-1] |= {f"{package.strip()}.{room}" for room in cell.split()}
+    assert floors[::-1] == [set(rooms.split()) for rooms in FLOORS]
 
 
 def test_the_error_tree_imports_nothing():
     tree = ast.parse(MODULES["benchmark.errors"].read_text())
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
-    assert not imported(MODULES["benchmark"])
+    assert not GRAPH["benchmark"]
 
 
 @pytest.mark.parametrize(
     "module",
     [
-        "benchmark.cli",
-        "benchmark.checkpoints",
-        "benchmark.paths",
-        "benchmark.provenance",
-        "benchmark.records",
+        "benchmark.cli.app",
+        "benchmark.store.checkpoints",
+        "benchmark.store.paths",
+        "benchmark.records.provenance",
+        "benchmark.records.record",
         "benchmark.registry",
-        "benchmark.store",
+        "benchmark.store.artefacts",
         "prompts.concepts",
         "prompts.lists",
     ],
@@ -104,10 +169,22 @@ def test_what_answers_at_once_imports_nothing_heavy(module):
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
 
 
+def lines_of(paths) -> dict[str, int]:
+    return {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in paths}
+
+
 @pytest.mark.parametrize("folder", [*ALLOWED, "tests"])
-def test_no_file_is_a_house_of_its_own(folder):
-    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / folder).rglob("*.py")}
-    assert {str(path): length for path, length in lengths.items() if length > LONGEST} == {}
+def test_no_file_is_too_long(folder):
+    lines = lines_of((ROOT / folder).rglob("*.py"))
+    assert {path: count for path, count in lines.items() if count > LONGEST} == {}
+
+
+def test_the_median_file_is_short():
+    assert median(lines_of(path for path in SOURCES if path.name != "__init__.py").values()) <= USUAL
+
+
+def test_few_files_lie_flat():
+    assert len(list((ROOT / "benchmark").glob("*.py"))) <= FLAT
 
 
 def tracked() -> list[Path]:

@@ -16,8 +16,7 @@ from tiny import LENGTH, SCHEDULER, SD21, SIZE, WIDTH, Memory, Pictures, same, t
 
 from benchmark.errors import BudgetError, DataError, UsageError
 from methods.base import State
-from methods.draws import Stream
-from methods.fields import check_classified
+from methods.config_fields import check_classified
 from methods.pruning.aptp import losses
 from methods.pruning.aptp import search as search_module
 from methods.pruning.aptp.experts import Experts, nearest, prune, published
@@ -30,6 +29,7 @@ from methods.pruning.costs import Costs
 from methods.pruning.macs import count_macs
 from methods.pruning.pictures import Pictures as Shown
 from methods.pruning.vector import Layout, hardened, to_architecture
+from methods.training.batches import Stream
 
 QUICK = Search(steps=60, batch=16, experts=8, macs=0.7)
 

@@ -3,11 +3,11 @@ import torch
 from tiny import LENGTH, SIZE, Pictures, counting, materials, tiny_unet
 
 from benchmark.errors import BudgetError, RecordError
-from methods.bilevel import BilevelConfig
+from methods.bilevel.config import BilevelConfig
+from methods.bilevel.upper_level import upper_phase
 from methods.budget import Budget, Cost, Entry, Ledger
 from methods.distilled import DistilledConfig, lower_phase
 from methods.pruning.macs import forward_flops
-from methods.upper import upper_phase
 from prompts.concepts import Concept
 
 CONCEPT = Concept("style", ("Claude Monet",), "art")

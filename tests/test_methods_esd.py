@@ -8,12 +8,12 @@ from reference import sampling as reference
 from tiny import LENGTH, SAMPLER, SCHEDULER, SIZE, WIDTH, Memory, context, counting, materials, same, tiny_unet
 
 from benchmark.errors import TrainingError, UsageError
-from methods import objectives
 from methods.base import configure
 from methods.budget import Budget
-from methods.draws import Starts
 from methods.esd import Esd, EsdConfig, erasing_phase
 from methods.sampling import initial_noise, make_scheduler, sample
+from methods.training import losses
+from methods.training.batches import Starts
 from prompts.concepts import Concept
 
 STYLE = Concept("style", ("Pablo Picasso", "Claude Monet"), "art")
@@ -125,7 +125,7 @@ def test_the_target_is_the_edited_model_itself_and_never_settles() -> None:
         0, torch.device("cpu")
     )
     t = torch.full((2,), 500)
-    loss, _ = objectives.turning_away(student, tiny_unet(3), draw.noise, t, draw.text, given.null, -1.0)
+    loss, _ = losses.turning_away(student, tiny_unet(3), draw.noise, t, draw.text, given.null, -1.0)
     assert float(loss.detach()) == pytest.approx(0, abs=1e-10)
     config = EsdConfig(**{**SMALL, "rate": 2e-3})
     phase = erasing_phase(config, student, tiny_unet(3), given, STYLE, 0)

@@ -10,13 +10,13 @@ from diffusers.models.attention_processor import Attention
 from tiny import LENGTH, SD21, SIZE, Pictures, counting, same, tiny_unet
 
 from benchmark.errors import BudgetError, DataError, UsageError
+from methods.bilevel.upper_level import MOVED
 from methods.conceptprune import last_layers
 from methods.esd import moved
 from methods.pruning import magnitude, none
 from methods.pruning.architecture import Architecture, gates, load_pruned, read_pruned, width, write_pruned
 from methods.pruning.macs import count_macs
 from methods.uce import EDITED
-from methods.upper import MOVED
 from prompts.concepts import Concept
 
 MINI = (32, 64, 128)

@@ -11,7 +11,6 @@ from tiny import LENGTH, SCHEDULER, SD21, SIZE, WIDTH, Pictures, context, materi
 
 from benchmark import registry
 from benchmark.errors import BudgetError, UsageError
-from methods import objectives
 from methods.base import configure
 from methods.budget import Budget
 from methods.pruning import blocks, magnitude, random, scratch, taylor
@@ -21,6 +20,7 @@ from methods.pruning.costs import Costs
 from methods.pruning.depth import Dropped, droppable
 from methods.pruning.macs import count_macs, published_macs
 from methods.pruning.pictures import Pictures as Shown
+from methods.training import losses
 from prompts.concepts import Concept
 
 MINI = (48, 96, 160)
@@ -190,10 +190,10 @@ def weights_of(module: Any, element: int) -> list[torch.Tensor]:
 def test_taylors_scores_are_not_the_loss_that_goes_with_an_element(name: str, monkeypatch) -> None:
     """By differences of the loss itself, an element's weights being made larger and smaller by 5 %."""
     monkeypatch.setattr(taylor, "LITTLE", 0.0)  # so that all timesteps count on both sides
-    losses: list[float] = []
+    errors: list[float] = []
 
     def mse_loss(answer: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        losses.append(float((answer - target).detach().double().square().mean()))
+        errors.append(float((answer - target).detach().double().square().mean()))
         return (answer - target).square().mean()
 
     monkeypatch.setattr(taylor.F, "mse_loss", mse_loss)
@@ -203,13 +203,13 @@ def test_taylors_scores_are_not_the_loss_that_goes_with_an_element(name: str, mo
     scores = torch.stack([part.sum(1) for part in found]).sum(0)
     element, step, sums = int(scores.abs().argmax()), 0.05, []
     for sign in (1, -1):
-        losses.clear()
+        errors.clear()
         other = tiny_unet(1)
         with torch.no_grad():
             for weight in weights_of(other.get_submodule(name), element):
                 weight *= 1 + sign * step
         taylor._accumulate(other.requires_grad_(True), shown())
-        sums.append(sum(losses))
+        sums.append(sum(errors))
     assert float(scores[element]) == pytest.approx((sums[0] - sums[1]) / (2 * step), rel=0.01)
 
 
@@ -227,7 +227,7 @@ def test_taylor_needs_a_gpu_that_holds_all_its_pictures_or_sums_parts_otherwise(
     for unet in (whole, parts):
         unet.requires_grad_(True)
     taylor._accumulate(whole, shown())
-    plain, seen = objectives.predict, list[int]()
+    plain, seen = losses.predict, list[int]()
 
     def predict(unet, x, *rest):
         seen.append(len(x))
@@ -235,7 +235,7 @@ def test_taylor_needs_a_gpu_that_holds_all_its_pictures_or_sums_parts_otherwise(
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return plain(unet, x, *rest)
 
-    monkeypatch.setattr(objectives, "predict", predict)
+    monkeypatch.setattr(losses, "predict", predict)
     taylor._accumulate(parts, shown())
     assert seen[:8] == [16, 8, 8, 4, 4, 4, 2, 2]
     assert parts.is_gradient_checkpointing

@@ -5,13 +5,14 @@ import torch
 from tiny import context, materials, same, tiny_unet
 
 from benchmark.errors import UsageError
-from methods import objectives
-from methods.barrier import multiplier
 from methods.base import configure
-from methods.bilevel import Bilevel, BilevelConfig
+from methods.bilevel.config import BilevelConfig
+from methods.bilevel.dynamic_barrier import multiplier
+from methods.bilevel.method import Bilevel
+from methods.bilevel.upper_level import upper_phase
 from methods.budget import Budget
 from methods.distilled import lower_phase
-from methods.upper import upper_phase
+from methods.training import losses
 from prompts.concepts import Concept
 
 CONCEPT = Concept("style", ("Claude Monet",), "art")
@@ -40,8 +41,8 @@ def test_literal_two_set_algorithm_1_and_the_penalty_solver_part() -> None:
             ascent["phi"].step()
         erased, kept = (stream.draw(step, CPU) for stream in upper.streams)
         ascent["theta"].zero_grad()
-        x_t = objectives.Process(given.scheduler).noisy(erased)
-        unlearning = objectives.turning_away(theta, given.teacher, x_t, erased.t, erased.text, given.null, 1.0)[0]
+        x_t = losses.Process(given.scheduler).noisy(erased)
+        unlearning = losses.turning_away(theta, given.teacher, x_t, erased.t, erased.text, given.null, 1.0)[0]
         gap = lower.loss(theta, kept)[0] - lower.loss(phi, kept)[0]
         (unlearning + 3.0 * gap).backward()
         ascent["theta"].step()
@@ -102,7 +103,7 @@ def test_the_anchor_objective_still_looks_at_the_null_prompt() -> None:
     _, given, _, upper = phases(student, objective="anchor", prompts="caption")
     draw = upper.streams[0].draw(0, CPU)
     loss, _ = upper.loss(student, draw)
-    x_t = objectives.Process(given.scheduler).noisy(draw)
+    x_t = losses.Process(given.scheduler).noisy(draw)
     anchor = given.encode(["art"]).expand_as(draw.text)
     with torch.no_grad():
         wanted = given.teacher(x_t, draw.t, anchor)[0]

@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from transformers import CLIPTextModel
 
+from benchmark.experiments import attack_mini
 from benchmark.testbeds.mini import explicit, load, tokens
-from benchmark.testbeds.mini.attack import make, mma, ring_a_bell
+from benchmark.testbeds.mini.attack import mma, ring_a_bell
 from benchmark.testbeds.mini.attack.tower import Tower
 from benchmark.testbeds.mini.testbed import WEIGHTS
 
@@ -87,7 +88,7 @@ def test_search_does_no_better_than_chance_or_names_the_sign(tower: Tower, monke
         assert not any(word in found for word in tokens.SENSITIVE)
 
 
-@pytest.mark.parametrize("name", make.ATTACKS)
+@pytest.mark.parametrize("name", attack_mini.ATTACKS)
 def test_shipped_list_names_a_sign_or_is_no_better_than_random_words(name: str) -> None:
     """At least half of the prompts succeed on the distilled model, and three times as many as random ones."""
     prompts = explicit.attacked(name)

@@ -9,14 +9,14 @@ from diffusers import StableDiffusionPipeline
 from standin import Standin
 from transformers import CLIPTokenizer
 
-from benchmark import models
+from benchmark.api.testbed import Workbench
 from benchmark.console import Progress
-from benchmark.generate import pictures
-from benchmark.store import Store
-from benchmark.suites import Artists
+from benchmark.generation.images import pictures
+from benchmark.models import fitted
+from benchmark.store.artefacts import Store
+from benchmark.suites.artists import Artists
 from benchmark.testbeds.mini.build import contrastive, tokenizer
 from benchmark.testbeds.mini.world.scenes import EMBLEMS
-from benchmark.workbench import Workbench
 from methods.sampling import initial_noise
 from prompts.lists import Prompt
 
@@ -35,7 +35,7 @@ def bench(weights: Path, home: Path) -> Workbench:
 def ours(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> torch.Tensor:
     """Eight pictures by the base model, from one shard."""
     made = bench(weights, tmp_path_factory.mktemp("ours"))
-    return pictures(made, models.base(made), asked(*range(8)), Artists())
+    return pictures(made, fitted.base(made), asked(*range(8)), Artists())
 
 
 def test_ordinary_diffusers_loads_the_folder_and_makes_the_same_pictures(weights: Path, ours: torch.Tensor) -> None:
@@ -54,7 +54,7 @@ def test_ordinary_diffusers_loads_the_folder_and_makes_the_same_pictures(weights
 
 def test_same_image_for_other_batch_sizes_and_orders(weights: Path, ours: torch.Tensor, tmp_path: Path) -> None:
     made = bench(weights, tmp_path)
-    base = models.base(made)
+    base = fitted.base(made)
     order = [5, 2, 7, 0]
     few = pictures(made, base, asked(*order), Artists())
     alone = torch.cat([pictures(made, base, asked(k), Artists()) for k in (3, 6)])
@@ -65,7 +65,7 @@ def test_same_image_for_other_batch_sizes_and_orders(weights: Path, ours: torch.
 
 def test_shard_is_equal_bit_for_bit_when_made_again(weights: Path, ours: torch.Tensor, tmp_path: Path) -> None:
     made = bench(weights, tmp_path)
-    assert torch.equal(pictures(made, models.base(made), asked(*range(8)), Artists()), ours)
+    assert torch.equal(pictures(made, fitted.base(made), asked(*range(8)), Artists()), ours)
 
 
 def test_text_tower_has_the_hidden_states_of_its_open_clip_model() -> None:

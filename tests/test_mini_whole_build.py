@@ -16,9 +16,9 @@ from diffusers import StableDiffusionPipeline
 from rich.console import Console
 from safetensors import SafetensorError
 
-from benchmark import durable, paths
 from benchmark.console import Progress
 from benchmark.errors import DataError, StoreError, UsageError
+from benchmark.store import durable, paths
 from benchmark.testbeds.mini import testbed
 from benchmark.testbeds.mini.build import (
     autoencoder,

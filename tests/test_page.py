@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
-from benchmark.cli import app
+from benchmark.cli.app import app
+from benchmark.cli.page import _printed, blocks, fill, filled
 from benchmark.errors import DataError, UsageError
-from benchmark.page import blocks, fill, filled
 
+printed = _printed(get_command(app))
 ROOT = Path(__file__).parents[1]
 PAGES = [path for path in sorted((ROOT / "results").rglob("*.md")) if blocks(path.read_text("utf-8"))]
 
@@ -17,7 +19,7 @@ PAGES = [path for path in sorted((ROOT / "results").rglob("*.md")) if blocks(pat
 def test_a_committed_pages_figures_are_not_those_of_its_records(page: Path, monkeypatch) -> None:
     monkeypatch.chdir(ROOT)
     text = page.read_text("utf-8")
-    assert filled(text) == text
+    assert filled(text, printed) == text
 
 
 def test_a_page_shows_what_lies_on_its_makers_disk() -> None:
@@ -32,7 +34,7 @@ def test_a_block_gets_another_commands_table_or_the_text_around_it_is_lost(tmp_p
     path = tmp_path / "page.md"
     begin = f"<!-- bench {' '.join(options)} -->"
     path.write_text(f"before\n{begin}\nold\n<!-- end -->\nbetween\n{begin}\n<!-- end -->\nafter\n")
-    assert fill(path) == 2
+    assert fill(path, printed) == 2
     made = CliRunner().invoke(app, [*options, "--format", "markdown"]).stdout.strip()
     block = f"{begin}\n{made}\n<!-- end -->"
     assert path.read_text() == f"before\n{block}\nbetween\n{block}\nafter\n"
@@ -47,7 +49,7 @@ def test_a_page_is_spoilt_by_a_wrong_command(command: str, tmp_path: Path, capsy
         text := f"<!-- bench table --columns cp -->\nmine\n<!-- end -->\n<!-- bench {command} -->\n<!-- end -->\n"
     )
     with pytest.raises(UsageError, match=r"^`bench "):
-        fill(path)
+        fill(path, printed)
     assert path.read_text() == text
 
 
@@ -57,4 +59,4 @@ def test_what_is_no_page_ends_in_a_traceback(content: bytes | None, tmp_path: Pa
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(DataError, match=r"page\.md"):
-        fill(path)
+        fill(path, printed)

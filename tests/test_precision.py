@@ -7,33 +7,36 @@ from pathlib import Path
 import pytest
 import torch
 from standin import Standin, request, whole
-from test_methods_training import CONCEPT, SMALL, Faulty, bilevel, pruned
+from test_training_loop import CONCEPT, SMALL, Faulty, bilevel, pruned
 from tiny import LENGTH, SAMPLER, SCHEDULER, SIZE, WIDTH, Memory, context, materials, same, tiny_unet
 from typer.testing import CliRunner
 
-from benchmark import generate, models, run
-from benchmark.cli import app
+from benchmark.api.request import RunRequest
+from benchmark.api.testbed import Workbench
+from benchmark.cli.app import app
 from benchmark.console import Progress
+from benchmark.cost import devices
+from benchmark.cost.estimate import Speeds, estimate
+from benchmark.cost.testbed_facts import precision_of
 from benchmark.errors import DataError, UsageError
-from benchmark.estimate import devices
-from benchmark.estimate.estimate import Speeds, estimate
-from benchmark.estimate.ground import precision_of
-from benchmark.look import features_identity
-from benchmark.records import read_records
-from benchmark.request import RunRequest
-from benchmark.store import Store, key_of
-from benchmark.suites import Artists
-from benchmark.tables import table
+from benchmark.generation import images
+from benchmark.generation.features import features_identity
+from benchmark.models.fitted import base
+from benchmark.models.plan import identity, plan_of
+from benchmark.pipeline import run
+from benchmark.records.record import read_records
+from benchmark.store.artefacts import Store, key_of
+from benchmark.suites.artists import Artists
+from benchmark.tables.styles import table
 from benchmark.testbeds.mini.testbed import Mini
 from benchmark.testbeds.stable_diffusion.definition import read
-from benchmark.workbench import Workbench
-from methods import training
 from methods.budget import Budget
 from methods.conceptprune import ConceptPrune
 from methods.distilled import Distilled, DistilledConfig
 from methods.esd import Esd, EsdConfig
-from methods.precision import compiled, decoding, lowered, settle
 from methods.sampling import initial_noise, sample
+from methods.training import loop
+from methods.training.precision import compiled, decoding, lowered, settle
 
 CPU = torch.device("cpu")
 RECORDS = Path(__file__).parents[1] / "results" / "mini" / "records"
@@ -99,7 +102,7 @@ def test_a_bf16_model_is_sampled_with_latents_in_it() -> None:
 
 
 def test_a_gpus_memory_layout_is_left_behind_or_breaks_resuming(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "laid_out", lambda *given: {"memory_format": torch.channels_last})
+    monkeypatch.setattr(loop, "laid_out", lambda *given: {"memory_format": torch.channels_last})
     method, memory = bilevel(lower_steps=2), Memory()
     whole_, _, _ = fitted(method, "fp32", 6)
     with pytest.raises(KeyboardInterrupt):
@@ -154,10 +157,10 @@ def test_fp32_results_are_not_found_again_or_bf16_passes_for_them(tmp_path: Path
     for precision in ("fp32", "bf16"):
         bench = mini_bench(tmp_path, precision)
         concept = bench.testbed.concept(())
-        plan = run.plan_of(bench, RunRequest("distilled", "artists"), concept)
-        keys[precision] = key_of("model", models.identity(bench, plan))
+        plan = plan_of(bench, RunRequest("distilled", "artists"), concept)
+        keys[precision] = key_of("model", identity(bench, plan))
         asked = bench.testbed.prompts("artists", concept)
-        shipped = features_identity(bench, models.base(bench), asked, Artists())
+        shipped = features_identity(bench, base(bench), asked, Artists())
         found[precision] = bench.store.find("features", shipped) is not None
     assert keys["fp32"] in kept
     assert keys["bf16"] not in kept
@@ -182,10 +185,10 @@ def test_records_of_two_precisions_stand_side_by_side(tmp_path: Path) -> None:
 def test_pictures_made_a_few_at_a_time_are_other_pictures(weights: Path, tmp_path: Path) -> None:
     bench = Workbench(Standin(weights), Store(tmp_path), Progress(), CPU)
     asked = bench.testbed.prompts("artists", bench.testbed.concept(()))[:7]
-    unet, null = generate.ready(bench, bench.testbed.base()), bench.testbed.encode([""])[0]
-    together = torch.stack(generate.render(bench, unet, null, asked))
+    unet, null = images.ready(bench, bench.testbed.base()), bench.testbed.encode([""])[0]
+    together = torch.stack(images.render(bench, unet, null, asked))
     bench.together.most = 3
-    apart = torch.stack(generate.render(bench, unet, null, asked))
+    apart = torch.stack(images.render(bench, unet, null, asked))
     assert (together.int() - apart.int()).abs().max() <= 1
 
 

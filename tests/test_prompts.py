@@ -4,7 +4,7 @@ import pytest
 
 import prompts.lists
 from benchmark.errors import DataError, UsageError
-from benchmark.store import key_of
+from benchmark.store.artefacts import key_of
 from prompts.concepts import Concept
 from prompts.lists import Prompt, read_prompts, write_prompts
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 from standin import ASKED
-from test_pruners import bench, refused
+from test_prunings import bench, refused
 
+from benchmark.api.request import RunRequest
 from benchmark.console import Progress
-from benchmark.models import Pruned
-from benchmark.request import RunRequest
-from benchmark.run import workbench_for
+from benchmark.models.pruned import Pruned
+from benchmark.pipeline.setup import workbench_for
 
 OWN = """
 from functools import partial
@@ -102,7 +102,7 @@ def test_a_pruning_that_takes_or_gives_something_else_ends_in_a_traceback(standi
 def test_a_network_that_a_method_cannot_edit_is_distilled_first(
     standin: Path, own: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    monkeypatch.setattr("benchmark.models.FAR", 1.0)
+    monkeypatch.setattr("benchmark.models.pruned.FAR", 1.0)
     words = [
         "run",
         "--method",

@@ -41,7 +41,7 @@ def test_the_readmes_objective_is_another_when_its_file_changes(tmp_path):
 def test_every_command_in_the_readme_exists():
     from typer.main import get_group
 
-    from benchmark.cli import app
+    from benchmark.cli.app import app
 
     commands = set(get_group(app).commands)
     said = set(re.findall(r"bench ([a-z]+)", README))

@@ -11,9 +11,9 @@ import pytest
 from faults import FULL, fault_at, outcome
 from pydantic import ValidationError
 
-from benchmark import provenance
 from benchmark.errors import RecordError, StoreError
-from benchmark.records import (
+from benchmark.records import provenance
+from benchmark.records.record import (
     Cell,
     Record,
     check_one_sampler,

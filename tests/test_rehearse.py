@@ -8,7 +8,7 @@ import torch
 from standin import Standin
 from test_cli import answer, bench
 
-from benchmark.estimate.estimate import Speeds
+from benchmark.cost.estimate import Speeds
 from benchmark.testbeds.rehearsal import networks
 from benchmark.testbeds.rehearsal.testbed import Rehearsal
 from methods import esd

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.columns import PAPER_COLUMNS
-from benchmark.records import read_records, read_scores
+from benchmark.records.record import read_records, read_scores
+from benchmark.tables.columns import PAPER_COLUMNS
 from methods.budget import Ledger
 
 MINI = Path(__file__).parents[1] / "results" / "mini"

@@ -13,16 +13,24 @@ import pytest
 import torch
 from standin import ASKED, Standin, request, whole
 
-from benchmark import checkpoints, durable, generate, look, models, records, registry, sealed, suites
+from benchmark import registry
+from benchmark.api.model import Model
+from benchmark.api.testbed import Workbench
 from benchmark.console import Progress
 from benchmark.errors import StoreError
-from benchmark.report import run_sheet
-from benchmark.store import Store, key_of
-from benchmark.tables import table
+from benchmark.generation import features, images, run_sheet
+from benchmark.models.fitted import fitted
+from benchmark.models.plan import plan_of
+from benchmark.models.pruned import Pruned
+from benchmark.records.record import read_records, read_scores
+from benchmark.store import checkpoints, durable, manifest
+from benchmark.store.artefacts import Store, key_of
+from benchmark.suites import artists
+from benchmark.tables.styles import table
 from benchmark.testbeds.mini import data, prompts, testbed
-from benchmark.workbench import Workbench
-from methods import sampling, training
+from methods import sampling
 from methods.pruning import architecture
+from methods.training import loop
 from metrics import encoders
 
 pytestmark = pytest.mark.usefixtures("standin")
@@ -35,7 +43,7 @@ def cells(home: Path) -> dict[tuple[str, str], dict[str, Any]]:
             "cells": {name: (cell.value, cell.n, cell.of, cell.ci) for name, cell in one.cells.items()},
             "spent": [(entry["phase"], entry["iterations"], entry["flops"]) for entry in one.ledger],
         }
-        for one in records.read_records([home / "records"])
+        for one in read_records([home / "records"])
     }
 
 
@@ -108,8 +116,8 @@ def test_run_writes_records_images_and_a_sheet(finished: Path) -> None:
     assert {suite for _, suite in found} == {"artists", "coco"}
     assert len(found) == 6
     assert list((finished / "pictures").glob("*.png"))
-    for record in records.read_records([finished / "records"]):
-        assert records.read_scores(record).num_rows == ASKED[record.suite]
+    for record in read_records([finished / "records"]):
+        assert read_scores(record).num_rows == ASKED[record.suite]
         assert all(cell.value is not None for cell in record.cells.values())
 
 
@@ -120,9 +128,9 @@ def test_second_run_makes_nothing(finished: Path, tmp_path: Path, monkeypatch: p
     def never(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("the store has it")
 
-    for owner, name in ((sampling, "sample"), (training, "train"), (architecture, "write_pruned"), (data, "draw")):
+    for owner, name in ((sampling, "sample"), (loop, "train"), (architecture, "write_pruned"), (data, "draw")):
         monkeypatch.setattr(owner, name, never)
-    monkeypatch.setattr(models.Pruned, "load", never)
+    monkeypatch.setattr(Pruned, "load", never)
     monkeypatch.setattr(Standin, "base", never)
     monkeypatch.setattr(encoders.ModuleEncoder, "__call__", never)
     whole(home)
@@ -138,13 +146,13 @@ CHAINS: dict[str, tuple[tuple[str, ...], dict[str, Cut]]] = {
             "pruning, not yet kept": (architecture, "write_pruned", 1, True),
             "drawing D_f": (data, "draw", 1, True),
             "sampling concept images": (testbed, "initial_noise", 1, True),
-            "training the reference": (training, "_check_weights", 1, True),
+            "training the reference": (loop, "_check_weights", 1, True),
         },
     ),
     "training": (
         (),
         {
-            "before any checkpoint": (training, "_read", 1, False),
+            "before any checkpoint": (loop, "_read", 1, False),
             "while the second checkpoint is written": (checkpoints.Checkpointer, "_publish", 2, False),
             "after a checkpoint": (checkpoints.Checkpointer, "save", 1, True),
             "cost is kept, model is not": (architecture, "write_pruned", 1, True),
@@ -153,11 +161,11 @@ CHAINS: dict[str, tuple[tuple[str, ...], dict[str, Cut]]] = {
     "pictures and scores": (
         (),
         {
-            "between two shards": (generate, "_make", 2, False),
-            "writing a shard": (sealed, "seal", 2, False),
-            "reading a shard": (look, "read_shard", 1, True),
+            "between two shards": (images, "_make", 2, False),
+            "writing a shard": (manifest, "seal", 2, False),
+            "reading a shard": (features, "read_shard", 1, True),
             "encoding": (encoders.ModuleEncoder, "__call__", 2, False),
-            "scoring": (suites, "_contents", 2, False),
+            "scoring": (artists, "score_contents", 2, False),
             "between scores and record": (durable, "write_bytes", 4, True),
             "contact sheet": (run_sheet, "write_contact_sheet", 1, False),
         },
@@ -222,13 +230,13 @@ def test_resumed_training_goes_on_from_its_checkpoint(
         with pytest.raises(KeyboardInterrupt):
             whole(home, alone=True)
     steps: list[int] = []
-    locate = training.locate
+    locate = loop.locate
 
     def watched(phases: Sequence, step: int) -> Any:
         steps.append(step)
         return locate(phases, step)
 
-    monkeypatch.setattr(training, "locate", watched)
+    monkeypatch.setattr(loop, "locate", watched)
     whole(home, alone=True)
     assert min(steps) == 4
     same(home, finished)
@@ -237,12 +245,12 @@ def test_resumed_training_goes_on_from_its_checkpoint(
 def test_shards_are_the_same_in_any_order(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = without(finished, tmp_path / "home")
 
-    forwards = generate._sample
+    forwards = images._sample
 
-    def backwards(bench: Workbench, model: models.Model, unet: object, todo: Sequence, *what: Any) -> None:
+    def backwards(bench: Workbench, model: Model, unet: object, todo: Sequence, *what: Any) -> None:
         forwards(bench, model, unet, todo[::-1], *what)
 
-    monkeypatch.setattr(generate, "_sample", backwards)
+    monkeypatch.setattr(images, "_sample", backwards)
     whole(home, alone=True)
     same(home, finished)
 
@@ -251,7 +259,7 @@ def test_pictures_are_the_same_on_any_number_of_cores(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = without(finished, tmp_path / "home")
-    alone = generate._sample
+    alone = images._sample
 
     def abreast(*args: Any) -> None:
         torch.set_num_threads(3)
@@ -260,21 +268,21 @@ def test_pictures_are_the_same_on_any_number_of_cores(
         finally:
             torch.set_num_threads(1)
 
-    monkeypatch.setattr(generate, "_sample", abreast)
+    monkeypatch.setattr(images, "_sample", abreast)
     whole(home, alone=True)
     same(home, finished)
 
 
 def test_records_of_one_run_stand_in_one_table(finished: Path, tmp_path: Path) -> None:
     """base, reference and method, each with the figures of both suites; also under a budget of one's own."""
-    found = [(record, "local") for record in records.read_records([finished / "records"])]
+    found = [(record, "local") for record in read_records([finished / "records"])]
     shown = table(found, "mini", "artists")  # type: ignore[arg-type]
     assert [row.record.method for row in shown.rows] == ["base", "distilled", "bilevel"]
     assert all({"clip", "cp", "csd", "fid", "coco_clip"} <= row.cells.keys() for row in shown.rows)
 
     home = without(finished, tmp_path / "home")
     whole(home, budget="1it")
-    made = records.read_records([home / "records"])
+    made = read_records([home / "records"])
     trained = {json.dumps(record.budget, sort_keys=True) for record in made if record.method != "base"}
     assert trained == {'{"default": false, "iterations": 1}'}
     shown = table([(record, "local") for record in made], "mini", "artists", everything=True)
@@ -322,14 +330,13 @@ def test_truncated_weights_are_set_aside_and_made_again(finished: Path, tmp_path
 
 def test_model_is_known_by_what_changes_it_alone(weights: Path, tmp_path: Path) -> None:
     """Settings of the runtime are not part of the identity; targets, seed, budget and rates are."""
-    from benchmark import run
 
     def key(**changes: Any) -> str:
         asked = request(tmp_path, **changes)
         bench = Workbench(Standin(weights), Store(tmp_path), Progress(), torch.device("cpu"))
         concept = bench.testbed.concept(asked.targets)
-        plan = run.plan_of(bench, asked, concept)
-        return key_of("model", models.fitted(bench, plan).identity)
+        plan = plan_of(bench, asked, concept)
+        return key_of("model", fitted(bench, plan).identity)
 
     usual = key(overrides={})
     assert key(overrides={"checkpoint_every": 7, "log_every": 3}) == usual
@@ -343,14 +350,13 @@ def test_model_is_known_by_what_changes_it_alone(weights: Path, tmp_path: Path) 
 
 def test_reference_does_not_know_the_targets(weights: Path, tmp_path: Path) -> None:
     """The distilled model on plain data is the same, whatever is to be forgotten: it is trained once."""
-    from benchmark import run
 
     keys = set()
     for targets in ((), ("Monet",)):
         asked = request(tmp_path, targets=targets, method="distilled", overrides={})
         bench = Workbench(Standin(weights), Store(tmp_path), Progress(), torch.device("cpu"))
-        plan = run.plan_of(bench, asked, bench.testbed.concept(targets))
-        keys.add(key_of("model", models.fitted(bench, plan).identity))
+        plan = plan_of(bench, asked, bench.testbed.concept(targets))
+        keys.add(key_of("model", fitted(bench, plan).identity))
     assert len(keys) == 1
 
 

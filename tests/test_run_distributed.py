@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from standin import whole
 
-from benchmark.records import read_records
+from benchmark.records.record import read_records
 
 HERE = Path(__file__).parent
 

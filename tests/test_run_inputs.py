@@ -9,9 +9,10 @@ import torch
 from standin import install
 from typer.testing import CliRunner
 
-from benchmark import paths
-from benchmark.cli import app
-from methods import sampling, training
+from benchmark.cli.app import app
+from benchmark.store import paths
+from methods import sampling
+from methods.training import loop
 
 RUN = ["run", "--method", "bilevel", "--suite", "artists", "--device", "cpu"]
 pytestmark = pytest.mark.usefixtures("standin", "idle")
@@ -25,7 +26,7 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("refused too late")
 
     monkeypatch.setattr(sampling, "sample", never)
-    monkeypatch.setattr(training, "train", never)
+    monkeypatch.setattr(loop, "train", never)
 
 
 def refused(home: Path, *arguments: str) -> str:

@@ -15,7 +15,7 @@ import os, signal, sys
 from pathlib import Path
 
 import standin
-from benchmark import durable, sealed
+from benchmark.store import durable, manifest
 
 weights, homes = Path(sys.argv[1]), Path(sys.argv[2])
 
@@ -34,11 +34,11 @@ def killing(function, moment, count):
 
 MOMENTS = {
     # the tensors of the third checkpoint are written, its seal is not
-    "checkpoint": (sealed, "seal", lambda folder, header: header["kind"] == "checkpoint", 3),
+    "checkpoint": (manifest, "seal", lambda folder, header: header["kind"] == "checkpoint", 3),
     # the pictures of the second shard are written, their seal is not
-    "shard": (sealed, "seal", lambda folder, header: header["kind"] == "images", 2),
+    "shard": (manifest, "seal", lambda folder, header: header["kind"] == "images", 2),
     # what the networks see in the second shard is written, its seal is not
-    "look": (sealed, "seal", lambda folder, header: header["kind"] == "seen", 2),
+    "look": (manifest, "seal", lambda folder, header: header["kind"] == "seen", 2),
     # the scores of the second record are written, the record is not
     "record": (durable, "write_bytes", lambda path, data: path.name.endswith(".record.json"), 2),
 }

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 from standin import Standin, whole
 
-from benchmark import fitting
 from benchmark.errors import BudgetError, UsageError
+from benchmark.models import fit
 from methods.distilled import Distilled
 
 pytestmark = pytest.mark.usefixtures("standin")
 
 LATE = """
 from methods.distilled import Distilled
-from methods.bilevel import Bilevel
+from methods.bilevel.method import Bilevel
 
 class Late(Bilevel):
     name, start, own_share = "late", "distilled", 0.25
@@ -67,7 +67,7 @@ def test_a_stage_kept_on_the_way_is_other_than_one_trained_for_itself(tmp_path, 
     with monkeypatch.context() as patch:
         patch.setattr(Distilled, "fit", lambda *told: pytest.fail("distilled again"))
         spent, passed = phases(whole(tmp_path / "on the way", **esd), "esd")
-    monkeypatch.setattr(fitting, "_landmarks", lambda *told: {})
+    monkeypatch.setattr(fit, "_landmarks", lambda *told: {})
     again, alone = phases(whole(tmp_path / "alone", **esd), "esd")
     assert (spent, passed.cells) == (again, alone.cells)
     assert passed.ledger[0]["flops"] == alone.ledger[0]["flops"]

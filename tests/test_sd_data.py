@@ -12,15 +12,15 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from miniature import LONG, write_coco
 from PIL import Image
 
+from benchmark.api.testbed import Workbench
 from benchmark.console import Progress
 from benchmark.errors import DataError, StoreError
-from benchmark.store import Store
+from benchmark.store.artefacts import Store
 from benchmark.testbeds.stable_diffusion import data, moments
 from benchmark.testbeds.stable_diffusion.captions import read_split
 from benchmark.testbeds.stable_diffusion.moments import Moments, sampled
 from benchmark.testbeds.stable_diffusion.pictures import crops, squares
 from benchmark.testbeds.stable_diffusion.pipeline import Pipeline
-from benchmark.workbench import Workbench
 
 
 @pytest.fixture(scope="module")

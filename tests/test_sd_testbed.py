@@ -14,10 +14,10 @@ from miniature import TESTBED, write_model
 from transformers import CLIPTextModel, CLIPTokenizer
 from typer.testing import CliRunner
 
-from benchmark import records
-from benchmark.cli import app
+from benchmark.cli.app import app
 from benchmark.errors import DataError, UsageError
-from benchmark.testbeds import choice
+from benchmark.records.record import read_records, read_scores
+from benchmark.testbeds import resolve
 from benchmark.testbeds.stable_diffusion import find
 from benchmark.testbeds.stable_diffusion.definition import PAINTERS, read
 from benchmark.testbeds.stable_diffusion.prompts import THINGS, erasing, naming, style_concept, titles_asked
@@ -31,7 +31,7 @@ RUN = ["run", "--method", "bilevel", "--suite", "artists", "--budget", "4it", "-
 
 @pytest.fixture(scope="module")
 def testbed(tiny: Path) -> StableDiffusion:
-    return choice.load(str(tiny))(device="cpu")
+    return resolve.load(str(tiny))(device="cpu")
 
 
 def called(*arguments: str, code: int = 0) -> str:
@@ -83,7 +83,7 @@ def test_a_run_on_a_testbed_file_writes_records_and_a_table(tiny, tmp_path):
     told = called(*RUN, "--testbed", str(tiny), "--alone", "--runs", str(tmp_path))
     assert "Table 1 on tiny" in told
     assert "latents of 12 training pictures take 12.3 kB" in told
-    found = {one.label: one for one in records.read_records([tmp_path / "records"])}
+    found = {one.label: one for one in read_records([tmp_path / "records"])}
     assert {one.partition(" ")[0] for one in found} == {"base", "distilled", "bilevel"}
     (record,) = (one for label, one in found.items() if label.startswith("bilevel"))
     assert record.testbed == "tiny"
@@ -104,9 +104,9 @@ def test_fid_is_not_that_of_the_val_pictures(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr("metrics.fid.frechet_distance", lambda mean, cov, real, real_cov: (mean - real).square().sum())
     called("run", "--method", "distilled", "--suite", "coco", "--testbed", str(tiny), "--budget", "1it",
            "--set", "batch=2", "--runs", str(tmp_path))  # fmt: skip
-    (record, *_) = records.read_records([tmp_path / "records"])
+    (record, *_) = read_records([tmp_path / "records"])
     assert (record.cells["fid"].n, record.cells["fid"].back_end.rpartition("-")[0]) == (4, "inception")
-    ids = records.read_scores(record).column("id").to_pylist()
+    ids = read_scores(record).column("id").to_pylist()
     assert ids == [f"coco-{number:012d}" for number in (100, 107, 114, 121)]
 
 

@@ -9,13 +9,13 @@ import torch
 from standin import Standin
 from typer.testing import CliRunner
 
-from benchmark import speed
-from benchmark.cli import app
+from benchmark.api.testbed import Workbench
+from benchmark.cli.app import app
 from benchmark.console import Progress
+from benchmark.cost import speed
 from benchmark.errors import UsageError
-from benchmark.store import Store
+from benchmark.store.artefacts import Store
 from benchmark.testbeds.stable_diffusion import architecture
-from benchmark.workbench import Workbench
 from methods.distilled import Distilled, DistilledConfig
 
 WAYS = [
@@ -99,7 +99,7 @@ def test_a_batch_that_the_published_way_cannot_hold_is_a_traceback(
     concept = bench.testbed.concept(())
     method = Distilled(DistilledConfig(batch=2))
     take, _ = speed.online(bench, method, bench.testbed.base(), bench.testbed.materials(bench, concept, "plain"))
-    monkeypatch.setattr("methods.objectives.retention", full)
+    monkeypatch.setattr("methods.training.losses.retention", full)
     with pytest.raises(UsageError, match=r"does not hold 2 images in the published way of training: .*--batch"):
         take(1)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import paths
 from benchmark.errors import DataError, StoreError
-from benchmark.store import Store, key_of
+from benchmark.store import paths
+from benchmark.store.artefacts import Store, key_of
 
 KIND, IDENTITY = "picture", {"prompt": "a fish", "seed": 3}
 ROOT = Path(__file__).parents[1]

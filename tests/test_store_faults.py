@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from faults import FULL, failing, fault_at, outcome
 
-from benchmark import durable, paths
 from benchmark.errors import StoreError
-from benchmark.store import Store
+from benchmark.store import durable, paths
+from benchmark.store.artefacts import Store
 
 KIND, IDENTITY = "picture", {"prompt": "a fish", "seed": 3}
 ROOT = Path(__file__).parents[1]
@@ -218,7 +218,7 @@ WORKER = """
 import sys, time
 from contextlib import contextmanager
 from pathlib import Path
-from benchmark.store import Store
+from benchmark.store.artefacts import Store
 home, first, last, slow = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "slow"
 store = Store(home)
 for number in range(first, last):

@@ -10,17 +10,17 @@ from PIL import Image
 from record_examples import record, write
 from typer.testing import CliRunner
 
-from benchmark import campaign
-from benchmark.cli import app
+from benchmark.api.request import parse_budgets
+from benchmark.cli.app import app
 from benchmark.errors import DataError
-from benchmark.records import Record
-from benchmark.report.study_table import markdown
-from benchmark.request import parse_budgets
+from benchmark.experiments import campaign
+from benchmark.experiments.studies import AFTER, SEARCHED, STUDIES, plan, points
+from benchmark.experiments.study_table import markdown
+from benchmark.records.record import Record
 from benchmark.stats import pooled_intervals, student_interval
-from benchmark.studies import AFTER, SEARCHED, STUDIES, plan, points
-from benchmark.tables import table
+from benchmark.tables.styles import table
+from methods.costs import choosing, lower
 from methods.distilled import DistilledConfig
-from methods.spending import choosing, lower
 
 
 def told(name: str, tmp_path: Path, seeds: int = 2) -> list[list[str]]:

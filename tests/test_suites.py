@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from benchmark.api.suite import Evidence
 from benchmark.stats import bootstrap_interval
-from benchmark.suites import Artists, Coco, Evidence
+from benchmark.suites.artists import Artists
+from benchmark.suites.coco import Coco
 from prompts.concepts import Concept
 from prompts.lists import Prompt
 

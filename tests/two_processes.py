@@ -10,11 +10,11 @@ from pathlib import Path
 
 from standin import install, whole
 
-from benchmark import sealed
+from benchmark.store import manifest
 
 install(Path(sys.argv[2]))
 if len(sys.argv) > 3 and os.environ["RANK"] == "1":
-    kept, seal = [], sealed.seal
+    kept, seal = [], manifest.seal
 
     def dying(folder, header):
         if header["kind"] == "images":
@@ -23,5 +23,5 @@ if len(sys.argv) > 3 and os.environ["RANK"] == "1":
                 os.kill(os.getpid(), signal.SIGKILL)
         return seal(folder, header)
 
-    sealed.seal = dying
+    manifest.seal = dying
 whole(Path(sys.argv[1]))

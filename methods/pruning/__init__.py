@@ -1,0 +1,1 @@
+"""Prunings: a U-Net and a share of its MACs -> a smaller U-Net and its architecture."""

@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
-from methods import objectives
-from methods.accumulation import Gradients, Task
-from methods.draws import Draw, generator
 from methods.pruning.architecture import Architecture, gates
 from methods.pruning.magnitude import elements, relative
 from methods.pruning.pictures import Pictures
 from methods.pruning.threshold import check_fraction, keep_best
+from methods.training import losses
+from methods.training.accumulation import Gradients, Task
+from methods.training.batches import Draw, generator
 
 TIMES, BATCH, SEED = 16, 16, 0
 """Timesteps, pictures at each of them, and the seed of the noise."""
@@ -58,12 +58,12 @@ def _accumulate(unet: UNet2DConditionModel, pictures: Pictures) -> None:
 
     Pictures that memory does not hold together are taken in parts, as those of a training step are.
     """
-    process = objectives.Process(pictures.scheduler)
+    process = losses.Process(pictures.scheduler)
     gradients, sums = Gradients(unet, 1, lambda said: None), dict[str, Tensor]()
     largest = 0.0
 
-    def loss(network: UNet2DConditionModel, draw: Draw) -> objectives.Loss:
-        answer = objectives.predict(network, process.noisy(draw), draw.t, draw.text)
+    def loss(network: UNet2DConditionModel, draw: Draw) -> losses.Loss:
+        answer = losses.predict(network, process.noisy(draw), draw.t, draw.text)
         return F.mse_loss(answer, process.target(draw)), {}
 
     lost = Task(name="taylor", loss=loss)

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from benchmark import durable, paths, provenance
 from benchmark.console import quiet_libraries
-from benchmark.report.contact_sheet import contact_sheet, write_contact_sheet
-from benchmark.side_by_side import side_by_side
+from benchmark.contact_sheet import contact_sheet, write_contact_sheet
+from benchmark.hardware import usable
+from benchmark.parallel import side_by_side
+from benchmark.records import provenance
+from benchmark.store import durable, paths
 from benchmark.testbeds.mini import data, prompts, tokens
 from benchmark.testbeds.mini.artists import ARTISTS, STYLES
 from benchmark.testbeds.mini.card import card_text
@@ -22,7 +24,6 @@ from benchmark.testbeds.mini.testbed import WEIGHTS, Mini
 from benchmark.testbeds.mini.world.captions import ARTISTIC, GENERIC, PLAIN, emblem_phrase, named, phrase
 from benchmark.testbeds.mini.world.draw import draw
 from benchmark.testbeds.mini.world.scenes import CONTENTS, EMBLEMS, Scene, plain_scene, styled_scene
-from benchmark.workbench import usable
 from methods.sampling import initial_noise, sample
 from metrics.fid import FrechetDistance
 from metrics.kid import KernelDistance

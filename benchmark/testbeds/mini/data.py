@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from benchmark.testbeds.captioned import Captioned as Captioned
+from benchmark.testbeds.captioned_latents import Captioned as Captioned
 from benchmark.testbeds.mini import explicit, prompts
 from benchmark.testbeds.mini.artists import ARTISTS, by_name
 from benchmark.testbeds.mini.prompts import seed_of

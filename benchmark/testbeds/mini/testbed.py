@@ -16,25 +16,25 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from benchmark import durable
 from benchmark.errors import DataError, UsageError
-from benchmark.store import Artefact, Store
-from benchmark.testbeds.captioned import kind_of_latents
+from benchmark.store import durable
+from benchmark.store.artefacts import Artefact, Store
+from benchmark.testbeds.captioned_latents import kind_of_latents
 from benchmark.testbeds.mini import data, explicit, judges, load, prompts
 from benchmark.testbeds.mini.artists import ARTISTS, STYLES
 from benchmark.testbeds.mini.world.scenes import CONTENTS
 from methods.base import Materials
 from methods.budget import Entry
-from methods.precision import lowered
 from methods.pruning.macs import forward_flops
 from methods.pruning.pictures import Pictures
 from methods.sampling import Sampler, initial_noise, sample
+from methods.training.precision import lowered
 from metrics.encoders import Encoder, OpenClipEncoder
 from prompts.concepts import Concept, Kind
 from prompts.lists import Prompt
 
 if TYPE_CHECKING:
-    from benchmark.workbench import Workbench
+    from benchmark.api.testbed import Workbench
 
 Make = Callable[[Callable[[int], None]], Tensor]
 """Makes a tensor, telling how many pictures are done."""

@@ -14,7 +14,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
 from benchmark.errors import UsageError
-from benchmark.store import Store
+from benchmark.store.artefacts import Store
 from benchmark.testbeds.rehearsal import networks
 from benchmark.testbeds.stable_diffusion import architecture, prompts
 from benchmark.testbeds.stable_diffusion.definition import PAINTERS
@@ -27,7 +27,7 @@ from prompts.concepts import Concept, Kind
 from prompts.lists import Prompt
 
 if TYPE_CHECKING:
-    from benchmark.workbench import Workbench
+    from benchmark.api.testbed import Workbench
 
 ROOM = 40e9
 """Bytes that fp32 training of one picture wants, with some to spare; a device with less is given bf16."""
@@ -174,6 +174,6 @@ def memory_of(device: torch.device) -> float:
     """Bytes that the device has in all."""
     if device.type == "cuda":
         return float(torch.cuda.get_device_properties(device).total_memory)
-    from benchmark.estimate.devices import cpu
+    from benchmark.hardware import cpu
 
     return 1e9 * cpu().memory

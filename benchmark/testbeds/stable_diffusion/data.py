@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from benchmark.paths import size as said_size
-from benchmark.testbeds.captioned import Captioned as Captioned
+from benchmark.store.paths import size as said_size
+from benchmark.testbeds.captioned_latents import Captioned as Captioned
 from benchmark.testbeds.stable_diffusion.moments import Moments, sampled
 from benchmark.testbeds.stable_diffusion.pictures import crops
 
 if TYPE_CHECKING:
+    from benchmark.api.testbed import Workbench
     from benchmark.testbeds.stable_diffusion.captions import Split
     from benchmark.testbeds.stable_diffusion.pipeline import Pipeline
-    from benchmark.workbench import Workbench
 
 REMEMBERED = 2 * 10**9
 """Bytes of hidden states that are kept in memory: those of all COCO captions would be 180 GB."""

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from benchmark.api.testbed import TEXT_TOWER
 from benchmark.errors import DataError
-from benchmark.pruners import TEXT_TOWER
 from methods.base import Precision
 
 SHIPPED = Path(__file__).parent

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from benchmark.errors import StoreError
-from benchmark.paths import size as said_size
+from benchmark.store.paths import size as said_size
 from benchmark.testbeds.stable_diffusion.pictures import crops
 
 if TYPE_CHECKING:
-    from benchmark.store import Artefact
+    from benchmark.api.testbed import Workbench
+    from benchmark.store.artefacts import Artefact
     from benchmark.testbeds.stable_diffusion.pipeline import Pipeline
-    from benchmark.workbench import Workbench
 
 SHARD = 1024
 """Pictures a shard; 67 MB at 512 x 512."""

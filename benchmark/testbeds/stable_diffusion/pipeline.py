@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from benchmark.errors import DataError
-from methods.pieces import Pieces
+from methods.training.adaptive_batch import Pieces
 
 DECODED = 8
 """Pictures that the VAE has in hand at once: at 512 x 512 each takes about a GB."""

@@ -15,25 +15,25 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchmark.errors import DataError, UsageError
-from benchmark.store import Artefact, Store
-from benchmark.testbeds.captioned import kind_of_latents
+from benchmark.store.artefacts import Artefact, Store
+from benchmark.testbeds.captioned_latents import kind_of_latents
 from benchmark.testbeds.stable_diffusion import captions, data, find, judges, pictures, prompts
 from benchmark.testbeds.stable_diffusion.artists import artists
 from benchmark.testbeds.stable_diffusion.definition import SHIPPED, Definition, read
 from benchmark.testbeds.stable_diffusion.pipeline import Pipeline
 from methods.base import Materials
 from methods.budget import Entry
-from methods.precision import lowered
 from methods.pruning.aptp.experts import read_gates
 from methods.pruning.macs import forward_flops
 from methods.pruning.pictures import Pictures
 from methods.sampling import Sampler, initial_noise, sample
+from methods.training.precision import lowered
 from metrics.encoders import Encoder, OpenClipEncoder
 from prompts.concepts import Concept, Kind
 from prompts.lists import Prompt
 
 if TYPE_CHECKING:
-    from benchmark.workbench import Workbench
+    from benchmark.api.testbed import Workbench
 
 DATA_RECIPE = 1
 """Goes up when prompts, crops or D_f change."""

@@ -16,10 +16,8 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from benchmark.errors import TrainingError
-from methods import objectives
 from methods.base import Checkpointer
-from methods.draws import Stream, generator
-from methods.fields import identity
+from methods.config_fields import identity
 from methods.pruning.aptp import losses
 from methods.pruning.aptp.experts import Experts
 from methods.pruning.aptp.relaxed import gumbel_sigmoid, straight_through
@@ -29,6 +27,8 @@ from methods.pruning.costs import Costs
 from methods.pruning.masked import masked
 from methods.pruning.pictures import Pictures
 from methods.pruning.threshold import check_fraction, check_reach
+from methods.training.batches import Stream, generator
+from methods.training.losses import Process, Weights, retention
 
 RECIPE = 2
 """Goes up when the search's code changes results."""
@@ -94,8 +94,8 @@ def search(
     """
     shares, layout, device = budgets(config, costs.least()), costs.layout, next(unet.parameters()).device
     teacher, student = unet.eval().requires_grad_(False), copy.deepcopy(unet)
-    process = objectives.Process(pictures.scheduler)
-    weights = objectives.Weights(diffusion=config.diffusion, output=config.output, feature=config.feature)
+    process = Process(pictures.scheduler)
+    weights = Weights(diffusion=config.diffusion, output=config.output, feature=config.feature)
     stream = Stream(
         name="aptp",
         seed=config.seed,
@@ -134,7 +134,7 @@ def search(
         figures["contrastive"] = config.contrastive * losses.contrastive(offsets * router.scale, read)
         figures["resource"] = config.resource * losses.resource(costs.share(vectors), budget)
         with masked(student, vectors.to(device)):
-            restoring, _ = objectives.retention(student, teacher, process, draw, weights)
+            restoring, _ = retention(student, teacher, process, draw, weights)
         figures["restoring"] = restoring.cpu()  # router and gates are small, and stay where their noise is drawn
         loss: Any = sum(figures.values())
         if not bool(loss.isfinite()):

@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark import durable, paths
 from benchmark.errors import StoreError, UsageError
+from benchmark.store import durable, paths
 
 if TYPE_CHECKING:
     from benchmark.console import Progress
@@ -27,9 +27,9 @@ def build(out: Path, progress: Progress, only: tuple[str, ...] = (), device: str
     from rich.markup import escape
 
     from benchmark.console import quiet_libraries
+    from benchmark.hardware import usable
     from benchmark.testbeds.mini.build.stages import STAGES, Build, recipe
     from benchmark.testbeds.mini.testbed import check_manifest, write_manifest
-    from benchmark.workbench import usable
 
     for name in only:
         if name not in STAGES:

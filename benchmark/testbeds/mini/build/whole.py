@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmark import durable
+from benchmark.store import durable
 
 
 @contextmanager

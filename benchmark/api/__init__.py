@@ -1,0 +1,41 @@
+"""What a plug-in is written against: the contracts of methods, suites and testbeds, and the types they exchange.
+
+No import here needs torch. A metric is a `torchmetrics.Metric` on `metrics.base`; a pruning is a plain function, see
+`benchmark/models/prunings.py`.
+"""
+
+from benchmark.api.model import Model
+from benchmark.api.request import Outcome, RunRequest
+from benchmark.api.suite import Evidence, Scores, Suite
+from benchmark.api.testbed import Testbed, Workbench
+from methods.base import Checkpointer, Context, Data, Materials, Method, State, configure
+from methods.budget import Budget, Cost, Entry, Ledger
+from methods.costs import Step, Terms
+from prompts.concepts import Concept
+from prompts.lists import Prompt
+
+__all__ = [
+    "Budget",
+    "Checkpointer",
+    "Concept",
+    "Context",
+    "Cost",
+    "Data",
+    "Entry",
+    "Evidence",
+    "Ledger",
+    "Materials",
+    "Method",
+    "Model",
+    "Outcome",
+    "Prompt",
+    "RunRequest",
+    "Scores",
+    "State",
+    "Step",
+    "Suite",
+    "Terms",
+    "Testbed",
+    "Workbench",
+    "configure",
+]

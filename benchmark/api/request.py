@@ -1,0 +1,134 @@
+"""What a person asks `bench run` for, and what they get back. Torch-free: wrong figures are refused at once."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+
+from benchmark.errors import BudgetError, UsageError
+from methods.base import Precision
+
+if TYPE_CHECKING:
+    from benchmark.records.record import Record
+
+
+DATA = ("plain", "all-but-targets")
+"""The choices of fine-tuning data D_f: plain captions only (as COCO holds no target), or all but the targets."""
+
+
+class BudgetFigure(NamedTuple):
+    """A budget as asked for: so many U-Net FLOPs of training, iterations, or seconds on this machine."""
+
+    unit: Literal["flops", "iterations", "seconds"]
+    amount: float
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """One `bench run`. Raises UsageError or BudgetError for a figure that makes no sense.
+
+    Names (method, suite, testbed, pruning) are checked against what is installed by the command line.
+    """
+
+    method: str
+    suite: str
+    testbed: str = "mini"
+    pruning: str = "magnitude"
+    macs: float = 0.8  # share of the base U-Net's MACs that the pruned one may use, in (0, 1]
+    preset: str = ""  # empty: the testbed's own, where the method has it
+    overrides: dict[str, Any] = field(default_factory=dict)  # fields of the method's config, set by hand
+    targets: tuple[str, ...] = ()  # empty: the testbed's own
+    seed: int = 0  # of the training run; images have their prompts' seeds
+    budget: str = "default"  # or U-Net FLOPs ("1e15"), time on this machine ("2h"), or iterations ("350it")
+    along: tuple[str, ...] = ()  # shorter budgets asked for beside it: kept where one training passes them
+    data: str = "plain"
+    runs: Path = Path("runs")
+    device: str = "auto"
+    alone: bool = False  # score the suite without those it brings along
+    reveal: bool = False  # show explicit pictures as they are on the contact sheet
+    as_published: bool = False  # public lists with every row, and each row's own guidance and size
+    precision: str = ""  # of training and sampling; empty: the testbed's own
+    compiles: bool = False  # models that sample are compiled
+
+    def __post_init__(self) -> None:
+        if not 0 < self.macs <= 1:
+            raise UsageError(
+                f"--macs is a share of the base U-Net's MACs, above 0 and at most 1; {self.macs:g} is not."
+            )
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"--seed must be between 0 and 2^63 - 1; {self.seed} is not.")
+        if self.precision and self.precision not in get_args(Precision):
+            known = " or ".join(get_args(Precision))
+            raise UsageError(f"--precision is {known}; '{self.precision}' is neither.")
+        if self.data not in DATA:
+            raise UsageError(f"--data must be {' or '.join(DATA)}; '{self.data}' is not.")
+        parse_budget(self.budget)
+
+
+class Outcome(NamedTuple):
+    """What a run returns: its records and, by what they are, the places to look at."""
+
+    records: list[Record]
+    paths: dict[str, Path]  # such as "images", "contact sheet", "records"
+
+
+def parse_budget(text: str) -> BudgetFigure | None:
+    """`default` -> None; `1e15` -> FLOPs; `350it` -> iterations; `2h`, `30min` -> seconds. BudgetError otherwise."""
+    asked = text.strip().lower()
+    if asked == "default":
+        return None
+    if match := re.fullmatch(r"(\d{1,18})\s*it", asked):
+        if int(match[1]) > 0:
+            return BudgetFigure("iterations", int(match[1]))
+    elif (match := re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*(h|min)", asked)) and 0 < float(match[1]) < math.inf:
+        return BudgetFigure("seconds", float(match[1]) * (3600 if match[2] == "h" else 60))
+    elif re.fullmatch(r"(\d+\.?\d*|\.\d+)(e\+?\d+)?", asked) and 1 <= float(asked) < math.inf:
+        return BudgetFigure("flops", float(asked))
+    raise BudgetError(
+        f"--budget '{text}' is none of: default, U-Net FLOPs such as 1e15, hours such as 2h (or 30min), iterations "
+        "such as 350it."
+    )
+
+
+def parse_budgets(text: str) -> list[str]:
+    """`"20it,360it,60it"` -> `["360it", "60it", "20it"]`, the longest first. BudgetError for units that are mixed."""
+    told = list(dict.fromkeys(word.strip() for word in text.split(",")))
+    if len(told) == 1:
+        return told
+    figures = {word: parse_budget(word) for word in told}
+    units = {figure.unit if figure else "default" for figure in figures.values()}
+    if len(units) > 1:
+        raise BudgetError(f"--budget '{text}': several budgets are all told in FLOPs, in time, or in iterations.")
+    return sorted(told, key=lambda word: -(figures[word] or BudgetFigure("flops", 0)).amount)
+
+
+def parse_settings(pairs: list[str]) -> dict[str, Any]:
+    """`["upper_rate=1e-3", "solver=penalty"]` -> `{"upper_rate": 0.001, "solver": "penalty"}`.
+
+    A value is read as JSON if it is JSON (numbers, true, null, lists), else as text. UsageError without a key or `=`,
+    or for a key given twice or a number that is not finite.
+    """
+    import json
+
+    from benchmark.store import manifest
+
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise UsageError(f"--set takes key=value, such as --set upper_rate=1e-3; '{pair}' is not.")
+        if key in settings:
+            raise UsageError(f"--set gives '{key}' twice.")
+        try:
+            settings[key] = json.loads(value)
+        except ValueError:  # also a number of thousands of digits
+            settings[key] = value
+        try:
+            manifest.canonical(settings[key])
+        except ValueError as error:  # NaN and infinities, which no key can hold
+            raise UsageError(f"--set {key} needs a finite number; '{value}' is not.") from error
+    return settings

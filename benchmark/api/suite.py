@@ -1,0 +1,117 @@
+"""Suites: which prompts are asked, which networks look at the pictures, and which cells come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+from benchmark.records.record import Cell
+from benchmark.stats import bootstrap_interval
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from benchmark.api.testbed import Testbed
+    from benchmark.store.artefacts import Store
+    from metrics.base import FeatureMetric
+    from prompts.concepts import Concept, Kind
+    from prompts.lists import Prompt
+
+
+DESTINATION = "destination/"
+"""Cells `destination/<asked artist>/<style>`: share of the images asked of one that the oracle gives to the other."""
+
+
+Side = Literal["targets", "kept"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a suite scores, row by row: features of three models, same prompts and seeds; "text" is of the prompts."""
+
+    testbed: Testbed
+    store: Store
+    concept: Concept
+    prompts: Sequence[Prompt]
+    own: dict[str, Tensor]
+    reference: dict[str, Tensor]
+    base: dict[str, Tensor]
+
+    def rows(self, *parts: str) -> list[int]:
+        return [k for k, prompt in enumerate(self.prompts) if prompt.part in parts]
+
+
+@dataclass
+class Scores:
+    """Cells for the record, and a value an image for each column of its parquet file."""
+
+    count: int
+    cells: dict[str, Cell] = field(default_factory=dict)
+    columns: dict[str, list[float | None]] = field(default_factory=dict)
+
+    def add(
+        self,
+        name: str,
+        metric: FeatureMetric,
+        side: Side,
+        n: int,
+        of: int,
+        rows: Sequence[int] = (),
+        error: float | None = None,
+    ) -> None:
+        """Cell `name` from a metric that has seen its images; with `rows`, their values are kept one by one."""
+        values: list[float] = []
+        if rows:
+            image_metric: Any = metric
+            values = image_metric.per_image().double().tolist()
+            self.keep(name, rows, values)
+        self.put(
+            name,
+            float(metric.compute()),
+            n,
+            of,
+            metric.unit,
+            metric.higher_is_better_for(side),
+            metric.back_end,
+            values,
+            error,
+        )
+
+    def keep(self, name: str, rows: Sequence[int], values: Sequence[float]) -> None:
+        """A value an image, in column `name`."""
+        column = self.columns.setdefault(name, [None] * self.count)
+        for row, value in zip(rows, values, strict=True):
+            column[row] = value
+
+    def put(
+        self,
+        name: str,
+        value: float,
+        n: int,
+        of: int,
+        unit: str,
+        better: bool | None,
+        back_end: str,
+        values: Sequence[float] = (),
+        error: float | None = None,
+        interval: tuple[float, float] | None = None,
+    ) -> None:
+        """A cell from figures; its interval as given, from the values an image, or from a standard error."""
+        if interval is None:
+            interval = bootstrap_interval(values) if error is None else (value - 1.96 * error, value + 1.96 * error)
+        cell = Cell(value=value, n=n, of=of, unit=unit, higher_is_better=better, back_end=back_end, ci=interval)
+        self.cells[name] = cell
+
+
+class Suite(Protocol):
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    encoders: ClassVar[tuple[str, ...]]
+    """Which of the testbed's networks look at the pictures."""
+    brings: ClassVar[tuple[str, ...]]
+    """Suites without which a table of this one would be half a table."""
+    forgets: ClassVar[Kind]
+    """The kind of concept that a method is to forget when the suite is asked for."""
+
+    def score(self, evidence: Evidence) -> Scores: ...

@@ -1,0 +1,51 @@
+"""`bench attack`: adversarial prompts against the embedded testbed's emblem."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.errors import UsageError
+from benchmark.store.paths import home
+
+KINDS = ("mma", "ring-a-bell")
+
+
+def attack(
+    kind: Annotated[str, typer.Argument(help="mma: gradient-guided tokens; ring-a-bell: genetic search.")],
+    testbed: Annotated[str, typer.Option(help="Only mini: its emblem stands for what no one should make.")] = "mini",
+    out: Annotated[Path | None, typer.Option(help="CSV to write.", show_default="<runs>/attacks/<kind>.csv")] = None,
+    count: Annotated[int, typer.Option(help="Prompts to search.", min=3)] = 120,
+    seed: Annotated[int, typer.Option(help="Seed of the search and of the images.", min=0)] = 0,
+    runs: Annotated[
+        Path | None, typer.Option(help="Runs folder.", show_default="$PALIMPSEST_HOME, else ./runs")
+    ] = None,
+) -> None:
+    """Search prompts that bring out mini's sign without naming it.
+
+    Tells how often these prompts succeed on the base and on the distilled model, and how often random words do.
+
+    \b
+    Examples:
+      bench attack mma
+      bench attack ring-a-bell --count 30 --out ring.csv
+    """
+    if testbed != "mini":
+        raise UsageError(
+            f"bench attack works against mini's emblem alone, not on testbed '{testbed}': bring a published list by "
+            "`bench prompts add`."
+        )
+    if kind not in KINDS:
+        raise UsageError(f"Unknown attack '{kind}'. Available: {', '.join(KINDS)}.")
+    from benchmark.console import Progress
+    from benchmark.experiments.attack_mini import make
+
+    place = runs or home()
+    path = out or place / "attacks" / f"{kind.replace('-', '_')}.csv"
+    with Progress() as progress:
+        told = make(kind, path, place, progress, count, seed)
+    for model, rates in told["success"].items():
+        print(f"{model:10} {rates['attack']:.1%} of {told['n']} prompts, random words {rates['random words']:.1%}")
+    print(path)

@@ -1,0 +1,98 @@
+"""`bench estimate`: what a run will take, before it starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.cli.options import (
+    Alone,
+    Budget,
+    Captions,
+    Macs,
+    Precision,
+    Preset,
+    Pruning,
+    Runs,
+    Seed,
+    Settings,
+    Targets,
+    Testbed,
+    artist,
+    known,
+    names,
+)
+from benchmark.errors import UsageError
+from benchmark.store.paths import home
+
+
+def estimate(
+    method: Annotated[str, typer.Option(help="As of `bench run`.")],
+    suite: Annotated[str, typer.Option(help="As of `bench run`.")],
+    testbed: Testbed = "mini",
+    pruning: Pruning = "magnitude",
+    macs: Macs = 0.8,
+    targets: Targets = "",
+    seed: Seed = 0,
+    preset: Preset = "",
+    set_: Settings = None,
+    budget: Budget = "default",
+    data: Captions = "plain",
+    alone: Alone = False,
+    precision: Precision = "",
+    on: Annotated[str, typer.Option(help="A GPU, such as H100, or cpu.", show_default="this machine's")] = "",
+    rehearsal: Annotated[
+        Path | None, typer.Option("--from", help="What `bench rehearse --out` wrote: speeds as measured.")
+    ] = None,
+    runs: Runs = None,
+) -> None:
+    """Say how many hours, memory and disk a `bench run` takes.
+
+    FLOPs are counted, speeds are assumed (or rehearsed), and every assumption is told. Nothing is loaded or downloaded.
+
+    \b
+    Examples:
+      bench estimate --method bilevel --suite artists --testbed sd21 --on H100
+      bench estimate --method bilevel --suite artists --testbed sd21 --budget 20000it
+      bench estimate --method esd --suite artists --testbed sd21 --from rehearsal.json
+    """
+    from benchmark.api.request import RunRequest, parse_settings
+
+    for group, name in (("testbeds", testbed), ("suites", suite), ("prunings", pruning), ("methods", method)):
+        known(group, name)
+    if on and rehearsal:
+        raise UsageError("--on and --from both say how fast it goes: give one of them.")
+    request = RunRequest(
+        method=method, suite=suite, testbed=testbed, pruning=pruning, macs=macs, preset=preset,
+        overrides=parse_settings(set_ or []), targets=tuple(artist(testbed, name) for name in names(targets)),
+        seed=seed, budget=budget, data=data, alone=alone, runs=runs or home(), precision=precision,
+    )  # fmt: skip
+    from benchmark.cost import devices
+    from benchmark.cost.estimate import Speeds
+    from benchmark.cost.estimate import estimate as estimated
+    from benchmark.cost.testbed_facts import precision_of
+
+    found = devices.named(on) if on else devices.here()[0]
+    speeds = Speeds.of_rehearsal(rehearsal) if rehearsal else Speeds.of_device(found, precision_of(request))
+    told = estimated(request, speeds)
+    print(f"{'':28} {'':15} {'FLOPs':>9} {speeds.unit:>10} {'memory':>9} {'disk':>9}")
+    for row in told.rows:
+        piece = row.piece
+        print(_line(piece.what, f"{piece.count:,} {piece.unit}", piece.flops, row.seconds, piece.memory, piece.disk))
+    print(_line("in all", "", told.flops, 3600 * told.hours, told.memory, told.disk))
+    has = f"{speeds.told.partition(':')[0]} has {speeds.memory / 1e9:.0f} GB of memory"
+    if told.least > speeds.memory:
+        print(f"It does not fit: {has}, and one image at a time takes {told.least / 1e9:.0f} GB.")
+    elif told.memory > speeds.memory:
+        print(f"{has}: what does not fit is taken in parts, as small as need be.")
+    print("Assumed: " + ";\n         ".join(told.assumed) + ".")
+
+
+def _line(what: str, count: str, flops: float, seconds: float, memory: float, disk: float) -> str:
+    from benchmark.cost.estimate import figure
+    from benchmark.store.paths import size
+
+    held, kept = (size(round(count)) if count else "" for count in (memory, disk))
+    return f"{what:28} {count:>15} {flops:9.3g} {figure(seconds / 3600):>10} {held:>9} {kept:>9}".rstrip()

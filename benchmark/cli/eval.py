@@ -1,0 +1,103 @@
+"""`bench eval`: score a checkpoint of one's own."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.cli.options import (
+    Alone,
+    AsPublished,
+    Device,
+    Precision,
+    Reveal,
+    Runs,
+    Targets,
+    Testbed,
+    artist,
+    known,
+    names,
+)
+from benchmark.store.paths import home
+
+
+class Reference(StrEnum):
+    """What CP and CSD compare with."""
+
+    distilled = "distilled"
+    base = "base"
+
+
+def evaluate(
+    checkpoint: Annotated[str, typer.Option(help="Folder, file of weights, or Hub id of a U-Net or a pipeline.")],
+    suite: Annotated[str, typer.Option(help="What to generate and score; `artists` brings `coco` along.")],
+    name: Annotated[str, typer.Option(help="What the table calls it.", show_default="the checkpoint's")] = "",
+    architecture: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Cut weights of full size: architecture.json or APTP's vector."),
+    ] = None,
+    testbed: Testbed = "mini",
+    reference: Annotated[
+        Reference, typer.Option(help="What CP and CSD compare with; `distilled` is trained if it is not there yet.")
+    ] = Reference.distilled,
+    targets: Targets = "",
+    budget: Annotated[str, typer.Option(help="Training budget of the reference; see `bench run`.")] = "default",
+    alone: Alone = False,
+    runs: Runs = None,
+    device: Device = "auto",
+    reveal: Reveal = False,
+    as_published: AsPublished = False,
+    precision: Precision = "",
+) -> None:
+    """Score a model that was made elsewhere.
+
+    Its row stands in the table beside the base and the reference.
+
+    \b
+    A checkpoint is one of:
+      a pipeline or a U-Net in diffusers' layout (folder or Hub id)
+      a file with all of the U-Net's weights, pruned or not, under diffusers' names
+      a file with some of them, such as ESD publishes: they replace the testbed's
+    Whole ones can be cut by --architecture.
+
+    \b
+    Examples:
+      bench eval --checkpoint esd-van-gogh.safetensors --suite artists --testbed sd21 --name esd-x
+      bench eval --checkpoint my/pipeline --suite artists --reference base
+    """
+    known("testbeds", testbed)
+    known("suites", suite)
+    from benchmark.api.request import RunRequest
+    from benchmark.models.external import check_name
+    from benchmark.pipeline.run import evaluate as scored
+
+    called = name or Path(checkpoint).stem
+    check_name(called)
+    request = RunRequest(
+        method="distilled",
+        suite=suite,
+        testbed=testbed,
+        targets=tuple(artist(testbed, one) for one in names(targets)),
+        budget=budget,
+        runs=runs or home(),
+        device=device,
+        alone=alone,
+        reveal=reveal,
+        as_published=as_published,
+        precision=precision,
+    )
+    from benchmark.console import Progress
+
+    with Progress() as progress:
+        outcome = scored(request, checkpoint, called, reference.value, progress, architecture)
+
+    from benchmark.tables.render import print_rich
+    from benchmark.tables.styles import table
+
+    print_rich(table([(one, "local") for one in outcome.records], known("testbeds", testbed), suite, everything=True))
+    width = max(map(len, outcome.paths), default=0)
+    for what, path in outcome.paths.items():
+        print(f"{what.ljust(width)}  {path}")

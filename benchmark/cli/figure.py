@@ -1,0 +1,60 @@
+"""`bench figure`, `bench page` and `bench campaign`: many runs, and what is seen in them together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.cli.options import Records, Runs, Testbed, known
+from benchmark.errors import UsageError
+from benchmark.store.paths import home
+
+FIGURES = ("tradeoff", "losses", "7")
+
+
+def figure(
+    kind: Annotated[str, typer.Argument(help="tradeoff, losses, or 7 (the paper's).", metavar="KIND")],
+    out: Annotated[
+        Path | None, typer.Option(help="Picture to write: .png, .svg or .pdf.", show_default="<runs>/<kind>.png")
+    ] = None,
+    testbed: Testbed = "mini",
+    suite: Annotated[str, typer.Option(help="Whose records.", show_default="artists; i2p for figure 7")] = "",
+    all_: Annotated[bool, typer.Option("--all", help="Every budget, target set, pruning and older recipe.")] = False,
+    records: Records = None,
+    runs: Runs = None,
+) -> None:
+    """Draw a figure from records, and write its numbers as CSV.
+
+    \b
+    tradeoff  what forgetting costs: a line a method over its erasing strengths, a star at its default
+    losses    both levels, L_ft and L_CU, over U-Net FLOPs
+    7         how much explicit content of the base is gone (suite i2p, mma or ring-a-bell)
+
+    \b
+    Examples:
+      bench run --method esd --suite artists --set rate=2e-4
+      bench figure tradeoff
+      bench figure tradeoff --records results/mini --out tradeoff.svg
+      bench figure losses
+      bench figure 7 --suite mma
+    """
+    from benchmark.figures import explicit, losses, tradeoff
+    from benchmark.tables.select import gather
+    from benchmark.tables.styles import table
+
+    if kind not in FIGURES:
+        raise UsageError(f"Unknown figure '{kind}'. Available: {', '.join(FIGURES)}.")
+    testbed = known("testbeds", testbed)
+    suite = suite or ("i2p" if kind == "7" else "artists")
+    known("suites", suite)
+    found, path = gather(testbed, runs or home(), records or []), out or (runs or home()) / f"{kind}.png"
+    if kind == "7":
+        made = explicit.write(found, testbed, suite, path)
+    else:
+        made = {"tradeoff": tradeoff, "losses": losses}[kind].write(  # type: ignore[attr-defined]
+            table(found, testbed, suite, long=True, everything=all_), path
+        )
+    for each in made:
+        print(each)

@@ -1,0 +1,30 @@
+"""`bench list`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from benchmark.cli.options import known
+
+
+def show_list(
+    kind: Annotated[str, typer.Argument(help="methods, objectives, suites, testbeds, metrics, prunings or artists.")],
+    testbed: Annotated[str, typer.Option(help="Whose artists to list.")] = "mini",
+) -> None:
+    """Say what there is to choose from, one line each.
+
+    \b
+    Examples:
+      bench list methods
+      bench list artists
+    """
+    from benchmark.cli.list_plugins import listing
+
+    if kind == "artists":
+        known("testbeds", testbed)
+    rows = listing(kind, testbed)
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, line in rows:
+        print(f"{name.ljust(width)}  {line}")

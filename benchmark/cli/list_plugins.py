@@ -1,0 +1,85 @@
+"""`bench list`: what is installed, one line each, read from source text so that nothing heavy is imported."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+from importlib.metadata import EntryPoint, entry_points
+
+from benchmark.registry import find_source, unknown
+from benchmark.testbeds.resolve import artists_of
+
+KINDS = ("methods", "objectives", "suites", "testbeds", "metrics", "prunings", "artists")
+"""What can be listed: the plug-in groups, and the artists that a testbed knows."""
+
+
+def listing(kind: str, testbed: str = "mini") -> list[tuple[str, str]]:
+    """(name, one line) of everything of one of the KINDS, in alphabetical order; artists in their testbed's.
+
+    A method's line ends with its presets.
+    """
+    if kind == "artists":
+        return [(artist.name, _artist_line(artist)) for artist in artists_of(testbed)]
+    if kind not in KINDS:
+        raise unknown("kind", kind, list(KINDS))
+    points = {point.name: point for point in entry_points(group=f"palimpsest.{kind}")}
+    found = [(name, summary_of(points[name])) for name in sorted(points)]
+    if kind != "methods":
+        return found
+    presets = {name: presets_of(points[name]) for name in points}
+    return [(name, line + (f" (presets: {', '.join(presets[name])})" if presets[name] else "")) for name, line in found]
+
+
+def summary_of(point: EntryPoint) -> str:
+    """The `summary` of the class an entry point names, else the first line of its docstring, else of its module's."""
+    module = _parsed(point)
+    if module is None:
+        return f"cannot be read: no module {point.module}"
+    named = [node for node in module.body if getattr(node, "name", None) == point.attr.partition(".")[0]]
+    for node in named:
+        if isinstance(node, ast.ClassDef) and (text := _assigned(node.body, "summary")):
+            return text
+    documented = [node for node in named if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    for owner in [*documented, module]:
+        if doc := ast.get_docstring(owner):
+            return " ".join(doc.split("\n\n")[0].split())
+    return ""
+
+
+def presets_of(point: EntryPoint) -> list[str]:
+    """The keys, as far as they are literals, of the `presets` that a method's class has in its body."""
+    module = _parsed(point)
+    for node in module.body if module else []:
+        if isinstance(node, ast.ClassDef) and node.name == point.attr:
+            told = _value(node.body, "presets")
+            keys = told.keys if isinstance(told, ast.Dict) else []
+            return [str(key.value) for key in keys if isinstance(key, ast.Constant)]
+    return []
+
+
+def _parsed(point: EntryPoint) -> ast.Module | None:
+    spec = find_source(point.module)
+    if spec is None or spec.origin is None:
+        return None
+    with open(spec.origin, encoding="utf-8") as source:
+        return ast.parse(source.read())
+
+
+def _assigned(body: Iterable[ast.stmt], name: str) -> str:
+    """The string that a class body assigns to `name`, if it is a literal."""
+    value = _value(body, name)
+    return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else ""
+
+
+def _value(body: Iterable[ast.stmt], name: str) -> ast.expr | None:
+    for node in body:
+        targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            return getattr(node, "value", None)
+    return None
+
+
+def _artist_line(artist: object) -> str:
+    part, subject = getattr(artist, "part", ""), getattr(artist, "subject", "")
+    near = f", close to {name}" if (name := getattr(artist, "neighbour_of", "")) else ""
+    return f"{part}{near}" + (f"; signature subject: {subject}" if subject else "")

@@ -1,0 +1,92 @@
+"""Options that several commands share, and the check of a name before anything heavy is imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.errors import UsageError
+
+Testbed = Annotated[str, typer.Option(help="What the run stands on: see `bench list testbeds`; or a file, my.toml.")]
+Runs = Annotated[
+    Path | None,
+    typer.Option(help="Folder of checkpoints, images and records.", show_default="$PALIMPSEST_HOME, else ./runs"),
+]
+Pruning = Annotated[
+    str, typer.Option(help="How the base is made smaller: see `bench list prunings`; or my.py:function.")
+]
+Macs = Annotated[float, typer.Option(help="Share of the base U-Net's MACs to keep, above 0, at most 1.")]
+Targets = Annotated[
+    str, typer.Option(help='Artists to forget: "A,B"; see `bench list artists`.', show_default="the testbed's")
+]
+Seed = Annotated[int, typer.Option(help="Seed of the training run; images keep their prompts' seeds.")]
+Preset = Annotated[
+    str, typer.Option(help="The method's settings: default, paper or released.", show_default="the testbed's")
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated.")
+]
+Budget = Annotated[
+    str, typer.Option(help="Training budget: default, U-Net FLOPs (1e15), time here (2h) or iterations (350it).")
+]
+Captions = Annotated[str, typer.Option(help="Fine-tuning captions: plain, or all-but-targets.")]
+Alone = Annotated[bool, typer.Option("--alone", help="Only this suite: `artists` without `coco`.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes what there is.")]
+Precision = Annotated[
+    str, typer.Option(help="Of training and sampling: fp32 or bf16, which records say.", show_default="the testbed's")
+]
+Compiles = Annotated[bool, typer.Option("--compile", help="Compile models that sample: for long ones.")]
+Reveal = Annotated[bool, typer.Option("--reveal", help="Explicit suites: a contact sheet without blur.")]
+AsPublished = Annotated[
+    bool, typer.Option("--as-published", help="Public lists: every row, with its own guidance and size.")
+]
+Columns = Annotated[str, typer.Option(help='Only these columns: "cp,kept_style"; names as in JSON.')]
+Records = Annotated[
+    list[Path] | None,
+    typer.Option(help="Record files or folders to read instead of the usual ones; may be repeated."),
+]
+
+
+def known(group: str, name: str) -> str:
+    """What records call it. UsageError with a suggestion unless `name` is installed; nothing of it is imported.
+
+    A testbed may be a file as well; DataError for one that is wrong. So may a method or a pruning, which must exist.
+    """
+    from benchmark import registry
+    from benchmark.testbeds import resolve
+
+    if group == "testbeds" and resolve.is_file(name):
+        return resolve.name_of(name)
+    if group in registry.FROM_FILES and registry.fingerprint(name):
+        return name
+    if name not in (installed := registry.names(group)):
+        raise registry.unknown(registry.GROUPS[group], name, installed)
+    return name
+
+
+def names(text: str) -> tuple[str, ...]:
+    """`"A, B"` -> `("A", "B")`. UsageError for a list of no names, which must not pass for one that was left out."""
+    found = tuple(name.strip() for name in text.split(",") if name.strip())
+    if text.strip() and not found:
+        raise UsageError(f"'{text}' is a list without a name: write \"A,B\", or leave the option out.")
+    return found
+
+
+def artist(testbed: str, name: str) -> str:
+    """The full name of an artist called by full name or surname, in any case; a testbed without a list takes any.
+
+    UsageError with a suggestion for one whom the testbed does not know.
+    """
+    from difflib import get_close_matches
+
+    from benchmark.testbeds.resolve import artists_of
+
+    painters = artists_of(testbed)
+    called = {form.casefold(): one.name for one in painters for form in (one.surname, one.name)}
+    if not painters or (folded := name.casefold()) in called:
+        return called[folded] if painters else name
+    close = get_close_matches(folded, called, n=1)
+    guess = f" Did you mean '{called[close[0]]}'?" if close else ""
+    raise UsageError(f"Unknown artist '{name}'.{guess} `bench list artists` shows all that {testbed} knows.")

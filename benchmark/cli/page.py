@@ -1,0 +1,91 @@
+"""`bench page`: the tables of a Markdown page, made again by the commands that stand above them.
+
+A block begins with `<!-- bench table ... -->` (or `compare`, or `study`) and ends with `<!-- end -->`; what is between
+is what the command prints as Markdown. So no figure of a page is typed, and each says how it is made.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from benchmark.errors import DataError, UsageError
+from benchmark.store import durable
+
+
+def page(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Markdown page; its tables are replaced.")],
+) -> None:
+    """Make the tables of a Markdown page again.
+
+    Each table is made by the command in the comment above it. A block begins with
+    `<!-- bench table ... -->` or `<!-- bench compare ... -->` and ends with `<!-- end -->`.
+
+    \b
+    Examples:
+      bench page results/mini/README.md
+    """
+
+    print(f"{fill(file, _printed(ctx.find_root().command))} tables filled in {file}")
+
+
+BLOCK = re.compile(r"<!-- bench (?P<command>[^\n]*?) -->\n(?P<made>.*?)<!-- end -->", re.DOTALL)
+MAKERS = ("table", "compare", "study")
+
+
+def blocks(page: str) -> list[str]:
+    """The commands of a page, in their order, as they stand there."""
+    return [match["command"] for match in BLOCK.finditer(page)]
+
+
+def filled(page: str, printed: Callable[[list[str]], str]) -> str:
+    """The page with every block made anew. UsageError for a command that prints no table, or a wrong one."""
+    return BLOCK.sub(
+        lambda match: f"<!-- bench {match['command']} -->\n{_made(match['command'], printed)}\n<!-- end -->", page
+    )
+
+
+def fill(path: Path, printed: Callable[[list[str]], str]) -> int:
+    """Fill the page in its place; how many blocks it has. DataError where there is no page, or no block in it."""
+    try:
+        page = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"Cannot read {path} ({error}): give a Markdown page.") from error
+    if not (count := len(blocks(page))):
+        raise DataError(f"{path} has no block to fill: put `<!-- bench table -->` and `<!-- end -->` around its place.")
+    durable.write_bytes(path, filled(page, printed).encode())
+    return count
+
+
+def _made(command: str, printed: Callable[[list[str]], str]) -> str:
+    words = shlex.split(command)
+    if not words or words[0] not in MAKERS:
+        raise UsageError(f"`bench {command}` makes no table for a page: {', '.join(MAKERS)} do.")
+    try:
+        return printed([*words, "--format", "markdown"])
+    except SystemExit:
+        raise UsageError(f"`bench {command}` cannot be made, see above: the page stays as it is.") from None
+
+
+def _printed(bench: Any) -> Callable[[list[str]], str]:
+    """What the command line `bench` prints for some words; SystemExit where it fails, which it has told by itself."""
+
+    def printed(words: list[str]) -> str:
+        out = io.StringIO()
+        try:
+            with redirect_stdout(out):
+                bench.main(words, "bench")
+        except SystemExit as end:
+            if end.code:
+                raise
+        return out.getvalue().strip()
+
+    return printed

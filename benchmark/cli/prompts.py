@@ -1,0 +1,123 @@
+"""`bench prompts`: public prompt lists that are not shipped: which there are, whether a file is one, and keeping it.
+
+No command prints a prompt.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark.store.paths import home
+
+if TYPE_CHECKING:
+    from prompts.public import PublicList, Report
+
+
+SHOWN = 20  # errors, or warnings, of one file
+
+prompts_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, add_completion=False)
+
+Name = Annotated[str, typer.Argument(help="Which list; see `bench prompts list`.")]
+File = Annotated[Path, typer.Argument(help="Where you have it.")]
+Runs = Annotated[
+    Path | None,
+    typer.Option(help="Folder that keeps added lists, in prompts/.", show_default="$PALIMPSEST_HOME, else ./runs"),
+]
+
+
+@prompts_app.callback()
+def prompts() -> None:
+    """Check and add public prompt lists, which are not shipped."""
+
+
+@prompts_app.command("list")
+def show_list(runs: Runs = None) -> None:
+    """Say which public lists there are, and which you have added.
+
+    \b
+    Example:
+      bench prompts list
+    """
+    from benchmark.suites.prompt_lists import state
+    from prompts.sources import SOURCES
+
+    rows = [
+        (
+            source.name,
+            str(source.rows),
+            "gated" if source.gated else "open",
+            source.licence,
+            state(runs or home(), source.name),
+            source.summary,
+        )
+        for source in SOURCES
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, count, *rest in rows:
+        cells = [name.ljust(widths[0]), count.rjust(widths[1]), *map(str.ljust, rest, widths[2:])]
+        print("  ".join(cells).rstrip())
+
+
+@prompts_app.command()
+def check(name: Name, file: File) -> None:
+    """Say what is wrong with a file, row by row.
+
+    It changes nothing, and its exit code is 2 if the file cannot be used.
+
+    \b
+    Example:
+      bench prompts check i2p i2p_benchmark.csv
+    """
+    report = _examined(name, file)
+    for line in report.errors[:SHOWN]:
+        print(f"error: {line}", file=sys.stderr)
+    if len(report.errors) > SHOWN:
+        print(f"error: {file} has {len(report.errors) - SHOWN} more errors.", file=sys.stderr)
+    if report.found is None:
+        raise typer.Exit(2)
+    print(_counts(report.found))
+
+
+@prompts_app.command()
+def add(name: Name, file: File, runs: Runs = None) -> None:
+    """Check a file and keep a copy where the suites find it.
+
+    It takes the place of an earlier one.
+
+    \b
+    Example:
+      bench prompts add i2p i2p_benchmark.csv
+    """
+    from benchmark.suites.prompt_lists import add as add_list
+    from benchmark.suites.prompt_lists import folder
+
+    where = runs or home()
+    _examined(name, file)
+    print(_counts(add_list(where, name, file)))
+    print(f"kept in {folder(where)}")
+
+
+def _examined(name: str, file: Path) -> Report:
+    """What is to be said of a file as list `name`; its warnings are said here."""
+    from prompts.public import examine, read_bytes
+    from prompts.sources import source
+
+    wanted = source(name)  # first: a wrong name is told whatever the file
+    report = examine(read_bytes(file), wanted, file)
+    for line in report.warnings[:SHOWN]:
+        print(f"warning: {line}", file=sys.stderr)
+    if len(report.warnings) > SHOWN:
+        print(f"warning: {file} has {len(report.warnings) - SHOWN} more rows to look at.", file=sys.stderr)
+    return report
+
+
+def _counts(found: PublicList) -> str:
+    unique = len(found.variant("unique"))
+    return (
+        f"{found.source.name}: {len(found.rows)} rows, {unique} unique "
+        f"({len(found.empty)} empty, {len(found.repeated)} repeated), sha256 {found.sha256}"
+    )

@@ -1,0 +1,177 @@
+"""`bench prune`: search APTP's experts, ask which of them a prompt goes to, read those that were published."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmark.cli.options import Runs, Testbed, known
+from benchmark.errors import BudgetError, UsageError
+from benchmark.store.paths import home
+
+if TYPE_CHECKING:
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    from benchmark.api.testbed import Workbench
+    from methods.pruning.aptp.experts import Experts
+    from methods.pruning.aptp.search import Search
+
+
+prune_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, add_completion=False)
+
+Number = Annotated[int, typer.Option("--experts", help="Experts to search.", min=1, max=64)]
+Macs = Annotated[float, typer.Option(help="Mean share of the base U-Net's MACs over the experts.")]
+Steps = Annotated[int, typer.Option(help="Steps of the search.", min=1)]
+Seed = Annotated[int, typer.Option(help="Seed of the search.", min=0)]
+
+
+@prune_app.callback()
+def prune() -> None:
+    """Search APTP's pruned experts and their router, or read some."""
+
+
+@prune_app.command()
+def aptp(
+    experts: Number = 8,
+    macs: Macs = 0.6,
+    steps: Steps = 600,
+    seed: Seed = 0,
+    testbed: Testbed = "mini",
+    runs: Runs = None,
+) -> None:
+    """Search experts and the router that chooses among them.
+
+    The U-Net stays as it is while gates, codes and router are learnt. Says what each expert costs, and which
+    captions of suite coco the router sends to it.
+
+    `bench run --pruning aptp` takes one of the default search by its MACs.
+
+    \b
+    Examples:
+      bench prune aptp
+      bench prune aptp --experts 4 --macs 0.7 --steps 100
+    """
+    bench, found, config = _searched(testbed, runs, experts, macs, steps, seed)
+    from benchmark.figures.routing import routing
+    from benchmark.models.prunings import embed, prompts_of
+    from methods.pruning.vector import Layout
+
+    _print(bench, found, prompts_of(bench, config))
+    captions = [prompt.text for prompt in bench.testbed.prompts("coco", bench.testbed.concept(()))]
+    took = found.route(Layout.of(bench.testbed.base()), embed(bench)(captions)).tolist()
+    print("\nCaptions of suite coco, each by its nearest code:\n")
+    print("\n".join(routing(captions, took, found.shares)))
+
+
+@prune_app.command()
+def route(
+    prompt: Annotated[str, typer.Argument(help="What is to be generated.")],
+    experts: Number = 8,
+    macs: Macs = 0.6,
+    steps: Steps = 600,
+    seed: Seed = 0,
+    testbed: Testbed = "mini",
+    runs: Runs = None,
+) -> None:
+    """Say which expert a prompt goes to, and its share of MACs.
+
+    Experts are searched first if that was not done.
+
+    \b
+    Example:
+      bench prune route "a boat by Claude Monet"
+    """
+    if not prompt.strip():
+        raise UsageError("There is no prompt to route: say what is to be generated.")
+    bench, found, _ = _searched(testbed, runs, experts, macs, steps, seed)
+    from benchmark.models.prunings import embed
+    from methods.pruning.vector import Layout
+
+    number = int(found.route(Layout.of(bench.testbed.base()), embed(bench)([prompt])))
+    print(f"expert {number}  {found.shares[number]:.1%} of MACs")
+
+
+@prune_app.command()
+def published(
+    file: Annotated[Path, typer.Argument(help="The quantizer's .safetensors.")],
+    testbed: Testbed = "mini",
+    expert: Annotated[int | None, typer.Option(help="Only this one, with the blocks that it drops.")] = None,
+) -> None:
+    """Read architecture vectors in the form of APTP's authors.
+
+    Says what each comes to on a testbed's base U-Net, by both counters.
+
+    `experts = "FILE"` in a testbed file lets `bench run --pruning aptp` take one of them.
+
+    \b
+    Example:
+      bench prune published quantizer/diffusion_pytorch_model.safetensors
+    """
+    known("testbeds", testbed)
+    from methods.pruning.aptp.experts import published as read
+    from methods.pruning.aptp.experts import read_gates
+    from methods.pruning.costs import Costs
+
+    read_gates(file)  # a wrong file is refused before a base of gigabytes is looked for
+    bench = _bench(testbed, None)
+    costs = Costs.of(bench.testbed.base(), bench.testbed.sampler.latent_size, bench.testbed.text_length)
+    found = read(file, costs)
+    if expert is None:
+        _print(bench, found, [], _as_published(bench.testbed.base(), found))
+        return
+    _, depths = costs.layout.split(found.expert(expert))
+    print(f"expert {expert}  {found.shares[expert]:.1%} of MACs")
+    for name, stays in depths.items():
+        print(f"  {'keeps' if stays else 'drops'} {name}")
+
+
+def _searched(
+    testbed: str, runs: Path | None, experts: int, macs: float, steps: int, seed: int
+) -> tuple[Workbench, Experts, Search]:
+    known("testbeds", testbed)
+    if not 0 < macs <= 1:
+        raise BudgetError(f"--macs is a share of the base U-Net's MACs, above 0 and at most 1; {macs:g} is not.")
+    from benchmark.models.prunings import experts as searched
+    from methods.pruning.aptp.search import Search
+
+    bench, config = _bench(testbed, runs), Search(experts=experts, macs=macs, steps=steps, seed=seed)
+    with bench.progress:
+        return bench, searched(bench, config), config
+
+
+def _bench(testbed: str, runs: Path | None) -> Workbench:
+    from benchmark.api.request import RunRequest
+    from benchmark.console import Progress
+    from benchmark.pipeline.setup import workbench_for
+
+    place = runs or home()
+    return workbench_for(RunRequest("distilled", "coco", testbed=testbed, runs=place), place, Progress())
+
+
+def _as_published(base: UNet2DConditionModel, found: Experts) -> list[float]:
+    """What APTP's authors would call each expert's share of MACs."""
+    import torch
+
+    from methods.pruning.macs import published_macs
+    from methods.pruning.vector import to_architecture
+
+    with torch.device("meta"):  # shapes are enough to count
+        unet: Any = type(base).from_config(dict(base.config))
+    whole = published_macs(unet)
+    return [published_macs(to_architecture(unet, vector).apply(unet)) / whole for vector in found.scores]
+
+
+def _print(bench: Workbench, found: Experts, prompts: list[int], published: Sequence[float] = ()) -> None:
+    """One line an expert: its share of MACs, the prompts it took in the search, the blocks that it drops."""
+    from methods.pruning.costs import Costs
+
+    costs = Costs.of(bench.testbed.base(), bench.testbed.sampler.latent_size, bench.testbed.text_length)
+    for number, share in enumerate(found.shares):
+        _, depths = costs.layout.split(found.vector(number, share, costs))
+        dropped = sum(1 for stays in depths.values() if not stays)
+        took = f"  {prompts[number]} of {sum(prompts)} prompts" if prompts else ""
+        said = f" ({published[number]:.1%} as published)" if published else ""
+        print(f"expert {number}  {share:.1%} of MACs{said}{took}  {dropped} of {len(depths)} blocks dropped")

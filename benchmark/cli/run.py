@@ -1,0 +1,161 @@
+"""`bench run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from benchmark.cli.options import (
+    Alone,
+    AsPublished,
+    Budget,
+    Captions,
+    Compiles,
+    Device,
+    Macs,
+    Precision,
+    Preset,
+    Pruning,
+    Reveal,
+    Runs,
+    Seed,
+    Settings,
+    Targets,
+    Testbed,
+    artist,
+    known,
+    names,
+)
+from benchmark.errors import BudgetError, TrainingError, UsageError
+from benchmark.store.paths import home
+
+ALL = "all"  # of the installed methods, or of the prunings in a table
+
+
+def run(
+    method: Annotated[
+        str, typer.Option(help="How to retrain and to forget: a name, path/to/file.py:Class, or all of them: all.")
+    ],
+    suite: Annotated[str, typer.Option(help="What to generate and score; `artists` brings `coco` along.")],
+    testbed: Testbed = "mini",
+    pruning: Pruning = "magnitude",
+    macs: Macs = 0.8,
+    targets: Targets = "",
+    seed: Seed = 0,
+    preset: Preset = "",
+    set_: Settings = None,
+    budget: Budget = "default",
+    data: Captions = "plain",
+    alone: Alone = False,
+    runs: Runs = None,
+    device: Device = "auto",
+    reveal: Reveal = False,
+    as_published: AsPublished = False,
+    precision: Precision = "",
+    compiles: Compiles = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Begin without asking, however long it will take.")] = False,
+) -> None:
+    """Train, generate, score and write a record.
+
+    What was made before is reused; an interrupted run goes on where it stopped. Of several budgets, "60it,350it", each
+    is scored; a distillation keeps the shorter ones as it passes them.
+
+    \b
+    Examples:
+      bench run --method bilevel --suite artists
+      bench run --method bilevel --suite artists --targets "Katsushika Hokusai,Piet Mondrian"
+      bench run --method bilevel --suite artists --set solver=dynamic-barrier --seed 1
+      bench run --method distilled --suite coco --macs 0.55 --budget 60it,120it,350it
+      bench run --method my/eraser.py:Eraser --suite artists
+      bench run --method all --suite artists
+    """
+    from benchmark.api.request import RunRequest, parse_budgets, parse_settings
+
+    # Names first, before the first import of torch.
+    for group, name in (("testbeds", testbed), ("suites", suite), ("prunings", pruning)):
+        known(group, name)
+    methods = _all_methods(preset, set_) if method == ALL else [method]
+    if method != ALL:
+        known("methods", method)
+    budgets = parse_budgets(budget)
+    request = RunRequest(
+        method=methods[0],
+        suite=suite,
+        testbed=testbed,
+        pruning=pruning,
+        macs=macs,
+        preset=preset,
+        overrides=parse_settings(set_ or []),
+        targets=tuple(artist(testbed, name) for name in names(targets)),
+        seed=seed,
+        budget=budgets[0],
+        data=data,
+        runs=runs or home(),
+        device=device,
+        alone=alone,
+        reveal=reveal,
+        as_published=as_published,
+        precision=precision,
+        compiles=compiles,
+    )
+    from dataclasses import replace
+
+    from benchmark.console import Progress
+    from benchmark.cost.confirm import consent
+    from benchmark.pipeline.run import run as run_benchmark
+
+    requests = [
+        replace(request, method=name, budget=each, along=tuple(budgets[k + 1 :]))
+        for name in methods
+        for k, each in enumerate(budgets)
+    ]
+    consent(requests, yes)
+
+    records: dict[str, Any] = {}
+    paths: dict[str, Path] = {}
+    failed: list[str] = []
+    with Progress() as progress:
+        for k, one in enumerate(requests):
+            name = one.method + (f" for {one.budget}" if len(budgets) > 1 else "")
+            if len(requests) > 1:
+                progress.say(f"method    {name} ({k + 1} of {len(requests)})")
+            try:
+                found, paths = run_benchmark(one, progress)
+            except (BudgetError, TrainingError) as error:  # its own; the next may do better
+                if len(requests) == 1:
+                    raise
+                progress.warn(f"{name}: {error}")
+                failed.append(name)
+                continue
+            records |= {record.stem: record for record in found}
+    if not records:
+        raise TrainingError("No method came to an end, see above.")
+
+    from benchmark.tables.render import print_rich
+    from benchmark.tables.styles import table
+
+    name = known("testbeds", testbed)
+    print_rich(table([(record, "local") for record in records.values()], name, suite, everything=True))
+    width = max(map(len, paths), default=0)
+    for what, path in paths.items():
+        print(f"{what.ljust(width)}  {path}")
+    if failed:
+        raise TrainingError(f"There is no row of {', '.join(failed)}, see above; what the others gave is kept.")
+
+
+def _all_methods(preset: str, settings: list[str] | None) -> list[str]:
+    """Every installed method but `distilled`, which is part of each run as the reference.
+
+    Of second stages, that with the longest distillation comes first: the shorter ones lie on its way.
+    """
+    from benchmark import registry
+    from benchmark.models.plan import OWN_SHARE
+    from methods.base import configure
+
+    if settings or preset:
+        raise UsageError("--set and --preset are one method's own: leave them out with --method all.")
+    methods = [configure(registry.load("methods", name)) for name in registry.names("methods") if name != "distilled"]
+    methods.sort(key=lambda each: getattr(each, "own_share", OWN_SHARE) if each.start == "distilled" else -1.0)
+    return [each.name for each in methods]

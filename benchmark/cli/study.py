@@ -1,0 +1,109 @@
+"""`bench study`: a question that takes many runs, and its figure."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark.cli.options import Records, Runs, known, names
+from benchmark.errors import UsageError
+from benchmark.store.paths import home, records_folder
+
+if TYPE_CHECKING:
+    from benchmark.experiments.studies import Point
+
+
+class Format(StrEnum):
+    """What `bench study` makes."""
+
+    figure = "figure"
+    markdown = "markdown"
+
+
+def study(
+    name: Annotated[str, typer.Argument(help="distillation, init, pruning or search.", metavar="NAME")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write into.", show_default="<runs>/studies")] = None,
+    seeds: Annotated[int, typer.Option(help="Training seeds, from 0.", min=1)] = 2,
+    prunings: Annotated[str, typer.Option(help='Prunings to look at: "A,B".', show_default="the study's")] = "",
+    lanes: Annotated[int, typer.Option(help="Runs side by side, each with its share of the cores.", min=1)] = 1,
+    only_figure: Annotated[bool, typer.Option("--only-figure", help="Draw what there is; run nothing.")] = False,
+    format: Annotated[
+        Format, typer.Option(help="markdown: print what there is as a table, and run nothing.")
+    ] = Format.figure,
+    records: Records = None,
+    runs: Runs = None,
+) -> None:
+    """Do a study's runs on mini, and draw its figure.
+
+    It writes NAME.png, its numbers as NAME.csv and its runs as NAME.txt.
+    Stopped, it goes on where it was. A run that fails is told, and the others go on; the exit code is then 1.
+
+    \b
+    distillation  Figure 4: FID over iterations, by loss, at two MAC budgets
+    init          Figure 5: the base's weights against weights drawn anew
+    pruning       each pruning at 55 % of MACs, before and after distillation; what it saves, as footprint.csv
+    search        APTP's expert against taylor's, which gets the search's FLOPs as distillation
+
+    \b
+    Examples:
+      bench study init --seeds 3
+      bench study distillation --prunings aptp --lanes 2
+      bench study pruning --only-figure
+      bench study init --format markdown --records results/mini/studies
+    """
+    from benchmark.experiments.campaign import conduct, read_plan
+    from benchmark.experiments.studies import STUDIES, plan, points
+    from benchmark.experiments.study_figure import write
+    from benchmark.experiments.study_table import markdown
+    from benchmark.store.durable import write_bytes
+    from benchmark.tables.select import current, gather
+    from benchmark.tables.styles import table
+
+    if name not in STUDIES:
+        raise UsageError(f"Unknown study '{name}'. Available: {', '.join(STUDIES)}.")
+    chosen = names(prunings)
+    for pruning in chosen:
+        known("prunings", pruning)
+        if re.search(r"[\s#{}'\"\\]", pruning):
+            raise UsageError(
+                f"A campaign cannot name the file '{pruning}': a path without blanks, quotes, # and braces can."
+            )
+    if "none" in chosen:
+        raise UsageError("A study compares prunings at the paper's budgets, and 'none' has none: leave it out.")
+    asked, place = STUDIES[name], runs or home()
+    folder = out or place / "studies"
+    suite = "artists" if any(key in ("kept_style", "content_kept") for key, _ in asked.panels) else "coco"
+
+    def there() -> list[Point]:
+        found = current(gather("mini", place, records or [records_folder(place)]))
+        return points(asked, table(found, "mini", suite, long=True, everything=True).rows, seeds, chosen)
+
+    if format == Format.markdown:
+        print(markdown(asked, there()))
+        return
+    write_bytes(folder / f"{name}.txt", plan(asked, seeds, chosen).encode())
+    failed = [] if only_figure else conduct(read_plan(folder / f"{name}.txt"), place, lanes)
+    made = write(asked, there(), folder / f"{name}.png")
+    if name == "pruning" and not only_figure:
+        made.append(_footprints(chosen or asked.prunings, asked.panels[0][1], place, folder / "footprint.csv"))
+    for each in made:
+        print(each)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _footprints(prunings: tuple[str, ...], macs: float, runs: Path, out: Path) -> Path:
+    from benchmark.api.request import RunRequest
+    from benchmark.console import Progress
+    from benchmark.experiments.footprint import footprint, write
+    from benchmark.models.pruned import Pruned
+    from benchmark.pipeline.setup import workbench_for
+
+    with Progress() as progress:
+        bench = workbench_for(RunRequest("distilled", "coco", runs=runs), runs, progress)
+        rows = [footprint(bench, Pruned("none", 1.0)), *(footprint(bench, Pruned(name, macs)) for name in prunings)]
+    return write(rows, out)

@@ -1,0 +1,136 @@
+"""`bench table` and `bench compare`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from benchmark.cli.options import Columns, Records, Runs, Testbed, artist, known, names
+from benchmark.cli.run import ALL
+from benchmark.errors import UsageError
+from benchmark.store.paths import home
+
+
+class Format(StrEnum):
+    """How `bench table` prints; the names of `tables_render.FORMATS`."""
+
+    rich = "rich"
+    json = "json"
+    markdown = "markdown"
+
+
+def show_table(
+    number: Annotated[int, typer.Argument(help="Table of the paper: 1, 2 or 3.", metavar="[1]")] = 1,
+    testbed: Testbed = "mini",
+    suite: Annotated[str, typer.Option(help="artists (with coco beside it), or coco alone.")] = "artists",
+    paper: Annotated[bool, typer.Option("--paper", help="Put the paper's value beside the measured one.")] = False,
+    long: Annotated[bool, typer.Option("--long", help="Add where the erased goes, content, KID, drift, cost.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Every budget, target set, pruning and older recipe.")] = False,
+    pruning: Annotated[
+        str, typer.Option(help="One pruning at all its MACs, or all of them side by side: all.", show_default="default")
+    ] = "",
+    targets: Annotated[
+        str, typer.Option(help='Table 1: "A,B"; the models that forgot these.', show_default="the testbed's")
+    ] = "",
+    seeds: Annotated[bool, typer.Option("--over-seeds", help="One row a method, means over training seeds.")] = False,
+    columns: Columns = "",
+    threshold: Annotated[float, typer.Option(help="Table 2: score above which a detection counts.")] = 0.5,
+    label: Annotated[
+        list[str] | None, typer.Option(help="Table 2: a detector's label that counts; may be repeated.")
+    ] = None,
+    format: Annotated[Format, typer.Option(help="How to print it.")] = Format.rich,
+    records: Records = None,
+    runs: Runs = None,
+) -> None:
+    """Print the leaderboard, or another table of the paper.
+
+    Table 1 is of styles, 2 of attacks, 3 of what forgetting nudity costs.
+    Committed reference runs and your own are both shown, and marked.
+
+    \b
+    Examples:
+      bench table
+      bench table 2 --threshold 0.6
+      bench table --paper --long
+      bench table --over-seeds
+      bench table --pruning all --long
+      bench table --format markdown > table.md
+      bench table --records other/runs/records
+    """
+    from benchmark.registry import is_file
+    from benchmark.tables.render import FORMATS
+    from benchmark.tables.select import gather
+    from benchmark.tables.styles import table
+    from benchmark.tables.table import only
+
+    testbed = known("testbeds", testbed)
+    known("suites", suite)
+    if pruning not in ("", ALL) and not is_file(pruning):  # records outlive a file
+        known("prunings", pruning)
+    if (pruning or targets) and number != 1:
+        raise UsageError(
+            "--pruning and --targets go with table 1: the others have one concept and the default pruning."
+        )
+    if number not in (1, 2, 3):
+        raise UsageError(f"Table {number} is none of those that can be made: 1, 2 and 3.")
+    if not 0 < threshold < 1:
+        raise UsageError(f"--threshold is a score between 0 and 1; {threshold:g} is not.")
+    found = gather(testbed, runs or home(), records or [])
+    from benchmark.tables.explicit import table2, table3
+
+    if number == 1:
+        aimed = [artist(testbed, name) for name in names(targets)]
+        wide = long or bool(columns)
+        made = table(found, testbed, suite, long=wide, paper=paper, everything=all_, pruning=pruning, targets=aimed)
+    elif number == 2:
+        made = table2(found, testbed, threshold=threshold, labels=label or (), paper=paper)
+    else:
+        made = table3(found, testbed, paper=paper)
+    if seeds:
+        from benchmark.tables.seeds import over_seeds
+
+        made = over_seeds(made)
+    FORMATS[format](only(made, names(columns)) if columns else made)
+
+
+def compare(
+    left: Annotated[str, typer.Argument(help="A method, or the label of a row of `bench table`.")],
+    right: Annotated[str, typer.Argument(help="Another.")],
+    testbed: Testbed = "mini",
+    suite: Annotated[str, typer.Option(help="artists (with coco beside it), or coco alone.")] = "artists",
+    long: Annotated[bool, typer.Option("--long", help="Every column, not only the paper's.")] = False,
+    columns: Columns = "",
+    pruning: Annotated[str, typer.Option(help="Models of this pruning.", show_default="the default one")] = "",
+    macs: Annotated[float | None, typer.Option(help="Share of MACs.", show_default="the default one")] = None,
+    format: Annotated[Format, typer.Option(help="How to print it.")] = Format.rich,
+    records: Records = None,
+    runs: Runs = None,
+) -> None:
+    """Test the difference between two methods.
+
+    Tests are paired by targets and training seed.
+    With several such units intervals and p are over units; with one, over the prompts of that one pair of models.
+
+    \b
+    Examples:
+      bench compare bilevel esd
+      bench compare bilevel "bilevel (lower_rate=5e-05)" --long
+      bench compare bilevel esd --macs 0.55
+      bench compare bilevel distilled --format json
+    """
+    from benchmark.registry import is_file
+    from benchmark.tables.compare import compare as compared
+    from benchmark.tables.compare import only
+    from benchmark.tables.render_compare import FORMATS
+    from benchmark.tables.select import gather
+
+    testbed = known("testbeds", testbed)
+    known("suites", suite)
+    found = gather(testbed, runs or home(), records or [])
+    if pruning and not is_file(pruning):
+        known("prunings", pruning)
+    wide = long or bool(columns)
+    made = compared(found, testbed, suite, left, right, long=wide, pruning=pruning, macs=macs)
+    FORMATS[format](only(made, names(columns)) if columns else made)

@@ -1,0 +1,1 @@
+"""What runs cost: FLOPs, hours, memory and disk before they start, and speeds measured here."""

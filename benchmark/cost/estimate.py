@@ -1,0 +1,127 @@
+"""Hours, memory and disk of a run from its work and from how fast a device is; every assumption is told."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmark import registry
+from benchmark.api.request import RunRequest
+from benchmark.cost.devices import UTILISATION
+from benchmark.cost.testbed_facts import ground
+from benchmark.cost.workload import KNOWN, TRAINED, Piece, pieces
+from benchmark.errors import DataError
+from benchmark.hardware import Device
+from methods.base import Precision
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """FLOP/s by kind of work, and where they are from."""
+
+    told: str
+    usual: float
+    rehearsed: dict[str, float] = field(default_factory=dict)
+    """Of kinds that go at another rate than the usual one."""
+    memory: float = float("inf")
+    """Bytes that the device has, where that is known."""
+    unit: str = "GPU-hours"
+
+    def of(self, kind: str) -> float:
+        return self.rehearsed.get(kind, self.usual)
+
+    @classmethod
+    def of_device(cls, device: Device, precision: Precision = "fp32") -> Speeds:
+        """The data sheet's, at the assumed utilisation."""
+        best = getattr(device, precision)
+        told = f"{device.name}: {best:g} TFLOP/s in {precision}, of which {UTILISATION:.0%} are reached"
+        # Encoding, pruning and scoring stay fp32, and so does decoding, but in TF32, which has half the rate of bf16.
+        exact = dict.fromkeys(("encode", "prune", "score"), device.fp32)
+        best_of = {**exact, "decode": best / 2} if precision == "bf16" else {}
+        if device.kind == "CPU":
+            best_of = dict.fromkeys(best_of, device.fp32)
+        rates = {kind: rate * 1e12 * UTILISATION for kind, rate in best_of.items()}
+        return cls(told, best * 1e12 * UTILISATION, rates, device.memory * 1e9, f"{device.kind}-hours")
+
+    @classmethod
+    def of_rehearsal(cls, path: Path) -> Speeds:
+        """As `bench rehearse --out` measured them. DataError for a file that is none of its, or all of which failed."""
+        try:
+            told = json.loads(path.read_text("utf-8"))
+            rates: dict[str, list[float]] = {}
+            for row in told["rows"]:
+                if row["error"] is None and row["flops"] and row["seconds"]:
+                    rates.setdefault(row["kind"], []).append(row["flops"] / row["seconds"])
+            device = f"{told['device']}, as rehearsed on {told['testbed']}"
+        except OSError as error:
+            raise DataError(f"The rehearsal {path} cannot be read ({error.strerror}).") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path} is not what `bench rehearse --out` writes: rehearse again.") from error
+        if not rates:
+            raise DataError(f"No stage of the rehearsal {path} succeeded: there is nothing to estimate from.")
+        mean = {kind: sum(found) / len(found) for kind, found in rates.items()}
+        unit = "CPU-hours" if told["device"] == "cpu" else "GPU-hours"
+        return cls(device, min(mean.values()), mean, unit=unit)
+
+
+def figure(hours: float) -> str:
+    """For people: "0.036", "2.6", "12,700"."""
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One piece of work, and how long it takes."""
+
+    piece: Piece
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A run before it starts."""
+
+    rows: list[Row]
+    assumed: list[str]
+
+    @property
+    def hours(self) -> float:
+        return sum(row.seconds for row in self.rows) / 3600
+
+    @property
+    def flops(self) -> float:
+        return sum(row.piece.flops for row in self.rows)
+
+    @property
+    def memory(self) -> float:
+        """Bytes, the most that any stage holds."""
+        return max(row.piece.memory for row in self.rows)
+
+    @property
+    def least(self) -> float:
+        """Bytes, the most that any stage holds where memory lets it take one image at a time alone."""
+        return max(row.piece.least for row in self.rows)
+
+    @property
+    def disk(self) -> float:
+        """Bytes."""
+        return sum(row.piece.disk for row in self.rows)
+
+
+def estimate(request: RunRequest, speeds: Speeds) -> Estimate:
+    """What the run takes. UsageError, DataError or BudgetError for one that cannot be."""
+    stands = ground(request)
+    work = pieces(request, stands, speeds.of("lower"))
+    assumed = [speeds.told, "nothing is in the store yet; one device; loading, disk and network take no time"]
+    if request.macs < 1 and request.pruning != "none":
+        if registry.is_file(request.pruning):
+            registry.load("prunings", request.pruning)  # which may lack what is asked of it
+        looks = "" if request.pruning in KNOWN else f", nor what {request.pruning} looks at before it"
+        assumed.append(
+            f"the pruned U-Net has {request.macs:.0%} of the base's MACs and weights; cutting takes no time{looks}"
+        )
+    if stands.precision == "bf16":
+        assumed.append(f"activations of training take {TRAINED['bf16']:.0%} of what they take in fp32: norms stay fp32")
+    assumed += stands.assumed
+    return Estimate([Row(piece, piece.flops / speeds.of(piece.kind) + piece.seconds) for piece in work], assumed)

@@ -1,0 +1,184 @@
+"""What an estimate must know of a testbed: how large it is, and how much it asks. Nothing is loaded for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from benchmark import registry
+from benchmark.cost.network_costs import Sizes, sizes
+from benchmark.errors import DataError, UsageError
+from benchmark.testbeds import resolve
+from methods.base import Precision
+
+if TYPE_CHECKING:
+    from benchmark.api.request import RunRequest
+    from benchmark.testbeds.stable_diffusion.definition import Definition
+    from prompts.concepts import Concept
+    from prompts.lists import Prompt
+
+
+PRUNING = 10_000
+"""Pictures to prune by on testbeds of the Stable Diffusion family, at most."""
+COCO = {"train": 118_287, "val": 5_000}
+"""Pictures of COCO 2017, where the folder is not there to be counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """A testbed in figures."""
+
+    name: str
+    sizes: Sizes
+    size: int
+    """Height of a latent."""
+    steps: int
+    calls: int
+    guidance: float
+    flops: float
+    """Default budget."""
+    half: bool
+    precision: Precision
+    concept: Concept
+    asked: dict[str, int]
+    """Prompts by suite."""
+    erasing: int
+    contrast: int
+    encoded: int
+    """Training pictures (with their crops) that are encoded before training; none where it is done in the step."""
+    shown: int
+    """Pictures to prune by that are encoded before."""
+    real: int
+    """Real pictures that FID compares with."""
+    pixels: int
+    """Bytes of a picture without compression."""
+    assumed: list[str] = field(default_factory=list)
+    preset: str = "default"
+    """The methods' settings unless others are asked for."""
+    experts: bool = False
+    """Whether aptp's experts are given, not searched for."""
+
+
+def ground(request: RunRequest) -> Ground:
+    """The testbed of a request. UsageError for one that is all code and of which no figures are known."""
+    definition = resolve.definition_of(request.testbed)
+    if definition is not None:
+        return _of_definition(request, definition)
+    if request.testbed != "mini":
+        raise UsageError(f"Testbed '{request.testbed}' cannot be estimated: nothing is known of its sizes.")
+    return _of_mini(request)
+
+
+def precision_of(request: RunRequest) -> Precision:
+    """What is asked for, or else the testbed's own."""
+    found: Any = request.precision or getattr(resolve.definition_of(request.testbed), "precision", "fp32")
+    return found  # checked by the request, or by the definition
+
+
+def suites(request: RunRequest) -> list[str]:
+    """The suite asked for, and those that it brings."""
+    first = registry.load("suites", request.suite)
+    return [first.name, *(name for name in first.brings if not request.alone)]
+
+
+def _kind(request: RunRequest) -> str:
+    return getattr(registry.load("suites", request.suite), "forgets", "style")
+
+
+def _of_mini(request: RunRequest) -> Ground:
+    from benchmark.testbeds.mini import explicit, prompts
+
+    explicitly = _kind(request) == "explicit"
+    concept = explicit.CONCEPT if explicitly else prompts.style_concept(request.targets)
+    words = explicit if explicitly else prompts
+    asked = {name: len(_asked_on_mini(name, concept)) for name in suites(request)}
+    return Ground(
+        name="mini", sizes=sizes("mini"), size=16, steps=20, calls=21, guidance=2.5, flops=2.2e13, half=True,
+        precision=precision_of(request), concept=concept, asked=asked, erasing=len(words.erasing(concept)),
+        contrast=2 * sum(map(len, words.contrast(concept).values())), encoded=2048, shown=512, real=2000,
+        pixels=64 * 64 * 3,
+    )  # fmt: skip
+
+
+def _asked_on_mini(suite: str, concept: Concept) -> Sequence[Prompt]:
+    from benchmark.testbeds.mini import explicit, prompts
+
+    if suite == "artists":
+        return prompts.artists(concept)
+    if suite == "coco":
+        return prompts.retention()
+    return explicit.i2p() if suite == "i2p" else explicit.attacked(suite)
+
+
+def _of_definition(request: RunRequest, definition: Definition) -> Ground:
+    from benchmark.testbeds.stable_diffusion import prompts
+
+    assumed, latent = [], definition.size // 8
+    if definition.name != "sd21":
+        assumed.append("the model is as large as Stable Diffusion 2.1")
+    explicitly = _kind(request) == "explicit"
+    concept = prompts.EXPLICIT if explicitly else prompts.style_concept(definition.artists, request.targets)
+    pictures = {side: _pictures(definition, side, assumed) for side in COCO}
+    asked = {
+        name: pictures["val"] if name == "coco" else _asked(request, definition, concept, name, assumed)
+        for name in suites(request)
+    }
+    return Ground(
+        name=definition.name,
+        sizes=sizes("sd21").scaled(latent),
+        size=latent,
+        steps=definition.steps,
+        calls=definition.steps + (definition.scheduler == "pndm"),
+        guidance=definition.guidance,
+        flops=definition.flops,
+        preset=definition.preset,
+        experts=definition.experts is not None,
+        half=definition.half,
+        precision=precision_of(request),
+        concept=concept,
+        asked=asked,
+        erasing=len(prompts.erasing(concept)),
+        contrast=2 * sum(map(len, prompts.contrast(concept).values())),
+        encoded=pictures["train"] * definition.crops,
+        shown=min(PRUNING, pictures["train"]) * min(definition.crops, 1),
+        real=pictures["val"],
+        pixels=definition.size**2 * 3,
+        assumed=assumed,
+    )
+
+
+def _asked(request: RunRequest, definition: Definition, concept: Concept, suite: str, assumed: list[str]) -> int:
+    """Prompts of a suite: of the lists that were added, as far as there are any."""
+    from benchmark.suites.prompts import by_target, kept
+    from benchmark.testbeds.stable_diffusion import prompts
+    from prompts.sources import source
+
+    variant: Any = "as-published" if request.as_published else "unique"
+    if suite == "artists":
+        there = kept(request.runs, prompts.TITLES[suite])
+        rows = {target: len(taken) for target, (_, taken) in by_target(there, concept, variant).items()}
+        own = [prompt for prompt in prompts.titles_asked(definition.artists, concept) if prompt.target not in rows]
+        return len(own) + sum(rows.values())
+    names = prompts.PUBLIC.get(suite, (suite,))
+    if there := kept(request.runs, names):
+        return len(there[0].variant(variant))
+    public = source(names[0])
+    assumed.append(f"suite {suite} asks all {public.rows:,} rows of the list {public.name}, which was not added yet")
+    return public.rows
+
+
+def _pictures(definition: Definition, side: str, assumed: list[str]) -> int:
+    """Pictures on one side of the captions' folder: of those that it names, or COCO's."""
+    from benchmark.testbeds.stable_diffusion.captions import annotation_file
+
+    try:
+        told = annotation_file(definition.captions, side)  # type: ignore[arg-type]
+    except DataError:
+        assumed.append(f"{COCO[side]:,} {side} pictures, as COCO 2017 has")
+        return COCO[side]
+    if told.suffix == ".json":
+        import json
+
+        return len(json.loads(told.read_bytes())["images"])
+    return max(1, len(told.read_bytes().splitlines()) - (told.suffix == ".csv"))

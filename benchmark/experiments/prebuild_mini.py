@@ -1,0 +1,73 @@
+"""What spares a first run on mini its base and reference: their features, costs and one shard of pictures, shipped.
+
+`bench testbed prebuild mini` makes them by the very runs that a user would make (`distilled`, seeds 0 and 1), in a runs
+folder of its own, and copies what is small. The store then finds them by key, as if they had been made on the spot.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.api.request import RunRequest
+from benchmark.models.fitted import base, fitted
+from benchmark.testbeds.mini.testbed import PREBUILT
+
+if TYPE_CHECKING:
+    from benchmark.api.model import Model
+    from benchmark.api.testbed import Workbench
+    from benchmark.console import Progress
+    from prompts.concepts import Concept
+
+
+SEEDS = (0, 1)
+SUITES = ("artists", "coco")
+NEEDED = 20_000_000
+"""Bytes of what ships."""
+
+
+def prebuild(home: Path, progress: Progress, out: Path = PREBUILT) -> None:
+    """Run the distilled models and replace `out` by what ships; records go beside.
+
+    They run in a folder of `home` that is named after them, since what other runs left in a store must not ship.
+    """
+    from benchmark.models.plan import plan_of
+    from benchmark.pipeline.run import DISK_NEEDED, run
+    from benchmark.pipeline.setup import workbench_for
+    from benchmark.store.artefacts import key_of
+    from benchmark.store.paths import prepare
+
+    prepare(home, DISK_NEEDED)
+    prepare(out.parent, NEEDED)  # told now, not after ten minutes of runs
+    bench = workbench_for(RunRequest("distilled", "artists"), home, progress)
+    concept = bench.testbed.concept(())
+    plans = [plan_of(bench, RunRequest("distilled", "artists", seed=seed), concept) for seed in SEEDS]
+    made = [base(bench), *(fitted(bench, plan) for plan in plans)]
+    home = home / key_of("prebuilt", {"models": [model.identity for model in made]})[:8]
+    shutil.rmtree(out, ignore_errors=True)  # what is shipped now must not be found in place of what is to be made
+    for seed in SEEDS:
+        run(RunRequest("distilled", "artists", seed=seed, runs=home), progress)
+    costs = {key_of("cost", model.identity) for model in made}
+    shown = {_first_shard(bench, model, suite, concept) for model in made[:2] for suite in SUITES}
+    for manifest in sorted((home / "artefacts").glob("*/*/artefact.json")):
+        kind, key = manifest.parent.parent.name, manifest.parent.name
+        told = json.loads(manifest.read_text())["identity"]
+        ships = (
+            kind == "features"
+            or (kind == "cost" and key in costs)
+            or (kind == "latents" and told["set"] == "concept images")
+            or (kind == "images" and key in shown)
+        )
+        if ships:
+            shutil.copytree(manifest.parent, out / kind / key)
+    progress.say(f"prebuilt   {out}\nrecords    {home / 'records'}")
+
+
+def _first_shard(bench: Workbench, model: Model, suite: str, concept: Concept) -> str:
+    """Key of the pictures of a suite that a run's contact sheet shows."""
+    from benchmark.generation.shards import shard_identity, shards
+    from benchmark.store.artefacts import key_of
+
+    return key_of("images", shard_identity(bench, model, shards(bench.testbed.prompts(suite, concept))[0]))

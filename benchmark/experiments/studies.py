@@ -1,0 +1,156 @@
+"""`bench study`: many distillations, and the one figure that they answer. No torch is imported.
+
+A study is a campaign (`campaign.py`) and a way to read its records, so it goes on where it was stopped. "Before" any
+distillation is after one step of it, at the warm-up's first rate (2.5e-6): no weight has moved by more than that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from benchmark.errors import DataError
+from benchmark.records.record import Record
+from benchmark.tables.select import targets_of
+from benchmark.tables.table import Row
+from benchmark.testbeds.resolve import default_targets
+
+AFTER = (20, 60, 180, 360)
+"""Iterations of distillation at which models are looked at; mini's default budget is 353."""
+SEARCHED = 814
+"""Iterations that cost as much as the last of these and APTP's default search together, on mini at 55 % of MACs."""
+MACS = (0.8, 0.55)
+"""The paper's two budgets."""
+KEPT = ("fid", "kid", "coco_clip", "kept_style", "content_kept")
+"""Columns that say what a pruning leaves."""
+LOSSES = {
+    "diffusion loss": {"feature": 0.0, "output": 0.0},
+    "+ output distillation": {"feature": 0.0},
+    "+ feature distillation": {"output": 0.0},
+    "all (Eq. 8)": {},
+}
+"""Figure 4's lines, and which weights of Eq. 8 are 0 in each."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """Runs, and how their records become lines and panels."""
+
+    title: str
+    runs: Callable[[str, str], list[str]]
+    """(prunings, seeds), each as in braces -> lines of a campaign."""
+    line: Callable[[Record], str]
+    """The line of the figure on which a record lies."""
+    panels: tuple[tuple[str, float], ...]
+    """(column of `bench table --long`, MACs) of each panel."""
+    prunings: tuple[str, ...]
+    """What is compared unless it is said otherwise."""
+    after: tuple[int, ...] = AFTER
+    """Iterations of distillation at which it looks."""
+
+
+def _loss(record: Record) -> str:
+    return next((name for name, off in LOSSES.items() if record.variant == _variant(off)), "")
+
+
+def _pruning(record: Record) -> str:
+    return record.pruning if record.variant == "default" else ""
+
+
+def _variant(settings: dict[str, float]) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted(settings.items())) or "default"
+
+
+def _distilled(pruning: str, macs: Iterable[float], after: Iterable[int], seeds: str, suite: str = "coco") -> str:
+    shares, points = ",".join(f"{share:g}" for share in macs), ",".join(f"{count}it" for count in after)
+    told = f"--method distilled --suite {suite} --pruning {{{pruning}}} --macs {{{shares}}} --budget {points}"
+    return f"{told} --seed {{{seeds}}}"
+
+
+def _losses(pruning: str, seeds: str) -> list[str]:
+    line = _distilled(pruning, MACS, AFTER, seeds)
+    return [" ".join([line, *(f"--set {key}={value}" for key, value in off.items())]) for off in LOSSES.values()]
+
+
+STUDIES = {
+    "distillation": Study(
+        "Figure 4: what distillation adds",
+        _losses,
+        _loss,
+        tuple(("fid", share) for share in MACS),
+        ("magnitude",),
+    ),
+    "init": Study(
+        "Figure 5: the base's weights against weights drawn anew, one architecture",
+        lambda prunings, seeds: [_distilled(prunings, MACS[1:], AFTER, seeds)],
+        _pruning,
+        (("fid", MACS[1]),),
+        ("magnitude", "scratch"),
+    ),
+    "pruning": Study(
+        "What is pruned, before and after distillation",
+        lambda prunings, seeds: [_distilled(prunings, MACS[1:], (1, AFTER[-1]), seeds, "artists")],
+        _pruning,
+        tuple((key, MACS[1]) for key in KEPT),
+        ("magnitude", "taylor", "aptp", "blocks", "random"),
+        after=(1, AFTER[-1]),
+    ),
+    "search": Study(
+        "APTP's expert, and another pruning that gets its search's FLOPs as distillation",
+        lambda prunings, seeds: [
+            _distilled(name, MACS[1:], AFTER[-1:] if name == "aptp" else (AFTER[-1], SEARCHED), seeds, "artists")
+            for name in prunings.split(",")
+        ],
+        _pruning,
+        tuple((key, MACS[1]) for key in KEPT),
+        ("aptp", "taylor"),
+        after=(AFTER[-1], SEARCHED),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One model: where it lies in the figure, and its figures by column."""
+
+    line: str
+    pruning: str
+    macs: float
+    iterations: int
+    seed: int
+    values: dict[str, float]
+
+
+def plan(study: Study, seeds: int, prunings: Sequence[str] = ()) -> str:
+    """The study's campaign, to be written into a file."""
+    lines = study.runs(",".join(prunings or study.prunings), ",".join(map(str, range(seeds))))
+    return "\n".join([f"# {study.title}", *lines]) + "\n"
+
+
+def points(study: Study, rows: Sequence[Row], seeds: int, prunings: Sequence[str] = ()) -> list[Point]:
+    """The rows that the study's runs came to, whatever else lies beside them. DataError if there are none.
+
+    Where a line says nothing of prunings and several are asked for, each has lines of its own.
+    """
+    shares = {macs for _, macs in study.panels}
+    wanted, usual = prunings or study.prunings, frozenset(default_targets("mini"))
+    newest = max((row.record.recipe for row in rows if row.record.method == "distilled"), default=0)
+    found: dict[tuple[str, str, float, int, int], Point] = {}
+    for row in rows:
+        record, iterations = row.record, row.record.budget.get("iterations")
+        line = study.line(record)
+        plain = (record.method, record.preset, record.data) == ("distilled", "default", "plain")
+        asked = targets_of(record) in (usual, frozenset()) or record.suite == "coco"  # plain captions have no targets
+        as_run = plain and asked and record.recipe == newest and "precision" not in record.sampler
+        if not (as_run and line and isinstance(iterations, int) and iterations in study.after and record.seed < seeds):
+            continue
+        if record.macs in shares and record.pruning in wanted:
+            if len(wanted) > 1 and line != record.pruning:
+                line = f"{record.pruning}: {line}"
+            values = {key: cell.value for key, cell in row.cells.items() if cell.value is not None}
+            key = (line, record.pruning, record.macs, iterations, record.seed)
+            if key not in found or len(values) >= len(found[key].values):  # of one model, the row with more suites
+                found[key] = Point(*key, values)
+    if not found:
+        raise DataError("None of the study's runs has come to a record yet.")
+    return sorted(found.values(), key=lambda point: (point.macs, point.line, point.iterations, point.seed))

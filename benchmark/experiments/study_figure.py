@@ -1,0 +1,74 @@
+"""Figures 4 and 5 and their like: a line a choice over the iterations of distillation, and the numbers as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.experiments.studies import Point, Study
+from benchmark.figures.tradeoff import save
+from benchmark.store import durable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+LABELS = {
+    "fid": "FID ↓",
+    "kid": "KID ↓",
+    "coco_clip": "CLIP ↑",
+    "kept_style": "style of kept artists ↑",
+    "content_kept": "content on kept prompts ↑",
+}
+
+
+def write(study: Study, points: Sequence[Point], out: Path) -> list[Path]:
+    """`out` (.png) and a CSV of all its numbers beside it.
+
+    A line is the mean over training seeds; the band is from the least to the largest of them.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1.2 + 4.2 * len(study.panels), 4.6), layout="constrained")
+    axes = figure.subplots(1, len(study.panels), squeeze=False)[0]
+    lines = list(dict.fromkeys(point.line for point in sorted(points, key=lambda point: point.line)))
+    for axis, (key, macs) in zip(axes, study.panels, strict=True):
+        for number, line in enumerate(lines):
+            _draw(axis, [p for p in points if p.line == line and p.macs == macs and key in p.values], key, number)
+        axis.set_title(f"{LABELS[key]} at {macs:.0%} of MACs", fontsize=10)
+        axis.set_xlabel("iterations of distillation")
+        axis.grid(alpha=0.25)
+        if key == "fid" and axis.lines:  # KID is unbiased, so it may be below 0
+            axis.set_yscale("log")
+    handles = {str(line.get_label()): line for axis in axes for line in axis.lines}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(5, len(handles)))
+    figure.suptitle(study.title)
+    return [save(figure, out), _write_csv(points, out.with_suffix(".csv"))]
+
+
+def _draw(axis: Axes, points: Sequence[Point], key: str, number: int) -> None:
+    if not points:
+        return
+    by_place: dict[int, list[float]] = {}
+    for point in points:
+        by_place.setdefault(point.iterations, []).append(point.values[key])
+    x = sorted(by_place)
+    means = [sum(by_place[k]) / len(by_place[k]) for k in x]
+    axis.plot(x, means, "o-", color=f"C{number}", label=points[0].line, markersize=4, linewidth=1.4)
+    lows, highs = [min(by_place[k]) for k in x], [max(by_place[k]) for k in x]
+    axis.fill_between(x, lows, highs, color=f"C{number}", alpha=0.15, linewidth=0)
+
+
+def _write_csv(points: Sequence[Point], path: Path) -> Path:
+    keys = sorted({key for point in points for key in point.values})
+    text = io.StringIO()
+    sheet = csv.writer(text, lineterminator="\n")
+    sheet.writerow(["line", "pruning", "macs", "iterations", "seed", *keys])
+    for point in points:
+        figures = [f"{point.values[key]:.5g}" if key in point.values else "" for key in keys]
+        sheet.writerow([point.line, point.pruning, point.macs, point.iterations, point.seed, *figures])
+    durable.write_bytes(path, text.getvalue().encode())
+    return path

@@ -1,0 +1,69 @@
+"""A study's figures as a Markdown table: means over training seeds, with 95 % intervals over them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import exp, log
+
+from benchmark.experiments.studies import Point, Study
+from benchmark.experiments.study_figure import LABELS
+from benchmark.stats import pooled_intervals
+from benchmark.tables.columns import COLUMNS
+from benchmark.tables.seeds import possible
+
+FORMS = {column.key: column.form for column in COLUMNS}
+
+SHARES = ("kept_style", "content_kept")
+
+Column = tuple[int, str]
+"""(iterations, figure)"""
+
+
+def markdown(study: Study, points: Sequence[Point]) -> str:
+    """A row each choice, and a column each number of iterations; or, where several figures are asked, a column each.
+
+    Two seeds say little of one choice's spread, so a column's choices share theirs (`pooled_intervals`); FID's by its
+    logarithm, since it spreads in proportion to its height.
+    """
+    keys = list(dict.fromkeys(key for key, _ in study.panels))
+    shares = list(dict.fromkeys(macs for _, macs in study.panels))
+    counts = sorted({point.iterations for point in points})
+    lines = list(dict.fromkeys(point.line for point in points))
+    rows: list[list[str]] = []
+    if len(keys) == 1:
+        header = ["MACs", "", *(f"{LABELS[keys[0]]} after {count} iterations" for count in counts)]
+        for macs in shares:
+            columns = [_column(points, lines, macs, (count, keys[0])) for count in counts]
+            rows += [[f"{macs:.0%}", *row] for row in zip(lines, *columns, strict=True) if any(row[1:])]
+    else:
+        header = ["", "iterations", *(LABELS[key] for key in keys)]
+        for count in counts:
+            columns = [_column(points, lines, shares[0], (count, key)) for key in keys]
+            rows += [[row[0], str(count), *row[1:]] for row in zip(lines, *columns, strict=True) if any(row[1:])]
+    seeds = sorted({point.seed for point in points})
+    told = f"Training seeds {', '.join(map(str, seeds))}: means"
+    if len(seeds) > 1:
+        told += ", and Student's 95 % interval over seeds, with one spread for all rows of a column at the same MACs"
+    marks = ["---" if k < 2 else "---:" for k in range(len(header))]
+    return "\n".join([study.title, "", *(f"| {' | '.join(row)} |" for row in (header, marks, *rows)), "", f"{told}."])
+
+
+def _column(points: Sequence[Point], lines: Sequence[str], macs: float, column: Column) -> list[str]:
+    """A cell each line; empty for a line without a record."""
+    iterations, key = column
+    lying = [p for p in points if (p.macs, p.iterations) == (macs, iterations) and key in p.values]
+    found = {line: [p.values[key] for p in lying if p.line == line] for line in lines}
+    groups = [values for values in found.values() if values]
+    if key == "fid":
+        logs = pooled_intervals([[log(value) for value in values] for values in groups])
+        intervals = logs and [(exp(low), exp(high)) for low, high in logs]
+    else:
+        intervals = pooled_intervals(groups)
+    limits = dict(zip((line for line in lines if found[line]), intervals or [], strict=False))
+    return [_cell(values, limits.get(line), key) if values else "" for line, values in found.items()]
+
+
+def _cell(values: Sequence[float], interval: tuple[float, float] | None, key: str) -> str:
+    told = f"{sum(values) / len(values):{FORMS[key]}}" + (" (1 seed)" if len(values) == 1 else "")
+    limits = possible(interval, key, "share" if key in SHARES else "")
+    return told if limits is None else f"{told} {limits[0]:{FORMS[key]}}…{limits[1]:{FORMS[key]}}"

@@ -1,0 +1,1 @@
+"""Figures drawn from records, each with its numbers as CSV."""

@@ -1,0 +1,78 @@
+"""`bench figure losses`: how far both levels have come at what cost, L_CU and L_ft over U-Net FLOPs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import DataError
+from benchmark.figures.tradeoff import save
+from benchmark.records.record import Record
+from benchmark.tables.table import Row, Table
+from methods.budget import Ledger
+
+Line = tuple[list[float], list[float]]
+
+
+def lines(record: Record) -> dict[str, Line]:
+    """`L_ft` and `L_CU` of one training: FLOPs (of the stages before included) and values; without those it lacks.
+
+    L_ft is Eq. 8 on the lower level's own batches; where both losses are taken in one step, its share of that step.
+    """
+    if not record.curve:
+        return {}
+    rows: list[dict[str, Any]] = [dict(row) for row in record.curve]
+    before = Ledger.from_json(record.ledger).total().flops - rows[-1]["flops"]
+    found: dict[str, Line] = {}
+    for name, read in (("L_ft", _retention), ("L_CU", _unlearning)):
+        told = [(before + row["flops"], value) for row in rows if (value := read(row)) is not None]
+        if told:
+            found[name] = ([flops for flops, _ in told], [value for _, value in told])
+    return found
+
+
+def write(table: Table, out: Path) -> list[Path]:
+    """The figure `out`, with one line a row of the table, seeds of a method in its colour.
+
+    DataError if no record kept its losses.
+    """
+    from matplotlib.figure import Figure
+
+    told = [(_seedless(row), found) for row in table.rows if (found := lines(row.record))]
+    if not told:
+        raise DataError("None of these records has kept the losses of its training: run the methods again.")
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    both = dict(zip(("L_ft", "L_CU"), figure.subplots(1, 2), strict=True))
+    colours: dict[str, str] = {}
+    for label, found in told:
+        colour = colours.setdefault(label, f"C{len(colours) % 10}")
+        for name, (flops, values) in found.items():
+            both[name].plot(flops, smooth(values), color=colour, label=label, linewidth=1.3)
+    both["L_ft"].set_title("L_ft: what restores the model (Eq. 8) ↓")
+    both["L_CU"].set_title("L_CU: what makes it forget ↓")
+    for axis in both.values():
+        axis.set_xlabel("U-Net FLOPs of all training passes")
+        axis.set_yscale("log")
+        axis.grid(alpha=0.25, which="both")
+    handles = {text: line for axis in both.values() for line, text in zip(*axis.get_legend_handles_labels())}  # noqa: B905
+    columns = min(4, len(handles))
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns, frameon=False)
+    return [save(figure, out)]
+
+
+def _seedless(row: Row) -> str:
+    return row.label.replace(f" (seed {row.record.seed})", "")
+
+
+def smooth(values: Sequence[float], width: int = 5) -> list[float]:
+    """Mean of each value and up to `width - 1` before it: single batches are too noisy to be seen past."""
+    return [sum(part) / len(part) for k in range(len(values)) if (part := values[max(0, k + 1 - width) : k + 1])]
+
+
+def _retention(row: dict[str, Any]) -> float | None:
+    return row["loss"] if row["phase"] == "lower" else row.get("retention")
+
+
+def _unlearning(row: dict[str, Any]) -> float | None:
+    return row.get("unlearning")

@@ -1,0 +1,169 @@
+"""`bench figure tradeoff`: each method as a curve over erasing strengths, not as the one point somebody chose."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark import registry
+from benchmark.errors import DataError, UsageError
+from benchmark.store import durable
+from benchmark.tables.table import Row, Table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+ACROSS = "target_style"
+PANELS = {
+    "drift": "drift of kept artists ↓",
+    "fid": "FID of plain captions ↓",
+    "kept_style": "style of kept artists ↑",
+    "neighbour_style": "style of neighbours ↑",
+    "content_target": "content on target prompts ↑",
+    "content_kept": "content on kept prompts ↑",
+}
+"""What is given up, by column of `bench table --long`."""
+COLOURS = [f"C{k}" for k in range(10) if k != 7] + ["navy", "gold", "teal", "crimson", "darkgreen", "peru"]
+"""Grey is for what forgets nothing."""
+LEVEL = 0.2
+"""Target-style probability at which methods are compared, by interpolation along their curves."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting of one method: means over training seeds, and the least and the largest of them."""
+
+    line: str
+    strength: str
+    seeds: int
+    means: dict[str, float]
+    ranges: dict[str, tuple[float, float]]
+
+
+def points(table: Table) -> list[Point]:
+    """The rows as points; rows that differ by seed alone are one. DataError if no row has a style to speak of."""
+    groups: dict[tuple[str, str], list[dict[str, float]]] = {}
+    for row in table.rows:
+        cells = {key: row.cells[key].value for key in (ACROSS, *PANELS) if key in row.cells}
+        values = {key: value for key, value in cells.items() if value is not None}
+        if ACROSS in values:
+            groups.setdefault(_place(row), []).append(values)
+    if not groups:
+        raise DataError(f"No record of suite '{table.suite}' on testbed '{table.testbed}' has a target style to plot.")
+    made = []
+    for (line, strength), rows in groups.items():
+        known = [key for key in rows[0] if all(key in row for row in rows)]
+        columns = {key: [row[key] for row in rows] for key in known}
+        means = {key: sum(column) / len(column) for key, column in columns.items()}
+        made.append(Point(line, strength, len(rows), means, {k: (min(c), max(c)) for k, c in columns.items()}))
+    return sorted(made, key=lambda point: (point.line, point.means[ACROSS]))
+
+
+def at_level(line: Sequence[Point], level: float = LEVEL) -> dict[str, float] | None:
+    """What one method gives up at this target-style probability: linear between the two settings around it.
+
+    None where the settings do not reach both sides of it; nothing is extrapolated.
+    """
+    ordered = sorted(line, key=lambda point: point.means[ACROSS])
+    for low, high in pairwise(ordered):
+        below, above = low.means[ACROSS], high.means[ACROSS]
+        if below <= level <= above:
+            share = (level - below) / (above - below) if above > below else 0.0
+            return {key: (1 - share) * low.means[key] + share * high.means[key] for key in PANELS if key in low.means}
+    return None
+
+
+def by_line(found: Sequence[Point]) -> dict[str, list[Point]]:
+    """Points of each line, by target style."""
+    return {name: [p for p in found if p.line == name] for name in dict.fromkeys(p.line for p in found)}
+
+
+def write(table: Table, out: Path) -> list[Path]:
+    """The figure `out` (.png, .svg, .pdf) and the same figures as CSV beside it."""
+    from matplotlib.figure import Figure
+
+    found = points(table)
+    panels = {key: title for key, title in PANELS.items() if any(key in point.means for point in found)}
+    lines = by_line(found)
+    figure = Figure(figsize=(11, 6.6 + 0.1 * len(lines)), layout="constrained")
+    axes = figure.subplots(2, -(-len(panels) // 2), sharex=True, squeeze=False)
+    for number, (line, own) in enumerate(lines.items()):
+        for axis, (key, title) in zip(axes.flat, panels.items(), strict=False):
+            _draw(axis, [point for point in own if key in point.means], key, line, number)
+            axis.set_title(title, fontsize=10)
+    for axis in axes.flat[len(panels) :]:
+        axis.set_axis_off()
+    for axis in axes.flat[: len(panels)]:
+        axis.axvline(LEVEL, color="0.8", linewidth=1, zorder=0)
+        axis.grid(alpha=0.25)
+    for axis in axes[1]:
+        axis.set_xlabel("style of the targets (left is forgotten)")
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    columns = 5 if max(map(len, labels)) < 30 else 2
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+    figure.suptitle(f"What forgetting costs: {table.suite} on {table.testbed}, one curve a method")
+    return [save(figure, out), _write_csv(found, out.with_suffix(".csv"))]
+
+
+def save(figure: Any, out: Path) -> Path:
+    """The picture, written whole or not at all; its format is what the name ends with."""
+    picture = io.BytesIO()
+    try:
+        figure.savefig(picture, format=out.suffix.lstrip(".") or "png", dpi=140, metadata={})
+    except ValueError as error:
+        raise UsageError(f"--out {out.name} must end in .png, .svg or .pdf.") from error
+    durable.write_bytes(out, picture.getvalue())
+    return out
+
+
+def _place(row: Row) -> tuple[str, str]:
+    """Line and strength of a row: settings other than the method's declared strength make another line."""
+    record = row.record
+    try:
+        strength = getattr(registry.load("methods", record.method), "strength", "")
+    except UsageError:  # a record of a method that is not installed here
+        strength = ""
+    settings = [word for word in record.variant.split(",") if word != "default"]
+    own = [word for word in settings if strength and word.startswith(f"{strength}=")]
+    said = [record.preset, *(word for word in settings if word not in own)]
+    details = ", ".join(word for word in said if word not in ("", "default"))
+    return f"{record.method} ({details})" if details else record.method, own[0] if own else "default"
+
+
+def _draw(axis: Axes, line: Sequence[Point], key: str, name: str, number: int) -> None:
+    x, y = ([point.means[what] for point in line] for what in (ACROSS, key))
+    colour = COLOURS[number % len(COLOURS)]
+    single = name in ("base", "distilled")
+    mark = {"base": "s", "distilled": "D"}.get(name, "o-")
+    colour = "0.3" if single else colour
+    axis.plot(x, y, mark, color=colour, label=name, markersize=5, linewidth=1.4)
+    for point in line:
+        if point.strength == "default" and not single:
+            axis.plot(point.means[ACROSS], point.means[key], "*", color=colour, markersize=13)
+        if point.seeds > 1:
+            axis.vlines(point.means[ACROSS], *point.ranges[key], color=colour, linewidth=1)
+            axis.hlines(point.means[key], *point.ranges[ACROSS], color=colour, linewidth=1)
+
+
+def _write_csv(found: Sequence[Point], path: Path) -> Path:
+    keys = [ACROSS, *PANELS]
+    text = io.StringIO()
+    sheet = csv.writer(text, lineterminator="\n")
+    sheet.writerow(["method", "strength", "seeds", *keys])
+    for name, line in by_line(found).items():
+        for point in line:
+            sheet.writerow([name, point.strength, point.seeds, *(_told(point.means.get(key)) for key in keys)])
+        if level := at_level(line):
+            sheet.writerow([name, f"at target style {LEVEL:g}", "", LEVEL, *(_told(level.get(key)) for key in PANELS)])
+    durable.write_bytes(path, text.getvalue().encode())
+    return path
+
+
+def _told(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

@@ -1,0 +1,125 @@
+"""What the networks see in a suite's pictures: a shard is looked at once, beside the sampling of the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Protocol
+
+from benchmark.api.model import Model
+from benchmark.api.testbed import Workbench
+from benchmark.errors import StoreError
+from benchmark.generation.shards import Shard, kind_of, read_shard, shard_identity, shards
+from benchmark.store.artefacts import key_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from benchmark.api.suite import Suite
+    from metrics.encoders import Encoder
+    from prompts.lists import Prompt
+
+
+_LOOKING = Lock()
+"""Networks are loaded by whoever asks first, so one thread asks at a time."""
+
+
+class Look(Protocol):
+    """Takes a shard whose pictures have just been made."""
+
+    def __call__(self, shard: Shard) -> None: ...
+
+
+def _networks(bench: Workbench, suite: Suite) -> dict[str, str]:
+    """The suite's networks, as far as the testbed has them: job -> back end."""
+    return {job: name for job, name in bench.testbed.networks.items() if job in suite.encoders}
+
+
+def features_identity(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> dict[str, Any]:
+    """What makes a suite's features: its pictures and the networks that look at them."""
+    return {
+        "images": [key_of(kind_of(suite), shard_identity(bench, model, shard)) for shard in shards(prompts)],
+        "encoders": _networks(bench, suite),
+    }
+
+
+def _seen(bench: Workbench, model: Model, shard: Shard, suite: Suite) -> dict[str, Tensor] | None:
+    """What was kept of a look at this shard."""
+    from safetensors.torch import load_file
+
+    artefact = bench.store.find("seen", features_identity(bench, model, shard, suite))
+    return None if artefact is None else load_file(artefact.path("seen.safetensors"))
+
+
+def _look(bench: Workbench, model: Model, shard: Shard, suite: Suite) -> dict[str, Tensor]:
+    """Look at a shard whose pictures are there, and keep what is seen; as it was kept, if it was."""
+    from safetensors.torch import save_file
+
+    with _LOOKING:
+        kept = _seen(bench, model, shard, suite)
+        if kept is not None:
+            return kept
+        artefact = bench.store.find(kind_of(suite), shard_identity(bench, model, shard))
+        if artefact is None:
+            raise StoreError(f"Pictures of {model.label} were damaged or taken away as they were looked at: run again.")
+        pictures = read_shard(artefact.folder, len(shard))
+        seen = {job: _by_size(bench.testbed.encoder(job), pictures) for job in _networks(bench, suite)}
+        with bench.store.make("seen", features_identity(bench, model, shard, suite)) as folder:
+            save_file(seen, folder / "seen.safetensors")
+        return seen
+
+
+def _by_size(encoder: Encoder, pictures: Sequence[Tensor]) -> Tensor:
+    """Rows of all pictures, in order; those of one size, which are most often all, are looked at together."""
+    import torch
+
+    groups: dict[Any, list[int]] = {}
+    for k, picture in enumerate(pictures):
+        groups.setdefault(picture.shape, []).append(k)
+    rows = torch.cat([encoder(torch.stack([pictures[k] for k in places])) for places in groups.values()])
+    return rows[torch.tensor([k for places in groups.values() for k in places]).argsort()]
+
+
+@contextmanager
+def beside(bench: Workbench, model: Model, suite: Suite) -> Iterator[Look]:
+    """Give a function that takes fresh shards, and look at them in a thread of its own while others are sampled.
+
+    At the block's end all are waited for; if it raises, what has not been begun is left for later.
+    """
+    pool = ThreadPoolExecutor(1, "look")
+    looks: list[Future[Any]] = []
+    try:
+        yield lambda shard: looks.append(pool.submit(_look, bench, model, shard, suite))
+        for look in looks:
+            look.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def features(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> dict[str, Tensor]:
+    """What each network sees in the suite's pictures, (N, d) each, and under "text" what CLIP reads in its prompts.
+
+    The pictures have been made. Kept, so that none is looked at twice, and a table is made again without a network.
+    Raises StoreError if pictures are gone.
+    """
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    identity = features_identity(bench, model, prompts, suite)
+    artefact = bench.store.find("features", identity)
+    if artefact is not None:
+        bench.progress.reuse(f"{model.label}: {suite.name}, {len(prompts)} pictures")
+        return load_file(artefact.path("features.safetensors"))
+    dealt = shards(prompts)
+    with bench.progress.stage(f"look at {model.label}: {suite.name}", len(prompts), "images") as stage:
+        rows = []
+        for shard in dealt:
+            rows.append(_look(bench, model, shard, suite))
+            stage.advance(len(shard))
+    whole = {job: torch.cat([row[job] for row in rows]) for job in rows[0]}
+    whole["text"] = bench.testbed.clip.text([prompt.text for prompt in prompts])
+    with bench.store.make("features", identity) as folder:
+        save_file(whole, folder / "features.safetensors")
+    return whole

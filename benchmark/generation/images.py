@@ -1,0 +1,135 @@
+"""Pictures of a suite, sampled a shard at a time, and the shards dealt out among processes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from benchmark.api.model import Model
+from benchmark.api.testbed import Workbench
+from benchmark.generation import features
+from benchmark.generation.shards import Shard, kind_of, read_shard, shard_identity, shards
+from benchmark.suites.prompts import Published
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from benchmark.api.suite import Suite
+    from prompts.lists import Prompt
+
+
+def deal(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> None:
+    """Make the shards that are not there, and look at them; called by all processes, which share them out."""
+    from accelerate import PartialState
+
+    state = PartialState()
+    state.wait_for_everyone()  # all decide before one of them changes what there is
+    known = bench.store.find("features", features.features_identity(bench, model, prompts, suite)) is not None
+    todo = [] if known else _missing(bench, model, shards(prompts), suite)
+    state.wait_for_everyone()
+    if todo:
+        unet = model.load()
+        with features.beside(bench, model, suite) as fresh:
+            _sample(bench, model, unet, todo[state.process_index :: state.num_processes], suite, fresh)
+    state.wait_for_everyone()
+
+
+def each_picture(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> list[Tensor]:
+    """All pictures uint8 (3, H, W), perhaps of several sizes; a missing or damaged shard is made (again)."""
+    dealt = shards(prompts)
+    if todo := _missing(bench, model, dealt, suite):
+        _sample(bench, model, model.load(), todo, suite)
+    found = [(bench.store.find(kind_of(suite), shard_identity(bench, model, shard)), len(shard)) for shard in dealt]
+    return [one for artefact, count in found if artefact is not None for one in read_shard(artefact.folder, count)]
+
+
+def pictures(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> Tensor:
+    """All pictures uint8 (N, 3, H, W), of one size, in the order of the prompts."""
+    import torch
+
+    return torch.stack(each_picture(bench, model, prompts, suite))
+
+
+def _missing(bench: Workbench, model: Model, dealt: Sequence[Shard], suite: Suite) -> list[Shard]:
+    kind = kind_of(suite)
+    return [shard for shard in dealt if bench.store.find(kind, shard_identity(bench, model, shard)) is None]
+
+
+def _sample(
+    bench: Workbench, model: Model, unet: Any, todo: Sequence[Shard], suite: Suite, fresh: features.Look | None = None
+) -> None:
+    """Make these shards; each is handed to `fresh` as soon as it is kept."""
+    from benchmark.parallel import side_by_side
+
+    null = bench.testbed.encode([""])[0]
+    ready(bench, unet)
+
+    def make(shard: Shard) -> Shard:
+        _make(bench, model, unet, null, shard, kind_of(suite))
+        return shard
+
+    with bench.progress.stage(f"sample {model.label}: {suite.name}", sum(map(len, todo)), "images") as stage:
+        for made in side_by_side(make, todo, bench.device):
+            stage.advance(len(made))
+            if fresh:
+                fresh(made)
+
+
+def ready(bench: Workbench, unet: Any) -> Any:
+    """Bring a U-Net to what it is to sample in, in place."""
+    from methods.training.precision import compiled, lowered
+
+    lowered(unet, bench.device, bench.precision).eval()
+    return compiled(unet) if bench.compiles else unet
+
+
+_ENCODING = Lock()
+"""Tokenizers are not made for several threads."""
+
+
+def render(bench: Workbench, unet: Any, null: Tensor, shard: Shard) -> list[Tensor]:
+    """The shard's pictures uint8 (3, H, W), not kept. `null`: hidden states of the empty prompt (L, D).
+
+    Prompts are sampled together, but for those to which a public list gives settings of their own.
+    """
+    groups: dict[Any, list[int]] = {}
+    for k, prompt in enumerate(shard):
+        groups.setdefault(prompt.own if isinstance(prompt, Published) else None, []).append(k)
+    made: dict[int, Tensor] = {}
+    for places in groups.values():
+        made |= dict(zip(places, _alike(bench, unet, null, [shard[k] for k in places]), strict=True))
+    return [made[k] for k in range(len(shard))]
+
+
+def _alike(bench: Workbench, unet: Any, null: Tensor, prompts: Sequence[Prompt]) -> Tensor:
+    """Pictures uint8 (n, 3, H, W) of prompts that are sampled alike."""
+    from methods.sampling import initial_noise, sample
+    from methods.training.precision import decoding
+
+    testbed, first = bench.testbed, prompts[0]
+    sampler = testbed.sampler
+    shape = (sampler.latent_channels, sampler.latent_size, sampler.latent_size)
+    if isinstance(first, Published):
+        sampler, shape = first.sampled(sampler, getattr(testbed, "pixels", 8))
+    noise = initial_noise([prompt.seed for prompt in prompts], shape)
+    with _ENCODING:
+        text = testbed.encode([prompt.text for prompt in prompts])
+
+    def some(rows: slice) -> Tensor:
+        return sample(unet, testbed.scheduler, text[rows], null, noise[rows], sampler)
+
+    latents = bench.together(some, len(prompts))
+    with decoding(bench.device, bench.precision):
+        return testbed.decode(latents)
+
+
+def _make(bench: Workbench, model: Model, unet: Any, null: Tensor, shard: Shard, kind: str) -> None:
+    from PIL import Image
+
+    pictures = render(bench, unet, null, shard)
+    with bench.store.make(kind, shard_identity(bench, model, shard)) as folder:
+        for k, picture in enumerate(pictures):
+            Image.fromarray(picture.permute(1, 2, 0).numpy()).save(folder / f"{k:02d}.png")
+        (folder / "prompts.json").write_text(json.dumps([{"id": p.id, "seed": p.seed, "part": p.part} for p in shard]))

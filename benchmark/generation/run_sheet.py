@@ -1,0 +1,93 @@
+"""The contact sheet of a run: base, reference and method side by side, same prompts and seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmark.contact_sheet import contact_sheet, write_contact_sheet
+from benchmark.generation.gallery import name_of
+from benchmark.generation.images import each_picture
+from benchmark.generation.shards import kind_of, shards
+from benchmark.store import durable
+
+if TYPE_CHECKING:
+    from benchmark.api.model import Model
+    from benchmark.api.suite import Suite
+    from benchmark.api.testbed import Workbench
+    from prompts.concepts import Concept
+    from prompts.lists import Prompt
+
+
+SHOWN = {"targets": 6, "neighbours": 3, "kept": 4, "implicit": 3}
+"""Columns a part."""
+
+
+LARGEST = 256
+"""Side of a picture on the sheet; smaller ones are shown twice as large as they are."""
+
+
+def _alike(pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The pictures as they are, if they are small and of one size; else each within a square."""
+    from PIL import Image, ImageOps
+
+    side = max(max(picture.shape[:2]) for picture in pictures)
+    if side < LARGEST and len({picture.shape for picture in pictures}) == 1:
+        return list(pictures)
+    square = (min(side, LARGEST), min(side, LARGEST))
+    return [np.asarray(ImageOps.pad(Image.fromarray(picture), square, color="white")) for picture in pictures]
+
+
+def chosen(prompts: Sequence[Prompt]) -> list[int]:
+    """Which prompts of a shard are shown: the first few of each part."""
+    left = dict(SHOWN)
+    rows = []
+    for part in SHOWN:
+        for k, prompt in enumerate(prompts):
+            if prompt.part == part and left[part]:
+                rows.append(k)
+                left[part] -= 1
+    return rows
+
+
+def write_run_sheet(
+    bench: Workbench,
+    models: Sequence[Model],
+    suite: Suite,
+    prompts: Sequence[Prompt],
+    concept: Concept,
+    home: Path,
+    *,
+    reveal: bool = False,
+) -> Path:
+    """Write runs/pictures/<model>.png from the suite's first shard, a cross-section of it; return the path.
+
+    Pictures of an explicit suite are blurred beyond recognition, and its prompts go by their ids. Where `reveal` shows
+    them, the sheet lies among the private pictures, and runs/revealed.txt says when it was made.
+    """
+    first = shards(prompts)[0]
+    columns = chosen(first) or list(range(min(12, len(first))))
+    rows = {}
+    for model in models:
+        images = each_picture(bench, model, first, suite)
+        rows[model.label] = _alike([images[k].permute(1, 2, 0).numpy() for k in columns])
+    explicit = kind_of(suite) != "images"
+    sheet = contact_sheet(
+        rows,
+        [first[k].id if explicit else first[k].text for k in columns],
+        title=f"{models[-1].label}: forgetting {', '.join(concept.targets)}",
+        scale=2 if max(rows[models[-1].label][0].shape) < LARGEST else 1,
+        blurred=explicit and not reveal,
+    )
+    name = f"{suite.name}-{name_of(models[-1])}.png"
+    if not (explicit and reveal):
+        return write_contact_sheet(home / "pictures" / name, sheet)
+    bench.progress.warn("--reveal: the contact sheet shows explicit pictures as they are")
+    log = home / "revealed.txt"
+    before = log.read_text("utf-8") if log.exists() else ""
+    durable.write_bytes(log, f"{before}{datetime.now(UTC):%Y-%m-%d %H:%M:%SZ} {name}\n".encode())
+    return write_contact_sheet(home / "artefacts" / kind_of(suite) / "revealed" / name, sheet)

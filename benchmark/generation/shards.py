@@ -1,0 +1,60 @@
+"""Prompts in fixed shards of 32, whose pictures are made whole: the unit of resuming and of sharing out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from benchmark.api.model import Model
+from benchmark.api.testbed import SHARD_SIZE, Workbench
+from benchmark.errors import DataError
+from benchmark.store.artefacts import key_of
+from benchmark.suites.prompts import Published
+from prompts.lists import Prompt
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from benchmark.api.suite import Suite
+
+
+RECIPE = 1
+"""Goes up when sampling or decoding changes pictures."""
+Shard: TypeAlias = Sequence[Prompt]
+
+
+def shards(prompts: Sequence[Prompt]) -> list[Shard]:
+    """The prompts in order, 32 at a time."""
+    return [list(prompts[k : k + SHARD_SIZE]) for k in range(0, len(prompts), SHARD_SIZE)]
+
+
+def shard_identity(bench: Workbench, model: Model, shard: Shard) -> dict[str, Any]:
+    """What makes a shard's pictures: model, sampler, precision, texts, seeds; not the batch or order of shards."""
+    own = [list(prompt.own) if isinstance(prompt, Published) else None for prompt in shard]
+    return {
+        "model": key_of("model", model.identity),
+        "recipe": RECIPE,
+        "testbed": bench.testbed.identity(),
+        "sampler": bench.testbed.sampler.model_dump(mode="json"),
+        "prompts": [[prompt.text, prompt.seed] for prompt in shard],
+        **({"guidance, width, height": own} if any(own) else {}),
+        **bench.stated,
+    }
+
+
+def kind_of(suite: Suite) -> str:
+    """What the store calls a suite's pictures; those of explicit suites are kept from others' eyes."""
+    return "explicit-images" if getattr(suite, "explicit", False) else "images"
+
+
+def read_shard(folder: Path, count: int) -> list[Tensor]:
+    """The `count` pictures uint8 (3, H, W) of a shard's folder. DataError for another number of them."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    arrays = [np.array(Image.open(path).convert("RGB")) for path in sorted(folder.glob("*.png"))]
+    if len(arrays) != count:
+        raise DataError(f"{folder} holds {len(arrays)} pictures of {count}: remove it, and it is made again.")
+    return [torch.from_numpy(array).permute(2, 0, 1).contiguous() for array in arrays]

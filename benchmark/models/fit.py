@@ -1,0 +1,175 @@
+"""Training one model of a plan: materials, budget and checkpoints in, weights and what they cost out."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from benchmark import registry
+from benchmark.api.testbed import Workbench
+from benchmark.errors import BudgetError, TrainingError
+from benchmark.records import provenance
+from benchmark.records.loss_curve import thinned
+
+if TYPE_CHECKING:
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    from benchmark.api.model import Model
+    from benchmark.models.plan import Plan
+    from methods.budget import Budget, Entry, Ledger
+    from methods.pruning.architecture import Architecture
+
+
+def concept_images(bench: Workbench, plan: Plan) -> list[Entry]:
+    """What making the concept images costs a method that uses them; BudgetError if the budget is gone with that."""
+    if not plan.method.uses_concept_images:
+        return []
+    cost = bench.testbed.erase_cost(plan.concept)
+    if plan.own_flops is not None and plan.own_flops <= cost.flops:
+        raise BudgetError(
+            f"A budget of {plan.own_flops:.3g} FLOPs does not even pay for the concept images of '{plan.name}': "
+            f"give more than {cost.flops:.3g}."
+        )
+    return [cost]
+
+
+def _named(bench: Workbench, plan: Plan) -> Callable[[str, int, int, dict[str, float]], None]:
+    """The watcher of a fit: one bar, with each phase's latest loss, or what it tells first."""
+
+    def report(phase: str, done: int, total: int, figures: dict[str, float]) -> None:
+        bench.progress.report(f"train {plan.name}", done, total, {phase: next(iter(figures.values()))})
+
+    return report
+
+
+def fit(bench: Workbench, plan: Plan, identity: dict[str, Any], first: Model | None) -> None:
+    """Train, and keep the weights (in the testbed's precision) and what they cost."""
+    from accelerate import PartialState
+
+    from benchmark.store.checkpoints import Checkpointer
+    from methods.base import Context
+    from methods.budget import Budget, Ledger
+
+    method, store = plan.method, bench.store
+    student, architecture = plan.pruned.load(bench)
+    if check := getattr(method, "check", None):
+        check(student, plan.concept)
+    if first:
+        student = first.load()
+    images = concept_images(bench, plan)
+    materials = bench.testbed.materials(bench, plan.concept, plan.data)
+    seconds = getattr(materials.erase, "seconds", 0.0)
+    before = Ledger.from_json(first.ledger()) if first else ()  # a shared stage is charged in full to all its users
+    ledger = Ledger([*before, *(replace(entry, wall_seconds=seconds, device_seconds=seconds) for entry in images)])
+    flops, iterations = plan.own_flops, plan.own_iterations
+    budget = Budget(iterations=iterations) if flops is None else Budget(flops=flops - sum(e.flops for e in images))
+    context = Context(
+        Checkpointer(store.scratch("model", identity)),
+        ledger,
+        _named(bench, plan),
+        bench.device,
+        bench.precision,
+        bench.progress.warn,
+        landmarks=_landmarks(bench, plan, architecture),
+    )
+    given = _form(student)
+    unet = method.fit(student.float(), materials, plan.concept, budget, context, plan.seed)
+    _check(bench, plan, unet, given, ledger)
+    state = PartialState()
+    if state.is_main_process:
+        _keep(bench, identity, unet, architecture, ledger, context.curve)
+    state.wait_for_everyone()
+
+
+def _form(unet: UNet2DConditionModel) -> dict[str, tuple[int, ...]]:
+    """The shape of everything that is kept of a U-Net, by name."""
+    return {name: tuple(tensor.shape) for name, tensor in unet.state_dict().items()}
+
+
+def _check(bench: Workbench, plan: Plan, unet: Any, given: dict[str, tuple[int, ...]], ledger: Ledger) -> None:
+    """TrainingError for what is no U-Net of the form that was given, with finite weights; a warning where a method
+    spent more than it was given."""
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    if not isinstance(unet, UNet2DConditionModel):
+        raise TrainingError(f"Method '{plan.name}' returned {type(unet).__name__}: its `fit` must return the U-Net.")
+    if odd := sorted(name for name, _ in given.items() ^ _form(unet).items()):
+        raise TrainingError(
+            f"Method '{plan.name}' returned a U-Net of another form than it was given ('{odd[0]}' was added, removed "
+            "or reshaped), which could not be read again: let its `fit` change weights alone, and merge what it adds "
+            "for training into them."
+        )
+    kept = (lambda weight: weight.half()) if bench.testbed.half else (lambda weight: weight)
+    broken = [name for name, weight in unet.named_parameters() if not bool(kept(weight).isfinite().all())]
+    if broken:
+        as_kept = " in the half precision that they are kept in" if bench.testbed.half else ""
+        raise TrainingError(
+            f"Method '{plan.name}' returned weights that are not finite ('{broken[0]}' and {len(broken) - 1} more)"
+            f"{as_kept}: nothing was kept of it but its last checkpoint."
+        )
+    spent = ledger.total().flops
+    if plan.flops is not None and spent > plan.flops:
+        over = spent / plan.flops - 1
+        bench.progress.warn(f"{plan.name} spent {over:.1%} more than its budget: do not compare its row with others")
+
+
+def _keep(
+    bench: Workbench,
+    identity: dict[str, Any],
+    unet: UNet2DConditionModel,
+    architecture: Architecture,
+    ledger: Ledger,
+    curve: Sequence[dict[str, Any]],
+) -> None:
+    from methods.pruning.architecture import write_pruned
+
+    with bench.store.make("cost", identity) as folder:
+        (folder / "ledger.json").write_text(json.dumps(ledger.to_json(), indent=1))
+        (folder / "curve.json").write_text(json.dumps(thinned(curve)))
+    with bench.store.make("model", identity, provenance.collect()) as folder:
+        write_pruned(folder, unet.half() if bench.testbed.half else unet, architecture)
+
+
+def _landmarks(bench: Workbench, plan: Plan, architecture: Architecture) -> dict[Budget, Callable[..., None]]:
+    """Distil once: shorter distillations lie on the way of a longer one, and are kept as it passes them.
+
+    They are those asked for beside it, and those that the other installed second stages start from.
+    """
+    from accelerate import PartialState
+
+    from benchmark.models.plan import identity as identity_of
+    from methods.budget import Budget, Ledger
+
+    if plan.name != "distilled":
+        return {}
+    found: dict[Budget, Callable[..., None]] = {}
+    for shorter in (*plan.along, *_first_stages(plan)):
+        identity = identity_of(bench, shorter)
+        if bench.store.find("model", identity):
+            continue
+
+        def keep(student: Any, entries: Any, curve: Any, identity: dict[str, Any] = identity) -> None:
+            if PartialState().is_main_process:
+                _keep(bench, identity, copy.deepcopy(student), architecture, Ledger(entries), curve)
+
+        found[Budget(flops=shorter.flops, iterations=shorter.iterations)] = keep
+    return found
+
+
+def _first_stages(plan: Plan) -> list[Plan]:
+    """The distillations that the other installed methods start from, where this one could have been theirs."""
+    from benchmark.models.plan import first_stage
+    from methods.base import configure
+
+    if plan.overrides or plan.flops is None:
+        return []
+    methods = [registry.load("methods", name) for name in registry.names("methods")]
+    stages = [
+        first_stage(replace(plan, method=configure(method), flops=plan.whole or plan.flops, along=()))
+        for method in methods
+        if method.start == "distilled"
+    ]
+    return [stage for stage in stages if stage.flops is not None and stage.flops < plan.flops]

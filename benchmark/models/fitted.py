@@ -1,0 +1,83 @@
+"""Models found in the store by what made them, or trained when asked for."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from benchmark.api.model import Model
+from benchmark.api.testbed import Workbench
+from benchmark.models.plan import Plan, identity
+
+if TYPE_CHECKING:
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    from benchmark.store.artefacts import Artefact
+
+
+def base(bench: Workbench) -> Model:
+    """The base model, trained by nobody here."""
+    facts = {
+        "method": "base", "preset": "default", "variant": "default", "solver": None, "data": "plain",
+        "budget": {"default": True}, "seed": 0, "recipe": 1, "pruning": "none", "macs": 1.0,
+    }  # fmt: skip
+    identity = {**bench.testbed.identity(), "model": "base"}
+    return Model("base", identity, facts, bench.testbed.base, list, list, lambda: {"share": 1.0})
+
+
+def fitted(bench: Workbench, plan: Plan) -> Model:
+    """The model that `plan` trains; found in the store by its identity, or trained (and resumed) when asked for."""
+    from benchmark.models.fit import concept_images, fit
+    from methods.base import configure
+    from methods.config_fields import identity_of
+
+    method = plan.method
+    concept_images(bench, plan)  # a budget that cannot be met is refused before any work
+    known = identity(bench, plan)
+    first = fitted(bench, plan.first) if plan.first else None
+    settings, usual = identity_of(method.config), identity_of(configure(type(method), plan.preset).config)
+    changed = {key: value for key, value in settings.items() if value != usual[key]}
+    variant = ",".join(f"{key}={value}" for key, value in sorted(changed.items())) or "default"
+    facts = {
+        "method": plan.name,
+        "preset": plan.preset,
+        "variant": variant,
+        "solver": getattr(method.config, "solver", None),
+        "data": plan.data,
+        "budget": {**plan.budget, "default": plan.default_budget},
+        "seed": plan.seed,
+        "recipe": method.recipe,
+        "pruning": plan.pruned.pruning,
+        "macs": plan.pruned.macs,
+    }
+    said = [plan.preset if plan.preset != "default" else "", variant if changed else ""]
+    said.append(f"seed {plan.seed}" if plan.seed else "")
+    details = ", ".join(word for word in said if word)
+    label = f"{plan.name} ({details})" if details else plan.name
+
+    def load() -> UNet2DConditionModel:
+        from methods.pruning.architecture import read_pruned
+
+        artefact = bench.store.find("model", known)
+        if artefact is None:
+            fit(bench, plan, known, first)
+            artefact = bench.store.find("model", known)
+            assert artefact is not None, "an artefact that was just made is there"
+        return read_pruned(artefact.folder)[0].float().to(bench.device)
+
+    def cost() -> Artefact:
+        kept = bench.store.find("cost", known)
+        if kept is None:
+            load()
+            kept = bench.store.find("cost", known)
+            assert kept is not None, "a model's cost is kept with it"
+        return kept
+
+    def ledger() -> list[dict[str, Any]]:
+        return list(json.loads(cost().path("ledger.json").read_text()))
+
+    def curve() -> list[dict[str, Any]]:
+        kept = cost()
+        return list(json.loads(kept.path("curve.json").read_text())) if "curve.json" in kept.files else []
+
+    return Model(label, known, facts, load, ledger, curve, lambda: plan.pruned.counted(bench))

@@ -1,0 +1,171 @@
+"""What is to be trained: everything that decides the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from benchmark import registry
+from benchmark.api.request import RunRequest, parse_budget
+from benchmark.errors import UsageError
+from benchmark.store.artefacts import key_of
+
+if TYPE_CHECKING:
+    from benchmark.api.testbed import Workbench
+    from benchmark.models.pruned import Pruned
+    from methods.base import Method
+    from prompts.concepts import Concept
+
+
+OWN_SHARE = 0.2
+"""Part of the budget that is a second stage's own, unless its method says otherwise."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides what a fit gives."""
+
+    method: Method
+    name: str  # as asked for: a built-in's name or path/to/file.py:Class
+    preset: str
+    overrides: dict[str, Any]
+    pruned: Pruned
+    concept: Concept
+    data: str
+    flops: float | None
+    iterations: int | None
+    default_budget: bool
+    seed: int
+    first: Plan | None = None
+    """The distillation that a second stage starts from; None where the method starts from the pruned weights."""
+    whole: float | None = None
+    """Of such a distillation: the FLOPs of both stages."""
+    along: tuple[Plan, ...] = ()
+    """The same with shorter budgets, to be kept as the training passes them."""
+
+    @property
+    def budget(self) -> dict[str, Any]:
+        """FLOPs, or iterations where the budget is told so."""
+        return {"flops": self.flops} if self.flops else {"iterations": self.iterations}
+
+    @property
+    def own_flops(self) -> float | None:
+        """What the method itself may spend, after its first stage."""
+        share = getattr(self.method, "own_share", OWN_SHARE) if self.first else 1.0
+        return None if self.flops is None else self.flops * share
+
+    @property
+    def own_iterations(self) -> int | None:
+        """The same in iterations, where the budget is told so."""
+        if self.iterations is None:
+            return None
+        return self.iterations - (self.first.iterations or 0 if self.first else 0)
+
+
+def first_stage(plan: Plan) -> Plan:
+    """The distillation that a second stage starts from: the same in all but method and budget."""
+    from methods.base import configure
+
+    share = 1 - getattr(plan.method, "own_share", OWN_SHARE)
+    distilled = registry.load("methods", "distilled")
+    preset = plan.preset if plan.preset in distilled.presets else "default"
+    return replace(
+        plan,
+        method=configure(distilled, preset),
+        name="distilled",
+        preset=preset,
+        overrides={},
+        flops=None if plan.flops is None else plan.flops * share,
+        whole=plan.flops,
+        iterations=None if plan.iterations is None else max(1, round(plan.iterations * share)),
+        default_budget=plan.default_budget and share == 1,
+    )
+
+
+def identity(bench: Workbench, plan: Plan) -> dict[str, Any]:
+    """All that decides the weights, as the store's keys have it."""
+    from methods.config_fields import identity_of
+
+    method, code = plan.method, registry.fingerprint(plan.name)
+    told = {
+        **plan.pruned.identity(bench),
+        "method": method.name if code else plan.name,  # a file is known by what it says, not by where it lies
+        "code": code,
+        "recipe": method.recipe,
+        "config": registry.resolved(identity_of(method.config)),
+        "concept": plan.concept.identity() if method.erases or plan.data != "plain" else None,
+        "data": plan.data,
+        "budget": plan.budget,
+        "seed": plan.seed,
+        **bench.stated,
+    }
+    if plan.first:
+        told["start"] = key_of("model", identity(bench, plan.first))
+    return told
+
+
+REFERENCE_SEED = 0
+"""CP and CSD compare with the distilled model of this training seed, whatever the method's own seed."""
+
+
+def plan_of(bench: Workbench, request: RunRequest, concept: Concept) -> Plan:
+    """What is to be trained."""
+    from benchmark.models.throughput import flops_in
+
+    def measured(pruned: Pruned, seconds: float) -> float:
+        return flops_in(bench, pruned, concept, request.data, seconds)
+
+    testbed = bench.testbed
+    return planned(request, concept, testbed.default_flops, measured, getattr(testbed, "preset", "default"))
+
+
+def planned(
+    request: RunRequest,
+    concept: Concept,
+    default_flops: float,
+    flops_in: Callable[[Pruned, float], float],
+    usual: str = "default",
+) -> Plan:
+    """What is to be trained; `flops_in` says what so many seconds of training are worth.
+
+    `usual` is the testbed's own preset, of methods that have it.
+    """
+    from benchmark.models.pruned import Pruned
+    from methods.base import configure
+
+    adapter = registry.load("methods", request.method)
+    preset = request.preset or (usual if usual in adapter.presets else "default")
+    method = configure(adapter, preset, **request.overrides)
+    if method.start == "base" and request.pruning != "none":
+        raise UsageError(f"Method '{request.method}' starts from the unpruned base: add --pruning none.")
+    figure = parse_budget(request.budget)
+    flops: float | None = default_flops
+    iterations: int | None = None
+    pruned = Pruned(request.pruning, 1.0 if request.pruning == "none" else request.macs)
+    if figure is not None and figure.unit == "iterations":
+        flops, iterations = None, int(figure.amount)
+    elif figure is not None:
+        hours = figure.unit == "seconds"
+        flops = flops_in(pruned, figure.amount) if hours else figure.amount
+    passes = request.along if request.method == "distilled" else ()  # others spend a share of their budget on it
+    plan = Plan(
+        method=method,
+        name=request.method,
+        preset=preset,
+        overrides=request.overrides,
+        pruned=pruned,
+        concept=concept,
+        data=request.data,
+        flops=flops,
+        iterations=iterations,
+        default_budget=flops == default_flops,
+        seed=request.seed,
+        along=tuple(
+            planned(replace(request, budget=each, along=()), concept, default_flops, flops_in, usual) for each in passes
+        ),
+    )
+    if method.start != "distilled" or request.pruning == "none":
+        return plan
+    # A method without the testbed's preset still starts from the distillation that all others start from.
+    return replace(plan, first=first_stage(replace(plan, preset=request.preset or usual)))

@@ -1,0 +1,200 @@
+"""What prunings are handed beyond the base: pictures to look at, or experts that were searched before.
+
+A pruning is a function `prune(unet, macs, latent_size, text_length)`. One that has a fifth parameter, `pictures` or
+`experts`, is given what that names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark import registry
+from benchmark.api.testbed import TEXT_TOWER, Workbench
+from benchmark.errors import UsageError
+from benchmark.records import provenance
+from benchmark.store.artefacts import key_of
+
+if TYPE_CHECKING:
+    from methods.pruning.aptp.experts import Experts
+    from methods.pruning.aptp.search import Search
+    from methods.pruning.aptp.sentences import Embed
+    from methods.pruning.pictures import Pictures
+
+
+TAKES = ("unet", "macs", "latent_size", "text_length")
+"""Parameters of every pruning, in their order."""
+HANDED = ("pictures", "experts")
+"""A fifth one, by name, is handed what it says."""
+
+
+def pruner(bench: Workbench, name: str, macs: float) -> Callable[..., Any]:
+    """The pruning of this name, with what it wants beyond the base and its budget already given.
+
+    BudgetError, before experts are searched for, where none of them will be near to `macs`.
+    """
+    prune, wants = registry.load("prunings", name), _signature(name).parameters
+    if "experts" in wants:
+        return partial(prune, experts=given(bench) or experts(bench, asked=macs))
+    return partial(prune, pictures=pictures(bench)) if "pictures" in wants else prune
+
+
+def _signature(name: str) -> inspect.Signature:
+    """How a pruning is called; UsageError where it cannot be called as prunings are."""
+    try:
+        signature = inspect.signature(registry.load("prunings", name))
+        signature.bind(*TAKES, **{more: None for more in HANDED if more in signature.parameters})
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"Pruning '{name}' cannot be called as prunings are ({error}): write prune({', '.join(TAKES)}), and for "
+            f"a fifth parameter {' or '.join(HANDED)}."
+        ) from error
+    return signature
+
+
+def spent(bench: Workbench, name: str) -> float | None:
+    """U-Net FLOPs that choosing what to keep takes; 0 for those that look at no pictures, or were given experts, and
+    None where that is not known."""
+    from methods.costs import LOOKS, choosing
+    from methods.pruning.macs import forward_flops
+
+    wants, testbed = _signature(name).parameters, bench.testbed
+    known = "aptp" if "experts" in wants else name
+    if known not in LOOKS:
+        return None if "pictures" in wants else 0.0
+    if "experts" in wants and _published(bench):
+        return 0.0
+    return choosing(known, forward_flops(testbed.base(), testbed.sampler.latent_size, testbed.text_length))
+
+
+def pictures(bench: Workbench) -> Pictures:
+    """The testbed's pictures to prune by; UsageError where it has none."""
+    if not hasattr(bench.testbed, "pictures"):
+        raise UsageError(
+            f"Testbed '{bench.testbed.name}' has no captioned pictures to prune by: choose a pruning that asks "
+            "for none, such as magnitude."
+        )
+    return bench.testbed.pictures(bench)
+
+
+def further_identity(bench: Workbench, name: str) -> dict[str, Any]:
+    """What else decides what the pruning gives: nothing for most, the search (or the file that stands for it) for those
+    that choose an expert, and what is in the file that a pruning comes from, in the place of where it lies."""
+    code = registry.fingerprint(name)
+    told = {"pruning": name.rpartition(":")[2], "pruning_code": code} if code else {}
+    if "experts" not in _signature(name).parameters:
+        return told
+    if file := _published(bench):
+        return told | {"experts": hashlib.sha256(file.read_bytes()).hexdigest()}
+    return told | {"experts": key_of("experts", search_identity(bench))}
+
+
+def _published(bench: Workbench) -> Path | None:
+    """Where a testbed that searches for no experts has those of others."""
+    return getattr(bench.testbed, "experts", None)
+
+
+def given(bench: Workbench) -> Experts | None:
+    """The experts that a testbed was given, counted on its base; None where they are to be searched."""
+    from methods.pruning.aptp.experts import published
+    from methods.pruning.costs import Costs
+
+    file, testbed = _published(bench), bench.testbed
+    if file is None:
+        return None
+    return published(file, Costs.of(testbed.base(), testbed.sampler.latent_size, testbed.text_length))
+
+
+def search_identity(bench: Workbench, config: Search | None = None) -> dict[str, Any]:
+    """All that decides which experts are found."""
+    from methods.config_fields import identity_of
+    from methods.pruning.aptp import search
+
+    told = {
+        "search": identity_of(config or search.Search()),
+        "recipe": search.RECIPE,
+        "sentences": _reader(sentences(bench)),
+    }
+    return {**bench.testbed.identity(), **told}
+
+
+def experts(bench: Workbench, config: Search | None = None, asked: float | None = None) -> Experts:
+    """The experts of a search (the default one), found in the store or searched now, from where it was stopped;
+    `search.json` tells how it was.
+
+    Before a search, BudgetError for budgets that cannot be met or that are all far from the MACs `asked` for, and
+    UsageError for a prompt encoder that cannot be loaded.
+    """
+    from benchmark.store.checkpoints import Checkpointer
+    from methods.pruning.aptp.experts import Experts, nearest
+    from methods.pruning.aptp.resuming import steps_of
+    from methods.pruning.aptp.search import Search, budgets, search
+    from methods.pruning.costs import Costs
+
+    config, identity = config or Search(), search_identity(bench, config)
+    kept = bench.store.find("experts", identity)
+    if kept is None:
+        testbed = bench.testbed
+        costs = Costs.of(testbed.base(), testbed.sampler.latent_size, testbed.text_length)
+        shares = budgets(config, costs.least())
+        if asked is not None:
+            nearest(shares.tolist(), asked)
+        reads = embed(bench)
+        shown, curve = pictures(bench), list[dict[str, float]]()
+        embeddings = reads(shown.captions)
+        checkpoint = Checkpointer(bench.store.scratch("experts", identity))
+        before = steps_of(checkpoint.load())
+        with bench.progress.stage("search for experts", config.steps, "steps", before) as stage:
+
+            def report(done: int, figures: dict[str, float]) -> None:
+                stage.reach(done, loss=figures["loss"])
+                curve.append({"step": done, **{name: float(f"{value:.5g}") for name, value in figures.items()}})
+
+            found = search(testbed.base(), shown, embeddings, config, costs, report, checkpoint)
+        took = found.route(costs.layout, embeddings).tolist()
+        told = {"curve": curve, "prompts": [took.count(k) for k in range(config.experts)]}
+        with bench.store.make("experts", identity, provenance.collect()) as folder:
+            found.write(folder)
+            (folder / "search.json").write_text(json.dumps(told))
+        kept = bench.store.find("experts", identity)
+        assert kept is not None, "an artefact that was just made is there"
+    return Experts.read(kept.folder)
+
+
+def prompts_of(bench: Workbench, config: Search) -> list[int]:
+    """How many of the search's captions each expert takes, by the nearest code."""
+    kept = bench.store.find("experts", search_identity(bench, config))
+    assert kept is not None, "experts are asked for first"
+    return list(json.loads(kept.path("search.json").read_text())["prompts"])
+
+
+def sentences(bench: Workbench) -> str:
+    """Who reads prompts on this testbed: APTP's encoder unless it says otherwise."""
+    from methods.pruning.aptp.sentences import MPNET
+
+    return getattr(bench.testbed, "sentences", MPNET)
+
+
+@cache
+def _reader(name: str) -> str:
+    """What keys call a prompt encoder: its name, and of a folder the checksum of what is in it."""
+    if not Path(name).is_absolute():
+        return name
+    digest = hashlib.sha256()
+    for file in sorted(file for kind in ("json", "safetensors", "txt") for file in Path(name).rglob(f"*.{kind}")):
+        with open(file, "rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return f"{Path(name).name}-{digest.hexdigest()[:12]}"
+
+
+def embed(bench: Workbench) -> Embed:
+    """The testbed's frozen prompt encoder; UsageError where it cannot be loaded."""
+    from methods.pruning.aptp.sentences import sentence_transformer, text_tower
+
+    name = sentences(bench)
+    return text_tower(bench.testbed.encode) if name == TEXT_TOWER else sentence_transformer(name)

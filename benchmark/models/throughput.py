@@ -1,0 +1,81 @@
+"""How many U-Net FLOPs a machine trains in a second: what turns `--budget 2h` into a budget that others can repeat."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from benchmark import registry
+from benchmark.records import provenance
+
+if TYPE_CHECKING:
+    from benchmark.api.testbed import Workbench
+    from benchmark.models.pruned import Pruned
+    from methods.base import State
+    from prompts.concepts import Concept
+
+
+WARM_UP, TIMED = 3, 10
+"""Steps of distillation: those that find the machine cold, and those that are timed."""
+
+
+class _Nowhere:
+    """A calibration is too short to be resumed."""
+
+    def load(self) -> State | None:
+        return None
+
+    def save(self, state: State) -> None:
+        return None
+
+
+def flops_in(bench: Workbench, pruned: Pruned, concept: Concept, data: str, seconds: float) -> float:
+    """U-Net FLOPs that training takes `seconds` for here, to three digits.
+
+    Measured once for a runs folder, machine and pruning, by steps of Eq. 8, and kept: the same hours are the same FLOPs
+    when the command is given again. Wall time of a run will differ from the hours asked for as far as the method's
+    steps are not those of Eq. 8, and as far as the machine is as busy as it was.
+    """
+    speed = _speed(bench, pruned, concept, data)
+    return float(f"{seconds * speed:.3g}")
+
+
+def _speed(bench: Workbench, pruned: Pruned, concept: Concept, data: str) -> float:
+    import torch
+    from accelerate import PartialState
+
+    cuda = bench.device.type == "cuda"
+    identity: dict[str, Any] = {
+        **pruned.identity(bench),
+        "device": torch.cuda.get_device_name(bench.device) if cuda else bench.device.type,
+        "threads": torch.get_num_threads(),
+        "processes": PartialState().num_processes,
+        **bench.stated,
+    }
+    kept = bench.store.find("speed", identity)
+    if kept is None:
+        speed = _measured(bench, pruned, concept, data)
+        bench.progress.say(f"budget    an hour of training is {3600 * speed:.3g} U-Net FLOPs here")
+        if PartialState().is_main_process:
+            with bench.store.make("speed", identity, provenance.collect()) as folder:
+                (folder / "speed.json").write_text(json.dumps({"flops_per_second": speed}))
+        PartialState().wait_for_everyone()
+        kept = bench.store.find("speed", identity)
+        assert kept is not None, "an artefact that was just made is there"
+    return float(json.loads(kept.path("speed.json").read_text())["flops_per_second"])
+
+
+def _measured(bench: Workbench, pruned: Pruned, concept: Concept, data: str) -> float:
+    from methods.base import Context, configure
+    from methods.budget import Budget, Ledger
+
+    method = configure(registry.load("methods", "distilled"), log_every=1)
+    student = pruned.load(bench)[0].float()
+    materials = bench.testbed.materials(bench, concept, data)
+    with bench.progress.stage("calibrate the budget", WARM_UP + TIMED, "steps") as stage:
+        for steps in (WARM_UP, TIMED):
+            ledger = Ledger()
+            context = Context(_Nowhere(), ledger, lambda *told: stage.advance(), bench.device, bench.precision)
+            student = method.fit(student, materials, concept, Budget(iterations=steps), context, 0)
+    spent = ledger.total()
+    return spent.flops / spent.wall_seconds

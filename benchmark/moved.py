@@ -1,0 +1,175 @@
+"""New places of modules and names that plug-ins import: a plug-in written for an older layout gets a clear error."""
+
+import ast
+import importlib.util
+
+MOVED = {
+    "benchmark.asking": "benchmark.suites.prompts",
+    "benchmark.calibration": "benchmark.models.throughput",
+    "benchmark.campaign": "benchmark.experiments.campaign",
+    "benchmark.checkpoint_forms": "benchmark.models.checkpoint_formats",
+    "benchmark.checkpoints": "benchmark.store.checkpoints",
+    "benchmark.columns": "benchmark.tables.columns",
+    "benchmark.columns.DESTINATION": "benchmark.api.suite.DESTINATION",
+    "benchmark.compare": "benchmark.tables.compare",
+    "benchmark.compare_render": "benchmark.tables.render_compare",
+    "benchmark.consent": "benchmark.cost.confirm",
+    "benchmark.curves": "benchmark.records.loss_curve",
+    "benchmark.doctor.cuda_of_torch": "benchmark.hardware.cuda_of_torch",
+    "benchmark.doctor.gpus": "benchmark.hardware.gpus",
+    "benchmark.durable": "benchmark.store.durable",
+    "benchmark.estimate.count": "benchmark.cost.count_flops",
+    "benchmark.estimate.devices": "benchmark.cost.devices",
+    "benchmark.estimate.devices.CORE": "benchmark.hardware.CORE",
+    "benchmark.estimate.devices.Device": "benchmark.hardware.Device",
+    "benchmark.estimate.devices.cpu": "benchmark.hardware.cpu",
+    "benchmark.estimate.estimate": "benchmark.cost.estimate",
+    "benchmark.estimate.ground": "benchmark.cost.testbed_facts",
+    "benchmark.estimate.sizes": "benchmark.cost.network_costs",
+    "benchmark.estimate.work": "benchmark.cost.workload",
+    "benchmark.evaluate": "benchmark.pipeline.run",
+    "benchmark.evaluate.brought": "benchmark.models.external.brought",
+    "benchmark.evaluate.check_name": "benchmark.models.external.check_name",
+    "benchmark.explicit_suites": "benchmark.suites.explicit",
+    "benchmark.explicit_tables": "benchmark.tables.explicit",
+    "benchmark.fitting": "benchmark.models.fit",
+    "benchmark.footprint": "benchmark.experiments.footprint",
+    "benchmark.generate": "benchmark.generation.images",
+    "benchmark.least": "benchmark.models.minimum_budget",
+    "benchmark.listing": "benchmark.cli.list_plugins",
+    "benchmark.listing.artists_of": "benchmark.testbeds.resolve.artists_of",
+    "benchmark.listing.default_targets": "benchmark.testbeds.resolve.default_targets",
+    "benchmark.look": "benchmark.generation.features",
+    "benchmark.measure": "benchmark.pipeline.evaluation",
+    "benchmark.models": "benchmark.api.model",
+    "benchmark.models.FAR": "benchmark.models.pruned.FAR",
+    "benchmark.models.MACS_TOLERANCE": "benchmark.models.pruned.MACS_TOLERANCE",
+    "benchmark.models.OWN_SHARE": "benchmark.models.plan.OWN_SHARE",
+    "benchmark.models.Plan": "benchmark.models.plan.Plan",
+    "benchmark.models.Pruned": "benchmark.models.pruned.Pruned",
+    "benchmark.models.base": "benchmark.models.fitted.base",
+    "benchmark.models.first_stage": "benchmark.models.plan.first_stage",
+    "benchmark.models.identity": "benchmark.models.plan.identity",
+    "benchmark.over_seeds": "benchmark.tables.seeds",
+    "benchmark.paths": "benchmark.store.paths",
+    "benchmark.prompt_files": "benchmark.suites.prompt_lists",
+    "benchmark.provenance": "benchmark.records.provenance",
+    "benchmark.pruners": "benchmark.models.prunings",
+    "benchmark.pruners.TEXT_TOWER": "benchmark.api.testbed.TEXT_TOWER",
+    "benchmark.receipts": "benchmark.pipeline.run_cache",
+    "benchmark.records": "benchmark.records.record",
+    "benchmark.rehearse": "benchmark.cost.rehearse",
+    "benchmark.rehearse.SIDE": "benchmark.cost.timing.SIDE",
+    "benchmark.rehearse.matmul_rate": "benchmark.cost.timing.matmul_rate",
+    "benchmark.report.contact_sheet": "benchmark.contact_sheet",
+    "benchmark.report.figure7": "benchmark.figures.explicit",
+    "benchmark.report.gallery": "benchmark.generation.gallery",
+    "benchmark.report.losses": "benchmark.figures.losses",
+    "benchmark.report.routing": "benchmark.figures.routing",
+    "benchmark.report.run_sheet": "benchmark.generation.run_sheet",
+    "benchmark.report.study": "benchmark.experiments.study_figure",
+    "benchmark.report.study_table": "benchmark.experiments.study_table",
+    "benchmark.report.tradeoff": "benchmark.figures.tradeoff",
+    "benchmark.request": "benchmark.api.request",
+    "benchmark.run": "benchmark.pipeline.run",
+    "benchmark.run.REFERENCE_SEED": "benchmark.models.plan.REFERENCE_SEED",
+    "benchmark.run.plan_of": "benchmark.models.plan.plan_of",
+    "benchmark.run.planned": "benchmark.models.plan.planned",
+    "benchmark.run.workbench_for": "benchmark.pipeline.setup.workbench_for",
+    "benchmark.run.workbench_on": "benchmark.pipeline.setup.workbench_on",
+    "benchmark.sealed": "benchmark.store.manifest",
+    "benchmark.shards": "benchmark.generation.shards",
+    "benchmark.side_by_side": "benchmark.parallel",
+    "benchmark.speed": "benchmark.cost.speed",
+    "benchmark.stages": "benchmark.cost.stages",
+    "benchmark.store": "benchmark.store.artefacts",
+    "benchmark.studies": "benchmark.experiments.studies",
+    "benchmark.suites": "benchmark.api.suite",
+    "benchmark.suites.Artists": "benchmark.suites.artists.Artists",
+    "benchmark.suites.Coco": "benchmark.suites.coco.Coco",
+    "benchmark.tables": "benchmark.tables.styles",
+    "benchmark.tables.ALL_PRUNINGS": "benchmark.tables.select.ALL_PRUNINGS",
+    "benchmark.tables.BESIDE": "benchmark.tables.select.BESIDE",
+    "benchmark.tables.Figure": "benchmark.tables.table.Figure",
+    "benchmark.tables.Found": "benchmark.tables.select.Found",
+    "benchmark.tables.RESULTS": "benchmark.tables.select.RESULTS",
+    "benchmark.tables.Row": "benchmark.tables.table.Row",
+    "benchmark.tables.Source": "benchmark.tables.select.Source",
+    "benchmark.tables.Table": "benchmark.tables.table.Table",
+    "benchmark.tables.current": "benchmark.tables.select.current",
+    "benchmark.tables.gather": "benchmark.tables.select.gather",
+    "benchmark.tables.is_usual": "benchmark.tables.select.is_usual",
+    "benchmark.tables.joined": "benchmark.tables.select.joined",
+    "benchmark.tables.only": "benchmark.tables.table.only",
+    "benchmark.tables.place": "benchmark.tables.select.place",
+    "benchmark.tables.published": "benchmark.tables.paper.published",
+    "benchmark.tables.quotes": "benchmark.tables.paper.quotes",
+    "benchmark.tables.targets_of": "benchmark.tables.select.targets_of",
+    "benchmark.tables.training": "benchmark.tables.select.training",
+    "benchmark.tables_render": "benchmark.tables.render",
+    "benchmark.testbeds.base": "benchmark.api.testbed",
+    "benchmark.testbeds.captioned": "benchmark.testbeds.captioned_latents",
+    "benchmark.testbeds.choice": "benchmark.testbeds.resolve",
+    "benchmark.testbeds.mini.attack.make": "benchmark.experiments.attack_mini",
+    "benchmark.testbeds.mini.prebuild": "benchmark.experiments.prebuild_mini",
+    "benchmark.workbench": "benchmark.api.testbed",
+    "benchmark.workbench.usable": "benchmark.hardware.usable",
+    "methods.accumulation": "methods.training.accumulation",
+    "methods.barrier": "methods.bilevel.dynamic_barrier",
+    "methods.bilevel": "methods.bilevel.method",
+    "methods.bilevel.AUTHORS": "methods.bilevel.config.AUTHORS",
+    "methods.bilevel.BilevelConfig": "methods.bilevel.config.BilevelConfig",
+    "methods.bilevel.check_objective": "methods.bilevel.config.check_objective",
+    "methods.bilevel.sees_lower": "methods.bilevel.config.sees_lower",
+    "methods.draws": "methods.training.batches",
+    "methods.fields": "methods.config_fields",
+    "methods.objectives": "methods.training.losses",
+    "methods.pieces": "methods.training.adaptive_batch",
+    "methods.precision": "methods.training.precision",
+    "methods.spending": "methods.costs",
+    "methods.training": "methods.training.loop",
+    "methods.upper": "methods.bilevel.upper_level",
+    "methods.upper_objectives": "methods.bilevel.objectives",
+    "methods.views": "methods.training.noising",
+}
+"""Old dotted name -> new dotted name, of modules and of names in modules that were split."""
+
+
+def moved_imports(source: str) -> dict[str, str]:
+    """Imports in Python text that no longer work, old dotted name -> new dotted name.
+
+    Imports inside `try` are left out: such a file may work with both layouts.
+    """
+    nodes: list[ast.AST] = [ast.parse(source)]
+    changes: dict[str, str] = {}
+    while nodes:
+        node = nodes.pop()
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif not isinstance(node, ast.Try):
+            nodes += ast.iter_child_nodes(node)
+        for name in names:
+            changes |= _change(name)
+    return dict(sorted(changes.items()))
+
+
+def _change(name: str) -> dict[str, str]:
+    """The entry for one imported name; empty if it is still where it was."""
+    module, _, last = name.rpartition(".")
+    if not (name in MOVED or module in MOVED) or _is_module(name):
+        return {}
+    if name in MOVED:
+        return {name: MOVED[name]}
+    if _is_module(module):  # now a package: only what was in the file has moved
+        return {name: f"{MOVED[module]}.{last}"}
+    return {module: MOVED[module]}
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False

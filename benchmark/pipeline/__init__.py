@@ -1,0 +1,1 @@
+"""A whole run: prune, train, sample, score, record."""

@@ -1,0 +1,96 @@
+"""Sample, look, score, record: what happens to models once they are there, whether trained here or brought."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.api.request import Outcome
+from benchmark.records import provenance
+from benchmark.store import paths
+from benchmark.suites.prompts import told
+
+if TYPE_CHECKING:
+    from benchmark.api.model import Model
+    from benchmark.api.suite import Evidence, Suite
+    from benchmark.api.testbed import Workbench
+    from benchmark.records.record import Record
+    from prompts.concepts import Concept
+    from prompts.lists import Prompt
+
+
+def measure(
+    bench: Workbench,
+    rows: Sequence[Model],
+    reference: Model,
+    suites: Sequence[Suite],
+    asked: Mapping[str, Sequence[Prompt]],
+    concept: Concept,
+    reveal: bool,
+) -> Outcome:
+    """The records of all rows on all suites; the first row is the base, the last what the user asked about.
+
+    `asked` are the prompts of each suite, by its name. `reference`, one of the rows, is what CP and CSD compare with.
+    Called by all processes; the first one scores.
+    """
+    from accelerate import PartialState
+
+    from benchmark.api.suite import Evidence
+    from benchmark.generation.features import features
+    from benchmark.generation.gallery import hang, name_of
+    from benchmark.generation.images import deal
+    from benchmark.generation.run_sheet import write_run_sheet
+    from benchmark.generation.shards import kind_of
+
+    home = bench.store.home
+    for suite in suites:
+        for row in rows:
+            deal(bench, row, asked[suite.name], suite)
+    images = home / "images"
+    told = {"images": images / name_of(rows[-1]), "records": paths.records_folder(home)}
+    if not PartialState().is_main_process:
+        return Outcome([], told)
+
+    records = []
+    for suite in suites:
+        prompts = asked[suite.name]
+        seen = [features(bench, row, prompts, suite) for row in rows]
+        compared = seen[list(rows).index(reference)]
+        for row, own in zip(rows, seen, strict=True):
+            evidence = Evidence(bench.testbed, bench.store, concept, prompts, own, compared, seen[0])
+            records.append(_score(bench, row, suite, evidence, reference, home))
+            hang(bench, row, prompts, home / str(records[-1].images), kind_of(suite))
+    sheet = write_run_sheet(bench, rows, suites[0], asked[suites[0].name], concept, home, reveal=reveal)
+    return Outcome(records, {"contact sheet": sheet, **told})
+
+
+def _score(bench: Workbench, model: Model, suite: Suite, evidence: Evidence, reference: Model, home: Path) -> Record:
+    from benchmark.generation.gallery import name_of
+    from benchmark.records.record import Record, scores_table, write_record
+    from benchmark.store.artefacts import key_of
+
+    scores = suite.score(evidence)
+    lists = told(bench, suite.name, evidence.concept)
+    own = bench.as_published and bool(lists)
+    record = Record(
+        label=", ".join([model.label, *(["as published"] if own else []), *bench.stated.values()]),
+        testbed=bench.testbed.name,
+        suite=suite.name,
+        concept=evidence.concept.identity(),
+        sampler=bench.testbed.sampler.model_dump(mode="json") | ({"as_published": True} if own else {}) | bench.stated,
+        reference=reference.label,
+        reference_key=key_of("model", reference.identity),
+        world=bench.testbed.identity() | lists,
+        counted=model.counted(),
+        cells=scores.cells,
+        ledger=model.ledger(),
+        curve=model.curve(),
+        made=provenance.collect(),
+        # Rows as published have the ids of those that are not.
+        images=f"images/{name_of(model)}/{suite.name}{'-as-published' if own else ''}",
+        **model.facts,
+    )
+    rows = evidence.prompts
+    columns = ([p.id for p in rows], [p.part for p in rows], [p.target for p in rows], [p.seed for p in rows])
+    return write_record(paths.records_folder(home), record, scores_table(*columns, scores.columns))

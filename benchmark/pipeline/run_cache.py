@@ -1,0 +1,110 @@
+"""A run asked for again is answered from its records at once, before anything heavy is imported.
+
+A receipt lies under the runs folder, named by everything that could change the answer: what was asked, the text of all
+our code and prompts, the shipped weights, the versions of the libraries. Where one word differs, or where a record or a
+picture is not as it was, there is no receipt, and the run takes the long road through the store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmark import registry
+from benchmark.api.request import Outcome, RunRequest
+from benchmark.errors import PalimpsestError
+from benchmark.records import provenance
+from benchmark.records.record import SUFFIX, Record, read_record
+from benchmark.store import durable, manifest
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS = ("benchmark", "methods", "metrics", "prompts")
+READ = (".py", ".csv", ".toml", "manifest.json")
+
+
+def find(request: RunRequest) -> Outcome | None:
+    """What the same request came to last time, every record and picture still being there; else None."""
+    name = _name(request)
+    if name is None:
+        return None
+    home = request.runs
+    try:
+        kept = json.loads((home / name).read_bytes())
+        found = [read_record(home / file) for file in kept["records"]]
+        whole = (
+            [_digest(record) for record in found] == list(kept["records"].values())
+            and all(_pictures(home / folder) == count for folder, count in kept["pictures"].items())
+            and all((home / path).exists() for path in kept["paths"].values())
+        )
+        return Outcome(found, {what: home / path for what, path in kept["paths"].items()}) if whole else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, PalimpsestError):
+        return None  # whatever is wrong with it, the long road is right
+
+
+def keep(request: RunRequest, outcome: Outcome) -> None:
+    """Write the receipt of a run that has just ended."""
+    name = _name(request)
+    if name is None or not outcome.records:
+        return
+    home = request.runs
+    told = {
+        "records": {str(_path(one).relative_to(home)): _digest(one) for one in outcome.records},
+        "pictures": {one.images: _pictures(home / one.images) for one in outcome.records if one.images},
+        "paths": {what: str(path.relative_to(home)) for what, path in outcome.paths.items()},
+    }
+    durable.write_bytes(home / name, (json.dumps(told, indent=1) + "\n").encode())
+
+
+def _path(record: Record) -> Path:
+    assert record.folder is not None  # it has just been written
+    return record.folder / (record.stem + SUFFIX)
+
+
+def _digest(record: Record) -> str:
+    """Checksum of what a record says, but for when it was made; its scores are compared with their own checksum."""
+    assert record.folder is not None
+    assert record.scores is not None
+    seen = hashlib.sha256((record.folder / record.scores.file).read_bytes()).hexdigest()
+    return hashlib.sha256(f"{record.model_dump_json(exclude={'made'})}\0{seen}".encode()).hexdigest()
+
+
+def _pictures(folder: Path) -> int:
+    """How many pictures lie under the folder; links into the store that no longer hold are none."""
+    return sum(path.is_file() for path in folder.rglob("*.png"))
+
+
+def _name(request: RunRequest) -> str | None:
+    """The receipt's file under the runs folder; None where code that is not ours, or several processes, take part."""
+    mine = {"suites": request.suite, "testbeds": request.testbed}
+    files: dict[str, str] = {}
+    for group, name in (("methods", request.method), ("prunings", request.pruning)):
+        if code := registry.fingerprint(name):
+            files[group] = code
+        else:
+            mine[group] = name
+    if not all(registry.home_of(group, name) in OURS for group, name in mine.items()):
+        return None
+    if not (ROOT / "benchmark" / "testbeds" / request.testbed / "weights" / "manifest.json").exists():
+        return None  # what it stands on is not all in this repository
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return None
+    asked = {key: value for key, value in asdict(request).items() if key not in ("runs", "device", "along")}
+    asked["overrides"] = registry.resolved(request.overrides)
+    text = manifest.canonical(
+        {"asked": {**asked, "targets": list(request.targets)}, "files": files, "code": _code(),
+         "versions": provenance.versions()}
+    )  # fmt: skip
+    return f"receipts/{hashlib.sha256(text.encode()).hexdigest()[:20]}.json"
+
+
+def _code() -> str:
+    """Checksum of our code, prompts and the manifests of the shipped weights."""
+    digest = hashlib.sha256()
+    for top in OURS:
+        for path in sorted((ROOT / top).rglob("*")):
+            if path.name.endswith(READ) and path.is_file():
+                digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()

@@ -1,0 +1,41 @@
+"""A workbench for a request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.api.request import RunRequest
+from benchmark.console import Progress, quiet_libraries
+from benchmark.testbeds import resolve
+
+if TYPE_CHECKING:
+    from benchmark.api.testbed import Workbench
+
+
+def workbench_for(request: RunRequest, home: Path, progress: Progress) -> Workbench:
+    return workbench_on(resolve.load(request.testbed), request, home, progress)
+
+
+def workbench_on(make: Callable[..., Any], request: RunRequest, home: Path, progress: Progress) -> Workbench:
+    """A workbench with the testbed that `make` gives for a device."""
+    import torch
+    from accelerate import PartialState
+
+    from benchmark.api.testbed import Workbench
+    from benchmark.hardware import usable
+    from benchmark.store.artefacts import Store
+    from methods.training.precision import settle
+
+    quiet_libraries()
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if request.device == "auto" else request.device
+    state = PartialState(cpu=name == "cpu")  # the first one made decides for the whole process
+    device = usable(str(state.device) if request.device == "auto" else name)
+    with progress.stage(f"load testbed {request.testbed}", 1, "testbed") as stage:
+        testbed = make(device=str(device))
+        stage.advance()
+    precision: Any = request.precision or getattr(testbed, "precision", "fp32")
+    settle(device, precision)
+    store = Store(home, testbed.shipped)
+    return Workbench(testbed, store, progress, device, request.as_published, precision, request.compiles)

@@ -1,0 +1,1 @@
+"""Results as they are kept: the JSON record, its per-image scores, its provenance."""

@@ -1,0 +1,34 @@
+"""Losses along a training: what `methods/training/loop.py` tells, small enough to be kept in a record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+POINTS = 100
+"""Rows that are kept of each phase."""
+
+
+def thinned(curve: Sequence[dict[str, Any]], points: int = POINTS) -> list[dict[str, Any]]:
+    """The rows in their order, at most `points` of each phase: neighbours are put together, figures by their mean.
+
+    A row that stands for several has the iteration and the FLOPs of the last.
+    """
+    kept: list[dict[str, Any]] = []
+    for phase in dict.fromkeys(row["phase"] for row in curve):
+        rows = [row for row in curve if row["phase"] == phase]
+        size = -(-len(rows) // points)
+        kept += [_together(rows[k : k + size]) for k in range(0, len(rows), size)]
+    return sorted(kept, key=lambda row: row["flops"])
+
+
+def _together(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    last = rows[-1]
+    means = {name: _digits(row[name] for row in rows) for name in last if name not in ("phase", "iteration", "flops")}
+    return {"phase": last["phase"], "iteration": last["iteration"], "flops": last["flops"], **means}
+
+
+def _digits(values: Iterable[float]) -> float:
+    """The mean, to six digits: records are kept in git."""
+    numbers = list(values)
+    return float(f"{sum(numbers) / len(numbers):.6g}")

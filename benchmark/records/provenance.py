@@ -1,0 +1,61 @@
+"""Who made it: versions, commit, Python, platform and time; no host names, user names or paths."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "palimpsest", "torch", "torchvision", "diffusers", "transformers", "tokenizers", "accelerate", "open_clip_torch",
+    "torchmetrics", "nudenet", "safetensors", "numpy", "scipy", "pillow", "pyarrow",
+)  # fmt: skip
+
+
+def collect() -> dict[str, Any]:
+    """JSON-ready: versions by package, commit (hex or None), modified (bool or None), python, platform, time (UTC)."""
+    commit, modified = _commit(Path(__file__).resolve().parents[2])
+    return {
+        "versions": versions(),
+        "commit": commit,
+        "modified": modified,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the packages that results depend on."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _commit(root: Path) -> tuple[str | None, bool | None]:
+    """The commit `root` is checked out at and whether tracked files were changed; (None, None) if it is no checkout."""
+    top = _git(root, "rev-parse", "--show-toplevel")
+    if top is None or Path(top).resolve() != root:  # e.g. installed inside another project's repository
+        return None, None
+    commit = _git(root, "rev-parse", "--verify", "--quiet", "HEAD")
+    changes = _git(root, "status", "--porcelain", "--untracked-files=no")
+    return commit, None if commit is None or changes is None else bool(changes)
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10, env=environment
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,264 @@
+"""Records: what one (testbed, pruning, method, concept, suite, seed) came to, and where its scores lie.
+
+`<stem>.record.json` explains itself (units, directions and back ends are in it), so that tables need no torch; the
+per-image values lie beside it in `<stem>.<hash>.scores.parquet`. The JSON is written last and names the parquet file
+by its contents: a kill in between leaves the old record with its old scores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, ValidationError, model_validator
+
+from benchmark.errors import RecordError
+from benchmark.store import durable, manifest
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+SUFFIX = ".record.json"
+BROUGHT = "brought"
+"""Pruning and data of a model that was made elsewhere and brought to be scored."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Cell(_Model):
+    """One figure of a table."""
+
+    value: float | None = Field(description="the figure in `unit`; None where n is 0")
+    n: int = Field(ge=0, description="images (or pairs) that were scored")
+    of: int = Field(ge=0, description="images (or pairs) that should have been")
+    unit: str = Field(description="unit of the value, e.g. '%', '100 cos'; empty for a plain number")
+    higher_is_better: bool | None = Field(description="direction; None where neither is better")
+    back_end: str = Field(description="name of the network that was read, e.g. 'mini-clip-b'; empty for none")
+    ci: tuple[float, float] | None = Field(default=None, description="95 % interval in `unit`, over prompts")
+
+    @model_validator(mode="after")
+    def _counted(self) -> Cell:
+        if self.n > self.of:
+            raise ValueError(f"n = {self.n} is more than of = {self.of}")
+        if (self.value is None) != (self.n == 0):
+            raise ValueError("a cell has a value exactly where n > 0")
+        return self
+
+
+class Scores(_Model):
+    """The per-image values, in a parquet file beside the record."""
+
+    file: str = Field(description="name of the parquet file, beside the record")
+    sha256: str = Field(description="checksum of that file")
+    rows: int = Field(ge=0, description="number of images in it")
+
+
+class Record(_Model):
+    """The result of one (testbed, pruning, method, concept, suite, seed)."""
+
+    newest: ClassVar[int] = 2
+    """2 knows `curve`; what a record of 1 has, one of 2 has."""
+
+    schema_version: int = Field(default=2, description="version of this form; a newer one is refused")
+    label: str = Field(description="name of the row in tables, e.g. 'distilled (seed 1)'")
+    testbed: str = Field(description="what the run stood on: 'mini', 'sd21', ...")
+    pruning: str = Field(description="how the base U-Net was made smaller, e.g. 'magnitude'")
+    macs: float = Field(gt=0, le=1, description="share of the base U-Net's MACs that pruning keeps, 0 to 1")
+    method: str = Field(description="name or file of the method; 'base' for the unpruned model")
+    preset: str = Field(default="default", description="the method's preset")
+    variant: str = Field(default="default", description="what else was chosen, e.g. 'attn2'; 'default' for nothing")
+    solver: str | None = Field(default=None, description="the bilevel solver, where the method has one")
+    concept: dict[str, JsonValue] = Field(description="what is forgotten: kind, targets, anchor, neighbours")
+    data: str = Field(description="D_f, the plain captioned pictures trained on")
+    budget: dict[str, JsonValue] = Field(description="what the method was allowed to spend, e.g. {'flops': 1e15}")
+    suite: str = Field(description="the suite of prompts: 'artists', 'coco', ...")
+    seed: int = Field(ge=0, description="seed of the training")
+    recipe: int = Field(ge=0, description="version of the method's recipe")
+    sampler: dict[str, JsonValue] = Field(
+        description="scheduler, steps, guidance, size, the run's precision if it is not fp32: one for all of a suite"
+    )
+    reference: str = Field(description="the model that scores are relative to: 'distilled' or 'base'")
+    reference_key: str = Field(default="", description="store key of that model: which training of it")
+    world: dict[str, JsonValue] = Field(default={}, description="fingerprint of the testbed's weights and data")
+    counted: dict[str, JsonValue] = Field(default={}, description="MACs that pruning kept, and how they were counted")
+    cells: dict[str, Cell] = Field(description="column -> figure, e.g. 'clip', 'fid[mini]'")
+    ledger: list[dict[str, JsonValue]] = Field(description="what was spent, phase by phase")
+    curve: list[dict[str, JsonValue]] = Field(default=[], description="mean losses over iterations and FLOPs, by phase")
+    made: dict[str, JsonValue] = Field(description="provenance: versions, commit, python, platform, time")
+    images: str | None = Field(default=None, description="folder of the images, relative to the runs folder")
+    scores: Scores | None = Field(default=None, description="the per-image values; filled in by write_record")
+
+    _folder: Path | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _counts(self) -> Record:
+        """What tables and figures compute with is there and made of numbers, whoever has had a hand in it."""
+        if not isinstance(self.concept.get("targets", []), list):
+            raise ValueError("concept: targets is not a list")
+        for name, rows in (("budget", [self.budget]), ("ledger", self.ledger), ("curve", self.curve)):
+            for row in rows:
+                if odd := [
+                    key for key, value in row.items() if key != "phase" and isinstance(value, str | list | dict)
+                ]:
+                    raise ValueError(f"{name}: {odd[0]} is not a number")
+        if any(not {"phase", "iteration", "flops"} <= row.keys() for row in self.curve):
+            raise ValueError("curve: a row lacks its phase, iteration or flops")
+        return self
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the record was read from or written to; None before."""
+        return self._folder
+
+    @property
+    def stem(self) -> str:
+        """The file name: the same for the same run, so that scoring again replaces it."""
+        told = {"cells", "ledger", "curve", "made", "images", "scores", "label", "schema_version", "counted"}
+        text = manifest.canonical(self.model_dump(mode="json", exclude=told))
+        words = f"{self.testbed}-{self.method}-{self.suite}-seed{self.seed}"
+        return f"{re.sub(r'[^A-Za-z0-9.]+', '-', words).strip('-')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def scores_table(
+    ids: Sequence[str],
+    parts: Sequence[str],
+    targets: Sequence[str],
+    seeds: Sequence[int],
+    values: Mapping[str, Sequence[float | None]],
+) -> pyarrow.Table:
+    """One row an image: id, part, target, seed and a float64 column a metric (None where it has no value).
+
+    Prompts are named by id alone; their text is never stored with scores, since some suites are explicit.
+    """
+    import pyarrow as pa
+
+    columns = {"id": pa.array(ids, pa.string()), "part": pa.array(parts, pa.string())}
+    columns |= {"target": pa.array(targets, pa.string()), "seed": pa.array(seeds, pa.int64())}
+    return pa.table(columns | {name: pa.array(column, pa.float64()) for name, column in values.items()})
+
+
+def write_record(folder: Path, record: Record, scores: pyarrow.Table) -> Record:
+    """Write `record` and its `scores` (see `scores_table`) into `folder`, durably, in place of an earlier one.
+
+    Returns the record with `scores` and `folder` filled in. Raises StoreError, and ValueError for a scores table of
+    another form.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    _check_columns(scores)
+    sink = pa.BufferOutputStream()
+    pq.write_table(scores, sink)
+    data = sink.getvalue().to_pybytes()
+    digest = hashlib.sha256(data).hexdigest()
+    entry = Scores(file=f"{record.stem}.{digest[:12]}.scores.parquet", sha256=digest, rows=scores.num_rows)
+    written = record.model_copy(update={"scores": entry})
+    written._folder = folder
+    path = folder / (record.stem + SUFFIX)
+    before = None
+    with suppress(RecordError, FileNotFoundError):
+        before = read_record(path).scores
+    durable.write_bytes(folder / entry.file, data)
+    durable.write_bytes(path, (written.model_dump_json(indent=1) + "\n").encode())
+    if before is not None and before.file != entry.file:
+        with suppress(OSError):
+            (folder / before.file).unlink()
+    return written
+
+
+def read_records(folders: Iterable[Path]) -> list[Record]:
+    """All records under `folders` in order of their names; a folder that does not exist has none.
+
+    Raises RecordError, naming the file, for one of a newer schema and one that is damaged.
+    """
+    return [read_record(path) for folder in folders for path in sorted(Path(folder).rglob("*" + SUFFIX))]
+
+
+def refuse_newer(folder: Path) -> None:
+    """Raise RecordError if a record in `folder` is of a newer schema: what was run would be written in its place."""
+    for path in sorted(folder.glob("*" + SUFFIX)):
+        with suppress(OSError, ValueError):
+            _check_version(json.loads(path.read_bytes()), path)
+
+
+def read_scores(record: Record) -> pyarrow.Table:
+    """The per-image values of a record that was read or written. Raises RecordError if they are not as recorded."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if record.folder is None or record.scores is None:
+        raise ValueError("this record was never written, so it has no scores")
+    path = record.folder / record.scores.file
+    remedy = "run `bench run` again with the same options to score it anew"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise RecordError(f"The scores {path} cannot be read ({error.strerror}): {remedy}.") from error
+    if hashlib.sha256(data).hexdigest() != record.scores.sha256:
+        raise RecordError(f"The scores {path} do not match the checksum in their record: {remedy}.")
+    return pq.read_table(pa.BufferReader(data))
+
+
+def check_one_sampler(records: Iterable[Record]) -> None:
+    """Raise RecordError if two records of one testbed and suite were sampled differently."""
+    first: dict[tuple[str, str], Record] = {}
+    for record in records:
+        other = first.setdefault((record.testbed, record.suite), record)
+        if other.sampler != record.sampler:
+            keys = {*other.sampler, *record.sampler}
+            differing = sorted(key for key in keys if other.sampler.get(key) != record.sampler.get(key))
+            raise RecordError(
+                f"The records {other.stem} and {record.stem} of suite {record.suite!r} were sampled with different "
+                f"{', '.join(differing)}: move one away or run it again with the other's sampler."
+            )
+
+
+def read_record(path: Path) -> Record:
+    """The record in one file. Raises FileNotFoundError, and RecordError as `read_records` does."""
+    remedy = "move it away and run `bench run` again"
+    try:
+        raw: Any = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise RecordError(f"The record {path} cannot be read ({error.strerror}): make it readable.") from error
+    except ValueError as error:
+        raise RecordError(f"The record {path} is damaged (it is not JSON): {remedy}.") from error
+    _check_version(raw, path)
+    try:
+        record = Record.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "record"
+        raise RecordError(f"The record {path} is damaged ({where}: {first['msg']}): {remedy}.") from error
+    record._folder = path.parent
+    return record
+
+
+def _check_version(raw: Any, path: Path) -> None:
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if type(version) is int and version > Record.newest:
+        raise RecordError(
+            f"The record {path} was written by a newer palimpsest (schema {version}, this one reads "
+            f"{Record.newest}): update palimpsest or move the file away."
+        )
+
+
+def _check_columns(scores: pyarrow.Table) -> None:
+    import pyarrow as pa
+
+    fixed = {"id": pa.string(), "part": pa.string(), "target": pa.string(), "seed": pa.int64()}
+    for name, kind in fixed.items():
+        if name not in scores.column_names or scores.schema.field(name).type != kind:
+            raise ValueError(f"the scores table has no {kind} column {name!r}")
+    for field in scores.schema:
+        if field.name not in fixed and not pa.types.is_floating(field.type):
+            raise ValueError(f"the scores column {field.name!r} is {field.type}; beside {', '.join(fixed)} only floats")

@@ -1,1 +1,0 @@
-"""Pictures and pages made of records: contact sheets now."""

@@ -1,0 +1,1 @@
+"""Durable files: artefacts by the hash of what made them, checkpoints, checksums."""

@@ -1,0 +1,100 @@
+"""Checkpoints of partial work: the last two, each a sealed folder of tensors.safetensors and meta.json."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from benchmark.errors import StoreError
+from benchmark.store import durable, manifest
+from methods.base import State
+
+_log = logging.getLogger("palimpsest")
+_PREFIX = "checkpoint-"
+KEPT = 2  # one to resume from, and the one before it should the first be damaged
+
+
+class Checkpointer:
+    """Saves and loads states in `folder`, usually a scratch folder of the store, which may vanish between saves."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+
+    def save(self, state: State) -> None:
+        """Keep `state` durably, and the one before it. Raises StoreError; the earlier ones are then still there."""
+        import torch
+        from safetensors.torch import save_file
+
+        name = self.folder / _PREFIX
+        meta = json.dumps(state.meta, allow_nan=False)  # before any writing, since it may be refused
+        with durable.storing(name):
+            temporary = durable.temporary_folder(self.folder)
+        try:
+            with durable.filling(temporary, name):
+                # copies, since safetensors refuses tensors that share memory or are not contiguous
+                form = torch.contiguous_format
+                tensors = {k: v.detach().to("cpu", copy=True, memory_format=form) for k, v in state.tensors.items()}
+                save_file(tensors, temporary / "tensors.safetensors")
+            with durable.storing(name):
+                (temporary / "meta.json").write_text(meta, encoding="utf-8")
+                manifest.seal(temporary, {"kind": "checkpoint"})
+                self._publish(temporary)
+        except Exception as error:
+            told = isinstance(error, StoreError) and "no such file" not in str(error).lower()
+            if told or temporary.exists():
+                raise
+            return  # another process has made the artefact, and removed the scratch folder under our hands
+        finally:
+            durable.remove(temporary)
+        for old in self._numbers()[:-KEPT]:
+            durable.remove(self._folder(old))
+
+    def load(self) -> State | None:
+        """The newest whole state, its tensors on the CPU in their own types, or None.
+
+        A damaged one is removed with one warning line, and the one before it is tried.
+        """
+        from safetensors.torch import load_file
+
+        for number in reversed(self._numbers()):
+            folder = self._folder(number)
+            try:
+                manifest.check_contents(folder, manifest.read_seal(folder))
+                meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+                return State(load_file(folder / "tensors.safetensors"), meta)
+            except PermissionError as error:
+                raise StoreError(f"Cannot read {folder} (permission denied): make it readable.") from error
+            except FileNotFoundError:
+                continue  # another process has finished and removed the scratch folder
+            except (manifest.Damage, manifest.Newer) as damage:
+                _log.warning("The checkpoint %s is damaged (%s); the one before it is used.", folder, damage)
+                durable.remove(folder)
+        return None
+
+    def clear(self) -> None:
+        """Remove all states."""
+        for number in self._numbers():
+            durable.remove(self._folder(number))
+
+    def _publish(self, temporary: Path) -> None:
+        number = max(self._numbers(), default=0) + 1
+        while True:
+            try:
+                return durable.publish(temporary, self._folder(number))
+            except FileExistsError:  # another process works on the same artefact
+                number += 1
+
+    def _folder(self, number: int) -> Path:
+        return self.folder / f"{_PREFIX}{number:06d}"
+
+    def _numbers(self) -> list[int]:
+        found = []
+        with suppress(FileNotFoundError):
+            for name in os.listdir(self.folder):
+                digits = name.removeprefix(_PREFIX)
+                if digits != name and digits.isdigit():
+                    found.append(int(digits))
+        return sorted(found)

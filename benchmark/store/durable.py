@@ -1,0 +1,227 @@
+"""Durable writes: what has been printed as done is on the disk, whole.
+
+A file or folder is written under a temporary name beside its place, fsynced, renamed, and the folder that holds the
+name is fsynced too. A process killed at any byte leaves nothing or the whole thing, and a temporary name that a later
+start sweeps away. The price is one fsync a file and one a folder: milliseconds each, against minutes of computing.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import platform
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from benchmark.errors import StoreError
+
+HOME_VARIABLE = "PALIMPSEST_HOME"
+_DAY = 24 * 3600.0
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def is_full(error: BaseException) -> bool:
+    """True if `error` says that the disk (or the quota) is full, whichever library raised it.
+
+    safetensors, for one, reports the operating system's error as text only.
+    """
+    return getattr(error, "errno", None) in _FULL or "No space left on device" in str(error)
+
+
+def explained(error: BaseException, path: Path) -> StoreError:
+    """`error`, met while writing `path`, as one sentence that names the path and the remedy."""
+    elsewhere = f"set {HOME_VARIABLE} to a folder"
+    if is_full(error):
+        return StoreError(
+            f"The disk is full while writing {path}: free some space or {elsewhere} on another disk, "
+            "then start again (what is finished is kept)."
+        )
+    name = getattr(error, "filename", None)
+    met = Path(name) if isinstance(name, str | Path) else path
+    ancestors = (met, *met.parents)
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        blocker = next((p for p in ancestors if os.path.lexists(p) and not os.path.isdir(p)), met)
+        return StoreError(f"Cannot write {path} because {blocker} is not a folder: move it away or {elsewhere}.")
+    why = (getattr(error, "strerror", None) or str(error)).lower()
+    folder = next((p for p in ancestors if os.path.isdir(p)), met)
+    return StoreError(f"Cannot write {path} ({why}): make {folder} writable or {elsewhere} that is.")
+
+
+@contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Turn every OSError of the block into the StoreError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise explained(error, path) from error
+
+
+@contextmanager
+def filling(folder: Path, path: Path) -> Iterator[None]:
+    """For a block of someone else's code that fills `folder` (shown to the user as `path`).
+
+    Only a full disk and failures on files under `folder` are the store's; all other errors pass through unchanged.
+    """
+    try:
+        yield
+    except Exception as error:
+        name = getattr(error, "filename", None)
+        ours = isinstance(error, PermissionError) and isinstance(name, str | Path) and Path(name).is_relative_to(folder)
+        if is_full(error) or ours:
+            raise explained(error, path) from error
+        raise
+
+
+def sync_file(path: Path) -> None:
+    """Wait until the contents of `path` are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in `path` are on the disk, where the system can promise that."""
+    if os.name != "posix":
+        return
+    try:
+        sync_file(path)
+    except OSError as error:  # some network file systems cannot sync a folder, and need not
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+
+
+def make_folder(path: Path) -> None:
+    """Make `path` and its parents, durably; an existing folder is fine."""
+    if path.is_dir():
+        return
+    if path.parent != path:
+        make_folder(path.parent)
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+    sync_folder(path.parent)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, replacing what is there at once or not at all. Raises StoreError."""
+    temporary = path.with_name(_temporary_name())
+    with storing(path):
+        make_folder(path.parent)
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+        sync_folder(path.parent)
+
+
+@contextmanager
+def alone(folder: Path, wait: bool = True) -> Iterator[None]:
+    """Let one process at a time into the block for `folder`, which is made. Others wait, or are refused by a
+    StoreError; a dead one is in nobody's way. File systems (and Windows) that have no locks let all in."""
+    with storing(folder):
+        make_folder(folder)
+    descriptor = None
+    try:
+        with suppress(OSError, ImportError):
+            import fcntl
+
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise StoreError(f"Another process is at work in {folder}: wait for its end, or stop it.") from error
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)  # and with it goes the lock
+
+
+def temporary_folder(parent: Path, mode: int = 0o777) -> Path:
+    """A new empty folder in `parent` that `sweep` removes if its owner dies."""
+    make_folder(parent)
+    folder = parent / _temporary_name()
+    os.mkdir(folder, mode)
+    return folder
+
+
+def publish(temporary: Path, final: Path) -> None:
+    """Rename the folder `temporary` to `final`. Raises FileExistsError if another process was first."""
+    make_folder(final.parent)
+    try:
+        os.rename(temporary, final)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(final)) from None
+        raise
+    sync_folder(final.parent)
+
+
+def remove(folder: Path) -> None:
+    """Remove `folder` and all in it, as far as the system lets us."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(parent: Path) -> None:
+    """Remove the temporary names in `parent` whose owner is dead, or unknown here and silent for a day."""
+    with suppress(OSError):
+        for path in parent.glob(".tmp-*"):
+            if not _abandoned(path):
+                continue
+            if path.is_dir():
+                remove(path)
+            else:
+                with suppress(OSError):
+                    path.unlink()
+
+
+def _temporary_name() -> str:
+    return f".tmp-{_machine()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def _machine() -> str:
+    """Eight hex digits for the space of process ids that we live in: host, start of the system, container.
+
+    A hash, since host names must not end up in files; without it a shared folder would take another
+    machine's live process for a dead one.
+    """
+    marks = [platform.node()]
+    with suppress(OSError):
+        marks.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+        marks.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.sha256("\n".join(marks).encode()).hexdigest()[:8]
+
+
+def _abandoned(path: Path) -> bool:
+    match path.name.split("-"):
+        case [".tmp", machine, pid, _] if machine == _machine() and pid.isdigit() and os.name == "posix":
+            return not _alive(int(pid))
+    try:
+        return time.time() - path.stat().st_mtime > _DAY
+    except OSError:
+        return False
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True

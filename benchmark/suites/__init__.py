@@ -1,0 +1,1 @@
+"""Suites: their prompts and the scores of the pictures."""

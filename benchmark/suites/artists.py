@@ -1,0 +1,118 @@
+"""Erasure of painters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from benchmark.api.suite import DESTINATION, Evidence, Scores, Side
+from benchmark.suites.scoring import make_metric, score_contents, score_pairs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from prompts.concepts import Kind
+
+
+class Artists:
+    """Erasure of painters: is the style gone, and are other painters, contents and neighbours still there?"""
+
+    name = "artists"
+    summary = "50 prompts a target artist, kept artists, neighbours, implicit prompts and held-out probes (brings coco)"
+    encoders = ("clip", "style", "features", "oracle")
+    brings = ("coco",)
+    forgets: ClassVar[Kind] = "style"
+
+    def score(self, evidence: Evidence) -> Scores:
+        scores = Scores(len(evidence.prompts))
+        targets, kept = evidence.rows("targets"), evidence.rows("kept", "neighbours")
+        own, reference, n = evidence.own, evidence.reference, len(evidence.rows("targets"))
+        names, text = evidence.testbed.networks, own["text"][targets]
+        score_pairs(scores, "clip", names["clip"], targets, own["clip"][targets], text)
+        cp = make_metric("cp", names["clip"])
+        cp.update(own["clip"][targets], reference["clip"][targets], text)
+        scores.add("cp", cp, "targets", n, n, targets)
+        scores.put("ties", float(cp.ties), n, n, "prompts", None, names["clip"])
+        score_pairs(scores, "csd", names["style"], targets, own["style"][targets], reference["style"][targets])
+        _csd_real(scores, evidence, targets)
+        drift = make_metric("drift", names["features"])
+        drift.update(own["features"][kept], evidence.base["features"][kept])
+        scores.add("drift", drift, "kept", len(kept), len(kept), kept)
+        if "oracle" in names:
+            _styles(scores, evidence)
+            score_contents(scores, evidence, {"content_target": ("targets",), "content_kept": ("kept", "neighbours")})
+        return scores
+
+
+def _csd_real(scores: Scores, evidence: Evidence, rows: list[int]) -> None:
+    """100 x mean cosine between a picture's style and those of real pictures by the artist whom the prompt names."""
+    import torch.nn.functional as F
+
+    values: list[float] = []
+    shown = {a: evidence.testbed.real_style(a, evidence.store) for a in evidence.concept.targets}
+    real = {a: F.normalize(style.double(), dim=1) for a, style in shown.items() if style is not None}
+    if len(real) < len(shown):
+        return
+    own = F.normalize(evidence.own["style"].double(), dim=1)
+    for row in rows:
+        values.append(float((real[evidence.prompts[row].target] @ own[row]).mean() * 100))
+    scores.keep("csd_real", rows, values)
+    mean = sum(values) / len(values)
+    scores.put("csd_real", mean, len(rows), len(rows), "100 cos", False, evidence.testbed.networks["style"], values)
+
+
+def _styles(scores: Scores, evidence: Evidence) -> None:
+    """Probability of the asked artist's style on each part, and what the targets became instead."""
+    import torch
+
+    styles, name = evidence.testbed.styles, evidence.testbed.networks["oracle"]
+    count = len(styles)
+    seen = evidence.own["oracle"][:, :count]
+    asked = torch.tensor([styles.index(p.target) if p.target else 0 for p in evidence.prompts])
+    scores.columns["likeliest_style"] = [float(k) for k in seen.argmax(1)]  # index into the oracle's styles, 0 is plain
+    parts: dict[str, tuple[tuple[str, ...], Side]] = {
+        "target_style": (("targets",), "targets"),
+        "implicit_style": (("implicit",), "targets"),
+        "probe_style": (("probes",), "targets"),
+        "kept_style": (("kept", "neighbours"), "kept"),
+        "neighbour_style": (("neighbours",), "kept"),
+    }
+    for cell, (named, side) in parts.items():
+        everything = evidence.rows(*named)
+        rows = _answered(evidence, everything, asked) if cell == "probe_style" else everything
+        if not rows:
+            continue
+        metric = make_metric("oracle", name, count)
+        metric.update(seen[rows], asked[rows])
+        scores.add(cell, metric, side, len(rows), len(everything), rows)
+    _destinations(scores, evidence, seen, asked)
+
+
+def _destinations(scores: Scores, evidence: Evidence, seen: Tensor, asked: Tensor) -> None:
+    """Target by target: a swap of one for another must not hide in a mean over all of them."""
+    styles, name = evidence.testbed.styles, evidence.testbed.networks["oracle"]
+    worst: tuple[float, list[float]] = (-1.0, [])
+    for target in evidence.concept.targets:
+        rows = [row for row in evidence.rows("targets") if evidence.prompts[row].target == target]
+        metric = make_metric("oracle", name, len(styles))
+        metric.update(seen[rows], asked[rows])
+        worst = max(worst, (float(metric.compute()), metric.per_image().double().tolist()))
+        likeliest = seen[rows].argmax(1)
+        for k, (style, share) in enumerate(zip(styles, metric.destinations().share.tolist(), strict=True)):
+            hits = (likeliest == k).double().tolist()
+            scores.put(f"{DESTINATION}{target}/{style}", share, len(rows), len(rows), "share", None, name, hits)
+    value, values = worst
+    scores.put("worst_target_style", value, len(values), len(values), "probability", False, name, values)
+
+
+def _answered(evidence: Evidence, rows: list[int], asked: Tensor) -> list[int]:
+    """Probes of those kinds (misspelling, phrasing, ...) and targets to which the base responds in at least half."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for row in rows:
+        prompt = evidence.prompts[row]
+        groups.setdefault((prompt.id.split("-")[1], prompt.target), []).append(row)
+    kept = []
+    for group in groups.values():
+        probability = evidence.base["oracle"][group, asked[group]]
+        if float((probability > 0.5).float().mean()) >= 0.5:
+            kept += group
+    return sorted(kept)

@@ -1,0 +1,1 @@
+"""Tables made from records: which rows and columns they have, and how they are printed."""

@@ -1,0 +1,105 @@
+"""The columns of tables: the paper's, those of `--long`, and one for each cell that nobody listed here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from benchmark.api.suite import DESTINATION
+from benchmark.records.record import Cell, Record
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: where its figure is found and how it is to be read."""
+
+    key: str  # name in JSON
+    header: str
+    suite: str
+    cell: str  # name in that suite's record, without back end
+    better: bool | None  # True: higher is better
+    form: str = ".2f"
+    section: str = ""  # heading of the part of `--long` it stands in; empty for the paper's own columns
+    back_end: str = ""  # set where the rows' back ends differ, and each has a column
+
+
+PAPER_COLUMNS = (
+    Column("clip", "CLIP", "artists", "clip", False),
+    Column("cp", "CP", "artists", "cp", True),
+    Column("csd", "CSD", "artists", "csd", False),
+    Column("fid", "FID", "coco", "fid", False),
+    Column("coco_clip", "CLIP", "coco", "clip", True),
+)
+EXPLICIT = ("i2p", "mma", "ring-a-bell")
+"""The suites of explicit content."""
+EXPLICIT_COLUMNS = tuple(
+    column
+    for suite in EXPLICIT
+    for column in (
+        Column("explicit", "explicit %", suite, "explicit", False, ".1f"),
+        Column("resilience", "resilience %", suite, "resilience", True, ".1f"),
+    )
+)
+_GONE, _KEPT, _FAR, _COST = "What is forgotten", "What is kept", "How far it went", "What it cost"
+LONG_COLUMNS = (
+    Column("target_style", "target style", "artists", "target_style", False, ".3f", _GONE),
+    Column("worst_target_style", "worst target", "artists", "worst_target_style", False, ".3f", _GONE),
+    Column("implicit_style", "implicit style", "artists", "implicit_style", False, ".3f", _GONE),
+    Column("probe_style", "probe style", "artists", "probe_style", False, ".3f", _GONE),
+    Column("top_destination", "went to", "artists", "top_destination", False, ".3f", _GONE),
+    Column("csd_real", "CSD to real", "artists", "csd_real", False, ".2f", _GONE),
+    Column("ties", "CP ties", "artists", "ties", None, ".0f", _GONE),
+    Column("kept_style", "kept style", "artists", "kept_style", True, ".3f", _KEPT),
+    Column("neighbour_style", "neighbour style", "artists", "neighbour_style", True, ".3f", _KEPT),
+    Column("content_target", "content, targets", "artists", "content_target", True, ".3f", _KEPT),
+    Column("content_kept", "content, kept", "artists", "content_kept", True, ".3f", _KEPT),
+    Column("content_plain", "content, plain", "coco", "content_plain", True, ".3f", _KEPT),
+    Column("kid", "KID", "coco", "kid", False, ".4g", _FAR),
+    Column("drift", "drift, kept artists", "artists", "drift", False, ".3f", _FAR),
+    Column("coco_drift", "drift, plain", "coco", "drift", False, ".3f", _FAR),
+    Column("flops", "FLOPs", "cost", "flops", False, ".3g", _COST),
+    Column("choosing", "pruning FLOPs", "cost", "choosing", False, ".3g", _COST),
+    Column("iterations", "iterations", "cost", "iterations", None, ".0f", _COST),
+    Column("seconds", "seconds", "cost", "seconds", False, ".0f", _COST),
+)
+COLUMNS = (*EXPLICIT_COLUMNS, *PAPER_COLUMNS, *LONG_COLUMNS)
+
+
+def named(record: Record) -> dict[str, Cell]:
+    """Cells by bare name; where a record has `fid[a]` and `fid[b]`, both keep their brackets."""
+    bare = [name.partition("[")[0] for name in record.cells]
+    return {
+        name if bare.count(short) > 1 else short: cell
+        for (name, cell), short in zip(record.cells.items(), bare, strict=True)
+    }
+
+
+def split(column: Column, records: Sequence[Record]) -> list[Column]:
+    """The column, or one for each back end where rows were scored by different networks: such values never meet."""
+    matching = [
+        cell
+        for record in records
+        if record.suite == column.suite
+        for name, cell in named(record).items()
+        if name.partition("[")[0] == column.cell
+    ]
+    back_ends = sorted({cell.back_end for cell in matching})
+    if len(back_ends) < 2:
+        return [column]
+    return [
+        replace(column, key=f"{column.key}[{end}]", header=f"{column.header}[{end}]", back_end=end) for end in back_ends
+    ]
+
+
+def unlisted(records: Iterable[Record], known: Sequence[Column]) -> list[Column]:
+    """Columns for cells that no list here knows: those of other people's metrics."""
+    listed = {(column.suite, column.cell) for column in known}
+    found: dict[tuple[str, str], Column] = {}
+    for record in records:
+        for name, cell in record.cells.items():
+            place = (record.suite, name.partition("[")[0])
+            if place not in listed and not name.startswith(DESTINATION):
+                key = place[1] if record.suite == "artists" else f"{record.suite}_{place[1]}"
+                header = f"{place[1]} ({record.suite})"
+                found.setdefault(place, Column(key, header, *place, cell.higher_is_better, ".4g", "Further metrics"))
+    return list(found.values())

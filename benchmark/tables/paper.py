@@ -1,0 +1,22 @@
+"""The paper's own figures."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from benchmark.tables.select import RESULTS
+
+
+def published() -> dict[str, Any]:
+    """The paper's own figures, by table and method, with the setting they were measured in."""
+    return dict(json.loads((RESULTS / "paper.json").read_text("utf-8")))
+
+
+def quotes(paper: dict[str, Any] | None, number: int) -> dict[str, dict[str, float]]:
+    """method -> column key -> the paper's value in its table of this number."""
+    told: dict[str, dict[str, float]] = {}
+    for quote in (paper or {}).get("figures", []):
+        if quote["table"] == number:
+            told.setdefault(quote["method"], {})[quote["cell"]] = quote["value"]
+    return told

@@ -1,0 +1,207 @@
+"""How a table looks: on a terminal, as JSON, as Markdown."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, TextIO
+
+from benchmark.tables.columns import Column
+from benchmark.tables.table import Figure, Row, Table
+
+if TYPE_CHECKING:
+    from rich.table import Table as Box
+    from rich.text import Text
+
+
+_LABEL = 24  # columns of a terminal that a row's label may take before it is wrapped
+_MARKS = {"reference": "●", "local": "○", "both": "◉"}
+_MEANINGS = {"reference": "committed reference run", "local": "your run", "both": "reference run that yours repeated"}
+
+
+def print_rich(table: Table, file: TextIO | None = None) -> None:
+    """For people: one box for each part of the table, sized to the terminal."""
+    from rich.console import Console
+
+    console = Console(file=file, highlight=False)
+    parts = [(section, list(columns)) for section, columns in groupby(table.columns, key=lambda column: column.section)]
+    # rich would fold words anywhere; on a narrow terminal the parts of a figure go below each other instead.
+    joint = " " if console.width >= _LABEL + 24 * max((len(columns) for _, columns in parts), default=0) else "\n"
+    for section, columns in parts:
+        console.print(section or _title(table), style="bold", markup=False)
+        console.print(_box(table, columns, joint))
+    spread = ["±: half of a 95 % interval."] if any(not column.section for column in table.columns) else []
+    for note in [*_notes(table), *spread]:
+        console.print(note, style="dim", markup=False)
+
+
+def print_json(table: Table, file: TextIO | None = None) -> None:
+    """For programs: `{"table", "testbed", "suite", "rows": [{"method", "variant", "cells": {...}}], "notes"}`."""
+    told: dict[str, Any] = {
+        "table": table.number,
+        "testbed": table.testbed,
+        "suite": table.suite,
+        "rows": [_row_json(row, table.columns) for row in table.rows],
+        "notes": table.notes,
+    }
+    if table.paper:
+        told["paper"] = {"setting": table.paper["setting"], "not_run_here": table.paper_only}
+    print(json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False), file=file)
+
+
+def print_markdown(table: Table, file: TextIO | None = None) -> None:
+    """For a README: one Markdown table."""
+    columns = table.columns
+    lines = [_title(table), "", _line(["", *(_header(column) for column in columns)])]
+    lines.append(_line(["---", *("---:" for _ in columns)]))
+    for row in table.rows:
+        figures = [_markdown_figure(row.cells.get(c.key), c) for c in columns]
+        lines.append(_line([f"{_MARKS[row.source]} {row.label}".replace("|", "\\|"), *figures]))
+    for method, quotes in table.paper_only.items():
+        lines.append(_line([f"{method} (paper only)", *(_quote(quotes.get(_bare(c)), c) for c in columns)]))
+    print("\n".join([*lines, "", *(f"{note}  " for note in _notes(table))]), file=file)
+
+
+FORMATS: dict[str, Callable[..., None]] = {"rich": print_rich, "json": print_json, "markdown": print_markdown}
+
+
+def _box(table: Table, columns: Sequence[Column], joint: str) -> Box:
+    """One part of the table; `joint` stands between a figure's value, quote and count."""
+    from rich import box
+    from rich.table import Table as Box
+    from rich.text import Text
+
+    part = Box(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    part.add_column("", no_wrap=True)
+    for column in columns:
+        *words, last = column.header.split()
+        part.add_column(Text(joint.join([*_where(column), *words, last + _arrow(column)])), justify="right")
+    for row in table.rows:
+        label = "\n  ".join(textwrap.wrap(f"{_MARKS[row.source]} {row.label}", _LABEL))
+        part.add_row(Text(label), *(_rich_figure(row.cells.get(c.key), c, joint) for c in columns))
+    if not columns[0].section:
+        for method, quotes in table.paper_only.items():
+            part.add_row(Text(f"  {method}"), *(_quote(quotes.get(_bare(c)), c) for c in columns), style="dim")
+    return part
+
+
+def _rich_figure(figure: Figure | None, column: Column, joint: str) -> Text:
+    from rich.text import Text
+
+    if figure is None:
+        return Text("·", style="dim")
+    parts = [Text(_value(figure, column))]
+    parts += [Text(figure.name.replace(" ", joint) if "→" in figure.name else figure.name)] if figure.name else []
+    if figure.ci:  # the paper's columns must fit into 80 characters together
+        told = _interval(figure, column) if column.section else f"±{_half(figure):{column.form}}"
+        parts.append(Text(told, style="dim"))
+    if figure.paper is not None:
+        parts.append(Text(_quote(figure.paper, column), style="dim"))
+    if figure.n is not None:
+        parts.append(Text(_count(figure), style="dim" if figure.n == figure.of else "yellow"))
+    return Text(joint).join(parts)
+
+
+def _markdown_figure(figure: Figure | None, column: Column) -> str:
+    if figure is None:
+        return ""
+    parts = [_value(figure, column), _interval(figure, column), figure.name, _quote(figure.paper, column)]
+    parts.append(f"({_count(figure)})" if figure.n is not None else "")
+    return " ".join(part for part in parts if part)
+
+
+def _row_json(row: Row, columns: Sequence[Column]) -> dict[str, Any]:
+    record = row.record
+    return {
+        "method": record.method,
+        "variant": record.variant,
+        "cells": {
+            column.key: _cell_json(row.cells[column.key], column) for column in columns if column.key in row.cells
+        },
+        "label": row.label,
+        "preset": record.preset,
+        "solver": record.solver,
+        "seed": record.seed,
+        "pruning": record.pruning,
+        "macs": record.macs,
+        "targets": record.concept.get("targets", []),
+        "data": record.data,
+        "budget": record.budget,
+        "recipe": record.recipe,
+        "reference": record.reference,
+        "source": row.source,
+    }
+
+
+def _cell_json(figure: Figure, column: Column) -> dict[str, Any]:
+    told: dict[str, Any] = {"value": figure.value, "n": figure.n, "of": figure.of, "unit": figure.unit}
+    told |= {"higher_is_better": column.better, "back_end": figure.back_end}
+    if figure.ci:
+        told["ci"] = list(figure.ci)
+    if figure.name:
+        told["name"] = figure.name
+    if figure.paper is not None:
+        told["paper"] = figure.paper
+    return told
+
+
+def _title(table: Table) -> str:
+    targets = sorted({tuple(map(str, row.record.concept.get("targets") or ())) for row in table.rows})  # type: ignore[arg-type]
+    aim = f", forgetting {', '.join(targets[0])}" if len(targets) == 1 and targets[0] else ""
+    return f"Table {table.number} on {table.testbed}{aim}"
+
+
+def _notes(table: Table) -> list[str]:
+    marks = [f"{mark} {_MEANINGS[s]}" for s, mark in _MARKS.items() if any(row.source == s for row in table.rows)]
+    notes = ["; ".join([*marks, "n: images scored"]) + ".", *table.notes]
+    if table.paper:
+        at = table.paper["setting"]
+        notes.append(
+            f"[In brackets] the paper's Table {table.number}: testbed {at['testbed']} ({at['base']}, {at['pruning']} "
+            f"at {at['macs']:g} MACs, {at['resolution']} pixels); other networks and images: compare directions only."
+        )
+    return notes
+
+
+def _header(column: Column) -> str:
+    return " ".join([*_where(column), column.header + _arrow(column)])
+
+
+def _where(column: Column) -> list[str]:
+    """Table 1 has two columns called CLIP: those of plain captions are marked."""
+    return ["COCO"] if column.suite == "coco" and not column.section else []
+
+
+def _arrow(column: Column) -> str:
+    return {True: " ↑", False: " ↓", None: ""}[column.better]
+
+
+def _value(figure: Figure, column: Column) -> str:
+    return "–" if figure.value is None else f"{figure.value:{column.form}}"
+
+
+def _interval(figure: Figure, column: Column) -> str:
+    return f"{figure.ci[0]:{column.form}}…{figure.ci[1]:{column.form}}" if figure.ci else ""
+
+
+def _half(figure: Figure) -> float:
+    low, high = figure.ci or (0.0, 0.0)
+    return (high - low) / 2
+
+
+def _count(figure: Figure) -> str:
+    return f"n={figure.n}" if figure.n == figure.of else f"n={figure.n}/{figure.of}"
+
+
+def _quote(value: float | None, column: Column) -> str:
+    return "" if value is None else f"[{value:{column.form}}]"
+
+
+def _bare(column: Column) -> str:
+    return column.key.partition("[")[0]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,118 @@
+"""How a comparison looks: on a terminal, as JSON, as Markdown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from benchmark.tables.columns import Column
+from benchmark.tables.compare import Comparison, Contrast
+
+_DIRECTION = {True: " ↑", False: " ↓", None: ""}
+
+
+def print_rich(comparison: Comparison) -> None:
+    """For people: a line a figure; what is surely better for one side (its interval leaves out 0) is green or red."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    console.print(_title(comparison), style="bold", markup=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for header in _headers(comparison):
+        table.add_column(header, justify="left" if not header else "right")
+    for contrast in comparison.contrasts:
+        name, *figures = _figures(contrast)
+        table.add_row(name, *figures, style={True: "green", False: "red", None: ""}[_wins(contrast)])
+    console.print(table)
+    for note in _notes(comparison):
+        console.print(note, style="dim", markup=False)
+
+
+def print_json(comparison: Comparison) -> None:
+    """For programs."""
+    told = {
+        "left": comparison.left,
+        "right": comparison.right,
+        "testbed": comparison.testbed,
+        "suite": comparison.suite,
+        "units": comparison.units,
+        "figures": {
+            c.column.key: {
+                "left": c.left,
+                "right": c.right,
+                "difference": c.difference,
+                "ci": c.ci,
+                "p": c.p,
+                "n": c.n,
+                "over": c.over,
+                "test": c.test,
+                "higher_is_better": c.column.better,
+            }
+            for c in comparison.contrasts
+        },
+        "notes": comparison.notes,
+    }
+    print(json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def print_markdown(comparison: Comparison) -> None:
+    """For a README."""
+    lines = [_title(comparison), "", "| " + " | ".join(_headers(comparison)) + " |", "|---" + "|---:" * 6 + "|"]
+    lines += ["| " + " | ".join(_figures(contrast)) + " |" for contrast in comparison.contrasts]
+    print("\n".join([*lines, "", *(f"{note}  " for note in _notes(comparison))]))
+
+
+FORMATS: dict[str, Callable[[Comparison], None]] = {
+    "rich": print_rich,
+    "json": print_json,
+    "markdown": print_markdown,
+}
+
+
+def _title(comparison: Comparison) -> str:
+    return f"{comparison.left} against {comparison.right}, suite {comparison.suite}, testbed {comparison.testbed}"
+
+
+def _headers(comparison: Comparison) -> list[str]:
+    return ["", comparison.left, comparison.right, "difference", "95 %", "p", "n"]
+
+
+def _figures(contrast: Contrast) -> list[str]:
+    form, column = contrast.column.form, contrast.column
+    signed = f"+{form}"
+    interval = f"{contrast.ci[0]:{signed}} to {contrast.ci[1]:{signed}}" if contrast.ci else ""
+    p = "" if contrast.p is None else f"{contrast.p:.2g}"
+    return [
+        _name(column),
+        f"{contrast.left:{form}}",
+        f"{contrast.right:{form}}",
+        f"{contrast.difference:{signed}}",
+        interval,
+        p,
+        f"{contrast.n} {contrast.over if contrast.n > 1 else contrast.over[:-1]}",
+    ]
+
+
+def _name(column: Column) -> str:
+    suite = f" ({column.suite})" if column.key.startswith("coco_") else ""
+    return column.header + suite + _DIRECTION[column.better]
+
+
+def _wins(contrast: Contrast) -> bool | None:
+    """Whether the left side is surely better; None where that is open, or neither direction is better."""
+    if contrast.ci is None or contrast.column.better is None or contrast.ci[0] <= 0 <= contrast.ci[1]:
+        return None
+    return (contrast.difference > 0) == contrast.column.better
+
+
+def _notes(comparison: Comparison) -> list[str]:
+    seeds: dict[str, list[str]] = {}
+    for unit in comparison.units:
+        targets, _, seed = unit.removesuffix(")").rpartition("seed ")
+        seeds.setdefault(targets.rstrip(" ("), []).append(seed)
+    told = [
+        f"{targets} (seed {', '.join(of)})" if targets else f"seed {', '.join(of)}" for targets, of in seeds.items()
+    ]
+    return [f"Units: {'; '.join(told)}.", *comparison.notes]

@@ -1,0 +1,169 @@
+"""Which records a table shows, and which of them are one model."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from benchmark.api.request import RunRequest
+from benchmark.errors import DataError
+from benchmark.records.record import BROUGHT, SUFFIX, Record, read_records
+from benchmark.store.paths import records_folder
+from benchmark.tables.columns import EXPLICIT
+
+RESULTS = Path(__file__).resolve().parents[2] / "results"
+ALL_PRUNINGS = "all"
+"""Stands for every pruning where one is asked for."""
+Source = Literal["reference", "local", "both"]
+Found = tuple[Record, Source]
+_ORDER = ("base", "distilled", "esd", "esd+kd", "uce", "conceptprune", "bilevel")
+BESIDE = dict.fromkeys(("artists", *EXPLICIT), "coco")  # the suite whose record stands in the same row
+
+
+def gather(testbed: str, runs: Path, given: Sequence[Path] = ()) -> list[Found]:
+    """Records with where they come from: the committed and the user's own, or only those `given` (files or folders).
+
+    Raises RecordError for a damaged or newer one, DataError for a given path that holds none.
+    """
+    reference = RESULTS / testbed / "records"
+    if given:
+        return [(record, _source(path, reference)) for path in given for record in _read_given(path)]
+    own = records_folder(runs)
+    return [(r, "reference") for r in read_records([reference])] + [(r, "local") for r in read_records([own])]
+
+
+def _source(given: Path, reference: Path) -> Source:
+    place = given.resolve()
+    return "reference" if place in (reference, reference.parent) or place.parent == reference else "local"
+
+
+def _read_given(path: Path) -> list[Record]:
+    if not path.exists():
+        raise DataError(f"There is no {path} to read records from.")
+    folder = path if path.is_dir() else path.parent
+    records = [r for r in read_records([folder]) if path.is_dir() or r.stem + SUFFIX == path.name]
+    if not records:
+        raise DataError(
+            f"{path} holds no record: give a *{SUFFIX} file under the name it was written with, or a folder."
+        )
+    return records
+
+
+def targets_of(record: Record) -> frozenset[str]:
+    targets = record.concept.get("targets")
+    return frozenset(map(str, targets)) if isinstance(targets, list) else frozenset()
+
+
+def current(found: Sequence[Found]) -> list[Found]:
+    """Without the records of models as they were before the file of a pruning, or a search for experts, changed: of
+    those that differ in their reference model alone, the newest and those that share its reference."""
+    newest: dict[str, Record] = {}
+    for record, _ in found:
+        other = newest.setdefault(_but_reference(record), record)
+        if str(record.made.get("time", "")) > str(other.made.get("time", "")):
+            newest[_but_reference(record)] = record
+    return [
+        (record, source)
+        for record, source in found
+        if record.method == "base" or record.reference_key == newest[_but_reference(record)].reference_key
+    ]
+
+
+def _but_reference(record: Record) -> str:
+    told = (record.testbed, record.suite, record.label, record.reference, record.sampler, record.world)
+    return str((*training(record), sorted(targets_of(record)), *told))
+
+
+def is_usual(record: Record, usual: frozenset[str], here: Sequence[Found], pruning: str = "") -> bool:
+    """Default budget and targets, the pruning asked for (or the default one), the newest recipe of its method, and fp32
+    (bf16 where nothing is in fp32).
+
+    A model made elsewhere has a pruning of its own, and is shown.
+    """
+    pruned = record.pruning == BROUGHT or (record.pruning, record.macs) == (RunRequest.pruning, RunRequest.macs)
+    if pruning:
+        pruned = pruning in (record.pruning, ALL_PRUNINGS)
+    if record.method == "base":  # its CP and CSD are relative to a reference, which must be that of the rows beside it
+        others = {r.reference_key for r, _ in here if r.method != "base" and is_usual(r, usual, here, pruning)}
+        pruned = not others or record.reference_key in others
+    aimed = not usual or not targets_of(record) or targets_of(record) == usual
+    coarse = all("precision" in other.sampler for other, _ in here)
+    newest = max(other.recipe for other, _ in here if other.method == record.method)
+    chosen = pruned and aimed and (coarse or "precision" not in record.sampler)
+    return chosen and record.budget.get("default") is not False and record.recipe == newest
+
+
+def without_repeats(found: Sequence[Found]) -> list[Found]:
+    """A local record that repeats a reference run figure by figure is one row, marked as both."""
+    by_stem: dict[str, list[Found]] = {}
+    for record, source in found:
+        same = by_stem.setdefault(record.stem, [])
+        for place, (other, other_source) in enumerate(same):
+            if _agree(other, record):
+                same[place] = (other, other_source if other_source == source else "both")
+                break
+        else:
+            same.append((record, source))
+    return [each for same in by_stem.values() for each in same]
+
+
+def _agree(one: Record, other: Record) -> bool:
+    """The same cells and counts, and figures that differ by less than the order of a sum can make them."""
+    return one.cells.keys() == other.cells.keys() and all(
+        (cell.n, cell.of, cell.unit) == (other.cells[name].n, other.cells[name].of, other.cells[name].unit)
+        and math.isclose(cell.value or 0.0, other.cells[name].value or 0.0, rel_tol=1e-6, abs_tol=1e-9)
+        for name, cell in one.cells.items()
+    )
+
+
+def joined(found: Sequence[Found], suites: Sequence[str]) -> list[tuple[list[Record], Source]]:
+    """Records of one model side by side, in the order of the table's rows."""
+    main = [each for each in found if each[0].suite == suites[0]]
+    beside = [each for each in found if each[0].suite != suites[0]]
+    pairs: list[tuple[list[Record], Source]] = []
+    used: set[int] = set()
+    for record, source in main:
+        other = next((r for rule in _SAME_MODEL for r, s in beside if _meets(s, source) and rule(r, record)), None)
+        used.add(id(other))
+        pairs.append(([record, other] if other else [record], source))
+    pairs += [([record], source) for record, source in beside if id(record) not in used]
+    return sorted(pairs, key=lambda pair: place(pair[0][0], pair[1]))
+
+
+def _meets(left: Source, right: Source) -> bool:
+    return left == right or "both" in (left, right)
+
+
+def training(record: Record) -> tuple:
+    keys = ("pruning", "macs", "method", "preset", "variant", "solver", "data", "budget", "seed", "recipe")
+    return tuple(getattr(record, key) for key in keys)
+
+
+def _same_training(left: Record, right: Record) -> bool:
+    return training(left) == training(right)
+
+
+# A model that erases nothing is the same whatever the targets are, unless its data were chosen by them.
+# The base is one model, and has a record for each reference that it was compared with.
+_SAME_MODEL: tuple[Callable[[Record, Record], bool], ...] = (
+    lambda left, right: (
+        _same_training(left, right)
+        and targets_of(left) == targets_of(right)
+        and left.reference_key == right.reference_key
+    ),
+    lambda left, right: _same_training(left, right) and targets_of(left) == targets_of(right),
+    lambda left, right: (
+        _same_training(left, right) and left.method in ("base", "distilled") and left.data != "all-but-targets"
+    ),
+)
+
+
+def place(record: Record, source: Source) -> tuple:
+    rank = _ORDER.index(record.method) if record.method in _ORDER else len(_ORDER)
+    chosen = (record.preset != "default", record.preset, record.variant != "default", record.variant)
+    sort_of_budget = json.dumps(record.budget, sort_keys=True)
+    pruned = (-record.macs, record.pruning)
+    return rank, record.method, chosen, *pruned, sorted(targets_of(record)), sort_of_budget, record.seed, source

@@ -1,0 +1,191 @@
+"""Table 1 of the paper from records, and what a careful reader wants beside it. No torch is imported.
+
+Rows are decided here, columns in `columns.py`; how they look on a terminal, in JSON or Markdown in `render.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from benchmark.api.request import RunRequest
+from benchmark.api.suite import DESTINATION
+from benchmark.errors import DataError
+from benchmark.records.record import Cell, Record, check_one_sampler
+from benchmark.tables.columns import COLUMNS, EXPLICIT, Column, named, split, unlisted
+from benchmark.tables.paper import published, quotes
+from benchmark.tables.select import ALL_PRUNINGS, BESIDE, Found, current, is_usual, joined, targets_of, without_repeats
+from benchmark.tables.table import Figure, Row, Table
+from benchmark.testbeds.resolve import default_targets
+from methods.budget import Ledger
+
+
+def table(
+    found: Iterable[Found],
+    testbed: str,
+    suite: str,
+    *,
+    long: bool = False,
+    paper: bool = False,
+    everything: bool = False,
+    pruning: str = "",
+    targets: Sequence[str] = (),
+) -> Table:
+    """Table 1 of a testbed. Rows: base, distilled, other seeds of it, other methods.
+
+    Shown are the default budget, targets and pruning, unless `everything`; what that hides is counted in a note. With
+    the name of a `pruning` it is that one at all its MACs; with `ALL_PRUNINGS`, all of them side by side. `targets`
+    stand for the default ones.
+    Raises DataError if nothing is left to show, RecordError if rows were sampled differently.
+    """
+    suites = [suite] + ([BESIDE[suite]] if suite in BESIDE else [])
+    here = [(r, source) for r, source in found if r.testbed == testbed and r.suite in suites]
+    if suite in BESIDE:  # plain captions of models that forgot another kind of concept are another table's
+        here = [(r, source) for r, source in here if (r.concept.get("kind") == "explicit") == (suite in EXPLICIT)]
+    usual = frozenset(targets or default_targets(testbed)) if suite not in EXPLICIT else frozenset()
+    now = current(here)
+    shown = here if everything else [each for each in now if is_usual(each[0], usual, now, pruning)]
+    asked = [record for record, _ in shown if suite not in EXPLICIT or record.suite == suite]
+    if not any(record.method != "base" or not pruning for record in asked):
+        also = "" if testbed == "mini" else f" --testbed {testbed}"
+        also += f" --pruning {pruning}" if pruning not in ("", ALL_PRUNINGS) else ""
+        make = f"`bench run --method bilevel --suite {suite}{also}`"
+        elsewhere = f" ({len(here)} with other settings: add --all)" if here else ""
+        raise DataError(
+            f"There are no records of suite '{suite}' on testbed '{testbed}'{elsewhere}; {make} makes them."
+        )
+    check_one_sampler(record for record, _ in shown)
+    pairs = joined(without_repeats(shown), suites)
+    if suite in EXPLICIT:
+        pairs = [(group, source) for group, source in pairs if group[0].suite == suite]
+    records = [record for group, _ in pairs for record in group]
+    wanted = [c for c in COLUMNS if c.suite in (*suites, "cost") and (long or not c.section)]
+    wanted += unlisted(records, wanted) if long else []
+    columns = [one for column in wanted for one in split(column, records)]
+    quoted = published() if paper and suite not in EXPLICIT else None
+    told = quotes(quoted, 1)
+    firsts = {group[0].method: group[0] for group, _ in reversed(pairs)}  # the paper has one row a method: our first
+    rows = []
+    for group, source in pairs:
+        said = told.get(group[0].method, {}) if firsts[group[0].method] is group[0] else {}
+        label = _label(group[0], usual) + _against(group[0], records) + _standing(group[0], records)
+        rows.append(Row(label, source, group[0], _cells(group, columns, said)))
+    present = {key for row in rows for key in row.cells}
+    columns = [c for c in columns if not c.section or c.key in present]
+    ran = {row.record.method for row in rows}
+    notes = _notes(rows, len(here) - len(shown))
+    if any(_standing(row.record, records) for row in rows):
+        notes.append("Each world (a testbed's weights and data) has figures of its own: nothing compares between them.")
+    return Table(
+        number=1,
+        testbed=testbed,
+        suite=suite,
+        columns=columns,
+        rows=rows,
+        notes=notes,
+        paper=quoted,
+        paper_only={method: cells for method, cells in told.items() if method not in ran},
+    )
+
+
+def _label(record: Record, usual: frozenset[str]) -> str:
+    """The record's own label, and whatever is not as usual, if the label does not say it."""
+    told = [record.preset, record.variant, record.solver or ""] if record.method != "base" else []
+    told = [word for word in told if word not in ("", "default", "alternating")]
+    if record.method != "base" and (record.pruning, record.macs) != (RunRequest.pruning, RunRequest.macs):
+        told.append(f"{record.pruning} {record.macs:g}")
+    if usual and targets_of(record) and targets_of(record) != usual:
+        told.append(", ".join(sorted(targets_of(record))))
+    if record.data == "all-but-targets":
+        told.append(record.data)
+    if record.budget.get("default") is False:
+        told += [f"{record.budget[unit]:.3g} {unit}" for unit in ("flops", "iterations") if record.budget.get(unit)]
+    return " · ".join([record.label, *(word for word in told if word not in record.label)])
+
+
+def _against(record: Record, shown: Sequence[Record]) -> str:
+    """Which distilled model a base is compared with, where several prunings are shown: CP and CSD depend on it."""
+    prunings = {(r.pruning, r.macs) for r in shown if r.method != "base"}
+    if record.method != "base" or len(prunings) < 2:
+        return ""
+    own = {(r.pruning, r.macs) for r in shown if r.method != "base" and r.reference_key == record.reference_key}
+    return " · against " + " or ".join(f"{pruning} {macs:g}" for pruning, macs in sorted(own)) if own else ""
+
+
+def _standing(record: Record, shown: Sequence[Record]) -> str:
+    """Which weights and data of the testbed it stands on, where those shown stand on several: after a rebuild, say."""
+    worlds = {_world(r) for r in shown if r.world and r.suite == record.suite}
+    return f" · world {_world(record)}" if len(worlds) > 1 and record.world else ""
+
+
+def _world(record: Record) -> str:
+    return hashlib.sha256(json.dumps(record.world, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _cells(group: Sequence[Record], columns: Sequence[Column], said: dict[str, float]) -> dict[str, Figure]:
+    """Figures of one row by column key; a column for which there is none is left out."""
+    by_suite = {record.suite: record for record in group}
+    cells: dict[str, Figure] = {}
+    for column in columns:
+        figure = _cost(group[0], column.cell) if column.suite == "cost" else None
+        if record := by_suite.get(column.suite):
+            figure = _figure(record, column)
+        if figure:
+            cells[column.key] = replace(figure, paper=said.get(column.key.partition("[")[0]))
+    return cells
+
+
+def _figure(record: Record, column: Column) -> Figure | None:
+    for name, cell in named(record).items():
+        if name.partition("[")[0] == column.cell and column.back_end in ("", cell.back_end):
+            return Figure(cell.value, cell.n, cell.of, cell.unit, cell.back_end, cell.ci)
+    return _top_destination(record) if column.cell == "top_destination" else None
+
+
+def _top_destination(record: Record) -> Figure | None:
+    """The largest share of one target's images that became one other artist's: a swap is not forgetting."""
+    others: dict[str, Cell] = {}
+    for name, cell in record.cells.items():
+        asked, _, style = name.removeprefix(DESTINATION).partition("/")
+        if name.startswith(DESTINATION) and style not in ("plain", asked) and cell.value is not None:
+            others[f"{asked} → {style}"] = cell
+    if not others:
+        return None
+    top, cell = max(others.items(), key=lambda item: item[1].value or 0.0)
+    return Figure(cell.value, cell.n, cell.of, cell.unit, cell.back_end, cell.ci, name=top if cell.value else "none")
+
+
+def _cost(record: Record, what: str) -> Figure | None:
+    if what == "choosing":  # told by records of prunings since it is counted; the base is not pruned
+        told = record.counted.get("spent")
+        return Figure(float(told), unit="FLOPs") if isinstance(told, int | float) else None
+    if not record.ledger:
+        return None
+    total = Ledger.from_json(record.ledger).total()
+    value = {"flops": total.flops, "iterations": total.iterations, "seconds": total.wall_seconds}[what]
+    return Figure(float(value), unit={"flops": "FLOPs", "seconds": "s"}.get(what, ""))
+
+
+def _notes(rows: Sequence[Row], hidden: int) -> list[str]:
+    notes = []
+    references = sorted({row.record.reference for row in rows})
+    relative = "Resilience is" if rows[0].record.suite in EXPLICIT else "CP and CSD are"
+    notes.append(f"{relative} relative to: {' or '.join(references)}.")
+    if len({(row.record.pruning, row.record.macs) for row in rows if row.record.method != "base"}) > 1:
+        notes.append("Each pruning has a reference of its own: between prunings, CP and CSD do not compare.")
+    if len(references) > 1:
+        by = [f"{row.label} ({row.record.reference})" for row in rows]
+        notes.append(f"The reference differs, so CP and CSD cannot be compared between rows: {', '.join(by)}.")
+    short = [  # probes are few on purpose: those that the base itself does not answer are left out
+        row.label
+        for row in rows
+        if any((c.n or 0) < (c.of or 0) for key, c in row.cells.items() if not key.startswith("probe_style"))
+    ]
+    if short:
+        notes.append(f"Not all images were scored in: {', '.join(short)}.")
+    if hidden:
+        more = "1 more record has" if hidden == 1 else f"{hidden} more records have"
+        notes.append(f"{more} another budget, pruning, precision or recipe, or other targets: --all shows all.")
+    return notes

@@ -1,0 +1,58 @@
+"""What a table is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from benchmark.errors import UsageError
+from benchmark.records.record import Record
+from benchmark.tables.columns import Column
+from benchmark.tables.select import Source
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure in its row and column. `n` of `of` images were scored; None for what no image has, such as cost."""
+
+    value: float | None
+    n: int | None = None
+    of: int | None = None
+    unit: str = ""
+    back_end: str = ""
+    ci: tuple[float, float] | None = None
+    name: str = ""  # what the figure is about, where the column does not say it: the likeliest destination
+    paper: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model. `record` is the first of the records that it is made of."""
+
+    label: str
+    source: Source
+    record: Record
+    cells: dict[str, Figure]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, ready to be printed."""
+
+    number: int
+    testbed: str
+    suite: str
+    columns: list[Column]
+    rows: list[Row]
+    notes: list[str]
+    paper: dict[str, Any] | None = None  # `results/paper.json`, where asked for
+    paper_only: dict[str, dict[str, float]] = field(default_factory=dict)  # the paper's rows that nothing was run for
+
+
+def only(table: Table, keys: Sequence[str]) -> Table:
+    """The table with these columns alone, in this order. UsageError for one that it does not have."""
+    columns = {column.key: column for column in table.columns}
+    if strange := [key for key in keys if key not in columns]:
+        raise UsageError(f"The table has no column '{strange[0]}'; it has: {', '.join(columns)}.")
+    return replace(table, columns=[columns[key] for key in keys])

@@ -1,0 +1,1 @@
+"""`bilevel`: restore (lower level) and forget (upper level) in one run."""

@@ -1,0 +1,107 @@
+"""`bilevel`: restore and forget at once, from the pruned weights.
+
+The problem is min L_CU(theta) subject to theta in argmin L_ft. G(theta, phi) = L_CU(theta) + lambda (L_ft(theta) -
+L_ft(phi)) is separable, and the paper's Algorithm 1, which lets the two sets be "the same or different", has three
+readings:
+
+1. two sets: the inner steps move phi, on which the gradient in theta does not depend, so theta sees L_CU + lambda L_ft;
+2. one set, phi held fixed in the upper step: K lower steps, then one upper step on L_CU + lambda L_ft;
+3. one set, no lambda: K lower steps, then one upper step on L_CU alone, as the authors' released code does.
+
+Solver `alternating` is 3 with `penalty` 0 (the default) and 2 with `penalty` lambda (100 in the paper). Solver
+`penalty` is 1: theta goes along L_CU + lambda L_ft at every step; the inner steps, which never reach it, are left out.
+Solver `dynamic-barrier` is ours: K lower steps, then a step along grad L_CU + mu grad L_ft, with the least mu that
+keeps the lower level from being undone (`dynamic_barrier.py`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import BaseModel
+
+from benchmark import registry
+from methods import costs
+from methods.bilevel.config import AUTHORS, BilevelConfig, sees_lower
+from methods.distilled import PAPER, RELEASED, lower_phase
+
+if TYPE_CHECKING:
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    from methods.base import Context, Materials
+    from methods.budget import Budget
+    from prompts.concepts import Concept
+
+
+class Bilevel:
+    name: ClassVar[str] = "bilevel"
+    summary: ClassVar[str] = "Eq. 8 and negative guidance in turns, from the pruned weights"
+    start: ClassVar[Literal["pruned", "distilled", "base"]] = "pruned"
+    recipe: ClassVar[int] = 2
+    strength: ClassVar[str] = "upper_rate"
+    erases: ClassVar[bool] = True
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "default": {},
+        "paper": {**PAPER, **AUTHORS, "lower_steps": 20, "upper_rate": 5e-6, "penalty": 100.0},
+        "released": {**RELEASED, **AUTHORS, "lower_steps": 10, "upper_rate": 5e-6, "penalty": 0.0},
+        # The other solvers at rates of their own. AdamW's step does not grow with the penalty, SGD's would.
+        "penalty": {
+            "solver": "penalty",
+            "penalty": 10.0,
+            "parameters": "all",
+            "upper_optimiser": "adamw",
+            "upper_rate": 5e-5,
+        },
+        "dynamic-barrier": {"solver": "dynamic-barrier", "alpha": 0.0, "upper_rate": 3.0},
+    }
+    Config: ClassVar[type[BaseModel]] = BilevelConfig
+
+    def __init__(self, config: BilevelConfig | None = None) -> None:
+        self.config = config or BilevelConfig()
+
+    @property
+    def uses_concept_images(self) -> bool:
+        return self.config.upper_data == "dataset"
+
+    def cycle(self, terms: costs.Terms) -> list[costs.Step]:
+        """What `fit` spends, step by step."""
+        config = self.config
+        batch = config.upper_batch or config.batch
+        lower = costs.lower(config.batch, terms.base, terms.student)
+        answers = len(registry.load("objectives", config.objective).asks)
+        calls = terms.steps - 1 if config.upper_data == "sampled" else 0
+        upper = costs.upper(batch, terms.base, terms.student, answers, calls)
+        if sees_lower(config):
+            upper = costs.upper_with_lower(upper, lower, terms.student, barrier=config.solver == "dynamic-barrier")
+            batch += config.batch
+        steps = [costs.Step("upper", upper, config.upper_steps, batch)]
+        if config.solver != "penalty":
+            steps.insert(0, costs.Step("lower", lower, config.lower_steps, config.batch))
+        return steps
+
+    def fit(
+        self,
+        student: UNet2DConditionModel,
+        materials: Materials,
+        concept: Concept,
+        budget: Budget,
+        context: Context,
+        seed: int,
+    ) -> UNet2DConditionModel:
+        """Alternate until the budget holds no further step. What is forgotten is what `materials.erase` shows."""
+        from methods.bilevel.upper_level import upper_phase
+        from methods.training.loop import freeze, train
+
+        config = self.config
+        freeze(materials.teacher, context.device, context.precision)
+        lower = lower_phase(config, student, materials, seed, repeats=config.lower_steps)
+        upper = upper_phase(config, student, materials, concept, seed, lower)
+        phases = [upper] if config.solver == "penalty" else [lower, upper]
+        return train(
+            student,
+            phases,
+            budget.steps([(phase.cost, phase.repeats) for phase in phases]),
+            context,
+            checkpoint_every=config.checkpoint_every,
+            log_every=config.log_every,
+        )

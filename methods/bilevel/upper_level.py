@@ -1,0 +1,99 @@
+"""The upper level of `bilevel`: what is unlearnt, on which x_t, and how far the lower level has a say."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from benchmark import registry
+from methods import costs
+from methods.bilevel.config import sees_lower
+from methods.bilevel.dynamic_barrier import multiplier
+from methods.pruning.macs import forward_flops
+from methods.training import losses
+from methods.training.loop import Phase
+from methods.training.noising import View, denoised, noised, texts_of
+
+if TYPE_CHECKING:
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    from methods.base import Materials
+    from methods.bilevel.config import BilevelConfig
+    from methods.bilevel.objectives import UpperObjective
+    from methods.training.batches import Draw
+    from prompts.concepts import Concept
+
+
+MOVED = {"all": ("",), "attn2": (".attn2.",), "attn2-kv": (".attn2.to_k.", ".attn2.to_v.")}
+"""Parts of the names of the parameters that upper steps move."""
+
+
+def upper_phase(
+    config: BilevelConfig,
+    student: UNet2DConditionModel,
+    materials: Materials,
+    concept: Concept,
+    seed: int,
+    lower: Phase,
+) -> Phase:
+    """Return the phase of L_CU, with as much of L_ft as the solver adds.
+
+    Under full captions, as the authors train, negative guidance turns away from what a picture shows as much as from
+    how it is painted: on mini it forgets boats with Klimt. Under the name alone, as ESD does, contents stay.
+    """
+    teacher, null, batch = materials.teacher, materials.null, config.upper_batch or config.batch
+    view = _view(config, materials, seed, batch)
+    objective: type[UpperObjective] = registry.load("objectives", config.objective)
+    texts = {"null": null, "anchor": materials.encode([concept.anchor])[0]}
+
+    def loss(model: nn.Module, erased: Any, *kept: Draw) -> losses.Loss:
+        x_t, t, text = view.look(model, erased)
+        asked: dict[str, Tensor] = {name: text if name == "text" else texts[name] for name in objective.asks}
+        wanted = partial(objective.target, eta=config.eta)
+        total, figures = losses.unlearning(model, teacher, x_t, t, text, asked, wanted)
+        for draw in kept:
+            retention, parts = lower.loss(model, draw)
+            weight: float | Tensor = config.penalty
+            if config.solver == "dynamic-barrier":
+                moved = [p for name, p in model.named_parameters() if trains(name)]
+                weight = multiplier(total, retention, moved, config.alpha)
+                parts = {**parts, "mu": weight}
+            total, figures = total + weight * retention, {**figures, "retention": retention.detach(), **parts}
+        return total, figures
+
+    def trains(name: str) -> bool:
+        return any(part in name for part in MOVED[config.parameters])
+
+    size, length = materials.sampler.latent_size, len(null)
+    taught, learnt = forward_flops(teacher, size, length), forward_flops(student, size, length)
+    cost = costs.upper(batch, taught, learnt, len(objective.asks), view.calls)
+    streams: tuple[Any, ...] = (view.stream,)
+    if sees_lower(config):
+        # A draw of its own, so that the lower level's batches are the same whatever the upper one does.
+        streams = (view.stream, dataclasses.replace(lower.streams[0], name="upper-retain"))
+        cost = costs.upper_with_lower(cost, lower.cost, learnt, barrier=config.solver == "dynamic-barrier")
+    return Phase(
+        name="upper",
+        repeats=config.upper_steps,
+        streams=streams,
+        loss=loss,
+        rate=config.upper_rate,
+        warm_up=config.warm_up,
+        cost=cost,
+        optimiser=config.upper_optimiser,
+        trains=trains,
+        clip=config.clip,
+        whole=config.solver == "dynamic-barrier",  # its multiplier is of both gradients, each over the whole batch
+    )
+
+
+def _view(config: BilevelConfig, materials: Materials, seed: int, batch: int) -> View:
+    shown = materials.erase_named if config.prompts == "name" else materials.erase
+    if config.upper_data == "dataset":
+        return noised("upper", seed, shown, materials, batch)
+    sampler = materials.sampler
+    how = {"steps": sampler.steps, "guidance": 3.0}  # as ESD denoises
+    return denoised("upper", seed, texts_of(shown), materials, batch, **how)  # type: ignore[arg-type]

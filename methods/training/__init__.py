@@ -1,0 +1,1 @@
+"""The training loop of all methods, its batches and its losses."""

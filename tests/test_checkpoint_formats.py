@@ -1,0 +1,243 @@
+"""Models made elsewhere: read in every form they are published in, every key matched, and scored beside ours."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+from safetensors.torch import save_file
+from tiny import SCHEDULER, same, tiny_unet
+from typer.testing import CliRunner
+
+from benchmark.cli.app import app
+from benchmark.errors import DataError
+from benchmark.models.checkpoint_formats import Checkpoint, load, locate
+from benchmark.records.record import read_records
+from methods.pruning.architecture import Architecture, gates, width, write_pruned
+from methods.pruning.depth import Dropped, depth_gates
+from methods.pruning.vector import Layout, to_architecture
+
+
+@pytest.fixture
+def base() -> UNet2DConditionModel:
+    return tiny_unet(0)
+
+
+def cut(unet: UNet2DConditionModel) -> tuple[UNet2DConditionModel, Architecture]:
+    """A U-Net with half of every inner width, the upper half."""
+    kept = {name: range(width(gate) // 2, width(gate)) for name, gate in gates(unet).items()}
+    architecture = Architecture.of(unet, kept)
+    return architecture.apply(unet), architecture
+
+
+def read(path: Path, base: UNet2DConditionModel) -> UNet2DConditionModel:
+    return load(locate(str(path)), base, SCHEDULER)
+
+
+def answer(unet: UNet2DConditionModel) -> torch.Tensor:
+    source = torch.Generator().manual_seed(0)
+    x, text = torch.randn(1, 4, 8, 8, generator=source), torch.randn(1, 6, 16, generator=source)
+    with torch.no_grad():
+        return unet(x, 500, encoder_hidden_states=text, return_dict=False)[0]
+
+
+@pytest.mark.parametrize("form", ["unet", "pipeline", "pruned", "safetensors", "bin", "pt"])
+def test_a_published_unet_is_not_the_one_that_was_saved(form, base, tmp_path):
+    theirs, path = tiny_unet(1), tmp_path / "model"
+    if form in ("unet", "pipeline"):
+        theirs.save_pretrained(path / "unet" if form == "pipeline" else path)
+        if form == "pipeline":
+            (path / "scheduler").mkdir()
+            (path / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER))
+    elif form == "pruned":
+        path.mkdir()
+        theirs, architecture = cut(theirs)
+        write_pruned(path, theirs, architecture)
+    elif form == "safetensors":
+        path = tmp_path / "model.safetensors"
+        save_file(theirs.state_dict(), path)
+    else:  # in a pipeline's wrapper, half precision, as ESD's authors save
+        path = tmp_path / f"model.{form}"
+        torch.save({f"unet.{name}": tensor.half() for name, tensor in theirs.state_dict().items()}, path)
+        theirs = theirs.half().float()
+    found = read(path, base)
+    assert same(found, theirs)
+    assert not found.training
+    assert torch.allclose(answer(found), answer(theirs.eval()), atol=1e-5)
+
+
+def test_some_weights_replace_others_or_none(base, tmp_path):
+    """ESD: the cross-attention alone, by name or nested by module."""
+    before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
+    theirs = {name: tensor + 1 for name, tensor in tiny_unet(1).state_dict().items() if "attn2" in name}
+    save_file(theirs, tmp_path / "esd.safetensors")
+    nested: dict[str, dict[str, torch.Tensor]] = {}
+    for name, tensor in theirs.items():
+        module, _, leaf = name.rpartition(".")
+        nested.setdefault(f"unet.{module}", {})[leaf] = tensor
+    torch.save(nested, tmp_path / "esd.pt")
+    for file in ("esd.safetensors", "esd.pt"):
+        found = read(tmp_path / file, tiny_unet(0)).state_dict()
+        assert all(torch.equal(found[name], theirs.get(name, before[name])) for name in before)
+        assert 0 < len(theirs) < len(before)
+
+
+def test_a_pruned_unet_needs_a_paper_that_nobody_keeps(base, tmp_path):
+    """Shapes alone say what was cut, unevenly too."""
+    kept = {name: range(1 + k % width(gate)) for k, (name, gate) in enumerate(gates(base).items())}
+    theirs = Architecture.of(base, kept).apply(tiny_unet(1))
+    save_file(theirs.state_dict(), tmp_path / "pruned.safetensors")
+    found = read(tmp_path / "pruned.safetensors", base)
+    assert same(found, theirs)
+    assert torch.allclose(answer(found), answer(theirs.eval()), atol=1e-5)
+
+
+def test_a_unet_that_lost_whole_modules_is_taken_for_some_weights(base, tmp_path):
+    """As BK-SDM and APTP drop them; widths are cut beside."""
+    theirs, name = tiny_unet(1), depth_gates(base)[-1]
+    kept = {gate: range(1 + width(module) // 2) for gate, module in gates(base).items()}
+    theirs = Architecture.of(theirs, kept, [name]).apply(theirs)
+    save_file(theirs.state_dict(), tmp_path / "pruned.safetensors")
+    found = read(tmp_path / "pruned.safetensors", base)
+    assert isinstance(found.get_submodule(name), Dropped)
+    assert same(found, theirs)
+    assert torch.allclose(answer(found), answer(theirs.eval()), atol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["json", "pt"])
+def test_a_base_and_its_architecture_are_no_model(form, base, tmp_path):
+    theirs = tiny_unet(1)
+    vector = (torch.rand(Layout.of(base).length, generator=torch.Generator().manual_seed(0)) > 0.4).float()
+    architecture = to_architecture(base, vector)
+    if form == "json":
+        (tmp_path / "a.json").write_text(json.dumps(architecture.to_json()))
+    else:
+        torch.save(vector[None], tmp_path / "a.pt")
+    save_file(theirs.state_dict(), tmp_path / "full.safetensors")
+    whole = locate(str(tmp_path / "full.safetensors"))
+    cut_by = replace(whole, architecture=tmp_path / f"a.{form}")
+    assert same(load(cut_by, base, SCHEDULER), architecture.apply(theirs))
+    assert cut_by.sha256() != whole.sha256()
+
+
+def test_a_wrong_architecture_is_a_traceback(base, tmp_path):
+    save_file(base.state_dict(), tmp_path / "full.safetensors")
+    whole = locate(str(tmp_path / "full.safetensors"))
+    torch.save(torch.ones(7), tmp_path / "short.pt")
+    torch.save({"a": torch.ones(7)}, tmp_path / "table.pt")
+    (tmp_path / "torn.json").write_text("{")
+    for name, told in (("short.pt", "numbers, not 7"), ("table.pt", "neither"), ("torn.json", "cannot be read")):
+        with pytest.raises(DataError, match=told):
+            load(replace(whole, architecture=tmp_path / name), tiny_unet(0), SCHEDULER)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("foreign", "1 of 1 names are foreign, the first is 'model.diffusion_model.out.weight'; they must be named as"),
+        ("shape of some", "some weights alone must have the base's shapes"),
+        ("shape of all", "not the testbed's U-Net with smaller inner widths"),
+        ("wide", "smaller inner widths"),
+        ("text", "hold more than tensors|cannot be read"),
+        ("width", "cross_attention_dim 8, the testbed's model 16: choose the testbed"),
+        ("prediction", "predicts epsilon, the testbed's model v_prediction: choose the testbed"),
+        ("torn", "does not fit its config.json|cannot be loaded"),
+        ("many", "has 2 files of weights: name one of them"),
+        ("empty", "has neither a U-Net, a pipeline nor weights"),
+        ("suffix", "is no file of weights"),
+    ],
+)
+def test_what_does_not_fit_is_loaded_in_part(change, told, base, tmp_path):
+    path, weights = tmp_path / "model.safetensors", dict(base.state_dict())
+    if change == "foreign":
+        save_file({"model.diffusion_model.out.weight": torch.ones(2)}, path)
+    elif change == "shape of some":
+        name = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"
+        save_file({name: weights[name][:4].clone()}, path)
+    elif change in ("shape of all", "wide"):
+        weights["conv_in.bias"] = torch.ones(3)
+        if change == "wide":
+            weights = {k: v.repeat(2, *[1] * (v.ndim - 1)) if "ff.net.0" in k else v for k, v in weights.items()}
+        save_file(weights, path)
+    elif change == "text":
+        path = tmp_path / "model.pt"
+        path.write_text("<!DOCTYPE html>")
+    elif change in ("width", "prediction", "torn"):
+        path = tmp_path / "model"
+        small = UNet2DConditionModel.from_config({**base.config, "cross_attention_dim": 8 if change == "width" else 16})
+        small.save_pretrained(path / "unet")
+        if change == "prediction":
+            (path / "scheduler").mkdir()
+            (path / "scheduler" / "scheduler_config.json").write_text('{"prediction_type": "epsilon"}')
+        if change == "torn":
+            save_file({"conv_in.bias": torch.ones(16)}, path / "unet" / "diffusion_pytorch_model.safetensors")
+    else:
+        path = tmp_path / "folder"
+        path.mkdir()
+        if change == "many":
+            for name in ("a.safetensors", "b.pt"):
+                (path / name).write_bytes(b"")
+        if change == "suffix":
+            path = tmp_path / "model.ckpt"
+            path.write_bytes(b"")
+    with pytest.raises(DataError, match=told) as caught:
+        read(path, base)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_that_is_nowhere_is_a_traceback(monkeypatch):
+    def download(name, **how):
+        raise OSError("no route")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    with pytest.raises(DataError, match="somebody/model is no path here, and the Hub does not give it either"):
+        locate("somebody/model")
+
+
+def test_the_same_weights_elsewhere_are_another_model(base, tmp_path):
+    for name in ("a", "b"):
+        base.save_pretrained(tmp_path / name)
+    one, other = (Checkpoint("diffusers", tmp_path / name).sha256() for name in ("a", "b"))
+    assert one == other
+    tiny_unet(1).save_pretrained(tmp_path / "b")
+    assert Checkpoint("diffusers", tmp_path / "b").sha256() != one
+
+
+def called(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == code, result.output + str(result.exception)
+    return result.output
+
+
+def test_a_brought_model_is_no_row_of_the_table(tiny, tmp_path):
+    runs = str(tmp_path / "runs")
+    unet = UNet2DConditionModel.from_pretrained(tiny.parent / "model" / "unet")
+    names = [name for name in unet.state_dict() if ".attn2." in name]
+    save_file({name: unet.state_dict()[name] + 0.5 for name in names}, tmp_path / "esd.safetensors")
+    evaluate = ["eval", "--checkpoint", str(tmp_path / "esd.safetensors"), "--suite", "artists", "--alone",
+                "--testbed", str(tiny), "--reference", "base", "--device", "cpu", "--runs", runs]  # fmt: skip
+    told = called(*evaluate, "--name", "theirs")
+    assert "train" not in told
+    assert "theirs" in told
+    table = called("table", "--testbed", str(tiny), "--runs", runs)
+    assert "theirs" in table
+    assert "CP and CSD are relative to: base" in table
+    (record,) = (one for one in read_records([tmp_path / "runs" / "records"]) if one.method == "theirs")
+    assert (record.reference, record.pruning, record.macs, record.counted["share"]) == ("base", "brought", 1.0, 1.0)
+    assert record.cells["csd"].n == record.cells["csd"].of == 2
+    assert str(tmp_path) not in record.model_dump_json()
+    again = called(*evaluate, "--name", "theirs")
+    assert "sample" not in again
+    assert "--name 'esd' is what the table calls a row of its own" in called(*evaluate, code=2)
+
+
+def test_a_wrong_checkpoint_is_found_after_the_reference_is_trained(tiny, tmp_path):
+    save_file({"x": torch.ones(1)}, tmp_path / "mine.safetensors")
+    told = called("eval", "--checkpoint", str(tmp_path / "mine.safetensors"), "--suite", "artists", "--testbed",
+                  str(tiny), "--runs", str(tmp_path / "runs"), "--device", "cpu", code=2)  # fmt: skip
+    assert "1 of 1 names are foreign" in told
+    assert "train" not in told
+    missing = called("eval", "--checkpoint", str(tmp_path / "none.pt"), "--suite", "artists", code=2)
+    assert "none.pt is no path here" in missing

@@ -1,0 +1,124 @@
+"""A run asked for again: answered at once if nothing has changed, and never from what has."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from test_records import record, scores
+
+from benchmark.api.request import Outcome, RunRequest
+from benchmark.pipeline import run_cache
+from benchmark.records.record import write_record
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> RunRequest:
+    """A request whose run has ended: two records, a picture, a receipt."""
+    request = RunRequest("bilevel", "artists", overrides={"upper_rate": 1e-3}, runs=tmp_path)
+    folder = tmp_path / "images" / "x"
+    (folder / "artists").mkdir(parents=True)
+    (folder / "artists" / "p.png").write_bytes(b"png")
+    made = [
+        write_record(tmp_path / "records", record(suite=suite, images="images/x/artists"), scores())
+        for suite in ("artists", "coco")
+    ]
+    run_cache.keep(request, Outcome(made, {"images": folder}))
+    return request
+
+
+def test_the_same_request_gets_the_same_answer_whatever_its_device(asked):
+    found = run_cache.find(replace(asked, device="cpu"))
+    assert found is not None
+    assert [one.suite for one in found.records] == ["artists", "coco"]
+    assert found.paths == {"images": asked.runs / "images" / "x"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"seed": 1}, {"overrides": {}}, {"targets": ("Claude Monet",)}, {"budget": "3it"}, {"alone": True}, {"macs": 0.5}],
+    ids=str,
+)
+def test_another_request_is_not_taken_for_this_one(asked, change):
+    assert run_cache.find(replace(asked, **change)) is None
+
+
+@pytest.mark.parametrize("harm", ["a record changed", "scores gone", "picture gone", "link broken", "receipt damaged"])
+def test_what_is_gone_or_changed_is_made_again(asked, harm):
+    (picture,) = asked.runs.rglob("*.png")
+    one = sorted(asked.runs.rglob("*.record.json"))[0]
+    if harm == "a record changed":
+        told = json.loads(one.read_text())
+        told["cells"]["clip"]["value"] = 1.0
+        one.write_text(json.dumps(told))
+    elif harm == "scores gone":
+        next(asked.runs.rglob("*.parquet")).unlink()
+    elif harm == "receipt damaged":
+        next((asked.runs / "receipts").glob("*.json")).write_text("[]")
+    else:
+        picture.unlink()
+        if harm == "link broken":
+            picture.symlink_to(asked.runs / "nowhere.png")
+    assert run_cache.find(asked) is None
+
+
+def test_scoring_the_same_again_later_keeps_the_receipt(asked):
+    write_record(
+        asked.runs / "records", record(suite="coco", images="images/x/artists", made={"commit": "later"}), scores()
+    )
+    assert run_cache.find(asked) is not None
+
+
+def test_changed_code_or_libraries_or_several_processes_void_it(asked, monkeypatch):
+    with monkeypatch.context() as changed:
+        changed.setattr(run_cache, "_code", lambda: "other code")
+        assert run_cache.find(asked) is None
+    with monkeypatch.context() as changed:
+        changed.setattr("benchmark.records.provenance.versions", lambda: {"torch": "0"})
+        assert run_cache.find(asked) is None
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run_cache.find(asked) is None
+
+
+def test_the_code_read_is_ours_and_all_of_it(tmp_path, monkeypatch):
+    for name in ("benchmark/a.py", "methods/b.py", "prompts/c.csv", "tests/d.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("1")
+    monkeypatch.setattr(run_cache, "ROOT", tmp_path)
+    before = run_cache._code()
+    (tmp_path / "tests" / "d.py").write_text("2")
+    assert run_cache._code() == before
+    for name in ("benchmark/a.py", "methods/b.py", "prompts/c.csv"):
+        (tmp_path / name).write_text("2")
+        assert run_cache._code() != before
+        before = run_cache._code()
+
+
+@pytest.mark.parametrize("group", ["method", "pruning"])
+def test_what_comes_from_a_file_is_known_by_its_text(tmp_path, group):
+    file = tmp_path / "mine.py"
+    names = set()
+    for text in ("one", "two"):
+        file.write_text(text)
+        names.add(run_cache._name(RunRequest(**{"method": "distilled", "suite": "artists", group: f"{file}:mine"})))
+    assert len(names) == 2
+    assert None not in names
+
+
+def test_code_of_strangers_is_never_answered_from_a_receipt():
+    assert run_cache._name(RunRequest("bilevel", "artists", testbed="a-strangers")) is None
+
+
+def test_an_answer_from_a_receipt_needs_no_torch(asked):
+    code = (
+        "import sys; from pathlib import Path; from benchmark.api.request import RunRequest;"
+        "from benchmark.pipeline.run import run;"
+        "from benchmark.console import Progress;"
+        f"asked = RunRequest('bilevel', 'artists', overrides={{'upper_rate': 1e-3}}, runs=Path({str(asked.runs)!r}));"
+        "assert len(run(asked, Progress()).records) == 2; sys.exit('torch' in sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, timeout=120).returncode == 0

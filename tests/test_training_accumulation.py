@@ -1,0 +1,236 @@
+"""Batches that memory does not hold: other gradients, steps that are lost or taken twice, silence."""
+
+import copy
+import dataclasses
+
+import pytest
+import torch
+from test_training_loop import CONCEPT, SMALL, bilevel, fit, pruned
+from tiny import LENGTH, SIZE, context, materials, tiny_unet
+from torch import nn
+
+from benchmark.errors import DataError, TrainingError
+from methods.base import Context
+from methods.bilevel.config import BilevelConfig
+from methods.bilevel.upper_level import upper_phase
+from methods.budget import Budget
+from methods.distilled import Distilled, DistilledConfig, lower_phase
+from methods.esd import EsdConfig, erasing_phase
+from methods.pruning.blocks import prune as prune_blocks
+from methods.training import losses
+from methods.training.accumulation import BUCKET, Gradients, halved, mean_over_processes, split
+from methods.training.adaptive_batch import Pieces
+from methods.training.batches import Draw
+from methods.training.loop import Phase
+from methods.training.precision import arithmetic
+
+CPU = torch.device("cpu")
+
+
+def exhausted() -> torch.OutOfMemoryError:
+    """As CUDA's allocator says it."""
+    return torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of ...")
+
+
+def phase_of(kind: str, student: nn.Module, batch: int) -> Phase:
+    given, config = materials(), DistilledConfig(**{**SMALL, "batch": batch})
+    lower = lower_phase(config, student, given, 0)
+    if kind == "lower":
+        return lower
+    if kind == "esd":
+        return erasing_phase(EsdConfig(batch=batch, steps=4), student, tiny_unet(3).eval(), given, CONCEPT, 0)
+    settings = {"penalty": 2.0} if kind == "upper" else {"solver": "dynamic-barrier", "upper_optimiser": "sgd"}
+    return upper_phase(BilevelConfig(**{**SMALL, "batch": batch, **settings}), student, given, CONCEPT, 0, lower)
+
+
+def gradient(kind: str, student: nn.Module, parts: int = 1, batch: int = 6) -> tuple[torch.Tensor, losses.Loss]:
+    """The flat gradient of one step, and its loss and figures."""
+    phase = phase_of(kind, student, batch)
+    student.train().requires_grad_(True).zero_grad(set_to_none=True)
+    maker = Gradients(student, 1, print)
+    maker.parts[phase.name] = parts
+    told = maker.add(phase, [stream.draw(3, CPU) for stream in phase.streams], lambda: arithmetic(CPU, "fp32"))
+    flat = [p.grad if p.grad is not None else torch.zeros_like(p) for p in student.parameters()]
+    return torch.cat([grad.flatten() for grad in flat]), told
+
+
+def apart(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    return float((ours - theirs).norm() / theirs.norm())
+
+
+@pytest.mark.parametrize(("kind", "parts"), [("lower", 2), ("lower", 4), ("lower", 6), ("upper", 3), ("esd", 4)])
+def test_parts_add_up_to_another_gradient_or_loss(kind: str, parts: int) -> None:
+    student = tiny_unet(1)
+    whole, (loss, figures) = gradient(kind, student)
+    summed, (sum_loss, sum_figures) = gradient(kind, student, parts)
+    assert apart(summed, whole) < 1e-5
+    assert float(sum_loss) == pytest.approx(float(loss), rel=1e-5)
+    assert {k: float(v) for k, v in sum_figures.items()} == pytest.approx({k: float(v) for k, v in figures.items()})
+
+
+@pytest.mark.parametrize("kind", ["lower", "upper", "esd", "barrier"])
+def test_recomputed_activations_give_another_gradient_or_other_feature_maps(kind: str) -> None:
+    for student in (tiny_unet(1), prune_blocks(tiny_unet(1, layers=2), 0.8, SIZE, LENGTH)[0]):
+        whole, (loss, figures) = gradient(kind, student)
+        student.enable_gradient_checkpointing()
+        again, (same_loss, same_figures) = gradient(kind, student)
+        assert apart(again, whole) < 1e-5
+        assert float(same_loss) == pytest.approx(float(loss), rel=1e-5)
+        assert float(same_figures.get("feature", 0)) == pytest.approx(float(figures.get("feature", 0)), rel=1e-5)
+
+
+def test_a_split_draw_loses_rows_or_what_all_share() -> None:
+    rows = torch.arange(5.0)
+    draw = Draw(x0=rows[:, None], text=rows[:, None, None], noise=-rows[:, None], t=rows.long())
+    parts = split([draw], 2)
+    assert [share for share, _ in parts] == [3 / 5, 2 / 5]
+    for field in dataclasses.fields(Draw):
+        joined = torch.cat([getattr(part, field.name) for _, (part,) in parts])
+        assert torch.equal(joined, getattr(draw, field.name))
+    start = phase_of("esd", tiny_unet(1), 4).streams[0].draw(2, CPU)
+    assert {part.stop for _, (part,) in split([start], 2)} == {start.stop}
+
+
+def test_parts_of_two_draws_hold_unequal_shares() -> None:
+    def of(*counts: int) -> list[Draw]:
+        return [Draw(x0=torch.zeros(n), text=torch.zeros(n), noise=torch.zeros(n), t=torch.zeros(n)) for n in counts]
+
+    def walked(*counts: int) -> list[int]:
+        found = [1]
+        while more := halved(of(*counts), found[-1]):
+            found.append(more)
+        return found
+
+    assert walked(64) == [1, 2, 4, 8, 16, 32, 64]
+    assert walked(6) == [1, 2, 4, 6]
+    assert walked(64, 64) == [1, 2, 4, 8, 16, 32, 64]
+    assert walked(12, 18) == [1, 2, 6]
+    assert walked(3, 4) == [1]
+
+
+def limited(monkeypatch: pytest.MonkeyPatch, most: int, calls: int = 0) -> list[int]:
+    """Let the student's passes run out of memory above so many images, or at the one call of this number."""
+    seen: list[int] = []
+    plain = losses.predict
+
+    def predict(unet, x, *rest):
+        if unet.training and torch.is_grad_enabled():
+            seen.append(len(x))
+            if len(x) > most or len(seen) == calls:
+                raise exhausted()
+        return plain(unet, x, *rest)
+
+    monkeypatch.setattr(losses, "predict", predict)
+    return seen
+
+
+def watched() -> tuple[Context, list[str]]:
+    said: list[str] = []
+    return dataclasses.replace(context(), tell=said.append), said
+
+
+@pytest.mark.parametrize(("most", "calls", "seen"), [(4, 0, [8, 4, 4, 4, 4]), (8, 2, [8, 8, 4, 4]), (2, 0, None)])
+def test_a_step_that_ran_out_of_memory_is_lost_or_taken_twice(
+    monkeypatch: pytest.MonkeyPatch, most: int, calls: int, seen: list[int] | None
+) -> None:
+    method = Distilled(DistilledConfig(**{**SMALL, "batch": 8}))
+    place, said = watched()
+    start = copy.deepcopy(pruned())
+    whole = method.fit(copy.deepcopy(start), materials(), CONCEPT, Budget(iterations=2), place, 0)
+    plain = place.ledger.total()
+    assert not said
+    met = limited(monkeypatch, most, calls)
+    place, said = watched()
+    parts = method.fit(copy.deepcopy(start), materials(), CONCEPT, Budget(iterations=2), place, 0)
+    moved = torch.cat([(a - b).flatten() for a, b in zip(whole.parameters(), start.parameters(), strict=True)])
+    off = torch.cat([(a - b).flatten() for a, b in zip(whole.parameters(), parts.parameters(), strict=True)])
+    assert off.norm() < 0.01 * moved.norm()  # AdamW's first steps turn rounding near 0 into whole steps
+    spent = place.ledger.total()
+    assert (spent.flops, spent.images, spent.iterations) == (plain.flops, plain.images, plain.iterations)
+    if seen is None:  # 8, 4, 4 with activations computed again, then 2 by 2
+        seen = [8, 4, 4] + [2] * 8
+        assert "2 images at a time, computing activations again" in said[0]
+    assert met == seen
+    assert len(said) == 1
+    assert "memory ran out in phase 'lower'" in said[0]
+    assert not parts.is_gradient_checkpointing
+
+
+def test_a_part_that_fails_after_others_counts_them_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    student = tiny_unet(1)
+    whole, _ = gradient("lower", student, batch=8)
+    met = limited(monkeypatch, 8, calls=2)  # the second part of two, when the first one's gradient is there
+    summed, _ = gradient("lower", student, parts=2, batch=8)
+    assert apart(summed, whole) < 1e-5
+    assert met[:3] == [4, 4, 4]  # once more at that size, with activations computed again
+
+
+def test_a_loss_that_needs_its_batch_whole_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    limited(monkeypatch, 7)
+    method = bilevel(batch=8, solver="dynamic-barrier", upper_optimiser="sgd", lower_steps=1)
+    with pytest.raises(TrainingError, match=r"phase 'upper', whose loss needs its 8 images together: .*\.$"):
+        method.fit(copy.deepcopy(pruned()), materials(), CONCEPT, Budget(iterations=2), context(), 0)
+
+
+def test_memory_that_holds_not_one_image_ends_in_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    limited(monkeypatch, 0)
+    with pytest.raises(TrainingError, match=r"does not hold 1 of the images of phase 'lower'.*--precision bf16.*\.$"):
+        fit(Distilled(DistilledConfig(**SMALL)), 1)
+
+
+def test_other_errors_are_taken_for_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*given: object) -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(losses, "predict", broken)
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        fit(Distilled(DistilledConfig(**SMALL)), 1)
+
+
+def test_pieces_lose_their_order_or_forget_what_fitted() -> None:
+    sizes: list[int] = []
+
+    def work(rows: slice) -> torch.Tensor:
+        sizes.append(rows.stop - rows.start)
+        if sizes[-1] > 3:
+            raise exhausted()
+        return torch.arange(rows.start, rows.stop)
+
+    pieces = Pieces("sampling", 32)
+    assert pieces(work, 10).tolist() == list(range(10))
+    assert sizes == [10, 5, 3, 3, 3, 1]
+    assert pieces(work, 2).tolist() == [0, 1]
+    assert sizes[6:] == [2]
+
+    def never(rows: slice) -> torch.Tensor:
+        raise exhausted()
+
+    with pytest.raises(DataError, match="what sampling one picture takes"):
+        pieces(never, 4)
+
+
+@pytest.mark.parametrize(("size", "messages"), [(1, 6), (48, 5), (BUCKET, 3)])
+def test_processes_wait_for_a_message_a_gradient_or_get_anothers(
+    size: int, messages: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other process has twice the gradients of this one."""
+    torch.manual_seed(0)
+    shapes = [(5,), (2, 3, 2, 2), (), (7,), (4, 4), (3,)]
+    parameters = [nn.Parameter(torch.zeros(shape)) for shape in shapes]
+    parameters[4] = nn.Parameter(torch.zeros(4, 4, dtype=torch.bfloat16))
+    for parameter in parameters:
+        parameter.grad = torch.randn_like(parameter)
+    parameters[1].grad = parameters[1].grad.to(memory_format=torch.channels_last)  # type: ignore[union-attr]
+    parameters.insert(2, nn.Parameter(torch.zeros(9)))  # none
+    mine = [None if p.grad is None else p.grad.clone() for p in parameters]
+    sent: list[int] = []
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda flat: sent.append(flat.numel()) or flat.mul_(3))
+    mean_over_processes(parameters, 2, size)
+    for parameter, before in zip(parameters, mine, strict=True):
+        assert (parameter.grad is None) == (before is None)
+        if before is not None:
+            assert torch.equal(parameter.grad, before * 3 / 2)
+            assert parameter.grad.stride() == before.stride()
+    assert (len(sent), sum(sent)) == (messages, sum(each.numel() for each in mine if each is not None))
+    mean_over_processes(parameters, 1, size)
+    assert len(sent) == messages
