@@ -1,0 +1,52 @@
+"""Keys of the store stay as they are when code moves: what was made before is found, shipped or not.
+
+A change that moves results raises a recipe, and with it the keys below; CHANGELOG.md then says which figures move.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmark.api import RunRequest, Workbench
+from benchmark.console import Progress
+from benchmark.models.fitted import base, fitted
+from benchmark.models.plan import plan_of
+from benchmark.pipeline.setup import workbench_for
+from benchmark.store.artefacts import key_of
+
+MODELS = {
+    "distilled": "fb164fc1f3890aeb064f",
+    "bilevel": "4cd19acb1b2384ad5fb3",
+    "esd": "3ee6abdfd96ebc60e506",
+    "esd+kd": "87950ec3fe1810817c27",
+    "uce": "220d58369ade187b66d0",
+    "conceptprune": "7b405ef8519f553c35af",
+}
+"""Keys of the default models on `mini` at commit b429e60, before its modules moved."""
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Workbench:
+    return workbench_for(RunRequest("distilled", "artists", device="cpu"), tmp_path, Progress())
+
+
+def identity_of(bench: Workbench, method: str) -> dict:
+    plan = plan_of(bench, RunRequest(method, "artists"), bench.testbed.concept(()))
+    return fitted(bench, plan).identity
+
+
+@pytest.mark.parametrize("method", MODELS)
+def test_model_of_a_method_has_the_key_that_it_always_had(method: str, bench: Workbench) -> None:
+    assert key_of("model", identity_of(bench, method)) == MODELS[method]
+
+
+def test_no_identity_names_a_module_of_ours(bench: Workbench) -> None:
+    for identity in (base(bench).identity, *(identity_of(bench, method) for method in MODELS)):
+        assert not re.search(r"\b(benchmark|methods|metrics|prompts)[./]\w", json.dumps(identity))
+
+
+def test_prebuilt_scores_of_the_reference_are_found(bench: Workbench) -> None:
+    assert bench.store.find("cost", identity_of(bench, "distilled"))
+    assert not (bench.store.home / "artefacts").exists()
