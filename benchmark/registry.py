@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import UsageError
-from benchmark.moved import moved_imports
+from benchmark.moved_modules import moved_imports
 
 GROUPS = {
     "methods": "method",

@@ -17,10 +17,10 @@ from benchmark.figures.explicit import write as write_figure7
 from benchmark.records.record import scores_table, write_record
 from benchmark.stats import reduction_interval
 from benchmark.suites.explicit import explicit, score_columns
-from benchmark.tables.explicit import table2, table3
-from benchmark.tables.seeds import over_seeds
+from benchmark.tables.over_seeds import over_seeds
 from benchmark.tables.select import gather
-from benchmark.tables.styles import table
+from benchmark.tables.table1_styles import table
+from benchmark.tables.table2_3_explicit import table2, table3
 from benchmark.testbeds.mini import judges, prompts, tokens
 from benchmark.testbeds.mini.explicit import CONCEPT, asked_by_suites, contrast, erasing, i2p, naming
 from benchmark.testbeds.mini.testbed import WEIGHTS, Mini

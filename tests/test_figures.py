@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from benchmark.cli.app import app
 from benchmark.errors import DataError
 from benchmark.figures import losses, tradeoff
-from benchmark.tables.styles import table
+from benchmark.tables.table1_styles import table
 
 
 def shown(*records):

@@ -20,10 +20,10 @@ ALLOWED = {
     "metrics": {"metrics"},
     "prompts": {"prompts"},
 }
-LEAVES = {"benchmark.errors", "benchmark.moved", "benchmark.registry"}
+LEAVES = {"benchmark.errors", "benchmark.moved_modules", "benchmark.registry"}
 """What all packages may import: how to fail, and how a name becomes code."""
 FLOORS = (
-    "benchmark.errors benchmark.moved benchmark.console benchmark.parallel benchmark.stats metrics.base "
+    "benchmark.errors benchmark.moved_modules benchmark.console benchmark.parallel benchmark.stats metrics.base "
     "metrics.encoders",
     "benchmark.registry benchmark.hardware prompts.concepts prompts.lists prompts.tables methods.budget "
     "methods.config_fields metrics.networks metrics.detectors metrics.clip metrics.cp metrics.csd metrics.drift "

@@ -27,7 +27,7 @@ from benchmark.pipeline import run
 from benchmark.records.record import read_records
 from benchmark.store.artefacts import Store, key_of
 from benchmark.suites.artists import Artists
-from benchmark.tables.styles import table
+from benchmark.tables.table1_styles import table
 from benchmark.testbeds.mini.testbed import Mini
 from benchmark.testbeds.stable_diffusion.definition import read
 from methods.budget import Budget

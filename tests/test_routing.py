@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmark.figures.routing import by_chance, explained, routing, typical
+from benchmark.figures.aptp_routing import by_chance, explained, routing, typical
 
 CAPTIONS = ["a boat"] * 6 + ["a boat by night on the sea"] * 6 + ["two fish"] * 6
 

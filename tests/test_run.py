@@ -26,7 +26,7 @@ from benchmark.records.record import read_records, read_scores
 from benchmark.store import checkpoints, durable, manifest
 from benchmark.store.artefacts import Store, key_of
 from benchmark.suites import artists
-from benchmark.tables.styles import table
+from benchmark.tables.table1_styles import table
 from benchmark.testbeds.mini import data, prompts, testbed
 from methods import sampling
 from methods.pruning import architecture

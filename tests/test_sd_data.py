@@ -18,7 +18,7 @@ from benchmark.errors import DataError, StoreError
 from benchmark.store.artefacts import Store
 from benchmark.testbeds.stable_diffusion import data, moments
 from benchmark.testbeds.stable_diffusion.captions import read_split
-from benchmark.testbeds.stable_diffusion.moments import Moments, sampled
+from benchmark.testbeds.stable_diffusion.latent_moments import Moments, sampled
 from benchmark.testbeds.stable_diffusion.pictures import crops, squares
 from benchmark.testbeds.stable_diffusion.pipeline import Pipeline
 

@@ -18,7 +18,7 @@ from benchmark.experiments.studies import AFTER, SEARCHED, STUDIES, plan, points
 from benchmark.experiments.study_table import markdown
 from benchmark.records.record import Record
 from benchmark.stats import pooled_intervals, student_interval
-from benchmark.tables.styles import table
+from benchmark.tables.table1_styles import table
 from methods.costs import choosing, lower
 from methods.distilled import DistilledConfig
 

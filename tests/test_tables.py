@@ -11,11 +11,11 @@ from record_examples import TARGETS, cell, record, write
 
 from benchmark.errors import DataError, RecordError, UsageError
 from benchmark.records.record import Record
+from benchmark.tables.over_seeds import over_seeds, possible
 from benchmark.tables.render import FORMATS, print_json, print_markdown, print_rich
-from benchmark.tables.seeds import over_seeds, possible
 from benchmark.tables.select import Found, gather
-from benchmark.tables.styles import table
 from benchmark.tables.table import only
+from benchmark.tables.table1_styles import table
 
 
 def _local(*records: Record) -> list[Found]:

@@ -95,7 +95,7 @@ def evaluate(
         outcome = scored(request, checkpoint, called, reference.value, progress, architecture)
 
     from benchmark.tables.render import print_rich
-    from benchmark.tables.styles import table
+    from benchmark.tables.table1_styles import table
 
     print_rich(table([(one, "local") for one in outcome.records], known("testbeds", testbed), suite, everything=True))
     width = max(map(len, outcome.paths), default=0)

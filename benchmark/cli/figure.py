@@ -42,7 +42,7 @@ def figure(
     """
     from benchmark.figures import explicit, losses, tradeoff
     from benchmark.tables.select import gather
-    from benchmark.tables.styles import table
+    from benchmark.tables.table1_styles import table
 
     if kind not in FIGURES:
         raise UsageError(f"Unknown figure '{kind}'. Available: {', '.join(FIGURES)}.")

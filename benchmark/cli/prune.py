@@ -55,7 +55,7 @@ def aptp(
       bench prune aptp --experts 4 --macs 0.7 --steps 100
     """
     bench, found, config = _searched(testbed, runs, experts, macs, steps, seed)
-    from benchmark.figures.routing import routing
+    from benchmark.figures.aptp_routing import routing
     from benchmark.models.prunings import embed, prompts_of
     from methods.pruning.vector import Layout
 

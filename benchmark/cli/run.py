@@ -134,7 +134,7 @@ def run(
         raise TrainingError("No method came to an end, see above.")
 
     from benchmark.tables.render import print_rich
-    from benchmark.tables.styles import table
+    from benchmark.tables.table1_styles import table
 
     name = known("testbeds", testbed)
     print_rich(table([(record, "local") for record in records.values()], name, suite, everything=True))

@@ -61,7 +61,7 @@ def study(
     from benchmark.experiments.study_table import markdown
     from benchmark.store.durable import write_bytes
     from benchmark.tables.select import current, gather
-    from benchmark.tables.styles import table
+    from benchmark.tables.table1_styles import table
 
     if name not in STUDIES:
         raise UsageError(f"Unknown study '{name}'. Available: {', '.join(STUDIES)}.")

@@ -62,8 +62,8 @@ def show_table(
     from benchmark.registry import is_file
     from benchmark.tables.render import FORMATS
     from benchmark.tables.select import gather
-    from benchmark.tables.styles import table
     from benchmark.tables.table import only
+    from benchmark.tables.table1_styles import table
 
     testbed = known("testbeds", testbed)
     known("suites", suite)
@@ -78,7 +78,7 @@ def show_table(
     if not 0 < threshold < 1:
         raise UsageError(f"--threshold is a score between 0 and 1; {threshold:g} is not.")
     found = gather(testbed, runs or home(), records or [])
-    from benchmark.tables.explicit import table2, table3
+    from benchmark.tables.table2_3_explicit import table2, table3
 
     if number == 1:
         aimed = [artist(testbed, name) for name in names(targets)]
@@ -89,7 +89,7 @@ def show_table(
     else:
         made = table3(found, testbed, paper=paper)
     if seeds:
-        from benchmark.tables.seeds import over_seeds
+        from benchmark.tables.over_seeds import over_seeds
 
         made = over_seeds(made)
     FORMATS[format](only(made, names(columns)) if columns else made)

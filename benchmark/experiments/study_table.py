@@ -9,7 +9,7 @@ from benchmark.experiments.studies import Point, Study
 from benchmark.experiments.study_figure import LABELS
 from benchmark.stats import pooled_intervals
 from benchmark.tables.columns import COLUMNS
-from benchmark.tables.seeds import possible
+from benchmark.tables.over_seeds import possible
 
 FORMS = {column.key: column.form for column in COLUMNS}
 

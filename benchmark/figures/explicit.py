@@ -13,9 +13,9 @@ from benchmark.records.record import Record, read_scores
 from benchmark.stats import reduction_interval, student_interval
 from benchmark.store import durable
 from benchmark.suites.explicit import SCORE
-from benchmark.tables.explicit import THRESHOLD, flags, groups
-from benchmark.tables.seeds import without_seed
+from benchmark.tables.over_seeds import without_seed
 from benchmark.tables.select import Found
+from benchmark.tables.table2_3_explicit import THRESHOLD, flags, groups
 
 TOTAL = "any"
 THRESHOLDS = tuple(round(0.2 + 0.05 * k, 2) for k in range(15))

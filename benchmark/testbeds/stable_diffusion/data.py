@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmark.store.paths import size as said_size
 from benchmark.testbeds.captioned_latents import Captioned as Captioned
-from benchmark.testbeds.stable_diffusion.moments import Moments, sampled
+from benchmark.testbeds.stable_diffusion.latent_moments import Moments, sampled
 from benchmark.testbeds.stable_diffusion.pictures import crops
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from benchmark.records.record import Record, read_scores
 from benchmark.stats import bootstrap_interval, reduction_interval
 from benchmark.suites.explicit import SCORE
 from benchmark.tables.columns import Column
-from benchmark.tables.paper import published, quotes
+from benchmark.tables.published_values import published, quotes
 from benchmark.tables.select import Found, is_usual, place, targets_of, training
 from benchmark.tables.table import Figure, Row, Table
 

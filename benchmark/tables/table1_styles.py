@@ -15,7 +15,7 @@ from benchmark.api.suite import DESTINATION
 from benchmark.errors import DataError
 from benchmark.records.record import Cell, Record, check_one_sampler
 from benchmark.tables.columns import COLUMNS, EXPLICIT, Column, named, split, unlisted
-from benchmark.tables.paper import published, quotes
+from benchmark.tables.published_values import published, quotes
 from benchmark.tables.select import ALL_PRUNINGS, BESIDE, Found, current, is_usual, joined, targets_of, without_repeats
 from benchmark.tables.table import Figure, Row, Table
 from benchmark.testbeds.resolve import default_targets

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from benchmark import registry
 from benchmark.cli.app import app
 from benchmark.errors import UsageError
-from benchmark.moved import MOVED, moved_imports
+from benchmark.moved_modules import MOVED, moved_imports
 
 ROOT = Path(__file__).parents[1]
 OLD = """
