@@ -71,7 +71,7 @@ def evaluate(
     known("testbeds", testbed)
     known("suites", suite)
     from benchmark.api.request import RunRequest
-    from benchmark.models.external import check_name
+    from benchmark.models.fitted import check_name
     from benchmark.pipeline.run import evaluate as scored
 
     called = name or Path(checkpoint).stem

@@ -33,15 +33,14 @@ def evaluate(
     `architecture`, if given, cuts weights of full size. Of the request, whose method is `distilled`, budget and pruning
     are the reference's alone. The checkpoint is read and matched before anything is trained or sampled.
     """
-    from benchmark.models import checkpoint_formats
-    from benchmark.models.external import brought, check_name
-    from benchmark.models.fitted import base, fitted
+    from benchmark.models import external_checkpoint
+    from benchmark.models.fitted import base, brought, check_name, fitted
     from benchmark.models.plan import REFERENCE_SEED, plan_of
     from benchmark.pipeline.setup import workbench_for
 
     check_name(name)
     home = paths.prepare(request.runs, DISK_NEEDED)
-    found = replace(checkpoint_formats.locate(checkpoint), architecture=architecture)
+    found = replace(external_checkpoint.locate(checkpoint), architecture=architecture)
 
     from benchmark.pipeline.evaluation import measure
     from benchmark.suites import prompts

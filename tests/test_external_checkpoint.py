@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from benchmark.cli.app import app
 from benchmark.errors import DataError
-from benchmark.models.checkpoint_formats import Checkpoint, load, locate
+from benchmark.models.external_checkpoint import Checkpoint, load, locate
 from benchmark.records.record import read_records
 from methods.pruning.architecture import Architecture, gates, width, write_pruned
 from methods.pruning.depth import Dropped, depth_gates
