@@ -146,7 +146,7 @@ def sampling_calls(materials: Materials) -> int:
 
 
 def last_layers(unet: nn.Module) -> dict[str, nn.Linear]:
-    """The last matrix of every feed-forward block that exists, by name, in the order in which they run."""
+    """The last matrix of every feed-forward block that exists, by name: down, up, then the middle block."""
     from torch import nn
 
     found = ((name, module) for name, module in unet.named_modules() if name.endswith(".ff.net.2"))

@@ -5,15 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import BaseModel, Field
+from pydantic.fields import FieldInfo
 
 from benchmark.errors import UsageError
 
 CLASSES = ("identity", "runtime")
 
 
-def identity(default: Any, doc: str, **constraints: Any) -> Any:
-    """Declare a field that changes results; `constraints` are pydantic's (`gt`, `le`, `min_length`, ...)."""
-    return Field(default, description=doc, json_schema_extra={"class": "identity"}, **constraints)
+def identity(default: Any, doc: str, *, added: bool = False, **constraints: Any) -> Any:
+    """Declare a field that changes results; `constraints` are pydantic's (`gt`, `le`, `min_length`, ...).
+
+    A field that is `added` to a config whose models are already in people's stores is left out of the identity at its
+    default, which must mean what was done before: so the keys of these models stay as they are.
+    """
+    return Field(default, description=doc, json_schema_extra={"class": "identity", "added": added}, **constraints)
 
 
 def runtime(default: Any, doc: str, **constraints: Any) -> Any:
@@ -34,12 +39,26 @@ def check_classified(model: type[BaseModel]) -> None:
 
 def identity_of(model: BaseModel) -> dict[str, Any]:
     """Return the identity fields of a config as JSON-ready values, nested configs reduced in the same way."""
+    fields = type(model).model_fields
+    return {
+        name: value
+        for name, value in settings_of(model).items()
+        if not (_extra(fields[name])["added"] and getattr(model, name) == fields[name].default)
+    }
+
+
+def settings_of(model: BaseModel) -> dict[str, Any]:
+    """Return all fields that change results, at their defaults or not, as JSON-ready values."""
     check_classified(type(model))
     dumped = model.model_dump(mode="json")
-    kept: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for name, info in type(model).model_fields.items():
-        extra = info.json_schema_extra
-        if isinstance(extra, dict) and extra["class"] == "identity":
+        if _extra(info)["class"] == "identity":
             value = getattr(model, name)
-            kept[name] = identity_of(value) if isinstance(value, BaseModel) else dumped[name]
-    return kept
+            settings[name] = identity_of(value) if isinstance(value, BaseModel) else dumped[name]
+    return settings
+
+
+def _extra(info: FieldInfo) -> dict[str, Any]:
+    assert isinstance(info.json_schema_extra, dict), "check_classified has looked"
+    return {"added": False, **info.json_schema_extra}

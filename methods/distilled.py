@@ -26,6 +26,7 @@ class DistilledConfig(BaseModel):
     batch: int = identity(32, "Images a step, over all processes.", ge=1)
     lower_rate: float = identity(5e-5, "AdamW's rate for Eq. 8.", gt=0)
     warm_up: int = identity(20, "Steps over which a rate rises to its constant value.", ge=0)
+    warm_up_from_zero: bool = identity(False, "Whether the first step of the warm-up has rate 0.", added=True)
     caption_dropout: float = identity(0.1, "Share of captions replaced by the empty prompt.", ge=0, le=1)
     diffusion: float = identity(1.0, "Weight of the diffusion loss.", ge=0)
     output: float = identity(2.0, "Weight of output distillation.", ge=0)
@@ -38,8 +39,20 @@ class DistilledConfig(BaseModel):
     log_every: int = runtime(10, "Steps between two looks at the loss (each waits for the device).", ge=1)
 
 
-PAPER: dict[str, Any] = {"batch": 64, "lower_rate": 1e-6, "warm_up": 250, "features": "sum"}
-RELEASED: dict[str, Any] = {"batch": 64, "lower_rate": 1e-6, "warm_up": 250, "caption_dropout": 0.0}
+PAPER: dict[str, Any] = {
+    "batch": 64,
+    "lower_rate": 1e-6,
+    "warm_up": 250,
+    "caption_dropout": 0.0,  # the text names none
+    "features": "sum",
+}
+RELEASED: dict[str, Any] = {
+    "batch": 64,
+    "lower_rate": 1e-6,
+    "warm_up": 250,
+    "warm_up_from_zero": True,
+    "caption_dropout": 0.0,
+}
 
 
 def lower_phase(
@@ -73,6 +86,7 @@ def lower_phase(
         loss=lambda model, draw: losses.retention(model, teacher, process, draw, weights),
         rate=config.lower_rate,
         warm_up=config.warm_up,
+        warm_up_from_zero=config.warm_up_from_zero,
         cost=costs.lower(config.batch, taught, learnt),
         clip=config.clip,
     )

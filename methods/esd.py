@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from benchmark.errors import UsageError
 from methods import costs
@@ -36,19 +36,30 @@ class EsdConfig(BaseModel):
     batch: int = identity(4, "Images an iteration, all under the same name, over all processes.", ge=1)
     rate: float = identity(1.5e-4, "AdamW's rate (without decay it is Adam).", gt=0)
     warm_up: int = identity(0, "Iterations over which the rate rises to its constant value.", ge=0)
-    parameters: Literal["auto", "x", "u", "u-all"] = identity(
+    parameters: Literal["auto", "x", "u", "u-all", "noxattn", "u-first", "auto-noxattn"] = identity(
         "auto",
-        "x: cross-attention. u: all else but the first and last convolution and the time embedding; u-all: with them. "
-        "auto: x for styles, u for explicit content.",
+        "x: cross-attention. u: all else but the first and last convolution and the time embedding; u-all: with them; "
+        "noxattn: linear layers and convolutions outside cross-attention, as the paper's authors ran; u-first: all "
+        "else but the last norm and convolution and the time embedding, as in ESD's first code. auto: x for styles, u "
+        "for explicit content; auto-noxattn: x for styles, noxattn for explicit content.",
     )
     eta: float = identity(1.0, "Strength of negative guidance: target e_null - eta (e_name - e_null).", ge=0)
     target: Literal["start", "base"] = identity("start", "Who answers for the target: the model as it came, or base.")
     guidance: float = identity(3.0, "Classifier-free guidance while x_t is made.", gt=1)
     steps: int = identity(20, "DDIM steps of a whole denoising; x_t is that before a random one of them.", ge=1)
+    inner_steps: bool = identity(
+        False, "Whether x_t lies before one of steps 1 to steps - 2, instead of 0 to steps - 1.", added=True
+    )
     offset: int = identity(0, "Timesteps by which the loss looks past the x_t it is given (the released slip).", ge=0)
     clip: float | None = identity(None, "Largest norm of a gradient; none by default.", gt=0)
     checkpoint_every: int = runtime(50, "Iterations between checkpoints.", ge=1)
     log_every: int = runtime(10, "Iterations between two looks at the loss (each waits for the device).", ge=1)
+
+    @model_validator(mode="after")
+    def _has_steps_to_draw(self) -> Self:
+        if self.inner_steps and self.steps < 3:
+            raise ValueError("inner_steps needs steps of at least 3")
+        return self
 
 
 class Esd:
@@ -63,7 +74,14 @@ class Esd:
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "default": {},
         "paper": {"batch": 1, "rate": 1e-5, "steps": 50},
-        "released": {"batch": 1, "rate": 1e-5, "steps": 50, "offset": 19},
+        "released": {
+            "batch": 1,
+            "rate": 1e-5,
+            "steps": 50,
+            "offset": 19,
+            "inner_steps": True,
+            "parameters": "auto-noxattn",
+        },
     }
     Config: ClassVar[type[BaseModel]] = EsdConfig
 
@@ -124,6 +142,7 @@ def erasing_phase(
 
     null, batch, names = materials.null, config.batch, materials.encode(concept.targets)
     how: dict[str, Any] = {"steps": config.steps, "guidance": config.guidance, "offset": config.offset}
+    how["inner"] = config.inner_steps
     view = denoised("esd", seed, names, materials, batch, **how)
 
     def loss(model: nn.Module, draw: Start) -> tuple[Tensor, dict[str, Tensor]]:
@@ -145,15 +164,18 @@ def erasing_phase(
 
 
 ENDS = ("conv_in.", "conv_out.", "time_embedding.")
+LAST = ("conv_norm_out.", "conv_out.", "time_embedding.")
 
 
 def moved(parameters: str, concept: Concept) -> Callable[[str], bool]:
-    """Which parameters are trained, by name."""
-    if parameters == "auto":
-        parameters = "x" if concept.kind == "style" else "u"
+    """Which parameters are trained, by name. What is no norm is a linear layer or a convolution."""
+    if parameters.startswith("auto"):
+        parameters = "x" if concept.kind == "style" else parameters.removeprefix("auto-").replace("auto", "u")
     chosen: dict[str, Callable[[str], bool]] = {
         "x": lambda name: "attn2" in name,
         "u": lambda name: "attn2" not in name and not name.startswith(ENDS),
         "u-all": lambda name: "attn2" not in name,
+        "noxattn": lambda name: "attn2" not in name and "norm" not in name,
+        "u-first": lambda name: "attn2" not in name and not name.startswith(LAST),
     }
     return chosen[parameters]

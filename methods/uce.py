@@ -46,6 +46,13 @@ class UceConfig(BaseModel):
 
     erase: float = identity(1.0, "s_e, weight of a target's token.", gt=0)
     keep_ratio: float = identity(1.0, "Mass of what is kept over mass of what is erased; it decides s_p.", ge=0)
+    keep_scale: float | Literal["by-count"] | None = identity(
+        None, "s_p itself, in place of keep_ratio; by-count: max(0.1, 1 / number of kept texts).", added=True
+    )
+    kept_tokens: Literal["all", "last"] = identity(
+        "all", "Which states of a kept text stay: all, or its last subject token's.", added=True
+    )
+    keep_empty: bool = identity(True, "Whether the empty prompt is among the kept texts.", added=True)
     lamb: float = identity(0.5, "lambda, the weight of staying near the old matrices.", gt=0)
     tokens: Literal["tail", "last"] = identity("last", "Last subject token to the end of the text, or it alone.")
 
@@ -59,8 +66,12 @@ class Uce:
     recipe: ClassVar[int] = 1
     erases: ClassVar[bool] = True
     uses_concept_images: ClassVar[bool] = False
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"default": {}, "released": {"keep_ratio": 185.0, "tokens": "tail"}}
-    """The released run keeps 1,735 texts of 77 tokens at 0.1 against one name's tail: 185 times its mass."""
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "default": {},
+        "released": {"keep_scale": "by-count", "tokens": "tail"},
+        "uce-2025": {"keep_scale": 1.0, "kept_tokens": "last", "keep_empty": False},
+    }
+    """`released` is the script that the paper's authors ran; `uce-2025` the current code of UCE's authors."""
     Config: ClassVar[type[BaseModel]] = UceConfig
 
     def __init__(self, config: UceConfig | None = None) -> None:
@@ -91,8 +102,9 @@ class Uce:
 
         began, config = time.perf_counter(), self.config
         moved, guide = pairs(materials, concept, config.tokens)
-        kept = materials.encode(["", *preserved(materials.preserve, concept)]).flatten(0, 1).cpu().double()
-        matrix = edit(moved, guide, kept, config.erase, _scale(moved, kept, config), config.lamb)
+        texts = ([""] if config.keep_empty else []) + preserved(materials.preserve, concept)
+        kept = kept_states(materials, texts, config.kept_tokens, moved)
+        matrix = edit(moved, guide, kept, config.erase, _scale(moved, kept, len(texts), config), config.lamb)
         self.check(student, concept)
         edited = 0
         with torch.no_grad():
@@ -136,6 +148,19 @@ def pairs(materials: Materials, concept: Concept, tokens: Literal["tail", "last"
     return torch.cat(moved), torch.cat(guide)
 
 
+def kept_states(materials: Materials, texts: Sequence[str], tokens: Literal["all", "last"], like: Tensor) -> Tensor:
+    """States (m, D) of the kept texts: of all their places, or of the last subject token alone; none without a text.
+
+    `like` (n, D) gives width and type.
+    """
+    if not texts:
+        return like[:0]
+    states = materials.encode(texts).cpu().double()
+    if tokens == "all":
+        return states.flatten(0, 1)
+    return states[range(len(texts)), materials.token_counts(texts)]
+
+
 def preserved(names: Sequence[str], concept: Concept) -> list[str]:
     """The names without those that are a target under another spelling ("Picasso" of "Pablo Picasso")."""
     targets = [set(words(target)) for target in concept.targets]
@@ -143,6 +168,12 @@ def preserved(names: Sequence[str], concept: Concept) -> list[str]:
     return [name for name in names if not any(told[name] <= t or t <= told[name] for t in targets)]
 
 
-def _scale(moved: Tensor, kept: Tensor, config: UceConfig) -> float:
-    """s_p, so that what is kept has `keep_ratio` times the mass (sum of squares) of what is erased."""
+def _scale(moved: Tensor, kept: Tensor, texts: int, config: UceConfig) -> float:
+    """s_p: as it is set, or so that what is kept has `keep_ratio` times the mass (sum of squares) of what is erased."""
+    if not texts:
+        return 0.0
+    if config.keep_scale == "by-count":
+        return max(0.1, 1 / texts)
+    if config.keep_scale is not None:
+        return config.keep_scale
     return config.keep_ratio * config.erase * float(moved.square().sum()) / float(kept.square().sum())

@@ -130,4 +130,4 @@ def test_a_network_without_cross_attention_is_refused():
 
 
 def test_presets_are_configurations():
-    assert configure(Uce, "released").config.keep_ratio == 185
+    assert configure(Uce, "released").config.keep_scale == "by-count"

@@ -33,13 +33,13 @@ def fitted(bench: Workbench, plan: Plan) -> Model:
     """The model that `plan` trains; found in the store by its identity, or trained (and resumed) when asked for."""
     from benchmark.models.fit import concept_images, fit
     from methods.base import configure
-    from methods.config_fields import identity_of
+    from methods.config_fields import settings_of
 
     method = plan.method
     concept_images(bench, plan)  # a budget that cannot be met is refused before any work
     known = identity(bench, plan)
     first = fitted(bench, plan.first) if plan.first else None
-    settings, usual = identity_of(method.config), identity_of(configure(type(method), plan.preset).config)
+    settings, usual = settings_of(method.config), settings_of(configure(type(method), plan.preset).config)
     changed = {key: value for key, value in settings.items() if value != usual[key]}
     variant = ",".join(f"{key}={value}" for key, value in sorted(changed.items())) or "default"
     facts = {

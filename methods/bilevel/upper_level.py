@@ -82,6 +82,7 @@ def upper_phase(
         loss=loss,
         rate=config.upper_rate,
         warm_up=config.warm_up,
+        warm_up_from_zero=config.warm_up_from_zero,
         cost=cost,
         optimiser=config.upper_optimiser,
         trains=trains,

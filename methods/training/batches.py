@@ -97,16 +97,20 @@ class Starts:
     steps: int
     shape: tuple[int, ...]
     """Of one latent (C, h, w)."""
+    inner: bool = False
+    """Whether the first and the last step are never drawn."""
 
     def draw(self, iteration: int, device: torch.device, rank: int = 0, world: int = 1) -> Start:
         """As `Stream.draw`."""
         mine = share(self.batch, rank, world)
-        epoch, place = divmod(iteration, self.steps)
-        order = torch.randperm(self.steps, generator=generator(self.seed, self.name, "stop", epoch))
+        stops = range(1, self.steps - 1) if self.inner else range(self.steps)
+        epoch, place = divmod(iteration, len(stops))
+        order = torch.randperm(len(stops), generator=generator(self.seed, self.name, "stop", epoch))
         source = generator(self.seed, self.name, "noise", iteration)
         text = self.text[torch.randint(len(self.text), (), generator=source)]
         noise = torch.randn((self.batch, *self.shape), generator=source)[mine]
-        return Start(text=text.expand(len(noise), -1, -1).to(device), noise=noise.to(device), stop=int(order[place]))
+        stop = stops[int(order[place])]
+        return Start(text=text.expand(len(noise), -1, -1).to(device), noise=noise.to(device), stop=stop)
 
 
 def share(batch: int, rank: int, world: int) -> slice:

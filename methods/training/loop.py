@@ -49,6 +49,13 @@ class Phase(Task):
     """Which parameters the phase moves, by name."""
     clip: float | None = None
     """Largest norm of the gradient, where it is clipped."""
+    warm_up_from_zero: bool = False
+    """Whether the first step of the warm-up has rate 0, as in diffusers' `constant_with_warmup`."""
+
+    def rate_at(self, iteration: int) -> float:
+        """The learning rate of a step of this phase, counted from 0."""
+        made = iteration if self.warm_up_from_zero else iteration + 1
+        return self.rate * min(1.0, made / self.warm_up) if self.warm_up else self.rate
 
 
 @dataclass
@@ -121,7 +128,7 @@ def train(
         phase, iteration = locate(phases, step)
         draws = [stream.draw(iteration, context.device, rank, world) for stream in phase.streams]
         for group in optimisers[phase.name].param_groups:
-            group["lr"] = phase.rate * min(1.0, (iteration + 1) / max(1, phase.warm_up))
+            group["lr"] = phase.rate_at(iteration)
         loss, figures = gradients.add(phase, draws, computing)
         moved = [parameter for name, parameter in named.items() if phase.trains(name)]
         mean_over_processes(moved, world)

@@ -45,11 +45,13 @@ def denoised(
     steps: int,
     guidance: float,
     offset: int = 0,
+    inner: bool = False,
 ) -> View:
     """Noise that the model itself denoises under one of `text` (k, L, D), up to a random step of DDIM's `steps`.
 
     The step is drawn without replacement, so that the mean number of passes is exact after every `steps` iterations.
-    `offset` lets the loss look at so many timesteps further towards noise than x_t is.
+    With `inner`, neither the first nor the last step is drawn. `offset` lets the loss look at so many timesteps further
+    towards noise than x_t is.
     """
     change = {"scheduler": "ddim", "steps": steps, "guidance": guidance}
     sampler = materials.sampler.model_copy(update=change)
@@ -61,7 +63,7 @@ def denoised(
         x_t = sample(model, materials.scheduler, draw.text, materials.null, draw.noise, sampler, stop=draw.stop)
         return x_t, times[draw.stop].expand(len(x_t)).to(x_t.device), draw.text
 
-    stream = Starts(name=name, seed=seed, text=text.cpu(), batch=batch, steps=steps, shape=shape)
+    stream = Starts(name=name, seed=seed, text=text.cpu(), batch=batch, steps=steps, shape=shape, inner=inner)
     return View(stream, look, steps - 1)  # (steps - 1) / 2 steps on average, with and without the text
 
 
