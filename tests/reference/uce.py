@@ -4,7 +4,7 @@ import torch
 
 
 def updated(weight, moved, guides, kept, erase, keep, lamb):
-    """W' = (lambda W + s_e sum W g c' + s_p sum W p p') (lambda I + s_e sum c c' + s_p sum p p')^-1, over rows c, g, p."""
+    """W' = (lambda W + s_e sum W g c' + s_p sum W p p') (lambda I + s_e sum c c' + s_p sum p p')^-1, row by row."""
     weight = weight.double()
     eye = torch.eye(weight.shape[1], dtype=torch.float64)
     left, right = lamb * weight, lamb * eye
