@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from methods.budget import Budget, Cost
 
-LOOKS = {"taylor": 256, "aptp": 9600}
+CALIBRATION_IMAGES = {"taylor": 256, "aptp": 9600}
 """Pictures that prunings look at: Taylor's at all timesteps, those of all steps of a search for experts."""
 
 
@@ -81,7 +81,7 @@ def looking(images: int, steps: int, guided: bool, student: int) -> Cost:
 def choosing(pruning: str, base: float) -> float:
     """What a pruning spends on what to keep, `base` being a pass of the base U-Net: each picture takes one and its
     backward, and in a search one of the teacher. Gates only weigh what is computed, so that all passes are whole."""
-    return LOOKS.get(pruning, 0) * (4 if pruning == "aptp" else 3) * base
+    return CALIBRATION_IMAGES.get(pruning, 0) * (4 if pruning == "aptp" else 3) * base
 
 
 def spent(cycle: Sequence[Step], budget: Budget) -> dict[str, int]:

@@ -62,13 +62,13 @@ def lower_phase(
     # Heavy imports wait until something is trained, so that methods are listed in an instant.
     from methods.pruning.macs import forward_flops
     from methods.training import losses
-    from methods.training.batches import Stream
+    from methods.training.batches import BatchStream
     from methods.training.loop import Phase
 
     process = losses.Process(materials.scheduler)
     weights = losses.Weights(**{name: getattr(config, name) for name in losses.Weights.__dataclass_fields__})
     teacher = materials.teacher
-    stream = Stream(
+    stream = BatchStream(
         name="lower",
         seed=seed,
         data=materials.retain,
@@ -83,7 +83,7 @@ def lower_phase(
         name="lower",
         repeats=repeats,
         streams=(stream,),
-        loss=lambda model, draw: losses.retention(model, teacher, process, draw, weights),
+        loss=lambda model, draw: losses.distillation_loss(model, teacher, process, draw, weights),
         rate=config.lower_rate,
         warm_up=config.warm_up,
         warm_up_from_zero=config.warm_up_from_zero,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from methods.base import Context, Materials
     from methods.budget import Budget
-    from methods.training.batches import Start
+    from methods.training.batches import NoiseBatch
     from methods.training.loop import Phase
     from prompts.concepts import Concept
 
@@ -145,8 +145,8 @@ def erasing_phase(
     how["inner"] = config.inner_steps
     view = denoised("esd", seed, names, materials, batch, **how)
 
-    def loss(model: nn.Module, draw: Start) -> tuple[Tensor, dict[str, Tensor]]:
-        return losses.turning_away(model, frozen, *view.look(model, draw), null, config.eta)
+    def loss(model: nn.Module, draw: NoiseBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        return losses.negative_guidance_loss(model, frozen, *view.inputs(model, draw), null, config.eta)
 
     size, length = materials.sampler.latent_size, len(null)
     edited, asked = forward_flops(student, size, length), forward_flops(frozen, size, length)

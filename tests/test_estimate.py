@@ -126,7 +126,7 @@ def test_a_pruning_looks_at_other_pictures_than_are_counted(tmp_path: Path) -> N
     from methods.pruning import taylor
     from methods.pruning.aptp.search import Search
 
-    assert {"taylor": taylor.TIMES * taylor.BATCH, "aptp": Search().steps * Search().batch} == costs.LOOKS
+    assert {"taylor": taylor.TIMES * taylor.BATCH, "aptp": Search().steps * Search().batch} == costs.CALIBRATION_IMAGES
     assert taylor.BATCH == Search().batch == AT_ONCE
     assert testbed_facts.PRUNING == testbed.PRUNING
     assert ground(RunRequest("distilled", "artists")).shown == data.PRUNING

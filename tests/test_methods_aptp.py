@@ -29,7 +29,7 @@ from methods.pruning.costs import Costs
 from methods.pruning.macs import count_macs
 from methods.pruning.pictures import Pictures as Shown
 from methods.pruning.vector import Layout, hardened, to_architecture
-from methods.training.batches import Stream
+from methods.training.batches import BatchStream
 
 QUICK = Search(steps=60, batch=16, experts=8, macs=0.7)
 
@@ -200,8 +200,8 @@ def test_a_search_that_was_stopped_finds_others_or_begins_anew(stop: int, monkey
         searched(stopped, memory)
     assert steps_of(memory.load()) == stop
     draws: list[int] = []
-    draw = Stream.draw
-    monkeypatch.setattr(Stream, "draw", lambda self, step, *rest: draws.append(step) or draw(self, step, *rest))
+    draw = BatchStream.draw
+    monkeypatch.setattr(BatchStream, "draw", lambda self, step, *rest: draws.append(step) or draw(self, step, *rest))
     found = searched(lambda *told: again.append(told), memory)
     assert draws == list(range(stop, 6))
     assert again == curve

@@ -13,7 +13,7 @@ from methods.budget import Budget
 from methods.esd import Esd, EsdConfig, erasing_phase
 from methods.sampling import initial_noise, make_scheduler, sample
 from methods.training import losses
-from methods.training.batches import Starts
+from methods.training.batches import NoiseStream
 from prompts.concepts import Concept
 
 STYLE = Concept("style", ("Pablo Picasso", "Claude Monet"), "art")
@@ -99,7 +99,7 @@ def test_interrupted_and_resumed_is_another_model() -> None:
 
 
 def test_a_stop_comes_twice_before_another_has_come() -> None:
-    starts = Starts(name="esd", seed=1, text=states(["one", "three"]), batch=2, steps=5, shape=(4, 8, 8))
+    starts = NoiseStream(name="esd", seed=1, text=states(["one", "three"]), batch=2, steps=5, shape=(4, 8, 8))
     draws = [starts.draw(k, torch.device("cpu")) for k in range(20)]
     for epoch in range(4):
         assert sorted(draw.stop for draw in draws[5 * epoch : 5 * epoch + 5]) == list(range(5))
@@ -109,7 +109,7 @@ def test_a_stop_comes_twice_before_another_has_come() -> None:
 
 
 def test_two_processes_draw_other_batches_than_one() -> None:
-    starts = Starts(name="esd", seed=1, text=states(["one", "three"]), batch=4, steps=5, shape=(4, 8, 8))
+    starts = NoiseStream(name="esd", seed=1, text=states(["one", "three"]), batch=4, steps=5, shape=(4, 8, 8))
     whole = starts.draw(3, torch.device("cpu"))
     parts = [starts.draw(3, torch.device("cpu"), rank, 2) for rank in range(2)]
     assert torch.equal(torch.cat([part.noise for part in parts]), whole.noise)
@@ -121,11 +121,11 @@ def test_two_processes_draw_other_batches_than_one() -> None:
 def test_the_target_is_the_edited_model_itself_and_never_settles() -> None:
     """The frozen model is the one that came: away from it by eta = -1 means to stay where it is."""
     student, given = tiny_unet(3), materials(encode=states)
-    draw = Starts(name="esd", seed=1, text=states(["one"]), batch=2, steps=5, shape=(4, 8, 8)).draw(
+    draw = NoiseStream(name="esd", seed=1, text=states(["one"]), batch=2, steps=5, shape=(4, 8, 8)).draw(
         0, torch.device("cpu")
     )
     t = torch.full((2,), 500)
-    loss, _ = losses.turning_away(student, tiny_unet(3), draw.noise, t, draw.text, given.null, -1.0)
+    loss, _ = losses.negative_guidance_loss(student, tiny_unet(3), draw.noise, t, draw.text, given.null, -1.0)
     assert float(loss.detach()) == pytest.approx(0, abs=1e-10)
     config = EsdConfig(**{**SMALL, "rate": 2e-3})
     phase = erasing_phase(config, student, tiny_unet(3), given, STYLE, 0)

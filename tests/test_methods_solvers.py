@@ -42,7 +42,7 @@ def test_literal_two_set_algorithm_1_and_the_penalty_solver_part() -> None:
         erased, kept = (stream.draw(step, CPU) for stream in upper.streams)
         ascent["theta"].zero_grad()
         x_t = losses.Process(given.scheduler).noisy(erased)
-        unlearning = losses.turning_away(theta, given.teacher, x_t, erased.t, erased.text, given.null, 1.0)[0]
+        unlearning = losses.negative_guidance_loss(theta, given.teacher, x_t, erased.t, erased.text, given.null, 1.0)[0]
         gap = lower.loss(theta, kept)[0] - lower.loss(phi, kept)[0]
         (unlearning + 3.0 * gap).backward()
         ascent["theta"].step()

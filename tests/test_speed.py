@@ -99,7 +99,7 @@ def test_a_batch_that_the_published_way_cannot_hold_is_a_traceback(
     concept = bench.testbed.concept(())
     method = Distilled(DistilledConfig(batch=2))
     take, _ = speed.online(bench, method, bench.testbed.base(), bench.testbed.materials(bench, concept, "plain"))
-    monkeypatch.setattr("methods.training.losses.retention", full)
+    monkeypatch.setattr("methods.training.losses.distillation_loss", full)
     with pytest.raises(UsageError, match=r"does not hold 2 images in the published way of training: .*--batch"):
         take(1)
 

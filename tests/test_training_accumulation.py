@@ -19,8 +19,8 @@ from methods.esd import EsdConfig, erasing_phase
 from methods.pruning.blocks import prune as prune_blocks
 from methods.training import losses
 from methods.training.accumulation import BUCKET, Gradients, halved, mean_over_processes, split
-from methods.training.adaptive_batch import Pieces
-from methods.training.batches import Draw
+from methods.training.adaptive_batch import AdaptiveBatch
+from methods.training.batches import Batch
 from methods.training.loop import Phase
 from methods.training.precision import arithmetic
 
@@ -81,10 +81,10 @@ def test_recomputed_activations_give_another_gradient_or_other_feature_maps(kind
 
 def test_a_split_draw_loses_rows_or_what_all_share() -> None:
     rows = torch.arange(5.0)
-    draw = Draw(x0=rows[:, None], text=rows[:, None, None], noise=-rows[:, None], t=rows.long())
+    draw = Batch(x0=rows[:, None], text=rows[:, None, None], noise=-rows[:, None], t=rows.long())
     parts = split([draw], 2)
     assert [share for share, _ in parts] == [3 / 5, 2 / 5]
-    for field in dataclasses.fields(Draw):
+    for field in dataclasses.fields(Batch):
         joined = torch.cat([getattr(part, field.name) for _, (part,) in parts])
         assert torch.equal(joined, getattr(draw, field.name))
     start = phase_of("esd", tiny_unet(1), 4).streams[0].draw(2, CPU)
@@ -92,8 +92,8 @@ def test_a_split_draw_loses_rows_or_what_all_share() -> None:
 
 
 def test_parts_of_two_draws_hold_unequal_shares() -> None:
-    def of(*counts: int) -> list[Draw]:
-        return [Draw(x0=torch.zeros(n), text=torch.zeros(n), noise=torch.zeros(n), t=torch.zeros(n)) for n in counts]
+    def of(*counts: int) -> list[Batch]:
+        return [Batch(x0=torch.zeros(n), text=torch.zeros(n), noise=torch.zeros(n), t=torch.zeros(n)) for n in counts]
 
     def walked(*counts: int) -> list[int]:
         found = [1]
@@ -196,7 +196,7 @@ def test_pieces_lose_their_order_or_forget_what_fitted() -> None:
             raise exhausted()
         return torch.arange(rows.start, rows.stop)
 
-    pieces = Pieces("sampling", 32)
+    pieces = AdaptiveBatch("sampling", 32)
     assert pieces(work, 10).tolist() == list(range(10))
     assert sizes == [10, 5, 3, 3, 3, 1]
     assert pieces(work, 2).tolist() == [0, 1]

@@ -3,17 +3,17 @@ import torch
 from tiny import Pictures, materials
 
 from benchmark.errors import DataError, UsageError
-from methods.training.batches import Draw, Stream
+from methods.training.batches import Batch, BatchStream
 
 CPU = torch.device("cpu")
 
 
-def stream(**changes: object) -> Stream:
+def stream(**changes: object) -> BatchStream:
     given = {"name": "lower", "seed": 3, "data": Pictures(), "null": materials().null, "batch": 4, "timesteps": 1000}
-    return Stream(**{**given, **changes})  # type: ignore[arg-type]
+    return BatchStream(**{**given, **changes})  # type: ignore[arg-type]
 
 
-def equal(a: Draw, b: Draw) -> bool:
+def equal(a: Batch, b: Batch) -> bool:
     return all(torch.equal(x, y) for x, y in zip(vars(a).values(), vars(b).values(), strict=True))
 
 
@@ -29,7 +29,7 @@ def test_a_draw_depends_on_seed_stream_and_iteration_alone() -> None:
 
 def test_processes_share_the_one_batch() -> None:
     whole, parts = stream(dropout=0.5).draw(2, CPU), [stream(dropout=0.5).draw(2, CPU, r, 2) for r in range(2)]
-    assert equal(whole, Draw(*(torch.cat(pair) for pair in zip(*(vars(p).values() for p in parts), strict=True))))
+    assert equal(whole, Batch(*(torch.cat(pair) for pair in zip(*(vars(p).values() for p in parts), strict=True))))
     with pytest.raises(UsageError, match="4 cannot be shared evenly by 3"):
         stream().draw(0, CPU, 0, 3)
 

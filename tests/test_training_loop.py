@@ -164,14 +164,14 @@ def test_nan_names_phase_and_iteration_and_keeps_the_last_good_checkpoint(phase:
 
 
 def test_weights_that_explode_are_never_saved(monkeypatch: pytest.MonkeyPatch) -> None:
-    memory, whole = Memory(), losses.retention
+    memory, whole = Memory(), losses.distillation_loss
 
     def exploding(*args):
         loss, figures = whole(*args)
         loss.register_hook(lambda gradient: gradient * float("inf"))
         return loss, figures
 
-    monkeypatch.setattr(losses, "retention", exploding)
+    monkeypatch.setattr(losses, "distillation_loss", exploding)
     with pytest.raises(TrainingError, match=r"Weight '.*' is not finite"):
         fit(Distilled(DistilledConfig(**{**SMALL, "checkpoint_every": 1})), 3, memory)
     assert not memory.states

@@ -6,16 +6,16 @@ from torch.nn import functional
 
 from benchmark.errors import UsageError
 from methods.bilevel.objectives import NegativeGuidance
-from methods.training.batches import Draw
-from methods.training.losses import Process, Weights, feature_maps, predict, retention, turning_away
+from methods.training.batches import Batch
+from methods.training.losses import Process, Weights, distillation_loss, feature_maps, negative_guidance_loss, predict
 
 KINDS = ["v_prediction", "epsilon", "sample"]
 TIMES = torch.tensor([0, 20, 400, 999])
 
 
-def draw() -> Draw:
+def draw() -> Batch:
     x0, text = Pictures(5).batch(torch.arange(4))
-    return Draw(x0=x0, text=text, noise=torch.randn(x0.shape, generator=torch.Generator().manual_seed(2)), t=TIMES)
+    return Batch(x0=x0, text=text, noise=torch.randn(x0.shape, generator=torch.Generator().manual_seed(2)), t=TIMES)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -24,7 +24,7 @@ def test_eq8_is_the_papers(kind: str, weighting: str, features: str) -> None:
     scheduler, batch = {**SCHEDULER, "prediction_type": kind}, draw()
     student, teacher = tiny_unet(0), tiny_unet(1)
     weights = Weights(weighting=weighting, features=features)  # type: ignore[arg-type]
-    loss, figures = retention(student, teacher, Process(scheduler), batch, weights)
+    loss, figures = distillation_loss(student, teacher, Process(scheduler), batch, weights)
     expected = reference.eq8(
         student, teacher, batch.x0, batch.noise, batch.t, batch.text, scheduler, (1.0, 2.0, 0.1), 5.0, weighting,
         features,
@@ -55,7 +55,7 @@ def test_the_weightings_differ_at_pure_noise_only() -> None:
 
 def test_eq8_is_zero_only_where_it_should_be_for_the_teacher_itself() -> None:
     teacher = tiny_unet(1)
-    _, figures = retention(teacher, teacher, Process(SCHEDULER), draw(), Weights())
+    _, figures = distillation_loss(teacher, teacher, Process(SCHEDULER), draw(), Weights())
     assert figures["output"] == 0
     assert figures["feature"] == 0
     assert figures["diffusion"] > 0
@@ -82,7 +82,7 @@ def test_unlearning_asks_the_teacher_once_for_caption_and_null() -> None:
     calls: list[int] = []
     teacher.register_forward_hook(lambda module, inputs, output: calls.append(len(inputs[0])))
     x_t = Process(SCHEDULER).noisy(batch)
-    loss, _ = turning_away(student, teacher, x_t, batch.t, batch.text, null, eta=1.5)
+    loss, _ = negative_guidance_loss(student, teacher, x_t, batch.t, batch.text, null, eta=1.5)
     assert calls == [8]
     x_t = Process(SCHEDULER).noisy(batch)
     with torch.no_grad():
@@ -97,7 +97,7 @@ def test_retention_asks_the_teacher_once_and_gives_it_no_gradient() -> None:
     student, teacher = tiny_unet(0), tiny_unet(1)
     calls: list[int] = []
     teacher.register_forward_hook(lambda module, inputs, output: calls.append(len(inputs[0])))
-    retention(student, teacher, Process(SCHEDULER), draw(), Weights())[0].backward()
+    distillation_loss(student, teacher, Process(SCHEDULER), draw(), Weights())[0].backward()
     assert calls == [4]
     assert all(p.grad is None for p in teacher.parameters())
     assert all(p.grad is not None for p in student.parameters())

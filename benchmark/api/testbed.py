@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from methods.budget import Entry
     from methods.pruning.pictures import Pictures
     from methods.sampling import Sampler
-    from methods.training.adaptive_batch import Pieces
+    from methods.training.adaptive_batch import AdaptiveBatch
     from metrics.encoders import Encoder, OpenClipEncoder
     from prompts.concepts import Concept, Kind
     from prompts.lists import Prompt
@@ -127,10 +127,10 @@ class Testbed(Protocol):
         ...
 
 
-def _together() -> Pieces:
-    from methods.training.adaptive_batch import Pieces
+def _together() -> AdaptiveBatch:
+    from methods.training.adaptive_batch import AdaptiveBatch
 
-    return Pieces("sampling", SHARD_SIZE)
+    return AdaptiveBatch("sampling", SHARD_SIZE)
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class Workbench:
     """What models are trained and sampled in."""
     compiles: bool = False
     """Whether models that sample are compiled."""
-    together: Pieces = field(default_factory=_together)
+    together: AdaptiveBatch = field(default_factory=_together)
     """How many pictures are sampled at once: a shard, or what memory holds."""
 
     @property

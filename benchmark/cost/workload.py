@@ -11,7 +11,7 @@ from benchmark.cost.network_costs import SCORING
 from benchmark.cost.testbed_facts import Ground
 from benchmark.models.plan import REFERENCE_SEED, planned
 from methods.budget import Budget
-from methods.costs import LOOKS, Terms, choosing, lower, spent
+from methods.costs import CALIBRATION_IMAGES, Terms, choosing, lower, spent
 
 if TYPE_CHECKING:
     from benchmark.api.request import RunRequest
@@ -28,8 +28,8 @@ DECODED = 8
 """Pictures that the VAE has in hand at once."""
 PNG = 0.7
 """Share of a picture's bytes that its file takes."""
-KNOWN = (*LOOKS, "magnitude", "blocks", "random", "scratch")
-"""Prunings of which it is known what they look at; the others than LOOKS at nothing but weights."""
+KNOWN = (*CALIBRATION_IMAGES, "magnitude", "blocks", "random", "scratch")
+"""Prunings of which it is known what they look at; the others than CALIBRATION_IMAGES at nothing but weights."""
 AT_ONCE = 16
 """Of those, in hand at once."""
 DETECTOR = 0.07
@@ -182,7 +182,7 @@ def pieces(request: RunRequest, ground: Ground, rate: float) -> list[Piece]:
 
 def _pruning(request: RunRequest, ground: Ground, whole: float) -> Iterator[Piece]:
     """What a pruning looks at before it cuts. A search asks the base and a gated copy, and neither's weights move."""
-    looks = LOOKS.get(request.pruning, 0)
+    looks = CALIBRATION_IMAGES.get(request.pruning, 0)
     if not looks or (request.pruning == "aptp" and ground.experts):
         return
     sizes, searches = ground.sizes, request.pruning == "aptp"

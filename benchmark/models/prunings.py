@@ -60,12 +60,12 @@ def _signature(name: str) -> inspect.Signature:
 def spent(bench: Workbench, name: str) -> float | None:
     """U-Net FLOPs that choosing what to keep takes; 0 for those that look at no pictures, or were given experts, and
     None where that is not known."""
-    from methods.costs import LOOKS, choosing
+    from methods.costs import CALIBRATION_IMAGES, choosing
     from methods.pruning.macs import forward_flops
 
     wants, testbed = _signature(name).parameters, bench.testbed
     known = "aptp" if "experts" in wants else name
-    if known not in LOOKS:
+    if known not in CALIBRATION_IMAGES:
         return None if "pictures" in wants else 0.0
     if "experts" in wants and _published(bench):
         return 0.0

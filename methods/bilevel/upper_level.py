@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from methods.base import Materials
     from methods.bilevel.config import BilevelConfig
     from methods.bilevel.objectives import UpperObjective
-    from methods.training.batches import Draw
+    from methods.training.batches import Batch
     from prompts.concepts import Concept
 
 
@@ -49,8 +49,8 @@ def upper_phase(
     objective: type[UpperObjective] = registry.load("objectives", config.objective)
     texts = {"null": null, "anchor": materials.encode([concept.anchor])[0]}
 
-    def loss(model: nn.Module, erased: Any, *kept: Draw) -> losses.Loss:
-        x_t, t, text = view.look(model, erased)
+    def loss(model: nn.Module, erased: Any, *kept: Batch) -> losses.Loss:
+        x_t, t, text = view.inputs(model, erased)
         asked: dict[str, Tensor] = {name: text if name == "text" else texts[name] for name in objective.asks}
         wanted = partial(objective.target, eta=config.eta)
         total, figures = losses.unlearning(model, teacher, x_t, t, text, asked, wanted)

@@ -17,7 +17,7 @@ from methods.pruning.pictures import Pictures
 from methods.pruning.threshold import check_fraction, keep_best
 from methods.training import losses
 from methods.training.accumulation import Gradients, Task
-from methods.training.batches import Draw, generator
+from methods.training.batches import Batch, generator
 
 TIMES, BATCH, SEED = 16, 16, 0
 """Timesteps, pictures at each of them, and the seed of the noise."""
@@ -62,7 +62,7 @@ def _accumulate(unet: UNet2DConditionModel, pictures: Pictures) -> None:
     gradients, sums = Gradients(unet, 1, lambda said: None), dict[str, Tensor]()
     largest = 0.0
 
-    def loss(network: UNet2DConditionModel, draw: Draw) -> losses.Loss:
+    def loss(network: UNet2DConditionModel, draw: Batch) -> losses.Loss:
         answer = losses.predict(network, process.noisy(draw), draw.t, draw.text)
         return F.mse_loss(answer, process.target(draw)), {}
 
@@ -72,7 +72,7 @@ def _accumulate(unet: UNet2DConditionModel, pictures: Pictures) -> None:
         chosen = torch.randint(len(pictures.data), (BATCH,), generator=source)
         x0, text = (part.to(unet.device) for part in pictures.data.batch(chosen))
         noise = torch.randn(x0.shape, generator=source).to(x0)
-        draw = Draw(x0=x0, text=text, noise=noise, t=time.expand(BATCH).to(x0.device))
+        draw = Batch(x0=x0, text=text, noise=noise, t=time.expand(BATCH).to(x0.device))
         much = float(gradients.add(lost, [draw], nullcontext)[0])
         largest = max(largest, much)
         for name, weight in unet.named_parameters():

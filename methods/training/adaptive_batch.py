@@ -11,7 +11,7 @@ from torch import Tensor
 from benchmark.errors import DataError
 
 
-class Pieces:
+class AdaptiveBatch:
     """Items whose results do not depend on each other, at most `most` at a time; halved whenever memory runs out.
 
     The size that fitted is remembered. Results are those of one piece, to the rounding of its kernels.

@@ -1,4 +1,4 @@
-"""Stateless randomness: what a step draws depends on (seed, stream, iteration) alone.
+"""Batches with stateless randomness: what a step draws depends on (seed, stream, iteration) alone.
 
 So a resumed run, and any number of processes, see the batches that one uninterrupted process sees.
 """
@@ -22,7 +22,7 @@ def generator(*key: int | str) -> torch.Generator:
 
 
 @dataclass(frozen=True)
-class Draw:
+class Batch:
     """One process's share of a batch."""
 
     x0: Tensor
@@ -36,7 +36,7 @@ class Draw:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stream:
+class BatchStream:
     """Batches of one data set for one phase. Each picture is drawn once an epoch, in an order of the epoch's own."""
 
     name: str
@@ -60,7 +60,7 @@ class Stream:
         orders = [torch.randperm(size, generator=generator(self.seed, self.name, "order", e)) for e in epochs]
         return torch.cat(orders)[positions - epochs.start * size]
 
-    def draw(self, iteration: int, device: torch.device, rank: int = 0, world: int = 1) -> Draw:
+    def draw(self, iteration: int, device: torch.device, rank: int = 0, world: int = 1) -> Batch:
         """Draw the whole batch's randomness, and return the part of process `rank` of `world` on `device`."""
         mine = share(self.batch, rank, world)
         x0, text = self.data.batch(self.indices(iteration)[mine])
@@ -70,11 +70,11 @@ class Stream:
         noise = torch.randn((self.batch, *x0.shape[1:]), generator=source)[mine]
         x0, text = x0.to(device), text.to(device)
         text = torch.where(dropped.to(device)[:, None, None], self.null.to(device, text.dtype), text)
-        return Draw(x0=x0, text=text, noise=noise.to(device, x0.dtype), t=t.to(device))
+        return Batch(x0=x0, text=text, noise=noise.to(device, x0.dtype), t=t.to(device))
 
 
 @dataclass(frozen=True)
-class Start:
+class NoiseBatch:
     """One process's share of a batch that denoises noise under one text, up to a step."""
 
     text: Tensor
@@ -86,7 +86,7 @@ class Start:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Starts:
+class NoiseStream:
     """Noise to denoise under one of several texts, up to a step of which each is drawn once an epoch."""
 
     name: str
@@ -100,8 +100,8 @@ class Starts:
     inner: bool = False
     """Whether the first and the last step are never drawn."""
 
-    def draw(self, iteration: int, device: torch.device, rank: int = 0, world: int = 1) -> Start:
-        """As `Stream.draw`."""
+    def draw(self, iteration: int, device: torch.device, rank: int = 0, world: int = 1) -> NoiseBatch:
+        """As `BatchStream.draw`."""
         mine = share(self.batch, rank, world)
         stops = range(1, self.steps - 1) if self.inner else range(self.steps)
         epoch, place = divmod(iteration, len(stops))
@@ -110,7 +110,7 @@ class Starts:
         text = self.text[torch.randint(len(self.text), (), generator=source)]
         noise = torch.randn((self.batch, *self.shape), generator=source)[mine]
         stop = stops[int(order[place])]
-        return Start(text=text.expand(len(noise), -1, -1).to(device), noise=noise.to(device), stop=stop)
+        return NoiseBatch(text=text.expand(len(noise), -1, -1).to(device), noise=noise.to(device), stop=stop)
 
 
 def share(batch: int, rank: int, world: int) -> slice:

@@ -25,7 +25,7 @@ from benchmark.errors import DataError, TrainingError, UsageError
 from methods.base import Checkpointer, Context, Precision, State
 from methods.budget import Cost, Entry
 from methods.training.accumulation import Gradients, Task, mean_over_processes
-from methods.training.batches import Starts, Stream
+from methods.training.batches import BatchStream, NoiseStream
 from methods.training.precision import arithmetic, laid_out, lowered
 
 __all__ = ["Checkpointer", "Phase", "State", "freeze", "locate", "train"]
@@ -37,7 +37,7 @@ class Phase(Task):
 
     repeats: int
     """Steps in a row before the next phase of the cycle has its turn."""
-    streams: tuple[Stream | Starts, ...]
+    streams: tuple[BatchStream | NoiseStream, ...]
     rate: float
     """AdamW's rate, constant after the warm-up."""
     warm_up: int

@@ -17,7 +17,7 @@ from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor, nn
 
 from benchmark.errors import UsageError
-from methods.training.batches import Draw
+from methods.training.batches import Batch
 from methods.training.negative_guidance import negative_guidance
 
 Figures = dict[str, Tensor]
@@ -39,11 +39,11 @@ class Process:
                 "it must be v_prediction, epsilon or sample."
             )
 
-    def noisy(self, draw: Draw) -> Tensor:
+    def noisy(self, draw: Batch) -> Tensor:
         """Return x_t, shaped like x0."""
         return self.scheduler.add_noise(draw.x0, draw.noise, draw.t)
 
-    def target(self, draw: Draw) -> Tensor:
+    def target(self, draw: Batch) -> Tensor:
         """Return what a perfect network would answer for x_t, shaped like x0."""
         if self.prediction == "v_prediction":
             return self.scheduler.get_velocity(draw.x0, draw.noise, draw.t)
@@ -107,8 +107,8 @@ def predict(unet: nn.Module, x: Tensor, t: Tensor, text: Tensor) -> Tensor:
     return unet(x, t, encoder_hidden_states=text, return_dict=False)[0]
 
 
-def retention(
-    student: nn.Module, teacher: UNet2DConditionModel, process: Process, draw: Draw, weights: Weights
+def distillation_loss(
+    student: nn.Module, teacher: UNet2DConditionModel, process: Process, draw: Batch, weights: Weights
 ) -> Loss:
     """Eq. 8: w_D diffusion (min-SNR) + w_O output distillation + w_F feature distillation; one teacher forward.
 
@@ -151,7 +151,7 @@ def unlearning(
     return loss, {"unlearning": loss.detach()}
 
 
-def turning_away(
+def negative_guidance_loss(
     student: nn.Module, teacher: UNet2DConditionModel, x_t: Tensor, t: Tensor, text: Tensor, null: Tensor, eta: float
 ) -> Loss:
     """`unlearning` by negative guidance: the teacher is asked under `text` and under the empty prompt `null` (L, D)."""

@@ -1,4 +1,4 @@
-"""Where an erasing loss looks: x_t, its timestep, and the text it is answered under."""
+"""The inputs of an erasing loss: x_t, its timestep, and the text that the U-Net is conditioned on."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from torch import Tensor, nn
 from methods.base import Data, Materials
 from methods.sampling import make_scheduler, sample
 from methods.training import losses
-from methods.training.batches import Start, Starts, Stream
+from methods.training.batches import BatchStream, NoiseBatch, NoiseStream
 
-Seen = tuple[Tensor, Tensor, Tensor]
+Inputs = tuple[Tensor, Tensor, Tensor]
 """x_t (n, C, h, w), t (n,), text (n, L, D)."""
 
 
 @dataclass(frozen=True)
 class View:
-    """A stream, and what a model looks at for one draw of it."""
+    """A stream of batches, and how the inputs of the U-Net are made from one of them."""
 
-    stream: Stream | Starts
-    look: Callable[[nn.Module, Any], Seen]
+    stream: BatchStream | NoiseStream
+    inputs: Callable[[nn.Module, Any], Inputs]
+    """Called with the model that is trained and a batch of the stream."""
     calls: int
-    """Passes of the model that is trained, for each image, before it answers: on average over the stream."""
+    """Forward passes of the trained model that making x_t takes, per image, on average over the stream."""
 
 
 def noised(name: str, seed: int, data: Data, materials: Materials, batch: int) -> View:
-    """Ready pictures, noised to any timestep."""
+    """Latents of a data set, noised to a uniform timestep (the forward process)."""
     process = losses.Process(materials.scheduler)
-    stream = Stream(name=name, seed=seed, data=data, null=materials.null, batch=batch, timesteps=process.timesteps)
-    return View(stream, lambda model, draw: (process.noisy(draw), draw.t, draw.text), 0)
+    stream = BatchStream(name=name, seed=seed, data=data, null=materials.null, batch=batch, timesteps=process.timesteps)
+    return View(stream, lambda model, batch: (process.noisy(batch), batch.t, batch.text), 0)
 
 
 def denoised(
@@ -47,11 +48,11 @@ def denoised(
     offset: int = 0,
     inner: bool = False,
 ) -> View:
-    """Noise that the model itself denoises under one of `text` (k, L, D), up to a random step of DDIM's `steps`.
+    """Noise that the model denoises under one of `text` (k, L, D), up to a random one of DDIM's `steps`, as ESD does.
 
     The step is drawn without replacement, so that the mean number of passes is exact after every `steps` iterations.
-    With `inner`, neither the first nor the last step is drawn. `offset` lets the loss look at so many timesteps further
-    towards noise than x_t is.
+    With `inner`, neither the first nor the last step is drawn. `offset` is added to the timestep that the loss states
+    for x_t (positive: noisier than x_t is).
     """
     change = {"scheduler": "ddim", "steps": steps, "guidance": guidance}
     sampler = materials.sampler.model_copy(update=change)
@@ -59,12 +60,12 @@ def denoised(
     times = (make_scheduler(materials.scheduler, sampler).timesteps + offset).clamp(max=last)
     shape = (sampler.latent_channels, sampler.latent_size, sampler.latent_size)
 
-    def look(model: Any, draw: Start) -> Seen:
-        x_t = sample(model, materials.scheduler, draw.text, materials.null, draw.noise, sampler, stop=draw.stop)
-        return x_t, times[draw.stop].expand(len(x_t)).to(x_t.device), draw.text
+    def inputs(model: Any, batch: NoiseBatch) -> Inputs:
+        x_t = sample(model, materials.scheduler, batch.text, materials.null, batch.noise, sampler, stop=batch.stop)
+        return x_t, times[batch.stop].expand(len(x_t)).to(x_t.device), batch.text
 
-    stream = Starts(name=name, seed=seed, text=text.cpu(), batch=batch, steps=steps, shape=shape, inner=inner)
-    return View(stream, look, steps - 1)  # (steps - 1) / 2 steps on average, with and without the text
+    stream = NoiseStream(name=name, seed=seed, text=text.cpu(), batch=batch, steps=steps, shape=shape, inner=inner)
+    return View(stream, inputs, steps - 1)  # (steps - 1) / 2 steps on average, with and without the text
 
 
 def texts_of(data: Data) -> Tensor:

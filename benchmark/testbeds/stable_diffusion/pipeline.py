@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from benchmark.errors import DataError
-from methods.training.adaptive_batch import Pieces
+from methods.training.adaptive_batch import AdaptiveBatch
 
 DECODED = 8
 """Pictures that the VAE has in hand at once: at 512 x 512 each takes about a GB."""
@@ -26,7 +26,7 @@ class Pipeline:
 
     def __init__(self, folder: Path, device: torch.device) -> None:
         self.folder, self.device = folder, device
-        self._decoding, self._encoding = Pieces("decoding", DECODED), Pieces("encoding", DECODED)
+        self._decoding, self._encoding = AdaptiveBatch("decoding", DECODED), AdaptiveBatch("encoding", DECODED)
         self.scheduler = _config(folder, "scheduler/scheduler_config.json")
         self.unet_config, vae = _config(folder, "unet/config.json"), _config(folder, "vae/config.json")
         self.factor = 2 ** (len(vae["block_out_channels"]) - 1)

@@ -27,8 +27,8 @@ from methods.pruning.costs import Costs
 from methods.pruning.masked import masked
 from methods.pruning.pictures import Pictures
 from methods.pruning.threshold import check_fraction, check_reach
-from methods.training.batches import Stream, generator
-from methods.training.losses import Process, Weights, retention
+from methods.training.batches import BatchStream, generator
+from methods.training.losses import Process, Weights, distillation_loss
 
 RECIPE = 2
 """Goes up when the search's code changes results."""
@@ -96,7 +96,7 @@ def search(
     teacher, student = unet.eval().requires_grad_(False), copy.deepcopy(unet)
     process = Process(pictures.scheduler)
     weights = Weights(diffusion=config.diffusion, output=config.output, feature=config.feature)
-    stream = Stream(
+    stream = BatchStream(
         name="aptp",
         seed=config.seed,
         data=pictures.data,
@@ -134,7 +134,7 @@ def search(
         figures["contrastive"] = config.contrastive * losses.contrastive(offsets * router.scale, read)
         figures["resource"] = config.resource * losses.resource(costs.share(vectors), budget)
         with masked(student, vectors.to(device)):
-            restoring, _ = retention(student, teacher, process, draw, weights)
+            restoring, _ = distillation_loss(student, teacher, process, draw, weights)
         figures["restoring"] = restoring.cpu()  # router and gates are small, and stay where their noise is drawn
         loss: Any = sum(figures.values())
         if not bool(loss.isfinite()):
