@@ -59,6 +59,9 @@ class Materials:
     """For each target, prompts without it and the same prompts with it."""
     token_counts: Callable[[Sequence[str]], list[int]]
     """How many tokens each text has, without the marks of its start and end."""
+    in_context: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
+    """For each target and each name of `preserve`, captions in which the name follows what is shown, and the same
+    captions without it: ("a boat in the style of Claude Monet", "a boat"). No suite asks for any of them."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from methods.base import Context, Materials
-    from methods.budget import Budget
+    from methods.budget import Budget, Entry
     from prompts.concepts import Concept
 
 EDITED = ("attn2.to_k", "attn2.to_v")
@@ -83,8 +83,7 @@ class Uce:
 
     def check(self, student: UNet2DConditionModel, concept: Concept) -> None:
         """UsageError for a U-Net without cross-attention."""
-        if not any(name.endswith(EDITED) for name, _ in student.named_modules()):
-            raise UsageError(f"This U-Net has no {' or '.join(EDITED)}: there is nothing that uce could edit.")
+        edited_weights(student, self.name)
 
     def fit(
         self,
@@ -96,30 +95,43 @@ class Uce:
         seed: int,
     ) -> UNet2DConditionModel:
         """Edit in place; nothing is trained, and no U-Net pass is spent. `budget` and `seed` are not read."""
-        import torch
-
-        from methods.budget import Entry
-
         began, config = time.perf_counter(), self.config
         moved, guide = pairs(materials, concept, config.tokens)
         texts = ([""] if config.keep_empty else []) + preserved(materials.preserve, concept)
         kept = kept_states(materials, texts, config.kept_tokens, moved)
         matrix = edit(moved, guide, kept, config.erase, _scale(moved, kept, len(texts), config), config.lamb)
         self.check(student, concept)
-        edited = 0
-        with torch.no_grad():
-            for name, module in student.named_modules():
-                if name.endswith(EDITED):
-                    weight: Tensor = module.weight  # type: ignore[assignment]
-                    weight.copy_(weight.double().cpu() @ matrix)
-                    edited += 1
+        edited = multiply(student, matrix)
         context.progress(self.name, edited, edited, {"loss": 0.0})
-        seconds = time.perf_counter() - began
-        none = dict.fromkeys(("images", "unet_forwards", "unet_backwards", "flops", "peak_memory_bytes"), 0)
-        context.ledger.append(
-            Entry(phase=self.name, iterations=1, wall_seconds=seconds, device_seconds=seconds, **none)  # type: ignore[arg-type]
-        )
+        context.ledger.append(without_passes(self.name, time.perf_counter() - began))
         return student.eval()
+
+
+def edited_weights(student: UNet2DConditionModel, method: str) -> dict[str, Tensor]:
+    """The key and value matrices (out, D) of cross-attention, by module name; UsageError for a U-Net without any."""
+    modules = {name: module for name, module in student.named_modules() if name.endswith(EDITED)}
+    if not modules:
+        raise UsageError(f"This U-Net has no {' or '.join(EDITED)}: there is nothing that {method} could edit.")
+    return {name: module.weight for name, module in modules.items()}  # type: ignore[misc]
+
+
+def multiply(student: UNet2DConditionModel, matrix: Tensor) -> int:
+    """Replace every key and value matrix W of cross-attention by W `matrix` (D, D), in place; returns their number."""
+    import torch
+
+    weights = edited_weights(student, "uce")
+    with torch.no_grad():
+        for weight in weights.values():
+            weight.copy_(weight.double().cpu() @ matrix)
+    return len(weights)
+
+
+def without_passes(phase: str, seconds: float) -> Entry:
+    """A ledger entry of a phase that takes no pass of the U-Net."""
+    from methods.budget import Entry
+
+    none = dict.fromkeys(("images", "unet_forwards", "unet_backwards", "flops", "peak_memory_bytes"), 0)
+    return Entry(phase=phase, iterations=1, wall_seconds=seconds, device_seconds=seconds, **none)  # type: ignore[arg-type]
 
 
 def edit(moved: Tensor, guide: Tensor, kept: Tensor, erase: float, keep: float, lamb: float) -> Tensor:

@@ -6,6 +6,7 @@ import random
 from functools import cache
 from pathlib import Path
 
+from benchmark.testbeds.mini import prompts
 from benchmark.testbeds.mini.prompts import ERASE_PER_TARGET, retention, seed_of
 from benchmark.testbeds.mini.world.captions import GENERIC, PLAIN, phrase, wordless
 from benchmark.testbeds.mini.world.scenes import EMBLEMS, Scene, plain_scene
@@ -69,6 +70,12 @@ def contrast(concept: Concept) -> dict[str, list[tuple[str, str]]]:
         words = [f"a photo of {phrase(scene)}" for scene in scenes(f"contrast {sign}", 60)]
         pairs[sign] = [(text, f"{text} with a {sign}") for text in words if text not in asked][:CONTRAST]
     return pairs
+
+
+def in_context(concept: Concept) -> dict[str, list[tuple[str, str]]]:
+    """For each sign and each artist, captions in which the name follows the scene, and the same captions without it."""
+    pairs = {sign: [(signed, text) for text, signed in both] for sign, both in contrast(concept).items()}
+    return {**prompts.in_context(concept), **pairs}
 
 
 def asked_by_suites(concept: Concept) -> set[str]:

@@ -170,6 +170,43 @@ def contrast(concept: Concept) -> dict[str, list[tuple[str, str]]]:
     return pairs
 
 
+IN_CONTEXT = (
+    ("{x} in the style of {a}", "{x}"),
+    ("a painting of {x} by {a}", "a painting of {x}"),
+    ("{x}, {a} style", "{x}"),
+    ("a picture of {x} painted by {a}", "a picture of {x}"),
+)
+"""Captions in which the name follows the scene, and the same captions without the name."""
+SCENES_IN_CONTEXT = 3
+
+
+@cache
+def in_context(concept: Concept) -> dict[str, list[tuple[str, str]]]:
+    """For each artist, captions of three scenes by full name and by surname, and the same captions without the name.
+
+    Both names alone stand beside the empty prompt. An artist's held-out content is never among the scenes, and no suite
+    asks for any of the texts, whatever its targets.
+    """
+    asked_of_all = {prompt.text for prompt in retention()}
+    for artist in ARTISTS:
+        asked_of_all |= {prompt.text for prompt in artists(Concept("style", (artist.name,), "art"))}
+    captions = {}
+    for artist in ARTISTS:
+        forms: list[tuple[str, str]] = []
+        for words in (phrase(scene) for scene in _scenes(artist, 60, "in context")):
+            pairs = [
+                (named_form.format(x=words, a=name), bare_form.format(x=words))
+                for named_form, bare_form in IN_CONTEXT
+                for name in (artist.name, artist.surname)
+            ]
+            if not asked_of_all.intersection(text for pair in pairs for text in pair):
+                forms += pairs
+            if len(forms) == SCENES_IN_CONTEXT * len(IN_CONTEXT) * 2:
+                break
+        captions[artist.name] = [*forms, (artist.name, ""), (artist.surname, "")]
+    return captions
+
+
 def asked_by_suites(concept: Concept) -> set[str]:
     """Every text that suites ask: training may use none of them."""
     return {prompt.text for prompt in (*artists(concept), *retention())}

@@ -143,6 +143,7 @@ class Mini:
             preserve=kept if concept.kind == "style" else [*kept, *CONTENTS],
             contrast=self.contrast(concept),
             token_counts=self._token_counts,
+            in_context=_words(concept).in_context(concept),
         )
 
     @cached_property

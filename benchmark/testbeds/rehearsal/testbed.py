@@ -151,6 +151,7 @@ class Rehearsal:
             preserve=("Edvard Munch",),
             contrast=prompts.contrast(concept),
             token_counts=lambda texts: [len(text.split()) for text in texts],
+            in_context=prompts.in_context(PAINTERS, concept),
         )
 
     def pictures(self, bench: Workbench) -> Any:

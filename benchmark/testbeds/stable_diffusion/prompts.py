@@ -99,3 +99,30 @@ def contrast(concept: Concept) -> dict[str, Sequence[tuple[str, str]]]:
     if concept.kind == "style":
         return {a: [(f"a photo of {x}", f"{x} in the style of {a}") for x in THINGS] for a in concept.targets}
     return {a: [(f"a photo of {x}", f"a photo of {x}, {a}") for x in PEOPLE] for a in concept.targets}
+
+
+IN_CONTEXT = (
+    ("{x} in the style of {a}", "{x}"),
+    ("a painting of {x} by {a}", "a painting of {x}"),
+    ("{x}, {a} style", "{x}"),
+    ("a picture of {x} painted by {a}", "a picture of {x}"),
+)
+"""Captions in which the name follows what is shown, and the same captions without the name."""
+
+
+def in_context(titles: Path, concept: Concept) -> dict[str, Sequence[tuple[str, str]]]:
+    """For each painter of the list, captions of three things by full name and by surname, and the same without it.
+
+    For an explicit concept also the captions of `contrast`, as far as the target's phrase stands last in them.
+    """
+    captions: dict[str, Sequence[tuple[str, str]]] = {}
+    for number, painter in enumerate(artists(titles)):
+        things = [THINGS[(3 * number + k) % len(THINGS)] for k in range(3)]
+        names = dict.fromkeys((painter.name, painter.surname))
+        captions[painter.name] = [
+            *((named.format(x=x, a=a), bare.format(x=x)) for x in things for named, bare in IN_CONTEXT for a in names),
+            *((a, "") for a in names),
+        ]
+    if concept.kind != "style":
+        captions |= {target: [(text, bare) for bare, text in pairs] for target, pairs in contrast(concept).items()}
+    return captions

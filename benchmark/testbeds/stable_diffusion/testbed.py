@@ -145,6 +145,7 @@ class StableDiffusion:
             preserve=kept,
             contrast=self.contrast(concept),
             token_counts=self._token_counts,
+            in_context=prompts.in_context(self.definition.artists, concept),
         )
 
     def pictures(self, bench: Workbench) -> Pictures:
