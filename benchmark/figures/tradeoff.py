@@ -49,11 +49,16 @@ class Point:
 def points(table: Table) -> list[Point]:
     """The rows as points; rows that differ by seed alone are one. DataError if no row has a style to speak of."""
     groups: dict[tuple[str, str], list[dict[str, float]]] = {}
+    further: dict[str, set[str]] = {}
+    for row in table.rows:
+        further.setdefault(_place(row)[0], set()).add(_further(row))
     for row in table.rows:
         cells = {key: row.cells[key].value for key in (ACROSS, *PANELS) if key in row.cells}
         values = {key: value for key, value in cells.items() if value is not None}
         if ACROSS in values:
-            groups.setdefault(_place(row), []).append(values)
+            line, strength = _place(row)
+            line += _further(row) if len(further[line]) > 1 else ""
+            groups.setdefault((line, strength), []).append(values)
     if not groups:
         raise DataError(f"No record of suite '{table.suite}' on testbed '{table.testbed}' has a target style to plot.")
     made = []
@@ -134,6 +139,11 @@ def _place(row: Row) -> tuple[str, str]:
     said = [record.preset, *(word for word in settings if word not in own)]
     details = ", ".join(word for word in said if word not in ("", "default"))
     return f"{record.method} ({details})" if details else record.method, own[0] if own else "default"
+
+
+def _further(row: Row) -> str:
+    """What a row's label says of other targets, prunings, budgets or versions: such rows are no seeds of each other."""
+    return "".join(row.label.partition(" · ")[1:])
 
 
 def _draw(axis: Axes, line: Sequence[Point], key: str, name: str, number: int) -> None:

@@ -40,9 +40,12 @@ def over_seeds(table: Table) -> Table:
         else []
     )
     if repeated:
-        here = {row.source for row in repeated} <= {"reference", "both"}
-        which = "as it was run here" if here else "as it was scored last"
-        notes.append(f"A seed that {'was run here and is committed as well' if here else 'has several rows'} counts once, {which}.")
+        committed = {row.source for row in repeated} <= {"reference", "both"}
+        notes.append(
+            "A seed that was run here and is committed as well counts once, as it was run here."
+            if committed
+            else "A seed that has several rows counts once, as it was scored last."
+        )
     return replace(table, rows=told_apart(rows, [row.record for row in table.rows]), notes=[*notes, *table.notes])
 
 

@@ -156,7 +156,9 @@ def joined(found: Sequence[Found], suites: Sequence[str]) -> list[tuple[list[Rec
     pairs: list[tuple[list[Record], Source]] = []
     used: set[int] = set()
     for record, source in main:
-        partners = [(r, s) for r, s in beside if same_model(record, r) and (_meets(s, source) or _both_known(record, r))]
+        partners = [
+            (r, s) for r, s in beside if same_model(record, r) and (_meets(s, source) or _both_known(record, r))
+        ]
         other, its = max(partners, key=lambda each: _closeness(record, source, *each), default=(None, source))
         used.add(id(other))
         pairs.append(([record, other] if other else [record], source if _meets(its, source) else "local"))
