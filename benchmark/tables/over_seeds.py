@@ -50,20 +50,20 @@ def over_seeds(table: Table) -> Table:
 
 
 def groups_of(rows: Sequence[Row]) -> tuple[list[list[Row]], list[Row]]:
-    """Rows that differ by training seed alone, each seed once, in the order of their first rows; and the rows left out.
-
-    Of a seed that has several rows, that of one's own stays, with most figures, scored last.
-    """
+    """Rows that differ by training seed alone, each seed once, by their first rows; and the rows that are left out."""
     alike: dict[tuple, list[Row]] = {}
     for row in rows:
         alike.setdefault(key_of(row.record), []).append(row)
     groups = [part for group in alike.values() for part in _by_setting(group)]
-    kept, left_out = [], []
-    for group in groups:
-        best = {row.record.seed: row for row in sorted(group, key=_worth)}  # the last of a seed is the best
-        kept.append([row for row in group if best[row.record.seed] is row])
-        left_out += [row for row in group if best[row.record.seed] is not row]
-    return kept, left_out
+    kept = [once_a_seed(group) for group in groups]
+    used = {id(row) for group in kept for row in group}
+    return kept, [row for row in rows if id(row) not in used]
+
+
+def once_a_seed(rows: Sequence[Row]) -> list[Row]:
+    """The rows with each training seed once: one's own run, with most figures, scored last."""
+    best = {row.record.seed: row for row in sorted(rows, key=_worth)}  # the last of a seed is the best
+    return [row for row in rows if best[row.record.seed] is row]
 
 
 def _by_setting(group: Sequence[Row]) -> list[list[Row]]:

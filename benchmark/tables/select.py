@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -50,6 +50,18 @@ def _read_given(path: Path) -> list[Record]:
             f"{path} holds no record: give a *{SUFFIX} file under the name it was written with, or a folder."
         )
     return records
+
+
+def of_definition(found: Sequence[Found], testbed: str, sampling: Mapping[str, object]) -> list[Found]:
+    """Without the records of another testbed file of the same name, or of this one as it was: sampled otherwise.
+
+    Other weights or data need no look here: such rows say that they are of another world.
+    """
+    return [
+        (record, source)
+        for record, source in found
+        if record.testbed != testbed or all(record.sampler.get(key) == value for key, value in sampling.items())
+    ]
 
 
 def targets_of(record: Record) -> frozenset[str]:
