@@ -64,7 +64,6 @@ def show_table(
     from benchmark.tables.select import gather, of_definition
     from benchmark.tables.table import noted, only
     from benchmark.tables.table1_styles import table
-
     from benchmark.testbeds.resolve import sampling_of
 
     sampling = sampling_of(testbed)
