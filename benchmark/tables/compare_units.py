@@ -104,9 +104,12 @@ def side_of(found: Sequence[Found], testbed: str, suite: str, name: str) -> Side
         return Side(name, pool, pinned=without_seed(name) != name)
     brought = {m.main.model_id for m in pool if m.main.pruning == BROUGHT}
     if len(brought) > 1:
+        places = {id(m.main) for m in pool}
+        rows = table(found, testbed, suite, everything=True).rows
+        labels = [row.label for row in rows if id(row.record) in places]
         raise DataError(
             f"'{name}' is the name of {len(brought)} checkpoints: name one as `bench table --all` does, such as "
-            f"'{name} · model {min(brought)}'."
+            f"'{min(labels)}'."
         )
     return Side(name, pool)
 

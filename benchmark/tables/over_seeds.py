@@ -109,7 +109,8 @@ def _mean(rows: list[Row]) -> Row:
             mean = sum(values) / len(values)
             interval = possible(student_interval(values), key, first.unit)
             cells[key] = Figure(mean, n, of, first.unit, first.back_end, interval, "", first.paper)
-    return Row(f"{without_seed(rows[0].label)} ({len(rows)} seeds)", rows[0].source, rows[0].record, cells)
+    label = min((without_seed(row.label) for row in rows), key=len)  # what tells single seeds apart is not all seeds'
+    return Row(f"{label} ({len(rows)} seeds)", rows[0].source, rows[0].record, cells)
 
 
 def _sum(counts: list[int | None]) -> int | None:
