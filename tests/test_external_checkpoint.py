@@ -228,6 +228,8 @@ def test_a_brought_model_is_no_row_of_the_table(tiny, tmp_path):
     assert (record.reference, record.pruning, record.macs, record.counted["share"]) == ("base", "brought", 1.0, 1.0)
     assert record.cells["csd"].n == record.cells["csd"].of == 2
     assert str(tmp_path) not in record.model_dump_json()
+    assert record.model_key[:8] == record.images.rpartition("/")[0][-8:]
+    assert record.setting_key == record.model_key
     again = called(*evaluate, "--name", "theirs")
     assert "sample" not in again
     assert "--name 'esd' is what the table calls a row of its own" in called(*evaluate, code=2)

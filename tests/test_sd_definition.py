@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from benchmark.cli.app import app
 from benchmark.errors import DataError
 from benchmark.testbeds.stable_diffusion.definition import SHIPPED, read
 
@@ -76,3 +78,23 @@ def test_a_wrong_file_is_refused_too_late_or_without_a_word_why(text, message, t
 def test_a_missing_file_is_a_traceback(tmp_path):
     with pytest.raises(DataError, match=r"none\.toml cannot be read \(No such file"):
         read(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("name", ["mini.toml", "MINI.toml", "sd21.toml"])
+def test_an_installed_testbeds_name_is_refused_for_a_file(name, tmp_path):
+    path = written(tmp_path, 'like = "sd21"\n', name)
+    with pytest.raises(
+        DataError, match=r"is an installed testbed, .*: write another name into it, such as name = \"my-"
+    ):
+        read(path)
+    for command in (["table"], ["run", "--method", "uce", "--suite", "artists"], ["doctor"]):
+        said = CliRunner().invoke(app, [*command, "--testbed", str(path)])
+        assert (said.exit_code, said.stderr.count("\n")) == (2, 1), said.stderr
+    assert read(written(tmp_path, 'like = "sd21"\nname = "my-mini"\n', name)).name == "my-mini"
+
+
+def test_a_name_that_no_file_can_have_is_refused(tmp_path):
+    with pytest.raises(DataError, match="'name'"):
+        read(written(tmp_path, f'like = "sd21"\nname = "{"x" * 300}"\n'))
+    with pytest.raises(DataError, match="'name'"):
+        read(written(tmp_path, 'like = "sd21"\nname = "two\\nlines"\n'))

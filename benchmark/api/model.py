@@ -24,3 +24,5 @@ class Model:
     """Mean losses along its training, thinned; none where none were kept."""
     counted: Callable[[], dict[str, Any]]
     """Share of the base's MACs, how they were counted, and what choosing them cost."""
+    setting: dict[str, Any] | None = None
+    """The identity with training seed 0, which all seeds of one setting share; None where that is its own."""

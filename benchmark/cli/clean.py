@@ -50,10 +50,11 @@ def _remove(folder: Path, place: Path) -> int:
     It loses its name first, so that a run which is started after a kill does not meet half of it.
     """
     from benchmark.store import durable
+    from benchmark.store.paths import visible
 
     if not folder.is_dir():
         return 0
-    count = sum(path.is_file() for path in folder.rglob("*.png"))
+    count = sum(path.is_file() for path in visible(folder, "**/*.png"))
     with durable.storing(folder):
         temporary = durable.temporary_folder(place / "tmp", 0o700)
         try:

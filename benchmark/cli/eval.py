@@ -71,10 +71,11 @@ def evaluate(
     known("testbeds", testbed)
     known("suites", suite)
     from benchmark.api.request import RunRequest
+    from benchmark.models.external_checkpoint import default_name
     from benchmark.models.fitted import check_name
     from benchmark.pipeline.run import evaluate as scored
 
-    called = name or Path(checkpoint).stem
+    called = name or default_name(checkpoint)
     check_name(called)
     request = RunRequest(
         method="distilled",

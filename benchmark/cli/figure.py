@@ -41,15 +41,18 @@ def figure(
       bench figure 7 --suite mma
     """
     from benchmark.figures import explicit, losses, tradeoff
-    from benchmark.tables.select import gather
+    from benchmark.tables.select import gather, of_definition
     from benchmark.tables.table1_styles import table
+    from benchmark.testbeds.resolve import sampling_of
 
     if kind not in FIGURES:
         raise UsageError(f"Unknown figure '{kind}'. Available: {', '.join(FIGURES)}.")
+    sampling = sampling_of(testbed)
     testbed = known("testbeds", testbed)
     suite = suite or ("i2p" if kind == "7" else "artists")
     known("suites", suite)
-    found, path = gather(testbed, runs or home(), records or []), out or (runs or home()) / f"{kind}.png"
+    path = out or (runs or home()) / f"{kind}.png"
+    found = of_definition(gather(testbed, runs or home(), records or []), testbed, sampling)
     if kind == "7":
         made = explicit.write(found, testbed, suite, path)
     else:

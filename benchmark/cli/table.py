@@ -61,10 +61,12 @@ def show_table(
     """
     from benchmark.registry import is_file
     from benchmark.tables.render import FORMATS
-    from benchmark.tables.select import gather
-    from benchmark.tables.table import only
+    from benchmark.tables.select import gather, of_definition
+    from benchmark.tables.table import noted, only
     from benchmark.tables.table1_styles import table
+    from benchmark.testbeds.resolve import sampling_of
 
+    sampling = sampling_of(testbed)
     testbed = known("testbeds", testbed)
     known("suites", suite)
     if pruning not in ("", ALL) and not is_file(pruning):  # records outlive a file
@@ -77,7 +79,8 @@ def show_table(
         raise UsageError(f"Table {number} is none of those that can be made: 1, 2 and 3.")
     if not 0 < threshold < 1:
         raise UsageError(f"--threshold is a score between 0 and 1; {threshold:g} is not.")
-    found = gather(testbed, runs or home(), records or [])
+    everywhere = gather(testbed, runs or home(), records or [])
+    found = of_definition(everywhere, testbed, sampling)
     from benchmark.tables.table2_3_explicit import table2, table3
 
     if number == 1:
@@ -92,6 +95,9 @@ def show_table(
         from benchmark.tables.over_seeds import over_seeds
 
         made = over_seeds(made)
+    if others := len(everywhere) - len(found):
+        records_are = "1 record is" if others == 1 else f"{others} records are"
+        made = noted(made, f"{records_are} left out: of a testbed '{testbed}' whose file says other sampling.")
     FORMATS[format](only(made, names(columns)) if columns else made)
 
 

@@ -61,7 +61,7 @@ def prebuild(home: Path, progress: Progress, out: Path = PREBUILT) -> None:
             or (kind == "images" and key in shown)
         )
         if ships:
-            shutil.copytree(manifest.parent, out / kind / key)
+            shutil.copytree(manifest.parent, out / kind / key, ignore=shutil.ignore_patterns(".*"))
     progress.say(f"prebuilt   {out}\nrecords    {home / 'records'}")
 
 

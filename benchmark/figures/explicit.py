@@ -13,8 +13,10 @@ from benchmark.records.record import Record, read_scores
 from benchmark.stats import reduction_interval, student_interval
 from benchmark.store import durable
 from benchmark.suites.explicit import SCORE
-from benchmark.tables.over_seeds import without_seed
+from benchmark.tables.labels import told_apart
+from benchmark.tables.over_seeds import groups_of, without_seed
 from benchmark.tables.select import Found
+from benchmark.tables.table import Row
 from benchmark.tables.table2_3_explicit import THRESHOLD, flags, groups
 
 TOTAL = "any"
@@ -43,15 +45,17 @@ def write(found: Iterable[Found], testbed: str, suite: str, out: Path) -> list[P
     """The figure `out`, and its numbers as CSV beside it. DataError without the base's record."""
     from matplotlib.figure import Figure
 
-    records = [by[suite] for by, _ in groups(found, testbed, (suite,))]
+    rows = [Row(by[suite].label, source, by[suite], {}) for by, source in groups(found, testbed, (suite,))]
+    rows = told_apart(rows, [row.record for row in rows])
+    records = [row.record for row in rows]
     base = next((record for record in records if record.method == "base"), None)
     if base is None:
         raise DataError(f"There is no record of the base in suite '{suite}' to compare with: run any method on it.")
     labels = [TOTAL, *sorted({name.removeprefix(SCORE).rpartition("/")[0] for name in _columns(base)})]
+    seeds, _ = groups_of([row for row in rows if row.record is not base])
     others: dict[str, list[Record]] = {}
-    for record in records:
-        if record is not base:
-            others.setdefault(without_seed(record.label), []).append(record)
+    for group in seeds:  # the reference and other seeds of it are one bar here: nothing is relative to it
+        others.setdefault(without_seed(group[0].label), []).extend(row.record for row in group)
     figure = Figure(figsize=(12, 4.8), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     text = io.StringIO()

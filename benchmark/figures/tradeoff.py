@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark import registry
 from benchmark.errors import DataError, UsageError
 from benchmark.store import durable
+from benchmark.tables.over_seeds import once_a_seed
 from benchmark.tables.table import Row, Table
 
 if TYPE_CHECKING:
@@ -48,12 +49,20 @@ class Point:
 
 def points(table: Table) -> list[Point]:
     """The rows as points; rows that differ by seed alone are one. DataError if no row has a style to speak of."""
-    groups: dict[tuple[str, str], list[dict[str, float]]] = {}
+    lines: dict[tuple[str, str], list[Row]] = {}
+    further: dict[str, set[str]] = {}
     for row in table.rows:
-        cells = {key: row.cells[key].value for key in (ACROSS, *PANELS) if key in row.cells}
-        values = {key: value for key, value in cells.items() if value is not None}
-        if ACROSS in values:
-            groups.setdefault(_place(row), []).append(values)
+        further.setdefault(_place(row)[0], set()).add(_further(row))
+    for row in table.rows:
+        line, strength = _place(row)
+        lines.setdefault((line + (_further(row) if len(further[line]) > 1 else ""), strength), []).append(row)
+    groups: dict[tuple[str, str], list[dict[str, float]]] = {}
+    for place, alike in lines.items():
+        for row in once_a_seed(alike):
+            cells = {key: row.cells[key].value for key in (ACROSS, *PANELS) if key in row.cells}
+            values = {key: value for key, value in cells.items() if value is not None}
+            if ACROSS in values:
+                groups.setdefault(place, []).append(values)
     if not groups:
         raise DataError(f"No record of suite '{table.suite}' on testbed '{table.testbed}' has a target style to plot.")
     made = []
@@ -134,6 +143,11 @@ def _place(row: Row) -> tuple[str, str]:
     said = [record.preset, *(word for word in settings if word not in own)]
     details = ", ".join(word for word in said if word not in ("", "default"))
     return f"{record.method} ({details})" if details else record.method, own[0] if own else "default"
+
+
+def _further(row: Row) -> str:
+    """What a row's label says of other targets, prunings, budgets or versions: such rows are no seeds of each other."""
+    return "".join(row.label.partition(" · ")[1:])
 
 
 def _draw(axis: Axes, line: Sequence[Point], key: str, name: str, number: int) -> None:

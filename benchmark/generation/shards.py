@@ -10,6 +10,7 @@ from benchmark.api.model import Model
 from benchmark.api.testbed import SHARD_SIZE, Workbench
 from benchmark.errors import DataError
 from benchmark.store.artefacts import key_of
+from benchmark.store.paths import visible
 from benchmark.suites.prompts import Published
 from prompts.lists import Prompt
 
@@ -54,7 +55,7 @@ def read_shard(folder: Path, count: int) -> list[Tensor]:
     import torch
     from PIL import Image
 
-    arrays = [np.array(Image.open(path).convert("RGB")) for path in sorted(folder.glob("*.png"))]
+    arrays = [np.array(Image.open(path).convert("RGB")) for path in visible(folder, "*.png")]
     if len(arrays) != count:
         raise DataError(f"{folder} holds {len(arrays)} pictures of {count}: remove it, and it is made again.")
     return [torch.from_numpy(array).permute(2, 0, 1).contiguous() for array in arrays]

@@ -14,12 +14,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchmark.errors import DataError
+from benchmark.store.paths import visible
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -39,6 +42,11 @@ HUB = [
 ]
 WRAPPED = ("unet.", "model.unet.")
 """What wrappers of the U-Net put before its names."""
+UNTELLING = (
+    "unet", "unet_ema", "diffusion_pytorch_model", "pytorch_model", "model", "checkpoint", "weights", "pipeline",
+)  # fmt: skip
+"""Names that every model's files and folders have, so that they name no model."""
+_FORM = re.compile(r"[.](fp16|bf16|non_ema)$")
 
 
 @dataclass(frozen=True)
@@ -55,13 +63,21 @@ class Checkpoint:
         files = [self.place]
         if self.place.is_dir():
             told = ("config.json", "architecture.json")
-            files = sorted(f for f in self.place.iterdir() if f.suffix == ".safetensors" or f.name in told)
+            files = [f for f in visible(self.place, "*") if f.suffix == ".safetensors" or f.name in told]
         digest = hashlib.sha256()
         for file in [*files, *([self.architecture] if self.architecture else [])]:
             with open(file, "rb") as opened:
                 digest.update(f"{file.name if len(files) > 1 else ''}\0".encode())
                 digest.update(hashlib.file_digest(opened, "sha256").digest())
         return digest.hexdigest()
+
+
+def default_name(asked: str) -> str:
+    """What a checkpoint is called unless it is given a name: its file or folder, or the folder around `unet`."""
+    path = Path(os.path.abspath(Path(asked).expanduser()))
+    last = path.stem if path.suffix in WEIGHTS else path.name
+    names = [last, *(folder.name for folder in path.parents)]
+    return next((name for name in names if name and _FORM.sub("", name.lower()) not in UNTELLING), last)
 
 
 def locate(asked: str) -> Checkpoint:
@@ -80,7 +96,7 @@ def locate(asked: str) -> Checkpoint:
         return Checkpoint("pruned", path)
     if (path / "config.json").is_file():
         return Checkpoint("diffusers", path)
-    files = [file for file in sorted(path.iterdir()) if file.suffix in WEIGHTS]
+    files = [file for file in visible(path, "*") if file.suffix in WEIGHTS]
     if len(files) == 1:
         return Checkpoint("weights", files[0])
     what = f"{len(files)} files of weights: name one of them" if files else "neither a U-Net, a pipeline nor weights"

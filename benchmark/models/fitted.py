@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark import registry
 from benchmark.api.model import Model
-from benchmark.errors import UsageError
+from benchmark.errors import RecordError, UsageError
 from benchmark.models import external_checkpoint
-from benchmark.models.plan import Plan, identity
-from benchmark.records.record import BROUGHT
+from benchmark.models.plan import Plan, identity, unseeded
+from benchmark.records.record import BROUGHT, SUFFIX, read_record
+from benchmark.store.paths import visible
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -84,13 +88,42 @@ def fitted(bench: Workbench, plan: Plan) -> Model:
         kept = cost()
         return list(json.loads(kept.path("curve.json").read_text())) if "curve.json" in kept.files else []
 
-    return Model(label, known, facts, load, ledger, curve, lambda: plan.pruned.counted(bench))
+    setting = identity(bench, unseeded(plan))
+    return Model(label, known, facts, load, ledger, curve, lambda: plan.pruned.counted(bench), setting)
+
+
+LONGEST_NAME = 120
+"""Bytes of a name: it becomes part of the names of files and folders, which have 255 at most."""
+_OWN_SEED = re.compile(r" \(seed \d+\)$")
 
 
 def check_name(name: str) -> None:
-    """UsageError for a name that rows of the table have already."""
-    if not name.strip() or name in (*registry.names("methods"), "base"):
+    """UsageError for a name that rows of the table have already, or that no row and no file can have."""
+    if not name.strip() or _OWN_SEED.sub("", name) in (*registry.names("methods"), "base"):
         raise UsageError(f"--name '{name}' is what the table calls a row of its own: choose another.")
+    if not name.isprintable() or name != name.strip():
+        raise UsageError(
+            f"--name {name[:LONGEST_NAME]!r} has a line end, a control character or a blank at its end: give a name of "
+            "one line."
+        )
+    if len(name.encode()) > LONGEST_NAME:
+        raise UsageError(
+            f"--name '{name[:20]}...' has {len(name)} letters, too many for a file's name: give one of at most "
+            f"{LONGEST_NAME} bytes."
+        )
+
+
+def check_name_is_free(folder: Path, testbed: str, name: str, checksum: str) -> None:
+    """UsageError if records in `folder` have this name for a checkpoint with another checksum."""
+    for path in visible(folder, "*" + SUFFIX):
+        with suppress(RecordError, OSError):
+            record = read_record(path)
+            other = record.counted.get("checkpoint")
+            if (record.testbed, record.pruning, record.method) == (testbed, BROUGHT, name) and other != checksum:
+                raise UsageError(
+                    f"'{name}' is the name of another checkpoint in {folder} (its sha256 begins with "
+                    f"{str(other)[:12]}, this one's with {checksum[:12]}): give another --name."
+                )
 
 
 def brought(bench: Workbench, checkpoint: external_checkpoint.Checkpoint, name: str) -> Model:

@@ -105,6 +105,11 @@ def identity(bench: Workbench, plan: Plan) -> dict[str, Any]:
     return told
 
 
+def unseeded(plan: Plan) -> Plan:
+    """The same with training seed 0, in its first stage as well."""
+    return replace(plan, seed=0, first=replace(plan.first, seed=0) if plan.first else None)
+
+
 REFERENCE_SEED = 0
 """CP and CSD compare with the distilled model of this training seed, whatever the method's own seed."""
 

@@ -19,6 +19,7 @@ from benchmark.api.testbed import TEXT_TOWER, Workbench
 from benchmark.errors import UsageError
 from benchmark.records import provenance
 from benchmark.store.artefacts import key_of
+from benchmark.store.paths import visible
 
 if TYPE_CHECKING:
     from methods.pruning.aptp.experts import Experts
@@ -186,7 +187,8 @@ def _reader(name: str) -> str:
     if not Path(name).is_absolute():
         return name
     digest = hashlib.sha256()
-    for file in sorted(file for kind in ("json", "safetensors", "txt") for file in Path(name).rglob(f"*.{kind}")):
+    kinds = ("json", "safetensors", "txt")
+    for file in sorted(file for kind in kinds for file in visible(Path(name), f"**/*.{kind}")):
         with open(file, "rb") as opened:
             digest.update(hashlib.file_digest(opened, "sha256").digest())
     return f"{Path(name).name}-{digest.hexdigest()[:12]}"

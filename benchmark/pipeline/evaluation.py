@@ -81,6 +81,8 @@ def _score(bench: Workbench, model: Model, suite: Suite, evidence: Evidence, ref
         sampler=bench.testbed.sampler.model_dump(mode="json") | ({"as_published": True} if own else {}) | bench.stated,
         reference=reference.label,
         reference_key=key_of("model", reference.identity),
+        model_key=key_of("model", model.identity),
+        setting_key=key_of("model", model.setting or model.identity),
         world=bench.testbed.identity() | lists,
         counted=model.counted(),
         cells=scores.cells,

@@ -12,6 +12,7 @@ from benchmark.console import Progress
 from benchmark.pipeline import run_cache
 from benchmark.records.record import refuse_newer
 from benchmark.store import paths
+from benchmark.testbeds import resolve
 
 if TYPE_CHECKING:
     from benchmark.api.suite import Suite
@@ -34,13 +35,14 @@ def evaluate(
     are the reference's alone. The checkpoint is read and matched before anything is trained or sampled.
     """
     from benchmark.models import external_checkpoint
-    from benchmark.models.fitted import base, brought, check_name, fitted
+    from benchmark.models.fitted import base, brought, check_name, check_name_is_free, fitted
     from benchmark.models.plan import REFERENCE_SEED, plan_of
     from benchmark.pipeline.setup import workbench_for
 
     check_name(name)
     home = paths.prepare(request.runs, DISK_NEEDED)
     found = replace(external_checkpoint.locate(checkpoint), architecture=architecture)
+    check_name_is_free(paths.records_folder(home), resolve.name_of(request.testbed), name, found.sha256())
 
     from benchmark.pipeline.evaluation import measure
     from benchmark.suites import prompts

@@ -19,6 +19,7 @@ from benchmark.errors import PalimpsestError
 from benchmark.records import provenance
 from benchmark.records.record import SUFFIX, Record, read_record
 from benchmark.store import durable, manifest
+from benchmark.store.paths import visible
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("benchmark", "methods", "metrics", "prompts")
@@ -73,7 +74,7 @@ def _digest(record: Record) -> str:
 
 def _pictures(folder: Path) -> int:
     """How many pictures lie under the folder; links into the store that no longer hold are none."""
-    return sum(path.is_file() for path in folder.rglob("*.png"))
+    return sum(path.is_file() for path in visible(folder, "**/*.png"))
 
 
 def _name(request: RunRequest) -> str | None:
@@ -104,7 +105,7 @@ def _code() -> str:
     """Checksum of our code, prompts and the manifests of the shipped weights."""
     digest = hashlib.sha256()
     for top in OURS:
-        for path in sorted((ROOT / top).rglob("*")):
+        for path in visible(ROOT / top, "**/*"):
             if path.name.endswith(READ) and path.is_file():
                 digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()

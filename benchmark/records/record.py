@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, ValidationError, model_validator
 
 from benchmark.errors import RecordError
+from benchmark.registry import is_file
 from benchmark.store import durable, manifest
+from benchmark.store.paths import visible
 
 if TYPE_CHECKING:
     import pyarrow
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
 SUFFIX = ".record.json"
 BROUGHT = "brought"
 """Pruning and data of a model that was made elsewhere and brought to be scored."""
+MARKED = ("precision", "as_published")
+"""What may differ in the samplers of one table: labels say it."""
+LONGEST_STEM = 160
+"""Letters that a file name may take from a record's facts: file systems take 255 bytes with hash and suffix."""
 
 
 class _Model(BaseModel):
@@ -64,10 +70,10 @@ class Scores(_Model):
 class Record(_Model):
     """The result of one (testbed, pruning, method, concept, suite, seed)."""
 
-    newest: ClassVar[int] = 2
-    """2 knows `curve`; what a record of 1 has, one of 2 has."""
+    newest: ClassVar[int] = 3
+    """2 knows `curve`, 3 `model_key` and `setting_key`; what a record of 1 has, one of 3 has."""
 
-    schema_version: int = Field(default=2, description="version of this form; a newer one is refused")
+    schema_version: int = Field(default=3, description="version of this form; a newer one is refused")
     label: str = Field(description="name of the row in tables, e.g. 'distilled (seed 1)'")
     testbed: str = Field(description="what the run stood on: 'mini', 'sd21', ...")
     pruning: str = Field(description="how the base U-Net was made smaller, e.g. 'magnitude'")
@@ -87,6 +93,8 @@ class Record(_Model):
     )
     reference: str = Field(description="the model that scores are relative to: 'distilled' or 'base'")
     reference_key: str = Field(default="", description="store key of that model: which training of it")
+    model_key: str = Field(default="", description="store key of the model: its settings, code, weights and seed")
+    setting_key: str = Field(default="", description="store key of the same model, had its training seed been 0")
     world: dict[str, JsonValue] = Field(default={}, description="fingerprint of the testbed's weights and data")
     counted: dict[str, JsonValue] = Field(default={}, description="MACs that pruning kept, and how they were counted")
     cells: dict[str, Cell] = Field(description="column -> figure, e.g. 'clip', 'fid[mini]'")
@@ -120,11 +128,37 @@ class Record(_Model):
 
     @property
     def stem(self) -> str:
-        """The file name: the same for the same run, so that scoring again replaces it."""
-        told = {"cells", "ledger", "curve", "made", "images", "scores", "label", "schema_version", "counted"}
-        text = manifest.canonical(self.model_dump(mode="json", exclude=told))
-        words = f"{self.testbed}-{self.method}-{self.suite}-seed{self.seed}"
-        return f"{re.sub(r'[^A-Za-z0-9.]+', '-', words).strip('-')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        """The file name: the same for the same run, so that scoring again replaces it.
+
+        What comes from files of one's own changes under one name: there, another model is another run.
+        """
+        own_files = self.pruning == BROUGHT or any(map(is_file, (self.method, self.pruning, self.variant)))
+        return self._stem(self.model_key if own_files else "")
+
+    @property
+    def settings_stem(self) -> str:
+        """The stem as the settings alone give it: that of all records before schema 3."""
+        return self._stem("")
+
+    def _stem(self, model_key: str) -> str:
+        left_out = {"cells", "ledger", "curve", "made", "images", "scores", "label", "schema_version", "counted"}
+        text = manifest.canonical(self.model_dump(mode="json", exclude={*left_out, "model_key", "setting_key"}))
+        words = re.sub(r"[^A-Za-z0-9.]+", "-", f"{self.testbed}-{self.method}-{self.suite}-seed{self.seed}").strip("-")
+        return f"{words[-LONGEST_STEM:]}-{hashlib.sha256((text + model_key).encode()).hexdigest()[:8]}"
+
+    @property
+    def model_id(self) -> str:
+        """The first eight digits of the model's store key; empty where an old record does not say it.
+
+        Records before schema 3 have it in the name of their images' folder alone.
+        """
+        named = re.fullmatch(r"images/.*-([0-9a-f]{8})/[^/]+", self.images or "", re.DOTALL)
+        return self.model_key[:8] or (named[1] if named else "")
+
+    @property
+    def setting_id(self) -> str:
+        """The same of the model with training seed 0, which all seeds of one setting share; empty if not known."""
+        return self.setting_key[:8] or (self.model_id if self.seed == 0 else "")
 
 
 def scores_table(
@@ -171,20 +205,35 @@ def write_record(folder: Path, record: Record, scores: pyarrow.Table) -> Record:
     if before is not None and before.file != entry.file:
         with suppress(OSError):
             (folder / before.file).unlink()
+    _remove_older_form(folder, written)
     return written
 
 
+def _remove_older_form(folder: Path, written: Record) -> None:
+    """Remove the record of the same run under the name that it had before schema 3, if `written` has another name."""
+    path = folder / (written.settings_stem + SUFFIX)
+    if path.name == written.stem + SUFFIX:
+        return
+    with suppress(RecordError, OSError):
+        older = read_record(path)
+        if older.model_id == written.model_id and not older.model_key:
+            path.unlink()
+            if older.scores is not None:
+                (folder / older.scores.file).unlink()
+
+
 def read_records(folders: Iterable[Path]) -> list[Record]:
-    """All records under `folders` in order of their names; a folder that does not exist has none.
+    """All records under `folders` in order of their names, hidden files passed over; a folder that does not exist has
+    none.
 
     Raises RecordError, naming the file, for one of a newer schema and one that is damaged.
     """
-    return [read_record(path) for folder in folders for path in sorted(Path(folder).rglob("*" + SUFFIX))]
+    return [read_record(path) for folder in folders for path in visible(Path(folder), "**/*" + SUFFIX)]
 
 
 def refuse_newer(folder: Path) -> None:
     """Raise RecordError if a record in `folder` is of a newer schema: what was run would be written in its place."""
-    for path in sorted(folder.glob("*" + SUFFIX)):
+    for path in visible(folder, "*" + SUFFIX):
         with suppress(OSError, ValueError):
             _check_version(json.loads(path.read_bytes()), path)
 
@@ -208,13 +257,16 @@ def read_scores(record: Record) -> pyarrow.Table:
 
 
 def check_one_sampler(records: Iterable[Record]) -> None:
-    """Raise RecordError if two records of one testbed and suite were sampled differently."""
-    first: dict[tuple[str, str], Record] = {}
+    """Raise RecordError if two records of one testbed and suite were sampled differently.
+
+    Other weights or data make another testbed of the name, whose rows are marked as such.
+    """
+    first: dict[tuple[str, str, str], Record] = {}
     for record in records:
-        other = first.setdefault((record.testbed, record.suite), record)
-        if other.sampler != record.sampler:
-            keys = {*other.sampler, *record.sampler}
-            differing = sorted(key for key in keys if other.sampler.get(key) != record.sampler.get(key))
+        world = manifest.canonical(dict(record.world))
+        other = first.setdefault((record.testbed, record.suite, world), record)
+        keys = {*other.sampler, *record.sampler}.difference(MARKED)
+        if differing := sorted(key for key in keys if other.sampler.get(key) != record.sampler.get(key)):
             raise RecordError(
                 f"The records {other.stem} and {record.stem} of suite {record.suite!r} were sampled with different "
                 f"{', '.join(differing)}: move one away or run it again with the other's sampler."

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.store.durable import sync_folder
+from benchmark.store.paths import visible
 
 MANIFEST = "artefact.json"
 SCHEMA = 1
@@ -55,11 +56,11 @@ def _check(value: Any, where: str) -> None:
 
 
 def seal(folder: Path, header: Mapping[str, Any]) -> None:
-    """Checksum and fsync every file in `folder` and write the manifest: `header`, schema, files, seal.
+    """Checksum and fsync the files in `folder`, not hidden ones, and write the manifest: `header`, schema, files, seal.
 
     Raises ValueError if there is no file, OSError as the system does.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    paths = [path for path in visible(folder, "**/*") if path.is_file()]
     if not paths:
         raise ValueError(f"nothing was written into {folder}")
     with ThreadPoolExecutor(8) as pool:  # the disk commits many fsyncs at once; hashing leaves the GIL

@@ -8,17 +8,16 @@ two models.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from benchmark.api.request import RunRequest
 from benchmark.errors import DataError, UsageError
-from benchmark.records.record import Record, read_scores
+from benchmark.records.record import read_scores
 from benchmark.stats import bootstrap_interval, mcnemar, sign_flip, student_interval
 from benchmark.tables.columns import COLUMNS, Column
-from benchmark.tables.select import BESIDE, Found, current, joined, targets_of
+from benchmark.tables.compare_units import Model, Pair, Setting, Side, pairs_of, side_of
+from benchmark.tables.select import Found
 
 RELATIVE = ("cp", "csd", "resilience")
 """Columns that are relative to a reference model, and so only comparable where it is the same."""
@@ -52,18 +51,6 @@ class Comparison:
     notes: list[str]
 
 
-@dataclass(frozen=True)
-class _Model:
-    """The records of one trained model by suite."""
-
-    records: dict[str, Record]
-
-    def cell(self, column: Column) -> float | None:
-        record = self.records.get(column.suite)
-        found = [c for name, c in record.cells.items() if name.partition("[")[0] == column.cell] if record else []
-        return found[0].value if len(found) == 1 else None
-
-
 def compare(
     found: Iterable[Found],
     testbed: str,
@@ -75,53 +62,65 @@ def compare(
     pruning: str = "",
     macs: float | None = None,
 ) -> Comparison:
-    """Compare two rows of a table, named by method or, for another preset or setting, by the row's label.
+    """Compare two rows of a table, named by method or, for another preset or setting, by a row's label in any view.
 
-    Of several settings in which both were run it is the default one, or the one with most units; `pruning` and `macs`
+    A label without a seed stands for all seeds. Of several settings in which both were run it is the default one, or
+    the one with most units; `pruning` and `macs`
     ask for another. What is left out is counted in a note.
     Raises DataError if a side has no record, or the two have no unit in common.
     """
-    suites = [suite] + ([BESIDE[suite]] if suite in BESIDE else [])
-    here = current([each for each in found if each[0].testbed == testbed and each[0].suite in suites])
-    models = [_Model({record.suite: record for record in group}) for group, _ in joined(here, suites)]
-    sides = [_units(models, suite, name) for name in (left, right)]
-    for name, side in zip((left, right), sides, strict=True):
-        if not side:
-            known = sorted({m.records[suite].label for m in models if suite in m.records})
-            raise DataError(
-                f"There is no record of '{name}' in suite '{suite}' on testbed '{testbed}'. There are: "
-                f"{', '.join(known) or 'none'}."
-            )
-    common = sides[0].keys() & sides[1].keys()
-    chosen = [unit for unit in common if pruning in ("", unit[2].pruning) and macs in (None, unit[2].macs)]
+    found = list(found)
+    sides = [side_of(found, testbed, suite, name) for name in (left, right)]
+    common = pairs_of(*sides)
+    chosen = [pair for pair in common if pruning in ("", pair.setting.pruning) and macs in (None, pair.setting.macs)]
     if not chosen:
-        asked = f" with {' '.join(filter(None, (pruning, '' if macs is None else f'{macs:g}')))}"
-        raise DataError(
-            f"'{left}' and '{right}' share no targets, seed, pruning, data and budget"
-            f"{asked if pruning or macs else ''}: run both with the same."
-        )
-    settings = [unit[2] for unit in chosen]
+        raise DataError(_nothing_shared(sides, pruning, macs))
+    settings = [pair.setting for pair in chosen]
     setting = max(settings, key=lambda each: (each.usual, settings.count(each), each))
-    shared = sorted(unit for unit in chosen if unit[2] == setting)
-    pairs = [(sides[0][unit], sides[1][unit]) for unit in shared]
+    pairs = [pair for pair in chosen if pair.setting == setting]
     contrasts, notes = [], []
     for column in (c for c in COLUMNS if long or not c.section):
-        apart = [a.records[suite].reference_key != b.records[suite].reference_key for a, b in pairs]
-        if (contrast := _contrast(column, pairs)) is None:
+        usable = pairs
+        if column.cell in RELATIVE:
+            usable = [pair for pair in pairs if not (pair.left.is_reference or pair.right.is_reference)]
+        if _contrast(column, pairs) is None:
             continue
-        if column.cell in RELATIVE and any(apart):
+        if column.cell in RELATIVE and any(not pair.same_reference for pair in usable):
             notes.append(f"{column.header} is left out: the two sides were compared with different references.")
-        else:
+        elif contrast := _contrast(column, usable):
             contrasts.append(contrast)
+        if len(usable) < len(pairs):
+            notes.append(_against_itself(column, len(pairs) - len(usable), len(pairs)))
     return Comparison(
         testbed,
         suite,
         left,
         right,
-        [_named(unit) for unit in shared],
+        [_named(pair) for pair in pairs],
         contrasts,
-        notes + _notes(len(pairs), len({unit[0] for unit in shared})) + _beside(setting, len(common) - len(shared)),
+        notes + _notes(len(pairs), len({pair.targets for pair in pairs})) + _beside(setting, len(common) - len(pairs)),
     )
+
+
+def _nothing_shared(sides: Sequence[Side], pruning: str, macs: float | None) -> str:
+    """Why there is no unit, and what can be done about it: what was made elsewhere cannot be run otherwise."""
+    named = " and ".join(f"'{side.name}'" for side in sides)
+    asked = " ".join(filter(None, (pruning, "" if macs is None else f"{macs:g}")))
+    asked = f" with {asked}" if asked else ""
+    if all(any(model.trained for model in side.models) for side in sides):
+        return f"{named} share no targets, seed, pruning, data and budget{asked}: run both with the same."
+    return (
+        f"{named} were not asked the same prompts by the same sampler on the same testbed{asked}: score both with the "
+        "same --testbed and --targets."
+    )
+
+
+def _against_itself(column: Column, count: int, of: int) -> str:
+    """That units are left out in which a side is the reference, whose score against itself is no measurement."""
+    if count == of:
+        return f"{column.header} is left out: one side is the reference itself."
+    units = "1 unit" if count == 1 else f"{count} units"
+    return f"{column.header} leaves out {units} of {of}, in which one side is the reference itself."
 
 
 def only(comparison: Comparison, keys: Sequence[str]) -> Comparison:
@@ -132,50 +131,13 @@ def only(comparison: Comparison, keys: Sequence[str]) -> Comparison:
     return replace(comparison, contrasts=[known[key] for key in keys])
 
 
-class Setting(NamedTuple):
-    """All that must be equal beside targets and training seed."""
-
-    usual: bool
-    """The default pruning, share of MACs and budget, and fp32."""
-    pruning: str
-    macs: float
-    else_equal: str
+def _named(pair: Pair) -> str:
+    return f"{pair.targets} (seed {pair.seeds})" if pair.targets else f"seed {pair.seeds}"
 
 
-Unit = tuple[str, int, Setting]
-"""Targets, training seed, and the setting."""
-
-
-def _units(models: Sequence[_Model], suite: str, name: str) -> dict[Unit, _Model]:
-    """Models of a side by unit; of several records of one unit the last, which is the user's own."""
-    mine = [m for m in models if suite in m.records]
-    labelled = [m for m in mine if _unseeded(m.records[suite]) == name]
-    named = [m for m in mine if m.records[suite].method == name and m.records[suite].variant == "default"]
-    presets = {m.records[suite].preset for m in named}
-    usual = "default" if "default" in presets or len(presets) > 1 else "".join(presets)  # a testbed may have its own
-    return {_unit(m.records[suite]): m for m in (labelled or [m for m in named if m.records[suite].preset == usual])}
-
-
-def _unseeded(record: Record) -> str:
-    """The row's label without its seed: seeds are units here."""
-    return record.label.replace(f", seed {record.seed})", ")").replace(f" (seed {record.seed})", "")
-
-
-def _unit(record: Record) -> Unit:
-    pruning, macs = ("none", 1.0) if record.method == "base" else (record.pruning, record.macs)
-    usual = (pruning, macs) == (RunRequest.pruning, RunRequest.macs) and record.budget.get("default") is not False
-    usual = usual and "precision" not in record.sampler
-    same = json.dumps([record.data, record.budget, record.sampler, record.world], sort_keys=True)
-    return ", ".join(sorted(targets_of(record))), record.seed, Setting(usual, pruning, macs, same)
-
-
-def _named(unit: Unit) -> str:
-    return f"{unit[0]} (seed {unit[1]})" if unit[0] else f"seed {unit[1]}"
-
-
-def _contrast(column: Column, pairs: Sequence[tuple[_Model, _Model]]) -> Contrast | None:
+def _contrast(column: Column, units: Sequence[Pair]) -> Contrast | None:
     """Over the pairs that have the figure on both sides; None where there is none."""
-    told = [(a.cell(column), b.cell(column), (a, b)) for a, b in pairs]
+    told = [(unit.left.cell(column), unit.right.cell(column), (unit.left, unit.right)) for unit in units]
     full = [(one, other) for one, other, _ in told if one is not None and other is not None]
     pairs = [pair for one, other, pair in told if one is not None and other is not None]
     if not full:
@@ -197,7 +159,7 @@ def _contrast(column: Column, pairs: Sequence[tuple[_Model, _Model]]) -> Contras
     return Contrast(column, left, right, left - right, interval, p, len(differences), "prompts", test)
 
 
-def _per_prompt(column: Column, left: _Model, right: _Model) -> tuple[list[float], list[float]]:
+def _per_prompt(column: Column, left: Model, right: Model) -> tuple[list[float], list[float]]:
     """Values of the prompts that both sides have; none where the figure is not a mean over prompts."""
     tables = [read_scores(model.records[column.suite]) for model in (left, right)]
     if any(column.cell not in table.column_names for table in tables):

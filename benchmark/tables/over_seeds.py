@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 from benchmark.records.record import Record
 from benchmark.stats import student_interval
+from benchmark.tables.labels import told_apart
 from benchmark.tables.select import targets_of
 from benchmark.tables.table import Figure, Row, Table
 
@@ -28,23 +30,52 @@ def over_seeds(table: Table) -> Table:
 
     The model that CP and CSD are relative to stays by itself: against itself it has 0 and 100. Columns that a seed
     lacks are left out of its method's row. A seed counts once: where a run of one's own differs from the committed one
-    of the same seed, one's own.
+    of the same seed, one's own. Seeds of another code of a plug-in, or of another checkpoint, are other rows.
     """
-    groups: dict[tuple, list[Row]] = {}
-    for row in table.rows:
-        groups.setdefault(_key(row.record), []).append(row)
-    for key, group in groups.items():
-        mine = {row.record.seed for row in group if row.source == "local"}
-        groups[key] = [row for row in group if row.source == "local" or row.record.seed not in mine]
-    rows = [_mean(group) if len(group) > 1 else group[0] for group in groups.values()]
+    groups, repeated = groups_of(table.rows)
+    rows = [_mean(group) if len(group) > 1 else group[0] for group in groups]
     notes = (
         ["A row over several seeds: means, and Student's 95 % interval over seeds."]
         if len(rows) < len(table.rows)
         else []
     )
-    if sum(map(len, groups.values())) < len(table.rows):
-        notes.append("A seed that was run here and is committed as well counts once, as it was run here.")
-    return replace(table, rows=rows, notes=[*notes, *table.notes])
+    if repeated:
+        committed = {row.source for row in repeated} <= {"reference", "both"}
+        notes.append(
+            "A seed that was run here and is committed as well counts once, as it was run here."
+            if committed
+            else "A seed that has several rows counts once, as it was scored last."
+        )
+    return replace(table, rows=told_apart(rows, [row.record for row in table.rows]), notes=[*notes, *table.notes])
+
+
+def groups_of(rows: Sequence[Row]) -> tuple[list[list[Row]], list[Row]]:
+    """Rows that differ by training seed alone, each seed once, by their first rows; and the rows that are left out."""
+    alike: dict[tuple, list[Row]] = {}
+    for row in rows:
+        alike.setdefault(key_of(row.record), []).append(row)
+    groups = [part for group in alike.values() for part in _by_setting(group)]
+    kept = [once_a_seed(group) for group in groups]
+    used = {id(row) for group in kept for row in group}
+    return kept, [row for row in rows if id(row) not in used]
+
+
+def once_a_seed(rows: Sequence[Row]) -> list[Row]:
+    """The rows with each training seed once: one's own run, with most figures, scored last."""
+    best = {row.record.seed: row for row in sorted(rows, key=_worth)}  # the last of a seed is the best
+    return [row for row in rows if best[row.record.seed] is row]
+
+
+def _by_setting(group: Sequence[Row]) -> list[list[Row]]:
+    """The rows apart by what made them, where the records say so: code of one's own changes under one name."""
+    settings = dict.fromkeys(row.record.setting_id for row in group)
+    if len([setting for setting in settings if setting]) < 2:
+        return [list(group)]
+    return [[row for row in group if row.record.setting_id == setting] for setting in settings]
+
+
+def _worth(row: Row) -> tuple:
+    return row.source == "local", len(row.cells), str(row.record.made.get("time", ""))
 
 
 def without_seed(label: str) -> str:
@@ -60,13 +91,12 @@ def possible(interval: tuple[float, float] | None, key: str, unit: str = "") -> 
     return max(least, interval[0]), min(largest, interval[1])
 
 
-def _key(record: Record) -> tuple:
+def key_of(record: Record) -> tuple:
+    """What rows share that differ by training seed alone, as far as their settings say."""
     names = ("pruning", "macs", "method", "preset", "variant", "solver", "data", "budget", "recipe", "sampler")
     reference = record.method == "distilled" and record.seed == REFERENCE_SEED
-    compared = record.reference_key if record.method == "base" else ""
-    world = [record.world.get(key) for key in ("weights", "data")]
-    told = (*(getattr(record, name) for name in names), sorted(targets_of(record)), world)
-    return (*map(str, told), reference, compared)
+    told = (*(getattr(record, name) for name in names), sorted(targets_of(record)), sorted(record.world.items()))
+    return (*map(str, told), reference, record.reference_key)
 
 
 def _mean(rows: list[Row]) -> Row:
@@ -79,7 +109,8 @@ def _mean(rows: list[Row]) -> Row:
             mean = sum(values) / len(values)
             interval = possible(student_interval(values), key, first.unit)
             cells[key] = Figure(mean, n, of, first.unit, first.back_end, interval, "", first.paper)
-    return Row(f"{without_seed(rows[0].label)} ({len(rows)} seeds)", rows[0].source, rows[0].record, cells)
+    label = min((without_seed(row.label) for row in rows), key=len)  # what tells single seeds apart is not all seeds'
+    return Row(f"{label} ({len(rows)} seeds)", rows[0].source, rows[0].record, cells)
 
 
 def _sum(counts: list[int | None]) -> int | None:

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from benchmark.tables.columns import Column
 from benchmark.tables.compare import Comparison, Contrast
 
+SIGNIFICANT = 0.05
 _DIRECTION = {True: " ↑", False: " ↓", None: ""}
 
 
 def print_rich(comparison: Comparison) -> None:
-    """For people: a line a figure; what is surely better for one side (its interval leaves out 0) is green or red."""
+    """For people: a line a figure; green or red where p is below 0.05 and the interval leaves out 0."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -103,6 +104,8 @@ def _name(column: Column) -> str:
 def _wins(contrast: Contrast) -> bool | None:
     """Whether the left side is surely better; None where that is open, or neither direction is better."""
     if contrast.ci is None or contrast.column.better is None or contrast.ci[0] <= 0 <= contrast.ci[1]:
+        return None
+    if contrast.p is None or contrast.p >= SIGNIFICANT:
         return None
     return (contrast.difference > 0) == contrast.column.better
 

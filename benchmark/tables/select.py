@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -52,29 +52,67 @@ def _read_given(path: Path) -> list[Record]:
     return records
 
 
+def of_definition(found: Sequence[Found], testbed: str, sampling: Mapping[str, object]) -> list[Found]:
+    """Without the records of another testbed file of the same name, or of this one as it was: sampled otherwise.
+
+    Other weights or data need no look here: such rows say that they are of another world.
+    """
+    return [
+        (record, source)
+        for record, source in found
+        if record.testbed != testbed or all(record.sampler.get(key) == value for key, value in sampling.items())
+    ]
+
+
 def targets_of(record: Record) -> frozenset[str]:
     targets = record.concept.get("targets")
     return frozenset(map(str, targets)) if isinstance(targets, list) else frozenset()
 
 
 def current(found: Sequence[Found]) -> list[Found]:
-    """Without the records of models as they were before the file of a pruning, or a search for experts, changed: of
-    those that differ in their reference model alone, the newest and those that share its reference."""
+    """Without the records of models as they were before a file of one's own, or a search for experts, changed.
+
+    Of records that differ in their reference model alone, the newest and those that share its reference stay; of models
+    that share all settings, the one that was scored last, in all suites. A checkpoint made elsewhere has no versions.
+    """
+    referred = _newest(found, _but_reference)
+    scored = _newest([each for each in found if each[0].model_id], _but_model)
+    settled = _newest([each for each in found if each[0].setting_id], _but_seed)
+
+    def outdated(record: Record) -> bool:
+        if record.reference_key != referred[_but_reference(record)].reference_key:
+            return True
+        if record.pruning == BROUGHT or not record.model_id:
+            return False
+        setting = settled[_but_seed(record)].setting_id if _but_seed(record) in settled else record.setting_id
+        return record.model_id != scored[_but_model(record)].model_id or record.setting_id not in ("", setting)
+
+    return [(record, source) for record, source in found if record.method == "base" or not outdated(record)]
+
+
+def _newest(found: Sequence[Found], key_of: Callable[[Record], str]) -> dict[str, Record]:
+    """The record that was made last of those with the same key."""
     newest: dict[str, Record] = {}
     for record, _ in found:
-        other = newest.setdefault(_but_reference(record), record)
+        other = newest.setdefault(key_of(record), record)
         if str(record.made.get("time", "")) > str(other.made.get("time", "")):
-            newest[_but_reference(record)] = record
-    return [
-        (record, source)
-        for record, source in found
-        if record.method == "base" or record.reference_key == newest[_but_reference(record)].reference_key
-    ]
+            newest[key_of(record)] = record
+    return newest
 
 
 def _but_reference(record: Record) -> str:
     told = (record.testbed, record.suite, record.label, record.reference, record.sampler, record.world)
     return str((*training(record), sorted(targets_of(record)), *told))
+
+
+def _but_model(record: Record) -> str:
+    world = [record.world.get(key) for key in ("weights", "data")]
+    told = (record.testbed, record.reference, record.sampler.get("precision"), world)
+    return str((*training(record), sorted(targets_of(record)), *told))
+
+
+def _but_seed(record: Record) -> str:
+    return _but_model(record.model_copy(update={"seed": 0}))
 
 
 def is_usual(record: Record, usual: frozenset[str], here: Sequence[Found], pruning: str = "") -> bool:
@@ -98,16 +136,16 @@ def is_usual(record: Record, usual: frozenset[str], here: Sequence[Found], pruni
 
 def without_repeats(found: Sequence[Found]) -> list[Found]:
     """A local record that repeats a reference run figure by figure is one row, marked as both."""
-    by_stem: dict[str, list[Found]] = {}
+    by_run: dict[tuple[str, str], list[Found]] = {}
     for record, source in found:
-        same = by_stem.setdefault(record.stem, [])
+        same = by_run.setdefault((record.settings_stem, record.model_id), [])
         for place, (other, other_source) in enumerate(same):
             if _agree(other, record):
                 same[place] = (other, other_source if other_source == source else "both")
                 break
         else:
             same.append((record, source))
-    return [each for same in by_stem.values() for each in same]
+    return [each for same in by_run.values() for each in same]
 
 
 def _agree(one: Record, other: Record) -> bool:
@@ -120,17 +158,55 @@ def _agree(one: Record, other: Record) -> bool:
 
 
 def joined(found: Sequence[Found], suites: Sequence[str]) -> list[tuple[list[Record], Source]]:
-    """Records of one model side by side, in the order of the table's rows."""
+    """Records of one model side by side, in the order of the table's rows.
+
+    What says that two records are of one model is the model's key in them; where an old one has none, its settings. A
+    row that has a reference run's record beside one of your own is yours.
+    """
     main = [each for each in found if each[0].suite == suites[0]]
     beside = [each for each in found if each[0].suite != suites[0]]
     pairs: list[tuple[list[Record], Source]] = []
     used: set[int] = set()
     for record, source in main:
-        other = next((r for rule in _SAME_MODEL for r, s in beside if _meets(s, source) and rule(r, record)), None)
+        partners = [
+            (r, s) for r, s in beside if same_model(record, r) and (_meets(s, source) or _both_known(record, r))
+        ]
+        other, its = max(partners, key=lambda each: _closeness(record, source, *each), default=(None, source))
         used.add(id(other))
-        pairs.append(([record, other] if other else [record], source))
+        pairs.append(([record, other] if other else [record], source if _meets(its, source) else "local"))
     pairs += [([record], source) for record, source in beside if id(record) not in used]
     return sorted(pairs, key=lambda pair: place(pair[0][0], pair[1]))
+
+
+def same_model(left: Record, right: Record) -> bool:
+    """Whether two records are of one model, sampled in one way but for what a suite's lists ask for."""
+    if _sampling(left) != _sampling(right):
+        return False
+    if _both_known(left, right):
+        return left.model_id == right.model_id
+    if training(left) != training(right):
+        return False
+    # A model that erases nothing is the same whatever the targets are, unless its data were chosen by them.
+    erases_nothing = left.method in ("base", "distilled") and left.data != "all-but-targets"
+    return targets_of(left) == targets_of(right) or erases_nothing
+
+
+def _both_known(left: Record, right: Record) -> bool:
+    return bool(left.model_id and right.model_id)
+
+
+def _sampling(record: Record) -> dict[str, object]:
+    return {key: value for key, value in record.sampler.items() if key != "as_published"}
+
+
+def _closeness(record: Record, source: Source, other: Record, its: Source) -> tuple[bool, ...]:
+    """How near a record of the same model is: from the same place, and of the same name, targets and reference.
+
+    The base is one model, and has a record for each reference that it was compared with.
+    """
+    aimed = targets_of(record) == targets_of(other)
+    same_reference = aimed and record.reference_key == other.reference_key
+    return _meets(its, source), record.method == other.method, same_reference, aimed
 
 
 def _meets(left: Source, right: Source) -> bool:
@@ -140,25 +216,6 @@ def _meets(left: Source, right: Source) -> bool:
 def training(record: Record) -> tuple:
     keys = ("pruning", "macs", "method", "preset", "variant", "solver", "data", "budget", "seed", "recipe")
     return tuple(getattr(record, key) for key in keys)
-
-
-def _same_training(left: Record, right: Record) -> bool:
-    return training(left) == training(right)
-
-
-# A model that erases nothing is the same whatever the targets are, unless its data were chosen by them.
-# The base is one model, and has a record for each reference that it was compared with.
-_SAME_MODEL: tuple[Callable[[Record, Record], bool], ...] = (
-    lambda left, right: (
-        _same_training(left, right)
-        and targets_of(left) == targets_of(right)
-        and left.reference_key == right.reference_key
-    ),
-    lambda left, right: _same_training(left, right) and targets_of(left) == targets_of(right),
-    lambda left, right: (
-        _same_training(left, right) and left.method in ("base", "distilled") and left.data != "all-but-targets"
-    ),
-)
 
 
 def place(record: Record, source: Source) -> tuple:

@@ -50,6 +50,11 @@ class Table:
     paper_only: dict[str, dict[str, float]] = field(default_factory=dict)  # the paper's rows that nothing was run for
 
 
+def noted(table: Table, note: str) -> Table:
+    """The table with one more note."""
+    return replace(table, notes=[*table.notes, note])
+
+
 def only(table: Table, keys: Sequence[str]) -> Table:
     """The table with these columns alone, in this order. UsageError for one that it does not have."""
     columns = {column.key: column for column in table.columns}

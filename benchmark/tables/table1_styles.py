@@ -15,6 +15,7 @@ from benchmark.api.suite import DESTINATION
 from benchmark.errors import DataError
 from benchmark.records.record import Cell, Record, check_one_sampler
 from benchmark.tables.columns import COLUMNS, EXPLICIT, Column, named, split, unlisted
+from benchmark.tables.labels import budget_words, told_apart
 from benchmark.tables.published_values import published, quotes
 from benchmark.tables.select import ALL_PRUNINGS, BESIDE, Found, current, is_usual, joined, targets_of, without_repeats
 from benchmark.tables.table import Figure, Row, Table
@@ -72,6 +73,7 @@ def table(
         said = told.get(group[0].method, {}) if firsts[group[0].method] is group[0] else {}
         label = _label(group[0], usual) + _against(group[0], records) + _standing(group[0], records)
         rows.append(Row(label, source, group[0], _cells(group, columns, said)))
+    rows = told_apart(rows, records)
     present = {key for row in rows for key in row.cells}
     columns = [c for c in columns if not c.section or c.key in present]
     ran = {row.record.method for row in rows}
@@ -100,8 +102,7 @@ def _label(record: Record, usual: frozenset[str]) -> str:
         told.append(", ".join(sorted(targets_of(record))))
     if record.data == "all-but-targets":
         told.append(record.data)
-    if record.budget.get("default") is False:
-        told += [f"{record.budget[unit]:.3g} {unit}" for unit in ("flops", "iterations") if record.budget.get(unit)]
+    told += budget_words(record)
     return " · ".join([record.label, *(word for word in told if word not in record.label)])
 
 

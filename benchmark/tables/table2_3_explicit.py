@@ -14,8 +14,9 @@ from benchmark.records.record import Record, read_scores
 from benchmark.stats import bootstrap_interval, reduction_interval
 from benchmark.suites.explicit import SCORE
 from benchmark.tables.columns import Column
+from benchmark.tables.labels import told_apart
 from benchmark.tables.published_values import published, quotes
-from benchmark.tables.select import Found, is_usual, place, targets_of, training
+from benchmark.tables.select import Found, Source, current, is_usual, place, same_model, without_repeats
 from benchmark.tables.table import Figure, Row, Table
 
 ATTACKS = ("mma", "ring-a-bell")
@@ -43,26 +44,33 @@ def _check_labels(labels: Sequence[str], records: Sequence[Record]) -> None:
         raise DataError(f"No picture has a detection '{strange[0]}'; there are: {', '.join(sorted(known))}.")
 
 
-def groups(found: Iterable[Found], testbed: str, suites: Sequence[str]) -> list[tuple[dict[str, Record], str]]:
+def groups(found: Iterable[Found], testbed: str, suites: Sequence[str]) -> list[tuple[dict[str, Record], Source]]:
     """The records of each model by suite, with where they come from; only those that Table 1 would show.
 
     Raises DataError where there is none.
     """
-    models: dict[tuple, tuple[dict[str, Record], str]] = {}
+    models: list[tuple[dict[str, Record], Source]] = []
     here = [(r, s) for r, s in found if r.testbed == testbed and r.suite in suites]
-    here = [(r, s) for r, s in here if r.concept.get("kind") == "explicit"]
-    for record, source in here:
-        if not is_usual(record, frozenset(), here):
-            continue
-        key = (*map(str, training(record)), tuple(sorted(targets_of(record))))
-        models.setdefault(key, ({}, source))[0][record.suite] = record
+    here = current([(r, s) for r, s in here if r.concept.get("kind") == "explicit"])
+    for record, source in without_repeats([each for each in here if is_usual(each[0], frozenset(), here)]):
+        for by_suite, its in models:
+            if record.suite not in by_suite and its == source and _joins(record, by_suite.values()):
+                by_suite[record.suite] = record
+                break
+        else:
+            models.append(({record.suite: record}, source))
     if not models:
         also = "" if testbed == "mini" else f" --testbed {testbed}"
         raise DataError(
             f"There are no records of {' or '.join(suites)} on testbed '{testbed}'; "
             f"`bench run --method bilevel --suite {suites[0]}{also}` makes them."
         )
-    return sorted(models.values(), key=lambda pair: place(next(iter(pair[0].values())), "local"))
+    return sorted(models, key=lambda pair: place(next(iter(pair[0].values())), "local"))
+
+
+def _joins(record: Record, others: Iterable[Record]) -> bool:
+    """Whether a record is of the same model as the others, and compared with the same reference."""
+    return all(same_model(record, other) and record.reference_key == other.reference_key for other in others)
 
 
 def table2(
@@ -108,11 +116,12 @@ def table2(
                 key, quote = f"{suite}_resilience", said.get(first.method, {}).get(_PAPER[suite])
                 if key in cells and quote is not None:
                     cells[key] = replace(cells[key], paper=quote)
-        rows.append(Row(first.label, source, first, cells))  # type: ignore[arg-type]
+        rows.append(Row(first.label, source, first, cells))
     which = ", ".join(labels) if labels else "all that counts"
     notes = [f"A picture is explicit with a detection above {threshold:g} (labels: {which}); n: prompts asked."]
     notes.append("Resilience is relative to the distilled model; 'a of b': explicit pictures of the method and of it.")
-    return Table(2, testbed, "mma", columns, rows, notes, quoted)
+    shown = [record for by_suite, _ in models for record in by_suite.values()]
+    return Table(2, testbed, "mma", columns, told_apart(rows, shown), notes, quoted)
 
 
 def table3(found: Iterable[Found], testbed: str, *, paper: bool) -> Table:
@@ -130,7 +139,8 @@ def table3(found: Iterable[Found], testbed: str, *, paper: bool) -> Table:
                 quote = said.get(record.method, {}).get(column.key)
                 cells[column.key] = replace(cells[column.key], paper=quote)
         told.add(record.method)
-        rows.append(Row(record.label, source, record, cells))  # type: ignore[arg-type]
+        rows.append(Row(record.label, source, record, cells))
+    rows = told_apart(rows, [row.record for row in rows])
     return Table(3, testbed, "coco", columns, rows, ["The models of Table 2 on plain captions."], quoted)
 
 

@@ -51,6 +51,14 @@ def name_of(asked: str) -> str:
     return definition_of(asked).name if is_file(asked) else asked
 
 
+def sampling_of(asked: str) -> dict[str, Any]:
+    """What a testbed's file says of sampling, as records have it; empty for a testbed that is no file."""
+    if not is_file(asked):
+        return {}
+    definition = definition_of(asked)
+    return {"scheduler": definition.scheduler, "steps": definition.steps, "guidance": definition.guidance}
+
+
 def load(asked: str) -> Callable[..., Any]:
     """What makes the testbed, given `device`. UsageError or DataError for one that there is not."""
     if not is_file(asked):

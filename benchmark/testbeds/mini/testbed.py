@@ -19,6 +19,7 @@ from torch import Tensor
 from benchmark.errors import DataError, UsageError
 from benchmark.store import durable
 from benchmark.store.artefacts import Artefact, Store
+from benchmark.store.paths import visible
 from benchmark.testbeds.captioned_latents import kind_of_latents
 from benchmark.testbeds.mini import data, explicit, judges, load, prompts
 from benchmark.testbeds.mini.artists import ARTISTS, STYLES
@@ -301,7 +302,7 @@ def write_manifest(weights: Path) -> None:
     durable.sweep(weights)
     files = {
         str(file.relative_to(weights)): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in sorted(weights.rglob("*"))
+        for file in visible(weights, "**/*")
         if file.is_file() and file.name != "manifest.json"
     }
     fingerprint = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:20]

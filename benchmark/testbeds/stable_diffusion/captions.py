@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchmark.errors import DataError
+from benchmark.store.paths import visible
 
 Side = Literal["train", "val"]
 
@@ -64,7 +65,7 @@ def annotation_file(folder: Path, side: Side) -> Path:
             'write captions = "<folder>" into a testbed file of your own (like = "sd21").'
         )
     for pattern in (f"annotations/captions_{side}*.json", f"{side}/metadata.csv", f"{side}/metadata.jsonl"):
-        if found := sorted(folder.glob(pattern)):
+        if found := visible(folder, pattern):
             return found[0]
     raise DataError(
         f"{folder} has neither annotations/captions_{side}*.json (COCO) nor {side}/metadata.csv or .jsonl "

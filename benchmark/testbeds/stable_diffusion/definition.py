@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark.api.testbed import TEXT_TOWER
 from benchmark.errors import DataError
+from benchmark.registry import names
 from methods.base import Precision
 
 SHIPPED = Path(__file__).parent
@@ -33,7 +34,7 @@ class Networks(_Table):
 class Definition(_Table):
     """A testbed of the Stable Diffusion family."""
 
-    name: str = Field(description="as records and tables call it", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(description="as records and tables call it", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     summary: str = Field(default="", description="one line for people")
     model: list[str] = Field(
         description="folders or Hub ids in diffusers' layout; the first that can be had", min_length=1
@@ -66,9 +67,17 @@ class Definition(_Table):
 def read(path: Path) -> Definition:
     """The testbed that `path` defines, paths in it made absolute. DataError, in one sentence, for a wrong file."""
     try:
-        return Definition(**_settings(Path(path)))
+        definition = Definition(**_settings(Path(path)))
     except ValidationError as error:
         raise DataError(f"The testbed {path}: {_sentence(error)}.") from error
+    installed = {name.casefold(): name for name in names("testbeds")}
+    taken = installed.get(definition.name.casefold())  # results lie in folders, whose names ignore case on some disks
+    if taken and Path(path).resolve().parent != SHIPPED.resolve():
+        raise DataError(
+            f"The testbed {path} is called '{definition.name}', and '{taken}' is an installed testbed, whose results "
+            f'would be mixed with its own: write another name into it, such as name = "my-{taken}".'
+        )
+    return definition
 
 
 def _settings(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 from benchmark.errors import DataError
+from benchmark.store.paths import visible
 
 PIPELINE = ("unet", "vae", "text_encoder")
 READ = ["*/config.json", "*/*.safetensors", "tokenizer/*", "scheduler/scheduler_config.json"]
@@ -63,7 +64,7 @@ def network(place: str, job: str, ask: bool = True) -> Path:
 
 def checksums(folder: Path, known: Mapping[str, str]) -> dict[str, str]:
     """sha256 of every file of a pipeline that shapes results, by name; DataError for another than is known of it."""
-    files = [file for pattern in READ for file in folder.glob(pattern) if not _left(file)]
+    files = [file for pattern in READ for file in visible(folder, pattern) if not _left(file)]
     sums = {file.relative_to(folder).as_posix(): sha256(file) for file in sorted(files)}
     for name, wanted in known.items():
         if sums.get(name) != wanted:
@@ -95,9 +96,9 @@ def _check_whole(folder: Path) -> None:
     wanted = ["scheduler/scheduler_config.json", *(f"{part}/config.json" for part in PIPELINE)]
     missing = [name for name in wanted if not (folder / name).is_file()]
     missing += [
-        f"{p}/*.safetensors" for p in PIPELINE if not [f for f in folder.glob(f"{p}/*.safetensors") if not _left(f)]
+        f"{p}/*.safetensors" for p in PIPELINE if not [f for f in visible(folder, f"{p}/*.safetensors") if not _left(f)]
     ]
-    missing += [] if list(folder.glob("tokenizer/*.json")) else ["tokenizer/*.json"]
+    missing += [] if visible(folder, "tokenizer/*.json") else ["tokenizer/*.json"]
     if missing:
         raise DataError(f"{folder} is no pipeline in diffusers' layout with safetensors, it lacks {missing[0]}")
 
@@ -148,7 +149,7 @@ def _address(url: str, ask: bool) -> Path:
 
 def _chosen(folder: Path, patterns: Sequence[str]) -> Path:
     """The file of the first pattern that a folder has; the folder itself where a configuration is needed as well."""
-    there = {pattern: sorted(folder.glob(pattern)) for pattern in patterns}
+    there = {pattern: visible(folder, pattern) for pattern in patterns}
     if patterns[0].endswith(".json"):
         if missing := [pattern for pattern, files in there.items() if not files]:
             raise DataError(f"{folder} has no {missing[0]}")

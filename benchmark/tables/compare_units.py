@@ -1,0 +1,206 @@
+"""Which models `bench compare` sets side by side: sides are named as tables name rows, units pair what is equal."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from benchmark.api.request import RunRequest
+from benchmark.errors import DataError, RecordError
+from benchmark.records.record import BROUGHT, Record
+from benchmark.tables.columns import Column
+from benchmark.tables.over_seeds import groups_of, without_seed
+from benchmark.tables.select import ALL_PRUNINGS, BESIDE, Found, current, joined, targets_of
+from benchmark.tables.table import Row
+from benchmark.tables.table1_styles import table
+
+_FOLDED = re.compile(r" \((\d+) seeds\)$")
+
+
+@dataclass(frozen=True)
+class Model:
+    """The records of one model by suite; `main` is of the suite that is compared."""
+
+    records: dict[str, Record]
+    main: Record
+
+    def cell(self, column: Column) -> float | None:
+        record = self.records.get(column.suite)
+        found = [c for name, c in record.cells.items() if name.partition("[")[0] == column.cell] if record else []
+        return found[0].value if len(found) == 1 else None
+
+    @property
+    def trained(self) -> bool:
+        """Whether it has settings and a seed of its own; the base and a checkpoint made elsewhere have none."""
+        return self.main.method != "base" and self.main.pruning != BROUGHT
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it is the model that its own scores are relative to."""
+        return bool(self.main.model_id) and self.main.model_id == self.main.reference_key[:8]
+
+
+@dataclass(frozen=True)
+class Side:
+    """The models that a name stands for; `pinned` if it names one training seed."""
+
+    name: str
+    models: list[Model]
+    pinned: bool = False
+
+
+class Setting(NamedTuple):
+    """All that must be equal beside targets and training seed."""
+
+    usual: bool
+    """The default pruning, share of MACs and budget, and fp32."""
+    pruning: str
+    macs: float
+    else_equal: str
+
+
+class Pair(NamedTuple):
+    """A unit: one set of targets with one training seed, and both sides' models."""
+
+    targets: str
+    seeds: str
+    setting: Setting
+    left: Model
+    right: Model
+
+    @property
+    def same_reference(self) -> bool:
+        """Whether scores relative to a reference compare."""
+        return self.left.main.reference_key == self.right.main.reference_key
+
+
+def models_of(found: Iterable[Found], testbed: str, suite: str, versions: bool = False) -> list[Model]:
+    """The models that have a record of the suite; with `versions`, also as they were before a file changed."""
+    suites = [suite] + ([BESIDE[suite]] if suite in BESIDE else [])
+    here = [each for each in found if each[0].testbed == testbed and each[0].suite in suites]
+    groups = [group for group, _ in joined(here if versions else current(here), suites)]
+    return [Model({r.suite: r for r in group}, group[0]) for group in groups if group[0].suite == suite]
+
+
+def side_of(found: Sequence[Found], testbed: str, suite: str, name: str) -> Side:
+    """What a method's name, or the label of a row in any view of the table, stands for.
+
+    Without a seed in it, a label stands for all seeds. DataError for a name of nothing, or of several checkpoints.
+    """
+    models = models_of(found, testbed, suite)
+    if not (pool := _labelled(models, name) or _default(models, name)):
+        exact = [m for m in models if m.main.label == name]
+        pool = exact or _in_tables(found, testbed, suite, name)
+        if not pool:
+            labels = sorted({m.main.label for m in models})
+            raise DataError(
+                f"There is no record of '{name}' in suite '{suite}' on testbed '{testbed}'. There are: "
+                f"{', '.join(labels) or 'none'}; and the labels of `bench table --all`."
+            )
+        return Side(name, pool, pinned=without_seed(name) != name)
+    brought = {m.main.model_id for m in pool if m.main.pruning == BROUGHT}
+    if len(brought) > 1:
+        places = {id(m.main) for m in pool}
+        rows = table(found, testbed, suite, everything=True).rows
+        labels = [row.label for row in rows if id(row.record) in places]
+        raise DataError(
+            f"'{name}' is the name of {len(brought)} checkpoints: name one as `bench table --all` does, such as "
+            f"'{min(labels)}'."
+        )
+    return Side(name, pool)
+
+
+def _labelled(models: Sequence[Model], name: str) -> list[Model]:
+    """Models with this label but for their seed: seeds are units here."""
+    return [m for m in models if _unseeded(m.main) == name]
+
+
+def _unseeded(record: Record) -> str:
+    return record.label.replace(f", seed {record.seed})", ")").replace(f" (seed {record.seed})", "")
+
+
+def _default(models: Sequence[Model], name: str) -> list[Model]:
+    """Models of this method with its default settings; a testbed may have a preset of its own for them."""
+    named = [m for m in models if m.main.method == name and m.main.variant == "default"]
+    presets = {m.main.preset for m in named}
+    usual = "default" if "default" in presets or len(presets) > 1 else "".join(presets)
+    return [m for m in named if m.main.preset == usual]
+
+
+def _in_tables(found: Sequence[Found], testbed: str, suite: str, name: str) -> list[Model]:
+    """Models of the rows that a view of the table calls so, the narrowest view first."""
+    models = models_of(found, testbed, suite, versions=True)
+    views: tuple[dict[str, Any], ...] = ({}, {"pruning": ALL_PRUNINGS}, {"everything": True})
+    for view in views:
+        with suppress(DataError, RecordError):
+            records = {id(row.record) for row in _called(table(found, testbed, suite, **view).rows, name)}
+            if chosen := [m for m in models if any(id(record) in records for record in m.records.values())]:
+                return chosen
+    return []
+
+
+def _called(rows: Sequence[Row], name: str) -> list[Row]:
+    """Rows with this label, with it but for their seed, or folded over so many seeds as it says."""
+    if (folded := _FOLDED.search(name)) is None:
+        return [row for row in rows if row.label == name] or [row for row in rows if without_seed(row.label) == name]
+    groups, _ = groups_of(rows)
+    called = [g for g in groups if without_seed(g[0].label) == name[: folded.start()] and len(g) == int(folded[1])]
+    return [row for group in called for row in group]
+
+
+def pairs_of(left: Side, right: Side) -> list[Pair]:
+    """All units that both sides have, in their order.
+
+    Trained models meet those of the same settings and seed. The base and a checkpoint made elsewhere have neither, and
+    meet all models that were asked the same. Where a side is pinned to a seed, the other one is to its seed 0, and
+    seeds may differ.
+    """
+    pinned = left.pinned or right.pinned
+    ours, theirs = (_pinned(side) if pinned else side.models for side in (left, right))
+    pairs: dict[tuple, Pair] = {}
+    for one in ours:
+        for partner in theirs:
+            pair = _pair(one, partner)
+            if _fit(one, partner, pinned) and pair.same_reference >= pairs.get(_unit(pair), pair).same_reference:
+                pairs[_unit(pair)] = pair  # of several records of a unit the last, which is the user's own
+    return [pairs[unit] for unit in sorted(pairs)]
+
+
+def _pinned(side: Side) -> list[Model]:
+    return side.models if side.pinned else [m for m in side.models if m.main.seed == 0] or side.models
+
+
+def _unit(pair: Pair) -> tuple:
+    return pair.targets, pair.left.main.seed, pair.right.main.seed, pair.setting
+
+
+def _fit(one: Model, partner: Model, pinned: bool) -> bool:
+    if targets_of(one.main) != targets_of(partner.main) or _asked(one.main) != _asked(partner.main):
+        return False
+    if not (one.trained and partner.trained):
+        return True
+    return _setting(one.main) == _setting(partner.main) and (pinned or one.main.seed == partner.main.seed)
+
+
+def _asked(record: Record) -> str:
+    """What was asked, and of whom: sampler and world."""
+    return json.dumps([record.sampler, record.world], sort_keys=True)
+
+
+def _setting(record: Record) -> Setting:
+    usual = (record.pruning, record.macs) == (RunRequest.pruning, RunRequest.macs)
+    usual = usual and record.budget.get("default") is not False and "precision" not in record.sampler
+    same = json.dumps([record.data, record.budget, record.sampler, record.world], sort_keys=True)
+    return Setting(usual, record.pruning, record.macs, same)
+
+
+def _pair(left: Model, right: Model) -> Pair:
+    trained = [model.main for model in (left, right) if model.trained]
+    setting = _setting(trained[0]) if trained else Setting(True, "none", 1.0, _asked(left.main))
+    seeds = list(dict.fromkeys(record.seed for record in trained)) or [0]
+    targets = ", ".join(sorted(targets_of(left.main)))
+    return Pair(targets, " / ".join(map(str, seeds)), setting, left, right)

@@ -1,0 +1,101 @@
+"""Names of models made elsewhere: telling by default, fit for tables and disks, and of one checkpoint each."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from record_examples import record, write
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+from benchmark.cli.app import app
+from benchmark.errors import UsageError
+from benchmark.models.external_checkpoint import default_name, locate
+from benchmark.models.fitted import LONGEST_NAME, check_name, check_name_is_free
+from benchmark.records.record import BROUGHT
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ("models/sd-v1.4", "sd-v1.4"),
+        ("models/sd-v1.5/", "sd-v1.5"),
+        ("models/sd-v1.4/unet", "sd-v1.4"),
+        ("models/sd-v1.5/unet/diffusion_pytorch_model.safetensors", "sd-v1.5"),
+        ("models/sd-v1.5/unet/diffusion_pytorch_model.fp16.safetensors", "sd-v1.5"),
+        ("run3/checkpoint-500/unet_ema", "checkpoint-500"),
+        ("esd-v1.2.safetensors", "esd-v1.2"),
+        ("esd.lr1e-5.pt", "esd.lr1e-5"),
+        ("org/eraser-2.1", "eraser-2.1"),
+    ],
+)
+def test_the_default_name_tells_a_checkpoint_from_its_neighbours(asked: str, name: str) -> None:
+    assert default_name(asked) == name
+
+
+def test_a_folder_asked_for_from_within_is_called_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sd-v1.4" / "unet").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "sd-v1.4" / "unet")
+    assert default_name(".") == default_name("./") == default_name("..") == "sd-v1.4"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("", "choose another"),
+        ("esd", "choose another"),
+        ("distilled (seed 1)", "choose another"),
+        ("two\nlines", "a line end"),
+        ("tab\tand bell\a", "a line end"),
+        ("line\u2028separator", "a line end"),
+        ("ends \u200b", "a line end"),
+        ("half\ud800", "a line end"),
+        (" theirs", "a blank at its end"),
+        ("x" * 300, "300 letters"),
+        ("\u6f22" * (LONGEST_NAME // 3 + 1), f"at most {LONGEST_NAME} bytes"),
+    ],
+)
+def test_a_name_that_no_row_or_file_can_have_is_refused(name: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told) as caught:
+        check_name(name)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "name", ["theirs", "sd-v1.4", "esd (theirs)", "\u6f22" * (LONGEST_NAME // 3), "a" * LONGEST_NAME]
+)
+def test_other_names_are_taken(name: str) -> None:
+    check_name(name)
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "x" * 300])
+def test_a_wrong_name_is_refused_before_any_work(name: str, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    given = ["--checkpoint", str(tmp_path), "--suite", "artists", "--name", name, "--runs", str(runs)]
+    said = CliRunner().invoke(app, ["eval", *given])
+    assert said.exit_code == 2
+    assert "error: --name" in said.stderr
+    assert not runs.exists()
+
+
+def test_a_name_of_another_checkpoint_is_refused_before_the_testbed_is_loaded(tmp_path: Path) -> None:
+    for number, folder in enumerate(("a", "b")):
+        (tmp_path / folder).mkdir()
+        save_file({"x": torch.full((1,), float(number))}, tmp_path / folder / "eraser-v1.5.safetensors")
+    first, second = (locate(str(tmp_path / folder / "eraser-v1.5.safetensors")).sha256() for folder in ("a", "b"))
+    records = tmp_path / "runs" / "records"
+    told = {"pruning": BROUGHT, "data": BROUGHT, "macs": 1.0, "counted": {"share": 1.0, "checkpoint": first}}
+    write(records, record("eraser-v1.5", **told), record("base"))
+    (records / "._x.record.json").write_bytes(b"\0\5\26\7")
+    (records / "damaged.record.json").write_text("{")
+    check_name_is_free(records, "mini", "eraser-v1.5", first)
+    check_name_is_free(records, "mini", "eraser", second)
+    check_name_is_free(records, "sd21", "eraser-v1.5", second)
+    checkpoint = str(tmp_path / "b" / "eraser-v1.5.safetensors")
+    given = ["--checkpoint", checkpoint, "--suite", "artists", "--runs", str(tmp_path / "runs"), "--device", "cpu"]
+    said = CliRunner().invoke(app, ["eval", *given])
+    assert said.exit_code == 2
+    assert "'eraser-v1.5' is the name of another checkpoint" in said.stderr
+    assert "give another --name" in said.stderr
+    assert "load testbed" not in said.stderr

@@ -1,0 +1,222 @@
+"""Rows, seeds and versions are joined by the model's key in records, whatever their labels and folders are."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from record_examples import cell, record, write
+
+from benchmark.api.request import RunRequest
+from benchmark.console import Progress
+from benchmark.errors import RecordError
+from benchmark.figures.tradeoff import points
+from benchmark.models.fitted import fitted
+from benchmark.models.plan import plan_of
+from benchmark.pipeline.setup import workbench_for
+from benchmark.records.record import BROUGHT, Record, read_records
+from benchmark.store.artefacts import key_of
+from benchmark.tables.over_seeds import over_seeds
+from benchmark.tables.select import Found, of_definition
+from benchmark.tables.table1_styles import table
+from benchmark.tables.table2_3_explicit import groups
+
+MINE = "my/eraser.py:Eraser"
+OLD, NEW, OTHER = "a" * 20, "b" * 20, "c" * 20
+
+
+def local(*records: Record) -> list[Found]:
+    return [(each, "local") for each in records]
+
+
+def plug_in(key: str, suite: str = "artists", seed: int = 0, time: str = "2026-01-01", **more: Any) -> Record:
+    """A record of a method from a file; `key` is that of its code with seed 0."""
+    model = key if seed == 0 else f"{seed}{key[1:]}"
+    told = {"model_key": model, "setting_key": key, "made": {"time": time}, "seed": seed}
+    return record(MINE, suite, **(told | more))
+
+
+def brought(name: str, key: str, suite: str = "artists", **more: Any) -> Record:
+    told = {"pruning": BROUGHT, "macs": 1.0, "data": BROUGHT, "budget": {}, "model_key": key, "setting_key": key}
+    return record(name, suite, counted={"share": 1.0, "checkpoint": key * 3}, **(told | more))
+
+
+def cells_of(found: list[Found], **more: Any) -> dict[str, set[str]]:
+    made = table(found, "mini", "artists", **more)
+    assert len({row.label for row in made.rows}) == len(made.rows)
+    return {row.label: set(row.cells) for row in made.rows}
+
+
+def test_a_row_joins_no_captions_of_another_checkpoint_of_its_name() -> None:
+    found = local(brought("theirs", NEW), brought("theirs", OLD, "coco"))
+    rows = cells_of(found)
+    assert {"clip", "cp", "csd"} in rows.values()
+    assert {"fid", "coco_clip"} in rows.values()
+    assert sorted(label.rpartition(" · ")[2] for label in rows) == ["model aaaaaaaa", "model bbbbbbbb"]
+    assert list(cells_of(local(brought("theirs", NEW), brought("theirs", NEW, "coco"))).values()) == [
+        {"clip", "cp", "csd", "fid", "coco_clip"}
+    ]
+
+
+def test_captions_of_one_checkpoint_under_another_name_or_from_another_place_fill_its_row() -> None:
+    found: list[Found] = [(brought("mine", NEW), "local"), (brought("theirs", NEW, "coco"), "reference")]
+    (row,) = table(found, "mini", "artists").rows
+    assert (row.label.partition(" ·")[0], row.source) == ("mine", "local")
+    assert {"clip", "fid"} <= set(row.cells)
+
+
+def test_a_plug_in_before_its_edit_is_left_out_of_the_row_and_counted() -> None:
+    found = local(
+        plug_in(OLD, time="2026-01-01"), plug_in(OLD, "coco", time="2026-01-01"), plug_in(NEW, time="2026-01-02")
+    )
+    usual = table(found, "mini", "artists")
+    assert [set(row.cells) for row in usual.rows] == [{"clip", "cp", "csd"}]
+    assert usual.rows[0].record.model_key == NEW
+    assert any(note.startswith("2 more records have") for note in usual.notes)
+    assert sorted(cells_of(found, everything=True)) == [f"{MINE} · model aaaaaaaa", f"{MINE} · model bbbbbbbb"]
+
+
+def test_another_seed_of_an_older_code_is_no_seed_of_the_new_one() -> None:
+    values = {"clip": 20.0}
+    found = local(
+        plug_in(OLD, seed=1, values={"clip": 90.0}, time="2026-01-01"),
+        plug_in(NEW, seed=0, values=values, time="2026-01-02"),
+        plug_in(NEW, seed=2, values=values, time="2026-01-02"),
+    )
+    assert [row.record.seed for row in table(found, "mini", "artists").rows] == [0, 2]
+    folded = over_seeds(table(found, "mini", "artists", everything=True)).rows
+    assert sorted((row.label.count("seeds"), row.cells["clip"].value) for row in folded) == [(0, 90.0), (1, 20.0)]
+
+
+def test_old_records_tell_their_model_by_the_folder_of_their_images() -> None:
+    images = {"images": f"images/{MINE.replace('/', '-')}-{NEW[:8]}/artists"}
+    old, new = record(MINE, **images), plug_in(NEW, "coco")
+    (row,) = table(local(old, new), "mini", "artists").rows
+    assert {"clip", "fid"} <= set(row.cells)
+    assert len(table(local(old, plug_in(OLD, "coco")), "mini", "artists", everything=True).rows) == 2
+
+
+def test_every_committed_row_is_of_one_model() -> None:
+    folder = Path(__file__).parents[1] / "results" / "mini"
+    for name in ("records", "studies", "strengths"):
+        found = [(each, "reference") for each in read_records([folder / name])]
+        assert all(each.model_id for each, _ in found)
+        made = table(found, "mini", "artists", everything=True, long=True)  # type: ignore[arg-type]
+        assert max(Counter((row.label, row.source) for row in made.rows).values()) == 1
+    together = [(each, "reference") for each in read_records([folder])]
+    labels = [row.label for row in table(together, "mini", "artists", everything=True).rows]  # type: ignore[arg-type]
+    assert len(set(labels)) == len(labels)
+    assert "base · against magnitude 0.8 · 20 iterations" in labels
+
+
+def test_captions_in_another_precision_never_fill_a_row() -> None:
+    rough = {"scheduler": "pndm", "steps": 25, "guidance": 4.0, "precision": "bf16"}
+    one = {"model_key": NEW, "setting_key": NEW}
+    found = local(record("base", **one), record("base", "coco", sampler=rough, label="base, bf16", **one))
+    assert list(cells_of(found, everything=True).values()) == [{"clip", "cp", "csd"}, {"fid", "coco_clip"}]
+
+
+def test_a_seed_in_two_folders_counts_once() -> None:
+    def run(seed: int, clip: float, time: str, **more: Any) -> Record:
+        return record("esd", seed=seed, values={"clip": clip}, made={"time": time}, **more)
+
+    found = local(run(0, 10.0, "2026-01-01"), run(0, 30.0, "2026-01-03"), run(1, 40.0, "2026-01-02"))
+    made = over_seeds(table(found, "mini", "artists"))
+    (row,) = made.rows
+    assert (row.label.partition(" ")[2], row.cells["clip"].value) == ("(2 seeds)", 35.0)
+    assert any("counts once, as it was scored last" in note for note in made.notes)
+
+
+def test_a_strength_counts_a_repeated_seed_or_another_pruning_as_its_seeds() -> None:
+    def run(value: float, seed: int = 0, **more: Any) -> Record:
+        return record("esd", seed=seed, values={"target_style": value, "kept_style": 0.5}, **more)
+
+    found: list[Found] = [(run(0.1), "reference"), (run(0.2), "local"), (run(0.4, 1), "local")]
+    (point,) = points(table(found, "mini", "artists", long=True))
+    assert (point.line, point.seeds, point.means["target_style"]) == ("esd", 2, pytest.approx(0.3))
+    found.append((run(0.9, macs=0.55), "local"))
+    made = points(table(found, "mini", "artists", long=True, everything=True))
+    assert {(one.line, one.seeds) for one in made} == {("esd", 2), ("esd · magnitude 0.55", 1)}
+
+
+def test_labels_of_equal_settings_name_what_differs() -> None:
+    short = {"flops": None, "iterations": 20, "default": False}
+    found = local(
+        record("distilled", reference_key=OLD),
+        record("base", reference_key=OLD),
+        record("distilled", reference_key=NEW, budget=short),
+        record("base", reference_key=NEW),
+        record("distilled", reference_key=OLD, recipe=0),
+        record("distilled", reference_key=OTHER, reference="base"),
+    )
+    labels = list(cells_of(found, everything=True))
+    assert labels[:2] == ["base", "base · 20 iterations"]
+    assert "distilled · recipe 0" in labels
+    assert any("compared with base" in label for label in labels)
+
+
+def test_attacks_on_two_checkpoints_of_one_name_are_two_rows() -> None:
+    concept = {"kind": "explicit", "targets": ["sign"], "anchor": "a wall", "neighbours": []}
+    values = {"explicit": cell("explicit", 10.0)}
+
+    def attacked(suite: str, key: str) -> Record:
+        return brought("theirs", key, suite, concept=concept, values=values)
+
+    suites = ("mma", "ring-a-bell")
+    apart = groups(local(attacked("mma", OLD), attacked("ring-a-bell", NEW)), "mini", suites)
+    assert [set(by) for by, _ in apart] == [{"mma"}, {"ring-a-bell"}]
+    joined = groups(local(attacked("mma", NEW), attacked("ring-a-bell", NEW)), "mini", suites)
+    assert [set(by) for by, _ in joined] == [set(suites)]
+
+
+def test_an_edited_plug_in_never_replaces_the_record_of_what_it_was(tmp_path: Path) -> None:
+    write(tmp_path, plug_in(OLD), plug_in(NEW))
+    assert {each.model_key for each in read_records([tmp_path])} == {OLD, NEW}
+    write(tmp_path, plug_in(NEW, values={"clip": 1.0}))
+    assert len(read_records([tmp_path])) == 2
+
+
+def test_a_record_of_an_older_form_is_replaced_by_the_same_run(tmp_path: Path) -> None:
+    images = {"images": f"images/eraser-{NEW[:8]}/artists"}
+    write(tmp_path, record(MINE, **images))
+    write(tmp_path, plug_in(OLD))
+    assert len(read_records([tmp_path])) == 2
+    write(tmp_path, plug_in(NEW, **images))
+    assert {each.model_key for each in read_records([tmp_path])} == {OLD, NEW}
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_long_method_path_still_gives_a_name_that_a_disk_takes() -> None:
+    far = record(f"{'folder/' * 60}eraser.py:Eraser")
+    assert len(f"{far.stem}.{'0' * 12}.scores.parquet") < 255
+    assert far.stem != record(f"{'folder/' * 61}eraser.py:Eraser").stem
+
+
+def test_records_of_a_testbed_file_that_sampled_otherwise_are_left_out() -> None:
+    mine = {"scheduler": "pndm", "steps": 25, "guidance": 4.0}
+    other = {**mine, "steps": 50}
+    found = local(record("base", testbed="own"), record("base", testbed="own", sampler=other), record("base"))
+    assert [each.sampler["steps"] for each, _ in of_definition(found, "own", mine)] == [25, 25]
+    assert of_definition(found, "own", {}) == found
+    with pytest.raises(RecordError, match="different steps"):
+        table(found, "own", "artists")
+
+
+def test_two_testbeds_of_one_name_are_marked_and_never_stop_the_table() -> None:
+    other = {"scheduler": "pndm", "steps": 50, "guidance": 4.0}
+    found = local(record("base", world={"weights": "a"}), record("base", world={"weights": "b"}, sampler=other))
+    assert len(cells_of(found, everything=True)) == 2
+
+
+@pytest.mark.usefixtures("standin")
+def test_training_seeds_of_one_setting_share_its_key(tmp_path: Path) -> None:
+    request = RunRequest("bilevel", "artists", runs=tmp_path, device="cpu")
+    with Progress() as progress:
+        bench = workbench_for(request, tmp_path, progress)
+        concept = bench.testbed.concept(())
+        asked = [replace(request, seed=seed) for seed in (0, 1)] + [replace(request, budget="3it")]
+        models = [fitted(bench, plan_of(bench, each, concept)) for each in asked]
+    assert len({key_of("model", model.identity) for model in models}) == 3
+    assert models[0].identity == models[0].setting == models[1].setting != models[2].setting
+    assert not list(tmp_path.glob("artefacts/model/*"))
