@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
+from benchmark import launcher
 from benchmark.api.request import RunRequest
 from benchmark.cost import devices
 from benchmark.cost.estimate import Estimate, Speeds, estimate, figure
@@ -48,7 +48,8 @@ def consent(requests: Sequence[RunRequest], yes: bool) -> None:
     told = _told(found, hours, speeds) + ("" if known else ", for want of this GPU in the table")
     if much and not yes and not _someone_watches():
         raise UsageError(f"This would take {told}: add --yes to begin, or see `bench estimate` for what it is made of.")
-    print(f"estimate  {told}", file=sys.stderr)
+    if launcher.is_first():
+        print(f"estimate  {told}", file=sys.stderr)
     if not much or yes:
         return
     print("Begin? [y/N] ", end="", file=sys.stderr, flush=True)
@@ -67,5 +68,4 @@ def _told(found: Sequence[Estimate], hours: float, speeds: Speeds) -> str:
 
 
 def _someone_watches() -> bool:
-    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
-    return alone and sys.stdin.isatty() and sys.stderr.isatty()
+    return launcher.processes() == 1 and sys.stdin.isatty() and sys.stderr.isatty()

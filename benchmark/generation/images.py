@@ -33,7 +33,8 @@ def deal(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite
         unet = model.load()
         with features.beside(bench, model, suite) as fresh:
             _sample(bench, model, unet, todo[state.process_index :: state.num_processes], suite, fresh)
-    state.wait_for_everyone()
+    with bench.progress.doing("wait for the other processes"):
+        state.wait_for_everyone()
 
 
 def each_picture(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> list[Tensor]:

@@ -76,7 +76,8 @@ def fit(bench: Workbench, plan: Plan, identity: dict[str, Any], first: Model | N
         landmarks=_landmarks(bench, plan, architecture),
     )
     given = _form(student)
-    unet = method.fit(student.float(), materials, plan.concept, budget, context, plan.seed)
+    with bench.progress.doing(f"train {plan.name}"):
+        unet = method.fit(student.float(), materials, plan.concept, budget, context, plan.seed)
     _check(bench, plan, unet, given, ledger)
     state = PartialState()
     if state.is_main_process:
