@@ -91,8 +91,8 @@ class Stage:
         self.name, self.total, self.unit, self.done = name, total, unit, done
         self.figures: dict[str, float] = {}
         self._progress, self._resumed_at = progress, done
-        self._began, self._spent = time.perf_counter(), time.process_time()
-        self._reached = self._began
+        self.began, self._spent = time.perf_counter(), time.process_time()
+        self._reached = self.began
         self._task: TaskID = progress.bars.add_task(
             escape(name), total=total, completed=done, unit=unit, figures="", visible=progress.watched
         )
@@ -113,16 +113,16 @@ class Stage:
         now, made = time.perf_counter(), self.done - self._resumed_at
         parts = [f"{self.done}/{self.total} {self.unit}"]
         parts += [f"{self.done / self.total:.0%}"] if self.total else []
-        parts += [rate(made, self._reached - self._began, self.unit), figures_text(self.figures)]
-        parts.append(f"after {duration(now - self._began)}")
+        parts += [rate(made, self._reached - self.began, self.unit), figures_text(self.figures)]
+        parts.append(f"after {duration(now - self.began)}")
         if made > 0 and self.total > self.done:
-            left = (self.total - self.done) * (self._reached - self._began) / made - (now - self._reached)
+            left = (self.total - self.done) * (self._reached - self.began) / made - (now - self._reached)
             parts.append(f"{duration(max(0.0, left))} left")
         return "  ".join(part for part in parts if part)
 
     def _close(self, whole: bool) -> None:
-        seconds = time.perf_counter() - self._began
-        past = Past(self.name, self._began, seconds, time.process_time() - self._spent)
+        seconds = time.perf_counter() - self.began
+        past = Past(self.name, self.began, seconds, time.process_time() - self._spent)
         self._progress.past.append(past)
         self._progress.leave(self)
         self._progress.bars.remove_task(self._task)
@@ -194,7 +194,9 @@ class Progress:
             if stage is not self._current:
                 self._current, self._shown = stage, stage.done if stage else 0
             silent = time.perf_counter() - self._said
-            advanced = stage is not None and stage.done - self._shown >= SHARE * stage.total and silent >= DENSEST
+            advanced = stage is not None and stage.done - self._shown >= SHARE * stage.total
+            if stage is not None and min(silent, time.perf_counter() - stage.began) < DENSEST:
+                advanced = False
             if not (advanced or silent >= SILENCE):
                 return
             if stage is None:
@@ -203,6 +205,11 @@ class Progress:
             else:
                 name, status, self._shown = stage.name, stage.status(), stage.done
             self.say(f"[dim]…[/] {escape(name.ljust(_NAME_WIDTH))} {escape(status)}")
+
+    def status(self) -> str:
+        """What is done now, and how far it is; for another process to read."""
+        stage = self._current
+        return self._doing if stage is None else f"{stage.name} {stage.done}/{stage.total} {stage.unit}"
 
     def leave(self, stage: Stage) -> None:
         """The stage is over: what comes next is not it."""

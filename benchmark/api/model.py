@@ -24,3 +24,5 @@ class Model:
     """Mean losses along its training, thinned; none where none were kept."""
     counted: Callable[[], dict[str, Any]]
     """Share of the base's MACs, how they were counted, and what choosing them cost."""
+    train: Callable[[], None] = lambda: None
+    """Trains it where the store lacks it, or waits for another run that does; called by all processes together."""

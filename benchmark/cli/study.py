@@ -6,6 +6,7 @@ import io
 import re
 from contextlib import redirect_stdout
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,7 @@ class Format(StrEnum):
 
 
 def study(
+    ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="distillation, init, pruning or search.", metavar="NAME")],
     out: Annotated[Path | None, typer.Option(help="Folder to write into.", show_default="<runs>/studies")] = None,
     seeds: Annotated[int, typer.Option(help="Training seeds, from 0.", min=1)] = 2,
@@ -86,7 +88,9 @@ def study(
         return points(asked, table(found, "mini", suite, long=True, everything=True).rows, seeds, chosen)
 
     def conducted(planned: list[list[str]], runs: Path) -> list[list[str]]:
-        return conduct(planned, runs, lanes) if launcher.processes() == 1 else conduct_together(planned, runs, _run)
+        if launcher.processes() == 1:
+            return conduct(planned, runs, lanes)
+        return conduct_together(planned, runs, partial(_run, ctx.find_root().command))
 
     if format == Format.markdown or only_figure:
         if not launcher.is_first():
@@ -109,13 +113,8 @@ def study(
         raise typer.Exit(1)
 
 
-def _run(words: list[str]) -> None:
+def _run(bench: Any, words: list[str]) -> None:
     """`bench run` with these options in this process; its table is not printed."""
-    import typer.main
-
-    from benchmark.cli.app import app
-
-    bench: Any = typer.main.get_command(app)
     with redirect_stdout(io.StringIO()):
         bench.commands["run"].main(words, "bench run", standalone_mode=False)
 
