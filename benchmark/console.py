@@ -1,19 +1,21 @@
-"""What a run says while it works: one bar a stage on a terminal, one line a stage where no one watches.
+"""What a run says while it works: one bar a stage on a terminal; elsewhere lines, the last of a stage when it ends.
 
     with Progress() as progress:
         with progress.stage("sample", total=150, unit="images") as stage:
             stage.advance(32)
         fit(..., Context(progress=progress.report, ...))     # phases of a training loop, by name
 
-Everything goes to standard error, so that the table row on standard output can be piped.
+Everything goes to standard error, so that the table row on standard output can be piped. Where that is a file, a line
+says every `SILENCE` seconds how far the stage is, also while it makes no step and between stages.
 """
 
 from __future__ import annotations
 
-import os
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -23,7 +25,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, T
 from rich.progress import Progress as Bars
 from rich.text import Text
 
+from benchmark import launcher
+
 _NAME_WIDTH = 28
+SILENCE = 30.0
+"""Seconds without a line after which one says how far the work is, where no terminal shows bars."""
+SHARE, DENSEST = 0.05, 10.0
+"""Part of a stage after which a line comes earlier, and the fewest seconds between two such lines."""
 
 
 def duration(seconds: float) -> str:
@@ -47,6 +55,15 @@ def rate(count: float, seconds: float, unit: str) -> str:
 def figures_text(figures: dict[str, float]) -> str:
     """`loss 0.0412  drift 0.016`: four significant digits each."""
     return "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+
+
+def standard_error() -> Console:
+    """Where progress is written; of several processes the first one's alone is not quiet.
+
+    Whether it is a terminal is asked of the system: FORCE_COLOR, which CI sets, does not make one of a file.
+    """
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    return Console(stderr=True, quiet=not launcher.is_first(), highlight=False, force_terminal=terminal)
 
 
 class _Rate(ProgressColumn):
@@ -74,7 +91,8 @@ class Stage:
         self.name, self.total, self.unit, self.done = name, total, unit, done
         self.figures: dict[str, float] = {}
         self._progress, self._resumed_at = progress, done
-        self._began, self._spent = time.perf_counter(), time.process_time()
+        self.began, self._spent = time.perf_counter(), time.process_time()
+        self._reached = self.began
         self._task: TaskID = progress.bars.add_task(
             escape(name), total=total, completed=done, unit=unit, figures="", visible=progress.watched
         )
@@ -85,14 +103,28 @@ class Stage:
 
     def reach(self, done: int, **figures: float) -> None:
         """`done` units are done in all."""
-        self.done = done
-        self.figures.update(figures)
+        self.done, self._reached = done, time.perf_counter()
+        self.figures = {**self.figures, **figures}  # another thread may be reading them
         self._progress.bars.update(self._task, completed=done, figures=escape(figures_text(self.figures)))
+        self._progress.heartbeat(self)
+
+    def status(self) -> str:
+        """How far it is: steps, share, rate, figures, time since it began and, once a rate is known, time left."""
+        now, made = time.perf_counter(), self.done - self._resumed_at
+        parts = [f"{self.done}/{self.total} {self.unit}"]
+        parts += [f"{self.done / self.total:.0%}"] if self.total else []
+        parts += [rate(made, self._reached - self.began, self.unit), figures_text(self.figures)]
+        parts.append(f"after {duration(now - self.began)}")
+        if made > 0 and self.total > self.done:
+            left = (self.total - self.done) * (self._reached - self.began) / made - (now - self._reached)
+            parts.append(f"{duration(max(0.0, left))} left")
+        return "  ".join(part for part in parts if part)
 
     def _close(self, whole: bool) -> None:
-        seconds = time.perf_counter() - self._began
-        past = Past(self.name, self._began, seconds, time.process_time() - self._spent)
+        seconds = time.perf_counter() - self.began
+        past = Past(self.name, self.began, seconds, time.process_time() - self._spent)
         self._progress.past.append(past)
+        self._progress.leave(self)
         self._progress.bars.remove_task(self._task)
         mark = "[green]✓[/]" if whole else "[yellow]–[/]"
         # A resumed stage is timed on what was done now: earlier work would flatter the rate.
@@ -108,9 +140,8 @@ class Progress:
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        silent = os.environ.get("RANK", "0") != "0"  # set by accelerate's and torch's launchers
-        self.console = console or Console(stderr=True, quiet=silent, highlight=False)
-        self.watched = self.console.is_terminal and not self.console.quiet
+        self.console = console or standard_error()
+        self.watched = self.console.is_terminal and not self.console.is_dumb_terminal and not self.console.quiet
         self.bars = Bars(
             TextColumn("  {task.description:<" + str(_NAME_WIDTH) + "}"),
             BarColumn(bar_width=24),
@@ -123,20 +154,77 @@ class Progress:
         )
         self._phases: dict[str, Stage] = {}
         self.past: list[Past] = []
+        self._current: Stage | None = None
+        self._doing = ""
+        self._said = self._began = time.perf_counter()
+        self._shown = 0
+        self._speaking, self._over = Lock(), Event()
 
     def __enter__(self) -> Self:
         self.bars.start()
+        if not self.watched and not self.console.quiet:
+            Thread(target=self._beat, name="heartbeat", daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._over.set()
         self._finish_phases()
         self.bars.stop()
+
+    def _beat(self) -> None:
+        while not self._over.wait(1.0):
+            with suppress(OSError, ValueError):  # standard error is closed: who wrote to it last says so
+                self.heartbeat(self._current)
 
     def say(self, text: str) -> None:
         """One line above the bars; rich markup is understood, so escape what a user wrote."""
         self.console.print(text, soft_wrap=True)
+        self._said = time.perf_counter()
+
+    def heartbeat(self, stage: Stage | None) -> None:
+        """A line on how far `stage` is, where no bars are shown, if there was none for a while or much was done since.
+
+        Of no stage: a line on what is done between stages.
+        """
+        if self.watched or self.console.quiet or (stage is not None and 0 < stage.total <= stage.done):
+            return
+        with self._speaking:
+            if stage is not self._current:
+                self._current, self._shown = stage, stage.done if stage else 0
+            silent = time.perf_counter() - self._said
+            advanced = stage is not None and stage.done - self._shown >= SHARE * stage.total
+            if stage is not None and min(silent, time.perf_counter() - stage.began) < DENSEST:
+                advanced = False
+            if not (advanced or silent >= SILENCE):
+                return
+            if stage is None:
+                name = self._doing or (f"after {self.past[-1].name}" if self.past else "at work")
+                status = duration(time.perf_counter() - self._began)
+            else:
+                name, status, self._shown = stage.name, stage.status(), stage.done
+            self.say(f"[dim]…[/] {escape(name.ljust(_NAME_WIDTH))} {escape(status)}")
+
+    def status(self) -> str:
+        """What is done now, and how far it is; for another process to read."""
+        stage = self._current
+        return self._doing if stage is None else f"{stage.name} {stage.done}/{stage.total} {stage.unit}"
+
+    def leave(self, stage: Stage) -> None:
+        """The stage is over: what comes next is not it."""
+        self._began = time.perf_counter()
+        if self._current is stage:
+            self._current = None
+
+    @contextmanager
+    def doing(self, what: str) -> Iterator[None]:
+        """Names work that has no steps to count, for the line that says what takes long. It ends without a line."""
+        before, self._doing, self._began = self._doing, what, time.perf_counter()
+        try:
+            yield
+        finally:
+            self._doing = before
 
     def reuse(self, what: str) -> None:
         """Says that something was found in the store and not made again."""
@@ -150,7 +238,8 @@ class Progress:
     def stage(self, name: str, total: int, unit: str = "it", done: int = 0) -> Iterator[Stage]:
         """A stage from here to the end of the `with`: `total` units of work, `done` of them by an earlier, cut run."""
         self._finish_phases()
-        stage = Stage(self, name, total, unit, done)
+        stage = self._current = Stage(self, name, total, unit, done)
+        self._shown = done
         try:
             yield stage
         except BaseException:

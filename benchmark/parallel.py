@@ -1,4 +1,4 @@
-"""Independent work side by side on the cores of a CPU, with one thread of arithmetic each."""
+"""Independent work side by side on the cores of a CPU, and what several processes decide alike."""
 
 from __future__ import annotations
 
@@ -7,6 +7,22 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
+
+
+def agreed(flags: Sequence[bool]) -> list[bool]:
+    """The first process's flags, in all processes; called by all of them, with as many flags each.
+
+    What lies in a store may change between the looks of two processes, as another run adds to it.
+    """
+    from accelerate import PartialState
+    from accelerate.utils import broadcast
+
+    state = PartialState()
+    if state.num_processes == 1:
+        return list(flags)
+    shared = broadcast(torch.tensor(list(flags), dtype=torch.uint8, device=state.device))
+    return [bool(flag) for flag in shared.tolist()]
+
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -35,7 +35,7 @@ def dead_name() -> str:
     if child == 0:
         os._exit(0)
     os.waitpid(child, 0)
-    return durable._temporary_name().replace(f"-{os.getpid()}-", f"-{child}-")
+    return durable.temporary_name().replace(f"-{os.getpid()}-", f"-{child}-")
 
 
 def failing(name: str, error: OSError, monkeypatch: Any) -> None:

@@ -1,6 +1,7 @@
 """`bench campaign`: the runs that the file asks for, each once, and one that fails alone."""
 
-import subprocess
+import os
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -53,12 +54,12 @@ def test_a_plan_that_cannot_be_meant_is_begun(tmp_path, text, said) -> None:
 def test_one_failure_stops_the_others_or_goes_unnoticed(tmp_path, monkeypatch, capsys) -> None:
     seen = []
 
-    def pretend(command, env, **more):
-        seen.append((command[3:], env.get("OMP_NUM_THREADS")))
+    def pretend(command, environment, tell):
+        seen.append((command[3:], environment.get("OMP_NUM_THREADS")))
         bad = "uce" in command
-        return subprocess.CompletedProcess(command, int(bad), "", "first\nerror: no such thing\n" if bad else "")
+        return int(bad), ["first", "error: no such thing"] if bad else []
 
-    monkeypatch.setattr(campaign.subprocess, "run", pretend)
+    monkeypatch.setattr(campaign, "_followed", pretend)
     monkeypatch.setattr(campaign.os, "cpu_count", lambda: 6)
     told = plan(tmp_path, "--method {esd,uce,bilevel} --suite artists")
     assert conduct(told, tmp_path, lanes=2) == [told[1]]
@@ -67,6 +68,20 @@ def test_one_failure_stops_the_others_or_goes_unnoticed(tmp_path, monkeypatch, c
     assert "no such thing" in capsys.readouterr().err
     result = CliRunner().invoke(app, ["campaign", str(tmp_path / "plan.txt"), "--runs", str(tmp_path)])
     assert result.exit_code == 1
+
+
+def test_a_long_run_of_a_campaign_is_silent_until_its_end(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(campaign, "SILENCE", 0.0)
+    code = "import sys; [print(f'line {k}', file=sys.stderr) for k in range(5)]; print('table'); sys.exit(3)"
+    seen: list[str] = []
+    assert campaign._followed([sys.executable, "-c", code], os.environ, seen.append) == (
+        3,
+        ["line 2", "line 3", "line 4"],
+    )
+    assert seen == [f"line {k}" for k in range(5)]
+    monkeypatch.setattr(campaign, "SILENCE", 60.0)
+    assert campaign._followed([sys.executable, "-c", code], os.environ, seen.append)[0] == 3
+    assert len(seen) == 5
 
 
 def test_a_campaign_does_not_run_what_it_says(tmp_path) -> None:

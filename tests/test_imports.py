@@ -23,11 +23,11 @@ ALLOWED = {
 LEAVES = {"benchmark.errors", "benchmark.moved_modules", "benchmark.registry"}
 """What all packages may import: how to fail, and how a name becomes code."""
 FLOORS = (
-    "benchmark.errors benchmark.moved_modules benchmark.console benchmark.parallel benchmark.stats metrics.base "
+    "benchmark.errors benchmark.moved_modules benchmark.launcher benchmark.parallel benchmark.stats metrics.base "
     "metrics.encoders",
-    "benchmark.registry benchmark.hardware prompts.concepts prompts.lists prompts.tables methods.budget "
-    "methods.config_fields metrics.networks metrics.detectors metrics.clip metrics.cp metrics.csd metrics.drift "
-    "metrics.fid metrics.kid metrics.oracle",
+    "benchmark.registry benchmark.hardware benchmark.console prompts.concepts prompts.lists prompts.tables "
+    "methods.budget methods.config_fields metrics.networks metrics.detectors metrics.clip metrics.cp metrics.csd "
+    "metrics.drift metrics.fid metrics.kid metrics.oracle",
     "prompts.sources methods.costs methods.sampling",
     "prompts.rows methods.base",
     "prompts.public methods.training methods.uce benchmark.store",

@@ -183,7 +183,7 @@ def test_a_kill_while_the_manifest_is_written_costs_the_build(tmp_path: Path, mo
         with pytest.raises(Stop):
             testbed.write_manifest(out)
     assert not (out / "manifest.json").exists()
-    (out / durable._temporary_name().replace(f"-{os.getpid()}-", "-999999999-")).touch()
+    (out / durable.temporary_name().replace(f"-{os.getpid()}-", "-999999999-")).touch()
     testbed.write_manifest(out)
     assert testbed.check_manifest(out)["files"] == {}
 

@@ -10,7 +10,7 @@ from standin import install
 from typer.testing import CliRunner
 
 from benchmark.cli.app import app
-from benchmark.store import paths
+from benchmark.store import disk
 from methods import sampling
 from methods.training import loop
 
@@ -94,7 +94,7 @@ def test_runs_folder_that_cannot_be_written_is_refused(
 
 def test_full_disk_is_refused_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(paths.shutil, "disk_usage", lambda path: usage(10**9, 10**9 - 10**6, 10**6))
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: usage(10**9, 10**9 - 10**6, 10**6))
     said = refused(tmp_path)
     assert "1.0 MB free" in said
     assert "300.0 MB" in said

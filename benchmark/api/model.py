@@ -26,3 +26,5 @@ class Model:
     """Share of the base's MACs, how they were counted, and what choosing them cost."""
     setting: dict[str, Any] | None = None
     """The identity with training seed 0, which all seeds of one setting share; None where that is its own."""
+    train: Callable[[], None] = lambda: None
+    """Trains it where the store lacks it, or waits for another run that does; called by all processes together."""

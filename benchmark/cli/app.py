@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from io import TextIOWrapper
 from typing import Annotated, Any
@@ -10,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from benchmark import launcher
 from benchmark.cli.attack import attack
 from benchmark.cli.campaign import campaign
 from benchmark.cli.clean import clean
@@ -27,9 +29,20 @@ from benchmark.cli.speed import speed
 from benchmark.cli.study import study
 from benchmark.cli.table import compare, show_table
 from benchmark.cli.testbed import testbed_app
-from benchmark.errors import PalimpsestError
+from benchmark.errors import PalimpsestError, UsageError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+GRACE = 10.0
+"""Seconds in which the first of several processes says what is wrong with all of them, and ends them with itself."""
+
+
+def _complain(sentence: str) -> None:
+    """Print an error. Of several processes that meet the same one, the first prints it, and the launcher then ends the
+    others; one that outlives the first by `GRACE` has met an error of its own, and prints that."""
+    if not launcher.is_first():
+        time.sleep(GRACE)
+        sentence = f"process {launcher.rank()} of {launcher.processes()}: {sentence}"
+    print(sentence, file=sys.stderr)
 
 
 class _Commands(TyperGroup):
@@ -51,22 +64,23 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except PalimpsestError as error:
-            print(f"error: {error}", file=sys.stderr)
+            _complain(f"error: {error}")
             raise typer.Exit(error.exit_code) from None
         except PermissionError as error:  # of what a user named, wherever it was first looked at
             if error.filename is None:
                 raise
             told = f"{error.filename} cannot be used ({(error.strerror or 'no permission').lower()})"
-            print(f"error: {told}: make it yours to read and write, or name another place.", file=sys.stderr)
+            _complain(f"error: {told}: make it yours to read and write, or name another place.")
             raise typer.Exit(PalimpsestError.exit_code) from None
         except RuntimeError as error:
             if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
                 raise
             said = str(error).partition(". ")[0]
-            print(f"error: {said}: try --precision bf16, or another --device.", file=sys.stderr)
+            _complain(f"error: {said}: try --precision bf16, or another --device.")
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
-            print("interrupted; run the same command again to go on", file=sys.stderr)
+            if launcher.is_first():
+                print("interrupted; run the same command again to go on", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
 
 
@@ -88,6 +102,11 @@ COMMANDS: dict[str, dict[str, Callable[..., Any] | typer.Typer]] = {
     "Maintenance": {"rehearse": rehearse, "speed": speed, "clean": clean},
 }
 """Commands by the heading that `bench --help` shows them under, in its order."""
+SHARED = ("run", "eval", "study")
+"""Commands whose work several processes share."""
+SINGLE = ("campaign", "prune", "attack", "testbed", "rehearse", "speed")
+"""Commands that start processes of their own, or work long in one. (All others read and write small files: of several
+processes the first does that.)"""
 
 for command_group in COMMANDS.values():
     for name, command in command_group.items():
@@ -105,8 +124,22 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _check_launcher(command: str | None) -> None:
+    """UsageError for a command of `SINGLE` in several processes; all but the first end here if it shares no work."""
+    if launcher.processes() == 1 or command in SHARED:
+        return
+    if command in SINGLE:
+        raise UsageError(
+            f"`bench {command}` works in one process, and a launcher started {launcher.processes()}: call it without "
+            f"the launcher ({', '.join(SHARED)} share their work among processes)."
+        )
+    if not launcher.is_first():
+        raise typer.Exit
+
+
 @app.callback()
 def bench(
+    ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
@@ -119,6 +152,7 @@ def bench(
       bench table
       bench list methods
     """
+    _check_launcher(ctx.invoked_subcommand)
 
 
 def main() -> None:

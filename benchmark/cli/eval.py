@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from benchmark import launcher
 from benchmark.cli.options import (
     Alone,
     AsPublished,
@@ -94,6 +95,8 @@ def evaluate(
 
     with Progress() as progress:
         outcome = scored(request, checkpoint, called, reference.value, progress, architecture)
+    if not launcher.is_first():
+        return  # the first process has the records
 
     from benchmark.tables.render import print_rich
     from benchmark.tables.table1_styles import table

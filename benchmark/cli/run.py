@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from benchmark import launcher
 from benchmark.cli.options import (
     Alone,
     AsPublished,
@@ -116,6 +117,7 @@ def run(
     records: dict[str, Any] = {}
     paths: dict[str, Path] = {}
     failed: list[str] = []
+    ended = 0
     with Progress() as progress:
         for k, one in enumerate(requests):
             name = one.method + (f" for {one.budget}" if len(budgets) > 1 else "")
@@ -129,9 +131,12 @@ def run(
                 progress.warn(f"{name}: {error}")
                 failed.append(name)
                 continue
+            ended += 1
             records |= {record.stem: record for record in found}
-    if not records:
+    if not ended:
         raise TrainingError("No method came to an end, see above.")
+    if not launcher.is_first():
+        return  # the first process has the records, and its exit code stands for all
 
     from benchmark.tables.render import print_rich
     from benchmark.tables.table1_styles import table

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import re
+from contextlib import redirect_stdout
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from benchmark import launcher
 from benchmark.cli.options import Records, Runs, known, names
 from benchmark.errors import UsageError
 from benchmark.store.paths import home, records_folder
@@ -25,6 +29,7 @@ class Format(StrEnum):
 
 
 def study(
+    ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="distillation, init, pruning or search.", metavar="NAME")],
     out: Annotated[Path | None, typer.Option(help="Folder to write into.", show_default="<runs>/studies")] = None,
     seeds: Annotated[int, typer.Option(help="Training seeds, from 0.", min=1)] = 2,
@@ -55,7 +60,7 @@ def study(
       bench study pruning --only-figure
       bench study init --format markdown --records results/mini/studies
     """
-    from benchmark.experiments.campaign import conduct, read_plan
+    from benchmark.experiments.campaign import conduct, conduct_together, read_plan
     from benchmark.experiments.studies import STUDIES, plan, points
     from benchmark.experiments.study_figure import write
     from benchmark.experiments.study_table import markdown
@@ -82,11 +87,23 @@ def study(
         found = current(gather("mini", place, records or [records_folder(place)]))
         return points(asked, table(found, "mini", suite, long=True, everything=True).rows, seeds, chosen)
 
+    def conducted(planned: list[list[str]], runs: Path) -> list[list[str]]:
+        if launcher.processes() == 1:
+            return conduct(planned, runs, lanes)
+        return conduct_together(planned, runs, partial(_run, ctx.find_root().command))
+
+    if format == Format.markdown or only_figure:
+        if not launcher.is_first():
+            return
+    elif lanes > 1 and launcher.processes() > 1:
+        raise UsageError("--lanes are processes of their own, and a launcher has started several: leave it out.")
     if format == Format.markdown:
         print(markdown(asked, there()))
         return
     write_bytes(folder / f"{name}.txt", plan(asked, seeds, chosen).encode())
-    failed = [] if only_figure else conduct(read_plan(folder / f"{name}.txt"), place, lanes)
+    failed = [] if only_figure else conducted(read_plan(folder / f"{name}.txt"), place)
+    if not launcher.is_first():
+        return  # the first process draws, and its exit code stands for all
     made = write(asked, there(), folder / f"{name}.png")
     if name == "pruning" and not only_figure:
         made.append(_footprints(chosen or asked.prunings, asked.panels[0][1], place, folder / "footprint.csv"))
@@ -94,6 +111,12 @@ def study(
         print(each)
     if failed:
         raise typer.Exit(1)
+
+
+def _run(bench: Any, words: list[str]) -> None:
+    """`bench run` with these options in this process; its table is not printed."""
+    with redirect_stdout(io.StringIO()):
+        bench.commands["run"].main(words, "bench run", standalone_mode=False)
 
 
 def _footprints(prunings: tuple[str, ...], macs: float, runs: Path, out: Path) -> Path:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
+from benchmark import launcher
 from benchmark.api.request import RunRequest
 from benchmark.cost import devices
 from benchmark.cost.estimate import Estimate, Speeds, estimate, figure
 from benchmark.cost.testbed_facts import precision_of
 from benchmark.errors import PalimpsestError, UsageError
-from benchmark.store import paths
+from benchmark.store import disk, paths
 from benchmark.testbeds import resolve
 from benchmark.testbeds.stable_diffusion.captions import annotation_file
 
@@ -37,6 +37,8 @@ def consent(requests: Sequence[RunRequest], yes: bool) -> None:
         found = [estimate(request, speeds) for request in requests]
     except PalimpsestError:
         return  # a stranger's testbed, of which nothing is known, or what the run refuses in its own words
+    if not (runs := requests[0].runs).joinpath("artefacts").exists():  # else asked for when it is known what is missing
+        disk.check({runs: max(one.disk for one in found)}, "This run")
     hours = sum(one.hours for one in found)
     if device.kind == "CPU":
         faster = Speeds.of_device(devices.SLOWEST, precision)
@@ -48,7 +50,8 @@ def consent(requests: Sequence[RunRequest], yes: bool) -> None:
     told = _told(found, hours, speeds) + ("" if known else ", for want of this GPU in the table")
     if much and not yes and not _someone_watches():
         raise UsageError(f"This would take {told}: add --yes to begin, or see `bench estimate` for what it is made of.")
-    print(f"estimate  {told}", file=sys.stderr)
+    if launcher.is_first():
+        print(f"estimate  {told}", file=sys.stderr)
     if not much or yes:
         return
     print("Begin? [y/N] ", end="", file=sys.stderr, flush=True)
@@ -57,15 +60,14 @@ def consent(requests: Sequence[RunRequest], yes: bool) -> None:
 
 
 def _told(found: Sequence[Estimate], hours: float, speeds: Speeds) -> str:
-    memory, disk = max(one.memory for one in found), sum(one.disk for one in found)
+    memory, written = max(one.memory for one in found), sum(one.disk for one in found)
     there = paths.size(round(speeds.memory))
     more = f" (there are {there}: some is done in parts)" if memory > speeds.memory else ""
     if max(one.least for one in found) > speeds.memory:
         more = f", which is more than there is ({there}) even with one image at a time"
-    held, kept = paths.size(round(memory)), paths.size(round(disk))
+    held, kept = paths.size(round(memory)), paths.size(round(written))
     return f"about {figure(hours)} {speeds.unit}, {held} of memory{more} and {kept} of disk, at {speeds.told}"
 
 
 def _someone_watches() -> bool:
-    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
-    return alone and sys.stdin.isatty() and sys.stderr.isatty()
+    return launcher.processes() == 1 and sys.stdin.isatty() and sys.stderr.isatty()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,8 @@ class Ground:
     """Real pictures that FID compares with."""
     pixels: int
     """Bytes of a picture without compression."""
+    parameters: float
+    """Of the U-Net as it lies on the disk."""
     assumed: list[str] = field(default_factory=list)
     preset: str = "default"
     """The methods' settings unless others are asked for."""
@@ -97,7 +100,7 @@ def _of_mini(request: RunRequest) -> Ground:
         name="mini", sizes=sizes("mini"), size=16, steps=20, calls=21, guidance=2.5, flops=2.2e13, half=True,
         precision=precision_of(request), concept=concept, asked=asked, erasing=len(words.erasing(concept)),
         contrast=2 * sum(map(len, words.contrast(concept).values())), encoded=2048, shown=512, real=2000,
-        pixels=64 * 64 * 3,
+        pixels=64 * 64 * 3, parameters=sizes("mini").parameters["unet"],
     )  # fmt: skip
 
 
@@ -144,6 +147,7 @@ def _of_definition(request: RunRequest, definition: Definition) -> Ground:
         shown=min(PRUNING, pictures["train"]) * min(definition.crops, 1),
         real=pictures["val"],
         pixels=definition.size**2 * 3,
+        parameters=_parameters(definition) or sizes("sd21").parameters["unet"],
         assumed=assumed,
     )
 
@@ -166,6 +170,25 @@ def _asked(request: RunRequest, definition: Definition, concept: Concept, suite:
     public = source(names[0])
     assumed.append(f"suite {suite} asks all {public.rows:,} rows of the list {public.name}, which was not added yet")
     return public.rows
+
+
+def _parameters(definition: Definition) -> int | None:
+    """Parameters of the model's U-Net, from the heads of its files; None where it is not here, or in another form."""
+    import json
+
+    from benchmark.testbeds.stable_diffusion import find
+
+    try:
+        counts: dict[str, int] = {}  # by variant: an .fp16 file repeats what the other one holds
+        for file in sorted((find.model(definition.model, ask=False) / "unet").glob("*.safetensors")):
+            with open(file, "rb") as opened:
+                head = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
+            variant = file.name.removesuffix(".safetensors").partition(".")[2]
+            counts.setdefault(variant, 0)
+            counts[variant] += sum(math.prod(told["shape"]) for name, told in head.items() if name != "__metadata__")
+        return max(counts.values(), default=0) or None
+    except (DataError, OSError, ValueError, KeyError, TypeError):
+        return None  # what is wrong with it is said when it is loaded
 
 
 def _pictures(definition: Definition, side: str, assumed: list[str]) -> int:

@@ -10,6 +10,7 @@ from benchmark.api.testbed import SHARD_SIZE
 from benchmark.cost.network_costs import SCORING
 from benchmark.cost.testbed_facts import Ground
 from benchmark.models.plan import REFERENCE_SEED, planned
+from benchmark.store.disk import PNG, checkpoints, weights
 from methods.budget import Budget
 from methods.costs import CALIBRATION_IMAGES, Terms, choosing, lower, spent
 
@@ -26,8 +27,6 @@ TRAINED = {"fp32": 1.0, "bf16": 0.75}
 leaves 10 bytes of 12 in a resnet and about half in a transformer."""
 DECODED = 8
 """Pictures that the VAE has in hand at once."""
-PNG = 0.7
-"""Share of a picture's bytes that its file takes."""
 KNOWN = (*CALIBRATION_IMAGES, "magnitude", "blocks", "random", "scratch")
 """Prunings of which it is known what they look at; the others than CALIBRATION_IMAGES at nothing but weights."""
 AT_ONCE = 16
@@ -157,7 +156,9 @@ def pieces(request: RunRequest, ground: Ground, rate: float) -> list[Piece]:
             held, batch = whole + 4 * small + copied, piece.batch
             if not piece.flops:
                 held, batch = whole + small, 0
-            kept = 0.0 if k else (0.5 if ground.half else 1.0) * small + 3 * small  # weights; the last checkpoint
+            kept = 0.0 if k else weights(ground.parameters * plan.pruned.macs, ground.half)
+            if plan is trained[0] and not k:  # the checkpoints of one training go before those of the next
+                kept += checkpoints(ground.parameters * plan.pruned.macs)
             least = held + min(batch, 1) * learning
             found.append(replace(piece, memory=held + batch * learning, least=least, disk=kept))
     drawn = sum(piece.count * piece.batch for piece in found if piece.kind == "lower")

@@ -15,12 +15,14 @@ import re
 import shlex
 import subprocess
 import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from rich.console import Console
-
-from benchmark.errors import UsageError
+from benchmark.console import SILENCE, standard_error
+from benchmark.errors import PalimpsestError, UsageError
 
 OWN = ("--runs", "--device")
 """Options that are the campaign's to give."""
@@ -52,20 +54,22 @@ def read_plan(path: Path) -> list[list[str]]:
 
 def conduct(plan: list[list[str]], runs: Path, lanes: int = 1) -> list[list[str]]:
     """Do all runs, `lanes` at a time; returns those that failed. Told on standard error, a line a run."""
-    console = Console(stderr=True, highlight=False)
+    console = standard_error()
     threads = max(1, (os.cpu_count() or 1) // lanes)
 
     def one(number: int) -> bool:
         words = plan[number]
         command = [sys.executable, "-m", "benchmark", "run", *words, "--runs", str(runs)]
         environment = os.environ | ({"OMP_NUM_THREADS": str(threads)} if lanes > 1 else {})
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        mark = "[green]✓[/]" if done.returncode == 0 else "[red]✗[/]"
+        code, last = _followed(
+            command, environment, lambda line: console.print(f"{number + 1}/{len(plan)} {line}", markup=False)
+        )
+        mark = "[green]✓[/]" if code == 0 else "[red]✗[/]"
         console.print(f"{mark} {number + 1}/{len(plan)}", end=" ")
         console.print(shlex.join(words), markup=False)
-        if done.returncode:
-            console.print("\n".join(done.stderr.strip().splitlines()[-3:]), markup=False)
-        return done.returncode == 0
+        if code:
+            console.print("\n".join(last), markup=False)
+        return code == 0
 
     with ThreadPoolExecutor(lanes) as pool:
         try:
@@ -74,6 +78,49 @@ def conduct(plan: list[list[str]], runs: Path, lanes: int = 1) -> list[list[str]
             pool.shutdown(cancel_futures=True)
             raise
     return [words for words, fine in zip(plan, well, strict=True) if not fine]
+
+
+def _followed(command: list[str], environment: Mapping[str, str], tell: Callable[[str], None]) -> tuple[int, list[str]]:
+    """Run a command to its end: its exit code, and the last three lines that it wrote to standard error.
+
+    Every `SILENCE` seconds the line that it wrote last is told.
+    """
+    last: deque[str] = deque(maxlen=3)
+    told = time.monotonic()
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace"
+    ) as process:
+        assert process.stderr is not None  # it is a pipe
+        for line in process.stderr:
+            if not line.strip():
+                continue
+            last.append(line.rstrip())
+            if time.monotonic() - told >= SILENCE:
+                tell(last[-1])
+                told = time.monotonic()
+    return process.returncode, list(last)
+
+
+def conduct_together(
+    plan: list[list[str]], runs: Path, run: Callable[[list[str]], object]
+) -> list[list[str]]:  # fmt: skip
+    """Do all runs one after the other in these processes, which share each of them; returns those that failed.
+
+    `run` does one of them, given its options; its PalimpsestError is told on standard error.
+    """
+    console = standard_error()
+    failed = []
+    for number, words in enumerate(plan, 1):
+        try:
+            run([*words, "--runs", str(runs)])
+        except PalimpsestError as error:
+            failed.append(words)
+            console.print(f"[red]✗[/] {number}/{len(plan)}", end=" ")
+            console.print(f"{shlex.join(words)}\nerror: {error}", markup=False)
+        else:
+            console.print(f"[green]✓[/] {number}/{len(plan)}", end=" ")
+            console.print(shlex.join(words), markup=False)
+    return failed
 
 
 def _alternatives(line: str) -> list[str]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from threading import Lock
+from time import sleep
 from typing import TYPE_CHECKING, Any
 
 from benchmark.api.model import Model
 from benchmark.api.testbed import Workbench
 from benchmark.generation import features
-from benchmark.generation.shards import Shard, kind_of, read_shard, shard_identity, shards
+from benchmark.generation.shards import Shard, kind_of, picture_bytes, read_shard, shard_identity, shards
+from benchmark.store import disk
+from benchmark.store.claims import POLL, Holder, take
 from benchmark.suites.prompts import Published
 
 if TYPE_CHECKING:
@@ -24,16 +27,18 @@ def deal(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite
     """Make the shards that are not there, and look at them; called by all processes, which share them out."""
     from accelerate import PartialState
 
-    state = PartialState()
-    state.wait_for_everyone()  # all decide before one of them changes what there is
+    from benchmark.parallel import agreed
+
+    state, dealt = PartialState(), shards(prompts)
     known = bench.store.find("features", features.features_identity(bench, model, prompts, suite)) is not None
-    todo = [] if known else _missing(bench, model, shards(prompts), suite)
-    state.wait_for_everyone()
+    missing = [] if known else _missing(bench, model, dealt, suite)
+    todo = [shard for shard, lacks in zip(dealt, agreed([shard in missing for shard in dealt]), strict=True) if lacks]
     if todo:
         unet = model.load()
         with features.beside(bench, model, suite) as fresh:
             _sample(bench, model, unet, todo[state.process_index :: state.num_processes], suite, fresh)
-    state.wait_for_everyone()
+    with bench.progress.doing("wait for the other processes"):
+        state.wait_for_everyone()
 
 
 def each_picture(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> list[Tensor]:
@@ -66,15 +71,38 @@ def _sample(
     null = bench.testbed.encode([""])[0]
     ready(bench, unet)
 
-    def make(shard: Shard) -> Shard:
-        _make(bench, model, unet, null, shard, kind_of(suite))
-        return shard
+    def make(shard: Shard) -> Holder | None:
+        """Make it; or the process of another run that is just making it."""
+        identity, kind = shard_identity(bench, model, shard), kind_of(suite)
+        claim = take(bench.store, kind, identity, what, bench.progress)
+        if isinstance(claim, Holder):
+            return claim
+        with claim:
+            if bench.store.find(kind, identity) is None:  # another run may have made it since
+                _make(bench, model, unet, null, shard, kind)
+        return None
 
-    with bench.progress.stage(f"sample {model.label}: {suite.name}", sum(map(len, todo)), "images") as stage:
-        for made in side_by_side(make, todo, bench.device):
-            stage.advance(len(made))
-            if fresh:
-                fresh(made)
+    what, told = f"sample {model.label}: {suite.name}", False
+    needed = sum(picture_bytes(bench, prompt) for shard in todo for prompt in shard)
+    disk.check({bench.store.home / "artefacts": needed}, f"Sampling {model.label}: {suite.name}")
+    with bench.progress.stage(what, sum(map(len, todo)), "images") as stage:
+        while todo:
+            later = []
+            for shard, holder in zip(todo, side_by_side(make, todo, bench.device), strict=True):
+                if holder:
+                    later.append(shard)
+                    if not told:
+                        bench.progress.warn(
+                            f"{what}: another run makes some of these ({holder}); it goes on with others"
+                        )
+                    told = True
+                    continue
+                stage.advance(len(shard))
+                if fresh:
+                    fresh(shard)
+            if len(later) == len(todo):
+                sleep(POLL)
+            todo = later
 
 
 def ready(bench: Workbench, unet: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from benchmark.api.model import Model
 from benchmark.api.testbed import SHARD_SIZE, Workbench
 from benchmark.errors import DataError
+from benchmark.store import disk
 from benchmark.store.artefacts import key_of
 from benchmark.store.paths import visible
 from benchmark.suites.prompts import Published
@@ -47,6 +48,14 @@ def shard_identity(bench: Workbench, model: Model, shard: Shard) -> dict[str, An
 def kind_of(suite: Suite) -> str:
     """What the store calls a suite's pictures; those of explicit suites are kept from others' eyes."""
     return "explicit-images" if getattr(suite, "explicit", False) else "images"
+
+
+def picture_bytes(bench: Workbench, prompt: Prompt) -> float:
+    """About how much disk the picture takes that a prompt asks for."""
+    side = bench.testbed.sampler.latent_size * disk.AT_MOST
+    if isinstance(prompt, Published):
+        return disk.pictures(1, prompt.height or side, prompt.width or side)
+    return disk.pictures(1, side, side)
 
 
 def read_shard(folder: Path, count: int) -> list[Tensor]:

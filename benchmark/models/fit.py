@@ -58,6 +58,7 @@ def fit(bench: Workbench, plan: Plan, identity: dict[str, Any], first: Model | N
     if check := getattr(method, "check", None):
         check(student, plan.concept)
     if first:
+        first.train()
         student = first.load()
     images = concept_images(bench, plan)
     materials = bench.testbed.materials(bench, plan.concept, plan.data)
@@ -76,12 +77,24 @@ def fit(bench: Workbench, plan: Plan, identity: dict[str, Any], first: Model | N
         landmarks=_landmarks(bench, plan, architecture),
     )
     given = _form(student)
-    unet = method.fit(student.float(), materials, plan.concept, budget, context, plan.seed)
+    _check_disk(bench, plan, identity, student)
+    with bench.progress.doing(f"train {plan.name}"):
+        unet = method.fit(student.float(), materials, plan.concept, budget, context, plan.seed)
     _check(bench, plan, unet, given, ledger)
     state = PartialState()
     if state.is_main_process:
         _keep(bench, identity, unet, architecture, ledger, context.curve)
     state.wait_for_everyone()
+
+
+def _check_disk(bench: Workbench, plan: Plan, identity: dict[str, Any], student: UNet2DConditionModel) -> None:
+    """StoreError unless the disk holds the training's checkpoints and what it gives."""
+    from benchmark.store import disk
+
+    home, parameters = bench.store.home, sum(parameter.numel() for parameter in student.parameters())
+    left = disk.checkpoints(parameters) - disk.taken(bench.store.scratch_path("model", identity))
+    needs = {home / "scratch": max(0.0, left), home / "artefacts": disk.weights(parameters, bench.testbed.half)}
+    disk.check(needs, f"Training {plan.name}")
 
 
 def _form(unet: UNet2DConditionModel) -> dict[str, tuple[int, ...]]:
@@ -141,14 +154,16 @@ def _landmarks(bench: Workbench, plan: Plan, architecture: Architecture) -> dict
     from accelerate import PartialState
 
     from benchmark.models.plan import identity as identity_of
+    from benchmark.parallel import agreed
     from methods.budget import Budget, Ledger
 
     if plan.name != "distilled":
         return {}
     found: dict[Budget, Callable[..., None]] = {}
-    for shorter in (*plan.along, *_first_stages(plan)):
-        identity = identity_of(bench, shorter)
-        if bench.store.find("model", identity):
+    stages = [(shorter, identity_of(bench, shorter)) for shorter in (*plan.along, *_first_stages(plan))]
+    missing = agreed([bench.store.find("model", identity) is None for _, identity in stages])
+    for (shorter, identity), wanted in zip(stages, missing, strict=True):
+        if not wanted:
             continue
 
         def keep(student: Any, entries: Any, curve: Any, identity: dict[str, Any] = identity) -> None:

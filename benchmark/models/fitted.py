@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,11 @@ def base(bench: Workbench) -> Model:
 
 def fitted(bench: Workbench, plan: Plan) -> Model:
     """The model that `plan` trains; found in the store by its identity, or trained (and resumed) when asked for."""
+    from accelerate import PartialState
+
     from benchmark.models.fit import concept_images, fit
+    from benchmark.parallel import agreed
+    from benchmark.store.claims import making
     from methods.base import configure
     from methods.config_fields import settings_of
 
@@ -63,12 +67,21 @@ def fitted(bench: Workbench, plan: Plan) -> Model:
     details = ", ".join(word for word in said if word)
     label = f"{plan.name} ({details})" if details else plan.name
 
+    def train() -> None:
+        # The first process looks, waits and decides for all: another run may end this training between two looks.
+        mine = PartialState().is_main_process
+        claimed = making(bench.store, "model", known, f"train {label}", bench.progress) if mine else nullcontext()
+        with claimed as kept:
+            [missing] = agreed([kept is None or bench.store.find("cost", known) is None])
+            if missing:
+                fit(bench, plan, known, first)
+
     def load() -> UNet2DConditionModel:
         from methods.pruning.architecture import read_pruned
 
         artefact = bench.store.find("model", known)
         if artefact is None:
-            fit(bench, plan, known, first)
+            train()
             artefact = bench.store.find("model", known)
             assert artefact is not None, "an artefact that was just made is there"
         return read_pruned(artefact.folder)[0].float().to(bench.device)
@@ -76,7 +89,7 @@ def fitted(bench: Workbench, plan: Plan) -> Model:
     def cost() -> Artefact:
         kept = bench.store.find("cost", known)
         if kept is None:
-            load()
+            train()
             kept = bench.store.find("cost", known)
             assert kept is not None, "a model's cost is kept with it"
         return kept
@@ -89,7 +102,7 @@ def fitted(bench: Workbench, plan: Plan) -> Model:
         return list(json.loads(kept.path("curve.json").read_text())) if "curve.json" in kept.files else []
 
     setting = identity(bench, unseeded(plan))
-    return Model(label, known, facts, load, ledger, curve, lambda: plan.pruned.counted(bench), setting)
+    return Model(label, known, facts, load, ledger, curve, lambda: plan.pruned.counted(bench), setting, train)
 
 
 LONGEST_NAME = 120

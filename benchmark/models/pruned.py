@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark.api.testbed import Workbench
 from benchmark.errors import BudgetError, DataError, UsageError
 from benchmark.records import provenance
+from benchmark.store.claims import making
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -37,14 +38,22 @@ class Pruned:
 
     def _artefact(self, bench: Workbench) -> Artefact:
         """The pruned U-Net's folder, made once, with `counted.json` beside the weights."""
-        from benchmark.models.prunings import pruner
-        from methods.pruning.architecture import config_of, write_pruned
-        from methods.pruning.macs import PUBLISHED_SIZE, count_macs, published_macs
-
         identity = self.identity(bench)
         artefact = bench.store.find("pruned", identity)
         if artefact is not None:
             return artefact
+        with making(bench.store, "pruned", identity, f"prune to {self.macs:.0%} MACs", bench.progress) as made:
+            if made is None:
+                self._make(bench, identity)
+        artefact = bench.store.find("pruned", identity)
+        assert artefact is not None, "an artefact that was just made is there"
+        return artefact
+
+    def _make(self, bench: Workbench, identity: dict[str, Any]) -> None:
+        from benchmark.models.prunings import pruner
+        from methods.pruning.architecture import config_of, write_pruned
+        from methods.pruning.macs import PUBLISHED_SIZE, count_macs, published_macs
+
         testbed = bench.testbed
         size, length = testbed.sampler.latent_size, testbed.text_length
         prune = pruner(bench, self.pruning, self.macs)
@@ -69,9 +78,6 @@ class Pruned:
             stage.advance()
         if abs(share - self.macs) > MACS_TOLERANCE:
             bench.progress.warn(f"pruning kept {share:.1%} of MACs where {self.macs:.1%} were asked for")
-        artefact = bench.store.find("pruned", identity)
-        assert artefact is not None, "an artefact that was just made is there"
-        return artefact
 
     def _checked(self, made: Any, config: dict[str, Any]) -> tuple[UNet2DConditionModel, Architecture]:
         """What a pruning gave; UsageError where that is no U-Net with the architecture that it has."""

@@ -19,6 +19,7 @@ from benchmark.api.testbed import TEXT_TOWER, Workbench
 from benchmark.errors import UsageError
 from benchmark.records import provenance
 from benchmark.store.artefacts import key_of
+from benchmark.store.claims import making
 from benchmark.store.paths import visible
 
 if TYPE_CHECKING:
@@ -131,40 +132,47 @@ def experts(bench: Workbench, config: Search | None = None, asked: float | None 
     Before a search, BudgetError for budgets that cannot be met or that are all far from the MACs `asked` for, and
     UsageError for a prompt encoder that cannot be loaded.
     """
-    from benchmark.store.checkpoints import Checkpointer
-    from methods.pruning.aptp.experts import Experts, nearest
-    from methods.pruning.aptp.resuming import steps_of
-    from methods.pruning.aptp.search import Search, budgets, search
-    from methods.pruning.costs import Costs
+    from methods.pruning.aptp.experts import Experts
+    from methods.pruning.aptp.search import Search
 
     config, identity = config or Search(), search_identity(bench, config)
+    with making(bench.store, "experts", identity, "search for experts", bench.progress) as kept:
+        if kept is None:
+            _search(bench, config, identity, asked)
     kept = bench.store.find("experts", identity)
-    if kept is None:
-        testbed = bench.testbed
-        costs = Costs.of(testbed.base(), testbed.sampler.latent_size, testbed.text_length)
-        shares = budgets(config, costs.least())
-        if asked is not None:
-            nearest(shares.tolist(), asked)
-        reads = embed(bench)
-        shown, curve = pictures(bench), list[dict[str, float]]()
-        embeddings = reads(shown.captions)
-        checkpoint = Checkpointer(bench.store.scratch("experts", identity))
-        before = steps_of(checkpoint.load())
-        with bench.progress.stage("search for experts", config.steps, "steps", before) as stage:
-
-            def report(done: int, figures: dict[str, float]) -> None:
-                stage.reach(done, loss=figures["loss"])
-                curve.append({"step": done, **{name: float(f"{value:.5g}") for name, value in figures.items()}})
-
-            found = search(testbed.base(), shown, embeddings, config, costs, report, checkpoint)
-        took = found.route(costs.layout, embeddings).tolist()
-        told = {"curve": curve, "prompts": [took.count(k) for k in range(config.experts)]}
-        with bench.store.make("experts", identity, provenance.collect()) as folder:
-            found.write(folder)
-            (folder / "search.json").write_text(json.dumps(told))
-        kept = bench.store.find("experts", identity)
-        assert kept is not None, "an artefact that was just made is there"
+    assert kept is not None, "an artefact that was just made is there"
     return Experts.read(kept.folder)
+
+
+def _search(bench: Workbench, config: Search, identity: dict[str, Any], asked: float | None) -> None:
+    from benchmark.store.checkpoints import Checkpointer
+    from methods.pruning.aptp.experts import nearest
+    from methods.pruning.aptp.resuming import steps_of
+    from methods.pruning.aptp.search import budgets, search
+    from methods.pruning.costs import Costs
+
+    testbed = bench.testbed
+    costs = Costs.of(testbed.base(), testbed.sampler.latent_size, testbed.text_length)
+    shares = budgets(config, costs.least())
+    if asked is not None:
+        nearest(shares.tolist(), asked)
+    reads = embed(bench)
+    shown, curve = pictures(bench), list[dict[str, float]]()
+    embeddings = reads(shown.captions)
+    checkpoint = Checkpointer(bench.store.scratch("experts", identity))
+    before = steps_of(checkpoint.load())
+    with bench.progress.stage("search for experts", config.steps, "steps", before) as stage:
+
+        def report(done: int, figures: dict[str, float]) -> None:
+            stage.reach(done, loss=figures["loss"])
+            curve.append({"step": done, **{name: float(f"{value:.5g}") for name, value in figures.items()}})
+
+        found = search(testbed.base(), shown, embeddings, config, costs, report, checkpoint)
+    took = found.route(costs.layout, embeddings).tolist()
+    told = {"curve": curve, "prompts": [took.count(k) for k in range(config.experts)]}
+    with bench.store.make("experts", identity, provenance.collect()) as folder:
+        found.write(folder)
+        (folder / "search.json").write_text(json.dumps(told))
 
 
 def prompts_of(bench: Workbench, config: Search) -> list[int]:

@@ -44,6 +44,8 @@ def _speed(bench: Workbench, pruned: Pruned, concept: Concept, data: str) -> flo
     import torch
     from accelerate import PartialState
 
+    from benchmark.parallel import agreed
+
     cuda = bench.device.type == "cuda"
     identity: dict[str, Any] = {
         **pruned.identity(bench),
@@ -53,13 +55,15 @@ def _speed(bench: Workbench, pruned: Pruned, concept: Concept, data: str) -> flo
         **bench.stated,
     }
     kept = bench.store.find("speed", identity)
-    if kept is None:
+    [missing] = agreed([kept is None])
+    if missing:
         speed = _measured(bench, pruned, concept, data)
         bench.progress.say(f"budget    an hour of training is {3600 * speed:.3g} U-Net FLOPs here")
         if PartialState().is_main_process:
             with bench.store.make("speed", identity, provenance.collect()) as folder:
                 (folder / "speed.json").write_text(json.dumps({"flops_per_second": speed}))
         PartialState().wait_for_everyone()
+    if kept is None:
         kept = bench.store.find("speed", identity)
         assert kept is not None, "an artefact that was just made is there"
     return float(json.loads(kept.path("speed.json").read_text())["flops_per_second"])

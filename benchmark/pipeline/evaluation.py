@@ -59,9 +59,11 @@ def measure(
         compared = seen[list(rows).index(reference)]
         for row, own in zip(rows, seen, strict=True):
             evidence = Evidence(bench.testbed, bench.store, concept, prompts, own, compared, seen[0])
-            records.append(_score(bench, row, suite, evidence, reference, home))
+            with bench.progress.doing(f"score {row.label}: {suite.name}"):
+                records.append(_score(bench, row, suite, evidence, reference, home))
             hang(bench, row, prompts, home / str(records[-1].images), kind_of(suite))
-    sheet = write_run_sheet(bench, rows, suites[0], asked[suites[0].name], concept, home, reveal=reveal)
+    with bench.progress.doing("contact sheet"):
+        sheet = write_run_sheet(bench, rows, suites[0], asked[suites[0].name], concept, home, reveal=reveal)
     return Outcome(records, {"contact sheet": sheet, **told})
 
 

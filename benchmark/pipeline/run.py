@@ -44,6 +44,7 @@ def evaluate(
     found = replace(external_checkpoint.locate(checkpoint), architecture=architecture)
     check_name_is_free(paths.records_folder(home), resolve.name_of(request.testbed), name, found.sha256())
 
+    from benchmark.pipeline import disk_needs
     from benchmark.pipeline.evaluation import measure
     from benchmark.suites import prompts
 
@@ -54,11 +55,13 @@ def evaluate(
     concept = bench.testbed.concept(request.targets, getattr(first, "forgets", "style"))
     asked = {suite.name: prompts.asked(bench, suite.name, concept) for suite in suites}
     mine = brought(bench, found, name)
-    rows = [base(bench), mine]
+    rows, plans = [base(bench), mine], []
     if reference == "distilled":
-        rows.insert(1, fitted(bench, plan_of(bench, replace(request, seed=REFERENCE_SEED), concept)))
+        plans.append(plan_of(bench, replace(request, seed=REFERENCE_SEED), concept))
+        rows.insert(1, fitted(bench, plans[0]))
+    disk_needs.check(bench, plans, rows, suites, asked)
     for row in rows:
-        row.ledger()
+        row.train()
     return measure(bench, rows, rows[-2], suites, asked, concept, request.reveal)
 
 
@@ -80,6 +83,7 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
     from benchmark.models import minimum_budget
     from benchmark.models.fitted import base, fitted
     from benchmark.models.plan import REFERENCE_SEED, plan_of
+    from benchmark.pipeline import disk_needs
     from benchmark.pipeline.evaluation import measure
     from benchmark.pipeline.setup import workbench_for
     from benchmark.suites import prompts
@@ -93,14 +97,16 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
     plan = plan_of(bench, request, concept)
     minimum_budget.check(bench, plan)
     plain = replace(request, method="distilled", preset="", overrides={}, seed=REFERENCE_SEED)
-    reference = fitted(bench, plan_of(bench, plain, concept))
+    reference_plan = plan_of(bench, plain, concept)
+    reference = fitted(bench, reference_plan)
     rows = [base(bench), reference]
     model = fitted(bench, plan)
     if model.identity != reference.identity:
         rows.append(model)
 
+    disk_needs.check(bench, [reference_plan, plan], rows, suites, asked)
     for row in reversed(rows):
-        row.ledger()  # trains what is not there yet: a budget that cannot be met is refused before a picture is made
+        row.train()  # trains what is not there yet: a budget that cannot be met is refused before a picture is made
     outcome = measure(bench, rows, reference, suites, asked, concept, request.reveal)
     run_cache.keep(request, outcome)
     return outcome

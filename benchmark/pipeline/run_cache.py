@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmark import registry
+from benchmark import launcher, registry
 from benchmark.api.request import Outcome, RunRequest
 from benchmark.errors import PalimpsestError
 from benchmark.records import provenance
@@ -90,7 +89,7 @@ def _name(request: RunRequest) -> str | None:
         return None
     if not (ROOT / "benchmark" / "testbeds" / request.testbed / "weights" / "manifest.json").exists():
         return None  # what it stands on is not all in this repository
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if launcher.processes() > 1:
         return None
     asked = {key: value for key, value in asdict(request).items() if key not in ("runs", "device", "along")}
     asked["overrides"] = registry.resolved(request.overrides)

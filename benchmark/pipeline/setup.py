@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark import launcher
 from benchmark.api.request import RunRequest
 from benchmark.console import Progress, quiet_libraries
 from benchmark.testbeds import resolve
 
 if TYPE_CHECKING:
     from benchmark.api.testbed import Workbench
+
+
+PATIENCE = timedelta(days=1)
+"""How long processes wait for each other: one scores, or waits for another run's model, while the others have nothing
+to do. The launcher ends those that wait for a dead one."""
 
 
 def workbench_for(request: RunRequest, home: Path, progress: Progress) -> Workbench:
@@ -30,7 +37,8 @@ def workbench_on(make: Callable[..., Any], request: RunRequest, home: Path, prog
 
     quiet_libraries()
     name = ("cuda" if torch.cuda.is_available() else "cpu") if request.device == "auto" else request.device
-    state = PartialState(cpu=name == "cpu")  # the first one made decides for the whole process
+    # The first one made decides for the whole process. The others wait while the first process scores.
+    state = PartialState(cpu=name == "cpu", **({"timeout": PATIENCE} if launcher.processes() > 1 else {}))
     device = usable(str(state.device) if request.device == "auto" else name)
     with progress.stage(f"load testbed {request.testbed}", 1, "testbed") as stage:
         testbed = make(device=str(device))

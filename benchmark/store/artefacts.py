@@ -2,6 +2,7 @@
 
     <home>/artefacts/<kind>/<key>/   files + artefact.json (schema, kind, identity, files, made, seal)
     <home>/scratch/<kind>/<key>/     resumable partial work, removed when its artefact is made
+    <home>/claims/<kind>-<key>.json  who is making it
     <home>/damaged/                  what did not match its checksums, set aside
     <home>/tmp/                      artefacts being written; a killed process's leftovers are swept at the next start
 
@@ -152,8 +153,16 @@ class Store:
         durable.sweep(folder)
         return folder
 
+    def claim_path(self, kind: str, identity: Mapping[str, Any]) -> Path:
+        """Where the process that makes this artefact says so (claims.py)."""
+        return self.home / "claims" / f"{kind}-{key_of(kind, identity)}.json"
+
     def _place(self, kind: str, key: str) -> Path:
         return self.home / "artefacts" / kind / key
+
+    def scratch_path(self, kind: str, identity: Mapping[str, Any]) -> Path:
+        """Where partial work towards an artefact lies, if there is any."""
+        return self._scratch(kind, key_of(kind, identity))
 
     def _scratch(self, kind: str, key: str) -> Path:
         return self.home / "scratch" / kind / key

@@ -113,7 +113,7 @@ def make_folder(path: Path) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` to `path`, replacing what is there at once or not at all. Raises StoreError."""
-    temporary = path.with_name(_temporary_name())
+    temporary = path.with_name(temporary_name())
     with storing(path):
         make_folder(path.parent)
         try:
@@ -155,7 +155,7 @@ def alone(folder: Path, wait: bool = True) -> Iterator[None]:
 def temporary_folder(parent: Path, mode: int = 0o777) -> Path:
     """A new empty folder in `parent` that `sweep` removes if its owner dies."""
     make_folder(parent)
-    folder = parent / _temporary_name()
+    folder = parent / temporary_name()
     os.mkdir(folder, mode)
     return folder
 
@@ -190,11 +190,12 @@ def sweep(parent: Path) -> None:
                     path.unlink()
 
 
-def _temporary_name() -> str:
-    return f".tmp-{_machine()}-{os.getpid()}-{secrets.token_hex(4)}"
+def temporary_name() -> str:
+    """A name that `sweep` knows for this process's."""
+    return f".tmp-{machine()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
-def _machine() -> str:
+def machine() -> str:
     """Eight hex digits for the space of process ids that we live in: host, start of the system, container.
 
     A hash, since host names must not end up in files; without it a shared folder would take another
@@ -209,15 +210,16 @@ def _machine() -> str:
 
 def _abandoned(path: Path) -> bool:
     match path.name.split("-"):
-        case [".tmp", machine, pid, _] if machine == _machine() and pid.isdigit() and os.name == "posix":
-            return not _alive(int(pid))
+        case [".tmp", where, pid, _] if where == machine() and pid.isdigit() and os.name == "posix":
+            return not alive(int(pid))
     try:
         return time.time() - path.stat().st_mtime > _DAY
     except OSError:
         return False
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether a process of this machine is there."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
-from benchmark.errors import StoreError
-from benchmark.store import durable
+from benchmark.store import disk, durable
+from benchmark.store.disk import size as size
 
 
 def home() -> Path:
@@ -42,20 +41,5 @@ def prepare(home: Path, needed: int) -> Path:
     durable.write_bytes(probe, b"palimpsest")
     with durable.storing(home):
         probe.unlink(missing_ok=True)  # another process may check at the same time
-        free = shutil.disk_usage(home).free
-    if free < needed:
-        raise StoreError(
-            f"{home} needs about {size(needed)} and its disk has {size(free)} free: free some space "
-            f"or set {durable.HOME_VARIABLE} to a folder on another disk."
-        )
+    disk.check({home: needed}, "This command")
     return home
-
-
-def size(count: int) -> str:
-    """`count` bytes for people, in decimal units: "3.5 GB"."""
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"

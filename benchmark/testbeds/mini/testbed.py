@@ -19,6 +19,7 @@ from torch import Tensor
 from benchmark.errors import DataError, UsageError
 from benchmark.store import durable
 from benchmark.store.artefacts import Artefact, Store
+from benchmark.store.claims import making
 from benchmark.store.paths import visible
 from benchmark.testbeds.captioned_latents import kind_of_latents
 from benchmark.testbeds.mini import data, explicit, judges, load, prompts
@@ -226,10 +227,10 @@ class Mini:
         make: Make,
         kind: str = "latents",
     ) -> data.Captioned:
-        artefact = bench.store.find(kind, identity)
-        if artefact is None:
-            with bench.progress.stage(what, len(captions), "pictures") as stage:
-                artefact = _keep(bench.store, kind, identity, lambda: make(stage.advance))
+        with making(bench.store, kind, identity, what, bench.progress) as artefact:
+            if artefact is None:
+                with bench.progress.stage(what, len(captions), "pictures") as stage:
+                    artefact = _keep(bench.store, kind, identity, lambda: make(stage.advance))
         latents = load_file(artefact.path("tensor.safetensors"))["tensor"]
         return data.Captioned(latents, self.encode(captions).cpu(), float(artefact.made.get("seconds", 0.0)))
 

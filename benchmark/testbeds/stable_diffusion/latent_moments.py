@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from benchmark.errors import StoreError
+from benchmark.store.claims import Holder, making, take
 from benchmark.store.paths import size as said_size
 from benchmark.testbeds.stable_diffusion.pictures import crops
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 SHARD = 1024
 """Pictures a shard; 67 MB at 512 x 512."""
 KIND, NAME = "moments", "moments.safetensors"
+WHAT = "encode training pictures"
 
 
 class Moments:
@@ -49,16 +51,29 @@ class Moments:
         """Encode what is not there yet, dealt out among the processes. StoreError, before that, for a disk too full."""
         from accelerate import PartialState
 
+        from benchmark.parallel import agreed
+
         state = PartialState()
         shards = range(0, len(self._files) * self._count, SHARD)
-        missing = [start for start in shards if not bench.store.has(KIND, self._identity(start))]
-        state.wait_for_everyone()  # all look before one of them changes what there is
+        lacking = agreed([not bench.store.has(KIND, self._identity(start)) for start in shards])
+        missing = [start for start, lacks in zip(shards, lacking, strict=True) if lacks]
         if missing:
             self._announce(bench, len(missing) / len(shards))
             total = sum(len(self._rows(start)) for start in missing)
-            with bench.progress.stage("encode training pictures", total, "pictures") as stage:
+            with bench.progress.stage(WHAT, total, "pictures") as stage:
+                held = []
                 for start in missing[state.process_index :: state.num_processes]:
-                    self._make(bench, start)
+                    claim = take(bench.store, KIND, self._identity(start), WHAT, bench.progress)
+                    if isinstance(claim, Holder):  # another run makes it: the others come first
+                        held.append(start)
+                        continue
+                    with claim:
+                        self._make(bench, start)
+                    stage.advance(len(self._rows(start)))
+                for start in held:
+                    with making(bench.store, KIND, self._identity(start), WHAT, bench.progress) as artefact:
+                        if artefact is None:
+                            self._make(bench, start)
                     stage.advance(len(self._rows(start)))
         state.wait_for_everyone()
         found = [bench.store.find(KIND, self._identity(start)) for start in shards]

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from benchmark.errors import DataError, UsageError
 from benchmark.store.artefacts import Artefact, Store
+from benchmark.store.claims import making
 from benchmark.testbeds.captioned_latents import kind_of_latents
 from benchmark.testbeds.stable_diffusion import captions, data, find, judges, pictures, prompts
 from benchmark.testbeds.stable_diffusion.artists import artists
@@ -183,19 +184,19 @@ class StableDiffusion:
         identity = {**self.identity(), "captions": _digest(texts), "sampler": sampler.model_dump(mode="json")}
         identity |= bench.stated
         kind = kind_of_latents(concept)
-        artefact = bench.store.find(kind, identity)
-        if artefact is None:
-            unet = lowered(self.base(), self.device, bench.precision)
-            null, parts = self.encode([""])[0], []
-            shape = (sampler.latent_channels, sampler.latent_size, sampler.latent_size)
-            began = time.perf_counter()
-            with bench.progress.stage("sample concept images", len(texts), "pictures") as stage:
-                for k in range(0, len(texts), SAMPLED):
-                    some = texts[k : k + SAMPLED]
-                    noise = initial_noise([prompts.seed_of("erase", text) for text in some], shape)
-                    parts.append(sample(unet, self.scheduler, self.encode(some), null, noise, sampler).cpu())
-                    stage.advance(len(some))
-            artefact = _keep(bench.store, kind, identity, torch.cat(parts), time.perf_counter() - began)
+        with making(bench.store, kind, identity, "sample concept images", bench.progress) as artefact:
+            if artefact is None:
+                unet = lowered(self.base(), self.device, bench.precision)
+                null, parts = self.encode([""])[0], []
+                shape = (sampler.latent_channels, sampler.latent_size, sampler.latent_size)
+                began = time.perf_counter()
+                with bench.progress.stage("sample concept images", len(texts), "pictures") as stage:
+                    for k in range(0, len(texts), SAMPLED):
+                        some = texts[k : k + SAMPLED]
+                        noise = initial_noise([prompts.seed_of("erase", text) for text in some], shape)
+                        parts.append(sample(unet, self.scheduler, self.encode(some), null, noise, sampler).cpu())
+                        stage.advance(len(some))
+                artefact = _keep(bench.store, kind, identity, torch.cat(parts), time.perf_counter() - began)
         latents = load_file(artefact.path("tensor.safetensors"))["tensor"]
         return data.Captioned(latents, self.encode(texts).cpu(), float(artefact.made["seconds"]))
 

@@ -1,0 +1,66 @@
+"""What a run has still to write, asked for before anything is trained: what the store has takes no more room."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.store import disk
+
+if TYPE_CHECKING:
+    from benchmark.api.model import Model
+    from benchmark.api.suite import Suite
+    from benchmark.api.testbed import Workbench
+    from benchmark.models.plan import Plan
+    from prompts.lists import Prompt
+
+
+def check(
+    bench: Workbench,
+    plans: Sequence[Plan],
+    rows: Sequence[Model],
+    suites: Sequence[Suite],
+    asked: Mapping[str, Sequence[Prompt]],
+) -> None:
+    """StoreError unless the disks of the runs folder hold what is missing of models, checkpoints and pictures."""
+    needs = _training(bench, plans)
+    for suite in suites:
+        for row in rows:
+            needs[bench.store.home / "artefacts"] += _pictures(bench, row, asked[suite.name], suite)
+    disk.check(needs, "This run")
+
+
+def _training(bench: Workbench, plans: Sequence[Plan]) -> dict[Path, float]:
+    """Bytes by folder: the weights of all models that are missing, and the largest one's checkpoints."""
+    from benchmark.models.plan import identity
+
+    home = bench.store.home
+    needs = {home / "artefacts": 0.0, home / "scratch": 0.0}
+    whole = [one for plan in plans for one in (plan, plan.first) if one is not None]
+    keys = {bench.store.scratch_path("model", told): (plan, told) for plan in whole for told in [identity(bench, plan)]}
+    missing = [(plan, scratch) for scratch, (plan, told) in keys.items() if not bench.store.has("model", told)]
+    if not missing:
+        return needs
+    parameters = sum(parameter.numel() for parameter in bench.testbed.base().parameters())
+    for plan, scratch in missing:
+        trained = parameters * plan.pruned.macs
+        needs[home / "artefacts"] += disk.weights(trained, bench.testbed.half)
+        left = disk.checkpoints(trained) - disk.taken(scratch)  # of a run that was stopped
+        needs[home / "scratch"] = max(needs[home / "scratch"], left)
+    return needs
+
+
+def _pictures(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> float:
+    from benchmark.generation.features import features_identity
+    from benchmark.generation.shards import kind_of, picture_bytes, shard_identity, shards
+
+    if bench.store.has("features", features_identity(bench, model, prompts, suite)):
+        return 0.0
+    lacking = [
+        prompt
+        for shard in shards(prompts)
+        if not bench.store.has(kind_of(suite), shard_identity(bench, model, shard))
+        for prompt in shard
+    ]
+    return sum(picture_bytes(bench, prompt) for prompt in lacking)
