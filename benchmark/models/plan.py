@@ -99,6 +99,7 @@ def identity(bench: Workbench, plan: Plan) -> dict[str, Any]:
         "budget": plan.budget,
         "seed": plan.seed,
         **bench.stated,
+        **bench.trained_on,
     }
     if plan.first:
         told["start"] = key_of("model", identity(bench, plan.first))

@@ -87,8 +87,9 @@ def further_identity(bench: Workbench, name: str) -> dict[str, Any]:
     that choose an expert, and what is in the file that a pruning comes from, in the place of where it lies."""
     code = registry.fingerprint(name)
     told = {"pruning": name.rpartition(":")[2], "pruning_code": code} if code else {}
-    if "experts" not in _signature(name).parameters:
-        return told
+    wants = _signature(name).parameters
+    if "experts" not in wants:
+        return told | (bench.trained_on if "pictures" in wants else {})
     if file := _published(bench):
         return told | {"experts": hashlib.sha256(file.read_bytes()).hexdigest()}
     return told | {"experts": key_of("experts", search_identity(bench))}
@@ -120,7 +121,7 @@ def search_identity(bench: Workbench, config: Search | None = None) -> dict[str,
         "recipe": search.RECIPE,
         "sentences": _reader(sentences(bench)),
     }
-    return {**bench.testbed.identity(), **told}
+    return {**bench.testbed.identity(), **told, **bench.trained_on}
 
 
 def experts(bench: Workbench, config: Search | None = None, asked: float | None = None) -> Experts:
@@ -180,13 +181,17 @@ def sentences(bench: Workbench) -> str:
     return getattr(bench.testbed, "sentences", MPNET)
 
 
+READ = ("json", "safetensors", "txt", "bin", "model")
+"""Endings of a prompt encoder's files: configuration, weights, vocabulary."""
+
+
 @cache
 def _reader(name: str) -> str:
     """What keys call a prompt encoder: its name, and of a folder the checksum of what is in it."""
     if not Path(name).is_absolute():
         return name
     digest = hashlib.sha256()
-    for file in sorted(file for kind in ("json", "safetensors", "txt") for file in Path(name).rglob(f"*.{kind}")):
+    for file in sorted(file for kind in READ for file in Path(name).rglob(f"*.{kind}")):
         with open(file, "rb") as opened:
             digest.update(hashlib.file_digest(opened, "sha256").digest())
     return f"{Path(name).name}-{digest.hexdigest()[:12]}"

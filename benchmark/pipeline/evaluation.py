@@ -81,7 +81,7 @@ def _score(bench: Workbench, model: Model, suite: Suite, evidence: Evidence, ref
         sampler=bench.testbed.sampler.model_dump(mode="json") | ({"as_published": True} if own else {}) | bench.stated,
         reference=reference.label,
         reference_key=key_of("model", reference.identity),
-        world=bench.testbed.identity() | lists,
+        world=bench.testbed.identity() | lists | scores.world,
         counted=model.counted(),
         cells=scores.cells,
         ledger=model.ledger(),

@@ -64,7 +64,7 @@ def _key(record: Record) -> tuple:
     names = ("pruning", "macs", "method", "preset", "variant", "solver", "data", "budget", "recipe", "sampler")
     reference = record.method == "distilled" and record.seed == REFERENCE_SEED
     compared = record.reference_key if record.method == "base" else ""
-    world = [record.world.get(key) for key in ("weights", "data")]
+    world = [record.world.get(key) for key in ("weights", "data", "real")]
     told = (*(getattr(record, name) for name in names), sorted(targets_of(record)), world)
     return (*map(str, told), reference, compared)
 
