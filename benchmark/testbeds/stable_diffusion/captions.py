@@ -198,9 +198,8 @@ def _json_pairs(data: bytes, metadata: Path) -> list[tuple[str, str]]:
         except _OfAnotherKind as error:
             raise DataError(f"{metadata}, line {number}: {error}.") from error
         except (ValueError, TypeError, RecursionError) as error:
-            raise DataError(
-                f"{metadata}, line {number}: not a JSON object with file_name and text ({type(error).__name__}: {error})."
-            ) from error
+            why = f"{type(error).__name__}: {error}"
+            raise DataError(f"{metadata}, line {number}: no JSON object with file_name and text ({why}).") from error
     return pairs
 
 
