@@ -156,7 +156,7 @@ def _captioned(folder: Path, side: Literal["train", "val"], home: Path) -> str:
         picture_files.refuse(contents.sizes(split.files), len(split.files), side)
     else:
         picture_files.checksums(home, split.files, side, keep=os.access(home, os.W_OK))
-    return f"{len(split.captions):,} of {len(split.files):,} pictures in {annotation_file(folder, side)}"
+    return f"{len(split.captions):,} for {len(split.files):,} pictures in {annotation_file(folder, side)}"
 
 
 def _sentences(name: str) -> Finding:

@@ -28,7 +28,9 @@ def clean(
         Path | None, typer.Option(help="Runs folder.", show_default="$PALIMPSEST_HOME, else ./runs")
     ] = None,
 ) -> None:
-    """Remove explicit pictures, or what can no longer be reached; records and scores stay.
+    """Remove explicit pictures, or unreachable artefacts.
+
+    Records and scores stay.
 
     Without an option it removes nothing, and says how much can no longer be reached because the pictures that it was
     made of were replaced.

@@ -1,13 +1,15 @@
-"""Picture files as 8-bit RGB, whatever form people have them in; no torch.
+"""Picture files as 8-bit RGB, whatever form people have them in; no torch. Each form is read in one way:
 
-grey, palette, black and white     RGB of the same look
-16 bits a channel                  its full range becomes 0 to 255
-floating point (TIFF)              0 to 1 becomes 0 to 255; a picture with other values is refused
-32-bit integers, CIELAB            refused, as their range or colours are not said
-alpha, or a transparent colour     laid on white
-CMYK                               by Pillow's plain formula; colour profiles are not applied, in no form
-turned by EXIF                     turned as EXIF says; EXIF that cannot be read turns nothing
-animated, or of several pages      the first frame
+    grey, palette, black and white     RGB of the same look
+    16 bits a channel                  the high byte: 0 to 65,535 becomes 0 to 255
+    floating point (TIFF)              0 to 1 becomes 0 to 255; a picture with other values is refused
+    32-bit integers, CIELAB            refused, as their range or colours are not said
+    alpha, or a transparent colour     laid on white
+    CMYK                               by Pillow's plain formula; colour profiles are not applied, in no form
+    turned by EXIF                     turned as EXIF says; EXIF that cannot be read turns nothing
+    animated, or of several pages      the first frame
+
+Pictures that are cut, empty or no pictures at all are refused.
 """
 
 from __future__ import annotations
@@ -43,8 +45,13 @@ TURNS = {
 def read_rgb(file: Path) -> Image.Image:
     """The picture as it is meant to be seen, 8-bit RGB. DataError for a file that holds no whole picture."""
     try:
-        with Image.open(file) as opened:
+        # From its bytes: Pillow maps an uncompressed TIFF into memory by a wrong width where it lies on its side.
+        with Image.open(io.BytesIO(file.read_bytes())) as opened:
             return _rgb(opened)
+    except UnidentifiedImageError as error:  # whose message names the buffer
+        raise DataError(
+            f"The picture {file} cannot be read (it is of no form that Pillow knows): unpack it again."
+        ) from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"The picture {file} cannot be read ({error}): unpack it again.") from error
 
@@ -56,7 +63,7 @@ def check(file: Path, data: bytes) -> None:
             opened.draft("RGB", (opened.width // 8, opened.height // 8))
             _rgb(opened)
     except UnidentifiedImageError as error:  # whose message names the buffer
-        raise DataError("it is no picture that Pillow knows") from error
+        raise DataError("it is of no form that Pillow knows") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(str(error)) from error
 
@@ -104,8 +111,7 @@ def _rgb(opened: Image.Image) -> Image.Image:
 def _eight_bits(picture: Image.Image) -> Image.Image:
     """A picture of more bits as one of 8 bits a channel; ValueError for one whose range is not said."""
     if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG"):
-        deep = np.asarray(picture).astype(np.float64)
-        return Image.fromarray((deep / 257).round().clip(0, 255).astype(np.uint8))
+        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))  # as Pillow reads 16-bit RGB
     if picture.mode == "F":
         values = np.asarray(picture)
         if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
