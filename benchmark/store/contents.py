@@ -52,7 +52,7 @@ def look(
     and one process reads while others wait for what it finds. Raises StoreError if `home` cannot be written.
     """
     with durable.alone(_folder(home)) if keep else nullcontext():
-        known = {folder: _read(_index(home, folder)) for folder in {file.parent for file in files}}
+        known = {folder: _known(home, folder) for folder in {file.parent for file in files}}
         with ThreadPoolExecutor(THREADS) as pool:
             stamps = list(pool.map(_stamp, files))
         sums: dict[Path, str] = {}
@@ -107,21 +107,18 @@ def note(home: Path, contents: Mapping[str, str]) -> None:
     """Remember that each thing (the key) has these contents now; what it had before is then `replaced`."""
     with durable.alone(_folder(home)):
         path = _folder(home) / "replaced.json"
-        known: dict[str, dict[str, Any]] = _read(path)
-        changed = False
-        for what, now in contents.items():
-            kept = known.setdefault(what, {"now": now, "before": []})
-            if kept["now"] != now:
-                kept["before"] = [*(digest for digest in kept["before"] if digest != now), kept["now"]]
-                kept["now"], changed = now, True
-            changed |= not kept["before"] and kept == {"now": now, "before": []}
-        if changed:
+        known = _notes(home)
+        new = {what: now for what, now in contents.items() if what not in known or known[what]["now"] != now}
+        for what, now in new.items():
+            before = [*known[what]["before"], known[what]["now"]] if what in known else []
+            known[what] = {"now": now, "before": [digest for digest in before if digest != now]}
+        if new:
             durable.write_bytes(path, (json.dumps(known, indent=1) + "\n").encode())
 
 
 def replaced(home: Path) -> frozenset[str]:
     """Checksums of contents that nothing has any more."""
-    known = _read(_folder(home) / "replaced.json").values()
+    known = _notes(home).values()
     return frozenset(digest for kept in known for digest in kept["before"]) - {kept["now"] for kept in known}
 
 
@@ -149,6 +146,17 @@ def _folder(home: Path) -> Path:
 
 def _index(home: Path, folder: Path) -> Path:
     return _folder(home) / f"{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:20]}.json"
+
+
+def _known(home: Path, folder: Path) -> dict[str, Any]:
+    """What the index says of a folder's files; what is damaged in it is left out."""
+    found = _read(_index(home, folder))
+    return {name: entry for name, entry in found.items() if isinstance(entry, list) and len(entry) == 3}
+
+
+def _notes(home: Path) -> dict[str, dict[str, Any]]:
+    found = _read(_folder(home) / "replaced.json")
+    return {what: kept for what, kept in found.items() if isinstance(kept, dict) and {"now", "before"} <= kept.keys()}
 
 
 def _read(path: Path) -> dict[str, Any]:
