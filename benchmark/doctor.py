@@ -5,6 +5,7 @@ Nothing heavy is imported, and no network is asked unless that is wanted.
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import sys
@@ -49,7 +50,7 @@ def examine(testbed: str, home: Path, ask: bool) -> Iterator[Finding]:
     yield _disk(home, ROOM[definition is not None])
     if definition is not None:
         yield _hub(definition, ask)
-        yield from _parts(definition)
+        yield from _parts(definition, home)
     yield _nudenet()
     yield from _lists(home)
 
@@ -123,11 +124,10 @@ def _of_hub(name: str) -> bool:
     return not Path(name).is_absolute() and not name.startswith("https://")
 
 
-def _parts(definition: Definition) -> Iterator[Finding]:
-    """The model, the networks and the captions, as far as they are here."""
+def _parts(definition: Definition, home: Path) -> Iterator[Finding]:
+    """The model, the networks and the captioned pictures, as far as they are here."""
     from benchmark.testbeds.stable_diffusion import find
     from benchmark.testbeds.stable_diffusion.artists import artists
-    from benchmark.testbeds.stable_diffusion.captions import annotation_file
 
     def found(what: str, look: object, *arguments: object) -> Finding:
         try:
@@ -139,9 +139,24 @@ def _parts(definition: Definition) -> Iterator[Finding]:
     for job in find.NETWORKS:
         yield found(job, find.network, getattr(definition.networks, job), job, False)
     for side in ("train", "val"):
-        yield found(f"{side} captions", annotation_file, definition.captions, side)
+        yield found(f"{side} captions", _captioned, definition.captions, side, home)
     yield _sentences(definition.sentences)
     yield found("painters", lambda titles: f"{len(artists(titles))} in {titles}", definition.artists)
+
+
+def _captioned(folder: Path, side: Literal["train", "val"], home: Path) -> str:
+    """How many captioned pictures there are. DataError for captions that a run would refuse, and for pictures that are
+    missing or empty; val pictures are decoded, too, if that was not done before."""
+    from benchmark.store import contents
+    from benchmark.testbeds.stable_diffusion import picture_files
+    from benchmark.testbeds.stable_diffusion.captions import annotation_file, read_split
+
+    split = read_split(folder, side)
+    if side == "train":
+        picture_files.refuse(contents.sizes(split.files), len(split.files), side)
+    else:
+        picture_files.checksums(home, split.files, side, keep=os.access(home, os.W_OK))
+    return f"{len(split.captions):,} for {len(split.files):,} pictures in {annotation_file(folder, side)}"
 
 
 def _sentences(name: str) -> Finding:

@@ -95,7 +95,7 @@ def check_imports(*paths: str | Path | None) -> None:
     """UsageError for a Python file that imports what has moved, naming the new places. Also imports that run late."""
     for path in paths:
         try:
-            changes = moved_imports(Path(path).read_text(encoding="utf-8")) if path else {}
+            changes = moved_imports(Path(path).read_text(encoding="utf-8-sig")) if path else {}
         except (OSError, ValueError, SyntaxError):
             continue  # whatever loads the file says what is wrong with it
         if changes:

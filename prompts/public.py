@@ -1,7 +1,7 @@
 """A public prompt list as a user has it: read in its own format, checked row by row, and nothing changed in silence."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,12 +10,14 @@ from typing import Literal
 from benchmark.errors import DataError
 from prompts.rows import PublicPrompt, prompt_of
 from prompts.sources import ONLY, SOURCES, Source
-from prompts.tables import LINES, Table, read_table
+from prompts.tables import LINES, NUMBERS, Table, read_table
 
 Variant = Literal["as-published", "unique"]
 _NAMED = 5  # rows that a warning names
 _ABOUT = ("artist", "categories")
 """Fields that say what prompts are about: a list without one of them does not have its column."""
+_NUMBERS = ("seed", "guidance", "width", "height")
+"""Fields that are numbers; all others are text."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,18 @@ def _places(table: Table, source: Source, path: Path) -> dict[str, int]:
         hint = f"is it {_or(fitting)}?" if fitting else f"it is not {source.name}, or its header is lost."
         raise DataError(f"{path}, row 1: there is no column {', '.join(missing)}; {hint}")
     _check_about(table, source, path)
+    _check_kinds(table, places, path)
     return places
+
+
+def _check_kinds(table: Table, places: Mapping[str, int], path: Path) -> None:
+    """DataError for a column that holds neither text nor, where a number is meant, numbers."""
+    for name, place in places.items():
+        kind = table.kinds.get(table.header[place], "")
+        if kind and not (kind == NUMBERS and name in _NUMBERS):
+            wanted = "numbers or text" if name in _NUMBERS else "text"
+            column = "its only column" if len(table.header) == 1 else f"the column {table.header[place]}"
+            raise DataError(f"{path}: {column} holds {kind}; save it as {wanted}.")
 
 
 def _check_about(table: Table, source: Source, path: Path) -> None:

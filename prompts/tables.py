@@ -5,11 +5,15 @@ No message quotes the file, not even its header: without one, that is a prompt, 
 
 import csv
 import io
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benchmark.errors import DataError
 
+NUMBERS = "numbers"
+"""The kind of a Parquet column of integers, floats or decimals."""
 LINES = ("text",)
 """The header given to lines that have none."""
 
@@ -23,6 +27,7 @@ class Table:
     rows: list[list[str]]
     first: int  # number of the first row as people count: a header is row 1
     spans: tuple[tuple[int, int, int], ...] = ()  # rows that run over several lines: row, first and last line
+    kinds: Mapping[str, str] = field(default_factory=dict)  # columns that are no text: NUMBERS, or what they hold
 
 
 def read_table(data: bytes, path: Path, headed: bool) -> Table:
@@ -81,8 +86,37 @@ def _parquet(data: bytes, path: Path) -> Table:
 
     try:
         table = pyarrow.parquet.read_table(pyarrow.BufferReader(data))
-        columns = [column.to_pylist() for column in table.columns]
+        columns, kinds = [], dict[str, str]()
+        for name, column in zip(table.column_names, table.columns, strict=True):
+            cells, kind = _cells(column)
+            columns.append(cells)
+            if kind:
+                kinds[name] = kind
     except (pyarrow.ArrowException, OSError, ValueError):
         raise DataError(f"{path} begins as a Parquet file but cannot be read as one: download it again.") from None
-    rows = [["" if cell is None else str(cell) for cell in row] for row in zip(*columns, strict=True)]
-    return Table("parquet", tuple(table.column_names), rows, 1)
+    rows = [list(row) for row in zip(*columns, strict=True)]
+    return Table("parquet", tuple(table.column_names), rows, 1, kinds=kinds)
+
+
+def _cells(column: Any) -> tuple[list[str], str]:
+    """A Parquet column as text, and its kind where it is none.
+
+    Bytes are text if they are UTF-8: Spark and Impala write text without the mark that says so. Cells of a column that
+    holds neither text nor numbers are left empty.
+    """
+    from pyarrow import types
+
+    kind = column.type.value_type if types.is_dictionary(column.type) else column.type
+    found = str(kind)
+    if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
+        found = NUMBERS
+    elif types.is_null(kind) or types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        found = ""
+    elif types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind):
+        try:
+            return ["" if cell is None else cell.decode() for cell in column.to_pylist()], ""
+        except UnicodeDecodeError:
+            found = "bytes that are not UTF-8"
+    if found not in ("", NUMBERS):
+        return [""] * len(column), found
+    return ["" if cell is None else str(cell) for cell in column.to_pylist()], found

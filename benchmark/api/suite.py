@@ -49,6 +49,8 @@ class Scores:
     count: int
     cells: dict[str, Cell] = field(default_factory=dict)
     columns: dict[str, list[float | None]] = field(default_factory=dict)
+    world: dict[str, Any] = field(default_factory=dict)
+    """What the cells stand on beyond the testbed's identity, for the record's `world`."""
 
     def add(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from methods.base import Precision
 
@@ -127,6 +127,16 @@ class Testbed(Protocol):
         ...
 
 
+@runtime_checkable
+class PictureFiles(Protocol):
+    """A testbed whose pictures are files, which their owner may replace under the same names."""
+
+    def picture_checksum(self, store: Store, side: Literal["train", "val"], progress: Progress | None = None) -> str:
+        """One checksum of the contents of all pictures on one side. Those that are new, or changed in size or time,
+        are read whole. DataError, naming the first, for pictures that cannot be read."""
+        ...
+
+
 def _together() -> AdaptiveBatch:
     from methods.training.adaptive_batch import AdaptiveBatch
 
@@ -154,3 +164,11 @@ class Workbench:
     def stated(self) -> dict[str, str]:
         """What identities and records say of the precision: nothing of fp32, which all have that say nothing."""
         return {} if self.precision == "fp32" else {"precision": self.precision}
+
+    @property
+    def trained_on(self) -> dict[str, str]:
+        """What identities of all that is trained, or chosen by pictures, say beyond the testbed's own identity: the
+        checksum of its train pictures; nothing of pictures that a testbed draws by rule."""
+        if not isinstance(self.testbed, PictureFiles):
+            return {}
+        return {"pictures": self.testbed.picture_checksum(self.store, "train", self.progress)}

@@ -1,69 +1,88 @@
-"""`bench clean`: remove explicit pictures, and leave what was learnt from them."""
+"""`bench clean`: remove explicit pictures, and what can no longer be reached; leave what was learnt from them."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from contextlib import suppress
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.errors import UsageError
-from benchmark.store.paths import home
+from benchmark.store.paths import home, size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmark.store.unreachable import Unreachable
 
 
 def clean(
     explicit: Annotated[
         bool, typer.Option("--explicit", help="Explicit pictures, links to them, and latents that decode to some.")
     ] = False,
+    unreachable: Annotated[
+        bool, typer.Option("--unreachable", help="What was made of files that have been replaced since.")
+    ] = False,
     runs: Annotated[
         Path | None, typer.Option(help="Runs folder.", show_default="$PALIMPSEST_HOME, else ./runs")
     ] = None,
 ) -> None:
-    """Remove explicit pictures; records and scores stay.
+    """Remove explicit pictures, or unreachable artefacts.
+
+    Records and scores stay.
+
+    Without an option it removes nothing, and says how much can no longer be reached because the pictures that it was
+    made of were replaced.
 
     \b
-    Example:
+    Examples:
       bench clean --explicit
+      bench clean --unreachable
     """
-    if not explicit:
-        raise UsageError("bench clean removes nothing unasked: say --explicit.")
     from benchmark.store import durable
     from benchmark.store.artefacts import PRIVATE
+    from benchmark.store.unreachable import unreachable as find
 
     place, removed = runs or home(), 0
-    durable.sweep(place / "tmp")  # what a killed run was about to keep
-    for kind in PRIVATE:
-        for folder in (place / "artefacts" / kind, *place.glob(f"damaged/{kind}-*")):
-            removed += _remove(folder, place)
-    for link in (place / "images").rglob("*.png"):
-        if link.is_symlink() and not link.exists():
-            link.unlink()
-    print(f"{removed} explicit pictures removed from {place}; records and scores are left")
+    if explicit or unreachable:
+        durable.sweep(place / "tmp")  # what a killed run was about to keep
+    if explicit:
+        for kind in PRIVATE:
+            for folder in (place / "artefacts" / kind, *place.glob(f"damaged/{kind}-*")):
+                removed += _remove(folder, place)
+    found = find(place)
+    if unreachable:
+        for artefact in found:
+            _remove(artefact.folder, place)
+    if explicit or unreachable:
+        for link in (place / "images").rglob("*.png"):
+            if link.is_symlink() and not link.exists():
+                link.unlink()
+    if explicit:
+        print(f"{removed} explicit pictures removed from {place}; records and scores are left")
+    if unreachable:
+        print(f"{_told(found)} removed from {place}; records and scores are left")
+    elif found:
+        print(f"{_told(found)} in {place} can no longer be reached: files they were made of were replaced.")
+    if not explicit and not unreachable:
+        raise UsageError("bench clean removes nothing unasked: say --explicit or --unreachable.")
+
+
+def _told(found: Sequence[Unreachable]) -> str:
+    """How many artefacts, how large, and of which kinds."""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(one.kind for one in found).items()))
+    count = f"{len(found)} artefact{'s' * (len(found) != 1)}"
+    return f"{count} ({size(sum(one.bytes for one in found))}: {kinds})" if found else count
 
 
 def _remove(folder: Path, place: Path) -> int:
-    """How many pictures were in the folder, which is gone; StoreError where it cannot be.
-
-    It loses its name first, so that a run which is started after a kill does not meet half of it.
-    """
-    from benchmark.store import durable
+    """How many pictures were in the folder, which is gone; StoreError where it cannot be."""
     from benchmark.store.paths import visible
+    from benchmark.store.unreachable import remove
 
     if not folder.is_dir():
         return 0
     count = sum(path.is_file() for path in visible(folder, "**/*.png"))
-    with durable.storing(folder):
-        temporary = durable.temporary_folder(place / "tmp", 0o700)
-        try:
-            os.rename(folder, temporary)
-            shutil.rmtree(temporary)
-        except OSError:
-            with suppress(OSError):  # empty, if the folder could not be moved there
-                temporary.rmdir()
-            with suppress(OSError):  # what is left is found where it was
-                os.rename(temporary, folder)
-            raise
+    remove(place, folder)
     return count

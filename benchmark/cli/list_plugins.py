@@ -61,7 +61,7 @@ def _parsed(point: EntryPoint) -> ast.Module | None:
     spec = find_source(point.module)
     if spec is None or spec.origin is None:
         return None
-    with open(spec.origin, encoding="utf-8") as source:
+    with open(spec.origin, encoding="utf-8-sig") as source:
         return ast.parse(source.read())
 
 

@@ -72,7 +72,7 @@ def check(name: Name, file: File) -> None:
     Example:
       bench prompts check i2p i2p_benchmark.csv
     """
-    report = _examined(name, file)
+    report, _ = _examined(name, file)
     for line in report.errors[:SHOWN]:
         print(f"error: {line}", file=sys.stderr)
     if len(report.errors) > SHOWN:
@@ -96,23 +96,24 @@ def add(name: Name, file: File, runs: Runs = None) -> None:
     from benchmark.suites.prompt_lists import folder
 
     where = runs or home()
-    _examined(name, file)
-    print(_counts(add_list(where, name, file)))
+    _, data = _examined(name, file)
+    print(_counts(add_list(where, name, file, data)))
     print(f"kept in {folder(where)}")
 
 
-def _examined(name: str, file: Path) -> Report:
-    """What is to be said of a file as list `name`; its warnings are said here."""
+def _examined(name: str, file: Path) -> tuple[Report, bytes]:
+    """What is to be said of a file as list `name`, and its bytes, read once; its warnings are said here."""
     from prompts.public import examine, read_bytes
     from prompts.sources import source
 
     wanted = source(name)  # first: a wrong name is told whatever the file
-    report = examine(read_bytes(file), wanted, file)
+    data = read_bytes(file)
+    report = examine(data, wanted, file)
     for line in report.warnings[:SHOWN]:
         print(f"warning: {line}", file=sys.stderr)
     if len(report.warnings) > SHOWN:
         print(f"warning: {file} has {len(report.warnings) - SHOWN} more rows to look at.", file=sys.stderr)
-    return report
+    return report, data
 
 
 def _counts(found: PublicList) -> str:

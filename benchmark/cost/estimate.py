@@ -48,7 +48,7 @@ class Speeds:
     def of_rehearsal(cls, path: Path) -> Speeds:
         """As `bench rehearse --out` measured them. DataError for a file that is none of its, or all of which failed."""
         try:
-            told = json.loads(path.read_text("utf-8"))
+            told = json.loads(path.read_text("utf-8-sig"))
             rates: dict[str, list[float]] = {}
             for row in told["rows"]:
                 if row["error"] is None and row["flops"] and row["seconds"]:

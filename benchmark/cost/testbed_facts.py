@@ -193,15 +193,11 @@ def _parameters(definition: Definition) -> int | None:
 
 def _pictures(definition: Definition, side: str, assumed: list[str]) -> int:
     """Pictures on one side of the captions' folder: of those that it names, or COCO's."""
-    from benchmark.testbeds.stable_diffusion.captions import annotation_file
+    from benchmark.testbeds.stable_diffusion.captions import annotation_file, count_pictures
 
     try:
         told = annotation_file(definition.captions, side)  # type: ignore[arg-type]
     except DataError:
         assumed.append(f"{COCO[side]:,} {side} pictures, as COCO 2017 has")
         return COCO[side]
-    if told.suffix == ".json":
-        import json
-
-        return len(json.loads(told.read_bytes())["images"])
-    return max(1, len(told.read_bytes().splitlines()) - (told.suffix == ".csv"))
+    return count_pictures(told)

@@ -31,7 +31,7 @@ OWN = ("--runs", "--device")
 def read_plan(path: Path) -> list[list[str]]:
     """The options of each run, in order. UsageError, naming the line, for one that cannot be read."""
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The campaign {path} cannot be read ({error}).") from error
     plan: list[list[str]] = []

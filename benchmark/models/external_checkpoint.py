@@ -85,6 +85,8 @@ def locate(asked: str) -> Checkpoint:
     path = Path(asked).expanduser()
     if not path.exists():
         path = _downloaded(asked)
+    if not (path.is_file() or path.is_dir()):
+        raise DataError(f"The checkpoint {path} is a pipe or a device: write it to a file first.")
     if path.is_file():
         if path.suffix not in WEIGHTS:
             raise DataError(f"The checkpoint {path} is no file of weights ({', '.join(WEIGHTS)}).")
@@ -109,7 +111,7 @@ def load(checkpoint: Checkpoint, base: UNet2DConditionModel, scheduler: Mapping[
     `scheduler` is the testbed's; a pipeline that predicts something else would be sampled wrongly.
     """
     if checkpoint.scheduler is not None:
-        told = json.loads(checkpoint.scheduler.read_text("utf-8")).get("prediction_type", "epsilon")
+        told = json.loads(checkpoint.scheduler.read_bytes()).get("prediction_type", "epsilon")
         if told != scheduler.get("prediction_type", "epsilon"):
             raise DataError(
                 f"The checkpoint {checkpoint.place.parent} predicts {told}, the testbed's model "
@@ -213,9 +215,11 @@ def _cut(unet: UNet2DConditionModel, path: Path) -> UNet2DConditionModel:
     from methods.pruning.architecture import Architecture
     from methods.pruning.vector import to_architecture
 
+    if not path.is_file():  # it is read for the U-Net, and again for the checksum that its row is known by
+        raise DataError(f"The architecture {path} is a pipe or a device: write it to a file first.")
     try:
         if path.suffix == ".json":
-            return Architecture.from_json(json.loads(path.read_text("utf-8"))).apply(unet)
+            return Architecture.from_json(json.loads(path.read_bytes())).apply(unet)
         vector = torch.load(path, map_location="cpu", weights_only=True)
     except DataError:
         raise

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from prompts.concepts import Concept
 
 
+UNSAID = 1
+"""The `data` of a testbed's identity of which keys of trained models say nothing: that of `mini`, from the start."""
 OWN_SHARE = 0.2
 """Part of the budget that is a second stage's own, unless its method says otherwise."""
 
@@ -99,7 +101,10 @@ def identity(bench: Workbench, plan: Plan) -> dict[str, Any]:
         "budget": plan.budget,
         "seed": plan.seed,
         **bench.stated,
+        **bench.trained_on,
     }
+    if (own := bench.testbed.identity().get("data")) not in (None, UNSAID):
+        told["testbed_data"] = own  # the pruned base's `data`, whose name is taken above
     if plan.first:
         told["start"] = key_of("model", identity(bench, plan.first))
     return told

@@ -89,8 +89,9 @@ def further_identity(bench: Workbench, name: str) -> dict[str, Any]:
     that choose an expert, and what is in the file that a pruning comes from, in the place of where it lies."""
     code = registry.fingerprint(name)
     told = {"pruning": name.rpartition(":")[2], "pruning_code": code} if code else {}
-    if "experts" not in _signature(name).parameters:
-        return told
+    wants = _signature(name).parameters
+    if "experts" not in wants:
+        return told | (bench.trained_on if "pictures" in wants else {})
     if file := _published(bench):
         return told | {"experts": hashlib.sha256(file.read_bytes()).hexdigest()}
     return told | {"experts": key_of("experts", search_identity(bench))}
@@ -122,7 +123,7 @@ def search_identity(bench: Workbench, config: Search | None = None) -> dict[str,
         "recipe": search.RECIPE,
         "sentences": _reader(sentences(bench)),
     }
-    return {**bench.testbed.identity(), **told}
+    return {**bench.testbed.identity(), **told, **bench.trained_on}
 
 
 def experts(bench: Workbench, config: Search | None = None, asked: float | None = None) -> Experts:
@@ -189,14 +190,17 @@ def sentences(bench: Workbench) -> str:
     return getattr(bench.testbed, "sentences", MPNET)
 
 
+READ = ("json", "safetensors", "txt", "bin", "model")
+"""Endings of a prompt encoder's files: configuration, weights, vocabulary."""
+
+
 @cache
 def _reader(name: str) -> str:
     """What keys call a prompt encoder: its name, and of a folder the checksum of what is in it."""
     if not Path(name).is_absolute():
         return name
     digest = hashlib.sha256()
-    kinds = ("json", "safetensors", "txt")
-    for file in sorted(file for kind in kinds for file in visible(Path(name), f"**/*.{kind}")):
+    for file in sorted(file for kind in READ for file in visible(Path(name), f"**/*.{kind}")):
         with open(file, "rb") as opened:
             digest.update(hashlib.file_digest(opened, "sha256").digest())
     return f"{Path(name).name}-{digest.hexdigest()[:12]}"

@@ -85,7 +85,7 @@ def _score(bench: Workbench, model: Model, suite: Suite, evidence: Evidence, ref
         reference_key=key_of("model", reference.identity),
         model_key=key_of("model", model.identity),
         setting_key=key_of("model", model.setting or model.identity),
-        world=bench.testbed.identity() | lists,
+        world=bench.testbed.identity() | lists | scores.world,
         counted=model.counted(),
         cells=scores.cells,
         ledger=model.ledger(),

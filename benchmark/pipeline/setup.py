@@ -30,7 +30,7 @@ def workbench_on(make: Callable[..., Any], request: RunRequest, home: Path, prog
     import torch
     from accelerate import PartialState
 
-    from benchmark.api.testbed import Workbench
+    from benchmark.api.testbed import PictureFiles, Workbench
     from benchmark.hardware import usable
     from benchmark.store.artefacts import Store
     from methods.training.precision import settle
@@ -46,4 +46,6 @@ def workbench_on(make: Callable[..., Any], request: RunRequest, home: Path, prog
     precision: Any = request.precision or getattr(testbed, "precision", "fp32")
     settle(device, precision)
     store = Store(home, testbed.shipped)
+    if isinstance(testbed, PictureFiles):
+        testbed.picture_checksum(store, "val", progress)  # one that is cut is told before anything is made
     return Workbench(testbed, store, progress, device, request.as_published, precision, request.compiles)

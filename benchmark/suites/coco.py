@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from benchmark.api.suite import Evidence, Scores
+from benchmark.api.testbed import PictureFiles
 from benchmark.suites.scoring import make_metric, score_contents, score_pairs
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class Coco:
         rows = list(range(n))
         score_pairs(scores, "clip", names["clip"], rows, own["clip"], own["text"], "kept")
         real = evidence.testbed.real(evidence.store)
+        if isinstance(evidence.testbed, PictureFiles):
+            scores.world["real"] = evidence.testbed.picture_checksum(evidence.store, "val")
         for name in ("fid", "kid"):
             metric = make_metric(name, names["features"], real.shape[1])
             metric.update(real, real=True)

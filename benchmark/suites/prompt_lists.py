@@ -25,12 +25,13 @@ def folder(home: Path) -> Path:
     return home / "prompts"
 
 
-def add(home: Path, name: str, file: Path) -> PublicList:
+def add(home: Path, name: str, file: Path, data: bytes | None = None) -> PublicList:
     """Check the user's `file` as list `name` and keep a copy, in place of an earlier one.
 
+    `data` are its bytes where they were read before: a pipe gives them only once.
     Raises UsageError for an unknown name, DataError for what is wrong with the file, StoreError if it cannot be kept.
     """
-    data = read_bytes(file)
+    data = read_bytes(file) if data is None else data
     found = accepted(examine(data, source(name), file))
     kept = folder(home) / f"{name}.{found.kind}"
     papers = {

@@ -209,8 +209,8 @@ def write_pruned(folder: Path, unet: UNet2DConditionModel, architecture: Archite
 def read_pruned(folder: Path) -> tuple[UNet2DConditionModel, Architecture]:
     """Read what `write_pruned` wrote, exactly; `DataError` names what is missing or damaged."""
     try:
-        config = json.loads((folder / "config.json").read_text())
-        architecture = Architecture.from_json(json.loads((folder / "architecture.json").read_text()))
+        config = json.loads((folder / "config.json").read_bytes())
+        architecture = Architecture.from_json(json.loads((folder / "architecture.json").read_bytes()))
         weights = load_file(folder / "unet.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
         raise DataError(f"The pruned U-Net in {folder} cannot be read ({error}): remove the folder.") from error

@@ -4,25 +4,29 @@
                 images/ or the folder itself (and so for val)
     one's own   train/metadata.csv (or .jsonl) with the columns file_name and text, pictures beside it; and so val/
 
+A value that is no text (a null, a number) is refused by its place; so are, in tables of one's own, a row of another
+width and an empty value.
+
 Train pictures are what models are fine-tuned on (D_f), val pictures what FID compares with.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from benchmark.errors import DataError
 from benchmark.store.paths import visible
+from prompts.tables import read_table
 
 Side = Literal["train", "val"]
+OWN = ("file_name", "text")
+"""Columns of a table of one's own; it may have others."""
 
 
 @dataclass(frozen=True)
@@ -83,19 +87,24 @@ def read_split(folder: Path, side: Side) -> Split:
     return split
 
 
+def count_pictures(told: Path) -> int:
+    """How many pictures an `annotation_file` names. DataError for a file that `read_split` refuses."""
+    if told.suffix == ".json":
+        return len(_coco_rows(_read(told), told)[0])
+    return len(_own(told).files)
+
+
 def _coco(folder: Path, annotations: Path) -> Split:
     data = _read(annotations)
-    try:
-        told = json.loads(data)
-        images = sorted((int(one["id"]), str(one["file_name"])) for one in told["images"])
-        rows = sorted((int(one["id"]), int(one["image_id"]), str(one["caption"])) for one in told["annotations"])
-        place = {number: k for k, (number, _) in enumerate(images)}
-        captions = tuple((place[number], " ".join(text.split())) for _, number, text in rows)
-    except (ValueError, KeyError, TypeError) as error:
+    images, rows = _coco_rows(data, annotations)
+    place: dict[int, int] = {}
+    for k, (number, _) in enumerate(images):
+        if place.setdefault(number, k) != k:
+            raise DataError(f"{annotations}: two images have the id {number}; give each picture its own.")
+    if strange := [(key, number) for key, number, _ in rows if number not in place]:
         raise DataError(
-            f"{annotations} is not COCO's captions ({type(error).__name__}: {error}): it needs images (id, file_name) "
-            "and annotations (id, image_id, caption)."
-        ) from error
+            f"{annotations}: annotation {strange[0][0]} is of image {strange[0][1]}, which is not among the images."
+        )
     split = annotations.stem.removeprefix("captions_")
     homes = [folder / "images" / split, folder / split, folder / "images", folder]
     home = (
@@ -104,36 +113,121 @@ def _coco(folder: Path, annotations: Path) -> Split:
     return Split(
         files=tuple(home / name for _, name in images),
         numbers=tuple(number for number, _ in images),
-        captions=_without_empty(captions),
+        captions=_without_empty((place[number], " ".join(text.split())) for _, number, text in rows),
         sha256=hashlib.sha256(data).hexdigest(),
     )
 
 
+def _coco_rows(data: bytes, annotations: Path) -> tuple[list[tuple[int, str]], list[tuple[int, int, str]]]:
+    """Images (id, file name) and annotations (id, image's id, caption), sorted. DataError, naming the entry, for a
+    value of another kind: a null is no caption."""
+    try:
+        told = json.loads(data)
+        where, images = "images", []
+        for k, entry in enumerate(told["images"]):
+            where = f"images[{k}]"
+            images.append((_integer(entry, "id"), _text(entry, "file_name")))
+        where, rows = "annotations", []
+        for k, entry in enumerate(told["annotations"]):
+            where = f"annotations[{k}]"
+            rows.append((_integer(entry, "id"), _integer(entry, "image_id"), _text(entry, "caption", empty=True)))
+    except _OfAnotherKind as error:
+        raise DataError(f"{annotations}, {where}: {error}.") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(
+            f"{annotations} is not COCO's captions ({type(error).__name__}: {error}): it needs images (id, file_name) "
+            "and annotations (id, image_id, caption)."
+        ) from error
+    return sorted(images), sorted(rows)
+
+
 def _own(metadata: Path) -> Split:
     data = _read(metadata)
-    try:
-        text = data.decode("utf-8-sig")
-        rows = (
-            list(csv.DictReader(io.StringIO(text, newline="")))  # a caption in quotes may have several lines
-            if metadata.suffix == ".csv"
-            else [json.loads(one) for one in text.split("\n") if one.strip()]
-        )
-        pairs = [(str(row["file_name"]), " ".join(str(row["text"]).split())) for row in rows]
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
-        raise DataError(
-            f"{metadata} needs the columns file_name and text in UTF-8 ({type(error).__name__}: {error})."
-        ) from error
+    pairs = _csv_pairs(data, metadata) if metadata.suffix == ".csv" else _json_pairs(data, metadata)
     names = list(dict.fromkeys(name for name, _ in pairs))
     place = {name: k for k, name in enumerate(names)}
     return Split(
         files=tuple(metadata.parent / name for name in names),
         numbers=tuple(range(len(names))),
-        captions=_without_empty((place[name], text) for name, text in pairs),
+        captions=tuple((place[name], text) for name, text in pairs),
         sha256=hashlib.sha256(data).hexdigest(),
     )
 
 
+def _csv_pairs(data: bytes, metadata: Path) -> list[tuple[str, str]]:
+    """(file name, caption) of each row. DataError, naming the row (the header is row 1), for one that is not whole."""
+    table = read_table(data, metadata, headed=True)
+    if table.kind != "csv":
+        raise DataError(f"{metadata} is a {table.kind} file: save it as CSV.")
+    for name in OWN:
+        if table.header.count(name) != 1:
+            found = "there twice" if name in table.header else f"missing; there are {', '.join(table.header)}"
+            raise DataError(f"{metadata}, row 1: the column {name} is {found}. It needs file_name and text.")
+    places = [table.header.index(name) for name in OWN]
+    pairs = []
+    for number, row in enumerate(table.rows, table.first):
+        where = f"{metadata}, row {number}"
+        if len(row) != len(table.header):
+            raise DataError(
+                f"{where}: {len(row)} fields where the header has {len(table.header)}; is a comma unquoted?"
+            )
+        name, text = row[places[0]], " ".join(row[places[1]].split())
+        if not name.strip() or not text:
+            raise DataError(f"{where}: the {'text' if name.strip() else 'file_name'} is empty; fill or remove the row.")
+        pairs.append((name, text))
+    return pairs
+
+
+def _json_pairs(data: bytes, metadata: Path) -> list[tuple[str, str]]:
+    """(file name, caption) of each line. DataError, naming the line, for one that does not say both as text."""
+    try:
+        lines = data.decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        row = data.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{metadata}, line {row}: not UTF-8 (byte {error.start}); save it as UTF-8.") from error
+    pairs = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+            pairs.append((_text(entry, "file_name"), " ".join(_text(entry, "text").split())))
+        except KeyError as error:
+            raise DataError(
+                f"{metadata}, line {number}: there is no {error.args[0]}; it needs file_name, text."
+            ) from error
+        except _OfAnotherKind as error:
+            raise DataError(f"{metadata}, line {number}: {error}.") from error
+        except (ValueError, TypeError, RecursionError) as error:
+            why = f"{type(error).__name__}: {error}"
+            raise DataError(f"{metadata}, line {number}: no JSON object with file_name and text ({why}).") from error
+    return pairs
+
+
+class _OfAnotherKind(Exception):
+    """A value of a table is not of the kind that it should be; the message says which, and what it is."""
+
+
+def _text(entry: Any, name: str, empty: bool = False) -> str:
+    value = entry[name]
+    if not isinstance(value, str):
+        raise _OfAnotherKind(f"the {name} is {json.dumps(value)[:40]}, which is no text")
+    if not empty and not value.strip():
+        raise _OfAnotherKind(f"the {name} is empty; fill or remove the entry")
+    return value
+
+
+def _integer(entry: Any, name: str) -> int:
+    value = entry[name]
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value)
+    if type(value) is not int:
+        raise _OfAnotherKind(f"the {name} is {json.dumps(value)[:40]}, which is no integer")
+    return value
+
+
 def _without_empty(captions: Iterable[tuple[int, str]]) -> tuple[tuple[int, str], ...]:
+    """COCO as published has captions of blanks, which are left out; in tables of one's own they are refused."""
     return tuple((place, text) for place, text in captions if text)
 
 

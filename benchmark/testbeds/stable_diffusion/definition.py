@@ -83,12 +83,16 @@ def read(path: Path) -> Definition:
 def _settings(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
     """What a file says on top of what the one it is `like` says."""
     try:
-        said: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+        said: dict[str, Any] = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise DataError(f"The testbed {path} cannot be read ({error.strerror}).") from error
     except ValueError as error:  # also what is not UTF-8
         raise DataError(f"The testbed {path} is not TOML ({error}).") from error
     like = said.pop("like", None)
+    for key, kind, wanted in (("like", str, "a text"), ("networks", dict, "a table")):
+        value = like if key == "like" else said.get(key)
+        if value is not None and not isinstance(value, kind):
+            raise DataError(f"The testbed {path}: '{key}' is {value!r}, and should be {wanted}.")
     folder = Path.cwd() if path.parent == SHIPPED else path.parent.resolve()
     for key in ("captions", "artists", "experts"):
         if isinstance(said.get(key), str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from metrics.encoders import Encoder, OpenClipEncoder
 
 PUBLISHED = {"clip": "openai-clip-vit-b-32", "style": "csd-vit-l", "features": "inception-legacy"}
 """Back ends of the networks that the paper scores with."""
+CLIP = ("open_clip_config.json", "open_clip_model.safetensors", "tokenizer*", "vocab*", "merges*", "special_tokens*")
+"""Files of a folder in open_clip's layout: its configuration decides the activations, its tokenizer the tokens."""
 
 
 def located(networks: Networks) -> dict[str, Path]:
@@ -20,16 +23,22 @@ def located(networks: Networks) -> dict[str, Path]:
 
 
 def names(networks: Networks, places: dict[str, Path]) -> dict[str, str]:
-    """Job -> back end. A network that is not the paper's is called by its file and the start of its checksum."""
+    """Job -> back end: the paper's by its published name, another by its file; and the start of its checksum, since
+    what lies at a Hub id, an address or a path may be replaced."""
     usual = read(SHIPPED / "sd21.toml").networks
     called = {}
     for job, place in places.items():
-        if getattr(networks, job) == getattr(usual, job):
-            called[job] = PUBLISHED[job]
-        else:
-            file = place / find.NETWORKS[job][-1] if place.is_dir() else place
-            called[job] = f"{place.stem}-{find.sha256(file)[:8]}"
+        published = getattr(networks, job) == getattr(usual, job)
+        called[job] = f"{PUBLISHED[job] if published else place.stem}-{_checksum(place)[:8]}"
     return {**called, "detector": f"nudenet-{version('nudenet')}-320n"}
+
+
+def _checksum(place: Path) -> str:
+    """sha256 of a file of weights, or of all that open_clip reads of a folder."""
+    if place.is_file():
+        return find.sha256(place)
+    files = sorted(file for pattern in CLIP for file in place.glob(pattern))
+    return hashlib.sha256("\n".join(f"{file.name}|{find.sha256(file)}" for file in files).encode()).hexdigest()
 
 
 def load(job: str, place: Path, name: str, device: str) -> Encoder:

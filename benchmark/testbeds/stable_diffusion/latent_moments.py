@@ -1,7 +1,8 @@
 """VAE moments of all train pictures, made once: shards in the store, each an artefact, so that a stopped run goes on.
 
 A picture's row holds mean and deviation of its latent (2C, h, w) in half precision, so a latent is off by at most
-5e-4 of itself. A shard is keyed by the names and sizes of its picture files, the crop and the VAE.
+5e-4 of itself. A shard is keyed by the names and contents of its picture files, the crop and the VAE, so that of
+pictures which are replaced under their names only the shards that hold them are made again.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import torch
 from torch import Tensor
 
 from benchmark.errors import StoreError
+from benchmark.store import contents
 from benchmark.store.claims import Holder, making, take
 from benchmark.store.paths import size as said_size
+from benchmark.testbeds.stable_diffusion.picture_files import checksums
 from benchmark.testbeds.stable_diffusion.pictures import crops
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ class Moments:
     def __init__(self, pipeline: Pipeline, vae: str, files: Sequence[Path], count: int, size: int) -> None:
         self._pipeline, self._files, self._count, self._size = pipeline, files, count, size
         self._vae = vae  # its checksum
+        self._sums: dict[Path, str] = {}  # of the files' contents
         self._open: dict[int, Any] = {}
         self._artefacts: list[Artefact] = []
 
@@ -54,6 +58,8 @@ class Moments:
         from benchmark.parallel import agreed
 
         state = PartialState()
+        sums = checksums(bench.store.home, self._files, "train", bench.progress)
+        self._sums = dict(zip(self._files, sums, strict=True))
         shards = range(0, len(self._files) * self._count, SHARD)
         lacking = agreed([not bench.store.has(KIND, self._identity(start)) for start in shards])
         missing = [start for start, lacks in zip(shards, lacking, strict=True) if lacks]
@@ -76,6 +82,8 @@ class Moments:
                             self._make(bench, start)
                     stage.advance(len(self._rows(start)))
         state.wait_for_everyone()
+        if state.is_main_process:
+            contents.note(bench.store.home, {self._place(start): self._source(start) for start in shards})
         found = [bench.store.find(KIND, self._identity(start)) for start in shards]
         for start, artefact in zip(shards, found, strict=True):
             if artefact is None:  # damaged: set aside, and made again
@@ -100,8 +108,17 @@ class Moments:
         return [(self._files[row // self._count], row % self._count) for row in rows]
 
     def _identity(self, start: int) -> dict[str, Any]:
-        source = "\n".join(f"{file.name}|{file.stat().st_size}|{crop}" for file, crop in self._rows(start))
-        return {"vae": self._vae, "size": self._size, "pictures": hashlib.sha256(source.encode()).hexdigest()}
+        return {"vae": self._vae, "size": self._size, "pictures": self._source(start)}
+
+    def _source(self, start: int) -> str:
+        """One checksum of what a shard is made of."""
+        lines = "\n".join(f"{file.name}|{self._sums[file]}|{crop}" for file, crop in self._rows(start))
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    def _place(self, start: int) -> str:
+        """What a shard is made from, whatever is in it now."""
+        lines = "\n".join(f"{file}|{crop}" for file, crop in self._rows(start))
+        return f"shard {hashlib.sha256(lines.encode()).hexdigest()[:20]}"
 
     def _make(self, bench: Workbench, start: int) -> None:
         from safetensors.torch import save_file

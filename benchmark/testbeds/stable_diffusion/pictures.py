@@ -1,4 +1,7 @@
-"""Picture files as arrays: a random crop for training, the whole for comparison. Grey or palette becomes RGB."""
+"""Picture files as arrays: a random crop for training, the whole for comparison.
+
+`picture_files` says how each form of file (16 bits, alpha, CMYK, EXIF turns, animation) becomes RGB.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benchmark.errors import DataError
+from benchmark.testbeds.stable_diffusion.picture_files import read_rgb
 
 
 def crops(files: Sequence[Path], numbers: Sequence[int], size: int) -> Tensor:
@@ -24,11 +27,11 @@ def crops(files: Sequence[Path], numbers: Sequence[int], size: int) -> Tensor:
 
 def squares(files: Sequence[Path], size: int) -> Tensor:
     """Whole pictures uint8 (N, 3, size, size), their proportions given up: what the authors compute FID with."""
-    return _stack([_open(file).resize((size, size), Image.Resampling.BILINEAR) for file in files])
+    return _stack([read_rgb(file).resize((size, size), Image.Resampling.BILINEAR) for file in files])
 
 
 def _crop(file: Path, number: int, size: int) -> Image.Image:
-    picture = _open(file)
+    picture = read_rgb(file)
     width, height = picture.size
     scale = size / min(width, height)
     wide, high = max(size, round(width * scale)), max(size, round(height * scale))
@@ -37,14 +40,6 @@ def _crop(file: Path, number: int, size: int) -> Image.Image:
     left, top = draw.randint(0, wide - size), draw.randint(0, high - size)
     picture = picture.crop((left, top, left + size, top + size))
     return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if draw.random() < 0.5 else picture
-
-
-def _open(file: Path) -> Image.Image:
-    try:
-        with Image.open(file) as opened:
-            return opened.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"The picture {file} cannot be read ({error}): unpack it again.") from error
 
 
 def _stack(pictures: list[Image.Image]) -> Tensor:

@@ -102,6 +102,6 @@ class Pipeline:
 
 def _config(folder: Path, name: str) -> dict[str, Any]:
     try:
-        return dict(json.loads((folder / name).read_text("utf-8")))
+        return dict(json.loads((folder / name).read_text("utf-8-sig")))
     except (OSError, ValueError) as error:
         raise DataError(f"{folder / name} cannot be read ({error}): download the model again.") from error

@@ -15,10 +15,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchmark.errors import DataError, UsageError
+from benchmark.store import contents
 from benchmark.store.artefacts import Artefact, Store
 from benchmark.store.claims import making
 from benchmark.testbeds.captioned_latents import kind_of_latents
-from benchmark.testbeds.stable_diffusion import captions, data, find, judges, pictures, prompts
+from benchmark.testbeds.stable_diffusion import captions, data, find, judges, picture_files, pictures, prompts
 from benchmark.testbeds.stable_diffusion.artists import artists
 from benchmark.testbeds.stable_diffusion.definition import SHIPPED, Definition, read
 from benchmark.testbeds.stable_diffusion.pipeline import Pipeline
@@ -35,6 +36,7 @@ from prompts.lists import Prompt
 
 if TYPE_CHECKING:
     from benchmark.api.testbed import Workbench
+    from benchmark.console import Progress
 
 DATA_RECIPE = 1
 """Goes up when prompts, crops or D_f change."""
@@ -61,6 +63,7 @@ class StableDiffusion:
         self.sentences, self.preset = definition.sentences, definition.preset
         self._train = captions.read_split(definition.captions, "train")
         self._val = captions.read_split(definition.captions, "val")
+        self._train_sums: dict[Path, str] = {}  # by runs folder
         artists(definition.artists)
         self.experts = definition.experts
         if self.experts:
@@ -88,7 +91,24 @@ class StableDiffusion:
     def identity(self) -> dict[str, Any]:
         told = [self._train.sha256, self._val.sha256, find.sha256(self.definition.artists)]
         told += [str(self.definition.size), str(self.definition.crops), str(DATA_RECIPE)]
+        told += ["half"] if self.definition.half else []
         return {"testbed": self.name, "weights": self._model, "data": _digest(told)}
+
+    def picture_checksum(self, store: Store, side: captions.Side, progress: Progress | None = None) -> str:
+        """One checksum of the contents of all pictures on one side; DataError for pictures that cannot be read.
+
+        It is in the keys of real features ("val"), and of everything that is trained or pruned on pictures ("train").
+        COCO's 19 GB of train pictures are read for it once, minutes before a training of hours; a picture is read again
+        where its size or time of change is another. `bench eval` against the base reads val pictures alone.
+        """
+        if side == "train" and store.home in self._train_sums:  # identities ask often, and 118,287 files are many
+            return self._train_sums[store.home]
+        files = (self._train if side == "train" else self._val).files
+        found = picture_files.digest(files, picture_files.checksums(store.home, files, side, progress))
+        contents.note(store.home, {f"{side} pictures in {self.definition.captions}": found})
+        if side == "train":
+            self._train_sums[store.home] = found
+        return found
 
     def concept(self, targets: tuple[str, ...], kind: Kind = "style") -> Concept:
         if kind == "style":
@@ -201,7 +221,8 @@ class StableDiffusion:
         return data.Captioned(latents, self.encode(texts).cpu(), float(artefact.made["seconds"]))
 
     def real(self, store: Store) -> Tensor:
-        identity = {**self.identity(), "real": "val", "encoder": self.networks["features"]}
+        sum_of_pictures = self.picture_checksum(store, "val")
+        identity = {**self.identity(), "real": "val", "encoder": self.networks["features"], "pictures": sum_of_pictures}
         artefact = store.find("features", identity)
         if artefact is None:
             began, files, size = time.perf_counter(), self._val.files, self.definition.size

@@ -1,0 +1,190 @@
+"""Every form of picture file is read as what people see in it, or refused; nothing is read as something else."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark.errors import DataError
+from benchmark.testbeds.stable_diffusion import picture_files
+from benchmark.testbeds.stable_diffusion.picture_files import check, checksums, read_rgb
+
+RAMP = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
+RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
+
+
+def written(folder: Path, name: str, picture: Image.Image, **options: Any) -> Path:
+    picture.save(folder / name, **options)
+    return folder / name
+
+
+def pixels(file: Path) -> np.ndarray:
+    """What is read of a file that `check` takes, (h, w, 3)."""
+    check(file, file.read_bytes())
+    picture = read_rgb(file)
+    assert picture.mode == "RGB"
+    return np.asarray(picture)
+
+
+def grey(values: np.ndarray) -> np.ndarray:
+    return np.repeat(values[..., None], 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("deep.png", RAMP.astype(np.uint16) * 257),
+        ("deep.tiff", RAMP.astype(np.uint16) * 257),
+        ("big-endian.tiff", (RAMP.astype(np.uint16) * 257).astype(">u2")),
+        ("float.tiff", RAMP.astype(np.float32) / 255),
+        ("plain.png", RAMP),
+    ],
+)
+def test_more_bits_become_eight_of_the_same_look(name: str, values: np.ndarray, tmp_path: Path) -> None:
+    assert np.array_equal(pixels(written(tmp_path, name, Image.fromarray(values))), grey(RAMP))
+
+
+@pytest.mark.parametrize("values", [np.full((4, 6), value, np.float32) for value in (1.5, -0.1, np.nan, np.inf)])
+def test_floats_outside_0_to_1_are_refused(values: np.ndarray, tmp_path: Path) -> None:
+    file = written(tmp_path, "float.tiff", Image.fromarray(values))
+    with pytest.raises(DataError, match=r"float\.tiff cannot be read \(floating point with values outside 0 to 1"):
+        read_rgb(file)
+    with pytest.raises(DataError, match="outside 0 to 1"):
+        check(file, file.read_bytes())
+
+
+@pytest.mark.parametrize("picture", [Image.fromarray(np.ones((4, 6), np.int32)), Image.new("LAB", (6, 4))])
+def test_pictures_whose_range_or_colours_are_not_said_are_refused(picture: Image.Image, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="save it as RGB with 8 or 16 bits"):
+        read_rgb(written(tmp_path, "strange.tiff", picture))
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("a.png", {}), ("a.tiff", {}), ("b.tiff", {"compression": "tiff_lzw"}), ("a.webp", {"lossless": True})],
+)
+def test_exif_turns_the_picture_once(name: str, options: dict, turn: int, tmp_path: Path) -> None:
+    turned = {
+        1: RAMP, 2: RAMP[:, ::-1], 3: np.rot90(RAMP, 2), 4: RAMP[::-1], 5: RAMP.T, 6: np.rot90(RAMP, -1),
+        7: np.rot90(RAMP, 2).T, 8: np.rot90(RAMP, 1),
+    }  # fmt: skip
+    exif = Image.Exif()
+    exif[274] = turn
+    picture = Image.fromarray(grey(RAMP) if name.endswith("webp") else RAMP)
+    assert np.array_equal(pixels(written(tmp_path, name, picture, exif=exif, **options)), grey(turned[turn]))
+
+
+def test_exif_that_cannot_be_read_turns_nothing(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    file = written(tmp_path, "turned.jpg", Image.new("RGB", (16, 8), RED), exif=exif)
+    data = file.read_bytes()
+    assert read_rgb(file).size == (8, 16)
+    file.write_bytes(data.replace(b"Exif\0\0MM\0*", b"Exif\0\0MM\0!"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert read_rgb(file).size == (16, 8)
+
+
+def palette() -> Image.Image:
+    """Red, its last pixel green; red is number 0."""
+    picture = Image.new("P", (6, 4))
+    picture.putpalette([*RED, *GREEN, *[0] * (3 * 254)])
+    picture.putpixel((5, 0), 1)
+    return picture
+
+
+def half_clear() -> np.ndarray:
+    """Green, but clear black in its left half."""
+    values = np.zeros((4, 6, 4), np.uint8)
+    values[:, 3:] = (*GREEN, 255)
+    return values
+
+
+@pytest.mark.parametrize(
+    ("name", "picture", "options"),
+    [
+        ("a.png", Image.fromarray(half_clear()), {}),
+        ("a.webp", Image.fromarray(half_clear()), {"lossless": True}),
+        ("a.tiff", Image.fromarray(half_clear()), {}),
+        ("palette.png", palette(), {"transparency": 0}),
+        ("palette-alphas.png", palette(), {"transparency": b"\x00\xff"}),
+        ("a.gif", palette(), {"transparency": 0}),
+    ],
+)
+def test_what_is_clear_becomes_white(name: str, picture: Image.Image, options: dict, tmp_path: Path) -> None:
+    found = pixels(written(tmp_path, name, picture, **options))
+    assert tuple(found[0, 0]) == WHITE
+    assert tuple(found[0, 5]) == GREEN
+
+
+def test_a_transparent_colour_or_grey_becomes_white(tmp_path: Path) -> None:
+    colour = written(tmp_path, "rgb.png", Image.new("RGB", (6, 4), RED), transparency=RED)
+    shade = written(tmp_path, "grey.png", Image.new("L", (6, 4), 7), transparency=7)
+    veil = written(tmp_path, "veil.png", Image.new("LA", (6, 4), (0, 127)))
+    assert tuple(pixels(colour)[0, 0]) == tuple(pixels(shade)[0, 0]) == WHITE
+    assert pixels(veil)[0, 0].tolist() == [128] * 3
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.tiff"])
+def test_cmyk_is_converted_by_the_plain_formula(name: str, tmp_path: Path) -> None:
+    found = pixels(written(tmp_path, name, Image.new("CMYK", (8, 8), (0, 255, 255, 0))))
+    assert np.abs(found.astype(int) - RED).max() <= 2
+
+
+def test_palette_and_black_and_white_keep_their_look(tmp_path: Path) -> None:
+    found = pixels(written(tmp_path, "p.png", palette()))
+    assert (tuple(found[0, 0]), tuple(found[0, 5])) == (RED, GREEN)
+    assert tuple(pixels(written(tmp_path, "one.png", Image.new("1", (6, 4), 1)))[0, 0]) == WHITE
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.png", "a.webp", "a.tiff"])
+def test_the_first_frame_of_an_animation_is_read(name: str, tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (6, 4), colour) for colour in (RED, GREEN)]
+    options = {"lossless": True} if name.endswith("webp") else {}
+    file = written(tmp_path, name, frames[0], save_all=True, append_images=frames[1:], **options)
+    assert tuple(pixels(file)[0, 0]) == RED
+
+
+def test_a_picture_with_a_profile_is_read_as_one_without(tmp_path: Path) -> None:
+    from PIL import ImageCms
+
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    file = written(tmp_path, "a.png", Image.fromarray(grey(RAMP)), icc_profile=profile)
+    assert np.array_equal(pixels(file), grey(RAMP))
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.gif", "a.tiff"])
+def test_a_cut_picture_is_found_by_its_check(name: str, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(256, size=(64, 64, 3), dtype=np.uint8)
+    file = written(tmp_path, name, Image.fromarray(noise))
+    whole = file.read_bytes()
+    check(file, whole)
+    with pytest.raises(DataError):
+        check(file, whole[: len(whole) // 2])
+
+
+def test_broken_pictures_are_counted_and_the_first_is_named(tmp_path: Path) -> None:
+    good = written(tmp_path, "a.png", Image.fromarray(RAMP))
+    (tmp_path / "b.png").touch()
+    (tmp_path / "c.png").symlink_to("nowhere")
+    (tmp_path / "d.png").write_text("<html>")
+    files = [tmp_path / name for name in ("d.png", "c.png", "b.png", "a.png")]
+    with pytest.raises(DataError, match=r"3 of the 4 val pictures cannot be read.*b\.png \(it is empty\)"):
+        checksums(tmp_path / "runs", files, "val")
+    for file, why in ((files[1], "a link to nothing"), (files[0], "of no form that Pillow knows")):
+        with pytest.raises(DataError, match=f"1 of the 2 val pictures .*{file.name} .it is {why}"):
+            checksums(tmp_path / "runs", [good, file], "val")
+    assert len(checksums(tmp_path / "runs", [good], "val")) == 1
+
+
+def test_names_and_contents_and_their_order_make_the_checksum() -> None:
+    def digest(*names: str, sums: str = "12") -> str:
+        return picture_files.digest([Path("x") / name for name in names], list(sums))
+
+    assert digest("a", "b") == picture_files.digest([Path("y/a"), Path("y/b")], ["1", "2"])
+    assert len({digest("a", "b"), digest("b", "a"), digest("a", "b", sums="13"), digest("a", "c")}) == 4

@@ -1,0 +1,127 @@
+"""Tables of captions: what is no text, or is missing, is refused by file and row; no caption is cut or made up."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from miniature import write_coco
+from PIL import Image
+
+from benchmark.errors import DataError
+from benchmark.testbeds.stable_diffusion.captions import count_pictures, read_split
+
+
+def own(folder: Path, text: str | bytes, form: str = "csv") -> Path:
+    """A folder of one's own pictures, `0.png` to `3.png`, with this table."""
+    (folder / "train").mkdir(exist_ok=True)
+    for number in range(4):
+        Image.new("RGB", (9, 9)).save(folder / "train" / f"{number}.png")
+    data = text if isinstance(text, bytes) else text.encode()
+    (folder / "train" / f"metadata.{form}").write_bytes(data)
+    return folder
+
+
+def refused(folder: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        read_split(folder, "train")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ("0.png,a boat\n1.png,a red mill, at dusk\n", "row 3: 3 fields where the header has 2; is a comma unquoted?"),
+        ("0.png,a boat\n1.png\n", "row 3: 1 fields where the header has 2"),
+        ("0.png,a boat\n\n1.png,a mill\n", "row 3: 0 fields"),
+        ("0.png,a boat\n1.png,\n", "row 3: the text is empty"),
+        ('0.png,a boat\n1.png," "\n', "row 3: the text is empty"),
+        (",a boat\n", "row 2: the file_name is empty"),
+        ('0.png,a boat\n1.png,"a mill\n', "row 3: not CSV from line 3 on"),
+    ],
+)
+def test_a_row_that_is_not_whole_is_refused_by_its_number(rows: str, told: str, tmp_path: Path) -> None:
+    found = refused(own(tmp_path, f"file_name,text\n{rows}"))
+    assert f"metadata.csv, {told}" in found
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ("file_name;text", "the column file_name is missing; there are file_name;text"),
+        ("file_name,caption", "the column text is missing"),
+        ("file_name,text,text", "the column text is there twice"),
+    ],
+)
+def test_a_header_without_its_columns_is_refused(header: str, told: str, tmp_path: Path) -> None:
+    assert f"metadata.csv, row 1: {told}" in refused(own(tmp_path, f"{header}\n0.png,a,b\n"))
+
+
+def test_a_table_that_is_not_utf8_or_no_table_is_refused(tmp_path: Path) -> None:
+    assert "row 2: not UTF-8" in refused(own(tmp_path, "file_name,text\n0.png,a café\n".encode("latin-1")))
+    assert "web page" in refused(own(tmp_path, "<!DOCTYPE html>"))
+    (tmp_path / "train" / "metadata.csv").unlink()
+    told = refused(own(tmp_path, b'{"file_name": "0.png", "text": "caf\xe9"}', "jsonl"))
+    assert "metadata.jsonl, line 1: not UTF-8" in told
+
+
+def test_other_columns_quotes_and_a_mark_in_front_are_read(tmp_path: Path) -> None:
+    text = '\ufeffid,file_name,text\r\n7,0.png,"a red mill, at dusk"\r\n8,1.png,"a ""quiet""\nhill"\r\n\r\n'
+    split = read_split(own(tmp_path, text), "train")
+    assert [caption for _, caption in split.captions] == ["a red mill, at dusk", 'a "quiet" hill']
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ({"file_name": "1.png", "text": None}, "the text is null, which is no text"),
+        ({"file_name": "1.png", "text": 5}, "the text is 5, which is no text"),
+        ({"file_name": "1.png", "text": ["a", "b"]}, 'the text is ["a", "b"], which is no text'),
+        ({"file_name": "1.png", "text": True}, "the text is true"),
+        ({"file_name": "1.png", "text": " "}, "the text is empty"),
+        ({"file_name": None, "text": "a"}, "the file_name is null"),
+        ({"file_name": "1.png"}, "there is no text"),
+        (["1.png", "a"], "no JSON object with file_name and text"),
+        ("1.png", "no JSON object"),
+    ],
+)
+def test_what_is_no_text_in_json_lines_is_refused_by_its_line(entry: Any, told: str, tmp_path: Path) -> None:
+    lines = [json.dumps({"file_name": "0.png", "text": "a boat"}), "", json.dumps(entry)]
+    assert f"metadata.jsonl, line 3: {told}" in refused(own(tmp_path, "\n".join(lines), "jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value", "told"),
+    [
+        ("annotations", "caption", None, "annotations[1]: the caption is null, which is no text"),
+        ("annotations", "caption", 3.5, "annotations[1]: the caption is 3.5"),
+        ("annotations", "image_id", 1.5, "annotations[1]: the image_id is 1.5, which is no integer"),
+        ("annotations", "image_id", True, "annotations[1]: the image_id is true"),
+        ("annotations", "image_id", 99, "is of image 99, which is not among the images"),
+        ("images", "file_name", None, "images[1]: the file_name is null"),
+        ("images", "id", 100, "two images have the id 100"),
+    ],
+)
+def test_what_is_no_text_in_cocos_captions_is_refused(part: str, key: str, value: Any, told: str, tmp_path) -> None:
+    path = write_coco(tmp_path) / "annotations" / "captions_train2017.json"
+    annotations = json.loads(path.read_text())
+    annotations[part][1][key] = value
+    path.write_text(json.dumps(annotations))
+    found = refused(tmp_path)
+    assert "captions_train2017.json" in found
+    assert told in found
+
+
+def test_cocos_ids_may_be_written_as_text_and_blank_captions_are_left_out(tmp_path: Path) -> None:
+    path = write_coco(tmp_path) / "annotations" / "captions_train2017.json"
+    annotations = json.loads(path.read_text())
+    annotations["annotations"][0] |= {"image_id": "100", "caption": " \n"}
+    path.write_text(json.dumps(annotations))
+    assert len(read_split(tmp_path, "train").captions) == 11
+    assert count_pictures(path) == 6
+
+
+def test_pictures_of_a_table_are_counted_by_name_not_by_line(tmp_path: Path) -> None:
+    folder = own(tmp_path, 'file_name,text\n0.png,"two\nlines"\n0.png,again\n1.png,a hill\n')
+    assert count_pictures(folder / "train" / "metadata.csv") == 2
