@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatch
+from glob import escape
 from pathlib import Path
 
 from benchmark.errors import DataError
@@ -20,10 +22,10 @@ def download(name: str, choose: Choose, ask: bool = True) -> Path:
     import huggingface_hub
     from huggingface_hub import constants
 
-    if ask and not constants.HF_HUB_OFFLINE:
-        wanted = list(choose(_files(name)))
-        return Path(huggingface_hub.snapshot_download(name, allow_patterns=[_literal(file) for file in wanted]))
-    return Path(huggingface_hub.snapshot_download(name, local_files_only=True))
+    files = _listed(name) if ask and not constants.HF_HUB_OFFLINE else None
+    if files is None:
+        return Path(huggingface_hub.snapshot_download(name, local_files_only=True))
+    return Path(huggingface_hub.snapshot_download(name, allow_patterns=[escape(file) for file in choose(files)]))
 
 
 def network(files: Sequence[str], folder: str) -> list[str]:
@@ -43,22 +45,20 @@ def network(files: Sequence[str], folder: str) -> list[str]:
 
 def first(files: Sequence[str], patterns: Sequence[str]) -> list[str]:
     """Files at the top that match the first of the patterns that any matches: one form of the same weights."""
-    from fnmatch import fnmatch
-
     for pattern in patterns:
         if matching := [file for file in files if "/" not in file and fnmatch(file, pattern)]:
             return matching
     raise DataError(f"the Hub has none of {', '.join(patterns)}")
 
 
-def _files(name: str) -> list[str]:
+def _listed(name: str) -> list[str] | None:
+    """The files of a repository; None where the Hub cannot be reached."""
     import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    return huggingface_hub.list_repo_files(name)
-
-
-def _literal(file: str) -> str:
-    """A pattern that matches the file alone."""
-    from glob import escape
-
-    return escape(file)
+    try:
+        return list(huggingface_hub.list_repo_files(name))
+    except (HfHubHTTPError, HFValidationError):
+        raise  # the Hub's own answer
+    except Exception:  # of the network below it, which differ by the client's version
+        return None

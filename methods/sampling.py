@@ -18,7 +18,7 @@ from methods.config_fields import identity
 class Sampler(BaseModel):
     """How all models of a testbed are sampled."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     scheduler: Literal["pndm", "ddim"] = identity("pndm", "PNDM without Runge-Kutta steps (PLMS), or DDIM with eta 0.")
     steps: int = identity(25, "Steps; PNDM calls the U-Net once more.", ge=1)
