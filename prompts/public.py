@@ -197,7 +197,9 @@ def _counted(table: Table, source: Source, path: Path, places: Mapping[str, int]
         span = f"{path}, row {row}: it runs from line {first} to line {last}"
         if count == source.rows:
             warnings.append(f"{span}; no row is missing, so its text has line ends.")
-        elif _holds_rows(table, table.rows[row - table.first], places):
+        elif row < table.first or any(
+            _holds_rows(table, cells, places) for cells in table.rows[row - table.first :][:1]
+        ):
             errors.append(f"{span}, and there are {count} rows, not {source.rows}: is a quote left open?")
         else:
             warnings.append(f"{span}; none of them looks like a row, so its text has line ends.")
@@ -219,12 +221,10 @@ def _holds_rows(table: Table, row: Sequence[str], places: Mapping[str, int]) -> 
         for k, line in enumerate(lines if len(lines) > 1 else ()):
             start, end = column if k == 0 else 0, column + 1 if k == len(lines) - 1 else len(table.header)
             cells = next(csv.reader([line]), [])
-            inside = [cells[place - start] for place in numbers if start <= place < end and place - start < len(cells)]
-            if (
-                len(cells) == end - start
-                and inside
-                and all(re.fullmatch(r"[-+0-9.eE]*", text.strip()) for text in inside)
-            ):
+            if len(cells) != end - start:
+                continue
+            inside = [cells[place - start].strip() for place in numbers if start <= place < end]
+            if inside and all(re.fullmatch(r"[-+0-9.eE]*", text) for text in inside):
                 return True
     return False
 
