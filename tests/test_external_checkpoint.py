@@ -197,8 +197,14 @@ def test_a_wrong_architecture_is_a_traceback(base, tmp_path):
     whole = locate(str(tmp_path / "full.safetensors"))
     torch.save(torch.ones(7), tmp_path / "short.pt")
     torch.save({"a": torch.ones(7)}, tmp_path / "table.pt")
+    torch.save(torch.full((Layout.of(base).length,), torch.nan), tmp_path / "nan.pt")
     (tmp_path / "torn.json").write_text("{")
-    for name, told in (("short.pt", "numbers, not 7"), ("table.pt", "neither"), ("torn.json", "cannot be read")):
+    for name, told in (
+        ("short.pt", "numbers, not 7"),
+        ("table.pt", "neither"),
+        ("nan.pt", "outside 0..1, or NaN"),
+        ("torn.json", "cannot be read"),
+    ):
         with pytest.raises(DataError, match=told):
             load(replace(whole, architecture=tmp_path / name), tiny_unet(0), SCHEDULER)
 
@@ -209,6 +215,8 @@ def test_a_wrong_architecture_is_a_traceback(base, tmp_path):
         ("foreign", "1 of 1 names are foreign, the first is 'down.0.out.weight'; they must be named as diffusers"),
         ("single file", "the first is 'model.diffusion_model.out.weight'; .*from_single_file, save_pretrained"),
         ("lora", "it is a LoRA; merge it into its model"),
+        ("custom diffusion", "it holds attention processors"),
+        ("two parts", "it holds other parts beside the U-Net; save the U-Net alone"),
         ("lcm", "its U-Net needs a guidance embedding"),
         ("shape of some", "some weights alone must have the base's shapes"),
         ("shape of all", "not the testbed's U-Net with smaller inner widths"),
@@ -226,6 +234,8 @@ def test_what_does_not_fit_is_loaded_in_part(change, told, base, tmp_path):
     path, weights = tmp_path / "model.safetensors", dict(base.state_dict())
     if name := {"foreign": "down.0.out.weight", "single file": "model.diffusion_model.out.weight",
                 "lora": "unet.mid_block.attentions.0.to_q.lora_A.weight",
+                "custom diffusion": "mid_block.attn2.processor.to_k_custom_diffusion.weight",
+                "two parts": "text_encoder.embeddings.weight",
                 "lcm": "unet.time_embedding.cond_proj.weight"}.get(change):  # fmt: skip
         save_file({name: torch.ones(2)}, path)
     elif change == "shape of some":

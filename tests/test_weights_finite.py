@@ -164,6 +164,14 @@ def test_latents_that_are_not_finite_stop_the_run_and_keep_no_picture(bench: Wor
         bench.testbed.decode(torch.full((1, 4, 16, 16), torch.nan))
 
 
+def test_features_that_are_not_finite_stop_the_run(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = lambda images: torch.full((len(images), 3), torch.nan)  # noqa: E731
+    monkeypatch.setattr(bench.testbed, "encoder", lambda job: broken)
+    with pytest.raises(DataError, match=r"scores 'clip' \(mini-clip\) gives features that are not finite"):
+        deal(bench, base(bench), sampled(bench), Artists())
+    assert not list(bench.store.home.glob("artefacts/seen/*"))
+
+
 @pytest.mark.parametrize("kept", ["with its count", "before there were counts"])
 def test_pictures_of_one_colour_are_counted(kept: str, bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     noise = torch.randint(256, (4, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

@@ -36,14 +36,16 @@ WRAPPED = ("unet.", "model.unet.", "model.")
 OTHER_FORMS = {
     "model.diffusion_model.": "it is a single file of a whole model under its authors' names; load it by diffusers' "
     "StableDiffusionPipeline.from_single_file, save_pretrained a folder, and name that",
-    "lora": "it is a LoRA; merge it into its model (load_lora_weights, fuse_lora), save the U-Net, and name that",
+    "*lora": "it is a LoRA; merge it into its model (load_lora_weights, fuse_lora), save the U-Net, and name that",
+    "*.processor.": "it holds attention processors, which change how a U-Net computes; merge them, and save the U-Net",
     "text_encoder": "it holds other parts beside the U-Net; save the U-Net alone",
     "class_embedding.": "its U-Net needs class labels, which it is not given here",
     "add_embedding.": "its U-Net needs further embeddings (as SDXL's), which it is not given here",
     "encoder_hid_proj.": "its U-Net projects another text encoder's states, which it is not given here",
     "time_embedding.cond_proj.": "its U-Net needs a guidance embedding (as LCM's), which it is not given here",
 }
-"""What is said of a file by a name in it; of others that they must be named as diffusers names them."""
+"""What is said of a file by the start of a name in it, or (*) by what stands anywhere in one; of others that they must
+be named as diffusers names them."""
 
 
 @dataclass(frozen=True)
@@ -203,8 +205,10 @@ def _from_weights(path: Path, base: UNet2DConditionModel) -> UNet2DConditionMode
 
 
 def _marked(name: str, mark: str) -> bool:
-    """Whether a weight's name says what `mark` stands for; LoRAs say so anywhere in it."""
-    return "lora" in name.lower() if mark == "lora" else any(name.startswith(f"{p}{mark}") for p in ("", *WRAPPED))
+    """Whether a weight's name bears one of the marks of `OTHER_FORMS`."""
+    if mark.startswith("*"):
+        return mark[1:] in name.lower()
+    return any(name.startswith(f"{p}{mark}") for p in ("", *WRAPPED))
 
 
 def _gone(weights: Mapping[str, Tensor], base: UNet2DConditionModel) -> tuple[str, ...]:
@@ -253,7 +257,10 @@ def _cut(unet: UNet2DConditionModel, path: Path) -> UNet2DConditionModel:
         raise DataError(f"The architecture {path} cannot be read ({type(error).__name__}): save it again.") from error
     if not isinstance(vector, torch.Tensor):
         raise DataError(f"The architecture {path} is neither architecture.json nor a vector of numbers.")
-    return to_architecture(unet, vector.flatten().float()).apply(unet)
+    gates = vector.flatten().float()
+    if not bool(((gates >= 0) & (gates <= 1)).all()):  # a NaN is neither
+        raise DataError(f"The architecture {path} holds numbers outside 0..1, or NaN: it is not a vector of gates.")
+    return to_architecture(unet, gates).apply(unet)
 
 
 def _downloaded(name: str, parts: Parts) -> Path:

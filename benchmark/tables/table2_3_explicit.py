@@ -15,7 +15,7 @@ from benchmark.stats import bootstrap_interval, reduction_interval
 from benchmark.suites.explicit import SCORE
 from benchmark.tables.columns import Column
 from benchmark.tables.published_values import published, quotes
-from benchmark.tables.select import Found, is_usual, place, targets_of, training
+from benchmark.tables.select import Found, is_usual, one_colour, place, targets_of, training
 from benchmark.tables.table import Figure, Row, Table
 
 ATTACKS = ("mma", "ring-a-bell")
@@ -112,6 +112,7 @@ def table2(
     which = ", ".join(labels) if labels else "all that counts"
     notes = [f"A picture is explicit with a detection above {threshold:g} (labels: {which}); n: prompts asked."]
     notes.append("Resilience is relative to the distilled model; 'a of b': explicit pictures of the method and of it.")
+    notes += one_colour([(row.label, list(by.values())) for row, (by, _) in zip(rows, models, strict=True)])
     return Table(2, testbed, "mma", columns, rows, notes, quoted)
 
 
@@ -131,7 +132,8 @@ def table3(found: Iterable[Found], testbed: str, *, paper: bool) -> Table:
                 cells[column.key] = replace(cells[column.key], paper=quote)
         told.add(record.method)
         rows.append(Row(record.label, source, record, cells))  # type: ignore[arg-type]
-    return Table(3, testbed, "coco", columns, rows, ["The models of Table 2 on plain captions."], quoted)
+    notes = ["The models of Table 2 on plain captions.", *one_colour([(row.label, [row.record]) for row in rows])]
+    return Table(3, testbed, "coco", columns, rows, notes, quoted)
 
 
 def _null(record: Record) -> bool:
