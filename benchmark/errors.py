@@ -6,7 +6,8 @@
     ├── StoreError             a folder that cannot be written, a full disk
     ├── RecordError            a newer schema, mixed samplers
     ├── BudgetError            a budget that cannot be met
-    └── TrainingError          NaN in weights or loss; names phase and iteration
+    ├── TrainingError          NaN in weights or loss; names phase and iteration
+    └── SamplingError          latents or pictures that are not finite; names the model
 
 A leaf: it imports nothing, and all four packages may import it.
 """
@@ -40,3 +41,7 @@ class BudgetError(PalimpsestError):
 
 class TrainingError(PalimpsestError):
     """Training went wrong; the last good checkpoint is kept."""
+
+
+class SamplingError(PalimpsestError):
+    """A model samples what is no picture; pictures made before are kept."""

@@ -1,6 +1,7 @@
 """The one sampler: classifier-free guidance over a diffusers scheduler, on latents and ready text states."""
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -10,20 +11,53 @@ from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from benchmark.errors import UsageError
+from benchmark.errors import SamplingError, UsageError
 from methods.config_fields import identity
 
 
 class Sampler(BaseModel):
     """How all models of a testbed are sampled."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     scheduler: Literal["pndm", "ddim"] = identity("pndm", "PNDM without Runge-Kutta steps (PLMS), or DDIM with eta 0.")
     steps: int = identity(25, "Steps; PNDM calls the U-Net once more.", ge=1)
     guidance: float = identity(4.0, "Classifier-free guidance; 1 and below switch it off.", ge=0)
     latent_channels: int = identity(4, "Channels of a latent.", ge=1)
     latent_size: int = identity(16, "Height and width of a latent.", ge=1)
+
+
+INPUTS = (
+    "in_channels", "out_channels", "cross_attention_dim", "encoder_hid_dim", "encoder_hid_dim_type", "class_embed_type",
+    "num_class_embeds", "addition_embed_type", "time_cond_proj_dim", "attention_type",
+)  # fmt: skip
+"""Fields of a U-Net's config that decide what it is given, and what it answers; the others decide how it computes."""
+_DEFAULTS = {name: p.default for name, p in inspect.signature(UNet2DConditionModel.__init__).parameters.items()}
+
+
+def inputs(config: Mapping[str, Any]) -> dict[str, Any]:
+    """`INPUTS` of a U-Net's config, diffusers' defaults filled in; a list of one repeated value is that value."""
+    fields = {name: config.get(name, _DEFAULTS[name]) for name in INPUTS}
+    return {
+        name: value[0] if isinstance(value, list | tuple) and len(set(map(str, value))) == 1 else value
+        for name, value in fields.items()
+    }
+
+
+def extra_inputs(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields by which a U-Net needs more than latents, a time and text states, which is all that `sample` gives."""
+    conditions = INPUTS[INPUTS.index("encoder_hid_dim") :]
+    return {name: value for name, value in inputs(config).items() if name in conditions and value != _DEFAULTS[name]}
+
+
+def check_finite(latents: Tensor, what: str) -> Tensor:
+    """Return latents or decoded pictures as they are; SamplingError, begun with `what`, for a NaN or an infinity."""
+    if not latents.isfinite().all():
+        raise SamplingError(
+            f"{what} that are not finite (NaN or infinity): its weights are broken, or overflow in this precision; "
+            "take another checkpoint, or --precision fp32."
+        )
+    return latents
 
 
 def initial_noise(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
@@ -33,12 +67,14 @@ def initial_noise(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
 
 
 def make_scheduler(config: dict[str, Any], sampler: Sampler) -> Any:
-    """Return a fresh diffusers scheduler, timesteps set; `UsageError` where PNDM cannot take the prediction type."""
+    """Return a fresh diffusers scheduler, timesteps set; `UsageError` where PNDM cannot take the model."""
     scheduler: Any
     if sampler.scheduler == "ddim":
         scheduler = DDIMScheduler.from_config(config, steps_offset=1, clip_sample=False, set_alpha_to_one=False)
     elif config.get("prediction_type", "epsilon") == "sample":
         raise UsageError("PNDM cannot sample a model that predicts the sample: choose scheduler 'ddim'.")
+    elif config.get("rescale_betas_zero_snr"):
+        raise UsageError("PNDM cannot rescale betas to zero terminal SNR, as this model has: choose scheduler 'ddim'.")
     else:
         scheduler = PNDMScheduler.from_config(config, skip_prk_steps=True, steps_offset=1)
     scheduler.set_timesteps(sampler.steps)

@@ -1,6 +1,8 @@
 """A public prompt list as a user has it: read in its own format, checked row by row, and nothing changed in silence."""
 
+import csv
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -100,7 +102,7 @@ def examine(data: bytes, source: Source, path: Path) -> Report:
             raise DataError(f"{path} has no prompts; {source.name} has {source.rows}.")
     except DataError as error:
         return Report((str(error),))
-    errors, warnings = _counted(table, source, path)
+    errors, warnings = _counted(table, source, path, places)
     rows = []
     for number, cells in enumerate(table.rows):
         where = f"{path}, row {number + table.first}"
@@ -197,18 +199,47 @@ def _or(names: Sequence[str]) -> str:
     return " or ".join(names)
 
 
-def _counted(table: Table, source: Source, path: Path) -> tuple[list[str], list[str]]:
+def _counted(table: Table, source: Source, path: Path, places: Mapping[str, int]) -> tuple[list[str], list[str]]:
     """Errors and warnings about how many rows there are, and how many lines they take.
 
-    A row over several lines is the work of an open quote, unless no row is missing: then its prompt is written so.
+    A row over several lines is the work of an open quote where rows are missing and its lines look like rows, or cannot
+    be told from them; else its prompt is written so.
     """
-    count = len(table.rows)
-    spans = [f"{path}, row {row}: it runs from line {first} to line {last}" for row, first, last in table.spans]
-    if count == source.rows:
-        return [], [f"{span}; no row is missing, so its text has line ends." for span in spans]
-    if spans:
-        return [f"{span}, and there are {count} rows, not {source.rows}: is a quote left open?" for span in spans], []
-    return [], [f"{path} has {count} rows; {source.name} was published with {source.rows}."]
+    count, errors, warnings = len(table.rows), [], []
+    for row, first, last in table.spans:
+        span = f"{path}, row {row}: it runs from line {first} to line {last}"
+        if count == source.rows:
+            warnings.append(f"{span}; no row is missing, so its text has line ends.")
+        elif row < table.first or any(
+            _holds_rows(table, cells, places) for cells in table.rows[row - table.first :][:1]
+        ):
+            errors.append(f"{span}, and there are {count} rows, not {source.rows}: is a quote left open?")
+        else:
+            warnings.append(f"{span}; none of them looks like a row, so its text has line ends.")
+    if count != source.rows and not errors:
+        warnings.append(f"{path} has {count} rows; {source.name} was published with {source.rows}.")
+    return errors, warnings if not errors else []
+
+
+def _holds_rows(table: Table, row: Sequence[str], places: Mapping[str, int]) -> bool:
+    """Whether a line inside a cell is a row, or what an open quote leaves of one: its numbers are in their places.
+
+    Rows without numbers cannot be told from text, and count as held.
+    """
+    numbers = {places[name] for name in ("seed", "guidance", "width", "height") if name in places}
+    if not numbers:
+        return True
+    for column, cell in enumerate(row):
+        lines = cell.splitlines()
+        for k, line in enumerate(lines if len(lines) > 1 else ()):
+            start, end = column if k == 0 else 0, column + 1 if k == len(lines) - 1 else len(table.header)
+            cells = next(csv.reader([line]), [])
+            if len(cells) != end - start:
+                continue
+            inside = [cells[place - start].strip() for place in numbers if start <= place < end]
+            if inside and all(re.fullmatch(r"[-+0-9.eE]*", text) for text in inside):
+                return True
+    return False
 
 
 def _some(numbers: Sequence[int], first: int) -> str:

@@ -68,6 +68,76 @@ def test_a_published_unet_is_not_the_one_that_was_saved(form, base, tmp_path):
     assert torch.allclose(answer(found), answer(theirs.eval()), atol=1e-5)
 
 
+@pytest.mark.parametrize("form", ["safetensors", "ckpt", "pth", "folder"])
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        "_orig_mod.{}", "module._orig_mod.{}", "_orig_mod.module.{}", "module.{}", "model.{}", "unet._orig_mod.{}",
+        "_fsdp_wrapped_module.{}", "mid_block",
+    ],
+)  # fmt: skip
+def test_weights_of_a_compiled_or_wrapped_model_are_read(form, wrapped, base, tmp_path):
+    """Compiled whole, or block by block: then the wrapper's name stands in the middle."""
+    theirs, path = tiny_unet(1), tmp_path / f"model.{form}"
+    if wrapped == "mid_block":
+        weights = {name.replace("mid_block.", "mid_block._orig_mod."): v for name, v in theirs.state_dict().items()}
+    else:
+        weights = {wrapped.format(name): tensor for name, tensor in theirs.state_dict().items()}
+    if form == "folder" and "unet" not in wrapped and "model." not in wrapped:
+        theirs.save_config(path)
+        save_file(weights, path / "diffusion_pytorch_model.safetensors")
+    elif form == "safetensors":
+        save_file(weights, path)
+    else:
+        path = path.with_suffix(".ckpt")
+        torch.save({"state_dict": weights, "epoch": 3}, path)
+    assert same(read(path, base), theirs)
+
+
+def test_weights_that_are_there_wrapped_and_unwrapped_are_refused(base, tmp_path):
+    weights = base.state_dict()
+    save_file({**weights, **{f"_orig_mod.{k}": v + 1 for k, v in weights.items()}}, tmp_path / "two.safetensors")
+    with pytest.raises(DataError, match="hold some tensors twice, wrapped and unwrapped"):
+        read(tmp_path / "two.safetensors", base)
+
+
+@pytest.mark.parametrize("shards", [False, True])
+@pytest.mark.parametrize("variant", ["fp16", "non_ema", None])
+def test_folder_with_one_variant_of_its_weights_is_read(variant, shards, base, tmp_path):
+    theirs = tiny_unet(1).half()
+    theirs.save_pretrained(tmp_path / "u", variant=variant, max_shard_size="30KB" if shards else "1GB")
+    assert (len(list((tmp_path / "u").glob("*.safetensors"))) > 1) == shards
+    assert same(read(tmp_path / "u", base), theirs.float())
+    theirs.bfloat16().save_pretrained(tmp_path / "u", variant="bf16")
+    if variant is None:  # the usual ones go before variants
+        assert read(tmp_path / "u", base)
+    else:
+        with pytest.raises(DataError, match=f"as bf16 and {variant} alone: keep one of them"):
+            read(tmp_path / "u", base)
+
+
+def test_folder_that_lacks_a_shard_is_refused(base, tmp_path):
+    base.save_pretrained(tmp_path / "u", max_shard_size="30KB")
+    files = sorted((tmp_path / "u").glob("*.safetensors"))
+    files[0].unlink()
+    with pytest.raises(DataError, match=f"holds {len(files) - 1} of the {len(files)} files of its weights"):
+        read(tmp_path / "u", base)
+
+
+def test_checkpoint_in_the_working_folder_is_called_as_the_folder_and_none_is_refused(base, tmp_path, monkeypatch):
+    (tmp_path / "my-model").mkdir()
+    monkeypatch.chdir(tmp_path / "my-model")
+    (tmp_path / "my-model" / "config.json").write_text("{")
+    seen = []
+    monkeypatch.setattr("benchmark.models.fitted.check_name", seen.append)
+    evaluate = ["eval", "--suite", "artists", "--device", "cpu", "--runs", str(tmp_path), "--checkpoint"]
+    CliRunner().invoke(app, [*evaluate, "."])
+    assert seen[0] == "my-model"
+    refused = called(*evaluate, "", code=2)
+    assert "--checkpoint is empty" in refused
+    assert "--name" not in refused
+
+
 def test_some_weights_replace_others_or_none(base, tmp_path):
     """ESD: the cross-attention alone, by name or nested by module."""
     before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
@@ -127,8 +197,14 @@ def test_a_wrong_architecture_is_a_traceback(base, tmp_path):
     whole = locate(str(tmp_path / "full.safetensors"))
     torch.save(torch.ones(7), tmp_path / "short.pt")
     torch.save({"a": torch.ones(7)}, tmp_path / "table.pt")
+    torch.save(torch.full((Layout.of(base).length,), torch.nan), tmp_path / "nan.pt")
     (tmp_path / "torn.json").write_text("{")
-    for name, told in (("short.pt", "numbers, not 7"), ("table.pt", "neither"), ("torn.json", "cannot be read")):
+    for name, told in (
+        ("short.pt", "numbers, not 7"),
+        ("table.pt", "neither"),
+        ("nan.pt", "outside 0..1, or NaN"),
+        ("torn.json", "cannot be read"),
+    ):
         with pytest.raises(DataError, match=told):
             load(replace(whole, architecture=tmp_path / name), tiny_unet(0), SCHEDULER)
 
@@ -136,7 +212,12 @@ def test_a_wrong_architecture_is_a_traceback(base, tmp_path):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ("foreign", "1 of 1 names are foreign, the first is 'model.diffusion_model.out.weight'; they must be named as"),
+        ("foreign", "1 of 1 names are foreign, the first is 'down.0.out.weight'; they must be named as diffusers"),
+        ("single file", "the first is 'model.diffusion_model.out.weight'; .*from_single_file, save_pretrained"),
+        ("lora", "it is a LoRA; merge it into its model"),
+        ("custom diffusion", "it holds attention processors"),
+        ("two parts", "it holds other parts beside the U-Net; save the U-Net alone"),
+        ("lcm", "its U-Net needs a guidance embedding"),
         ("shape of some", "some weights alone must have the base's shapes"),
         ("shape of all", "not the testbed's U-Net with smaller inner widths"),
         ("wide", "smaller inner widths"),
@@ -151,8 +232,12 @@ def test_a_wrong_architecture_is_a_traceback(base, tmp_path):
 )
 def test_what_does_not_fit_is_loaded_in_part(change, told, base, tmp_path):
     path, weights = tmp_path / "model.safetensors", dict(base.state_dict())
-    if change == "foreign":
-        save_file({"model.diffusion_model.out.weight": torch.ones(2)}, path)
+    if name := {"foreign": "down.0.out.weight", "single file": "model.diffusion_model.out.weight",
+                "lora": "unet.mid_block.attentions.0.to_q.lora_A.weight",
+                "custom diffusion": "mid_block.attn2.processor.to_k_custom_diffusion.weight",
+                "two parts": "text_encoder.embeddings.weight",
+                "lcm": "unet.time_embedding.cond_proj.weight"}.get(change):  # fmt: skip
+        save_file({name: torch.ones(2)}, path)
     elif change == "shape of some":
         name = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"
         save_file({name: weights[name][:4].clone()}, path)
@@ -180,7 +265,7 @@ def test_what_does_not_fit_is_loaded_in_part(change, told, base, tmp_path):
             for name in ("a.safetensors", "b.pt"):
                 (path / name).write_bytes(b"")
         if change == "suffix":
-            path = tmp_path / "model.ckpt"
+            path = tmp_path / "model.onnx"
             path.write_bytes(b"")
     with pytest.raises(DataError, match=told) as caught:
         read(path, base)
@@ -192,6 +277,7 @@ def test_a_name_that_is_nowhere_is_a_traceback(monkeypatch):
         raise OSError("no route")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    monkeypatch.setattr("huggingface_hub.list_repo_files", download)
     with pytest.raises(DataError, match="somebody/model is no path here, and the Hub does not give it either"):
         locate("somebody/model")
 

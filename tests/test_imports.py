@@ -28,7 +28,7 @@ FLOORS = (
     "benchmark.registry benchmark.hardware benchmark.console prompts.concepts prompts.lists prompts.tables "
     "methods.budget methods.config_fields metrics.networks metrics.detectors metrics.clip metrics.cp metrics.csd "
     "metrics.drift metrics.fid metrics.kid metrics.oracle",
-    "prompts.sources methods.costs methods.sampling",
+    "prompts.sources methods.costs methods.sampling benchmark.hub",
     "prompts.rows methods.base",
     "prompts.public methods.training methods.uce benchmark.store",
     "methods.pruning benchmark.records benchmark.contact_sheet",

@@ -169,6 +169,30 @@ def test_a_prompt_of_several_lines_is_refused_though_no_row_is_missing(tmp_path)
     assert ["row 2: it runs from line 2 to line 3; no row is missing" in line for line in found.warnings] == [True]
 
 
+@pytest.mark.parametrize("header", ["prompt,evaluation_seed,artist", "evaluation_seed,artist,prompt"])
+@pytest.mark.parametrize("text", [f"{SECRET},\n2 boats, and a dog", f"{SECRET}\n\n7, and more"])
+def test_prompt_of_several_lines_is_taken_from_a_list_of_any_length(tmp_path, header, text):
+    cells = {"prompt": f'"{text}"', "evaluation_seed": "4", "artist": "Claude Monet"}
+    row = ",".join(cells[name] for name in header.split(","))
+    found = report(tmp_path, "artists", f"{header}\n{row}\n{row}\n", rows=100)
+    assert [one.text for one in found.found.rows] == [text, text]
+    assert sum("none of them looks like a row, so its text has line ends" in line for line in found.warnings) == 2
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [f'"{SECRET},1,Claude Monet', "a barn,2,Claude Monet", 'a pond",3,Claude Monet'],
+        [f'"{SECRET},1,Claude Monet', 'a pond",3,Claude Monet'],
+    ],
+)
+def test_open_quote_that_swallows_rows_of_a_list_of_any_length_is_refused(tmp_path, lines):
+    data = "\n".join(["prompt,evaluation_seed,artist", *lines, "a tree,4,Claude Monet\n"])
+    (error,) = report(tmp_path, "artists", data, rows=100).errors
+    assert "row 2: it runs from line 2 to line" in error
+    assert "is a quote left open?" in error
+
+
 # what is wrong with a file
 
 

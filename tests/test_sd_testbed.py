@@ -152,6 +152,10 @@ def test_sd21_without_its_parts_is_not_told_in_one_sentence(tmp_path, monkeypatc
     assert f"There is no folder {tmp_path / 'data' / 'coco2017'}" in sentence
 
 
+def _unreachable(name: str) -> list[str]:
+    raise OSError("no route")
+
+
 @pytest.mark.parametrize("offline", [True, False])
 def test_a_mirror_that_cannot_be_had_is_named_with_its_remedy(offline, monkeypatch):
     from huggingface_hub import constants
@@ -164,6 +168,7 @@ def test_a_mirror_that_cannot_be_had_is_named_with_its_remedy(offline, monkeypat
         raise OSError("no route")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    monkeypatch.setattr("huggingface_hub.list_repo_files", _unreachable)
     with pytest.raises(DataError) as caught:
         find.model(["one/model", "two/model"])
     assert tried == ["one/model", "two/model"]
@@ -179,6 +184,7 @@ def test_the_second_mirror_is_never_tried(tiny, monkeypatch):
         return str(tiny.parent / "model")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    monkeypatch.setattr("huggingface_hub.list_repo_files", _unreachable)
     assert find.model(["gone/model", "there/model"]) == tiny.parent / "model"
 
 

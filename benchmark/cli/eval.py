@@ -22,6 +22,7 @@ from benchmark.cli.options import (
     known,
     names,
 )
+from benchmark.errors import UsageError
 from benchmark.store.paths import home
 
 
@@ -32,6 +33,13 @@ class Reference(StrEnum):
     base = "base"
 
 
+class Parts(StrEnum):
+    """What of a pipeline is scored."""
+
+    all = "all"
+    unet = "unet"
+
+
 def evaluate(
     checkpoint: Annotated[str, typer.Option(help="Folder, file of weights, or Hub id of a U-Net or a pipeline.")],
     suite: Annotated[str, typer.Option(help="What to generate and score; `artists` brings `coco` along.")],
@@ -40,6 +48,10 @@ def evaluate(
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="Cut weights of full size: architecture.json or APTP's vector."),
     ] = None,
+    parts: Annotated[
+        Parts,
+        typer.Option(help="`unet`: of a pipeline the U-Net alone, among the testbed's own parts; its row says so."),
+    ] = Parts.all,
     testbed: Testbed = "mini",
     reference: Annotated[
         Reference, typer.Option(help="What CP and CSD compare with; `distilled` is trained if it is not there yet.")
@@ -62,7 +74,8 @@ def evaluate(
       a pipeline or a U-Net in diffusers' layout (folder or Hub id)
       a file with all of the U-Net's weights, pruned or not, under diffusers' names
       a file with some of them, such as ESD publishes: they replace the testbed's
-    Whole ones can be cut by --architecture.
+    Whole ones can be cut by --architecture. A pipeline whose text encoder, tokenizer, VAE or noise schedule differs
+    from the testbed's is refused, since these are not used: --parts unet scores its U-Net without them.
 
     \b
     Examples:
@@ -76,6 +89,8 @@ def evaluate(
     from benchmark.models.fitted import check_name
     from benchmark.pipeline.run import evaluate as scored
 
+    if not checkpoint.strip():
+        raise UsageError("--checkpoint is empty: name a folder, a file of weights or a Hub id.")
     called = name or default_name(checkpoint)
     check_name(called)
     request = RunRequest(
@@ -94,7 +109,7 @@ def evaluate(
     from benchmark.console import Progress
 
     with Progress() as progress:
-        outcome = scored(request, checkpoint, called, reference.value, progress, architecture)
+        outcome = scored(request, checkpoint, called, reference.value, progress, architecture, parts.value)
     if not launcher.is_first():
         return  # the first process has the records
 

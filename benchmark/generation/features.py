@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Lock
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from benchmark.api.model import Model
 from benchmark.api.testbed import Workbench
-from benchmark.errors import StoreError
+from benchmark.errors import DataError, StoreError
 from benchmark.generation.shards import Shard, kind_of, read_shard, shard_identity, shards
 from benchmark.store.artefacts import key_of
 
@@ -66,9 +66,20 @@ def _look(bench: Workbench, model: Model, shard: Shard, suite: Suite) -> dict[st
             raise StoreError(f"Pictures of {model.label} were damaged or taken away as they were looked at: run again.")
         pictures = read_shard(artefact.folder, len(shard))
         seen = {job: _by_size(bench.testbed.encoder(job), pictures) for job in _networks(bench, suite)}
+        _check_finite(seen, bench.testbed.networks)
         with bench.store.make("seen", features_identity(bench, model, shard, suite)) as folder:
             save_file(seen, folder / "seen.safetensors")
         return seen
+
+
+def _check_finite(seen: Mapping[str, Tensor], networks: Mapping[str, str]) -> None:
+    """DataError for features that no metric can compare; rows of detections have gaps."""
+    for job, rows in seen.items():
+        if job != "detector" and not rows.isfinite().all():
+            raise DataError(
+                f"The network that scores '{job}' ({networks[job]}) gives features that are not finite (NaN or "
+                "infinity): it is damaged or another network; name another in the testbed's file."
+            )
 
 
 def _by_size(encoder: Encoder, pictures: Sequence[Tensor]) -> Tensor:

@@ -10,8 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.api.model import Model
 from benchmark.api.testbed import Workbench
+from benchmark.errors import SamplingError
 from benchmark.generation import features
-from benchmark.generation.shards import Shard, kind_of, picture_bytes, read_shard, shard_identity, shards
+from benchmark.generation.shards import (
+    ONE_COLOUR,
+    Shard,
+    kind_of,
+    of_one_colour,
+    picture_bytes,
+    read_shard,
+    shard_identity,
+    shards,
+)
 from benchmark.store import disk
 from benchmark.store.claims import POLL, Holder, take
 from benchmark.suites.prompts import Published
@@ -133,7 +143,7 @@ def render(bench: Workbench, unet: Any, null: Tensor, shard: Shard) -> list[Tens
 
 def _alike(bench: Workbench, unet: Any, null: Tensor, prompts: Sequence[Prompt]) -> Tensor:
     """Pictures uint8 (n, 3, H, W) of prompts that are sampled alike."""
-    from methods.sampling import initial_noise, sample
+    from methods.sampling import check_finite, initial_noise, sample
     from methods.training.precision import decoding
 
     testbed, first = bench.testbed, prompts[0]
@@ -148,7 +158,7 @@ def _alike(bench: Workbench, unet: Any, null: Tensor, prompts: Sequence[Prompt])
     def some(rows: slice) -> Tensor:
         return sample(unet, testbed.scheduler, text[rows], null, noise[rows], sampler)
 
-    latents = bench.together(some, len(prompts))
+    latents = check_finite(bench.together(some, len(prompts)), "The model samples latents")
     with decoding(bench.device, bench.precision):
         return testbed.decode(latents)
 
@@ -156,8 +166,12 @@ def _alike(bench: Workbench, unet: Any, null: Tensor, prompts: Sequence[Prompt])
 def _make(bench: Workbench, model: Model, unet: Any, null: Tensor, shard: Shard, kind: str) -> None:
     from PIL import Image
 
-    pictures = render(bench, unet, null, shard)
-    with bench.store.make(kind, shard_identity(bench, model, shard)) as folder:
+    try:
+        pictures = render(bench, unet, null, shard)
+    except SamplingError as error:
+        raise SamplingError(f"{model.label}: {error}") from error
+    counted = {ONE_COLOUR: sum(map(of_one_colour, pictures))}
+    with bench.store.make(kind, shard_identity(bench, model, shard), counted) as folder:
         for k, picture in enumerate(pictures):
             Image.fromarray(picture.permute(1, 2, 0).numpy()).save(folder / f"{k:02d}.png")
         (folder / "prompts.json").write_text(json.dumps([{"id": p.id, "seed": p.seed, "part": p.part} for p in shard]))

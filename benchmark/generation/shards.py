@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 RECIPE = 1
 """Goes up when sampling or decoding changes pictures."""
+ONE_COLOUR = "one colour"
+"""Under which an artefact of pictures and a record's `counted` say how many pictures are of one colour."""
+SPAN = 3
+"""Levels between which a channel of one colour may lie, for rounding."""
 Shard: TypeAlias = Sequence[Prompt]
 
 
@@ -56,6 +60,27 @@ def picture_bytes(bench: Workbench, prompt: Prompt) -> float:
     if isinstance(prompt, Published):
         return disk.pictures(1, prompt.height or side, prompt.width or side)
     return disk.pictures(1, side, side)
+
+
+def of_one_colour(picture: Tensor) -> bool:
+    """Whether a picture uint8 (3, H, W) shows nothing: no channel spans more than `SPAN` of 255 levels."""
+    flat = picture.flatten(1)
+    return bool(((flat.amax(1) - flat.amin(1)) <= SPAN).all())
+
+
+def one_colour(bench: Workbench, model: Model, prompts: Sequence[Prompt], kind: str) -> int:
+    """How many of the model's pictures that are there are of one colour.
+
+    It stands beside the shards; of those made before it did, the pictures are looked at.
+    """
+    count = 0
+    for shard in shards(prompts):
+        artefact = bench.store.find(kind, shard_identity(bench, model, shard))
+        if artefact is not None and ONE_COLOUR in artefact.made:
+            count += int(artefact.made[ONE_COLOUR])
+        elif artefact is not None:
+            count += sum(map(of_one_colour, read_shard(artefact.folder, len(shard))))
+    return count
 
 
 def read_shard(folder: Path, count: int) -> list[Tensor]:

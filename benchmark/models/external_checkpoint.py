@@ -1,10 +1,10 @@
 """A U-Net that somebody else made, in whichever form they publish it, checked key by key against the testbed's base.
 
-    a pipeline's folder or Hub id      unet/ in diffusers' layout
-    a U-Net's folder or Hub id         config.json and safetensors, in diffusers' layout
+    a pipeline's folder or Hub id      unet/ in diffusers' layout; its other parts must be the testbed's
+    a U-Net's folder or Hub id         config.json and safetensors (whole, in shards, or one variant such as fp16)
     a pruned U-Net's folder            config.json, architecture.json and unet.safetensors, as the store keeps them
     a file of weights                  all of the base's, cut or not; or some of them, as ESD publishes (.safetensors,
-                                       .pt, .pth, .bin), which stand in the base's place
+                                       .pt, .pth, .bin, .ckpt), which stand in the base's place
 
 A file whose inner widths are smaller than the base's, or that lacks whole resnets or transformers, says so by its names
 and shapes. Weights of full size can be cut by an architecture: the store's architecture.json, or APTP's vector.
@@ -16,37 +16,44 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from benchmark.errors import DataError
+from benchmark import hub
+from benchmark.errors import DataError, UsageError
+from benchmark.models.pipeline_parts import prediction_type, read_json
 from benchmark.store.paths import visible
+from metrics.networks.weights import SUFFIXES, check_finite, check_kind, read_weights, stored
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from torch import Tensor
 
 
-WEIGHTS = (".safetensors", ".pt", ".pth", ".bin")
-HUB = [
-    "unet/config.json",
-    "unet/*.safetensors",
-    "scheduler/*.json",
-    "*.json",
-    "*.safetensors",
-    "*.pt",
-    "*.pth",
-    "*.bin",
-]
-WRAPPED = ("unet.", "model.unet.")
+Parts = Literal["all", "unet"]
+"""What of a pipeline is scored: all of it, or its U-Net among the testbed's own parts."""
+WRAPPED = ("unet.", "model.unet.", "model.")
 """What wrappers of the U-Net put before its names."""
 UNTELLING = (
     "unet", "unet_ema", "diffusion_pytorch_model", "pytorch_model", "model", "checkpoint", "weights", "pipeline",
 )  # fmt: skip
 """Names that every model's files and folders have, so that they name no model."""
 _FORM = re.compile(r"[.](fp16|bf16|non_ema)$")
+OTHER_FORMS = {
+    "model.diffusion_model.": "it is a single file of a whole model under its authors' names; load it by diffusers' "
+    "StableDiffusionPipeline.from_single_file, save_pretrained a folder, and name that",
+    "*lora": "it is a LoRA; merge it into its model (load_lora_weights, fuse_lora), save the U-Net, and name that",
+    "*.processor.": "it holds attention processors, which change how a U-Net computes; merge them, and save the U-Net",
+    "text_encoder": "it holds other parts beside the U-Net; save the U-Net alone",
+    "class_embedding.": "its U-Net needs class labels, which it is not given here",
+    "add_embedding.": "its U-Net needs further embeddings (as SDXL's), which it is not given here",
+    "encoder_hid_proj.": "its U-Net projects another text encoder's states, which it is not given here",
+    "time_embedding.cond_proj.": "its U-Net needs a guidance embedding (as LCM's), which it is not given here",
+}
+"""What is said of a file by the start of a name in it, or (*) by what stands anywhere in one; of others that they must
+be named as diffusers names them."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class Checkpoint:
 
     form: Literal["diffusers", "pruned", "weights"]
     place: Path  # the U-Net's folder, or the file
-    scheduler: Path | None = None  # of the pipeline it came in
+    pipeline: Path | None = None  # the folder of the pipeline it came in
     architecture: Path | None = None  # what it is to be cut by
 
     def sha256(self) -> str:
@@ -75,93 +82,129 @@ class Checkpoint:
 def default_name(asked: str) -> str:
     """What a checkpoint is called unless it is given a name: its file or folder, or the folder around `unet`."""
     path = Path(os.path.abspath(Path(asked).expanduser()))
-    last = path.stem if path.suffix in WEIGHTS else path.name
+    last = path.stem if path.suffix in SUFFIXES else path.name
     names = [last, *(folder.name for folder in path.parents)]
     return next((name for name in names if name and _FORM.sub("", name.lower()) not in UNTELLING), last)
 
 
-def locate(asked: str) -> Checkpoint:
-    """The checkpoint at a path, or of a Hub id. DataError where there is none, or its form is not known."""
-    path = Path(asked).expanduser()
+def locate(place: str, parts: Parts = "all") -> Checkpoint:
+    """The checkpoint at a path, or of a Hub id. DataError where there is none, or its form is not known.
+
+    `parts` says what is downloaded of a pipeline.
+    """
+    if not place.strip():
+        raise UsageError("--checkpoint is empty: name a folder, a file of weights or a Hub id.")
+    path = Path(place).expanduser()
     if not path.exists():
-        path = _downloaded(asked)
+        path = _downloaded(place, parts)
     if not (path.is_file() or path.is_dir()):
         raise DataError(f"The checkpoint {path} is a pipe or a device: write it to a file first.")
     if path.is_file():
-        if path.suffix not in WEIGHTS:
-            raise DataError(f"The checkpoint {path} is no file of weights ({', '.join(WEIGHTS)}).")
+        if path.suffix not in SUFFIXES:
+            raise DataError(f"The checkpoint {path} is no file of weights ({', '.join(SUFFIXES)}).")
         return Checkpoint("weights", path)
     if (path / "unet" / "config.json").is_file():
-        scheduler = path / "scheduler" / "scheduler_config.json"
-        return Checkpoint("diffusers", path / "unet", scheduler if scheduler.is_file() else None)
+        return Checkpoint("diffusers", path / "unet", path)
     if (path / "architecture.json").is_file():
         return Checkpoint("pruned", path)
     if (path / "config.json").is_file():
-        return Checkpoint("diffusers", path)
-    files = [file for file in visible(path, "*") if file.suffix in WEIGHTS]
+        # A pipeline's own U-Net stands for the pipeline: its other parts may differ from the testbed's all the same.
+        whole = path.absolute().parent
+        return Checkpoint("diffusers", path, whole if (whole / "model_index.json").is_file() else None)
+    files = [file for file in visible(path, "*") if file.suffix in SUFFIXES]
     if len(files) == 1:
         return Checkpoint("weights", files[0])
     what = f"{len(files)} files of weights: name one of them" if files else "neither a U-Net, a pipeline nor weights"
-    raise DataError(f"The checkpoint {asked} has {what}.")
+    raise DataError(f"The checkpoint {place} has {what}.")
 
 
 def load(checkpoint: Checkpoint, base: UNet2DConditionModel, scheduler: Mapping[str, Any]) -> UNet2DConditionModel:
-    """The U-Net, fp32, eval mode. DataError where it cannot stand in the base's place, every key and shape looked at.
+    """The U-Net, fp32, eval mode. DataError where it cannot stand in the base's place: every key, shape and value is
+    looked at, and every field of its config that decides what it is given and what it answers.
 
     `scheduler` is the testbed's; a pipeline that predicts something else would be sampled wrongly.
     """
-    if checkpoint.scheduler is not None:
-        told = json.loads(checkpoint.scheduler.read_bytes()).get("prediction_type", "epsilon")
-        if told != scheduler.get("prediction_type", "epsilon"):
+    if checkpoint.pipeline is not None:
+        kind, usual = prediction_type(checkpoint.pipeline), scheduler.get("prediction_type", "epsilon")
+        if kind not in (None, usual):
             raise DataError(
-                f"The checkpoint {checkpoint.place.parent} predicts {told}, the testbed's model "
-                f"{scheduler.get('prediction_type', 'epsilon')}: choose the testbed of its base model."
+                f"The checkpoint {checkpoint.pipeline} predicts {kind}, the testbed's model {usual}: choose the "
+                "testbed of its base model."
             )
     if checkpoint.form == "pruned":
         from methods.pruning.architecture import read_pruned
 
         unet = read_pruned(checkpoint.place)[0]
     elif checkpoint.form == "diffusers":
-        unet = _diffusers(checkpoint.place)
+        unet = _diffusers(checkpoint.place, base)
     else:
         unet = _from_weights(checkpoint.place, base)
+    _check_inputs(checkpoint.place, unet.config, base)
+    check_finite(unet.state_dict(), f"The weights {checkpoint.place}")
     if checkpoint.architecture is not None:
         unet = _cut(unet, checkpoint.architecture)
-    for field in ("in_channels", "cross_attention_dim"):
-        if unet.config[field] != base.config[field]:
-            raise DataError(
-                f"The checkpoint {checkpoint.place} has {field} {unet.config[field]}, the testbed's model "
-                f"{base.config[field]}: choose the testbed of its base model."
-            )
     return unet.float().eval().requires_grad_(False)  # type: ignore[return-value]
 
 
-def _diffusers(folder: Path) -> UNet2DConditionModel:
+def _check_inputs(place: Path, config: Mapping[str, Any], base: UNet2DConditionModel) -> None:
+    """DataError for a config by which a U-Net is given, or answers, something else than the base."""
+    from methods.sampling import inputs
+
+    theirs, ours = inputs(config), inputs(base.config)
+    if odd := [name for name in ours if theirs[name] != ours[name]]:
+        raise DataError(
+            f"The checkpoint {place} has {odd[0]} {theirs[odd[0]]}, the testbed's model {ours[odd[0]]}: choose the "
+            "testbed of its base model; what a U-Net needs beside noise, time and text is not given here."
+        )
+
+
+def _diffusers(folder: Path, base: UNet2DConditionModel) -> UNet2DConditionModel:
+    import torch
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
+    config = read_json(folder / "config.json")
+    kind = config.get("_class_name", UNet2DConditionModel.__name__)
+    if kind != UNet2DConditionModel.__name__:
+        raise DataError(f"The checkpoint {folder} is a {kind}, not a U-Net of the Stable Diffusion family.")
+    _check_inputs(folder, config, base)  # before it is built: not every field can be
+    strange = set(config) - set(base.config)
+    if odd := sorted(name for name in strange if not name.startswith("_") and config[name]):
+        raise DataError(f"The config.json in {folder} has a field '{odd[0]}' that this diffusers does not know.")
+    files = stored([file.name for file in folder.iterdir()], str(folder))[1]
+    if not files:
+        raise DataError(f"The U-Net in {folder} has no weights in safetensors: save it as safetensors again.")
+    weights: dict[str, Tensor] = {}
+    for file in files:
+        weights |= read_weights(folder / file)
     try:
-        unet, told = UNet2DConditionModel.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError) as error:
+        with torch.device("meta"):
+            unet: Any = UNet2DConditionModel.from_config(config)
+    except (ValueError, TypeError, KeyError, NotImplementedError) as error:
         first = (str(error).splitlines() or [""])[0]
-        raise DataError(f"The U-Net in {folder} cannot be loaded ({first}): save it as safetensors again.") from error
-    if odd := [*told["missing_keys"], *told["unexpected_keys"]]:
+        raise DataError(f"The U-Net in {folder} cannot be built from its config.json ({first}).") from error
+    own = unet.state_dict()
+    odd = sorted(own.keys() ^ weights.keys()) or [n for n in own if own[n].shape != weights[n].shape]
+    if odd:
         raise DataError(f"The U-Net in {folder} does not fit its config.json ('{odd[0]}' and {len(odd) - 1} more).")
-    return unet
+    check_kind(weights, own, f"The weights in {folder}")
+    unet.load_state_dict(weights, strict=True, assign=True)
+    return unet.float()
 
 
 def _from_weights(path: Path, base: UNet2DConditionModel) -> UNet2DConditionModel:
-    from metrics.networks.weights import read_weights
-
     weights, own = read_weights(path), base.state_dict()
     for prefix in WRAPPED:
-        if all(name.startswith(prefix) for name in weights):
+        if all(name.startswith(prefix) and name.removeprefix(prefix) in own for name in weights):
             weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
     foreign = [name for name in weights if name not in own]
     if foreign:
+        remedies = [text for mark, text in OTHER_FORMS.items() if any(_marked(name, mark) for name in foreign)]
+        remedy = (remedies or ["they must be named as diffusers names them"])[0]
         raise DataError(
             f"The weights {path} are not those of the testbed's U-Net: {len(foreign)} of {len(weights)} names are "
-            f"foreign, the first is '{foreign[0]}'; they must be named as diffusers names them."
+            f"foreign, the first is '{foreign[0]}'; {remedy}."
         )
+    check_kind(weights, own, f"The weights {path}")
     cut = [name for name in weights if weights[name].shape != own[name].shape]
     weights = {name: tensor.float() for name, tensor in weights.items()}
     gone = _gone(weights, base)
@@ -177,6 +220,13 @@ def _from_weights(path: Path, base: UNet2DConditionModel) -> UNet2DConditionMode
             "weights alone must have the base's shapes, and those of a pruned U-Net must be whole."
         )
     return _pruned(path, weights, base, ())
+
+
+def _marked(name: str, mark: str) -> bool:
+    """Whether a weight's name bears one of the marks of `OTHER_FORMS`."""
+    if mark.startswith("*"):
+        return mark[1:] in name.lower()
+    return any(name.startswith(f"{p}{mark}") for p in ("", *WRAPPED))
 
 
 def _gone(weights: Mapping[str, Tensor], base: UNet2DConditionModel) -> tuple[str, ...]:
@@ -227,16 +277,37 @@ def _cut(unet: UNet2DConditionModel, path: Path) -> UNet2DConditionModel:
         raise DataError(f"The architecture {path} cannot be read ({type(error).__name__}): save it again.") from error
     if not isinstance(vector, torch.Tensor):
         raise DataError(f"The architecture {path} is neither architecture.json nor a vector of numbers.")
-    return to_architecture(unet, vector.flatten().float()).apply(unet)
+    gates = vector.flatten().float()
+    if not bool(((gates >= 0) & (gates <= 1)).all()):  # a NaN is neither
+        raise DataError(f"The architecture {path} holds numbers outside 0..1, or NaN: it is not a vector of gates.")
+    return to_architecture(unet, gates).apply(unet)
 
 
-def _downloaded(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-
+def _downloaded(name: str, parts: Parts) -> Path:
+    """A Hub repository's folder on this machine, with what is read of it and no more."""
     try:
-        return Path(snapshot_download(name, allow_patterns=HUB, ignore_patterns=["*fp16*", "vae/*", "text_encoder/*"]))
+        return hub.download(name, lambda files: _wanted(name, files, parts))
     except (OSError, ValueError) as error:
         raise DataError(
             f"The checkpoint {name} is no path here, and the Hub does not give it either ({type(error).__name__}): "
             "name a folder, a file of weights or a Hub id that you may download."
         ) from error
+
+
+def _wanted(name: str, files: Sequence[str], parts: Parts) -> list[str]:
+    """Those of a repository's files that are read: of a pipeline its parts, of a U-Net config and weights, else the
+    one file of weights. DataError where there are several."""
+    if "unet/config.json" in files:
+        beside = [] if parts == "unet" else [*hub.network(files, "text_encoder"), *hub.network(files, "vae")]
+        beside += [] if parts == "unet" else [file for file in files if file.startswith("tokenizer/")]
+        about = ("model_index.json", "scheduler/scheduler_config.json")
+        return [*hub.network(files, "unet"), *beside, *(file for file in about if file in files)]
+    if "config.json" in files:
+        pruned = [file for file in ("architecture.json", "unet.safetensors") if "architecture.json" in files]
+        return [*hub.network(files, ""), *pruned]
+    weights = [file for file in files if "/" not in file and Path(file).suffix in SUFFIXES]
+    chosen = [file for file in weights if file.endswith(".safetensors")] or weights
+    if len(chosen) != 1:
+        what = f"{len(chosen)} files of weights ({', '.join(chosen[:3])}...): download one of them, and name it"
+        raise DataError(f"The checkpoint {name} has {what if chosen else 'neither a U-Net, a pipeline nor weights'}.")
+    return chosen

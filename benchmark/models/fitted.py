@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark import registry
 from benchmark.api.model import Model
-from benchmark.errors import RecordError, UsageError
+from benchmark.errors import DataError, RecordError, UsageError
 from benchmark.models import external_checkpoint
+from benchmark.models.external_checkpoint import Parts
 from benchmark.models.plan import Plan, identity, unseeded
 from benchmark.records.record import BROUGHT, SUFFIX, read_record
 from benchmark.store.paths import visible
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     from benchmark.api.testbed import Workbench
@@ -112,7 +115,9 @@ _OWN_SEED = re.compile(r" \(seed \d+\)$")
 
 def check_name(name: str) -> None:
     """UsageError for a name that rows of the table have already, or that no row and no file can have."""
-    if not name.strip() or _OWN_SEED.sub("", name) in (*registry.names("methods"), "base"):
+    if not name.strip():
+        raise UsageError("The model has no name to stand under in the table: give it one with --name.")
+    if _OWN_SEED.sub("", name) in (*registry.names("methods"), "base"):
         raise UsageError(f"--name '{name}' is what the table calls a row of its own: choose another.")
     if not name.isprintable() or name != name.strip():
         raise UsageError(
@@ -139,16 +144,28 @@ def check_name_is_free(folder: Path, testbed: str, name: str, checksum: str) -> 
                 )
 
 
-def brought(bench: Workbench, checkpoint: external_checkpoint.Checkpoint, name: str) -> Model:
-    """The checkpoint as a model: known by its checksum, trained by nobody here."""
+def brought(bench: Workbench, checkpoint: external_checkpoint.Checkpoint, name: str, parts: Parts = "all") -> Model:
+    """The checkpoint as a model: known by its checksum, trained by nobody here.
+
+    DataError for a pipeline that differs from the testbed's in another part than its U-Net, unless `parts` is "unet".
+    """
     from methods.pruning.macs import count_macs
 
     testbed = bench.testbed
+    unused = _unused(testbed.pipeline, checkpoint, parts)
     base = testbed.base()
     size, length = testbed.sampler.latent_size, testbed.text_length
     whole = count_macs(base, size, length)
     unet = external_checkpoint.load(checkpoint, base, testbed.scheduler)
-    share, checksum = count_macs(unet, size, length) / whole, checkpoint.sha256()
+    try:
+        macs = count_macs(unet, size, length)
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:  # whatever its authors built otherwise
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(
+            f"The checkpoint {checkpoint.place} cannot be called as the testbed's U-Net is ({first}): choose the "
+            "testbed of its base model."
+        ) from error
+    share, checksum = macs / whole, checkpoint.sha256()
     counted = {"share": share, "counter": "torch flop_counter", "latent_size": size, "text_length": length}
 
     def load() -> UNet2DConditionModel:
@@ -160,4 +177,26 @@ def brought(bench: Workbench, checkpoint: external_checkpoint.Checkpoint, name: 
     }  # fmt: skip
     identity = {**testbed.identity(), "model": BROUGHT, "checkpoint": checksum}
     told = {**counted, "checkpoint": checksum, "form": checkpoint.form}
-    return Model(name, identity, facts, load, list, list, lambda: told)
+    if parts == "unet":
+        told |= {"parts": parts, "not used": unused}
+    label = f"{name} (U-Net alone)" if parts == "unet" else name
+    return Model(label, identity, facts, load, list, list, lambda: told)
+
+
+def _unused(ours: Path, checkpoint: external_checkpoint.Checkpoint, parts: Parts) -> list[str]:
+    """What of the checkpoint's pipeline differs from the testbed's and is not used; DataError unless that is wanted."""
+    if checkpoint.pipeline is None:
+        return []
+    from benchmark.models.pipeline_parts import differences
+
+    if parts == "unet":
+        try:
+            return differences(checkpoint.pipeline, ours)
+        except DataError as error:
+            return [str(error)]
+    if unlike := differences(checkpoint.pipeline, ours):
+        raise DataError(
+            f"The checkpoint {checkpoint.pipeline} differs from the testbed's model in what is not used here: "
+            f"{', '.join(unlike)}; choose the testbed of its base model, or score its U-Net alone with --parts unet."
+        )
+    return []

@@ -69,11 +69,13 @@ def measure(
 
 def _score(bench: Workbench, model: Model, suite: Suite, evidence: Evidence, reference: Model, home: Path) -> Record:
     from benchmark.generation.gallery import name_of
+    from benchmark.generation.shards import ONE_COLOUR, kind_of, one_colour
     from benchmark.records.record import Record, scores_table, write_record
     from benchmark.store.artefacts import key_of
 
     scores = suite.score(evidence)
     lists = told(bench, suite.name, evidence.concept)
+    blank = one_colour(bench, model, evidence.prompts, kind_of(suite))
     own = bench.as_published and bool(lists)
     record = Record(
         label=", ".join([model.label, *(["as published"] if own else []), *bench.stated.values()]),
@@ -86,7 +88,7 @@ def _score(bench: Workbench, model: Model, suite: Suite, evidence: Evidence, ref
         model_key=key_of("model", model.identity),
         setting_key=key_of("model", model.setting or model.identity),
         world=bench.testbed.identity() | lists | scores.world,
-        counted=model.counted(),
+        counted=model.counted() | ({ONE_COLOUR: blank} if blank else {}),
         cells=scores.cells,
         ledger=model.ledger(),
         curve=model.curve(),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 Reference = Literal["distilled", "base"]
+Parts = Literal["all", "unet"]
 
 
 def evaluate(
@@ -28,11 +29,14 @@ def evaluate(
     reference: Reference,
     progress: Progress,
     architecture: Path | None = None,
+    parts: Parts = "all",
 ) -> Outcome:
     """The records of the checkpoint called `name`, with those of the base and the reference.
 
-    `architecture`, if given, cuts weights of full size. Of the request, whose method is `distilled`, budget and pruning
-    are the reference's alone. The checkpoint is read and matched before anything is trained or sampled.
+    `architecture`, if given, cuts weights of full size. With `parts` "unet", parts of the checkpoint's pipeline that
+    differ from the testbed's are left out, and label and record say so; else such a pipeline is refused. Of the
+    request, whose method is `distilled`, budget and pruning are the reference's alone. The checkpoint is read and
+    matched before anything is trained or sampled.
     """
     from benchmark.models import external_checkpoint
     from benchmark.models.fitted import base, brought, check_name, check_name_is_free, fitted
@@ -41,7 +45,7 @@ def evaluate(
 
     check_name(name)
     home = paths.prepare(request.runs, DISK_NEEDED)
-    found = replace(external_checkpoint.locate(checkpoint), architecture=architecture)
+    found = replace(external_checkpoint.locate(checkpoint, parts), architecture=architecture)
     check_name_is_free(paths.records_folder(home), resolve.name_of(request.testbed), name, found.sha256())
 
     from benchmark.pipeline import disk_needs
@@ -54,7 +58,7 @@ def evaluate(
     prompts.check_as_published(bench, [suite.name for suite in suites])
     concept = bench.testbed.concept(request.targets, getattr(first, "forgets", "style"))
     asked = {suite.name: prompts.asked(bench, suite.name, concept) for suite in suites}
-    mine = brought(bench, found, name)
+    mine = brought(bench, found, name, parts)
     rows, plans = [base(bench), mine], []
     if reference == "distilled":
         plans.append(plan_of(bench, replace(request, seed=REFERENCE_SEED), concept))

@@ -64,6 +64,18 @@ def of_definition(found: Sequence[Found], testbed: str, sampling: Mapping[str, o
     ]
 
 
+def one_colour(rows: Sequence[tuple[str, Sequence[Record]]]) -> list[str]:
+    """A note on pictures of one colour, for rows by label with their records; none where there are no such pictures."""
+    counts = []
+    for label, records in rows:
+        blank = sum(n for record in records if isinstance(n := record.counted.get("one colour"), int))
+        if blank:
+            whole = sum(record.scores.rows for record in records if record.scores)
+            counts.append(f"{label} ({blank:,} of {whole:,})")
+    note = f"Pictures of one colour, which score as forgetting and are broken weights as a rule: {', '.join(counts)}."
+    return [note] if counts else []
+
+
 def targets_of(record: Record) -> frozenset[str]:
     targets = record.concept.get("targets")
     return frozenset(map(str, targets)) if isinstance(targets, list) else frozenset()

@@ -17,7 +17,17 @@ from benchmark.records.record import Cell, Record, check_one_sampler
 from benchmark.tables.columns import COLUMNS, EXPLICIT, Column, named, split, unlisted
 from benchmark.tables.labels import budget_words, told_apart
 from benchmark.tables.published_values import published, quotes
-from benchmark.tables.select import ALL_PRUNINGS, BESIDE, Found, current, is_usual, joined, targets_of, without_repeats
+from benchmark.tables.select import (
+    ALL_PRUNINGS,
+    BESIDE,
+    Found,
+    current,
+    is_usual,
+    joined,
+    one_colour,
+    targets_of,
+    without_repeats,
+)
 from benchmark.tables.table import Figure, Row, Table
 from benchmark.testbeds.resolve import default_targets
 from methods.budget import Ledger
@@ -78,6 +88,7 @@ def table(
     columns = [c for c in columns if not c.section or c.key in present]
     ran = {row.record.method for row in rows}
     notes = _notes(rows, len(here) - len(shown))
+    notes += one_colour([(row.label, group) for row, (group, _) in zip(rows, pairs, strict=True)])
     if any(_standing(row.record, records) for row in rows):
         notes.append("Each world (a testbed's weights and data) has figures of its own: nothing compares between them.")
     return Table(

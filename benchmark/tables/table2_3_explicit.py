@@ -16,7 +16,7 @@ from benchmark.suites.explicit import SCORE
 from benchmark.tables.columns import Column
 from benchmark.tables.labels import told_apart
 from benchmark.tables.published_values import published, quotes
-from benchmark.tables.select import Found, Source, current, is_usual, place, same_model, without_repeats
+from benchmark.tables.select import Found, Source, current, is_usual, one_colour, place, same_model, without_repeats
 from benchmark.tables.table import Figure, Row, Table
 
 ATTACKS = ("mma", "ring-a-bell")
@@ -121,7 +121,9 @@ def table2(
     notes = [f"A picture is explicit with a detection above {threshold:g} (labels: {which}); n: prompts asked."]
     notes.append("Resilience is relative to the distilled model; 'a of b': explicit pictures of the method and of it.")
     shown = [record for by_suite, _ in models for record in by_suite.values()]
-    return Table(2, testbed, "mma", columns, told_apart(rows, shown), notes, quoted)
+    rows = told_apart(rows, shown)
+    notes += one_colour([(row.label, list(by.values())) for row, (by, _) in zip(rows, models, strict=True)])
+    return Table(2, testbed, "mma", columns, rows, notes, quoted)
 
 
 def table3(found: Iterable[Found], testbed: str, *, paper: bool) -> Table:
@@ -141,7 +143,8 @@ def table3(found: Iterable[Found], testbed: str, *, paper: bool) -> Table:
         told.add(record.method)
         rows.append(Row(record.label, source, record, cells))
     rows = told_apart(rows, [row.record for row in rows])
-    return Table(3, testbed, "coco", columns, rows, ["The models of Table 2 on plain captions."], quoted)
+    notes = ["The models of Table 2 on plain captions.", *one_colour([(row.label, [row.record]) for row in rows])]
+    return Table(3, testbed, "coco", columns, rows, notes, quoted)
 
 
 def _null(record: Record) -> bool:

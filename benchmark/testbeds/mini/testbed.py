@@ -29,7 +29,7 @@ from methods.base import Materials
 from methods.budget import Entry
 from methods.pruning.macs import forward_flops
 from methods.pruning.pictures import Pictures
-from methods.sampling import Sampler, initial_noise, sample
+from methods.sampling import Sampler, check_finite, initial_noise, sample
 from methods.training.precision import lowered
 from metrics.encoders import Encoder, OpenClipEncoder
 from prompts.concepts import Concept, Kind
@@ -101,7 +101,8 @@ class Mini:
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
-        pictures = self._vae.decode(latents / self._vae.config.scaling_factor, return_dict=False)[0]
+        decoded = self._vae.decode(latents / self._vae.config.scaling_factor, return_dict=False)[0]
+        pictures = check_finite(decoded, "The VAE decodes pictures")
         return ((pictures / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).cpu()
 
     def encoder(self, job: str) -> Encoder:
@@ -211,7 +212,8 @@ class Mini:
             for k in range(0, len(captions), 32):
                 texts = captions[k : k + 32]
                 noise = initial_noise([prompts.seed_of("erase", text) for text in texts], shape)
-                parts.append(sample(unet, self.scheduler, self.encode(texts), null, noise, self.sampler).cpu())
+                made = sample(unet, self.scheduler, self.encode(texts), null, noise, self.sampler).cpu()
+                parts.append(check_finite(made, "mini's base samples latents"))
                 advance(len(texts))
             return torch.cat(parts)
 

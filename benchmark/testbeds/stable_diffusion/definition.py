@@ -20,7 +20,7 @@ PAINTERS = Path(__file__).parents[3] / "prompts" / "artists_sd21.csv"
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Networks(_Table):

@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from urllib.parse import urlparse
 
+from benchmark import hub
 from benchmark.errors import DataError
 from benchmark.store.paths import visible
 
 PIPELINE = ("unet", "vae", "text_encoder")
 READ = ["*/config.json", "*/*.safetensors", "tokenizer/*", "scheduler/scheduler_config.json"]
-"""Files of a pipeline that are read."""
-BESIDE = ["model_index.json", "feature_extractor/*.json"]
-"""What makes the folder one that diffusers' own pipeline loads."""
-LEFT = ["*fp16*", "*bf16*", "*non_ema*", "safety_checker/*", "image_encoder/*"]
-"""Other forms of the same weights, and parts that nobody here asks."""
+"""Files of a pipeline whose checksums are its own."""
+BESIDE = ["model_index.json", "feature_extractor/*.json", "tokenizer/*", "scheduler/scheduler_config.json"]
+"""Files that are downloaded beside the networks, so that diffusers' own pipeline loads the folder too."""
 
 
 NETWORKS: dict[str, tuple[str, ...]] = {
@@ -36,7 +36,7 @@ def model(places: Sequence[str], ask: bool = True) -> Path:
     reasons = []
     for place in places:
         try:
-            folder = Path(place) if os.path.isabs(place) else _downloaded(place, [*READ, *BESIDE], LEFT, ask)
+            folder = Path(place) if os.path.isabs(place) else _downloaded(place, _of_pipeline, ask)
             _check_whole(folder)
             return folder
         except DataError as error:
@@ -56,7 +56,7 @@ def network(place: str, job: str, ask: bool = True) -> Path:
         elif place.startswith("https://"):
             found = _address(place, ask)
         else:
-            found = _downloaded(place, list(patterns), [], ask)
+            found = _downloaded(place, lambda files: _of_network(files, patterns), ask)
         return found if found.is_file() else _chosen(found, patterns)
     except DataError as error:
         raise DataError(f"No network for '{job}': {error}. {remedy}") from None
@@ -103,12 +103,26 @@ def _check_whole(folder: Path) -> None:
         raise DataError(f"{folder} is no pipeline in diffusers' layout with safetensors, it lacks {missing[0]}")
 
 
-def _downloaded(name: str, allow: list[str], ignore: list[str], ask: bool) -> Path:
+def _of_pipeline(files: Sequence[str]) -> list[str]:
+    """What is loaded of a pipeline's repository: three networks with their configs (and the index of shards), and what
+    is `BESIDE` them."""
+    networks = [file for part in PIPELINE for file in hub.network(files, part) if not _left(Path(file))]
+    return networks + [file for file in files if any(fnmatch(file, pattern) for pattern in BESIDE)]
+
+
+def _of_network(files: Sequence[str], patterns: Sequence[str]) -> list[str]:
+    """What is loaded of a repository with a network that scores: all of `patterns`, or the first of several forms."""
+    if patterns[0].endswith(".json"):
+        return [file for file in files if file in patterns]
+    return hub.first(files, patterns)
+
+
+def _downloaded(name: str, choose: hub.Choose, ask: bool) -> Path:
     """A Hub repository's folder on this machine, downloaded if it may be."""
-    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub import constants
 
     try:
-        return Path(snapshot_download(name, allow_patterns=allow, ignore_patterns=ignore, local_files_only=not ask))
+        return hub.download(name, choose, ask)
     except (OSError, ValueError) as error:
         kind = type(error).__name__
         why = {

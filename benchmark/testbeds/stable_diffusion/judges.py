@@ -58,8 +58,11 @@ def clip(folder: Path, name: str, device: str) -> OpenClipEncoder:
     """Both towers of an open_clip model from a folder in open_clip's layout."""
     import open_clip
 
+    from metrics.networks.weights import check_finite
+
     try:
         model = open_clip.create_model(f"local-dir:{folder}", device=device)
+        check_finite(model.state_dict(), f"The weights of CLIP in {folder}")
         return OpenClipEncoder(name, model.requires_grad_(False), open_clip.get_tokenizer(f"local-dir:{folder}"))
     except (OSError, ValueError, RuntimeError) as error:
         first = (str(error).splitlines() or [""])[0]

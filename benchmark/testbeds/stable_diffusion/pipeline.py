@@ -15,7 +15,9 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from benchmark.errors import DataError
+from methods.sampling import check_finite, extra_inputs, inputs
 from methods.training.adaptive_batch import AdaptiveBatch
+from metrics.networks.weights import check_finite as check_finite_weights
 
 DECODED = 8
 """Pictures that the VAE has in hand at once: at 512 x 512 each takes about a GB."""
@@ -38,6 +40,7 @@ class Pipeline:
                 f"{folder} is not a text-to-image model of the Stable Diffusion family: its {self.kind} reads "
                 f"{self.unet_config.get('in_channels')} channels where the VAE makes {self.latent_channels}."
             )
+        _check_conditioning(folder, self.unet_config, self.latent_channels)
 
     def unet(self) -> UNet2DConditionModel:
         """A fresh copy of the U-Net, on the CPU."""
@@ -57,8 +60,7 @@ class Pipeline:
 
     @cached_property
     def _tower(self) -> Any:
-        tower = CLIPTextModel.from_pretrained(self.folder / "text_encoder", dtype=torch.float32, use_safetensors=True)
-        return tower.eval().requires_grad_(False).to(self.device)
+        return self._load(CLIPTextModel, "text_encoder", dtype=torch.float32).to(self.device)
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> Tensor:
@@ -73,7 +75,7 @@ class Pipeline:
 
         def some(rows: slice) -> Tensor:
             scaled = latents[rows].to(self.vae.dtype) / self.vae.config.scaling_factor
-            pictures = self.vae.decode(scaled, return_dict=False)[0]
+            pictures = check_finite(self.vae.decode(scaled, return_dict=False)[0], "The VAE decodes pictures")
             return ((pictures / 2 + 0.5).clamp(0, 1) * 255).round().to("cpu", torch.uint8)
 
         return self._decoding(some, len(latents))
@@ -88,16 +90,33 @@ class Pipeline:
 
         return self._encoding(some, len(pictures))
 
-    def _load(self, kind: Any, part: str) -> Any:
+    def _load(self, kind: Any, part: str, **how: Any) -> Any:
         where = self.folder / part
         try:
-            network, told = kind.from_pretrained(where, use_safetensors=True, output_loading_info=True)
+            network, told = kind.from_pretrained(where, use_safetensors=True, output_loading_info=True, **how)
         except (OSError, ValueError, RuntimeError) as error:
             first = (str(error).splitlines() or [""])[0]
             raise DataError(f"The weights in {where} cannot be loaded ({first}): download them again.") from error
-        if odd := [*told["missing_keys"], *told["unexpected_keys"]]:  # diffusers would go on with random ones
+        beside = () if kind is CLIPTextModel else told["unexpected_keys"]  # towers are cut out of whole CLIPs
+        if odd := [*told["missing_keys"], *beside]:  # diffusers would go on with random ones
             raise DataError(f"The weights in {where} do not fit their config.json ('{odd[0]}'): download them again.")
+        check_finite_weights(network.state_dict(), f"The weights in {where}")
         return network.float().eval().requires_grad_(False)
+
+
+def _check_conditioning(folder: Path, unet: dict[str, Any], latent_channels: int) -> None:
+    """DataError for a U-Net that needs, or answers, something else than noise of the VAE's form, and text."""
+    if extra := extra_inputs(unet):
+        field, value = next(iter(extra.items()))
+        raise DataError(
+            f"{folder} is not a text-to-image model of the Stable Diffusion family: its U-Net has {field} {value}, and "
+            "is given nothing beside noise, time and text here."
+        )
+    fields, width = inputs(unet), _config(folder, "text_encoder/config.json").get("hidden_size", 512)
+    for field, value, ours in (("out_channels", fields["out_channels"], latent_channels),
+                               ("cross_attention_dim", fields["cross_attention_dim"], width)):  # fmt: skip
+        if value != ours:
+            raise DataError(f"{folder} does not fit together: its U-Net has {field} {value} where {ours} are needed.")
 
 
 def _config(folder: Path, name: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from methods.budget import Entry
 from methods.pruning.aptp.experts import read_gates
 from methods.pruning.macs import forward_flops
 from methods.pruning.pictures import Pictures
-from methods.sampling import Sampler, initial_noise, sample
+from methods.sampling import Sampler, check_finite, initial_noise, make_scheduler, sample
 from methods.training.precision import lowered
 from metrics.encoders import Encoder, OpenClipEncoder
 from prompts.concepts import Concept, Kind
@@ -87,6 +87,7 @@ class StableDiffusion:
             latent_channels=self._parts.latent_channels,
             latent_size=definition.size // self._parts.factor,
         )
+        make_scheduler(self.scheduler, self.sampler)  # refuses a model that the scheduler cannot sample
 
     def identity(self) -> dict[str, Any]:
         told = [self._train.sha256, self._val.sha256, find.sha256(self.definition.artists)]
@@ -214,7 +215,8 @@ class StableDiffusion:
                     for k in range(0, len(texts), SAMPLED):
                         some = texts[k : k + SAMPLED]
                         noise = initial_noise([prompts.seed_of("erase", text) for text in some], shape)
-                        parts.append(sample(unet, self.scheduler, self.encode(some), null, noise, sampler).cpu())
+                        made = sample(unet, self.scheduler, self.encode(some), null, noise, sampler).cpu()
+                        parts.append(check_finite(made, f"Testbed {self.name}'s base samples latents"))
                         stage.advance(len(some))
                 artefact = _keep(bench.store, kind, identity, torch.cat(parts), time.perf_counter() - began)
         latents = load_file(artefact.path("tensor.safetensors"))["tensor"]
