@@ -100,7 +100,7 @@ _OWN_SEED = re.compile(r" \(seed \d+\)$")
 def check_name(name: str) -> None:
     """UsageError for a name that rows of the table have already, or that no row and no file can have."""
     if not name.strip() or _OWN_SEED.sub("", name) in (*registry.names("methods"), "base"):
-        raise UsageError(f"--name '{name}' is what the table calls a row of its own: choose another.")
+        raise UsageError(f"--name {name!r} is what the table calls a row of its own: choose another.")
     if not name.isprintable() or name != name.strip():
         raise UsageError(
             f"--name {name[:LONGEST_NAME]!r} has a line end, a control character or a blank at its end: give a name of "
