@@ -86,9 +86,7 @@ def test_a_missing_file_is_a_traceback(tmp_path):
 @pytest.mark.parametrize("name", ["mini.toml", "MINI.toml", "sd21.toml"])
 def test_an_installed_testbeds_name_is_refused_for_a_file(name, tmp_path):
     path = written(tmp_path, 'like = "sd21"\n', name)
-    with pytest.raises(
-        DataError, match=r"is an installed testbed, .*: write another name into it, such as name = \"my-"
-    ):
+    with pytest.raises(DataError, match=r"is an installed testbed, .*: write another name into it, such as name = "):
         read(path)
     for command in (["table"], ["run", "--method", "uce", "--suite", "artists"], ["doctor"]):
         said = CliRunner().invoke(app, [*command, "--testbed", str(path)])

@@ -123,6 +123,7 @@ def compare(
     Examples:
       bench compare bilevel esd
       bench compare bilevel "bilevel (lower_rate=5e-05)" --long
+      bench compare distilled "distilled (seed 1)"
       bench compare bilevel esd --macs 0.55
       bench compare bilevel distilled --format json
     """

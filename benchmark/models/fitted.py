@@ -118,7 +118,7 @@ def check_name(name: str) -> None:
     if not name.strip():
         raise UsageError("The model has no name to stand under in the table: give it one with --name.")
     if _OWN_SEED.sub("", name) in (*registry.names("methods"), "base"):
-        raise UsageError(f"--name '{name}' is what the table calls a row of its own: choose another.")
+        raise UsageError(f"--name {name!r} is what the table calls a row of its own: choose another.")
     if not name.isprintable() or name != name.strip():
         raise UsageError(
             f"--name {name[:LONGEST_NAME]!r} has a line end, a control character or a blank at its end: give a name of "
