@@ -16,7 +16,8 @@ from benchmark.api.testbed import Workbench
 from benchmark.console import Progress
 from benchmark.errors import DataError, StoreError
 from benchmark.store.artefacts import Store
-from benchmark.testbeds.stable_diffusion import data, moments
+from benchmark.testbeds.stable_diffusion import data
+from benchmark.testbeds.stable_diffusion import latent_moments as moments
 from benchmark.testbeds.stable_diffusion.captions import read_split
 from benchmark.testbeds.stable_diffusion.latent_moments import Moments, sampled
 from benchmark.testbeds.stable_diffusion.pictures import crops, squares
