@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Event, Lock, Thread
 from types import TracebackType
@@ -218,13 +218,21 @@ class Progress:
             self._current = None
 
     @contextmanager
-    def doing(self, what: str) -> Iterator[None]:
-        """Names work that has no steps to count, for the line that says what takes long. It ends without a line."""
+    def doing(self, what: str) -> Iterator[Callable[[str], None]]:
+        """Names work that has no steps to count: a bar without an end, or a line where it takes long, and none when it
+        is over. Gives a function that says more of it."""
         before, self._doing, self._began = self._doing, what, time.perf_counter()
+        task = self.bars.add_task(escape(what), total=None, unit="", figures="", visible=self.watched)
+
+        def tell(more: str) -> None:
+            self._doing = f"{what} ({more})" if more else what
+            self.bars.update(task, figures=escape(more))
+
         try:
-            yield
+            yield tell
         finally:
             self._doing = before
+            self.bars.remove_task(task)
 
     def reuse(self, what: str) -> None:
         """Says that something was found in the store and not made again."""

@@ -92,6 +92,17 @@ def test_work_without_steps_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> No
     assert out.getvalue() == told  # over is over
 
 
+def test_a_terminal_shows_a_bar_for_work_without_steps() -> None:
+    out = io.StringIO()
+    progress = Progress(Console(file=out, force_terminal=True, width=140, _environ={"TERM": "xterm"}))
+    with progress, progress.doing("wait for train bilevel") as tell:
+        tell("process 7 on node1: train bilevel 3/9 it")
+        progress.bars.refresh()
+        assert "wait for train bilevel" in out.getvalue()
+        assert "process 7 on node1: train bilevel 3/9 it" in out.getvalue()
+    assert "✓" not in out.getvalue()
+
+
 def test_a_file_gets_no_control_characters_whatever_the_environment_says() -> None:
     """CI sets FORCE_COLOR for what it shows; a file stays a file."""
     code = (

@@ -59,6 +59,20 @@ def test_an_error_of_another_process_than_the_first_is_printed_with_its_number(
     assert waited == [GRACE]
 
 
+def test_a_process_that_loses_another_one_ends_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    rank(monkeypatch, 0)
+
+    def lost(*arguments: object) -> None:
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:538] Connection closed by peer [127.0.0.1]:5")
+
+    monkeypatch.setattr("benchmark.cli.list_plugins.listing", lost)
+    result = CliRunner().invoke(app, ["list", "methods"])
+    assert result.exit_code == 2
+    assert result.stderr == "error: another process of this launch has ended, and what it said tells why.\n"
+    monkeypatch.delenv("RANK")
+    assert isinstance(CliRunner().invoke(app, ["list", "methods"]).exception, RuntimeError)
+
+
 @pytest.mark.parametrize("value", ["", "two", "-1"])
 def test_an_odd_environment_is_no_launcher(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", value)

@@ -45,6 +45,12 @@ def _complain(sentence: str) -> None:
     print(sentence, file=sys.stderr)
 
 
+def _is_lost(error: RuntimeError) -> bool:
+    """Whether a process could not reach another one; gloo's errors have no type of their own."""
+    lost = ("closed by peer", "reset by peer", "Connection refused")
+    return type(error).__name__.startswith("Dist") or any(words in str(error) for words in lost)
+
+
 class _Commands(TyperGroup):
     """Commands under headings, and one sentence on standard error for whatever a person can mend."""
 
@@ -73,6 +79,9 @@ class _Commands(TyperGroup):
             _complain(f"error: {told}: make it yours to read and write, or name another place.")
             raise typer.Exit(PalimpsestError.exit_code) from None
         except RuntimeError as error:
+            if launcher.processes() > 1 and _is_lost(error):
+                _complain("error: another process of this launch has ended, and what it said tells why.")
+                raise typer.Exit(PalimpsestError.exit_code) from None
             if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
                 raise
             said = str(error).partition(". ")[0]

@@ -70,7 +70,8 @@ class Store:
         self.shipped = tuple(Path(layer) for layer in shipped)
         self._verified: set[tuple[Any, ...]] = set()  # contents hashed by this process, by name, size and time
         try:
-            durable.sweep(self.home / "tmp")
+            for folder in ("tmp", "claims"):
+                durable.sweep(self.home / folder)
             for scratch in self.home.glob("scratch/*/*"):  # killed between making and removing its scratch
                 if os.path.exists(self._place(scratch.parent.name, scratch.name)):
                     self._discard(scratch)

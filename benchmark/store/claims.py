@@ -165,15 +165,18 @@ def making(
 
 def _awaited(store: Store, kind: str, identity: Mapping[str, Any], what: str, progress: Progress) -> Claim:
     """The claim, once no other process has it."""
-    told = False
-    while isinstance(claim := take(store, kind, identity, what, progress), Holder):
-        if claim.pid == os.getpid() and claim.is_here:
-            return Claim(None)  # an outer block of this process makes it
-        if not told and not claim.is_here:
-            progress.say(f"[yellow]…[/] {escape(waiting(what, claim))}")
-        told = True
-        with progress.doing(f"wait for {what} ({claim}{': ' * bool(claim.status)}{claim.status})"):
+    claim = take(store, kind, identity, what, progress)
+    if isinstance(claim, Claim):
+        return claim
+    if claim.pid == os.getpid() and claim.is_here:
+        return Claim(None)  # an outer block of this process makes it
+    if not claim.is_here:
+        progress.say(f"[yellow]…[/] {escape(waiting(what, claim))}")
+    with progress.doing(f"wait for {what}") as tell:
+        while isinstance(claim, Holder):
+            tell(f"{claim}{': ' * bool(claim.status)}{claim.status}")
             time.sleep(POLL)
+            claim = take(store, kind, identity, what, progress)
     return claim
 
 
