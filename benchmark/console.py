@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -24,6 +24,15 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 _NAME_WIDTH = 28
+WIDTH = 80
+"""Columns where a terminal does not say how many it has."""
+
+
+def console_on(file: TextIO | None = None, *, stderr: bool = False, quiet: bool = False) -> Console:
+    """A console as wide as the terminal; `COLUMNS=0`, which some shells and schedulers set, is no width."""
+    columns = os.environ.get("COLUMNS", "")
+    width = WIDTH if columns.isdigit() and int(columns) == 0 else None
+    return Console(file=file, stderr=stderr, quiet=quiet, highlight=False, width=width)
 
 
 def duration(seconds: float) -> str:
@@ -109,7 +118,7 @@ class Progress:
 
     def __init__(self, console: Console | None = None) -> None:
         silent = os.environ.get("RANK", "0") != "0"  # set by accelerate's and torch's launchers
-        self.console = console or Console(stderr=True, quiet=silent, highlight=False)
+        self.console = console or console_on(stderr=True, quiet=silent)
         self.watched = self.console.is_terminal and not self.console.quiet
         self.bars = Bars(
             TextColumn("  {task.description:<" + str(_NAME_WIDTH) + "}"),

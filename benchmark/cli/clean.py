@@ -10,17 +10,16 @@ from typing import Annotated
 
 import typer
 
+from benchmark.cli.options import KeptRuns
 from benchmark.errors import UsageError
-from benchmark.store.paths import home
+from benchmark.store.paths import kept_home
 
 
 def clean(
     explicit: Annotated[
         bool, typer.Option("--explicit", help="Explicit pictures, links to them, and latents that decode to some.")
     ] = False,
-    runs: Annotated[
-        Path | None, typer.Option(help="Runs folder.", show_default="$PALIMPSEST_HOME, else ./runs")
-    ] = None,
+    runs: KeptRuns = None,
 ) -> None:
     """Remove explicit pictures; records and scores stay.
 
@@ -33,7 +32,7 @@ def clean(
     from benchmark.store import durable
     from benchmark.store.artefacts import PRIVATE
 
-    place, removed = runs or home(), 0
+    place, removed = kept_home(runs), 0
     durable.sweep(place / "tmp")  # what a killed run was about to keep
     for kind in PRIVATE:
         for folder in (place / "artefacts" / kind, *place.glob(f"damaged/{kind}-*")):

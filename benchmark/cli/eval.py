@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +10,10 @@ import typer
 from benchmark.cli.options import (
     Alone,
     AsPublished,
+    ComparedWith,
     Device,
     Precision,
+    Reference,
     Reveal,
     Runs,
     Targets,
@@ -20,18 +21,13 @@ from benchmark.cli.options import (
     artist,
     known,
     names,
+    refuse_unread,
 )
 from benchmark.store.paths import home
 
 
-class Reference(StrEnum):
-    """What CP and CSD compare with."""
-
-    distilled = "distilled"
-    base = "base"
-
-
 def evaluate(
+    ctx: typer.Context,
     checkpoint: Annotated[str, typer.Option(help="Folder, file of weights, or Hub id of a U-Net or a pipeline.")],
     suite: Annotated[str, typer.Option(help="What to generate and score; `artists` brings `coco` along.")],
     name: Annotated[str, typer.Option(help="What the table calls it.", show_default="the checkpoint's")] = "",
@@ -40,9 +36,7 @@ def evaluate(
         typer.Option(exists=True, dir_okay=False, help="Cut weights of full size: architecture.json or APTP's vector."),
     ] = None,
     testbed: Testbed = "mini",
-    reference: Annotated[
-        Reference, typer.Option(help="What CP and CSD compare with; `distilled` is trained if it is not there yet.")
-    ] = Reference.distilled,
+    reference: ComparedWith = Reference.distilled,
     targets: Targets = "",
     budget: Annotated[str, typer.Option(help="Training budget of the reference; see `bench run`.")] = "default",
     alone: Alone = False,
@@ -70,6 +64,8 @@ def evaluate(
     """
     known("testbeds", testbed)
     known("suites", suite)
+    if reference == Reference.base:
+        refuse_unread(ctx, {"budget": "--budget"}, "it is the training budget of the reference, which is the base here")
     from benchmark.api.request import RunRequest
     from benchmark.models.fitted import check_name
     from benchmark.pipeline.run import evaluate as scored
@@ -88,6 +84,7 @@ def evaluate(
         reveal=reveal,
         as_published=as_published,
         precision=precision,
+        reference=reference.value,
     )
     from benchmark.console import Progress
 

@@ -15,19 +15,22 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from rich.console import Console
-
-from benchmark.errors import UsageError
+from benchmark.console import console_on
+from benchmark.errors import PalimpsestError, UsageError
 
 OWN = ("--runs", "--device")
 """Options that are the campaign's to give."""
 
 
-def read_plan(path: Path) -> list[list[str]]:
-    """The options of each run, in order. UsageError, naming the line, for one that cannot be read."""
+def read_plan(path: Path, check: Callable[[list[str]], None] = lambda words: None) -> list[list[str]]:
+    """The options of each run, in order. UsageError, naming the line, for one that cannot be read.
+
+    `check` is handed the options of each run, and raises what `bench run` would refuse them with.
+    """
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -44,7 +47,15 @@ def read_plan(path: Path) -> list[list[str]]:
                 raise UsageError(
                     f"{path}, line {number}: a run needs --method and --suite, and may not say {' or '.join(OWN)}."
                 )
-            plan += [words] if words and words not in plan else []
+            if "" in words or any(word.endswith("=") for word in words if word.startswith("--")):
+                raise UsageError(f"{path}, line {number}: an option is empty; give it a value, or leave it out.")
+            if not words or words in plan:
+                continue
+            try:
+                check(words)
+            except PalimpsestError as error:
+                raise UsageError(f"{path}, line {number}: {error}") from error
+            plan.append(words)
     if not plan:
         raise UsageError(f"The campaign {path} asks for no run.")
     return plan
@@ -52,7 +63,7 @@ def read_plan(path: Path) -> list[list[str]]:
 
 def conduct(plan: list[list[str]], runs: Path, lanes: int = 1) -> list[list[str]]:
     """Do all runs, `lanes` at a time; returns those that failed. Told on standard error, a line a run."""
-    console = Console(stderr=True, highlight=False)
+    console = console_on(stderr=True)
     threads = max(1, (os.cpu_count() or 1) // lanes)
 
     def one(number: int) -> bool:
