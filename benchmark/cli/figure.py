@@ -49,7 +49,7 @@ def figure(
         raise UsageError(f"Unknown figure '{kind}'. Available: {', '.join(FIGURES)}.")
     if kind == "7":
         refuse_unread(ctx, {"all_": "--all"}, "figure 7 is of the default budget and pruning")
-    testbed = known("testbeds", testbed)
+    made_on, testbed = testbed, known("testbeds", testbed)
     suite = suite or ("i2p" if kind == "7" else "artists")
     known("suites", suite)
     found = gather(testbed, records_home(runs, records), records or [])
@@ -58,7 +58,7 @@ def figure(
         made = explicit.write(found, testbed, suite, path)
     else:
         made = {"tradeoff": tradeoff, "losses": losses}[kind].write(  # type: ignore[attr-defined]
-            table(found, testbed, suite, long=True, everything=all_), path
+            table(found, testbed, suite, long=True, everything=all_, made_on=made_on), path
         )
     for each in made:
         print(each)

@@ -26,7 +26,7 @@ def refuse_closed() -> None:
 class StandardOutput(FileIO):
     """Standard output's file, whose failed writes are StoreErrors."""
 
-    def write(self, data: Buffer, /) -> int | None:
+    def write(self, data: Buffer, /) -> int | None:  # type: ignore[override]  # typeshed's IO is text or bytes
         try:
             return super().write(data)
         except BrokenPipeError:  # which ends a command quietly
@@ -40,7 +40,7 @@ class StandardOutput(FileIO):
 class StandardError(FileIO):
     """Standard error's file, whose failed writes are dropped: work must not end because nobody reads how it goes."""
 
-    def write(self, data: Buffer, /) -> int | None:
+    def write(self, data: Buffer, /) -> int | None:  # type: ignore[override]  # typeshed's IO is text or bytes
         with suppress(OSError):
             return super().write(data)
         return memoryview(data).nbytes

@@ -83,7 +83,7 @@ def show_table(
     from benchmark.tables.table import only
     from benchmark.tables.table1_styles import table
 
-    testbed = known("testbeds", testbed)
+    made_on, testbed = testbed, known("testbeds", testbed)
     known("suites", suite)
     if pruning not in ("", ALL) and not is_file(pruning):  # records outlive a file
         known("prunings", pruning)
@@ -98,7 +98,10 @@ def show_table(
     if number == 1:
         aimed = [artist(testbed, name) for name in names(targets)]
         wide = long or bool(columns)
-        made = table(found, testbed, suite, long=wide, paper=paper, everything=all_, pruning=pruning, targets=aimed)
+        made = table(
+            found, testbed, suite, long=wide, paper=paper, everything=all_, pruning=pruning, targets=aimed,
+            made_on=made_on,
+        )  # fmt: skip
     elif number == 2:
         made = table2(found, testbed, threshold=threshold, labels=label or (), paper=paper)
     else:
