@@ -113,8 +113,8 @@ def parse_budgets(text: str) -> list[str]:
 def parse_settings(pairs: list[str]) -> dict[str, Any]:
     """`["upper_rate=1e-3", "solver=penalty"]` -> `{"upper_rate": 0.001, "solver": "penalty"}`.
 
-    A value is read as JSON if it is JSON (numbers, true, null, lists), else as text. UsageError without a key or `=`,
-    or for a key given twice or a number that is not finite.
+    A value is read as JSON if it is JSON (numbers, true, null, lists), else as text. UsageError without a key, `=` or
+    value, or for a key given twice or a number that is not finite.
     """
     import json
 
@@ -124,8 +124,10 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         key = key.strip()
-        if not equals or not key or not value.strip():
+        if not equals or not key:
             raise UsageError(f"--set takes key=value, such as --set upper_rate=1e-3; '{pair}' is not.")
+        if not value.strip():
+            raise UsageError(f"--set {key} is empty: give it a value ({key}='\"\"' is an empty text).")
         if key in settings:
             raise UsageError(f"--set gives '{key}' twice.")
         try:

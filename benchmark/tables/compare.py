@@ -14,9 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from benchmark.api.request import RunRequest
-from benchmark.errors import DataError
+from benchmark.errors import DataError, UsageError
 from benchmark.records.record import Record, read_scores
-from benchmark.registry import unknown
 from benchmark.stats import bootstrap_interval, mcnemar, sign_flip, student_interval
 from benchmark.tables.columns import COLUMNS, Column
 from benchmark.tables.select import BESIDE, Found, current, joined, targets_of
@@ -129,7 +128,7 @@ def only(comparison: Comparison, keys: Sequence[str]) -> Comparison:
     """The comparison of these columns alone, in this order. UsageError for one that was not compared."""
     known = {contrast.column.key: contrast for contrast in comparison.contrasts}
     if strange := [key for key in keys if key not in known]:
-        raise unknown("column of the comparison", strange[0], list(known))
+        raise UsageError(f"Column '{strange[0]}' was not compared; there are: {', '.join(known)}.")
     return replace(comparison, contrasts=[known[key] for key in keys])
 
 
