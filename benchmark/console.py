@@ -11,13 +11,14 @@ says every `SILENCE` seconds how far the stage is, also while it makes no step a
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Event, Lock, Thread
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -32,6 +33,17 @@ SILENCE = 30.0
 """Seconds without a line after which one says how far the work is, where no terminal shows bars."""
 SHARE, DENSEST = 0.05, 10.0
 """Part of a stage after which a line comes earlier, and the fewest seconds between two such lines."""
+WIDTH = 80
+"""Columns where a terminal does not say how many it has."""
+
+
+def console_on(
+    file: TextIO | None = None, *, stderr: bool = False, quiet: bool = False, terminal: bool | None = None
+) -> Console:
+    """A console as wide as the terminal; `COLUMNS=0`, which some shells and schedulers set, is no width."""
+    columns = os.environ.get("COLUMNS", "")
+    width = WIDTH if columns.isdigit() and int(columns) == 0 else None
+    return Console(file=file, stderr=stderr, quiet=quiet, highlight=False, width=width, force_terminal=terminal)
 
 
 def duration(seconds: float) -> str:
@@ -63,7 +75,7 @@ def standard_error() -> Console:
     Whether it is a terminal is asked of the system: FORCE_COLOR, which CI sets, does not make one of a file.
     """
     terminal = sys.stderr is not None and sys.stderr.isatty()
-    return Console(stderr=True, quiet=not launcher.is_first(), highlight=False, force_terminal=terminal)
+    return console_on(stderr=True, quiet=not launcher.is_first(), terminal=terminal)
 
 
 class _Rate(ProgressColumn):

@@ -9,7 +9,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from benchmark.api.testbed import TEXT_TOWER
+from benchmark.console import duration
 from benchmark.errors import DataError, PalimpsestError
-from benchmark.hardware import cuda_of_torch, gpus
+from benchmark.hardware import cpu, cuda_of_torch, gpus
 from benchmark.store import paths
 from benchmark.suites import prompt_lists
 from benchmark.testbeds import resolve
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 
 PYTHON = (3, 11)
+REACHED = 0.5
+"""Share of a CPU's best rate that training is taken to reach, as `bench estimate` assumes it."""
 ROOM = {True: 60_000_000_000, False: 300_000_000}
 """Bytes that a run writes at Stable Diffusion's size (checkpoints of training are the most), and on mini."""
 
@@ -46,13 +49,13 @@ def examine(testbed: str, home: Path, ask: bool) -> Iterator[Finding]:
     definition = resolve.definition_of(testbed)
     yield _python()
     yield _torch()
-    yield _gpu(needed=definition is not None)
+    yield _gpu(definition.flops if definition is not None else None)
     yield _disk(home, ROOM[definition is not None])
     if definition is not None:
         yield _hub(definition, ask)
         yield from _parts(definition, home)
     yield _nudenet()
-    yield from _lists(home)
+    yield from _lists(home, resolve.public_lists(testbed))
 
 
 def _python() -> Finding:
@@ -82,14 +85,20 @@ def _torch() -> Finding:
     return Finding("there", "torch", told)
 
 
-def _gpu(needed: bool) -> Finding:
+def _gpu(flops: float | None) -> Finding:
+    """`flops` is the default budget of a testbed that wants a GPU."""
     names = gpus()
     built = cuda_of_torch()
     if names and built:
         return Finding("there", "GPU", ", ".join(names))
     if names:
         return Finding("without", "GPU", f"{', '.join(names)}, but torch is built without CUDA: install torch with it")
-    return Finding("without" if needed else "there", "GPU", "none" + (": training would take weeks" if needed else ""))
+    if flops is None:
+        return Finding("there", "GPU", "none")
+    here = cpu()
+    hours = flops / (here.fp32 * 1e12 * REACHED) / 3600
+    span = f"{hours / 24:,.0f} days" if hours >= 48 else duration(3600 * hours)
+    return Finding("without", "GPU", f"none: the default budget of {flops:.2g} FLOPs takes about {span} on {here.name}")
 
 
 def _disk(home: Path, needed: int) -> Finding:
@@ -183,13 +192,12 @@ def _nudenet() -> Finding:
         return Finding("lacking", "detector", "nudenet is not installed: run `uv sync`")
 
 
-def _lists(home: Path) -> Iterator[Finding]:
-    from prompts.sources import SOURCES
-
-    for source in SOURCES:
+def _lists(home: Path, names: Sequence[str]) -> Iterator[Finding]:
+    """The public lists that the testbed's suites ask."""
+    for name in names:
         try:
-            found = prompt_lists.find(home, source.name)
+            found = prompt_lists.find(home, name)
         except PalimpsestError as error:
-            yield Finding("without", f"list {source.name}", str(error))
+            yield Finding("without", f"list {name}", str(error))
         else:
-            yield Finding("there", f"list {source.name}", f"{len(found.rows)} prompts, sha256 {found.sha256[:12]}…")
+            yield Finding("there", f"list {name}", f"{len(found.rows)} prompts, sha256 {found.sha256[:12]}…")

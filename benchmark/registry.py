@@ -108,9 +108,15 @@ def _files_of(error: BaseException) -> list[str]:
     return [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)][::-1]
 
 
+MANY = 12
+"""More names than this are not listed where one of them is close to what was written."""
+
+
 def unknown(what: str, name: str, known: list[str]) -> UsageError:
     """The same answer for names that are not entry points (artists, presets, columns): to be raised."""
-    return UsageError(f"Unknown {what} {name!r}.{_near(name, known)} Available: {', '.join(known) or 'none'}.")
+    near = _near(name, known)
+    listed = "" if near and len(known) > MANY else f" Available: {', '.join(known) or 'none'}."
+    return UsageError(f"Unknown {what} {name!r}.{near}{listed}")
 
 
 def _points(group: str) -> dict[str, EntryPoint]:

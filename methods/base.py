@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 from pydantic import BaseModel, ValidationError
 
 from benchmark.errors import UsageError
+from benchmark.registry import unknown
 
 if TYPE_CHECKING:
     import torch
@@ -163,7 +164,7 @@ def configure(method: type[Method], preset: str = "default", **overrides: Any) -
         what = getattr(method, "__name__", repr(method))
         raise UsageError(f"{what} is not a method yet, it lacks {', '.join(lacking)}: see methods/base.py, Method.")
     if preset not in method.presets:
-        raise UsageError(f"Method '{method.name}' has no preset '{preset}'. Available: {', '.join(method.presets)}.")
+        raise unknown(f"{method.name} preset", preset, list(method.presets))
     try:
         return method(method.Config(**{**method.presets[preset], **overrides}))
     except ValidationError as error:
@@ -171,5 +172,6 @@ def configure(method: type[Method], preset: str = "default", **overrides: Any) -
         if not first["loc"]:  # fields that contradict each other
             raise UsageError(f"Method '{method.name}': {first['msg'].removeprefix('Value error, ')}.") from error
         field = ".".join(str(part) for part in first["loc"])
-        fields = ", ".join(method.Config.model_fields)
-        raise UsageError(f"Method '{method.name}', field '{field}': {first['msg']}. Fields: {fields}.") from error
+        if first["type"] == "extra_forbidden":
+            raise unknown(f"{method.name} setting", field, list(method.Config.model_fields)) from error
+        raise UsageError(f"Method '{method.name}', setting '{field}': {first['msg']}.") from error

@@ -96,6 +96,8 @@ def examine(data: bytes, source: Source, path: Path) -> Report:
         published = f"its sha256 is {checksum}, not {source.sha256}"
         return Report((f"{path} is not {source.name} as published ({published}): download it again.",))
     try:
+        if source.columns:
+            _check_commas(data, path)
         table = read_table(data, path, headed=bool(source.columns))
         places = _places(table, source, path)
         if not table.rows:
@@ -122,6 +124,16 @@ def examine(data: bytes, source: Source, path: Path) -> Report:
         if numbers:
             warnings.append(f"{path}: {_some(numbers, table.first)} {what}; the variant `unique` does without.")
     return Report((), tuple(warnings), found)
+
+
+def _check_commas(data: bytes, path: Path) -> None:
+    """DataError for a header that is separated by something else than commas, as spreadsheets of many countries do."""
+    header = data.partition(b"\n")[0].decode("utf-8-sig", "replace")
+    known = {column for source in SOURCES for called in source.columns.values() for column in called}
+    for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")):
+        columns = [column.strip('" \r') for column in header.split(mark)]
+        if len(columns) > 1 and "," not in header and known.intersection(columns):
+            raise DataError(f"{path}, row 1: its columns are separated by {name}; save it with commas.")
 
 
 def _places(table: Table, source: Source, path: Path) -> dict[str, int]:
@@ -190,6 +202,8 @@ def _fitting(header: tuple[str, ...]) -> list[str]:
     fitting: dict[int, list[str]] = {}
     for source in SOURCES:
         matched = {name for name, called in source.columns.items() if set(called) & set(header)}
+        if len(matched) == 1 < len(header) and "prompt" in header:
+            continue  # any file of prompts has this column: it says nothing about which list it is
         if matched and matched >= source.columns.keys() - set(source.optional):
             fitting.setdefault(len(matched), []).append(source.name)
     return fitting[max(fitting)] if fitting else []

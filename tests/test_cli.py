@@ -367,9 +367,12 @@ def test_several_budgets_lose_their_order_or_one_of_them():
 
 
 def test_settings_keep_their_types() -> None:
-    pairs = ["a=1", "b=1e-3", "c=true", "d=null", "e=penalty", "f=[1, 2]", "g=x=y", "h="]
+    pairs = ["a=1", "b=1e-3", "c=true", "d=null", "e=penalty", "f=[1, 2]", "g=x=y", 'h=""']
     assert parse_settings(pairs) == {
         "a": 1, "b": 0.001, "c": True, "d": None, "e": "penalty", "f": [1, 2], "g": "x=y", "h": "",
     }  # fmt: skip
+    for empty in ("h=", "h= "):
+        with pytest.raises(UsageError, match="--set h is empty"):
+            parse_settings([empty])
     with pytest.raises(UsageError, match="twice"):
         parse_settings(["a=1", "a=2"])

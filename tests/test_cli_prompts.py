@@ -31,6 +31,9 @@ HEAVY = (
 )
 
 
+SD21 = ("--testbed", "sd21")
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PALIMPSEST_HOME", str(tmp_path / "runs"))
@@ -162,11 +165,11 @@ def test_a_missing_list_leaves_its_user_alone(tmp_path, home):
     told = str(caught.value)
     assert "mma is not shipped: get mma-diffusion-nsfw-adv-prompts.csv from https://huggingface.co/datasets/Y" in told
     assert "access must be asked for: sign in to Hugging Face and request it" in told
-    assert told.endswith("then `bench prompts add mma FILE`.")
+    assert told.endswith("then `bench prompts add mma FILE --testbed sd21`.")
     with pytest.raises(DataError) as caught:
         find(tmp_path / "other runs", "i2p")
     assert "asked for" not in str(caught.value)
-    assert str(caught.value).endswith(f"`bench prompts add i2p FILE --runs '{tmp_path}/other runs'`.")
+    assert str(caught.value).endswith(f"`bench prompts add i2p FILE --testbed sd21 --runs '{tmp_path}/other runs'`.")
     with pytest.raises(UsageError, match="Did you mean 'i2p'"):
         find(home, "i2")
 
@@ -218,29 +221,41 @@ def test_a_check_tells_one_error_of_many(tmp_path):
 
 
 def test_an_addition_does_not_say_what_it_has_kept(tmp_path, home):
-    result = bench("add", "i2p", written(tmp_path, table("i2p", 4, prompt=[SECRET, "", SECRET, SECRET])))
+    result = bench("add", "i2p", *SD21, written(tmp_path, table("i2p", 4, prompt=[SECRET, "", SECRET, SECRET])))
     assert result.exit_code == 0, result.output
     assert f"i2p: 4 rows, 1 unique (1 empty, 2 repeated), sha256 {find(home, 'i2p').sha256}" in result.stdout
     assert result.stdout.endswith(f"kept in {home / 'prompts'}\n")
     assert len([line for line in result.stderr.splitlines() if line.startswith("warning: ")]) == 3
     other = tmp_path / "elsewhere"
-    assert bench("add", "mma", written(tmp_path, table("mma")), "--runs", other).exit_code == 0
+    assert bench("add", "mma", *SD21, written(tmp_path, table("mma")), "--runs", other).exit_code == 0
     assert (state(other, "mma"), state(home, "mma")) == ("present", "missing")
 
 
-@pytest.mark.parametrize("verb", ["check", "add"])
+@pytest.mark.parametrize("verb", [["check"], ["add", *SD21]])
 def test_a_wrong_name_or_file_is_a_traceback(tmp_path, verb):
-    assert "Did you mean 'ring-a-bell'?" in answer(bench(verb, "ringabell", tmp_path / "absent.csv"))
-    assert "absent.csv cannot be read" in answer(bench(verb, "mma", tmp_path / "absent.csv"))
-    assert "row 3: not UTF-8" in answer(bench(verb, "mma", written(tmp_path, b"adv_prompt\nx\n\xff\n")))
-    assert "there is no column adv_prompt" in answer(bench(verb, "mma", written(tmp_path, f"{SECRET}, one\n")))
+    assert "Did you mean 'ring-a-bell'?" in answer(bench(*verb, "ringabell", tmp_path / "absent.csv"))
+    assert "absent.csv cannot be read" in answer(bench(*verb, "mma", tmp_path / "absent.csv"))
+    assert "row 3: not UTF-8" in answer(bench(*verb, "mma", written(tmp_path, b"adv_prompt\nx\n\xff\n")))
+    assert "there is no column adv_prompt" in answer(bench(*verb, "mma", written(tmp_path, f"{SECRET}, one\n")))
 
 
 def test_a_folder_that_cannot_be_written_is_a_traceback(tmp_path, home):
     home.write_text("in the way")
-    told = bench("add", "mma", written(tmp_path, table("mma")))
+    told = bench("add", "mma", *SD21, written(tmp_path, table("mma")))
     assert told.exit_code == 2
     assert "is not a folder" in told.stderr
+
+
+def test_a_list_that_a_testbed_never_asks_is_refused(tmp_path, home):
+    path = written(tmp_path, table("mma"))
+    told = answer(bench("add", "mma", path))
+    assert f"never asks the list mma, so nothing was kept: `bench prompts add mma {path} --testbed sd21`" in told
+    assert not home.exists()
+    assert "Unknown testbed 'nope'" in answer(bench("add", "mma", path, "--testbed", "nope"))
+    mine = tmp_path / "mine.toml"
+    mine.write_text('like = "sd21"\n')
+    assert bench("add", "mma", path, "--testbed", mine).exit_code == 0
+    assert state(home, "mma") == "present"
 
 
 @pytest.mark.parametrize("command", [[], ["list"], ["check"], ["add"]])

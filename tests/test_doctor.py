@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from benchmark import doctor
 from benchmark.cli.app import app
 from benchmark.doctor import Finding, examine
-from benchmark.hardware import cuda_of_torch
+from benchmark.hardware import cpu, cuda_of_torch
 from benchmark.suites import prompt_lists
 
 
@@ -56,8 +56,10 @@ def test_a_missing_part_is_not_named_or_the_exit_code_says_all_is_well(tmp_path,
     assert found["Hub"] == ("✓", "not asked; --online asks it")
 
 
-def test_mini_is_asked_for_a_model(tmp_path):
-    assert not {"model", "clip", "Hub"} & set(told("--runs", str(tmp_path), code=0))
+def test_mini_is_asked_for_a_model_or_for_lists_that_it_never_asks(tmp_path):
+    found = told("--runs", str(tmp_path), code=0)
+    assert not {"model", "clip", "Hub"} & set(found)
+    assert not [what for what in found if what.startswith("list ")]
 
 
 @pytest.mark.parametrize(
@@ -83,18 +85,25 @@ def test_a_full_disk_is_met_later(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("gpus", "cuda", "needed", "wanted"),
+    ("gpus", "cuda", "flops", "wanted"),
     [
-        (["NVIDIA X, 80 GiB"], True, True, ("there", "NVIDIA X")),
-        (["NVIDIA X, 80 GiB"], False, False, ("without", "torch is built without CUDA")),
-        ([], True, True, ("without", "none: training would take weeks")),
-        ([], False, False, ("there", "none")),
+        (["NVIDIA X, 80 GiB"], True, 3.5e18, ("there", "NVIDIA X")),
+        (["NVIDIA X, 80 GiB"], False, None, ("without", "torch is built without CUDA")),
+        (
+            [],
+            True,
+            3.5e18,
+            ("without", "none: the default budget of 3.5e+18 FLOPs takes about 238 days on 2 CPU cores"),
+        ),
+        ([], True, 1e13, ("without", "none: the default budget of 1e+13 FLOPs takes about 59 s on 2 CPU cores")),
+        ([], False, None, ("there", "none")),
     ],
 )
-def test_a_gpu_that_torch_cannot_use_passes_for_one(gpus, cuda, needed, wanted, monkeypatch):
+def test_a_gpu_that_torch_cannot_use_passes_for_one(gpus, cuda, flops, wanted, monkeypatch):
     monkeypatch.setattr(doctor, "gpus", lambda: gpus)
     monkeypatch.setattr(doctor, "cuda_of_torch", lambda: cuda)
-    found = doctor._gpu(needed)
+    monkeypatch.setattr(doctor, "cpu", lambda: cpu(cores=2))
+    found = doctor._gpu(flops)
     assert (found.state, wanted[1] in found.told) == (wanted[0], True)
 
 

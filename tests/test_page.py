@@ -53,6 +53,24 @@ def test_a_page_is_spoilt_by_a_wrong_command(command: str, tmp_path: Path, capsy
     assert path.read_text() == text
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["lf", "crlf", "cr"])
+def test_a_page_keeps_its_line_ends(end: str, tmp_path: Path) -> None:
+    lines = ["before", "<!-- bench table -->", "old", "<!-- end -->", "after", ""]
+    path = tmp_path / "page.md"
+    path.write_bytes(end.join(lines).encode())
+    assert fill(path, lambda words: "a\nb") == 1
+    made = [*lines[:2], "a", "b", *lines[3:]]
+    assert path.read_bytes() == end.join(made).encode()
+
+
+def test_a_page_of_mixed_line_ends_changes_in_its_blocks_alone(tmp_path: Path) -> None:
+    path = tmp_path / "page.md"
+    path.write_bytes(b"\xef\xbb\xbfone\r\ntwo\n<!-- bench table -->\r\nold\n<!-- end -->\nthree\r\n")
+    fill(path, lambda words: "a\nb")
+    made = b"\xef\xbb\xbfone\r\ntwo\n<!-- bench table -->\r\na\r\nb\r\n<!-- end -->\nthree\r\n"
+    assert path.read_bytes() == made
+
+
 @pytest.mark.parametrize("content", [None, b"no block", b"\xff\xfe"])
 def test_what_is_no_page_ends_in_a_traceback(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "page.md"

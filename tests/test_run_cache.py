@@ -39,7 +39,15 @@ def test_the_same_request_gets_the_same_answer_whatever_its_device(asked):
 
 @pytest.mark.parametrize(
     "change",
-    [{"seed": 1}, {"overrides": {}}, {"targets": ("Claude Monet",)}, {"budget": "3it"}, {"alone": True}, {"macs": 0.5}],
+    [
+        {"seed": 1},
+        {"overrides": {}},
+        {"targets": ("Claude Monet",)},
+        {"budget": "3it"},
+        {"alone": True},
+        {"macs": 0.5},
+        {"reference": "base"},
+    ],
     ids=str,
 )
 def test_another_request_is_not_taken_for_this_one(asked, change):

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from benchmark.records.record import Record
 
 
+REFERENCES = ("distilled", "base")
+"""What CP and CSD may compare with."""
 DATA = ("plain", "all-but-targets")
 """The choices of fine-tuning data D_f: plain captions only (as COCO holds no target), or all but the targets."""
 
@@ -52,6 +54,7 @@ class RunRequest:
     as_published: bool = False  # public lists with every row, and each row's own guidance and size
     precision: str = ""  # of training and sampling; empty: the testbed's own
     compiles: bool = False  # models that sample are compiled
+    reference: str = "distilled"  # what CP and CSD compare with; "base" trains nothing but the method itself
 
     def __post_init__(self) -> None:
         if not 0 < self.macs <= 1:
@@ -65,6 +68,8 @@ class RunRequest:
             raise UsageError(f"--precision is {known}; '{self.precision}' is neither.")
         if self.data not in DATA:
             raise UsageError(f"--data must be {' or '.join(DATA)}; '{self.data}' is not.")
+        if self.reference not in REFERENCES:
+            raise UsageError(f"--reference must be {' or '.join(REFERENCES)}; '{self.reference}' is not.")
         parse_budget(self.budget)
 
 
@@ -108,8 +113,8 @@ def parse_budgets(text: str) -> list[str]:
 def parse_settings(pairs: list[str]) -> dict[str, Any]:
     """`["upper_rate=1e-3", "solver=penalty"]` -> `{"upper_rate": 0.001, "solver": "penalty"}`.
 
-    A value is read as JSON if it is JSON (numbers, true, null, lists), else as text. UsageError without a key or `=`,
-    or for a key given twice or a number that is not finite.
+    A value is read as JSON if it is JSON (numbers, true, null, lists), else as text. UsageError without a key, `=` or
+    value, or for a key given twice or a number that is not finite.
     """
     import json
 
@@ -121,6 +126,8 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
         key = key.strip()
         if not equals or not key:
             raise UsageError(f"--set takes key=value, such as --set upper_rate=1e-3; '{pair}' is not.")
+        if not value.strip():
+            raise UsageError(f"--set {key} is empty: give it a value ({key}='\"\"' is an empty text).")
         if key in settings:
             raise UsageError(f"--set gives '{key}' twice.")
         try:

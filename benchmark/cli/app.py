@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from benchmark import launcher
+from benchmark.cli import standard_output
 from benchmark.cli.attack import attack
 from benchmark.cli.campaign import campaign
+from benchmark.cli.checked_command import CheckedCommand
 from benchmark.cli.clean import clean
 from benchmark.cli.doctor import doctor
 from benchmark.cli.estimate import estimate
@@ -30,7 +31,11 @@ from benchmark.cli.study import study
 from benchmark.cli.table import compare, show_table
 from benchmark.cli.testbed import testbed_app
 from benchmark.errors import PalimpsestError, UsageError
+from benchmark.store.durable import HOME_VARIABLE
+from benchmark.store.paths import environment
 
+VARIABLES = (HOME_VARIABLE, "TORCH_HOME", "RANK", "WORLD_SIZE", "OMP_NUM_THREADS")
+"""Environment variables that are read; one that is set but empty is refused, as an empty option is."""
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 GRACE = 10.0
 """Seconds in which the first of several processes says what is wrong with all of them, and ends them with itself."""
@@ -68,6 +73,8 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
+            for variable in VARIABLES:
+                environment(variable)
             return super().invoke(ctx)
         except PalimpsestError as error:
             _complain(f"error: {error}")
@@ -122,7 +129,7 @@ for command_group in COMMANDS.values():
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:
-            app.command(name)(command)
+            app.command(name, cls=CheckedCommand)(command)
 
 
 def _show_version(wanted: bool) -> None:
@@ -166,7 +173,17 @@ def bench(
 
 def main() -> None:
     """Entry point of the console script."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # an encoding without arrows or accents shows "?" for them
-    app()
+    try:
+        standard_output.refuse_closed()
+        standard_output.install()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # a full disk is met here, not when the interpreter ends
+    except PalimpsestError as error:
+        print(f"error: {error}", file=sys.stderr)
+        standard_output.drop()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        standard_output.drop()
+        sys.exit(1)

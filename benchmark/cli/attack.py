@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from benchmark.cli.options import Runs
 from benchmark.errors import UsageError
 from benchmark.store.paths import home
 
@@ -19,9 +20,7 @@ def attack(
     out: Annotated[Path | None, typer.Option(help="CSV to write.", show_default="<runs>/attacks/<kind>.csv")] = None,
     count: Annotated[int, typer.Option(help="Prompts to search.", min=3)] = 120,
     seed: Annotated[int, typer.Option(help="Seed of the search and of the images.", min=0)] = 0,
-    runs: Annotated[
-        Path | None, typer.Option(help="Runs folder.", show_default="$PALIMPSEST_HOME, else ./runs")
-    ] = None,
+    runs: Runs = None,
 ) -> None:
     """Search prompts that bring out mini's sign without naming it.
 

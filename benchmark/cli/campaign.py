@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from benchmark.cli.options import Runs
+from benchmark.errors import UsageError
 from benchmark.store.paths import home
 
 
 def campaign(
+    ctx: typer.Context,
     file: Annotated[Path, typer.Argument(help="Text file: the options of one `bench run` a line; # starts a comment.")],
     lanes: Annotated[int, typer.Option(help="Runs side by side, each with its share of the cores.", min=1)] = 1,
     runs: Runs = None,
@@ -28,6 +31,24 @@ def campaign(
     """
     from benchmark.experiments.campaign import conduct, read_plan
 
-    failed = conduct(read_plan(file), runs or home(), lanes)
+    bench_run: Any = ctx.find_root().command
+    plan = read_plan(file, partial(_check, bench_run.commands["run"], ctx.find_root()))
+    failed = conduct(plan, runs or home(), lanes)
     if failed:
         raise typer.Exit(1)
+
+
+_CLICK_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
+"""click's UsageError, whichever click typer has."""
+
+
+def _check(command: Any, ctx: Any, words: list[str]) -> None:
+    """Read the options of one `bench run` as the run will; UsageError for what it would refuse."""
+    from benchmark.cli.run import requests_of
+
+    try:
+        with command.make_context("run", list(words), parent=ctx) as told:
+            given = {name: value for name, value in told.params.items() if name != "yes"}
+            requests_of(**{**given, "runs": Path("runs")})
+    except _CLICK_ERROR as error:
+        raise UsageError(str(error).rstrip(".") + ".") from error

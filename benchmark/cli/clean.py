@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark.cli.options import KeptRuns
 from benchmark.errors import UsageError
-from benchmark.store.paths import home, size
+from benchmark.store.paths import kept_home, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,9 +25,7 @@ def clean(
     unreachable: Annotated[
         bool, typer.Option("--unreachable", help="What was made of files that have been replaced since.")
     ] = False,
-    runs: Annotated[
-        Path | None, typer.Option(help="Runs folder.", show_default="$PALIMPSEST_HOME, else ./runs")
-    ] = None,
+    runs: KeptRuns = None,
 ) -> None:
     """Remove explicit pictures, or unreachable artefacts.
 
@@ -44,7 +43,7 @@ def clean(
     from benchmark.store.artefacts import PRIVATE
     from benchmark.store.unreachable import unreachable as find
 
-    place, removed = runs or home(), 0
+    place, removed = kept_home(runs), 0
     if explicit or unreachable:
         durable.sweep(place / "tmp")  # what a killed run was about to keep
     if explicit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,21 +11,25 @@ from benchmark.cli.options import (
     Alone,
     Budget,
     Captions,
+    ComparedWith,
     Macs,
     Precision,
     Preset,
     Pruning,
+    Reference,
     Runs,
     Seed,
     Settings,
     Targets,
     Testbed,
-    artist,
-    known,
-    names,
 )
+from benchmark.cli.run import requests_of
 from benchmark.errors import UsageError
 from benchmark.store.paths import home
+
+if TYPE_CHECKING:
+    from benchmark.api.request import RunRequest
+    from benchmark.cost.estimate import Speeds
 
 
 def estimate(
@@ -33,7 +37,7 @@ def estimate(
     suite: Annotated[str, typer.Option(help="As of `bench run`.")],
     testbed: Testbed = "mini",
     pruning: Pruning = "magnitude",
-    macs: Macs = 0.8,
+    macs: Macs = None,
     targets: Targets = "",
     seed: Seed = 0,
     preset: Preset = "",
@@ -41,6 +45,7 @@ def estimate(
     budget: Budget = "default",
     data: Captions = "plain",
     alone: Alone = False,
+    reference: ComparedWith = Reference.distilled,
     precision: Precision = "",
     on: Annotated[str, typer.Option(help="A GPU, such as H100, or cpu.", show_default="this machine's")] = "",
     rehearsal: Annotated[
@@ -58,24 +63,28 @@ def estimate(
       bench estimate --method bilevel --suite artists --testbed sd21 --budget 20000it
       bench estimate --method esd --suite artists --testbed sd21 --from rehearsal.json
     """
-    from benchmark.api.request import RunRequest, parse_settings
-
-    for group, name in (("testbeds", testbed), ("suites", suite), ("prunings", pruning), ("methods", method)):
-        known(group, name)
     if on and rehearsal:
         raise UsageError("--on and --from both say how fast it goes: give one of them.")
-    request = RunRequest(
-        method=method, suite=suite, testbed=testbed, pruning=pruning, macs=macs, preset=preset,
-        overrides=parse_settings(set_ or []), targets=tuple(artist(testbed, name) for name in names(targets)),
-        seed=seed, budget=budget, data=data, alone=alone, runs=runs or home(), precision=precision,
+    requests = requests_of(
+        method=method, suite=suite, testbed=testbed, pruning=pruning, macs=macs, targets=targets, seed=seed,
+        preset=preset, set_=set_, budget=budget, data=data, runs=runs or home(), alone=alone, reference=reference,
+        precision=precision,
     )  # fmt: skip
     from benchmark.cost import devices
     from benchmark.cost.estimate import Speeds
-    from benchmark.cost.estimate import estimate as estimated
     from benchmark.cost.testbed_facts import precision_of
 
     found = devices.named(on) if on else devices.here()[0]
-    speeds = Speeds.of_rehearsal(rehearsal) if rehearsal else Speeds.of_device(found, precision_of(request))
+    speeds = Speeds.of_rehearsal(rehearsal) if rehearsal else Speeds.of_device(found, precision_of(requests[0]))
+    for request in requests:
+        if len(requests) > 1:
+            print(f"{request.method} for budget {request.budget}, with all that it starts from:")
+        _print(request, speeds)
+
+
+def _print(request: RunRequest, speeds: Speeds) -> None:
+    from benchmark.cost.estimate import estimate as estimated
+
     told = estimated(request, speeds)
     print(f"{'':28} {'':15} {'FLOPs':>9} {speeds.unit:>10} {'memory':>9} {'disk':>9}")
     for row in told.rows:

@@ -12,8 +12,10 @@ from benchmark import launcher
 from benchmark.cli.options import (
     Alone,
     AsPublished,
+    ComparedWith,
     Device,
     Precision,
+    Reference,
     Reveal,
     Runs,
     Targets,
@@ -21,16 +23,10 @@ from benchmark.cli.options import (
     artist,
     known,
     names,
+    refuse_unread,
 )
 from benchmark.errors import UsageError
 from benchmark.store.paths import home
-
-
-class Reference(StrEnum):
-    """What CP and CSD compare with."""
-
-    distilled = "distilled"
-    base = "base"
 
 
 class Parts(StrEnum):
@@ -41,6 +37,7 @@ class Parts(StrEnum):
 
 
 def evaluate(
+    ctx: typer.Context,
     checkpoint: Annotated[str, typer.Option(help="Folder, file of weights, or Hub id of a U-Net or a pipeline.")],
     suite: Annotated[str, typer.Option(help="What to generate and score; `artists` brings `coco` along.")],
     name: Annotated[str, typer.Option(help="What the table calls it.", show_default="the checkpoint's")] = "",
@@ -53,9 +50,7 @@ def evaluate(
         typer.Option(help="`unet`: of a pipeline the U-Net alone, among the testbed's own parts; its row says so."),
     ] = Parts.all,
     testbed: Testbed = "mini",
-    reference: Annotated[
-        Reference, typer.Option(help="What CP and CSD compare with; `distilled` is trained if it is not there yet.")
-    ] = Reference.distilled,
+    reference: ComparedWith = Reference.distilled,
     targets: Targets = "",
     budget: Annotated[str, typer.Option(help="Training budget of the reference; see `bench run`.")] = "default",
     alone: Alone = False,
@@ -84,6 +79,8 @@ def evaluate(
     """
     known("testbeds", testbed)
     known("suites", suite)
+    if reference == Reference.base:
+        refuse_unread(ctx, {"budget": "--budget"}, "it is the training budget of the reference, which is the base here")
     from benchmark.api.request import RunRequest
     from benchmark.models.external_checkpoint import default_name
     from benchmark.models.fitted import check_name
@@ -105,6 +102,7 @@ def evaluate(
         reveal=reveal,
         as_published=as_published,
         precision=precision,
+        reference=reference.value,
     )
     from benchmark.console import Progress
 

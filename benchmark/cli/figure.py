@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.options import Records, Runs, Testbed, known
+from benchmark.cli.options import Records, Runs, Testbed, known, records_home, refuse_unread
 from benchmark.errors import UsageError
 from benchmark.store.paths import home
 
@@ -15,6 +15,7 @@ FIGURES = ("tradeoff", "losses", "7")
 
 
 def figure(
+    ctx: typer.Context,
     kind: Annotated[str, typer.Argument(help="tradeoff, losses, or 7 (the paper's).", metavar="KIND")],
     out: Annotated[
         Path | None, typer.Option(help="Picture to write: .png, .svg or .pdf.", show_default="<runs>/<kind>.png")
@@ -47,17 +48,19 @@ def figure(
 
     if kind not in FIGURES:
         raise UsageError(f"Unknown figure '{kind}'. Available: {', '.join(FIGURES)}.")
+    if kind == "7":
+        refuse_unread(ctx, {"all_": "--all"}, "figure 7 is of the default budget and pruning")
     sampling = sampling_of(testbed)
-    testbed = known("testbeds", testbed)
+    made_on, testbed = testbed, known("testbeds", testbed)
     suite = suite or ("i2p" if kind == "7" else "artists")
     known("suites", suite)
+    found = of_definition(gather(testbed, records_home(runs, records), records or []), testbed, sampling)
     path = out or (runs or home()) / f"{kind}.png"
-    found = of_definition(gather(testbed, runs or home(), records or []), testbed, sampling)
     if kind == "7":
         made = explicit.write(found, testbed, suite, path)
     else:
         made = {"tradeoff": tradeoff, "losses": losses}[kind].write(  # type: ignore[attr-defined]
-            table(found, testbed, suite, long=True, everything=all_), path
+            table(found, testbed, suite, long=True, everything=all_, made_on=made_on), path
         )
     for each in made:
         print(each)

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.options import known
+from benchmark.cli.options import known, refuse_unread
 
 
 def show_list(
+    ctx: typer.Context,
     kind: Annotated[str, typer.Argument(help="methods, objectives, suites, testbeds, metrics, prunings or artists.")],
     testbed: Annotated[str, typer.Option(help="Whose artists to list.")] = "mini",
 ) -> None:
@@ -20,10 +21,11 @@ def show_list(
       bench list methods
       bench list artists
     """
-    from benchmark.cli.list_plugins import listing
+    from benchmark.cli.list_plugins import KINDS, listing
 
-    if kind == "artists":
-        known("testbeds", testbed)
+    known("testbeds", testbed)
+    if kind in KINDS and kind != "artists":
+        refuse_unread(ctx, {"testbed": "--testbed"}, f"{kind} are the same on all testbeds")
     rows = listing(kind, testbed)
     width = max((len(name) for name, _ in rows), default=0)
     for name, line in rows:

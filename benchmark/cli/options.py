@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from benchmark.errors import UsageError
+from benchmark.store.paths import check_folder, kept_home, records_folder
 
 Testbed = Annotated[str, typer.Option(help="What the run stands on: see `bench list testbeds`; or a file, my.toml.")]
+
+
+def _check_runs(value: Path | None) -> Path | None:
+    """UsageError where a file has the folder's name; a new folder is made when there is something to write."""
+    return None if value is None else check_folder(value, "--runs")
+
+
+def _check_kept_runs(value: Path | None) -> Path | None:
+    """UsageError for a folder that is to be read and is not there."""
+    return None if value is None else kept_home(value)
+
+
+_HOME = "$PALIMPSEST_HOME, else ./runs"
 Runs = Annotated[
     Path | None,
-    typer.Option(help="Folder of checkpoints, images and records.", show_default="$PALIMPSEST_HOME, else ./runs"),
+    typer.Option(help="Folder of checkpoints, images and records.", show_default=_HOME, callback=_check_runs),
 ]
+KeptRuns = Annotated[
+    Path | None,
+    typer.Option(help="Folder of checkpoints, images and records.", show_default=_HOME, callback=_check_kept_runs),
+]
+"""Of commands that only read."""
 Pruning = Annotated[
     str, typer.Option(help="How the base is made smaller: see `bench list prunings`; or my.py:function.")
 ]
-Macs = Annotated[float, typer.Option(help="Share of the base U-Net's MACs to keep, above 0, at most 1.")]
+Macs = Annotated[
+    float | None, typer.Option(help="Share of the base U-Net's MACs to keep, above 0, at most 1.", show_default="0.8")
+]
 Targets = Annotated[
     str, typer.Option(help='Artists to forget: "A,B"; see `bench list artists`.', show_default="the testbed's")
 ]
@@ -41,6 +64,18 @@ Compiles = Annotated[bool, typer.Option("--compile", help="Compile models that s
 Reveal = Annotated[bool, typer.Option("--reveal", help="Explicit suites: a contact sheet without blur.")]
 AsPublished = Annotated[
     bool, typer.Option("--as-published", help="Public lists: every row, with its own guidance and size.")
+]
+
+
+class Reference(StrEnum):
+    """What CP and CSD compare with."""
+
+    distilled = "distilled"
+    base = "base"
+
+
+ComparedWith = Annotated[
+    Reference, typer.Option(help="What CP and CSD compare with; `distilled` is trained if it is not there yet.")
 ]
 Columns = Annotated[str, typer.Option(help='Only these columns: "cp,kept_style"; names as in JSON.')]
 Records = Annotated[
@@ -66,12 +101,50 @@ def known(group: str, name: str) -> str:
     return name
 
 
-def names(text: str) -> tuple[str, ...]:
-    """`"A, B"` -> `("A", "B")`. UsageError for a list of no names, which must not pass for one that was left out."""
-    found = tuple(name.strip() for name in text.split(",") if name.strip())
-    if text.strip() and not found:
-        raise UsageError(f"'{text}' is a list without a name: write \"A,B\", or leave the option out.")
+def names(text: str, option: str = "--targets") -> tuple[str, ...]:
+    """`"A, B"` -> `("A", "B")`; none for an option that was left out.
+
+    UsageError for a list in which a name is empty, as an unset shell variable leaves it.
+    """
+    found = tuple(name.strip() for name in text.split(",")) if text else ()
+    if not all(found):
+        raise UsageError(f"{option} '{text}' has an empty name in its list: write \"A,B\", or leave the option out.")
     return found
+
+
+def share_of_macs(pruning: str, macs: float | None) -> float:
+    """The share that a request gets. UsageError for one that nothing would read, since the base is not pruned."""
+    from benchmark.api.request import RunRequest
+
+    if macs is not None and macs != 1 and pruning == "none":
+        raise UsageError(
+            f"--macs {macs:g} goes with a pruning, and --pruning none cuts nothing: leave one of them out."
+        )
+    return RunRequest.macs if macs is None else macs
+
+
+def records_home(runs: Path | None, records: Sequence[Path] | None) -> Path:
+    """The runs folder whose records a table shows; any one where `records` are read instead.
+
+    UsageError for a named folder that is not there, or in which nothing was run.
+    """
+    if records:
+        return runs or Path("runs")
+    home = kept_home(runs)
+    if runs is not None and not records_folder(home).is_dir():
+        raise UsageError(
+            f"--runs {home} has no records in it: `bench run --method bilevel --suite artists --runs {home}` makes "
+            "some; folders of records alone are read by --records."
+        )
+    return home
+
+
+def refuse_unread(ctx: typer.Context, options: Mapping[str, str], why: str) -> None:
+    """UsageError for one of these options that was given and would not be read. `options`: parameter -> option."""
+    for parameter, option in options.items():
+        source = ctx.get_parameter_source(parameter)
+        if source is not None and source.name == "COMMANDLINE":
+            raise UsageError(f"{option} would not be read: {why}; leave it out.")
 
 
 def artist(testbed: str, name: str) -> str:

@@ -37,7 +37,7 @@ def page(
     print(f"{fill(file, _printed(ctx.find_root().command))} tables filled in {file}")
 
 
-BLOCK = re.compile(r"<!-- bench (?P<command>[^\n]*?) -->\n(?P<made>.*?)<!-- end -->", re.DOTALL)
+BLOCK = re.compile(r"<!-- bench (?P<command>[^\r\n]*?) -->(?P<end>\r\n|\n|\r)(?P<made>.*?)<!-- end -->", re.DOTALL)
 MAKERS = ("table", "compare", "study")
 
 
@@ -47,16 +47,22 @@ def blocks(page: str) -> list[str]:
 
 
 def filled(page: str, printed: Callable[[list[str]], str]) -> str:
-    """The page with every block made anew. UsageError for a command that prints no table, or a wrong one."""
-    return BLOCK.sub(
-        lambda match: f"<!-- bench {match['command']} -->\n{_made(match['command'], printed)}\n<!-- end -->", page
-    )
+    """The page with every block made anew, under the line ends that the block has.
+
+    UsageError for a command that prints no table, or a wrong one.
+    """
+
+    def block(match: re.Match[str]) -> str:
+        lines = [f"<!-- bench {match['command']} -->", *_made(match["command"], printed).split("\n"), "<!-- end -->"]
+        return match["end"].join(lines)
+
+    return BLOCK.sub(block, page)
 
 
 def fill(path: Path, printed: Callable[[list[str]], str]) -> int:
     """Fill the page in its place; how many blocks it has. DataError where there is no page, or no block in it."""
     try:
-        page = path.read_text("utf-8")
+        page = path.read_bytes().decode("utf-8")  # line ends stay as they are
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"Cannot read {path} ({error}): give a Markdown page.") from error
     if not (count := len(blocks(page))):

@@ -5,13 +5,17 @@ No command prints a prompt.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.store.paths import home
+from benchmark.cli.checked_command import CheckedCommand
+from benchmark.cli.options import KeptRuns, Runs, Testbed, known
+from benchmark.errors import UsageError
+from benchmark.store.paths import home, kept_home
 
 if TYPE_CHECKING:
     from prompts.public import PublicList, Report
@@ -23,10 +27,6 @@ prompts_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, add_compl
 
 Name = Annotated[str, typer.Argument(help="Which list; see `bench prompts list`.")]
 File = Annotated[Path, typer.Argument(help="Where you have it.")]
-Runs = Annotated[
-    Path | None,
-    typer.Option(help="Folder that keeps added lists, in prompts/.", show_default="$PALIMPSEST_HOME, else ./runs"),
-]
 
 
 @prompts_app.callback()
@@ -34,8 +34,8 @@ def prompts() -> None:
     """Check and add public prompt lists, which are not shipped."""
 
 
-@prompts_app.command("list")
-def show_list(runs: Runs = None) -> None:
+@prompts_app.command("list", cls=CheckedCommand)
+def show_list(runs: KeptRuns = None) -> None:
     """Say which public lists there are, and which you have added.
 
     \b
@@ -45,13 +45,14 @@ def show_list(runs: Runs = None) -> None:
     from benchmark.suites.prompt_lists import state
     from prompts.sources import SOURCES
 
+    where = kept_home(runs)
     rows = [
         (
             source.name,
             str(source.rows),
             "gated" if source.gated else "open",
             source.licence,
-            state(runs or home(), source.name),
+            state(where, source.name),
             source.summary,
         )
         for source in SOURCES
@@ -62,7 +63,7 @@ def show_list(runs: Runs = None) -> None:
         print("  ".join(cells).rstrip())
 
 
-@prompts_app.command()
+@prompts_app.command(cls=CheckedCommand)
 def check(name: Name, file: File) -> None:
     """Say what is wrong with a file, row by row.
 
@@ -82,16 +83,26 @@ def check(name: Name, file: File) -> None:
     print(_counts(report.found))
 
 
-@prompts_app.command()
-def add(name: Name, file: File, runs: Runs = None) -> None:
-    """Check a file and keep a copy where the suites find it.
+@prompts_app.command(cls=CheckedCommand)
+def add(name: Name, file: File, testbed: Testbed = "mini", runs: Runs = None) -> None:
+    """Check a file and keep a copy where the suites of a testbed find it.
 
-    It takes the place of an earlier one.
+    It takes the place of an earlier one. mini has prompts of its own and asks no public list.
 
     \b
     Example:
-      bench prompts add i2p i2p_benchmark.csv
+      bench prompts add i2p i2p_benchmark.csv --testbed sd21
     """
+    from benchmark.testbeds.resolve import public_lists
+    from prompts.sources import source
+
+    source(name)
+    known("testbeds", testbed)
+    if name not in public_lists(testbed):
+        raise UsageError(
+            f"Testbed {testbed} never asks the list {name}, so nothing was kept: "
+            f"`bench prompts add {name} {shlex.quote(str(file))} --testbed sd21` keeps it for one that does."
+        )
     from benchmark.suites.prompt_lists import add as add_list
     from benchmark.suites.prompt_lists import folder
 

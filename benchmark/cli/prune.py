@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from benchmark.cli.checked_command import CheckedCommand
 from benchmark.cli.options import Runs, Testbed, known
 from benchmark.errors import BudgetError, UsageError
 from benchmark.store.paths import home
@@ -33,7 +34,7 @@ def prune() -> None:
     """Search APTP's pruned experts and their router, or read some."""
 
 
-@prune_app.command()
+@prune_app.command(cls=CheckedCommand)
 def aptp(
     experts: Number = 8,
     macs: Macs = 0.6,
@@ -66,7 +67,7 @@ def aptp(
     print("\n".join(routing(captions, took, found.shares)))
 
 
-@prune_app.command()
+@prune_app.command(cls=CheckedCommand)
 def route(
     prompt: Annotated[str, typer.Argument(help="What is to be generated.")],
     experts: Number = 8,
@@ -94,7 +95,7 @@ def route(
     print(f"expert {number}  {found.shares[number]:.1%} of MACs")
 
 
-@prune_app.command()
+@prune_app.command(cls=CheckedCommand)
 def published(
     file: Annotated[Path, typer.Argument(help="The quantizer's .safetensors.")],
     testbed: Testbed = "mini",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,12 +13,14 @@ from benchmark.cli.options import (
     AsPublished,
     Budget,
     Captions,
+    ComparedWith,
     Compiles,
     Device,
     Macs,
     Precision,
     Preset,
     Pruning,
+    Reference,
     Reveal,
     Runs,
     Seed,
@@ -28,9 +30,13 @@ from benchmark.cli.options import (
     artist,
     known,
     names,
+    share_of_macs,
 )
 from benchmark.errors import BudgetError, TrainingError, UsageError
 from benchmark.store.paths import home
+
+if TYPE_CHECKING:
+    from benchmark.api.request import RunRequest
 
 ALL = "all"  # of the installed methods, or of the prunings in a table
 
@@ -42,7 +48,7 @@ def run(
     suite: Annotated[str, typer.Option(help="What to generate and score; `artists` brings `coco` along.")],
     testbed: Testbed = "mini",
     pruning: Pruning = "magnitude",
-    macs: Macs = 0.8,
+    macs: Macs = None,
     targets: Targets = "",
     seed: Seed = 0,
     preset: Preset = "",
@@ -52,6 +58,7 @@ def run(
     alone: Alone = False,
     runs: Runs = None,
     device: Device = "auto",
+    reference: ComparedWith = Reference.distilled,
     reveal: Reveal = False,
     as_published: AsPublished = False,
     precision: Precision = "",
@@ -72,46 +79,15 @@ def run(
       bench run --method my/eraser.py:Eraser --suite artists
       bench run --method all --suite artists
     """
-    from benchmark.api.request import RunRequest, parse_budgets, parse_settings
-
-    # Names first, before the first import of torch.
-    for group, name in (("testbeds", testbed), ("suites", suite), ("prunings", pruning)):
-        known(group, name)
-    methods = _all_methods(preset, set_) if method == ALL else [method]
-    if method != ALL:
-        known("methods", method)
-    budgets = parse_budgets(budget)
-    request = RunRequest(
-        method=methods[0],
-        suite=suite,
-        testbed=testbed,
-        pruning=pruning,
-        macs=macs,
-        preset=preset,
-        overrides=parse_settings(set_ or []),
-        targets=tuple(artist(testbed, name) for name in names(targets)),
-        seed=seed,
-        budget=budgets[0],
-        data=data,
-        runs=runs or home(),
-        device=device,
-        alone=alone,
-        reveal=reveal,
-        as_published=as_published,
-        precision=precision,
-        compiles=compiles,
-    )
-    from dataclasses import replace
-
+    requests = requests_of(
+        method=method, suite=suite, testbed=testbed, pruning=pruning, macs=macs, targets=targets, seed=seed,
+        preset=preset, set_=set_, budget=budget, data=data, runs=runs or home(), device=device, alone=alone,
+        reference=reference, reveal=reveal, as_published=as_published, precision=precision, compiles=compiles,
+    )  # fmt: skip
     from benchmark.console import Progress
     from benchmark.cost.confirm import consent
     from benchmark.pipeline.run import run as run_benchmark
 
-    requests = [
-        replace(request, method=name, budget=each, along=tuple(budgets[k + 1 :]))
-        for name in methods
-        for k, each in enumerate(budgets)
-    ]
     consent(requests, yes)
 
     records: dict[str, Any] = {}
@@ -120,7 +96,7 @@ def run(
     ended = 0
     with Progress() as progress:
         for k, one in enumerate(requests):
-            name = one.method + (f" for {one.budget}" if len(budgets) > 1 else "")
+            name = one.method + (f" for {one.budget}" if requests[0].along else "")
             if len(requests) > 1:
                 progress.say(f"method    {name} ({k + 1} of {len(requests)})")
             try:
@@ -148,6 +124,54 @@ def run(
         print(f"{what.ljust(width)}  {path}")
     if failed:
         raise TrainingError(f"There is no row of {', '.join(failed)}, see above; what the others gave is kept.")
+
+
+def requests_of(
+    *,
+    method: str,
+    suite: str,
+    testbed: str,
+    pruning: str,
+    macs: float | None,
+    targets: str,
+    preset: str,
+    set_: list[str] | None,
+    budget: str,
+    reference: str,
+    **given: Any,
+) -> list[RunRequest]:
+    """The runs that the options of `bench run` ask for, one a method and budget. PalimpsestError for a wrong option.
+
+    Names are checked before the first import of torch. `given` are fields of the request under the names of options.
+    """
+    from dataclasses import replace
+
+    from benchmark.api.request import RunRequest, parse_budgets, parse_settings
+
+    for group, name in (("testbeds", testbed), ("suites", suite), ("prunings", pruning)):
+        known(group, name)
+    methods = _all_methods(preset, set_) if method == ALL else [method]
+    if method != ALL:
+        known("methods", method)
+    budgets = parse_budgets(budget)
+    request = RunRequest(
+        method=methods[0],
+        suite=suite,
+        testbed=testbed,
+        pruning=pruning,
+        macs=share_of_macs(pruning, macs),
+        preset=preset,
+        overrides=parse_settings(set_ or []),
+        targets=tuple(artist(testbed, name) for name in names(targets)),
+        budget=budgets[0],
+        reference=str(reference),
+        **given,
+    )
+    return [
+        replace(request, method=name, budget=each, along=tuple(budgets[k + 1 :]))
+        for name in methods
+        for k, each in enumerate(budgets)
+    ]
 
 
 def _all_methods(preset: str, settings: list[str] | None) -> list[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark import launcher
-from benchmark.cli.options import Records, Runs, known, names
+from benchmark.cli.options import Records, Runs, known, names, records_home
 from benchmark.errors import UsageError
 from benchmark.store.paths import home, records_folder
 
@@ -70,7 +70,7 @@ def study(
 
     if name not in STUDIES:
         raise UsageError(f"Unknown study '{name}'. Available: {', '.join(STUDIES)}.")
-    chosen = names(prunings)
+    chosen = names(prunings, "--prunings")
     for pruning in chosen:
         known("prunings", pruning)
         if re.search(r"[\s#{}'\"\\]", pruning):
@@ -80,6 +80,8 @@ def study(
     if "none" in chosen:
         raise UsageError("A study compares prunings at the paper's budgets, and 'none' has none: leave it out.")
     asked, place = STUDIES[name], runs or home()
+    if only_figure or format == Format.markdown:
+        records_home(runs, records)  # nothing is run: what is read must be there
     folder = out or place / "studies"
     suite = "artists" if any(key in ("kept_style", "content_kept") for key, _ in asked.panels) else "coco"
 

@@ -7,10 +7,19 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.options import Columns, Records, Runs, Testbed, artist, known, names
+from benchmark.cli.options import (
+    Columns,
+    Records,
+    Runs,
+    Testbed,
+    artist,
+    known,
+    names,
+    records_home,
+    refuse_unread,
+)
 from benchmark.cli.run import ALL
 from benchmark.errors import UsageError
-from benchmark.store.paths import home
 
 
 class Format(StrEnum):
@@ -21,7 +30,16 @@ class Format(StrEnum):
     markdown = "markdown"
 
 
+UNREAD = {
+    1: {"threshold": "--threshold", "label": "--label"},
+    2: {"suite": "--suite", "long": "--long", "all_": "--all", "pruning": "--pruning", "targets": "--targets"},
+}
+"""Options that a table does not read: table 1; table 2."""
+UNREAD[3] = {**UNREAD[1], **UNREAD[2]}
+
+
 def show_table(
+    ctx: typer.Context,
     number: Annotated[int, typer.Argument(help="Table of the paper: 1, 2 or 3.", metavar="[1]")] = 1,
     testbed: Testbed = "mini",
     suite: Annotated[str, typer.Option(help="artists (with coco beside it), or coco alone.")] = "artists",
@@ -67,26 +85,26 @@ def show_table(
     from benchmark.testbeds.resolve import sampling_of
 
     sampling = sampling_of(testbed)
-    testbed = known("testbeds", testbed)
+    made_on, testbed = testbed, known("testbeds", testbed)
     known("suites", suite)
     if pruning not in ("", ALL) and not is_file(pruning):  # records outlive a file
         known("prunings", pruning)
-    if (pruning or targets) and number != 1:
-        raise UsageError(
-            "--pruning and --targets go with table 1: the others have one concept and the default pruning."
-        )
-    if number not in (1, 2, 3):
+    if number not in UNREAD:
         raise UsageError(f"Table {number} is none of those that can be made: 1, 2 and 3.")
+    refuse_unread(ctx, UNREAD[number], f"table {number} has none of it")
     if not 0 < threshold < 1:
         raise UsageError(f"--threshold is a score between 0 and 1; {threshold:g} is not.")
-    everywhere = gather(testbed, runs or home(), records or [])
+    everywhere = gather(testbed, records_home(runs, records), records or [])
     found = of_definition(everywhere, testbed, sampling)
     from benchmark.tables.table2_3_explicit import table2, table3
 
     if number == 1:
         aimed = [artist(testbed, name) for name in names(targets)]
         wide = long or bool(columns)
-        made = table(found, testbed, suite, long=wide, paper=paper, everything=all_, pruning=pruning, targets=aimed)
+        made = table(
+            found, testbed, suite, long=wide, paper=paper, everything=all_, pruning=pruning, targets=aimed,
+            made_on=made_on,
+        )  # fmt: skip
     elif number == 2:
         made = table2(found, testbed, threshold=threshold, labels=label or (), paper=paper)
     else:
@@ -98,7 +116,7 @@ def show_table(
     if others := len(everywhere) - len(found):
         records_are = "1 record is" if others == 1 else f"{others} records are"
         made = noted(made, f"{records_are} left out: of a testbed '{testbed}' whose file says other sampling.")
-    FORMATS[format](only(made, names(columns)) if columns else made)
+    FORMATS[format](only(made, names(columns, "--columns")) if columns else made)
 
 
 def compare(
@@ -133,11 +151,13 @@ def compare(
     from benchmark.tables.render_compare import FORMATS
     from benchmark.tables.select import gather
 
+    if left.strip() == right.strip():
+        raise UsageError(f"'{left}' would be compared with itself: name two rows of `bench table`.")
     testbed = known("testbeds", testbed)
     known("suites", suite)
-    found = gather(testbed, runs or home(), records or [])
+    found = gather(testbed, records_home(runs, records), records or [])
     if pruning and not is_file(pruning):
         known("prunings", pruning)
     wide = long or bool(columns)
     made = compared(found, testbed, suite, left, right, long=wide, pruning=pruning, macs=macs)
-    FORMATS[format](only(made, names(columns)) if columns else made)
+    FORMATS[format](only(made, names(columns, "--columns")) if columns else made)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from benchmark.cli.checked_command import CheckedCommand
 from benchmark.cli.options import Runs, known, names
 from benchmark.errors import UsageError
 from benchmark.store.paths import home
@@ -20,7 +21,7 @@ def testbeds() -> None:
     """Build a testbed's weights, or check them."""
 
 
-@testbed_app.command()
+@testbed_app.command(cls=CheckedCommand)
 def build(
     testbed: Annotated[str, typer.Argument(help="Which testbed; see `bench list testbeds`.")],
     out: Annotated[Path | None, typer.Option(help="Where to.", show_default="<runs>/testbeds/<testbed>")] = None,
@@ -42,10 +43,10 @@ def build(
     from benchmark.console import Progress
 
     with Progress() as progress:
-        module.build(out or home() / "testbeds" / testbed, progress, names(only), device)
+        module.build(out or home() / "testbeds" / testbed, progress, names(only, "--only"), device)
 
 
-@testbed_app.command()
+@testbed_app.command(cls=CheckedCommand)
 def check(
     testbed: Annotated[str, typer.Argument(help="Which testbed; see `bench list testbeds`.")],
     out: Annotated[Path | None, typer.Option(help="Where to.", show_default="<runs>/testbeds/<testbed>-card")] = None,
@@ -68,7 +69,7 @@ def check(
         module.check(out or home() / "testbeds" / f"{testbed}-card", progress, weights, device)
 
 
-@testbed_app.command()
+@testbed_app.command(cls=CheckedCommand)
 def prebuild(
     testbed: Annotated[str, typer.Argument(help="Which testbed; see `bench list testbeds`.")],
     runs: Runs = None,

@@ -23,8 +23,8 @@ def consent(requests: Sequence[RunRequest], yes: bool) -> None:
     """Say what these runs take and, if that is much, ask. UsageError where nobody can be asked, or the answer is no;
     DataError where there are no captioned pictures.
 
-    Of runs that share a distillation each is told with it. What the store has already is told as well, since nothing is
-    loaded to look there.
+    Of runs that share a distillation each is told with it. What the store has already is counted as well, since nothing
+    is loaded to compute its keys; a line says what is there by its records.
     """
     definition = resolve.definition_of(requests[0].testbed)
     if definition is not None:
@@ -52,6 +52,8 @@ def consent(requests: Sequence[RunRequest], yes: bool) -> None:
         raise UsageError(f"This would take {told}: add --yes to begin, or see `bench estimate` for what it is made of.")
     if launcher.is_first():
         print(f"estimate  {told}", file=sys.stderr)
+        for kept in dict.fromkeys(one.kept for one in found if one.kept):
+            print(f"          {kept}", file=sys.stderr)
     if not much or yes:
         return
     print("Begin? [y/N] ", end="", file=sys.stderr, flush=True)

@@ -5,15 +5,23 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmark import registry
 from benchmark.api.request import RunRequest
 from benchmark.cost.devices import UTILISATION
-from benchmark.cost.testbed_facts import ground
-from benchmark.cost.workload import KNOWN, TRAINED, Piece, pieces
-from benchmark.errors import DataError
+from benchmark.cost.testbed_facts import Ground, ground
+from benchmark.cost.workload import KNOWN, TRAINED, Piece, pieces, plans
+from benchmark.errors import DataError, PalimpsestError
 from benchmark.hardware import Device
+from benchmark.pipeline import run_cache
+from benchmark.records.record import read_records
+from benchmark.store.paths import records_folder
 from methods.base import Precision
+
+if TYPE_CHECKING:
+    from benchmark.models.plan import Plan
+    from benchmark.records.record import Record
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,8 @@ class Estimate:
 
     rows: list[Row]
     assumed: list[str]
+    kept: str = ""
+    """What the store has of it already; empty for nothing."""
 
     @property
     def hours(self) -> float:
@@ -113,7 +123,9 @@ def estimate(request: RunRequest, speeds: Speeds) -> Estimate:
     """What the run takes. UsageError, DataError or BudgetError for one that cannot be."""
     stands = ground(request)
     work = pieces(request, stands, speeds.of("lower"))
-    assumed = [speeds.told, "nothing is in the store yet; one device; loading, disk and network take no time"]
+    kept = in_store(request, stands, speeds.of("lower"))
+    assumed = [speeds.told, kept or "nothing is in the store yet"]
+    assumed.append("one device; loading, disk and network take no time")
     if request.macs < 1 and request.pruning != "none":
         if registry.is_file(request.pruning):
             registry.load("prunings", request.pruning)  # which may lack what is asked of it
@@ -124,4 +136,38 @@ def estimate(request: RunRequest, speeds: Speeds) -> Estimate:
     if stands.precision == "bf16":
         assumed.append(f"activations of training take {TRAINED['bf16']:.0%} of what they take in fp32: norms stay fp32")
     assumed += stands.assumed
-    return Estimate([Row(piece, piece.flops / speeds.of(piece.kind) + piece.seconds) for piece in work], assumed)
+    rows = [Row(piece, piece.flops / speeds.of(piece.kind) + piece.seconds) for piece in work]
+    return Estimate(rows, assumed, kept)
+
+
+def in_store(request: RunRequest, stands: Ground, rate: float) -> str:
+    """What the runs folder has of a run already, as a clause for people; empty for nothing.
+
+    Receipts and records tell it, since nothing is loaded here that could compute the store's keys.
+    """
+    if run_cache.find(request):
+        return "all of it is in the store: `bench run` answers at once, and this is what it would take from nothing"
+    folder = records_folder(request.runs)
+    try:
+        records = read_records([folder])
+    except PalimpsestError:
+        return ""  # told by whatever shows it
+    names = [plan.name for plan in plans(request, stands, rate) if any(_is_of(one, plan, stands) for one in records)]
+    if not names:
+        return ""
+    models = " and ".join(dict.fromkeys(names))
+    return f"{folder} has records of {models} with these settings: what is kept of them is not made again"
+
+
+def _is_of(record: Record, plan: Plan, stands: Ground) -> bool:
+    """Whether a record is of the model that a plan trains."""
+    variant = [] if record.variant == "default" else record.variant.split(",")
+    targets = record.concept.get("targets") == list(plan.concept.targets) or not plan.method.erases
+    told = (record.testbed, record.method, record.preset, record.pruning, record.macs, record.data, record.seed)
+    return (
+        told == (stands.name, plan.name, plan.preset, plan.pruned.pruning, plan.pruned.macs, plan.data, plan.seed)
+        and targets
+        and record.recipe == plan.method.recipe
+        and plan.budget.items() <= record.budget.items()
+        and sorted(variant) == sorted(f"{key}={value}" for key, value in plan.overrides.items())
+    )

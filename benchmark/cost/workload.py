@@ -59,6 +59,7 @@ class Piece:
 def plans(request: RunRequest, ground: Ground, rate: float) -> list[Plan]:
     """What is trained, in order: the reference, then what the method starts from unless it is there, then the method.
 
+    Where the reference is the base, it is the last two of them.
     `rate` is the FLOP/s that budgets told in hours are converted with.
     """
 
@@ -67,6 +68,8 @@ def plans(request: RunRequest, ground: Ground, rate: float) -> list[Plan]:
 
     plain = replace(request, method="distilled", preset="", overrides={}, seed=REFERENCE_SEED)
     reference, plan = (planned(one, ground.concept, ground.flops, flops_in, ground.preset) for one in (plain, request))
+    if request.reference == "base":
+        return [plan] if plan.first is None else [plan.first, plan]
     found = [reference]
     if plan.first is not None and not _on_the_way(plan.first, reference):
         found.append(plan.first)
@@ -164,7 +167,8 @@ def pieces(request: RunRequest, ground: Ground, rate: float) -> list[Piece]:
     drawn = sum(piece.count * piece.batch for piece in found if piece.kind == "lower")
     if drawn and not ground.encoded:
         found.append(_vae("encode in the step", "encode", drawn, sizes.encode, whole, ground, 0))
-    rows = [call] + [student] * (1 + (trained[-1] is not trained[0]))
+    scored = 1 if request.reference == "base" or len(trained) == 1 else 2  # the method's and the reference's pictures
+    rows = [call] + [student] * scored
     for suite, count in ground.asked.items():
         made = count * len(rows)
         flops = count * guided * ground.calls * sum(rows)

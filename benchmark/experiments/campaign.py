@@ -28,8 +28,11 @@ OWN = ("--runs", "--device")
 """Options that are the campaign's to give."""
 
 
-def read_plan(path: Path) -> list[list[str]]:
-    """The options of each run, in order. UsageError, naming the line, for one that cannot be read."""
+def read_plan(path: Path, check: Callable[[list[str]], None] = lambda words: None) -> list[list[str]]:
+    """The options of each run, in order. UsageError, naming the line, for one that cannot be read.
+
+    `check` is handed the options of each run, and raises what `bench run` would refuse them with.
+    """
     try:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -46,7 +49,15 @@ def read_plan(path: Path) -> list[list[str]]:
                 raise UsageError(
                     f"{path}, line {number}: a run needs --method and --suite, and may not say {' or '.join(OWN)}."
                 )
-            plan += [words] if words and words not in plan else []
+            if "" in words or any(word.endswith("=") for word in words if word.startswith("--")):
+                raise UsageError(f"{path}, line {number}: an option is empty; give it a value, or leave it out.")
+            if not words or words in plan:
+                continue
+            try:
+                check(words)
+            except PalimpsestError as error:
+                raise UsageError(f"{path}, line {number}: {error}") from error
+            plan.append(words)
     if not plan:
         raise UsageError(f"The campaign {path} asks for no run.")
     return plan

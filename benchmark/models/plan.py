@@ -130,6 +130,13 @@ def plan_of(bench: Workbench, request: RunRequest, concept: Concept) -> Plan:
     return planned(request, concept, testbed.default_flops, measured, getattr(testbed, "preset", "default"))
 
 
+def _check_preset(usual: str) -> None:
+    """UsageError for a testbed's preset that no installed method has: the default would be taken in its place."""
+    presets = {name for method in registry.names("methods") for name in registry.load("methods", method).presets}
+    if usual not in presets:
+        raise registry.unknown("testbed preset", usual, sorted(presets))
+
+
 def planned(
     request: RunRequest,
     concept: Concept,
@@ -145,6 +152,8 @@ def planned(
     from methods.base import configure
 
     adapter = registry.load("methods", request.method)
+    if not request.preset and usual not in adapter.presets:
+        _check_preset(usual)
     preset = request.preset or (usual if usual in adapter.presets else "default")
     method = configure(adapter, preset, **request.overrides)
     if method.start == "base" and request.pruning != "none":

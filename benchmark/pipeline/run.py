@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from rich.markup import escape
 
 from benchmark import registry
 from benchmark.api.request import Outcome, RunRequest
 from benchmark.console import Progress
+from benchmark.hardware import usable
 from benchmark.pipeline import run_cache
 from benchmark.records.record import refuse_newer
 from benchmark.store import paths
 from benchmark.testbeds import resolve
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    from benchmark.api.model import Model
     from benchmark.api.suite import Suite
+    from benchmark.api.testbed import Workbench
 
 
 Reference = Literal["distilled", "base"]
@@ -76,10 +85,13 @@ DISK_NEEDED = 300_000_000
 def run(request: RunRequest, progress: Progress) -> Outcome:
     """Make the records of one method on one suite (and the suites it brings), with those of base and reference.
 
+    Where the request's reference is the base, no other model is trained than the one that is asked for.
     Everything found in the store is reused; everything made is kept there at once, so an interrupted run goes on.
     """
     home = paths.prepare(request.runs, DISK_NEEDED)
     if answered := run_cache.find(request):
+        if request.device not in ("auto", "cpu"):
+            usable(request.device)  # a device that there is not is refused, whatever the records hold
         progress.reuse("asked before, and nothing has changed: answered from its records")
         return answered
     refuse_newer(paths.records_folder(home))
@@ -100,17 +112,54 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
     asked = {suite.name: prompts.asked(bench, suite.name, concept) for suite in suites}  # a missing list is told first
     plan = plan_of(bench, request, concept)
     minimum_budget.check(bench, plan)
-    plain = replace(request, method="distilled", preset="", overrides={}, seed=REFERENCE_SEED)
-    reference_plan = plan_of(bench, plain, concept)
-    reference = fitted(bench, reference_plan)
-    rows = [base(bench), reference]
-    model = fitted(bench, plan)
+    rows, plans = [base(bench)], [plan]
+    if request.reference == "distilled":
+        plain = replace(request, method="distilled", preset="", overrides={}, seed=REFERENCE_SEED)
+        plans.insert(0, plan_of(bench, plain, concept))
+        rows.append(fitted(bench, plans[0]))
+    reference, model = rows[-1], fitted(bench, plan)
     if model.identity != reference.identity:
+        if reference is not rows[0]:
+            reference = rows[-1] = _announced(bench, reference, suites, request.method)
         rows.append(model)
 
-    disk_needs.check(bench, [reference_plan, plan], rows, suites, asked)
+    disk_needs.check(bench, plans, rows, suites, asked)
     for row in reversed(rows):
         row.train()  # trains what is not there yet: a budget that cannot be met is refused before a picture is made
     outcome = measure(bench, rows, reference, suites, asked, concept, request.reveal)
     run_cache.keep(request, outcome)
     return outcome
+
+
+NOT_RELATIVE = ("coco",)
+"""Suites none of whose figures compares with the reference."""
+
+
+def _announced(bench: Workbench, reference: Model, suites: Sequence[Suite], method: str) -> Model:
+    """The reference; before it is trained, a line says what for and how to do without it."""
+    relative = [suite.name for suite in suites if suite.name not in NOT_RELATIVE]
+    why = f"figures of {', '.join(relative)} compare with it" if relative else "none of the figures compares with it"
+
+    def announce() -> None:
+        if not bench.store.has("model", reference.identity):
+            bench.progress.say(
+                escape(
+                    f"reference {reference.label} is trained as a whole: {why}; --reference base trains {method} alone"
+                )
+            )
+
+    def load() -> UNet2DConditionModel:
+        announce()
+        return reference.load()
+
+    def ledger() -> list[dict[str, Any]]:
+        if not bench.store.has("cost", reference.identity):
+            announce()
+        return reference.ledger()
+
+    def train() -> None:
+        if not bench.store.has("cost", reference.identity):
+            announce()
+        reference.train()
+
+    return replace(reference, load=load, ledger=ledger, train=train)

@@ -108,4 +108,4 @@ def _missing(home: Path, wanted: Source) -> str:
 
 def _command(home: Path, name: str) -> str:
     runs = "" if home == paths.home() else f" --runs {shlex.quote(str(home))}"
-    return f"bench prompts add {name} FILE{runs}"
+    return f"bench prompts add {name} FILE --testbed sd21{runs}"

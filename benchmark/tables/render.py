@@ -12,6 +12,7 @@ from benchmark.tables.columns import Column
 from benchmark.tables.table import Figure, Row, Table
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table as Box
     from rich.text import Text
 
@@ -22,19 +23,47 @@ _MEANINGS = {"reference": "committed reference run", "local": "your run", "both"
 
 
 def print_rich(table: Table, file: TextIO | None = None) -> None:
-    """For people: one box for each part of the table, sized to the terminal."""
-    from rich.console import Console
+    """For people: one box for each part of the table, sized to the terminal; a list where no box fits into it."""
+    from rich.text import Text
 
-    console = Console(file=file, highlight=False)
+    from benchmark.console import console_on
+
+    console = console_on(file)
     parts = [(section, list(columns)) for section, columns in groupby(table.columns, key=lambda column: column.section)]
     # rich would fold words anywhere; on a narrow terminal the parts of a figure go below each other instead.
     joint = " " if console.width >= _LABEL + 24 * max((len(columns) for _, columns in parts), default=0) else "\n"
     for section, columns in parts:
-        console.print(section or _title(table), style="bold", markup=False)
-        console.print(_box(table, columns, joint))
+        box = _box(table, columns, joint)
+        narrow = not fits(console, box)
+        console.print(section or _title(table), style="bold", markup=False, soft_wrap=narrow)
+        console.print(Text("\n").join(_listed(table, columns)) if narrow else box, soft_wrap=narrow)
     spread = ["±: half of a 95 % interval."] if any(not column.section for column in table.columns) else []
     for note in [*_notes(table), *spread]:
         console.print(note, style="dim", markup=False)
+
+
+def fits(console: Console, box: Box) -> bool:
+    """Whether all lines of a table's cells stay whole on the terminal; rich cuts them off where they do not."""
+    unlimited = console.options.update(max_width=10_000)
+    return console.measure(box, options=unlimited).maximum <= console.width
+
+
+def _listed(table: Table, columns: Sequence[Column]) -> list[Text]:
+    """The same part of the table as lines: a row's label, and a line a figure below it."""
+    from rich.text import Text
+
+    lines = []
+    for row in table.rows:
+        lines.append(Text(f"{_MARKS[row.source]} {row.label}"))
+        for column in columns:
+            lines.append(
+                Text(f"  {_header(column)}  ").append_text(_rich_figure(row.cells.get(column.key), column, " "))
+            )
+    if not columns[0].section:
+        for method, quotes in table.paper_only.items():
+            quoted = [f"{_header(c)} {quote}" for c in columns if (quote := _quote(quotes.get(_bare(c)), c))]
+            lines.append(Text(f"  {method}  {'  '.join(quoted)}", style="dim"))
+    return [*lines, Text()]
 
 
 def print_json(table: Table, file: TextIO | None = None) -> None:

@@ -3,32 +3,45 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Callable
 
 from benchmark.tables.columns import Column
 from benchmark.tables.compare import Comparison, Contrast
 
 SIGNIFICANT = 0.05
+_SIDE = 20  # columns of a terminal that the label of a side may take before it is wrapped
 _DIRECTION = {True: " ↑", False: " ↓", None: ""}
 
 
 def print_rich(comparison: Comparison) -> None:
     """For people: a line a figure; green or red where p is below 0.05 and the interval leaves out 0."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
-    console.print(_title(comparison), style="bold", markup=False)
+    from benchmark.console import console_on
+    from benchmark.tables.render import fits
+
+    console = console_on()
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for header in _headers(comparison):
-        table.add_column(header, justify="left" if not header else "right")
+        table.add_column("\n".join(textwrap.wrap(header, _SIDE)), justify="left" if not header else "right")
+    styles = {True: "green", False: "red", None: ""}
     for contrast in comparison.contrasts:
+        table.add_row(*_figures(contrast), style=styles[_wins(contrast)])
+    narrow = not fits(console, table)
+    console.print(_title(comparison), style="bold", markup=False, soft_wrap=narrow)
+    if not narrow:
+        console.print(table)
+    for contrast in comparison.contrasts if narrow else ():
         name, *figures = _figures(contrast)
-        table.add_row(name, *figures, style={True: "green", False: "red", None: ""}[_wins(contrast)])
-    console.print(table)
+        told = [
+            f"{header} {figure}" for header, figure in zip(_headers(comparison)[1:], figures, strict=True) if figure
+        ]
+        lines = "\n  ".join([name, *told])
+        console.print(lines, style=styles[_wins(contrast)], markup=False, soft_wrap=True)
     for note in _notes(comparison):
-        console.print(note, style="dim", markup=False)
+        console.print(note, style="dim", markup=False, soft_wrap=narrow)
 
 
 def print_json(comparison: Comparison) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from benchmark.errors import UsageError
 from benchmark.records.record import Record
+from benchmark.registry import unknown
 from benchmark.tables.columns import Column
 from benchmark.tables.select import Source
 
@@ -59,5 +59,5 @@ def only(table: Table, keys: Sequence[str]) -> Table:
     """The table with these columns alone, in this order. UsageError for one that it does not have."""
     columns = {column.key: column for column in table.columns}
     if strange := [key for key in keys if key not in columns]:
-        raise UsageError(f"The table has no column '{strange[0]}'; it has: {', '.join(columns)}.")
+        raise unknown("column", strange[0], list(columns))
     return replace(table, columns=[columns[key] for key in keys])

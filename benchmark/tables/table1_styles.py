@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -43,12 +44,13 @@ def table(
     everything: bool = False,
     pruning: str = "",
     targets: Sequence[str] = (),
+    made_on: str = "",
 ) -> Table:
     """Table 1 of a testbed. Rows: base, distilled, other seeds of it, other methods.
 
     Shown are the default budget, targets and pruning, unless `everything`; what that hides is counted in a note. With
     the name of a `pruning` it is that one at all its MACs; with `ALL_PRUNINGS`, all of them side by side. `targets`
-    stand for the default ones.
+    stand for the default ones. `made_on` is the testbed as a command names it, which may be a file.
     Raises DataError if nothing is left to show, RecordError if rows were sampled differently.
     """
     suites = [suite] + ([BESIDE[suite]] if suite in BESIDE else [])
@@ -60,8 +62,9 @@ def table(
     shown = here if everything else [each for each in now if is_usual(each[0], usual, now, pruning)]
     asked = [record for record, _ in shown if suite not in EXPLICIT or record.suite == suite]
     if not any(record.method != "base" or not pruning for record in asked):
-        also = "" if testbed == "mini" else f" --testbed {testbed}"
-        also += f" --pruning {pruning}" if pruning not in ("", ALL_PRUNINGS) else ""
+        also = "" if testbed == "mini" else f" --testbed {shlex.quote(made_on or testbed)}"
+        also += f" --pruning {shlex.quote(pruning)}" if pruning not in ("", ALL_PRUNINGS) else ""
+        also += f" --targets {shlex.quote(','.join(targets))}" if targets else ""
         make = f"`bench run --method bilevel --suite {suite}{also}`"
         elsewhere = f" ({len(here)} with other settings: add --all)" if here else ""
         raise DataError(

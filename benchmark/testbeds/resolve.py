@@ -41,6 +41,21 @@ def default_targets(testbed: str) -> tuple[str, ...]:
     return tuple(artist.name for artist in artists_of(testbed) if artist.part == "target")
 
 
+def public_lists(testbed: str) -> tuple[str, ...]:
+    """Names of the public prompt lists that suites ask on a testbed, once they were added; none for one that has
+    prompts of its own alone. Only a testbed that another package brings is loaded for it."""
+    if definition_of(testbed) is not None:
+        from benchmark.testbeds.stable_diffusion.prompts import PUBLIC, TITLES
+
+        by_suite = [*PUBLIC.values(), *TITLES.values()]
+    elif registry.home_of("testbeds", testbed) == "benchmark":
+        return ()
+    else:
+        made = load(testbed)
+        by_suite = [names for kind in ("public", "titles") for names in getattr(made, kind, {}).values()]
+    return tuple(dict.fromkeys(name for names in by_suite for name in names))
+
+
 def is_file(asked: str) -> bool:
     """Whether a file is meant, be it there or not."""
     return asked.endswith(".toml")

@@ -88,6 +88,8 @@ def _settings(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise DataError(f"The testbed {path} cannot be read ({error.strerror}).") from error
     except ValueError as error:  # also what is not UTF-8
         raise DataError(f"The testbed {path} is not TOML ({error}).") from error
+    if (empty := _empty(said)) is not None:
+        raise DataError(f"The testbed {path}: '{empty}' is empty; give it a value, or leave the line out.")
     like = said.pop("like", None)
     for key, kind, wanted in (("like", str, "a text"), ("networks", dict, "a table")):
         value = like if key == "like" else said.get(key)
@@ -119,6 +121,15 @@ def _settings(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
     return {**before, **said, "sha256": said.get("sha256", sums), "networks": networks}
 
 
+def _empty(value: Any, name: str = "") -> str | None:
+    """The dotted name of the first text in a table or list that is empty or blank; None where there is none."""
+    if isinstance(value, str):
+        return None if value.strip() else name
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    found = (_empty(each, f"{name}.{key}" if name else str(key)) for key, each in inner)
+    return next((name for name in found if name is not None), None)
+
+
 def _place(value: Any, folder: Path) -> Any:
     """A path, made absolute, where something is there or nothing else can be meant; else a Hub id or an address."""
     if not isinstance(value, str):
@@ -133,9 +144,10 @@ def _sentence(error: ValidationError) -> str:
     where = ".".join(str(part) for part in first["loc"])
     known = [*Definition.model_fields, *(f"networks.{name}" for name in Networks.model_fields)]
     if first["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(where, known, n=1)
-        guess = f" Did you mean '{close[0]}'?" if close else ""
-        return f"it has no setting '{where}'.{guess} There are like, {', '.join(known)}"
+        close = difflib.get_close_matches(where, ["like", *known], n=1)
+        if close:
+            return f"it has no setting '{where}'. Did you mean '{close[0]}'? sd21.toml says what can be set"
+        return f"it has no setting '{where}'. There are like, {', '.join(known)}"
     if first["type"] == "missing":
         return f"it does not say '{where}'; begin it with like = \"sd21\" to take what it leaves out from there"
     return f"'{where}': {first['msg'][:1].lower()}{first['msg'][1:]}"

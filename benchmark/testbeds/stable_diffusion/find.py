@@ -143,7 +143,7 @@ def _address(url: str, ask: bool) -> Path:
     """A file of the web, kept where torch keeps such files."""
     from huggingface_hub import constants
 
-    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")  # as torch.hub has it, which takes seconds to import
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"  # as torch.hub has it, which takes seconds to import
     home = Path(os.environ.get("TORCH_HOME", f"{cache}/torch")).expanduser()
     kept = home / "hub" / "checkpoints" / Path(urlparse(url).path).name
     if kept.exists():
