@@ -27,4 +27,5 @@ class Model:
     setting: dict[str, Any] | None = None
     """The identity with training seed 0, which all seeds of one setting share; None where that is its own."""
     train: Callable[[], None] = lambda: None
-    """Trains it where the store lacks it, or waits for another run that does; called by all processes together."""
+    """Trains it where the store lacks its cost, or waits for another run that does; called by all processes together.
+    A model whose cost is known, as that of one which ships without weights, is trained when it is first loaded."""

@@ -71,6 +71,11 @@ def fitted(bench: Workbench, plan: Plan) -> Model:
     label = f"{plan.name} ({details})" if details else plan.name
 
     def train() -> None:
+        [missing] = agreed([bench.store.find("cost", known) is None])
+        if missing:
+            make()
+
+    def make() -> None:
         # The first process looks, waits and decides for all: another run may end this training between two looks.
         mine = PartialState().is_main_process
         claimed = making(bench.store, "model", known, f"train {label}", bench.progress) if mine else nullcontext()
@@ -84,7 +89,7 @@ def fitted(bench: Workbench, plan: Plan) -> Model:
 
         artefact = bench.store.find("model", known)
         if artefact is None:
-            train()
+            make()
             artefact = bench.store.find("model", known)
             assert artefact is not None, "an artefact that was just made is there"
         return read_pruned(artefact.folder)[0].float().to(bench.device)
@@ -92,7 +97,7 @@ def fitted(bench: Workbench, plan: Plan) -> Model:
     def cost() -> Artefact:
         kept = bench.store.find("cost", known)
         if kept is None:
-            train()
+            make()
             kept = bench.store.find("cost", known)
             assert kept is not None, "a model's cost is kept with it"
         return kept
