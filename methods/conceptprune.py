@@ -2,9 +2,9 @@
 
 Pictures are denoised under prompts with the concept and under the same prompts without it. The score of a weight in the
 last matrix W of a feed-forward block, at one step, is |W| times the norm of its input over all prompts and positions
-(the score of Wanda, arXiv 2306.11695). A weight is selected at a step if its score with the concept is among the highest
-of its row and exceeds its score without the concept. By default, weights selected at any of the first steps are set to
-zero, for every target in turn. Nothing is trained.
+(the score of Wanda, arXiv 2306.11695). A weight is selected at a step if its score with the concept is among the
+highest of its row and exceeds its score without the concept. By default, weights selected at any of the first steps are
+set to zero, for every target in turn. Nothing is trained.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ class ConceptPruneConfig(BaseModel):
 
     share: float = identity(0.01, "Share of a row's weights that can be selected at a step; at least one.", gt=0, le=1)
     horizon: float | None = identity(
-        None, "First part of the denoising steps that is evaluated; 0.2 for styles, else 0.18, if not given.", gt=0, le=1
+        None,
+        "First part of the denoising that is evaluated; if not given, 0.2 for styles, else 0.18.",
+        gt=0,
+        le=1,
     )
     threshold: float = identity(0.0, "A weight is zeroed if selected at more than this share of steps.", ge=0, lt=1)
     row_norm: bool = identity(True, "Whether the input at each position is scaled to norm 1.")

@@ -44,7 +44,7 @@ class EsdConfig(BaseModel):
         "for explicit content; auto-noxattn: x for styles, noxattn for explicit content.",
     )
     eta: float = identity(1.0, "Strength of negative guidance: target e_null - eta (e_name - e_null).", ge=0)
-    target: Literal["start", "base"] = identity("start", "Frozen model of the target: the student at its start, or base.")
+    target: Literal["start", "base"] = identity("start", "Frozen model of the target: the initial student, or base.")
     guidance: float = identity(3.0, "Classifier-free guidance while x_t is made.", gt=1)
     steps: int = identity(20, "DDIM steps of a whole denoising; x_t is that before a random one of them.", ge=1)
     inner_steps: bool = identity(

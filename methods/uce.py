@@ -45,7 +45,7 @@ class UceConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     erase: float = identity(1.0, "s_e, the weight of each edited token.", gt=0)
-    keep_ratio: float = identity(1.0, "Weighted sum of squares of kept states over that of erased ones; sets s_p.", ge=0)
+    keep_ratio: float = identity(1.0, "Weighted sum of squares of kept over that of erased states; sets s_p.", ge=0)
     keep_scale: float | Literal["by-count"] | None = identity(
         None, "s_p itself, instead of keep_ratio; by-count: max(0.1, 1 / number of kept texts).", added=True
     )

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 def multiplier(upper: Tensor, lower: Tensor, parameters: Sequence[nn.Parameter], alpha: float) -> Tensor:
     """Return mu >= 0 for a plain gradient step along d = grad(upper) + mu grad(lower).
 
-    It is the least mu for which <d, grad(lower)> >= alpha |grad(lower)|^2. A small step along d then decreases the lower
-    loss by at least alpha times as much as a step along its own gradient. Gradients are averaged over all processes. The
-    guarantee holds for steps along d itself, but not for AdamW, which changes the direction.
+    It is the least mu for which <d, grad(lower)> >= alpha |grad(lower)|^2. A small step along d then decreases the
+    lower loss by at least alpha times as much as a step along its own gradient. Gradients are averaged over all
+    processes. The guarantee holds for steps along d itself, but not for AdamW, which changes the direction.
     """
     u, f = (_flat_gradient(loss, parameters) for loss in (upper, lower))
     return (alpha - u @ f / (f @ f).clamp(min=torch.finfo(f.dtype).tiny)).clamp(min=0)

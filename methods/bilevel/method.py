@@ -11,8 +11,8 @@ can be read in three ways:
 
 Solver `alternating` is way 3 with `penalty` 0 (the default), and way 2 with `penalty` lambda (100 in the paper). Solver
 `penalty` is way 1: theta is trained on L_CU + lambda L_ft at every step; inner steps are left out, because they do not
-affect theta. Solver `dynamic-barrier` is ours: K lower steps, then a step along grad L_CU + mu grad L_ft, with the least
-mu that does not undo the lower level (`dynamic_barrier.py`).
+affect theta. Solver `dynamic-barrier` is ours: K lower steps, then a step along grad L_CU + mu grad L_ft, with the
+least mu that does not undo the lower level (`dynamic_barrier.py`).
 """
 
 from __future__ import annotations
