@@ -1,4 +1,4 @@
-"""The two tiny open_clip models: one whose text tower conditions the U-Net, and another (other seed) that scores."""
+"""Training of the two small open_clip models: one for the U-Net's text tower, and one with another seed for scoring."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BATCH = 128
 
 
 def config(vocabulary: int, patch: int) -> dict:
-    """The open_clip configuration (as in its model_configs/*.json)."""
+    """Return the open_clip configuration, in the form of its model_configs/*.json."""
     return {
         "embed_dim": WIDTH,
         "vision_cfg": {"image_size": 64, "layers": LAYERS, "width": WIDTH, "patch_size": patch, "head_width": 32},
@@ -37,7 +37,7 @@ def build(
     tokens: Tensor,
     job: Job,
 ) -> open_clip.CLIP:
-    """Contrastive training on pictures (N, 3, 64, 64) uint8 and token ids (N, CONTEXT)."""
+    """Train a model contrastively on pictures (N, 3, 64, 64) uint8 and token ids (N, CONTEXT), and return it."""
     torch.manual_seed(job.seed)
     model = open_clip.CLIP(**model_cfg)
     loss_of = open_clip.ClipLoss()
@@ -57,7 +57,7 @@ def build(
 
 
 def text_tower(model: open_clip.CLIP, vocabulary: int) -> CLIPTextModel:
-    """The same text tower as a transformers CLIPTextModel (identical hidden states)."""
+    """Return the text tower as a CLIPTextModel of transformers, with identical hidden states."""
     tower = CLIPTextModel(
         CLIPTextConfig(
             vocab_size=vocabulary,
