@@ -150,7 +150,7 @@ def training(bench: Workbench, concept: Concept, steps: int, batch: int | None) 
         method = configure(registry.load("methods", name), **settings)
         count = steps if name == "distilled" else method.config.lower_steps + 1  # a whole cycle
         yield _fit(bench, method, student(), materials, concept, count)
-    materials = replace(materials, teacher=bench.testbed.base())  # the fits above may have lowered the other one to bf16
+    materials = replace(materials, teacher=bench.testbed.base())  # the other may be in bf16 now
     method = configure(registry.load("methods", "distilled"), **settings)
     with _as_torch_comes(bench):
         take, flops = online(bench, method, student().to(bench.device), materials)
