@@ -30,7 +30,7 @@ class Budget:
     def __post_init__(self) -> None:
         given = [amount for amount in (self.flops, self.iterations) if amount is not None]
         if len(given) != 1 or given[0] < 0:
-            raise BudgetError("A budget is either FLOPs or iterations, one of them and not below 0.")
+            raise BudgetError("A budget is a number of FLOPs or of iterations, not both, and not below 0.")
 
     def steps(self, cycle: Sequence[tuple[Cost, int]]) -> int:
         """Return the number of steps that the budget pays for when `cycle` is repeated.
@@ -42,7 +42,7 @@ class Budget:
             BudgetError: the budget does not pay for the first step; the message names the least budget.
         """
         if self.iterations == 0:
-            raise BudgetError("The budget leaves not one iteration to a method that comes second: give more of them.")
+            raise BudgetError("The budget leaves not one iteration for the method's own stage: give more iterations.")
         if self.iterations is not None:
             return self.iterations
         left = int(self.flops or 0)

@@ -114,8 +114,8 @@ class ConceptPrune:
         entry = self._entry(student, materials, concept, steps)
         if budget.flops is not None and entry["flops"] > budget.flops:
             raise BudgetError(
-                f"A budget of {budget.flops:.3g} FLOPs does not hold the {entry['unet_forwards']} passes that "
-                f"conceptprune looks at: give at least {entry['flops']:.6g}."
+                f"A budget of {budget.flops:.3g} FLOPs does not pay for the {entry['unet_forwards']} passes that "
+                f"conceptprune needs: give at least {entry['flops']:.6g}."
             )
         masks = {name: torch.zeros_like(layer.weight, dtype=torch.bool) for name, layer in layers.items()}
         for number, target in enumerate(concept.targets):

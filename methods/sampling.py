@@ -79,14 +79,14 @@ def sample(
     scheduler = make_scheduler(scheduler_config, sampler)
     training = unet.training
     unet.eval()
-    own, exact = unet.dtype, torch.promote_types(unet.dtype, torch.float32)
-    latents = noise.to(unet.device, exact) * scheduler.init_noise_sigma
+    dtype, wide_dtype = unet.dtype, torch.promote_types(unet.dtype, torch.float32)
+    latents = noise.to(unet.device, wide_dtype) * scheduler.init_noise_sigma
     guided = sampler.guidance > 1
     states = torch.cat([null.to(text).expand_as(text), text]) if guided else text
-    states = states.to(unet.device, own)
+    states = states.to(unet.device, dtype)
     for t in scheduler.timesteps[:stop]:
         doubled = torch.cat([latents, latents]) if guided else latents
-        prediction = unet(doubled.to(own), t, encoder_hidden_states=states, return_dict=False)[0].to(exact)
+        prediction = unet(doubled.to(dtype), t, encoder_hidden_states=states, return_dict=False)[0].to(wide_dtype)
         if guided:
             unconditional, conditional = prediction.chunk(2)
             prediction = unconditional + sampler.guidance * (conditional - unconditional)

@@ -60,7 +60,7 @@ class ImageMetric(FeatureMetric):
     def _gathered(self) -> Tensor:
         values = dim_zero_cat(self.values) if len(self.values) else torch.empty(0)
         if len(values) == 0:
-            raise ValueError(f"{self.full_name} has seen no image: call update() before asking for a result")
+            raise ValueError(f"{self.full_name} has no images: call update() first")
         return values
 
     def compute(self) -> Tensor:

@@ -208,8 +208,8 @@ def online(bench: Workbench, method: Method, student: Any, materials: Materials)
             if not should_reduce_batch_size(error):
                 raise
             raise UsageError(
-                f"The device's memory does not hold {stream.batch} images in the published way of training: give all "
-                "ways a smaller --batch."
+                f"The device's memory does not hold {stream.batch} images in the published way of training: use a "
+                "smaller --batch for all ways."
             ) from None
 
     return take, float(phase.cost.flops)

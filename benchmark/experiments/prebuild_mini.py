@@ -46,13 +46,13 @@ def prebuild(home: Path, progress: Progress, out: Path = PREBUILT) -> None:
     bench = workbench_for(RunRequest("distilled", "artists"), home, progress)
     concept = bench.testbed.concept(())
     plans = [plan_of(bench, RunRequest("distilled", "artists", seed=seed), concept) for seed in SEEDS]
-    made = [base(bench), *(fitted(bench, plan) for plan in plans)]
-    home = home / key_of("prebuilt", {"models": [model.identity for model in made]})[:8]
+    models = [base(bench), *(fitted(bench, plan) for plan in plans)]
+    home = home / key_of("prebuilt", {"models": [model.identity for model in models]})[:8]
     shutil.rmtree(out, ignore_errors=True)  # the runs must make all artefacts and not read the old ones
     for seed in SEEDS:
         run(RunRequest("distilled", "artists", seed=seed, runs=home), progress)
-    costs = {key_of("cost", model.identity) for model in made}
-    sheet_images = {_first_shard(bench, model, suite, concept) for model in made[:2] for suite in SUITES}
+    costs = {key_of("cost", model.identity) for model in models}
+    sheet_images = {_first_shard(bench, model, suite, concept) for model in models[:2] for suite in SUITES}
     for manifest in sorted((home / "artefacts").glob("*/*/artefact.json")):
         kind, key = manifest.parent.parent.name, manifest.parent.name
         identity = json.loads(manifest.read_text())["identity"]

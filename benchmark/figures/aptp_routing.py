@@ -64,14 +64,16 @@ def routing(captions: Sequence[str], experts: Sequence[int], shares: Sequence[fl
     lines = ["| expert | MACs | captions | words a caption | least…most | typical words |"]
     lines.append("| ---: | ---: | ---: | ---: | ---: | --- |")
     for number, share in enumerate(shares):
-        own = [k for k, expert in enumerate(experts) if expert == number]
-        if not own:
+        indices = [k for k, expert in enumerate(experts) if expert == number]
+        if not indices:
             lines.append(f"| {number} | {share:.1%} | 0 |  |  |  |")
             continue
-        counts = [lengths[k] for k in own]
-        words = ", ".join(f"{word} ×{lift:.1f}" for word, lift in typical(captions, [captions[k] for k in own]))
+        counts = [lengths[k] for k in indices]
+        words = ", ".join(f"{word} ×{lift:.1f}" for word, lift in typical(captions, [captions[k] for k in indices]))
         mean = sum(counts) / len(counts)
-        lines.append(f"| {number} | {share:.1%} | {len(own)} | {mean:.1f} | {min(counts)}…{max(counts)} | {words} |")
+        lines.append(
+            f"| {number} | {share:.1%} | {len(indices)} | {mean:.1f} | {min(counts)}…{max(counts)} | {words} |"
+        )
     eta_squared, chance = explained(lengths, experts), by_chance(lengths, experts)
     summary = f"Experts explain {eta_squared:.0%} of the variance of captions' lengths"
     return [*lines, "", f"{summary}; dealt at random they stay below {chance:.1%} in 95 of 100."]

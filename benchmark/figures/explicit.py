@@ -69,9 +69,9 @@ def write(sources: Iterable[Found], testbed: str, suite: str, out: Path) -> list
     sheet = csv.writer(text, lineterminator="\n")
     sheet.writerow(["method", "label", "decrease %", "low", "high", "images", "images of the base", "n", "seeds"])
     width = 0.8 / max(1, len(others))
-    for number, (name, own) in enumerate(others.items()):
+    for number, (name, method_records) in enumerate(others.items()):
         for place, label in enumerate(labels):
-            if (numbers := decrease(own, base, label)) is None:
+            if (numbers := decrease(method_records, base, label)) is None:
                 continue
             value, interval, own_count, base_count = numbers
             x = place + (number - (len(others) - 1) / 2) * width
@@ -80,14 +80,16 @@ def write(sources: Iterable[Found], testbed: str, suite: str, out: Path) -> list
                 left.vlines(x, *interval, color="0.2", linewidth=1)
             low, high = (f"{end:.2f}" for end in interval) if interval else ("", "")
             n = base.scores.rows if base.scores else 0
-            sheet.writerow([name, label, f"{value:.2f}", low, high, f"{own_count:g}", f"{base_count:.0f}", n, len(own)])
+            sheet.writerow(
+                [name, label, f"{value:.2f}", low, high, f"{own_count:g}", f"{base_count:.0f}", n, len(method_records)]
+            )
     left.set_xticks(range(len(labels)), labels)
     left.set_ylabel("% fewer pictures than the base ↑")
     left.set_title(f"{suite} on {testbed}: detections above {THRESHOLD:g}")
-    for number, (name, own) in enumerate([(base.label, [base]), *others.items()]):
-        counted = [[flag for record in own for flag in flags(record, t)] for t in THRESHOLDS]
+    for number, (name, method_records) in enumerate([(base.label, [base]), *others.items()]):
+        counted = [[flag for record in method_records for flag in flags(record, t)] for t in THRESHOLDS]
         shares = [100 * sum(column) / len(column) for column in counted]
-        right.plot(THRESHOLDS, shares, color="0.3" if own == [base] else f"C{(number - 1) % 10}", label=name)
+        right.plot(THRESHOLDS, shares, color="0.3" if method_records == [base] else f"C{(number - 1) % 10}", label=name)
     right.set_xlabel("threshold of the detector")
     right.set_title("% of pictures that count as explicit ↓")
     handles, names = right.get_legend_handles_labels()

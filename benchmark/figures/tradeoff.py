@@ -97,9 +97,9 @@ def write(table: Table, out: Path) -> list[Path]:
     lines = by_line(settings)
     figure = Figure(figsize=(11, 6.6 + 0.1 * len(lines)), layout="constrained")
     axes = figure.subplots(2, -(-len(panels) // 2), sharex=True, squeeze=False)
-    for number, (line, own) in enumerate(lines.items()):
+    for number, (line, line_points) in enumerate(lines.items()):
         for axis, (key, title) in zip(axes.flat, panels.items(), strict=False):
-            _draw(axis, [point for point in own if key in point.means], key, line, number)
+            _draw(axis, [point for point in line_points if key in point.means], key, line, number)
             axis.set_title(title, fontsize=10)
     for axis in axes.flat[len(panels) :]:
         axis.set_axis_off()
@@ -134,10 +134,12 @@ def _place(row: Row) -> tuple[str, str]:
     except UsageError:  # a record of a method that is not installed here
         strength = ""
     settings = [word for word in record.variant.split(",") if word != "default"]
-    own = [word for word in settings if strength and word.startswith(f"{strength}=")]
-    words = [record.preset, *(word for word in settings if word not in own)]
+    strength_words = [word for word in settings if strength and word.startswith(f"{strength}=")]
+    words = [record.preset, *(word for word in settings if word not in strength_words)]
     details = ", ".join(word for word in words if word not in ("", "default"))
-    return f"{record.method} ({details})" if details else record.method, own[0] if own else "default"
+    return f"{record.method} ({details})" if details else record.method, strength_words[
+        0
+    ] if strength_words else "default"
 
 
 def _draw(axis: Axes, line: Sequence[Point], key: str, name: str, number: int) -> None:

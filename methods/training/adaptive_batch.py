@@ -47,7 +47,7 @@ class AdaptiveBatch:
                     raise
             if size == 1:
                 raise DataError(
-                    f"The device's memory does not hold what {self.what} one picture takes: take --precision bf16, a "
+                    f"The device's memory does not hold what {self.what} one picture takes: use --precision bf16, a "
                     "smaller testbed, or a GPU with more memory."
                 )
             clear_device_cache(garbage_collection=True)

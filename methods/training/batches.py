@@ -50,7 +50,7 @@ class BatchStream:
 
     def __post_init__(self) -> None:
         if len(self.data) == 0:
-            raise DataError(f"There is not one picture for '{self.name}': the testbed must provide some.")
+            raise DataError(f"There are no pictures for '{self.name}': the testbed must provide some.")
 
     def indices(self, iteration: int) -> Tensor:
         """Return the indices (batch,) of the pictures in the global batch."""
@@ -119,5 +119,5 @@ class NoiseStream:
 def share(batch: int, rank: int, world: int) -> slice:
     """Return the rows of process `rank` of `world`; `UsageError` if the batch cannot be divided evenly."""
     if batch % world:
-        raise UsageError(f"A batch of {batch} cannot be shared evenly by {world} processes: change one.")
+        raise UsageError(f"A batch of {batch} cannot be shared evenly by {world} processes: change one of them.")
     return slice(rank * batch // world, (rank + 1) * batch // world)

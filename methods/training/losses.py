@@ -125,7 +125,9 @@ def distillation_loss(
     diffusion = (process.min_snr(batch.t, weights.gamma, weights.weighting) * errors).mean()
     output = F.mse_loss(prediction.float(), teacher_prediction.float())
     pairs = zip(maps, teacher_maps, strict=True)
-    distances = torch.stack([F.mse_loss(ours.float(), theirs.float()) for ours, theirs in pairs])
+    distances = torch.stack(
+        [F.mse_loss(student_map.float(), teacher_map.float()) for student_map, teacher_map in pairs]
+    )
     feature = distances.mean() if weights.features == "mean" else distances.sum()
     loss = weights.diffusion * diffusion + weights.output * output + weights.feature * feature
     return loss, {"diffusion": diffusion.detach(), "output": output.detach(), "feature": feature.detach()}
@@ -157,8 +159,8 @@ def unlearning(
         states = torch.cat([state.to(text).expand_as(text) for state in teacher_texts.values()])
         count = len(teacher_texts)
         predictions = predict(teacher, x_t.repeat(count, 1, 1, 1), t.repeat(count), states).float().chunk(count)
-        wanted = target(dict(zip(teacher_texts, predictions, strict=True)))
-    loss = F.mse_loss(predict(student, x_t, t, text).float(), wanted.float())
+        target_prediction = target(dict(zip(teacher_texts, predictions, strict=True)))
+    loss = F.mse_loss(predict(student, x_t, t, text).float(), target_prediction.float())
     return loss, {"unlearning": loss.detach()}
 
 

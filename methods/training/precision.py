@@ -67,19 +67,19 @@ def lowered(network: nn.Module, device: torch.device, precision: Precision) -> A
     return torch.nn.Module.to(network, device, torch.bfloat16, **laid_out(device, precision))
 
 
-def compiled(unet: Any, **how: Any) -> Any:
+def compiled(unet: Any, **options: Any) -> Any:
     """Compile a U-Net's transformer blocks one by one, in place, which takes minutes less than compiling the whole.
 
     The limit of recompilations is raised: all blocks of a class share it, and pruned blocks differ in their widths.
 
     Args:
         unet: the U-Net.
-        how: arguments of torch.compile.
+        options: arguments of torch.compile.
     """
     import torch
 
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 128)
-    unet.compile_repeated_blocks(**how)
+    unet.compile_repeated_blocks(**options)
     return unet
 
 

@@ -110,9 +110,9 @@ def _detections(output: np.ndarray, height: int, width: int, labels: Sequence[st
     # As in the package, a box over the left or upper edge is first moved inside at its full size, and then clipped.
     upper_left = np.clip((centre - size / 2) * side / SIDE, 0, limits)
     size = np.minimum(size * side / SIDE, limits - upper_left)
-    kept = cv2.dnn.NMSBoxes(np.concatenate([upper_left, size]).T.tolist(), scores.tolist(), FLOOR, OVERLAP)
+    indices = cv2.dnn.NMSBoxes(np.concatenate([upper_left, size]).T.tolist(), scores.tolist(), FLOOR, OVERLAP)
     corners = np.concatenate([upper_left, upper_left + size]).T.tolist()
-    return [Detection(labels[classes[i]], float(scores[i]), tuple(corners[i])) for i in kept]
+    return [Detection(labels[classes[i]], float(scores[i]), tuple(corners[i])) for i in indices]
 
 
 def _session(provider: Literal["auto", "cpu", "cuda"]) -> "InferenceSession":

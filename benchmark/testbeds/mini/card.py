@@ -54,10 +54,10 @@ def card_text(card: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, row in card["styles"].items():
-        made, real = row["generated"], row["real"]
+        generated, real = row["generated"], row["real"]
         alone = card["signature"].get(name, "")
         lines.append(
-            f"| {name} | {made['style']:.3f} | {made['content']:.3f} | {made['n']} "
+            f"| {name} | {generated['style']:.3f} | {generated['content']:.3f} | {generated['n']} "
             f"| {real['style']:.3f} | {real['content']:.3f} | {real['n']} | {alone} |"
         )
     lines += ["", "| emblem | found | right class | n |", "|---|---|---|---|"]

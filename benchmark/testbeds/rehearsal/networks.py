@@ -78,7 +78,7 @@ class Words:
     def tokenize(self, text: str) -> list[str]:
         return text.split()
 
-    def __call__(self, texts: str | Sequence[str], **how: Any) -> SimpleNamespace:
+    def __call__(self, texts: str | Sequence[str], **options: Any) -> SimpleNamespace:
         """Return `input_ids` (N, 77) of texts; longer texts are cut."""
         texts, length = [texts] if isinstance(texts, str) else texts, self.model_max_length
         ids = torch.zeros(len(texts), length, dtype=torch.long)

@@ -51,7 +51,7 @@ def build(out: Path, progress: Progress, only: tuple[str, ...] = (), device: str
         if (out / "manifest.json").exists():
             check_manifest(out)
             shutil.rmtree(scratch, ignore_errors=True)  # left by a kill after the last stage
-            progress.reuse(f"{out}: all weights are there; remove the folder to build them anew")
+            progress.reuse(f"{out}: all weights are there; remove the folder to build them again")
             return
         if not scratch.exists():
             paths.prepare(out.parent, NEEDED)
@@ -59,8 +59,8 @@ def build(out: Path, progress: Progress, only: tuple[str, ...] = (), device: str
             durable.make_folder(scratch)
             _check_recipe(scratch / "recipe.json", recipe())
         progress.say(
-            f"build     just under three hours on two CPU cores by the sum of the stages, {paths.size(NEEDED)} in "
-            f"{escape(str(scratch))} meanwhile; interrupted, it goes on where it stopped"
+            f"build     takes just under three hours on two CPU cores (sum of the stages) and {paths.size(NEEDED)} in "
+            f"{escape(str(scratch))}; run the command again to resume it after an interruption"
         )
         work = Build(out, scratch, progress.report, where)
         with durable.filling(out.parent, out):

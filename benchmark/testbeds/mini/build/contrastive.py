@@ -73,24 +73,24 @@ def text_tower(model: open_clip.CLIP, vocabulary: int) -> CLIPTextModel:
             eos_token_id=vocabulary - 1,
         )
     )
-    theirs = model.state_dict()
-    ours = {
-        "embeddings.token_embedding.weight": theirs["token_embedding.weight"],
-        "embeddings.position_embedding.weight": theirs["positional_embedding"],
-        "final_layer_norm.weight": theirs["ln_final.weight"],
-        "final_layer_norm.bias": theirs["ln_final.bias"],
+    clip_weights = model.state_dict()
+    tower_weights = {
+        "embeddings.token_embedding.weight": clip_weights["token_embedding.weight"],
+        "embeddings.position_embedding.weight": clip_weights["positional_embedding"],
+        "final_layer_norm.weight": clip_weights["ln_final.weight"],
+        "final_layer_norm.bias": clip_weights["ln_final.bias"],
     }
     for k in range(LAYERS):
         source, goal = f"transformer.resblocks.{k}.", f"encoder.layers.{k}."
         for kind in ("weight", "bias"):
-            joint = theirs[f"{source}attn.in_proj_{kind}"].chunk(3)
+            joint = clip_weights[f"{source}attn.in_proj_{kind}"].chunk(3)
             for name, part in zip("qkv", joint, strict=True):
-                ours[f"{goal}self_attn.{name}_proj.{kind}"] = part
-            ours[f"{goal}self_attn.out_proj.{kind}"] = theirs[f"{source}attn.out_proj.{kind}"]
-            ours[f"{goal}layer_norm1.{kind}"] = theirs[f"{source}ln_1.{kind}"]
-            ours[f"{goal}layer_norm2.{kind}"] = theirs[f"{source}ln_2.{kind}"]
-            ours[f"{goal}mlp.fc1.{kind}"] = theirs[f"{source}mlp.c_fc.{kind}"]
-            ours[f"{goal}mlp.fc2.{kind}"] = theirs[f"{source}mlp.c_proj.{kind}"]
+                tower_weights[f"{goal}self_attn.{name}_proj.{kind}"] = part
+            tower_weights[f"{goal}self_attn.out_proj.{kind}"] = clip_weights[f"{source}attn.out_proj.{kind}"]
+            tower_weights[f"{goal}layer_norm1.{kind}"] = clip_weights[f"{source}ln_1.{kind}"]
+            tower_weights[f"{goal}layer_norm2.{kind}"] = clip_weights[f"{source}ln_2.{kind}"]
+            tower_weights[f"{goal}mlp.fc1.{kind}"] = clip_weights[f"{source}mlp.c_fc.{kind}"]
+            tower_weights[f"{goal}mlp.fc2.{kind}"] = clip_weights[f"{source}mlp.c_proj.{kind}"]
     prefix = "text_model." if any(key.startswith("text_model.") for key in tower.state_dict()) else ""
-    tower.load_state_dict({prefix + key: value.clone() for key, value in ours.items()}, strict=True)
+    tower.load_state_dict({prefix + key: value.clone() for key, value in tower_weights.items()}, strict=True)
     return tower.eval()

@@ -137,7 +137,7 @@ def _things(canvas: Canvas, scenes: Sequence[Scene], palette: Tensor, g: Generat
     second_y = torch.where(beside, 0.68 - small * 0.95, 0.38 - small * 0.95)
     for name, index in _groups([scene.second_content for scene in scenes]).items():
         if name:
-            _place(canvas, name, index, second_x, second_y, small, mirror, palette, own=False)
+            _place(canvas, name, index, second_x, second_y, small, mirror, palette, is_main=False)
     for name, index in _groups([scene.content or scene.subject for scene in scenes]).items():
         if isinstance(name, int):
             part, ones = canvas.pick(index), torch.ones(len(index))
@@ -146,7 +146,7 @@ def _things(canvas: Canvas, scenes: Sequence[Scene], palette: Tensor, g: Generat
             SUBJECTS[name](part, frame, _colours(palette[index]))
             canvas.put(index, part)
         else:
-            _place(canvas, name, index, cx, cy, size, mirror, palette, own=True)
+            _place(canvas, name, index, cx, cy, size, mirror, palette, is_main=True)
 
 
 def _place(
@@ -158,11 +158,11 @@ def _place(
     size: Tensor,
     mirror: Tensor,
     palette: Tensor,
-    own: bool,
+    is_main: bool,
 ) -> None:
     part = canvas.pick(index)
     colours = _colours(palette[index])
-    if not own:  # the caption's colour word is for the main content
+    if not is_main:  # the caption's colour word is for the main content
         first = palettes.colour(palettes.NATURAL[name][0]).expand(len(index), 3)
         blend = torch.lerp(first, colours["second"], 0.5)
         plain = (palette[index] - palettes.STYLE_PALETTES[0]).abs().mean((1, 2), keepdim=False)[:, None] < 0.08
