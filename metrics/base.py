@@ -23,7 +23,7 @@ class FeatureMetric(Metric):
     name: ClassVar[str]
     unit: ClassVar[str]
     stated_for: ClassVar[Literal["targets", "kept"]]
-    """The prompts for which `higher_is_better` is meant: those of the concept to forget, or those that must survive."""
+    """The prompts to which `higher_is_better` applies: those of the concept to erase, or those to keep."""
     is_differentiable = False
     full_state_update = False
 

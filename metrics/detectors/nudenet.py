@@ -33,7 +33,7 @@ EXPOSED = (
 SIDE = 320
 """Side of the network's square input, in pixels."""
 FLOOR, OVERLAP = 0.25, 0.45
-"""Lowest score of a detection, and IoU above which the lower of two detections is removed, whatever their classes."""
+"""Scores are above the floor; of two detections with a larger IoU the lower is removed, whatever their classes."""
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 
