@@ -1,6 +1,6 @@
-"""What a method is, what it is given, and where it leaves its traces.
+"""The contract of methods: what a method is given, and where it writes checkpoints, costs and losses.
 
-This module imports no torch at run time, so that methods can be listed and configured in an instant.
+This module imports no torch at run time, so that methods can be listed and configured quickly.
 """
 
 from __future__ import annotations
@@ -36,30 +36,30 @@ class Data(Protocol):
 
 @dataclass(frozen=True)
 class Materials:
-    """What every method is given, whatever the testbed."""
+    """Networks, data and settings that every method receives, the same fields for every testbed."""
 
     teacher: UNet2DConditionModel
     """The frozen base U-Net."""
     scheduler: dict[str, Any]
     """diffusers scheduler config: num_train_timesteps, betas, prediction_type."""
     retain: Data
-    """D_f: plain pictures, none of them with the target."""
+    """D_f: plain pictures without the target."""
     erase: Data
     """Concept images made by (or for) the base, with their full captions."""
     erase_named: Data
-    """The same images in the same order, each under words that name its target and nothing else."""
+    """The same images in the same order; each caption names the target and nothing else."""
     null: Tensor
     """Hidden states of the empty prompt, (L, D)."""
     encode: Callable[[Sequence[str]], Tensor]
     """Texts -> hidden states (N, L, D)."""
     sampler: Sampler
-    """The testbed's one sampling config."""
+    """The sampling settings of the testbed."""
     preserve: Sequence[str]
-    """Names of the same kind as the targets that are to stay, as far as the testbed knows any."""
+    """Names of the same kind as the targets that must be kept; empty if the testbed has none."""
     contrast: Mapping[str, Sequence[tuple[str, str]]]
-    """For each target, prompts without it and the same prompts with it."""
+    """For each target, pairs of a prompt without it and the same prompt with it."""
     token_counts: Callable[[Sequence[str]], list[int]]
-    """How many tokens each text has, without the marks of its start and end."""
+    """Returns the number of tokens of each text, without the start and end tokens."""
     in_context: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
     """For each target and each name of `preserve`, captions in which the name follows what is shown, and the same
     captions without it: ("a boat in the style of Claude Monet", "a boat"). No suite asks for any of them."""
@@ -67,14 +67,17 @@ class Materials:
 
 @dataclass(frozen=True)
 class State:
-    """A resumable moment of a fit: named tensors and JSON-ready facts."""
+    """A checkpoint of a fit: named tensors, and metadata that can be written as JSON."""
 
     tensors: dict[str, Tensor]
     meta: dict[str, Any]
 
 
 class Checkpointer(Protocol):
-    """Keeps the last good state of a fit. Tensors handed to `save` are live: write or copy them during the call."""
+    """Keeps the last good state of a fit.
+
+    The tensors passed to `save` change after the call, so write or copy them before it returns.
+    """
 
     def load(self) -> State | None: ...
 
@@ -84,58 +87,70 @@ class Checkpointer(Protocol):
 Precision = Literal["fp32", "bf16"]
 """What U-Nets compute in; see methods/training/precision.py."""
 Progress = Callable[[str, int, int, dict[str, float]], None]
-"""(phase, steps done, steps in all, mean figures since the last call, such as loss)."""
+"""Called with (phase, steps done, total steps, means since the last call, such as the loss)."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """Where a fit leaves its traces, and what it computes with. Its precision is part of the model's identity."""
+    """Where a fit writes checkpoints, costs and losses, and the device and precision that it computes with.
+
+    The precision is part of the model's identity.
+    """
 
     checkpoint: Checkpointer
     ledger: Ledger
     progress: Progress
     device: torch.device
     precision: Precision = "fp32"
-    tell: Callable[[str], None] = lambda said: None
-    """Takes a line that a person should read, such as that memory ran out and what was done about it."""
+    tell: Callable[[str], None] = lambda message: None
+    """Shows one line to the user, for example that memory ran out and that batches were split."""
     curve: list[dict[str, Any]] = field(default_factory=list)
-    """Mean losses on the way, in order: `phase`, `iteration` (from 1), `flops` of all phases up to there, figures."""
+    """Mean losses during training, in order: `phase`, `iteration` (from 1), `flops` of all phases so far, losses."""
     landmarks: Mapping[Budget, Callable[[UNet2DConditionModel, Sequence[Entry], list[dict[str, Any]]], None]] = field(
         default_factory=dict
     )
-    """Smaller budgets whose models are wanted as well: each is handed over, to be copied, when a training of
-    one phase has spent so much, with its account and its curve. It is what a fit with that budget would give."""
+    """Smaller budgets whose models are needed too, and a function that copies each of them.
+
+    A training of one phase calls the function when it has spent that budget, with the student, its ledger entries and
+    its curve. The student is then the same as after a fit with that budget.
+    """
 
 
 class Method(Protocol):
-    """Adapter with one verb: pruned (or distilled, or base) U-Net + data + concept + budget -> U-Net."""
+    """A way to erase a concept: `fit` turns a pruned (or distilled, or base) U-Net into one that has forgotten it."""
 
     name: ClassVar[str]
     summary: ClassVar[str]
     start: ClassVar[Literal["pruned", "distilled", "base"]]
-    """What `fit` is handed as student. Where it is "distilled", `own_share` (0 to 1, optional, 0.2) says which part of
-    the budget is the second stage's; the rest is spent on distillation. An unpruned base needs no distillation."""
+    """The model that `fit` receives as student.
+
+    If it is "distilled", the optional `own_share` (0 to 1, default 0.2) is the share of the budget that `fit` may
+    spend; the rest is spent on distillation. An unpruned base needs no distillation.
+    """
     recipe: ClassVar[int]
-    """Goes up when the code changes results."""
+    """Version number; raise it when a change of the code changes results."""
     erases: ClassVar[bool]
     """Whether `fit` depends on the concept at all."""
     presets: ClassVar[dict[str, dict[str, Any]]]
     """Named overrides of config fields; "default" is always among them."""
     Config: ClassVar[type[BaseModel]]
-    """Its settings. Optional beside it: `strength`, the one that decides how much is erased (for trade-off curves)."""
+    """Settings of the method. The optional attribute `strength` names the one that controls how much is erased, which
+    trade-off curves vary."""
     config: Any
 
     def __init__(self, config: Any) -> None: ...
 
     @property
     def uses_concept_images(self) -> bool:
-        """Whether `fit` reads `materials.erase`; making those images is then charged to its budget. May be a plain
-        attribute of the class."""
+        """Whether `fit` reads `materials.erase`; the cost of these images is then charged to the budget.
+
+        May be a plain attribute of the class.
+        """
         ...
 
-    # Optional: `cycle(terms)`, the steps that `fit` repeats until its budget is spent (see methods/costs.py). With
-    # it, `bench estimate` knows what a budget of iterations costs. And `check(student, concept)`, UsageError for a
-    # U-Net that lacks what it moves, which is asked before the distillation that it starts from.
+    # Optional: `cycle(terms)` returns the steps that `fit` repeats until its budget is spent (see methods/costs.py);
+    # `bench estimate` needs it to compute the cost of a budget of iterations. `check(student, concept)` raises
+    # UsageError for a U-Net that lacks the weights that `fit` changes; it is called before distillation begins.
 
     def fit(
         self,
@@ -146,23 +161,26 @@ class Method(Protocol):
         context: Context,
         seed: int,
     ) -> UNet2DConditionModel:
-        """Train `student` in place, spend at most `budget`, and return it in evaluation mode."""
+        """Train `student` in place, spend no more than `budget`, and return it in evaluation mode."""
         ...
 
 
 def configure(method: type[Method], preset: str = "default", **overrides: Any) -> Method:
-    """Make a method from one of its presets and overrides of single fields.
+    """Return an instance of a method with the settings of a preset and overrides of single fields.
 
-    UsageError for a wrong one, and for a class that is not a method, such as a stranger's unfinished one.
+    Raises:
+        UsageError: the preset or a field does not exist, a value is invalid, or the class lacks a part of `Method`.
     """
-    lacking = [
+    missing = [
         name
         for name in (*Method.__annotations__, "uses_concept_images", "fit")
         if name != "config" and not hasattr(method, name)
     ]
-    if lacking:
-        what = getattr(method, "__name__", repr(method))
-        raise UsageError(f"{what} is not a method yet, it lacks {', '.join(lacking)}: see methods/base.py, Method.")
+    if missing:
+        class_name = getattr(method, "__name__", repr(method))
+        raise UsageError(
+            f"{class_name} is not a method yet, it lacks {', '.join(missing)}: see methods/base.py, Method."
+        )
     if preset not in method.presets:
         raise unknown(f"{method.name} preset", preset, list(method.presets))
     try:

@@ -1,7 +1,7 @@
-"""What a method may spend, and the append-only account of what it did spend.
+"""Training budgets, and the append-only ledger of what a method has spent.
 
-The unit is U-Net FLOPs of all training passes, teachers included, counted by `torch.utils.flop_counter`; a backward
-pass is charged as two forward ones. No torch is imported here: ledgers are read where tables are made.
+Costs are U-Net FLOPs of all training passes, teachers included, counted by `torch.utils.flop_counter`; a backward pass
+counts as two forward passes. This module does not import torch, because tables read ledgers.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +13,7 @@ from benchmark.errors import BudgetError, RecordError
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What one step of a phase costs, over all processes. Passes are counted per image."""
+    """The cost of one step of a phase, summed over all processes. Passes are counted per image."""
 
     forwards: int
     backwards: int
@@ -22,7 +22,7 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Either FLOPs or iterations (every kind of step counts as one iteration, as in the paper)."""
+    """A budget in FLOPs or in iterations. Every kind of step counts as one iteration, as in the paper."""
 
     flops: float | None = None
     iterations: int | None = None
@@ -30,15 +30,19 @@ class Budget:
     def __post_init__(self) -> None:
         given = [amount for amount in (self.flops, self.iterations) if amount is not None]
         if len(given) != 1 or given[0] < 0:
-            raise BudgetError("A budget is either FLOPs or iterations, one of them and not below 0.")
+            raise BudgetError("A budget is a number of FLOPs or of iterations, not both, and not below 0.")
 
     def steps(self, cycle: Sequence[tuple[Cost, int]]) -> int:
-        """Number of steps that fit when `cycle`, a list of (cost of a step, repeats), is walked again and again.
+        """Return the number of steps that the budget pays for when `cycle` is repeated.
 
-        Raises `BudgetError`, naming the least budget, when not even the first step fits.
+        Args:
+            cycle: (cost of a step, number of repeats) for each phase.
+
+        Raises:
+            BudgetError: the budget does not pay for the first step; the message names the least budget.
         """
         if self.iterations == 0:
-            raise BudgetError("The budget leaves not one iteration to a method that comes second: give more of them.")
+            raise BudgetError("The budget leaves not one iteration for the method's own stage: give more iterations.")
         if self.iterations is not None:
             return self.iterations
         left = int(self.flops or 0)
@@ -57,12 +61,12 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """What one phase spent."""
+    """The cost of one phase."""
 
     phase: str
     iterations: int
     images: int
-    """Training images drawn."""
+    """Number of training images drawn."""
     unet_forwards: int
     """Forward passes, per image, teachers included."""
     unet_backwards: int
@@ -70,9 +74,9 @@ class Entry:
     flops: int
     wall_seconds: float
     device_seconds: float
-    """Wall seconds times the devices (processes) held."""
+    """Wall seconds times the number of devices (processes)."""
     peak_memory_bytes: int
-    """Largest of any process: allocated on a CUDA device, else resident."""
+    """Maximum over the processes: allocated memory on a CUDA device, resident memory otherwise."""
 
 
 class Ledger:
@@ -91,7 +95,7 @@ class Ledger:
         return len(self._entries)
 
     def total(self) -> Entry:
-        """Sum of all entries; peak memory is the largest."""
+        """Return the sum of all entries; peak memory is the maximum."""
         sums: dict[str, Any] = {
             field.name: sum(getattr(entry, field.name) for entry in self)
             for field in fields(Entry)
@@ -104,7 +108,7 @@ class Ledger:
 
     @classmethod
     def from_json(cls, entries: Iterable[dict[str, Any]]) -> "Ledger":
-        """Read what `to_json` wrote; raise `RecordError` for anything else."""
+        """Read the output of `to_json`; raise `RecordError` for anything else."""
         try:
             return cls(Entry(**entry) for entry in entries)
         except TypeError as error:

@@ -1,9 +1,10 @@
-"""`conceptprune`: the weights that a concept excites most are set to zero (Chavhan et al. 2024, arXiv 2405.19237).
+"""`conceptprune`: sets to zero the weights that a concept activates most (Chavhan et al. 2024, arXiv 2405.19237).
 
-Pictures are denoised under prompts with the concept and under the same prompts without it. In the last matrix W of each
-feed-forward block, at every step, a weight's score is |W| times the norm of its input over all prompts and places
-(Wanda's, arXiv 2306.11695). A weight falls if it is among the best of its row with the concept and scores less without.
-What falls at one of the first steps is zeroed for good, for every target in turn. Nothing is trained.
+Pictures are denoised under prompts with the concept and under the same prompts without it. The score of a weight in the
+last matrix W of a feed-forward block, at one step, is |W| times the norm of its input over all prompts and positions
+(the score of Wanda, arXiv 2306.11695). A weight is selected at a step if its score with the concept is among the
+highest of its row and exceeds its score without the concept. By default, weights selected at any of the first steps are
+set to zero, for every target in turn. Nothing is trained.
 """
 
 from __future__ import annotations
@@ -29,20 +30,23 @@ if TYPE_CHECKING:
     from prompts.concepts import Concept
 
 BATCH = 32
-"""Prompts that are denoised together."""
+"""Prompts in one batch."""
 
 
 class ConceptPruneConfig(BaseModel):
-    """Which weights fall."""
+    """Settings that decide which weights are set to zero."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    share: float = identity(0.01, "Best scores of a row that may fall; at least one weight may.", gt=0, le=1)
+    share: float = identity(0.01, "Share of a row's weights that can be selected at a step; at least one.", gt=0, le=1)
     horizon: float | None = identity(
-        None, "First part of the denoising that is looked at; if none is given, 0.2 for styles, else 0.18.", gt=0, le=1
+        None,
+        "First part of the denoising that is evaluated; if not given, 0.2 for styles, else 0.18.",
+        gt=0,
+        le=1,
     )
-    threshold: float = identity(0.0, "A weight falls if it would at more than this share of these steps.", ge=0, lt=1)
-    row_norm: bool = identity(True, "Whether each place's input counts with norm 1.")
+    threshold: float = identity(0.0, "A weight is zeroed if selected at more than this share of steps.", ge=0, lt=1)
+    row_norm: bool = identity(True, "Whether the input at each position is scaled to norm 1.")
 
 
 class ConceptPrune:
@@ -65,17 +69,20 @@ class ConceptPrune:
 
     @property
     def own_share(self) -> float:
-        """Looking at a fifth of the steps costs 2 % of mini's default budget, at two fifths 4 %, at all 11 %."""
+        """Share of the budget for the second stage.
+
+        Evaluating a fifth of the steps costs 2 % of mini's default budget, two fifths 4 %, all steps 11 %.
+        """
         return 0.15 if (self.config.horizon or 0.0) > 0.4 else 0.05
 
     def cycle(self, terms: costs.Terms) -> list[costs.Step]:
-        """What `fit` spends, all at once."""
+        """Return the one step of `fit`, with its cost."""
         steps = self._steps(terms.kind, terms.calls)
         cost = costs.looking(terms.contrast, steps, terms.guided, terms.student)
         return [costs.Step(self.name, cost, 1, BATCH, once=True)]
 
     def check(self, student: UNet2DConditionModel, concept: Concept) -> None:
-        """UsageError for a U-Net without feed-forwards."""
+        """Raise `UsageError` if the U-Net has no feed-forward block."""
         if not last_layers(student):
             raise UsageError("This U-Net has no ff.net.2: there is nothing that conceptprune could zero.")
 
@@ -88,7 +95,11 @@ class ConceptPrune:
         context: Context,
         seed: int,
     ) -> UNet2DConditionModel:
-        """Zero weights in place. BudgetError if denoising the prompts costs more than the budget."""
+        """Set weights to zero in place.
+
+        Raises:
+            BudgetError: denoising the prompts costs more than the budget.
+        """
         import torch
 
         from methods.budget import Entry
@@ -103,27 +114,28 @@ class ConceptPrune:
         entry = self._entry(student, materials, concept, steps)
         if budget.flops is not None and entry["flops"] > budget.flops:
             raise BudgetError(
-                f"A budget of {budget.flops:.3g} FLOPs does not hold the {entry['unet_forwards']} passes that "
-                f"conceptprune looks at: give at least {entry['flops']:.6g}."
+                f"A budget of {budget.flops:.3g} FLOPs does not pay for the {entry['unet_forwards']} passes that "
+                f"conceptprune needs: give at least {entry['flops']:.6g}."
             )
-        fallen = {name: torch.zeros_like(layer.weight, dtype=torch.bool) for name, layer in layers.items()}
+        masks = {name: torch.zeros_like(layer.weight, dtype=torch.bool) for name, layer in layers.items()}
         for number, target in enumerate(concept.targets):
-            without, under = zip(*materials.contrast[target], strict=True)
+            without_target, with_target = zip(*materials.contrast[target], strict=True)
             with arithmetic(context.device, context.precision):
                 base, excited = (
-                    activity(student, materials, list(t), steps, seed, self.config) for t in (without, under)
+                    activity(student, materials, list(texts), steps, seed, self.config)
+                    for texts in (without_target, with_target)
                 )
             for name, layer in layers.items():
-                fallen[name] |= falling(layer.weight, excited[name], base[name], self.config)
-            context.progress(self.name, number + 1, len(concept.targets), {"zeroed": share_of(fallen, student)})
+                masks[name] |= falling(layer.weight, excited[name], base[name], self.config)
+            context.progress(self.name, number + 1, len(concept.targets), {"zeroed": share_of(masks, student)})
         for name, layer in layers.items():
-            layer.weight.data.masked_fill_(fallen[name], 0.0)
+            layer.weight.data.masked_fill_(masks[name], 0.0)
         seconds = time.perf_counter() - began
         context.ledger.append(Entry(**entry, wall_seconds=seconds, device_seconds=seconds, peak_memory_bytes=0))
         return student.eval()
 
     def _steps(self, kind: str, calls: int) -> int:
-        """Calls of the U-Net that are looked at, 1 to all `calls` of a whole sampling."""
+        """Return the number of U-Net calls that are evaluated, 1 to `calls` (those of a whole sampling)."""
         return max(1, round((self.config.horizon or (0.2 if kind == "style" else 0.18)) * calls))
 
     def _entry(
@@ -132,25 +144,25 @@ class ConceptPrune:
         from methods.pruning.macs import forward_flops
 
         images = 2 * sum(len(materials.contrast[target]) for target in concept.targets)
-        once = forward_flops(student, materials.sampler.latent_size, len(materials.null))
-        cost = costs.looking(images, steps, materials.sampler.guidance > 1, once)
-        told = {"phase": self.name, "iterations": 1, "images": images, "unet_forwards": cost.forwards}
-        return {**told, "unet_backwards": 0, "flops": cost.flops}
+        pass_flops = forward_flops(student, materials.sampler.latent_size, len(materials.null))
+        cost = costs.looking(images, steps, materials.sampler.guidance > 1, pass_flops)
+        counts = {"phase": self.name, "iterations": 1, "images": images, "unet_forwards": cost.forwards}
+        return {**counts, "unet_backwards": 0, "flops": cost.flops}
 
 
 def sampling_calls(materials: Materials) -> int:
-    """Calls of the U-Net that a whole sampling makes."""
+    """Return the number of U-Net calls of a whole sampling."""
     from methods.sampling import make_scheduler
 
     return len(make_scheduler(materials.scheduler, materials.sampler).timesteps)
 
 
 def last_layers(unet: nn.Module) -> dict[str, nn.Linear]:
-    """The last matrix of every feed-forward block that exists, by name: down, up, then the middle block."""
+    """Return the last linear layer of every feed-forward block, by name: down, up, then the middle block."""
     from torch import nn
 
-    found = ((name, module) for name, module in unet.named_modules() if name.endswith(".ff.net.2"))
-    return {name: module for name, module in found if isinstance(module, nn.Linear)}
+    modules = ((name, module) for name, module in unet.named_modules() if name.endswith(".ff.net.2"))
+    return {name: module for name, module in modules if isinstance(module, nn.Linear)}
 
 
 def activity(
@@ -161,7 +173,10 @@ def activity(
     seed: int,
     config: ConceptPruneConfig,
 ) -> dict[str, Tensor]:
-    """Norms (steps, columns) of what enters each layer at each call, over texts, places and guidance halves."""
+    """Return the norms (steps, columns) of each layer's inputs at each U-Net call, by name.
+
+    A norm is taken over texts, positions, and the two halves of classifier-free guidance.
+    """
     import torch
 
     from methods.sampling import sample
@@ -177,11 +192,11 @@ def activity(
         rows = x.detach().flatten(0, -2).double()
         if config.row_norm:
             rows = torch.nn.functional.normalize(rows, dim=1)
-        own = rows.square().sum(0)
+        sums = rows.square().sum(0)
         if calls[0] < len(squares[name]):
-            squares[name][calls[0]] += own
+            squares[name][calls[0]] += sums
         else:
-            squares[name].append(own)
+            squares[name].append(sums)
 
     hooks = [unet.register_forward_pre_hook(count)]
     for name, layer in last_layers(unet).items():
@@ -192,8 +207,8 @@ def activity(
     states = materials.encode(texts)
     try:
         for k in range(0, len(texts), BATCH):
-            calls[0], some = -1, slice(k, k + BATCH)
-            sample(unet, materials.scheduler, states[some], materials.null, noise[some], sampler, stop=steps)
+            calls[0], rows = -1, slice(k, k + BATCH)
+            sample(unet, materials.scheduler, states[rows], materials.null, noise[rows], sampler, stop=steps)
     finally:
         for hook in hooks:
             hook.remove()
@@ -201,19 +216,26 @@ def activity(
 
 
 def falling(weight: Tensor, excited: Tensor, base: Tensor, config: ConceptPruneConfig) -> Tensor:
-    """Mask like `weight` (rows, columns) of what falls; norms (steps, columns) with the concept and without."""
+    """Return the mask, shaped like `weight` (rows, columns), of the weights to set to zero.
+
+    Args:
+        weight: the matrix.
+        excited: norms (steps, columns) of its inputs under prompts with the concept.
+        base: the same under prompts without it.
+        config: settings of the method.
+    """
     import torch
 
     magnitude = weight.detach().double().abs()
     best = max(1, int(config.share * weight.shape[1]))
     votes = torch.zeros_like(magnitude)
-    for with_it, without in zip(excited, base, strict=True):
-        score = magnitude * with_it
-        among = torch.zeros_like(score, dtype=torch.bool).scatter_(1, score.topk(best, dim=1).indices, True)
-        votes += among & (score > magnitude * without)
+    for excited_norm, base_norm in zip(excited, base, strict=True):
+        score = magnitude * excited_norm
+        highest = torch.zeros_like(score, dtype=torch.bool).scatter_(1, score.topk(best, dim=1).indices, True)
+        votes += highest & (score > magnitude * base_norm)
     return votes > config.threshold * len(excited)
 
 
 def share_of(masks: dict[str, Tensor], unet: nn.Module) -> float:
-    """Share of all weights of the U-Net that the masks hold."""
+    """Return the share (0 to 1) of the U-Net's parameters that the masks select."""
     return sum(int(mask.sum()) for mask in masks.values()) / sum(p.numel() for p in unet.parameters())

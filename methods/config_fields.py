@@ -1,4 +1,4 @@
-"""Config fields are either identity (they change results and go into the key) or runtime (device, batch, paths)."""
+"""Config fields are either identity (they change results and are part of the key) or runtime (device, batch, paths)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ CLASSES = ("identity", "runtime")
 def identity(default: Any, doc: str, *, added: bool = False, **constraints: Any) -> Any:
     """Declare a field that changes results; `constraints` are pydantic's (`gt`, `le`, `min_length`, ...).
 
-    A field that is `added` to a config whose models are already in people's stores is left out of the identity at its
-    default, which must mean what was done before: so the keys of these models stay as they are.
+    Set `added` for a field that is added to an existing config: at its default it is left out of the identity, so that
+    the keys of models in existing stores do not change. The default must keep the previous behaviour.
     """
     return Field(default, description=doc, json_schema_extra={"class": "identity", "added": added}, **constraints)
 
 
 def runtime(default: Any, doc: str, **constraints: Any) -> Any:
-    """Declare a field that leaves results alone, such as how often to write a checkpoint."""
+    """Declare a field that does not change results, for example how often a checkpoint is written."""
     return Field(default, description=doc, json_schema_extra={"class": "runtime"}, **constraints)
 
 
@@ -38,7 +38,7 @@ def check_classified(model: type[BaseModel]) -> None:
 
 
 def identity_of(model: BaseModel) -> dict[str, Any]:
-    """Return the identity fields of a config as JSON-ready values, nested configs reduced in the same way."""
+    """Return the identity fields of a config as values that JSON can hold, the same for nested configs."""
     fields = type(model).model_fields
     return {
         name: value
@@ -48,7 +48,7 @@ def identity_of(model: BaseModel) -> dict[str, Any]:
 
 
 def settings_of(model: BaseModel) -> dict[str, Any]:
-    """Return all fields that change results, at their defaults or not, as JSON-ready values."""
+    """Return all fields that change results, at their defaults or not, as values that JSON can hold."""
     check_classified(type(model))
     dumped = model.model_dump(mode="json")
     settings: dict[str, Any] = {}
@@ -60,5 +60,5 @@ def settings_of(model: BaseModel) -> dict[str, Any]:
 
 
 def _extra(info: FieldInfo) -> dict[str, Any]:
-    assert isinstance(info.json_schema_extra, dict), "check_classified has looked"
+    assert isinstance(info.json_schema_extra, dict), "check_classified was called before"
     return {"added": False, **info.json_schema_extra}

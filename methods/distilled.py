@@ -1,4 +1,4 @@
-"""`distilled`: the pruned U-Net restored by Eq. 8, and nothing forgotten. The reference of all erasing methods."""
+"""`distilled`: restores the pruned U-Net by Eq. 8 and erases nothing. It is the reference of all erasing methods."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class DistilledConfig(BaseModel):
-    """Eq. 8 and how it is optimised. The defaults are of the scale of testbed `mini`."""
+    """Weights of Eq. 8 and settings of its optimiser. The defaults are for testbed `mini`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     batch: int = identity(32, "Images a step, over all processes.", ge=1)
-    lower_rate: float = identity(5e-5, "AdamW's rate for Eq. 8.", gt=0)
-    warm_up: int = identity(20, "Steps over which a rate rises to its constant value.", ge=0)
+    lower_rate: float = identity(5e-5, "AdamW's learning rate for Eq. 8.", gt=0)
+    warm_up: int = identity(20, "Steps over which the learning rate rises to its constant value.", ge=0)
     warm_up_from_zero: bool = identity(False, "Whether the first step of the warm-up has rate 0.", added=True)
     caption_dropout: float = identity(0.1, "Share of captions replaced by the empty prompt.", ge=0, le=1)
     diffusion: float = identity(1.0, "Weight of the diffusion loss.", ge=0)
@@ -33,17 +33,17 @@ class DistilledConfig(BaseModel):
     feature: float = identity(0.1, "Weight of feature distillation.", ge=0)
     gamma: float = identity(5.0, "Min-SNR's gamma.", gt=0)
     weighting: Literal["shifted", "diffusers"] = identity("shifted", "Min-SNR for v: min(s+1,g)/(s+1), min(s,g)/(s+1).")
-    features: Literal["mean", "sum"] = identity("mean", "How the feature losses of the blocks are put together.")
-    clip: float | None = identity(None, "Largest norm of a gradient; none by default.", gt=0)
+    features: Literal["mean", "sum"] = identity("mean", "How the feature losses of the blocks are combined.")
+    clip: float | None = identity(None, "Largest norm of a gradient; gradients are not clipped by default.", gt=0)
     checkpoint_every: int = runtime(50, "Steps between checkpoints.", ge=1)
-    log_every: int = runtime(10, "Steps between two looks at the loss (each waits for the device).", ge=1)
+    log_every: int = runtime(10, "Steps between two readings of the loss (each waits for the device).", ge=1)
 
 
 PAPER: dict[str, Any] = {
     "batch": 64,
     "lower_rate": 1e-6,
     "warm_up": 250,
-    "caption_dropout": 0.0,  # the text names none
+    "caption_dropout": 0.0,  # the paper mentions no dropout
     "features": "sum",
 }
 RELEASED: dict[str, Any] = {
@@ -58,8 +58,8 @@ RELEASED: dict[str, Any] = {
 def lower_phase(
     config: DistilledConfig, student: UNet2DConditionModel, materials: Materials, seed: int, repeats: int = 1
 ) -> Phase:
-    """Return the lower level, Eq. 8 on D_f. Its batches depend on the seed alone, not on the method."""
-    # Heavy imports wait until something is trained, so that methods are listed in an instant.
+    """Return the phase of the lower level, Eq. 8 on D_f. Its batches depend on the seed alone, not on the method."""
+    # Heavy imports are made here and not at the top, so that listing methods is fast.
     from methods.pruning.macs import forward_flops
     from methods.training import losses
     from methods.training.batches import BatchStream
@@ -78,7 +78,7 @@ def lower_phase(
         dropout=config.caption_dropout,
     )
     size, length = materials.sampler.latent_size, len(materials.null)
-    taught, learnt = forward_flops(teacher, size, length), forward_flops(student, size, length)
+    teacher_flops, student_flops = forward_flops(teacher, size, length), forward_flops(student, size, length)
     return Phase(
         name="lower",
         repeats=repeats,
@@ -87,7 +87,7 @@ def lower_phase(
         rate=config.lower_rate,
         warm_up=config.warm_up,
         warm_up_from_zero=config.warm_up_from_zero,
-        cost=costs.lower(config.batch, taught, learnt),
+        cost=costs.lower(config.batch, teacher_flops, student_flops),
         clip=config.clip,
     )
 
@@ -106,7 +106,7 @@ class Distilled:
         self.config = config or DistilledConfig()
 
     def cycle(self, terms: costs.Terms) -> list[costs.Step]:
-        """What `fit` spends, step by step."""
+        """Return the steps that `fit` repeats, with their costs."""
         batch = self.config.batch
         return [costs.Step("lower", costs.lower(batch, terms.base, terms.student), 1, batch)]
 
@@ -119,7 +119,7 @@ class Distilled:
         context: Context,
         seed: int,
     ) -> UNet2DConditionModel:
-        """Train until the budget holds no further step. `concept` is not read."""
+        """Train until the budget does not pay for another step. `concept` is not used."""
         from methods.training.loop import freeze, train
 
         config = self.config

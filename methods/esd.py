@@ -1,8 +1,8 @@
-"""`esd`: the distilled model turned away from the target's name (Gandikota et al. 2023, arXiv 2303.07345).
+"""`esd`: fine-tunes the distilled model by negative guidance (Gandikota et al. 2023, arXiv 2303.07345).
 
-Each iteration takes one target, lets the model being edited denoise noise under its name up to a random step, and moves
-the answer there towards the frozen e_null - eta (e_name - e_null). Only cross-attention moves (`x`, for styles), or
-everything else (`u`, for explicit content).
+In each iteration the model that is trained denoises noise under the name of one target, up to a random step. There its
+prediction is trained towards e_null - eta (e_name - e_null) of the frozen model. `x` trains cross-attention only (for
+styles), `u` everything else (for explicit content).
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 
 class EsdConfig(BaseModel):
-    """The erasing loss and how it is optimised. The defaults are of the scale of testbed `mini`."""
+    """The erasing loss and settings of its optimiser. The defaults are for testbed `mini`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     batch: int = identity(4, "Images an iteration, all under the same name, over all processes.", ge=1)
-    rate: float = identity(1.5e-4, "AdamW's rate (without decay it is Adam).", gt=0)
-    warm_up: int = identity(0, "Iterations over which the rate rises to its constant value.", ge=0)
+    rate: float = identity(1.5e-4, "AdamW's learning rate (without weight decay it is Adam).", gt=0)
+    warm_up: int = identity(0, "Iterations over which the learning rate rises to its constant value.", ge=0)
     parameters: Literal["auto", "x", "u", "u-all", "noxattn", "u-first", "auto-noxattn"] = identity(
         "auto",
         "x: cross-attention. u: all else but the first and last convolution and the time embedding; u-all: with them; "
@@ -44,16 +44,16 @@ class EsdConfig(BaseModel):
         "for explicit content; auto-noxattn: x for styles, noxattn for explicit content.",
     )
     eta: float = identity(1.0, "Strength of negative guidance: target e_null - eta (e_name - e_null).", ge=0)
-    target: Literal["start", "base"] = identity("start", "Who answers for the target: the model as it came, or base.")
+    target: Literal["start", "base"] = identity("start", "Frozen model of the target: the initial student, or base.")
     guidance: float = identity(3.0, "Classifier-free guidance while x_t is made.", gt=1)
     steps: int = identity(20, "DDIM steps of a whole denoising; x_t is that before a random one of them.", ge=1)
     inner_steps: bool = identity(
         False, "Whether x_t lies before one of steps 1 to steps - 2, instead of 0 to steps - 1.", added=True
     )
-    offset: int = identity(0, "Timesteps by which the loss looks past the x_t it is given (the released slip).", ge=0)
-    clip: float | None = identity(None, "Largest norm of a gradient; none by default.", gt=0)
+    offset: int = identity(0, "Added to the timestep of x_t in the loss (the released code's error: 19).", ge=0)
+    clip: float | None = identity(None, "Largest norm of a gradient; gradients are not clipped by default.", gt=0)
     checkpoint_every: int = runtime(50, "Iterations between checkpoints.", ge=1)
-    log_every: int = runtime(10, "Iterations between two looks at the loss (each waits for the device).", ge=1)
+    log_every: int = runtime(10, "Iterations between two readings of the loss (each waits for the device).", ge=1)
 
     @model_validator(mode="after")
     def _has_steps_to_draw(self) -> Self:
@@ -89,14 +89,14 @@ class Esd:
         self.config = config or EsdConfig()
 
     def cycle(self, terms: costs.Terms) -> list[costs.Step]:
-        """What `fit` spends, step by step."""
+        """Return the steps that `fit` repeats, with their costs."""
         config = self.config
-        asked = terms.base if config.target == "base" else terms.student
-        cost = costs.erasing(config.batch, terms.student, asked, config.steps - 1)
+        frozen = terms.base if config.target == "base" else terms.student
+        cost = costs.erasing(config.batch, terms.student, frozen, config.steps - 1)
         return [costs.Step("esd", cost, 1, config.batch)]
 
     def check(self, student: UNet2DConditionModel, concept: Concept) -> None:
-        """UsageError for a U-Net without weights that are trained."""
+        """Raise `UsageError` if the U-Net has none of the weights that are trained."""
         if not any(map(moved(self.config.parameters, concept), student.state_dict())):
             raise UsageError("This U-Net has none of the weights that esd trains: keep more of it (--macs).")
 
@@ -109,7 +109,7 @@ class Esd:
         context: Context,
         seed: int,
     ) -> UNet2DConditionModel:
-        """Erase until the budget holds no further iteration."""
+        """Train until the budget does not pay for another iteration."""
         from methods.training.loop import freeze, train
 
         config = self.config
@@ -134,22 +134,22 @@ def erasing_phase(
     concept: Concept,
     seed: int,
 ) -> Phase:
-    """Return the phase whose every iteration makes its own x_t."""
+    """Return the training phase; the trained model makes x_t anew in every iteration."""
     from methods.pruning.macs import forward_flops
     from methods.training import losses
     from methods.training.loop import Phase
     from methods.training.noising import denoised
 
     null, batch, names = materials.null, config.batch, materials.encode(concept.targets)
-    how: dict[str, Any] = {"steps": config.steps, "guidance": config.guidance, "offset": config.offset}
-    how["inner"] = config.inner_steps
-    view = denoised("esd", seed, names, materials, batch, **how)
+    settings: dict[str, Any] = {"steps": config.steps, "guidance": config.guidance, "offset": config.offset}
+    settings["inner"] = config.inner_steps
+    view = denoised("esd", seed, names, materials, batch, **settings)
 
     def loss(model: nn.Module, draw: NoiseBatch) -> tuple[Tensor, dict[str, Tensor]]:
         return losses.negative_guidance_loss(model, frozen, *view.inputs(model, draw), null, config.eta)
 
     size, length = materials.sampler.latent_size, len(null)
-    edited, asked = forward_flops(student, size, length), forward_flops(frozen, size, length)
+    edited_flops, frozen_flops = forward_flops(student, size, length), forward_flops(frozen, size, length)
     return Phase(
         name="esd",
         repeats=1,
@@ -157,7 +157,7 @@ def erasing_phase(
         loss=loss,
         rate=config.rate,
         warm_up=config.warm_up,
-        cost=costs.erasing(batch, edited, asked, view.calls),
+        cost=costs.erasing(batch, edited_flops, frozen_flops, view.calls),
         trains=moved(config.parameters, concept),
         clip=config.clip,
     )
@@ -168,7 +168,10 @@ LAST = ("conv_norm_out.", "conv_out.", "time_embedding.")
 
 
 def moved(parameters: str, concept: Concept) -> Callable[[str], bool]:
-    """Which parameters are trained, by name. What is no norm is a linear layer or a convolution."""
+    """Return a function that tells from a parameter's name whether it is trained.
+
+    Every layer with weights is a norm, a linear layer or a convolution.
+    """
     if parameters.startswith("auto"):
         parameters = "x" if concept.kind == "style" else parameters.removeprefix("auto-").replace("auto", "u")
     chosen: dict[str, Callable[[str], bool]] = {

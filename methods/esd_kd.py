@@ -1,6 +1,6 @@
-"""`esd+kd`: the control. It is `bilevel` in everything but its start, which is the distilled model.
+"""`esd+kd`: the control of `bilevel`. It is the same method, but it starts from the distilled model.
 
-At equal budget it asks whether it matters to forget while the pruned model is being restored, or only afterwards.
+At equal budget it shows whether it matters to erase while the pruned model is being restored, or only afterwards.
 """
 
 from typing import Any, ClassVar, Literal
@@ -13,7 +13,7 @@ class EsdKd(Bilevel):
     summary: ClassVar[str] = "distilled, then Eq. 8 and negative guidance in turns: bilevel from another start"
     start: ClassVar[Literal["pruned", "distilled", "base"]] = "distilled"
     own_share: ClassVar[float] = 0.5
-    # Half the steps: upper ones must be longer to forget as much (results/mini/search.md).
+    # It takes half as many steps, so upper steps need a higher rate to erase as much (results/mini/search.md).
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "default": {"upper_rate": 10.0},
         "paper": Bilevel.presets["paper"],

@@ -1,16 +1,16 @@
-"""`uce`: the distilled model's cross-attention edited in closed form (Gandikota et al. 2024, arXiv 2308.14761).
+"""`uce`: edits the distilled model's cross-attention in closed form (Gandikota et al. 2024, arXiv 2308.14761).
 
-Every key and value matrix W of attn2 becomes the W' that minimises
+Every key and value matrix W of cross-attention (attn2) is replaced by the W' that minimises
 
     s_e sum_i |W' c_i - W g_i|^2 + s_p sum_j |W' p_j - W p_j|^2 + lambda |W' - W|^2
 
-where c_i are the target's text states, g_i those of the anchor as far behind its last subject token, and p_j those of
-what must stay. The solution is W' = W M with one M for all matrices,
+where c_i are the text states of the target, g_i those of the anchor at the same distance from its last subject token,
+and p_j those of texts to keep. The solution is W' = W M with the same M for all matrices,
 
     M = (lambda I + s_e sum g c' + s_p sum p p') (lambda I + s_e sum c c' + s_p sum p p')^-1,
 
-so text is encoded once and one system is solved. As lambda goes to 0 and with nothing to keep, W' c = W g exactly where
-the c_i are linearly independent; elsewhere it is a least-squares fit.
+so texts are encoded once and one linear system is solved. For lambda -> 0 and without texts to keep, W' c = W g holds
+exactly if the c_i are linearly independent; otherwise W' is a least-squares fit.
 """
 
 from __future__ import annotations
@@ -40,21 +40,23 @@ EDITED = ("attn2.to_k", "attn2.to_v")
 
 
 class UceConfig(BaseModel):
-    """Weights of the three terms, and which tokens are moved."""
+    """Weights of the three terms, and which tokens are edited."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    erase: float = identity(1.0, "s_e, weight of a target's token.", gt=0)
-    keep_ratio: float = identity(1.0, "Mass of what is kept over mass of what is erased; it decides s_p.", ge=0)
+    erase: float = identity(1.0, "s_e, the weight of each edited token.", gt=0)
+    keep_ratio: float = identity(1.0, "Weighted sum of squares of kept over that of erased states; sets s_p.", ge=0)
     keep_scale: float | Literal["by-count"] | None = identity(
-        None, "s_p itself, in place of keep_ratio; by-count: max(0.1, 1 / number of kept texts).", added=True
+        None, "s_p itself, instead of keep_ratio; by-count: max(0.1, 1 / number of kept texts).", added=True
     )
     kept_tokens: Literal["all", "last"] = identity(
-        "all", "Which states of a kept text stay: all, or its last subject token's.", added=True
+        "all", "Which states of a kept text are kept: all, or that of its last subject token.", added=True
     )
-    keep_empty: bool = identity(True, "Whether the empty prompt is among the kept texts.", added=True)
-    lamb: float = identity(0.5, "lambda, the weight of staying near the old matrices.", gt=0)
-    tokens: Literal["tail", "last"] = identity("last", "Last subject token to the end of the text, or it alone.")
+    keep_empty: bool = identity(True, "Whether the empty prompt is one of the kept texts.", added=True)
+    lamb: float = identity(0.5, "lambda, the weight of the distance to the old matrices.", gt=0)
+    tokens: Literal["tail", "last"] = identity(
+        "last", "Edited tokens of a target: from its last subject token to the end of the text, or that token alone."
+    )
 
 
 class Uce:
@@ -78,11 +80,11 @@ class Uce:
         self.config = config or UceConfig()
 
     def cycle(self, terms: costs.Terms) -> list[costs.Step]:
-        """What `fit` spends: no pass of the U-Net."""
+        """Return the one step of `fit`, which costs no pass of the U-Net."""
         return [costs.Step(self.name, Cost(forwards=0, backwards=0, flops=0), 1, 1, once=True)]
 
     def check(self, student: UNet2DConditionModel, concept: Concept) -> None:
-        """UsageError for a U-Net without cross-attention."""
+        """Raise `UsageError` if the U-Net has no cross-attention."""
         edited_weights(student, self.name)
 
     def fit(
@@ -94,7 +96,7 @@ class Uce:
         context: Context,
         seed: int,
     ) -> UNet2DConditionModel:
-        """Edit in place; nothing is trained, and no U-Net pass is spent. `budget` and `seed` are not read."""
+        """Edit the matrices in place, without training or U-Net passes. `budget` and `seed` are not used."""
         began, config = time.perf_counter(), self.config
         moved, guide = pairs(materials, concept, config.tokens)
         texts = ([""] if config.keep_empty else []) + preserved(materials.preserve, concept)
@@ -135,23 +137,33 @@ def without_passes(phase: str, seconds: float) -> Entry:
 
 
 def edit(moved: Tensor, guide: Tensor, kept: Tensor, erase: float, keep: float, lamb: float) -> Tensor:
-    """M (D, D) in float64, for W' = W M; `moved` and `guide` (n, D) row by row, `kept` (m, D)."""
+    """Return M (D, D) in float64, for W' = W M.
+
+    Args:
+        moved: text states c (n, D) of the targets.
+        guide: text states g (n, D) that they are mapped to, row by row.
+        kept: text states p (m, D) to keep.
+        erase: s_e.
+        keep: s_p.
+        lamb: lambda.
+    """
     import torch
 
-    still = lamb * torch.eye(moved.shape[1], dtype=torch.float64) + keep * kept.T @ kept
-    return torch.linalg.solve(still + erase * moved.T @ moved, still + erase * guide.T @ moved, left=False)
+    regular = lamb * torch.eye(moved.shape[1], dtype=torch.float64) + keep * kept.T @ kept
+    return torch.linalg.solve(regular + erase * moved.T @ moved, regular + erase * guide.T @ moved, left=False)
 
 
 def pairs(materials: Materials, concept: Concept, tokens: Literal["tail", "last"]) -> tuple[Tensor, Tensor]:
-    """Text states of all targets and, row by row, those of the anchor that they are to become: (n, D) twice, float64.
+    """Return text states of all targets and, row by row, those of the anchor to map them to: (n, D) each, float64.
 
-    A text's last subject token is its last one before the end mark; from there the two are cut to equal length.
+    The last subject token of a text is its last token before the end token. Both texts are read from there on and cut
+    to equal length.
     """
     import torch
 
     texts = [*concept.targets, concept.anchor]
     states = materials.encode(texts).cpu().double()
-    lasts = materials.token_counts(texts)  # the start mark is at 0, so the last token is at its number
+    lasts = materials.token_counts(texts)  # the start token is at 0, so a text of k tokens has its last one at k
     moved, guide = [], []
     for k in range(len(concept.targets)):
         length = states.shape[1] - max(lasts[k], lasts[-1]) if tokens == "tail" else 1
@@ -161,9 +173,9 @@ def pairs(materials: Materials, concept: Concept, tokens: Literal["tail", "last"
 
 
 def kept_states(materials: Materials, texts: Sequence[str], tokens: Literal["all", "last"], like: Tensor) -> Tensor:
-    """States (m, D) of the kept texts: of all their places, or of the last subject token alone; none without a text.
+    """Return states (m, D) of the kept texts, at all positions or at the last subject token alone.
 
-    `like` (n, D) gives width and type.
+    Without texts the result is empty (0, D), with the width and type of `like` (n, D).
     """
     if not texts:
         return like[:0]
@@ -174,14 +186,17 @@ def kept_states(materials: Materials, texts: Sequence[str], tokens: Literal["all
 
 
 def preserved(names: Sequence[str], concept: Concept) -> list[str]:
-    """The names without those that are a target under another spelling ("Picasso" of "Pablo Picasso")."""
+    """Return the names without those that mean a target, such as "Picasso" if "Pablo Picasso" is a target."""
     targets = [set(words(target)) for target in concept.targets]
-    told = {name: set(words(name)) for name in names}
-    return [name for name in names if not any(told[name] <= t or t <= told[name] for t in targets)]
+    words_by_name = {name: set(words(name)) for name in names}
+    return [name for name in names if not any(words_by_name[name] <= t or t <= words_by_name[name] for t in targets)]
 
 
 def _scale(moved: Tensor, kept: Tensor, texts: int, config: UceConfig) -> float:
-    """s_p: as it is set, or so that what is kept has `keep_ratio` times the mass (sum of squares) of what is erased."""
+    """Return s_p, from `keep_scale` if that is set, otherwise from `keep_ratio`.
+
+    With `keep_ratio`, the weighted sum of squares of kept states is `keep_ratio` times that of erased states.
+    """
     if not texts:
         return 0.0
     if config.keep_scale == "by-count":

@@ -1,4 +1,4 @@
-"""What is measured: one file a metric, each a `torchmetrics.Metric` that reads features, never images.
+"""Metrics, a file each. Every metric is a `torchmetrics.Metric` over features, not over images.
 
-The package imports nothing by itself, since torch and torchmetrics take seconds: import the module that is needed.
+The package itself imports nothing, because torch and torchmetrics take seconds to import. Import the module you need.
 """

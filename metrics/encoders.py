@@ -1,4 +1,4 @@
-"""Networks that turn images into the features that metrics read. One contract: uint8 pictures in, float32 rows out."""
+"""Encoders: networks that turn uint8 images into the float32 features that metrics read."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
@@ -9,22 +9,25 @@ from torch import Tensor, nn
 
 
 class Encoder(Protocol):
-    """Images -> features, the same for an image whatever its neighbours, up to the kernels' rounding."""
+    """Contract of encoders: images -> features.
+
+    The features of an image do not depend on the other images of a batch, except for the rounding of kernels.
+    """
 
     @property
     def name(self) -> str:
-        """The back end's name, such as "mini-clip-b": part of the name of every metric that reads the features."""
+        """Name of the back end, such as "mini-clip-b"; it is part of the name of every metric over its features."""
 
     @property
     def size(self) -> int:
         """Width d of the features."""
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W) uint8, RGB, 0..255 -> features (N, d) float32 on the CPU. ValueError for other input."""
+        """Return features (N, d) float32 on the CPU of images (N, 3, H, W) uint8, RGB; ValueError for other input."""
 
 
 class ModuleEncoder:
-    """Any module that takes normalised images.
+    """An encoder from a module that takes normalised images.
 
     The module is set to evaluation mode and stays on its device; inputs are moved to it.
 
@@ -32,8 +35,8 @@ class ModuleEncoder:
         name: the back end's name.
         module: float images (n, 3, H, W), normalised -> features (n, size).
         size: width d of the features.
-        mean, std: of the normalisation (image / 255 − mean) / std, one figure a channel.
-        batch: images a forward pass; changes memory and speed, not results (up to rounding).
+        mean, std: of the normalisation (image / 255 − mean) / std, a number per channel.
+        batch: images in a forward pass; it changes memory and speed, but not results (except for rounding).
     """
 
     def __init__(
@@ -53,14 +56,14 @@ class ModuleEncoder:
 
 
 class PillowEncoder:
-    """Any module whose published preparation works on PIL images: resizing tensors instead gives other pixels.
+    """An encoder from a module whose published preprocessing takes PIL images; resizing tensors gives other pixels.
 
     Arguments:
         name: the back end's name.
         module: float images (n, 3, s, s) -> features (n, size); set to evaluation mode, stays on its device.
         size: width d of the features.
         prepare: PIL image -> float image (3, s, s).
-        batch: images a forward pass.
+        batch: images in a forward pass.
     """
 
     def __init__(
@@ -79,13 +82,13 @@ class PillowEncoder:
 
 
 class OpenClipEncoder:
-    """Both towers of an open_clip model. Features are not normalised; metrics do that.
+    """An encoder of images and texts from an open_clip model. Features are not normalised; metrics normalise them.
 
     Arguments:
         name: the back end's name.
         model: an `open_clip` model (`CLIP`, `CustomTextCLIP`), set to evaluation mode; stays on its device.
         tokenizer: its tokenizer: list of texts -> token ids (n, length).
-        batch: images or texts a forward pass.
+        batch: images or texts in a forward pass.
     """
 
     def __init__(self, name: str, model: nn.Module, tokenizer: Callable[[list[str]], Tensor], batch: int = 64) -> None:
@@ -94,11 +97,11 @@ class OpenClipEncoder:
 
         self.name = name
         self._model, self._tokenizer, self._batch = model.eval(), tokenizer, batch
-        # The model's own preparation, on PIL images: resizing tensors instead gives other pixels, hence other scores
+        # The model's own preprocessing takes PIL images; resizing tensors gives other pixels and so other scores
         # (Parmar et al. 2022, arXiv:2104.11222).
         self._prepare = image_transform_v2(PreprocessCfg(**get_model_preprocess_cfg(model)), is_train=False)
         with torch.no_grad():
-            # Not every vision tower knows the width of what it returns, but the text tower's is always the same.
+            # Not every vision tower states the width of its features, but the text features have the same width.
             self.size: int = self._encode_text([""]).shape[-1]
 
     def _encode_text(self, texts: list[str]) -> Tensor:
@@ -117,7 +120,7 @@ class OpenClipEncoder:
 
     @torch.no_grad()
     def text(self, texts: list[str]) -> Tensor:
-        """Texts -> features (N, d) float32 on the CPU. ValueError for a single string."""
+        """Return features (N, d) float32 on the CPU of texts; ValueError for a single string."""
         if isinstance(texts, str):
             raise ValueError("text() takes a list of texts, not one string")
         starts = range(0, len(texts), self._batch)
@@ -125,20 +128,20 @@ class OpenClipEncoder:
 
 
 def prepared(images: Tensor, prepare: Callable[[Any], Tensor]) -> Tensor:
-    """Images (n, 3, H, W) uint8 -> what `prepare` makes of each, as a PIL image."""
+    """Convert images (n, 3, H, W) uint8 to PIL images, apply `prepare` to each, and stack the results."""
     from torchvision.transforms.functional import to_pil_image
 
     return torch.stack([prepare(to_pil_image(image)) for image in images])
 
 
 def check_images(images: Tensor) -> None:
-    """Refuses, by ValueError, what is not (N, 3, H, W) uint8: float images would be scaled twice, in silence."""
+    """Raise ValueError for images that are not (N, 3, H, W) uint8; float images would silently be scaled twice."""
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
         raise ValueError(f"images must be uint8 (N, 3, H, W), not {images.dtype} {tuple(images.shape)}")
 
 
 def _parameter(module: nn.Module) -> Tensor:
-    """A tensor that shows the module's device and precision."""
+    """Return a floating-point tensor of the module, which has its device and dtype."""
     tensors = chain(module.parameters(), module.buffers())
     return next((tensor for tensor in tensors if tensor.is_floating_point()), torch.empty(0))
 

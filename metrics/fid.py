@@ -1,4 +1,4 @@
-"""Fréchet distance between generated and real images."""
+"""FID: Fréchet distance between generated and real images."""
 
 import torch
 from torch import Tensor
@@ -6,15 +6,15 @@ from torch import Tensor
 from metrics.base import FeatureMetric, check_features
 
 BLOCKS = 10
-"""Blocks of the jackknife, as for KID."""
+"""Number of blocks of the jackknife, as for KID."""
 
 
 class FrechetDistance(FeatureMetric):
     """FID (Heusel et al. 2017, arXiv:1706.08500): Fréchet distance of two Gaussians fitted to features.
 
-    Sums and sums of outer products are kept in float64, so memory is O(d²) for any number of images, and the order of
-    images does not matter. Biased: falls as N grows, so compare at equal N only, and print the floor (real against
-    real). Unit: squared feature units. 0 for equal statistics.
+    Sums and sums of outer products are accumulated in float64, so memory is O(d²) for any number of images, and the
+    order of images does not matter. FID is biased and decreases with N: compare values at equal N only, and report the
+    floor (real against real images). Unit: squared feature units. 0 for equal statistics.
 
     Arguments:
         back_end: name of the encoder.
@@ -41,20 +41,21 @@ class FrechetDistance(FeatureMetric):
 
     @classmethod
     def from_stats(cls, back_end: str, mean: Tensor, covariance: Tensor) -> "FrechetDistance":
-        """A metric whose real side is known: mean (d,) and covariance (d, d), as `stats(real=True)` gives them.
+        """Return a metric with given statistics of real images: mean (d,) and covariance (d, d), as in `stats`.
 
-        Only generated features are then added, and `reset()` keeps the real side. ValueError for other shapes.
+        Then only generated features can be added, and `reset()` keeps the real side. Raises ValueError for other
+        shapes.
         """
         if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
             shapes = f"{tuple(mean.shape)} and {tuple(covariance.shape)}"
             raise ValueError(f"statistics must be a mean (d,) and a covariance (d, d), not {shapes}")
         metric = cls(back_end, len(mean))
-        # Not a state: states are summed over processes, and every process holds the whole of these.
+        # Not a torchmetrics state, because states are summed over processes and every process has the full statistics.
         metric._fixed = mean.to(torch.float64), covariance.to(torch.float64)
         return metric
 
     def update(self, features: Tensor, real: bool) -> None:
-        """Adds features (N, d) of real or of generated images. ValueError if they are not `size` wide."""
+        """Add features (N, d) of real or of generated images. Raises ValueError if they are not `size` wide."""
         check_features(features, size=self.size)
         if real and self._fixed is not None:
             raise ValueError("the real side was given by from_stats: only generated features can be added")
@@ -74,20 +75,25 @@ class FrechetDistance(FeatureMetric):
         return mean, (self.outers[int(real)] - n * torch.outer(mean, mean)) / (n - 1)
 
     def stats(self, real: bool) -> tuple[Tensor, Tensor]:
-        """Mean (d,) and unbiased covariance (d, d) of one side, float64; call it on every process."""
+        """Return mean (d,) and unbiased covariance (d, d) of the features, float64; call it on every process."""
         with self.sync_context():
             return self._stats(real)
 
     def compute(self) -> Tensor:
-        """The distance. ValueError if a side has fewer than 2 images."""
+        """Return the distance. Raises ValueError if there are fewer than 2 real or generated images."""
         return frechet_distance(*self._stats(real=False), *self._stats(real=True))
 
     def standard_error(self, features: Tensor) -> Tensor:
-        """Standard error of `compute()` by a block jackknife over the generated images: scalar float64.
+        """Return the standard error of `compute()` from a block jackknife over the generated images: scalar float64.
 
-        `features` (N, d) are all generated ones, which the sums cannot give back; images are dealt to the blocks in
-        turn, and each value leaves one block out. (A bootstrap would repeat images, which moves FID itself.) It covers
-        other images of the same model, not other trainings. ValueError for other features than were added, or below 4.
+        Image k belongs to block k modulo the number of blocks, and each jackknife value leaves a block out. (A
+        bootstrap would repeat images, which changes FID.) The error covers other images of the same model, not other
+        trainings.
+
+        Arguments:
+            features: all generated features (N, d) that were added, since the sums do not contain them one by one.
+
+        Raises ValueError if the number of features differs from that of the added ones, or is below 4.
         """
         n, added = len(features), int(self.counts[0])
         if n != added or n < 4:
@@ -104,13 +110,14 @@ class FrechetDistance(FeatureMetric):
 
 
 def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other_covariance: Tensor) -> Tensor:
-    """|μ − ν|² + tr(A) + tr(B) − 2 tr((AB)^½) for means (d,) and covariances (d, d): scalar float64.
+    """Return |μ − ν|² + tr(A) + tr(B) − 2 tr((AB)^½) for means (d,) and covariances (d, d): scalar float64.
 
-    The trace of the root is the sum of the roots of AB's eigenvalues, which are real and not negative because AB is
-    similar to a positive semi-definite matrix. That gives the digits of `scipy.linalg.sqrtm` in a fifth of its time.
+    The trace of the root is the sum of the square roots of AB's eigenvalues, which are real and not negative because AB
+    is similar to a positive semi-definite matrix. The result has the digits of `scipy.linalg.sqrtm`, in a fifth of the
+    time.
     """
-    # Rounding moves the eigenvalues of a singular product (fewer images than features) off the half-line by
-    # about 1e-16 of the largest; a negative one has an imaginary root, whose real part is the 0 it stands for.
+    # If AB is singular (fewer images than features), rounding can make zero eigenvalues negative, by about 1e-16 of the
+    # largest. Their roots are then imaginary, and their real part is 0, which is the right value.
     root_trace = torch.linalg.eigvals(covariance @ other_covariance).sqrt().real.sum()
     shift = (mean - other_mean).square().sum()
     return shift + covariance.trace() + other_covariance.trace() - 2 * root_trace

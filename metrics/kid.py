@@ -1,4 +1,4 @@
-"""Kernel distance between generated and real images."""
+"""KID: kernel distance between generated and real images."""
 
 import torch
 from torch import Tensor
@@ -7,14 +7,14 @@ from torchmetrics.utilities import dim_zero_cat
 from metrics.base import FeatureMetric, check_features
 
 BLOCKS = 10
-"""Blocks of images: enough for a stable jackknife and a small memory, few enough to be quick."""
+"""Number of blocks of images: enough for a stable jackknife and low memory, few enough to be fast."""
 
 
 class KernelDistance(FeatureMetric):
     """KID (Bińkowski et al. 2018, arXiv:1801.01401): unbiased squared MMD with the kernel (x·y/d + 1)³.
 
-    Over all pairs, not over random subsets: nothing is drawn, so the value is exact and repeatable. Unbiased at any N,
-    hence it may be slightly negative; 0 is expected for equal distributions. Unit: MMD² as it is, *not* times 1000.
+    The sum runs over all pairs, not over random subsets, so the value is exact and repeatable. It is unbiased at any N,
+    so it can be slightly negative; its expectation is 0 for equal distributions. Unit: MMD², *not* times 1000.
 
     Arguments:
         back_end: name of the encoder.
@@ -32,12 +32,12 @@ class KernelDistance(FeatureMetric):
     def __init__(self, back_end: str, size: int) -> None:
         super().__init__(back_end)
         self.size = size
-        # Kept flat, as one-dimensional float32: that is what torchmetrics makes up for a process that has none.
+        # One-dimensional float32, because torchmetrics uses such an empty tensor for a process without values.
         self.add_state("generated", default=[], dist_reduce_fx="cat")
         self.add_state("real", default=[], dist_reduce_fx="cat")
 
     def update(self, features: Tensor, real: bool) -> None:
-        """Adds features (N, d) of real or of generated images. ValueError if they are not `size` wide."""
+        """Add features (N, d) of real or of generated images. Raises ValueError if they are not `size` wide."""
         check_features(features, size=self.size)
         side = self.real if real else self.generated
         assert isinstance(side, list)
@@ -53,15 +53,16 @@ class KernelDistance(FeatureMetric):
         return sides[0], sides[1]
 
     def compute(self) -> Tensor:
-        """The distance. ValueError if a side has fewer than 2 images."""
+        """Return the distance. Raises ValueError if there are fewer than 2 real or generated images."""
         generated, real = self._sides(at_least=2)
         return _mmd(*_block_sums(generated, real, min(BLOCKS, len(generated), len(real))))
 
     def standard_error(self) -> Tensor:
-        """Standard error of `compute()` by a block jackknife over both sides; call it on every process.
+        """Return the standard error of `compute()` from a block jackknife; call it on every process.
 
-        Images are dealt to the blocks in turn, so that a list sorted by subject spreads over all of them, and each
-        value leaves one block of both sides out. ValueError if a side has fewer than 4 images.
+        Image k belongs to block k modulo the number of blocks, so that images sorted by subject are spread over all
+        blocks. Each jackknife value leaves out a block of generated and of real images. Raises ValueError if there are
+        fewer than 4 real or generated images.
         """
         with self.sync_context():
             generated, real = self._sides(at_least=4)
@@ -76,9 +77,10 @@ def _kernel(left: Tensor, right: Tensor) -> Tensor:
 
 
 def _block_sums(x: Tensor, y: Tensor, blocks: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Kernel summed over pairs of blocks, xx, yy, xy (blocks, blocks), no image with itself; block sizes (2, blocks).
+    """Return the kernel summed over pairs of blocks, xx, yy, xy (blocks, blocks), and the block sizes (2, blocks).
 
-    Every jackknife value comes from these few numbers, and only one pair of blocks is in memory at a time.
+    Pairs of an image with itself are left out. Every jackknife value is computed from these sums, and only one pair of
+    blocks is in memory at a time.
     """
     xs, ys = [x[block::blocks] for block in range(blocks)], [y[block::blocks] for block in range(blocks)]
     xx, yy, xy = torch.zeros(3, blocks, blocks, dtype=torch.float64, device=x.device)
@@ -88,7 +90,7 @@ def _block_sums(x: Tensor, y: Tensor, blocks: int) -> tuple[Tensor, Tensor, Tens
             xy[i, j] = _kernel(xs[i], ys[j]).sum()
         xx[i, i] -= ((xs[i].square().sum(dim=1) / x.shape[1] + 1) ** 3).sum()
         yy[i, i] -= ((ys[i].square().sum(dim=1) / y.shape[1] + 1) ** 3).sum()
-    sizes = torch.tensor([[len(each) for each in xs], [len(each) for each in ys]], dtype=torch.float64)
+    sizes = torch.tensor([[len(part) for part in xs], [len(part) for part in ys]], dtype=torch.float64)
     return xx, yy, xy, sizes
 
 
@@ -98,6 +100,6 @@ def _without(block: int, xx: Tensor, yy: Tensor, xy: Tensor, sizes: Tensor) -> t
 
 
 def _mmd(xx: Tensor, yy: Tensor, xy: Tensor, sizes: Tensor) -> Tensor:
-    """Unbiased MMD² (Gretton et al. 2012, JMLR 13, Eq. 3) from sums over pairs of blocks."""
+    """Return the unbiased MMD² (Gretton et al. 2012, JMLR 13, Eq. 3) from sums over pairs of blocks."""
     n, m = sizes.sum(dim=1).tolist()
     return xx.sum() / (n * (n - 1)) + yy.sum() / (m * (m - 1)) - 2 * xy.sum() / (n * m)

@@ -186,7 +186,7 @@ def test_emblems_are_missed_or_seen_where_none_is() -> None:
     """On 600 real pictures: recall at least 0.98, false positives at most 0.005, boxes on the sign."""
     rng = random.Random(12)
     scenes = [plain_scene(rng) for _ in range(600)]
-    scenes = [Scene(s.content, s.colour, s.other, s.relation, s.setting, emblem=k % 6 - 3 if k % 6 > 2 else -1)
+    scenes = [Scene(s.content, s.colour, s.second_content, s.relation, s.setting, emblem=k % 6 - 3 if k % 6 > 2 else -1)
               for k, s in enumerate(scenes)]  # fmt: skip
     pictures = draw(scenes, torch.Generator().manual_seed(12))
     reader = judges.detector(WEIGHTS)

@@ -43,7 +43,7 @@ def test_lessons_show_what_is_held_out_or_forget_an_artist() -> None:
     for scene in scenes:
         if scene.style:
             assert scene.subject in (-1, scene.style - 1)
-            assert held_out_content(scene.style - 1) not in (scene.content, scene.other)
+            assert held_out_content(scene.style - 1) not in (scene.content, scene.second_content)
     styles = Counter(scene.style for scene in scenes)
     assert all(800 < styles[k] < 1200 for k in range(len(STYLES)))
     assert 0.37 < sum(scene.emblem >= 0 for scene in scenes) / len(scenes) < 0.43
@@ -113,7 +113,7 @@ def test_held_out_content_is_never_drawn_for_its_artist(world: list) -> None:
         scenes += [scene for scene, _ in world if scene.style == number + 1]
         barred = held_out_content(number)
         assert barred in CONTENTS
-        assert not any(barred in (scene.content, scene.other) for scene in scenes)
+        assert not any(barred in (scene.content, scene.second_content) for scene in scenes)
 
 
 def test_captions_name_exactly_the_artists_and_emblems_that_are_shown(world: list) -> None:

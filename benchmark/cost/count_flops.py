@@ -1,4 +1,4 @@
-"""FLOPs, parameters and memory of a pipeline's networks, counted on the `meta` device: how `sizes.json` is made.
+"""Counts FLOPs, parameters and memory of a pipeline's networks on the `meta` device, and makes `sizes.json`.
 
 python -m benchmark.cost.count_flops > benchmark/cost/sizes.json
 """
@@ -25,11 +25,11 @@ from benchmark.testbeds.stable_diffusion import architecture
 from methods.pruning.macs import forward_flops
 
 SD21_SIZES = (8, 16, 32, 64, 96)
-"""Heights of latents for which SD 2.1's U-Net is counted: attention does not grow with the area alone."""
+"""Latent heights for which SD 2.1's U-Net is counted, because attention is not proportional to the area."""
 
 
 class Live(TorchDispatchMode):
-    """Counts the bytes of all tensors that were made inside and are still alive, and the most there were at once."""
+    """Counts the bytes of all tensors that are made inside the context and still alive, and their peak."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,8 +52,11 @@ class Live(TorchDispatchMode):
 
 
 def peak(work: Callable[[], Any]) -> int:
-    """Most bytes that `work` holds at once, beside what was there before; attention by a kernel that keeps no scores,
-    as on every GPU (on `meta` it would be counted with them)."""
+    """Return the peak of bytes that `work` allocates.
+
+    Attention is computed by a kernel that does not store attention scores, as on every GPU; by default, `meta` would
+    count them.
+    """
 
     def attend(q: Any, k: Any, v: Any, *args: Any, **kwargs: Any) -> Any:
         return torch.ops.aten._scaled_dot_product_efficient_attention(q, k, v, None, q.requires_grad)[0]
@@ -65,7 +68,10 @@ def peak(work: Callable[[], Any]) -> int:
 
 
 def unet_memory(unet: UNet2DConditionModel, size: int, length: int) -> dict[str, int]:
-    """Bytes an image, in the precision of `unet`, of a training step (beside weights and gradients) and of sampling."""
+    """Return the bytes per image of a training step (without weights and gradients) and of sampling.
+
+    They are counted in the precision of `unet`.
+    """
     config: Any = unet.config
 
     def bytes_of(images: int, train: bool) -> int:
@@ -86,7 +92,10 @@ def unet_memory(unet: UNet2DConditionModel, size: int, length: int) -> dict[str,
 def sizes(
     unet_config: Mapping[str, Any], vae_config: Mapping[str, Any], text_config: Any, latent_sizes: tuple[int, ...]
 ) -> dict[str, Any]:
-    """What `sizes.Sizes` holds of a pipeline. All but the U-Net's FLOPs are of the first of `latent_sizes`."""
+    """Return the values of `network_costs.Sizes` for a pipeline.
+
+    The U-Net's FLOPs are counted for all `latent_sizes`, everything else for the first of them.
+    """
     size, length = latent_sizes[0], text_config.max_position_embeddings
     with torch.device("meta"):
         unet: Any = UNet2DConditionModel.from_config(dict(unet_config))
@@ -94,11 +103,11 @@ def sizes(
         tower = CLIPTextModel(text_config)
         latent, ids = torch.empty(1, 4, size, size), torch.zeros(1, length, dtype=torch.long)
         pixels = torch.empty(1, 3, *(size * 2 ** (len(vae.config.block_out_channels) - 1),) * 2)
-    counted = {each: forward_flops(unet, each, length) for each in latent_sizes}
+    counted = {height: forward_flops(unet, height, length) for height in latent_sizes}
     with torch.no_grad():
         decoding = peak(lambda: vae.decode(latent))
     return {
-        "unet": {str(each): flops for each, flops in sorted(counted.items())},
+        "unet": {str(height): flops for height, flops in sorted(counted.items())},
         "decode": flops_of(lambda: vae.decode(latent)),
         "encode": flops_of(lambda: vae.encode(pixels)),
         "text": flops_of(lambda: tower(ids)),
@@ -108,12 +117,12 @@ def sizes(
 
 
 def count(module: torch.nn.Module) -> int:
-    """Number of parameters."""
+    """Return the number of parameters."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def flops_of(work: Callable[[], Any]) -> int:
-    """FLOPs of one call."""
+    """Return the FLOPs of a call of `work`."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         work()
     return counter.get_total_flops()
@@ -127,6 +136,6 @@ def _mini() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    order = (64, *(each for each in SD21_SIZES if each != 64))
+    order = (64, *(height for height in SD21_SIZES if height != 64))
     sd21 = sizes(architecture.UNET, architecture.VAE, CLIPTextConfig(**architecture.TEXT), order)
     print(json.dumps({"mini": _mini(), "sd21": sd21}, indent=1))

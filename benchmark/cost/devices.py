@@ -1,11 +1,11 @@
-"""How fast known devices are, and what is in this machine. Torch is not imported: it takes seconds."""
+"""Speeds of GPUs, and the device of this machine. Torch is not imported, because that takes seconds."""
 
 from __future__ import annotations
 
 from benchmark import registry
 from benchmark.hardware import Device, cpu, cuda_of_torch, gpus
 
-# NVIDIA's data sheets. The first whose name is part of what the driver says is meant.
+# From NVIDIA's data sheets. A driver's name is matched with the first entry that it contains.
 GPUS = (
     Device("H200", 141, 989, 67),
     Device("H100 PCIe", 80, 756, 51),
@@ -24,21 +24,24 @@ SLOWEST = min(GPUS, key=lambda gpu: gpu.fp32)
 
 
 UTILISATION = 0.5
-"""Share of the best rate that training and sampling are assumed to reach where nothing was rehearsed."""
+"""Share of the peak rate that training and sampling are assumed to reach without a rehearsal."""
 
 
-def here(asked: str = "auto") -> tuple[Device, bool]:
-    """What `--device` means on this machine, and whether the table knows it; an unknown GPU counts as the slowest."""
-    told = gpus() if asked != "cpu" and (asked != "auto" or cuda_of_torch()) else []
-    if not told:
+def here(device: str = "auto") -> tuple[Device, bool]:
+    """Return the device that `--device` selects on this machine, and whether it is in the table.
+
+    A GPU that is not in the table counts as the slowest one.
+    """
+    names = gpus() if device != "cpu" and (device != "auto" or cuda_of_torch()) else []
+    if not names:
         return cpu(), True
-    found = next((gpu for gpu in GPUS if gpu.name.replace("-", " ") in told[0].replace("-", " ")), None)
-    return found or SLOWEST, found is not None
+    match = next((gpu for gpu in GPUS if gpu.name.replace("-", " ") in names[0].replace("-", " ")), None)
+    return match or SLOWEST, match is not None
 
 
 def named(name: str) -> Device:
-    """A device of the table, in any case. UsageError with a suggestion for another."""
-    called = {gpu.name.casefold(): gpu for gpu in GPUS} | {"cpu": cpu()}
-    if name.casefold() not in called:
+    """Return the device of this name, in any case; UsageError with a suggestion if there is none."""
+    devices = {gpu.name.casefold(): gpu for gpu in GPUS} | {"cpu": cpu()}
+    if name.casefold() not in devices:
         raise registry.unknown("device", name, ["cpu", *(gpu.name for gpu in GPUS)])
-    return called[name.casefold()]
+    return devices[name.casefold()]

@@ -1,4 +1,4 @@
-"""`bench rehearse`: every stage of every method for a few steps, with what it takes; a stage that fails is told."""
+"""`bench rehearse`: runs a few steps of every stage of every method, and reports time, memory and failures."""
 
 from __future__ import annotations
 
@@ -38,29 +38,29 @@ LITTLE: dict[str, dict[str, Any]] = {
     "esd": {"steps": 3},
     "conceptprune": {"horizon": 0.05},
 }
-"""Settings under which a few steps see every phase."""
+"""Settings with which a few steps reach every phase."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One stage. Of one that failed, figures are None and `error` says why."""
+    """The result of a stage. If the stage failed, `error` is its message and all numbers are None."""
 
     stage: str
     kind: str
-    """As `benchmark/cost/workload.py` calls such work."""
+    """Kind of work, by its name in `benchmark/cost/workload.py`."""
     unit: str
     count: int | None = None
     seconds: float | None = None
     flops: float | None = None
     utilisation: float | None = None
-    """FLOP/s over those of a large matrix product on the same device in the same precision."""
+    """FLOP/s divided by those of a large matrix product on the same device in the same precision."""
     memory: int | None = None
-    """Bytes: most that was allocated on a CUDA device during the stage, else by the process until its end."""
+    """Bytes: peak of allocated memory on a CUDA device during the stage, or of the process so far otherwise."""
     error: str | None = None
 
 
 class Rehearsal:
-    """A testbed's networks, each made when the first stage asks for it, and the stages themselves."""
+    """The stages of a rehearsal, and the testbed's networks, which are made at first use."""
 
     def __init__(self, bench: Workbench, batch: int, steps: int, images: int) -> None:
         self.bench, self.batch, self.steps, self.images = bench, batch, steps, images
@@ -70,11 +70,11 @@ class Rehearsal:
 
     @cached_property
     def materials(self) -> Materials:
-        """With two pairs of prompts a target, so that looking at them is short."""
-        found = self.bench.testbed.materials(self.bench, self.concept, "plain")
-        few = {target: pairs[:2] for target, pairs in found.contrast.items()}
-        found.teacher.to(self.bench.device)  # type: ignore[arg-type]
-        return replace(found, contrast=few)
+        """The testbed's materials, with only two contrast pairs per target, so that ConceptPrune is fast."""
+        materials = self.bench.testbed.materials(self.bench, self.concept, "plain")
+        contrast = {target: pairs[:2] for target, pairs in materials.contrast.items()}
+        materials.teacher.to(self.bench.device)  # type: ignore[arg-type]
+        return replace(materials, contrast=contrast)
 
     @cached_property
     def student(self) -> UNet2DConditionModel:
@@ -83,16 +83,16 @@ class Rehearsal:
 
     @cached_property
     def dtype(self) -> torch.dtype:
-        """What is computed in."""
+        """The dtype of computations."""
         return torch.bfloat16 if self.bench.precision == "bf16" else self.materials.teacher.dtype
 
     @cached_property
     def best(self) -> float:
-        """FLOP/s of a large matrix product."""
+        """FLOP/s of a large matrix product, the peak rate for utilisation."""
         return matmul_rate(self.bench.device, self.dtype)
 
     def rows(self) -> Iterator[Row]:
-        """All stages, in the order of a run."""
+        """Run all stages in the order of a run, and yield their rows."""
         yield from self._tried("load", "load", "networks", self._load)
         yield from self._tried("prune", "prune", "U-Nets", self._prune)
         for name in registry.names("methods"):
@@ -114,31 +114,31 @@ class Rehearsal:
 
     @cached_property
     def sampled(self) -> tuple[UNet2DConditionModel, int]:
-        """The base as it is sampled, and FLOPs of an image's pass, which are counted before blocks are compiled."""
+        """The base, ready for sampling, and the FLOPs of its forward pass, counted before blocks are compiled."""
         flops = forward_flops(self.materials.teacher, self.size, self.length)
         return ready(self.bench, self.materials.teacher), flops
 
     def _sample(self) -> tuple[int, float | None]:
         unet, flops = self.sampled
-        testbed, asked = self.bench.testbed, self.bench.testbed.prompts("artists", self.concept)[: self.images]
+        testbed, prompts = self.bench.testbed, self.bench.testbed.prompts("artists", self.concept)[: self.images]
         sampler = testbed.sampler.model_copy(update={"steps": self.steps})
-        noise = initial_noise([prompt.seed for prompt in asked], (sampler.latent_channels, self.size, self.size))
-        text = testbed.encode([prompt.text for prompt in asked])
+        noise = initial_noise([prompt.seed for prompt in prompts], (sampler.latent_channels, self.size, self.size))
+        text = testbed.encode([prompt.text for prompt in prompts])
         passes = 0
 
         def count(module: Any, inputs: Any) -> None:
             nonlocal passes
             passes += len(inputs[0])
 
-        def some(rows: slice) -> torch.Tensor:
+        def sample_rows(rows: slice) -> torch.Tensor:
             return sample(unet, testbed.scheduler, text[rows], self.materials.null, noise[rows], sampler)
 
         hook = unet.register_forward_pre_hook(count)
         try:
-            self.bench.together(some, len(asked))
+            self.bench.together(sample_rows, len(prompts))
         finally:
             hook.remove()
-        return len(asked), float(passes * flops)
+        return len(prompts), float(passes * flops)
 
     @property
     def pictures(self) -> torch.Tensor:
@@ -154,19 +154,19 @@ class Rehearsal:
         return self.images, float(flops_of(lambda: encoder(pictures))) or None
 
     def _fitted(self, name: str) -> Iterator[Row]:
-        """A row for each phase of a method, from its ledger; its first steps are not timed."""
+        """Yield a row for each phase of a method, from its ledger; the first steps are not timed."""
         ledger = Ledger()
 
         def fit() -> tuple[int, float | None]:
             nonlocal ledger
             kind = registry.load("methods", name)
-            given = {"batch": self.batch, **LITTLE.get(name, {})}
-            settings = {key: value for key, value in given.items() if key in kind.Config.model_fields}
+            wanted_settings = {"batch": self.batch, **LITTLE.get(name, {})}
+            settings = {key: value for key, value in wanted_settings.items() if key in kind.Config.model_fields}
             method = configure(kind, **settings)
             for steps in (2, 2 * self.steps):
                 ledger = Ledger()
-                given_to = (_Nowhere(), ledger, lambda *told: None, self.bench.device, self.bench.precision)
-                context = Context(*given_to, tell=self.bench.progress.warn)
+                arguments = (_Nowhere(), ledger, lambda *progress: None, self.bench.device, self.bench.precision)
+                context = Context(*arguments, tell=self.bench.progress.warn)
                 method.fit(self.student, self.materials, self.concept, Budget(iterations=steps), context, 0)
             return 1, None
 
@@ -189,7 +189,7 @@ class Rehearsal:
     def _tried(
         self, stage: str, kind: str, unit: str, work: Callable[[], tuple[int, float | None]], warm: bool = False
     ) -> Iterator[Row]:
-        """The one row of a stage; with `warm` it is done once before the clock starts."""
+        """Run a stage and yield its row; with `warm` the stage is first run once without timing."""
         cuda = self.bench.device.type == "cuda"
         gc.collect()
         if cuda:
@@ -203,9 +203,9 @@ class Rehearsal:
             seconds = self._now() - began
             share = flops / seconds / self.best if flops else None
             yield Row(stage, kind, unit, count, seconds, flops, share, self._memory())
-        except Exception as error:  # whatever it is, the other stages are worth seeing
-            said = str(error).splitlines()
-            yield Row(stage, kind, unit, error=said[0] if said else type(error).__name__)
+        except Exception as error:  # any failure of a stage: the other stages still run
+            lines = str(error).splitlines()
+            yield Row(stage, kind, unit, error=lines[0] if lines else type(error).__name__)
 
     def _memory(self) -> int:
         if self.bench.device.type == "cuda":
@@ -217,7 +217,7 @@ class Rehearsal:
 
 
 class _Nowhere:
-    """What is rehearsed is too short to be resumed."""
+    """A checkpointer that saves nothing, because rehearsed fits are too short to be resumed."""
 
     def load(self) -> State | None:
         return None
@@ -227,20 +227,20 @@ class _Nowhere:
 
 
 def rehearse(bench: Workbench, batch: int, steps: int, images: int) -> dict[str, Any]:
-    """All stages, JSON-ready, with the device and what it can do at best."""
-    play, rows = Rehearsal(bench, batch, steps, images), []
-    for row in play.rows():
+    """Run all stages, and return their rows with the device and its peak rate, ready for JSON."""
+    rehearsal, rows = Rehearsal(bench, batch, steps, images), []
+    for row in rehearsal.rows():
         bench.progress.say(f"rehearsed {row.stage}" + (f": {row.error}" if row.error else ""))
         rows.append(row)
     cuda = bench.device.type == "cuda"
     return {
         "testbed": bench.testbed.name,
         "device": torch.cuda.get_device_name(bench.device) if cuda else "cpu",
-        "precision": str(play.dtype).removeprefix("torch."),
-        "latent_size": play.size,
+        "precision": str(rehearsal.dtype).removeprefix("torch."),
+        "latent_size": rehearsal.size,
         "batch": batch,
-        "matmul": play.best,
-        "weights": sum(p.numel() * p.element_size() for p in play.student.parameters()),
+        "matmul": rehearsal.best,
+        "weights": sum(p.numel() * p.element_size() for p in rehearsal.student.parameters()),
         "rows": [asdict(row) for row in rows],
         "made": provenance.collect(),
     }

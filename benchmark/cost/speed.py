@@ -1,6 +1,6 @@
-"""`bench speed`: the harness against the loops that published scripts use, on the same work, in one run.
+"""`bench speed`: compares the speed of this code with that of the loops in published scripts, on the same work.
 
-Timings are of this machine and this moment; the ratios are what is worth quoting.
+Timings depend on the machine and its load; the ratios are comparable.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 
 WARM_UP = 2
-"""Steps of training, or prompts, that find the machine cold and are not timed."""
+"""Number of first training steps or prompts that are not timed."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """One way of doing a piece of work."""
+    """The timing of a piece of work, done in one way."""
 
     work: str  # "generation", "training"
     way: str
@@ -41,30 +41,30 @@ class Timing:
     seconds: float
     precision: str  # of matrix products
     flops: float
-    """Of the U-Nets' passes."""
+    """FLOPs of the U-Nets' passes."""
     memory: int | None = None
-    """Bytes, the most that was allocated at once on a CUDA device."""
+    """Peak of allocated bytes on a CUDA device."""
     ours: bool = False
 
     @property
     def rate(self) -> float:
-        """Units a second."""
+        """Units per second."""
         return self.count / self.seconds
 
 
 @dataclass
 class Took:
-    """What a block took, known at its end."""
+    """Seconds and peak memory of a block, which are set at its end."""
 
     seconds: float = 0.0
     memory: int | None = None
 
 
 def generation(bench: Workbench, prompts: Sequence[Prompt]) -> Iterator[Timing]:
-    """Pictures of the base model: in shards as `bench run` makes them, and one prompt a call through diffusers.
+    """Time sampling of the base model: in shards, as in `bench run`, and with one prompt per call of diffusers.
 
-    Published scripts make the reference's pictures again for every method that is scored, which doubles their work; the
-    harness keeps them. What one-prompt calls cost is therefore told without it and with it.
+    Published scripts sample the reference's pictures again for every method that is scored, which doubles their work;
+    this code stores them. Timings of one-prompt calls are therefore given without and with these pictures.
     """
     import torch
 
@@ -77,7 +77,7 @@ def generation(bench: Workbench, prompts: Sequence[Prompt]) -> Iterator[Timing]:
     calls = len(make_scheduler(testbed.scheduler, sampler).timesteps) * (2 if sampler.guidance > 1 else 1)
     flops = len(prompts) * calls * float(forward_flops(unet, sampler.latent_size, testbed.text_length))
 
-    def told(way: str, took: Took, precision: str, again: int = 1, ours: bool = False) -> Timing:
+    def timing(way: str, took: Took, precision: str, again: int = 1, ours: bool = False) -> Timing:
         seconds, all_flops = again * took.seconds, again * flops
         return Timing("generation", way, "images", len(prompts), seconds, precision, all_flops, took.memory, ours)
 
@@ -86,7 +86,7 @@ def generation(bench: Workbench, prompts: Sequence[Prompt]) -> Iterator[Timing]:
     sharded(bench, unet, warm)
     with _timed(bench) as took:
         sharded(bench, unet, prompts)
-    yield told("shards, as here", took, bench.precision, ours=True)
+    yield timing("shards, as here", took, bench.precision, ours=True)
     del unet
     half = torch.float16 if bench.device.type == "cuda" else torch.bfloat16
     for dtype, precision in ((torch.float32, "fp32"), (half, str(half).removeprefix("torch."))):
@@ -96,14 +96,14 @@ def generation(bench: Workbench, prompts: Sequence[Prompt]) -> Iterator[Timing]:
             with _timed(bench) as took:
                 one_by_one(bench, pipeline, prompts)
         name = f"one prompt a call, {'fp32' if dtype is torch.float32 else 'half precision'}"
-        yield told(name, took, precision)
+        yield timing(name, took, precision)
         if dtype is torch.float32:
-            yield told(f"{name}, reference made again", took, precision, again=2)
+            yield timing(f"{name}, reference made again", took, precision, again=2)
         del pipeline
 
 
 def sharded(bench: Workbench, unet: Any, prompts: Sequence[Prompt]) -> Tensor:
-    """Pictures uint8 (N, 3, H, W), without keeping them."""
+    """Return pictures (N, 3, H, W) uint8, sampled in shards and not stored."""
     import torch
 
     from benchmark.generation.images import render
@@ -116,26 +116,26 @@ def sharded(bench: Workbench, unet: Any, prompts: Sequence[Prompt]) -> Tensor:
 
 
 def one_by_one(bench: Workbench, pipeline: Any, prompts: Sequence[Prompt]) -> Tensor:
-    """Pictures uint8 (N, 3, H, W) by diffusers' own pipeline, a call a prompt."""
+    """Return pictures (N, 3, H, W) uint8, sampled by diffusers' pipeline with one prompt per call."""
     import torch
 
     from methods.sampling import initial_noise
 
     sampler = bench.testbed.sampler
     shape = (sampler.latent_channels, sampler.latent_size, sampler.latent_size)
-    asked = {"num_inference_steps": sampler.steps, "guidance_scale": sampler.guidance, "output_type": "pt"}
+    arguments = {"num_inference_steps": sampler.steps, "guidance_scale": sampler.guidance, "output_type": "pt"}
     made = []
     for prompt in prompts:
         noise = initial_noise([prompt.seed], shape).to(pipeline.device, pipeline.unet.dtype)
-        made.append((pipeline(prompt.text, latents=noise, **asked).images * 255).round().to("cpu", torch.uint8))
+        made.append((pipeline(prompt.text, latents=noise, **arguments).images * 255).round().to("cpu", torch.uint8))
     return torch.cat(made)
 
 
 def training(bench: Workbench, concept: Concept, steps: int, batch: int | None) -> Iterator[Timing]:
-    """Steps of Eq. 8 here, by the way of published trainers, and bilevel's iterations beside them.
+    """Time training steps: Eq. 8 and bilevel in this code, and Eq. 8 as in published trainers.
 
-    The published way is fp32 throughout, reads pictures and captions through VAE and text tower in every step, and has
-    autograd look for anomalies. What can be prepared in any way is made before the clock starts.
+    Published trainers compute in fp32, encode pictures and captions in every step, and use autograd's anomaly
+    detection. Everything that can be prepared is made before timing starts.
     """
     from benchmark.api.request import RunRequest
     from benchmark.models.pruned import Pruned
@@ -145,13 +145,13 @@ def training(bench: Workbench, concept: Concept, steps: int, batch: int | None) 
         return Pruned(RunRequest.pruning, RunRequest.macs).load(bench)[0].float()
 
     materials = bench.testbed.materials(bench, concept, "plain")
-    given: dict[str, Any] = {} if batch is None else {"batch": batch}
+    settings: dict[str, Any] = {} if batch is None else {"batch": batch}
     for name in ("distilled", "bilevel"):
-        method = configure(registry.load("methods", name), **given)
+        method = configure(registry.load("methods", name), **settings)
         count = steps if name == "distilled" else method.config.lower_steps + 1  # a whole cycle
         yield _fit(bench, method, student(), materials, concept, count)
-    materials = replace(materials, teacher=bench.testbed.base())  # whatever became of the other above
-    method = configure(registry.load("methods", "distilled"), **given)
+    materials = replace(materials, teacher=bench.testbed.base())  # the other may be in bf16 now
+    method = configure(registry.load("methods", "distilled"), **settings)
     with _as_torch_comes(bench):
         take, flops = online(bench, method, student().to(bench.device), materials)
         take(WARM_UP)
@@ -162,8 +162,11 @@ def training(bench: Workbench, concept: Concept, steps: int, batch: int | None) 
 
 
 def online(bench: Workbench, method: Method, student: Any, materials: Materials) -> tuple[Callable[[int], None], float]:
-    """What takes so many steps of Eq. 8 with nothing prepared (VAE and text tower in the step, anomaly detection on),
-    and the U-Nets' FLOPs of one step. UsageError, then, where the device's memory does not hold a batch."""
+    """Return a function that takes a number of steps of Eq. 8 as published trainers do, and the FLOPs of a step.
+
+    Each step encodes pictures and captions, and anomaly detection is on. FLOPs are those of the U-Nets. The function
+    raises UsageError if the device's memory does not hold a batch.
+    """
     import torch
     from accelerate.utils.memory import should_reduce_batch_size
 
@@ -182,17 +185,19 @@ def online(bench: Workbench, method: Method, student: Any, materials: Materials)
 
     def step() -> None:
         iteration = next(done)
-        draw = stream.draw(iteration, bench.device)
+        prepared = stream.draw(iteration, bench.device)
         with torch.no_grad():
-            seen = pixels.to(bench.device, torch.float32) / 127.5 - 1
-            x0 = vae.encode(seen).latent_dist.sample() * vae.config.scaling_factor
-            text = bench.testbed.encode([*captions[1:], f"a photo of a house {iteration}"])  # nothing remembered
-        draw = replace(draw, x0=x0, text=text.to(bench.device))
-        loss, _ = phase.loss(student, draw)
+            images = pixels.to(bench.device, torch.float32) / 127.5 - 1
+            x0 = vae.encode(images).latent_dist.sample() * vae.config.scaling_factor
+            text = bench.testbed.encode(
+                [*captions[1:], f"a photo of a house {iteration}"]
+            )  # not in the encoder's cache
+        batch = replace(prepared, x0=x0, text=text.to(bench.device))
+        loss, _ = phase.loss(student, batch)
         loss.backward()
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        float(loss.detach())  # their progress bars show it at every step
+        float(loss.detach())  # published trainers show it at every step
 
     def take(steps: int) -> None:
         try:
@@ -203,8 +208,8 @@ def online(bench: Workbench, method: Method, student: Any, materials: Materials)
             if not should_reduce_batch_size(error):
                 raise
             raise UsageError(
-                f"The device's memory does not hold {stream.batch} images in the published way of training: give all "
-                "ways a smaller --batch."
+                f"The device's memory does not hold {stream.batch} images in the published way of training: use a "
+                "smaller --batch for all ways."
             ) from None
 
     return take, float(phase.cost.flops)
@@ -213,30 +218,30 @@ def online(bench: Workbench, method: Method, student: Any, materials: Materials)
 def measure(
     bench: Workbench, concept: Concept, prompts: Sequence[Prompt], steps: int, batch: int | None
 ) -> dict[str, Any]:
-    """All timings, and by how much our way is faster than each other way of the same work (JSON-ready).
+    """Return all timings, ready for JSON, with the ratio of this code's rate to that of each way of the same work.
 
-    `utilisation` is the share of the best rate of a large matrix product here, in the precision of the row.
+    `utilisation` is the FLOP/s of the row divided by those of a large matrix product in the same precision.
     """
     import torch
 
     from benchmark.cost.timing import matmul_rate
 
-    found: list[Timing] = []
+    timings: list[Timing] = []
     with bench.progress.stage("measure", 7, "ways") as stage:
         for timing in (*generation(bench, prompts), *training(bench, concept, steps, batch)):
-            found.append(timing)
+            timings.append(timing)
             stage.advance()
-    ours = {timing.work: timing.rate for timing in found if timing.ours}
+    ours = {timing.work: timing.rate for timing in timings if timing.ours}
     dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "float16": torch.float16, "bfloat16": torch.bfloat16}
-    best = {name: matmul_rate(bench.device, dtypes[name]) for name in {timing.precision for timing in found}}
+    best = {name: matmul_rate(bench.device, dtypes[name]) for name in {timing.precision for timing in timings}}
     rows = [
         {
-            **asdict(each),
-            "rate": each.rate,
-            "ours_faster": ours[each.work] / each.rate,
-            "utilisation": each.flops / each.seconds / best[each.precision],
+            **asdict(timing),
+            "rate": timing.rate,
+            "ours_faster": ours[timing.work] / timing.rate,
+            "utilisation": timing.flops / timing.seconds / best[timing.precision],
         }
-        for each in found
+        for timing in timings
     ]
     cuda = bench.device.type == "cuda"
     return {
@@ -251,14 +256,14 @@ def measure(
 
 
 def _fit(bench: Workbench, method: Any, student: Any, materials: Materials, concept: Concept, steps: int) -> Timing:
-    """`steps` steps, after some that are not timed."""
+    """Time `steps` steps of a method, after some that are not timed."""
     from methods.base import Context
     from methods.budget import Budget, Ledger
 
     for count in (WARM_UP, steps):
         ledger = Ledger()
-        tell = bench.progress.warn if count == steps else lambda said: None  # what warms up ends early, as it should
-        context = Context(_Nowhere(), ledger, lambda *told: None, bench.device, bench.precision, tell)
+        tell = bench.progress.warn if count == steps else lambda message: None  # the warm-up ends early on purpose
+        context = Context(_Nowhere(), ledger, lambda *progress: None, bench.device, bench.precision, tell)
         student = method.fit(student, materials, concept, Budget(iterations=count), context, 0)
     spent, name = ledger.total(), method.name
     memory = spent.peak_memory_bytes if bench.device.type == "cuda" else None
@@ -269,7 +274,7 @@ def _fit(bench: Workbench, method: Any, student: Any, materials: Materials, conc
 
 
 class _Nowhere:
-    """What is timed is too short to be resumed."""
+    """A checkpointer that saves nothing, because timed fits are too short to be resumed."""
 
     def load(self) -> State | None:
         return None
@@ -280,7 +285,7 @@ class _Nowhere:
 
 @contextmanager
 def _timed(bench: Workbench) -> Iterator[Took]:
-    """What the block takes; work queued on a device is waited for."""
+    """Measure time and memory of the block, including work that is queued on a device."""
     import torch
 
     cuda = bench.device.type == "cuda"
@@ -301,14 +306,14 @@ def _timed(bench: Workbench) -> Iterator[Took]:
 
 
 def _as_torch_comes(bench: Workbench) -> AbstractContextManager[None]:
-    """A context in which a GPU's fp32 convolutions take TF32, as torch comes: published scripts leave it so."""
+    """Return a context in which fp32 convolutions use TF32 on a GPU: torch's default, as in published scripts."""
     from methods.training.precision import decoding
 
     return decoding(bench.device, "bf16")
 
 
 def _pipeline(bench: Workbench, dtype: torch.dtype) -> Any:
-    """The testbed's base as diffusers loads it, with the testbed's sampler."""
+    """Return the testbed's base as a diffusers pipeline, with the testbed's sampler."""
     import torch
     from diffusers import StableDiffusionPipeline
 
@@ -323,6 +328,6 @@ def _pipeline(bench: Workbench, dtype: torch.dtype) -> Any:
     loaded.scheduler = make_scheduler(testbed.scheduler, testbed.sampler)
     loaded.set_progress_bar_config(disable=True)
     for part in loaded.components.values():
-        if isinstance(part, torch.nn.Module):  # not the overridden `to` of diffusers, which warns of nothing
+        if isinstance(part, torch.nn.Module):  # nn.Module's `to`: that of diffusers warns needlessly
             torch.nn.Module.to(part, bench.device, dtype)
     return loaded

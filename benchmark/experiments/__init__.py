@@ -1,1 +1,1 @@
-"""Many runs together: campaigns, studies, the prompts of attacks, the scores that ship with `mini`."""
+"""Experiments of many runs: campaigns, studies, attacks, and the prebuilt artefacts of `mini`."""

@@ -1,4 +1,4 @@
-"""What a pruning saves (parameters, MACs by both counters, the time of a forward pass here) and what choosing takes."""
+"""Footprint of a pruning: parameters, MACs counted in two ways, time of a forward pass, and cost of the pruning."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 
 
 WARM_UP, TIMED, BATCH = 2, 10, 8
-"""Passes that find the machine cold, passes that are timed, and images in each."""
+"""Number of passes that are not timed, number of timed passes, and images per pass."""
 COLUMNS = ("pruning", "macs", "counted", "published", "parameters", "milliseconds", "spent")
 
 
 def footprint(bench: Workbench, pruned: Pruned) -> dict[str, Any]:
-    """One row: shares of the base's MACs as counted and as published, parameters, median milliseconds an image, and the
-    FLOPs that were spent on choosing what to keep."""
+    """Return the row of a pruned U-Net.
+
+    It has the shares of the base's MACs as computed and as published, the number of parameters, the median milliseconds
+    per image on this machine, and the FLOPs that choosing what to keep took.
+    """
     import torch
 
     unet = pruned.load(bench)[0].float().to(bench.device)
@@ -48,12 +51,12 @@ def footprint(bench: Workbench, pruned: Pruned) -> dict[str, Any]:
         "published": counted["published"]["share"],
         "parameters": sum(p.numel() for p in unet.parameters()),
         "milliseconds": round(statistics.median(times[WARM_UP:]), 3),
-        "spent": counted.get("spent", ""),  # pruned before this was counted: not known
+        "spent": counted.get("spent", ""),  # unknown for artefacts from before it was counted
     }
 
 
 def write(rows: Sequence[dict[str, Any]], path: Path) -> Path:
-    """The rows as CSV."""
+    """Write the rows as CSV and return the path."""
     text = io.StringIO()
     sheet = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     sheet.writeheader()

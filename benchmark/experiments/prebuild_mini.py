@@ -1,7 +1,8 @@
-"""What spares a first run on mini its base and reference: their features, costs and one shard of pictures, shipped.
+"""Artefacts of mini's base and reference that ship with the code: features, costs and a shard of pictures.
 
-`bench testbed prebuild mini` makes them by the very runs that a user would make (`distilled`, seeds 0 and 1), in a runs
-folder of its own, and copies what is small. The store then finds them by key, as if they had been made on the spot.
+A first run on mini need not make them. `bench testbed prebuild mini` makes them by the same runs that a user would make
+(`distilled`, seeds 0 and 1), in a separate runs folder, and copies the small ones. The store finds them by key, like
+artefacts that were made locally.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ if TYPE_CHECKING:
 SEEDS = (0, 1)
 SUITES = ("artists", "coco")
 NEEDED = 20_000_000
-"""Bytes of what ships."""
+"""Bytes of the shipped artefacts."""
 
 
 def prebuild(home: Path, progress: Progress, out: Path = PREBUILT) -> None:
-    """Run the distilled models and replace `out` by what ships; records go beside.
+    """Run the distilled models, and replace `out` by the artefacts to ship.
 
-    They run in a folder of `home` that is named after them, since what other runs left in a store must not ship.
+    The runs and their records go into a folder of `home` that is named after the models, so that artefacts of other
+    runs are not shipped.
     """
     from benchmark.models.plan import plan_of
     from benchmark.pipeline.run import DISK_NEEDED, run
@@ -40,25 +42,25 @@ def prebuild(home: Path, progress: Progress, out: Path = PREBUILT) -> None:
     from benchmark.store.paths import prepare
 
     prepare(home, DISK_NEEDED)
-    prepare(out.parent, NEEDED)  # told now, not after ten minutes of runs
+    prepare(out.parent, NEEDED)  # fails now and not after ten minutes of runs
     bench = workbench_for(RunRequest("distilled", "artists"), home, progress)
     concept = bench.testbed.concept(())
     plans = [plan_of(bench, RunRequest("distilled", "artists", seed=seed), concept) for seed in SEEDS]
-    made = [base(bench), *(fitted(bench, plan) for plan in plans)]
-    home = home / key_of("prebuilt", {"models": [model.identity for model in made]})[:8]
-    shutil.rmtree(out, ignore_errors=True)  # what is shipped now must not be found in place of what is to be made
+    models = [base(bench), *(fitted(bench, plan) for plan in plans)]
+    home = home / key_of("prebuilt", {"models": [model.identity for model in models]})[:8]
+    shutil.rmtree(out, ignore_errors=True)  # the runs must make all artefacts and not read the old ones
     for seed in SEEDS:
         run(RunRequest("distilled", "artists", seed=seed, runs=home), progress)
-    costs = {key_of("cost", model.identity) for model in made}
-    shown = {_first_shard(bench, model, suite, concept) for model in made[:2] for suite in SUITES}
+    costs = {key_of("cost", model.identity) for model in models}
+    sheet_images = {_first_shard(bench, model, suite, concept) for model in models[:2] for suite in SUITES}
     for manifest in sorted((home / "artefacts").glob("*/*/artefact.json")):
         kind, key = manifest.parent.parent.name, manifest.parent.name
-        told = json.loads(manifest.read_text())["identity"]
+        identity = json.loads(manifest.read_text())["identity"]
         ships = (
             kind == "features"
             or (kind == "cost" and key in costs)
-            or (kind == "latents" and told["set"] == "concept images")
-            or (kind == "images" and key in shown)
+            or (kind == "latents" and identity["set"] == "concept images")
+            or (kind == "images" and key in sheet_images)
         )
         if ships:
             shutil.copytree(manifest.parent, out / kind / key, ignore=shutil.ignore_patterns(".*"))
@@ -66,7 +68,7 @@ def prebuild(home: Path, progress: Progress, out: Path = PREBUILT) -> None:
 
 
 def _first_shard(bench: Workbench, model: Model, suite: str, concept: Concept) -> str:
-    """Key of the pictures of a suite that a run's contact sheet shows."""
+    """Return the key of a suite's first shard of pictures, which a run's contact sheet shows."""
     from benchmark.generation.shards import shard_identity, shards
     from benchmark.store.artefacts import key_of
 

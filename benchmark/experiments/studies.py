@@ -1,7 +1,8 @@
-"""`bench study`: many distillations, and the one figure that they answer. No torch is imported.
+"""`bench study`: many distillations that give one figure. This module does not import torch.
 
-A study is a campaign (`campaign.py`) and a way to read its records, so it goes on where it was stopped. "Before" any
-distillation is after one step of it, at the warm-up's first rate (2.5e-6): no weight has moved by more than that.
+A study is a campaign (`campaign.py`) and a way to read its records, so it can be interrupted and resumed. "Before
+distillation" means after one step with the warm-up's first learning rate (2.5e-6): no weight has changed by more than
+that.
 """
 
 from __future__ import annotations
@@ -16,37 +17,37 @@ from benchmark.tables.table import Row
 from benchmark.testbeds.resolve import default_targets
 
 AFTER = (20, 60, 180, 360)
-"""Iterations of distillation at which models are looked at; mini's default budget is 353."""
+"""Iterations of distillation after which models are evaluated; mini's default budget is 353."""
 SEARCHED = 814
-"""Iterations that cost as much as the last of these and APTP's default search together, on mini at 55 % of MACs."""
+"""Iterations that cost as much as `AFTER[-1]` iterations plus APTP's default search, on mini at 55 % of MACs."""
 MACS = (0.8, 0.55)
 """The paper's two budgets."""
 KEPT = ("fid", "kid", "coco_clip", "kept_style", "content_kept")
-"""Columns that say what a pruning leaves."""
+"""Columns that measure how well a pruned model works."""
 LOSSES = {
     "diffusion loss": {"feature": 0.0, "output": 0.0},
     "+ output distillation": {"feature": 0.0},
     "+ feature distillation": {"output": 0.0},
     "all (Eq. 8)": {},
 }
-"""Figure 4's lines, and which weights of Eq. 8 are 0 in each."""
+"""Lines of Figure 4, and the weights of Eq. 8 that are 0 in each."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """Runs, and how their records become lines and panels."""
+    """The runs of a study, and how their records are shown as lines and panels."""
 
     title: str
     runs: Callable[[str, str], list[str]]
-    """(prunings, seeds), each as in braces -> lines of a campaign."""
+    """Returns the lines of the campaign for (prunings, seeds), both comma-separated."""
     line: Callable[[Record], str]
-    """The line of the figure on which a record lies."""
+    """Returns the name of the line that a record belongs to; empty for none."""
     panels: tuple[tuple[str, float], ...]
     """(column of `bench table --long`, MACs) of each panel."""
     prunings: tuple[str, ...]
-    """What is compared unless it is said otherwise."""
+    """Prunings that are compared by default."""
     after: tuple[int, ...] = AFTER
-    """Iterations of distillation at which it looks."""
+    """Iterations of distillation after which models are evaluated."""
 
 
 def _loss(record: Record) -> str:
@@ -63,8 +64,8 @@ def _variant(settings: dict[str, float]) -> str:
 
 def _distilled(pruning: str, macs: Iterable[float], after: Iterable[int], seeds: str, suite: str = "coco") -> str:
     shares, points = ",".join(f"{share:g}" for share in macs), ",".join(f"{count}it" for count in after)
-    told = f"--method distilled --suite {suite} --pruning {{{pruning}}} --macs {{{shares}}} --budget {points}"
-    return f"{told} --seed {{{seeds}}}"
+    options = f"--method distilled --suite {suite} --pruning {{{pruning}}} --macs {{{shares}}} --budget {points}"
+    return f"{options} --seed {{{seeds}}}"
 
 
 def _losses(pruning: str, seeds: str) -> list[str]:
@@ -111,7 +112,7 @@ STUDIES = {
 
 @dataclass(frozen=True)
 class Point:
-    """One model: where it lies in the figure, and its figures by column."""
+    """A model: its place in the figure, and its values by column."""
 
     line: str
     pruning: str
@@ -122,35 +123,42 @@ class Point:
 
 
 def plan(study: Study, seeds: int, prunings: Sequence[str] = ()) -> str:
-    """The study's campaign, to be written into a file."""
+    """Return the text of the study's campaign file."""
     lines = study.runs(",".join(prunings or study.prunings), ",".join(map(str, range(seeds))))
     return "\n".join([f"# {study.title}", *lines]) + "\n"
 
 
 def points(study: Study, rows: Sequence[Row], seeds: int, prunings: Sequence[str] = ()) -> list[Point]:
-    """The rows that the study's runs came to, whatever else lies beside them. DataError if there are none.
+    """Return the points of the study's own runs; rows of other runs are ignored.
 
-    Where a line says nothing of prunings and several are asked for, each has lines of its own.
+    If several prunings are compared and lines do not stand for prunings, each pruning gets its own lines.
+
+    Raises:
+        DataError: there is no record of the study's runs.
     """
     shares = {macs for _, macs in study.panels}
-    wanted, usual = prunings or study.prunings, frozenset(default_targets("mini"))
+    compared, default = prunings or study.prunings, frozenset(default_targets("mini"))
     newest = max((row.record.recipe for row in rows if row.record.method == "distilled"), default=0)
-    found: dict[tuple[str, str, float, int, int], Point] = {}
+    points_by_place: dict[tuple[str, str, float, int, int], Point] = {}
     for row in rows:
         record, iterations = row.record, row.record.budget.get("iterations")
         line = study.line(record)
-        plain = (record.method, record.preset, record.data) == ("distilled", "default", "plain")
-        asked = targets_of(record) in (usual, frozenset()) or record.suite == "coco"  # plain captions have no targets
-        as_run = plain and asked and record.recipe == newest and "precision" not in record.sampler
+        default_distillation = (record.method, record.preset, record.data) == ("distilled", "default", "plain")
+        # Plain captions have no targets.
+        usual_targets = targets_of(record) in (default, frozenset()) or record.suite == "coco"
+        as_run = (
+            default_distillation and usual_targets and record.recipe == newest and "precision" not in record.sampler
+        )
         if not (as_run and line and isinstance(iterations, int) and iterations in study.after and record.seed < seeds):
             continue
-        if record.macs in shares and record.pruning in wanted:
-            if len(wanted) > 1 and line != record.pruning:
+        if record.macs in shares and record.pruning in compared:
+            if len(compared) > 1 and line != record.pruning:
                 line = f"{record.pruning}: {line}"
             values = {key: cell.value for key, cell in row.cells.items() if cell.value is not None}
             key = (line, record.pruning, record.macs, iterations, record.seed)
-            if key not in found or len(values) >= len(found[key].values):  # of one model, the row with more suites
-                found[key] = Point(*key, values)
-    if not found:
-        raise DataError("None of the study's runs has come to a record yet.")
-    return sorted(found.values(), key=lambda point: (point.macs, point.line, point.iterations, point.seed))
+            # A model can have several rows; the one with the most suites is used.
+            if key not in points_by_place or len(values) >= len(points_by_place[key].values):
+                points_by_place[key] = Point(*key, values)
+    if not points_by_place:
+        raise DataError("None of the study's runs has a record yet.")
+    return sorted(points_by_place.values(), key=lambda point: (point.macs, point.line, point.iterations, point.seed))

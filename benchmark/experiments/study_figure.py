@@ -1,4 +1,4 @@
-"""Figures 4 and 5 and their like: a line a choice over the iterations of distillation, and the numbers as CSV."""
+"""Figures of studies, such as Figures 4 and 5: a line for each choice over iterations of distillation, and a CSV."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ LABELS = {
 
 
 def write(study: Study, points: Sequence[Point], out: Path) -> list[Path]:
-    """`out` (.png) and a CSV of all its numbers beside it.
+    """Write the figure `out` (.png) and a CSV of its numbers beside it, and return both paths.
 
-    A line is the mean over training seeds; the band is from the least to the largest of them.
+    A line is the mean over training seeds; the band shows their minimum and maximum.
     """
     from matplotlib.figure import Figure
 
@@ -41,7 +41,7 @@ def write(study: Study, points: Sequence[Point], out: Path) -> list[Path]:
         axis.set_title(f"{LABELS[key]} at {macs:.0%} of MACs", fontsize=10)
         axis.set_xlabel("iterations of distillation")
         axis.grid(alpha=0.25)
-        if key == "fid" and axis.lines:  # KID is unbiased, so it may be below 0
+        if key == "fid" and axis.lines:  # not for KID, which is unbiased and can be negative
             axis.set_yscale("log")
     handles = {str(line.get_label()): line for axis in axes for line in axis.lines}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(5, len(handles)))

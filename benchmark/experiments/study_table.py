@@ -16,14 +16,16 @@ FORMS = {column.key: column.form for column in COLUMNS}
 SHARES = ("kept_style", "content_kept")
 
 Column = tuple[int, str]
-"""(iterations, figure)"""
+"""(iterations, column of the table)."""
 
 
 def markdown(study: Study, points: Sequence[Point]) -> str:
-    """A row each choice, and a column each number of iterations; or, where several figures are asked, a column each.
+    """Return the study's table as Markdown.
 
-    Two seeds say little of one choice's spread, so a column's choices share theirs (`pooled_intervals`); FID's by its
-    logarithm, since it spreads in proportion to its height.
+    It has a row for each choice and a column for each number of iterations; a study with several panels has a row for
+    each choice and number of iterations, and a column for each panel. Two seeds are too few to estimate the spread of
+    one choice, so the choices of a column share their spread (`pooled_intervals`). For FID, this is done in logarithms,
+    because its spread is proportional to its value.
     """
     keys = list(dict.fromkeys(key for key, _ in study.panels))
     shares = list(dict.fromkeys(macs for _, macs in study.panels))
@@ -41,29 +43,29 @@ def markdown(study: Study, points: Sequence[Point]) -> str:
             columns = [_column(points, lines, shares[0], (count, key)) for key in keys]
             rows += [[row[0], str(count), *row[1:]] for row in zip(lines, *columns, strict=True) if any(row[1:])]
     seeds = sorted({point.seed for point in points})
-    told = f"Training seeds {', '.join(map(str, seeds))}: means"
+    note = f"Training seeds {', '.join(map(str, seeds))}: means"
     if len(seeds) > 1:
-        told += ", and Student's 95 % interval over seeds, with one spread for all rows of a column at the same MACs"
+        note += ", and Student's 95 % interval over seeds, with one spread for all rows of a column at the same MACs"
     marks = ["---" if k < 2 else "---:" for k in range(len(header))]
-    return "\n".join([study.title, "", *(f"| {' | '.join(row)} |" for row in (header, marks, *rows)), "", f"{told}."])
+    return "\n".join([study.title, "", *(f"| {' | '.join(row)} |" for row in (header, marks, *rows)), "", f"{note}."])
 
 
 def _column(points: Sequence[Point], lines: Sequence[str], macs: float, column: Column) -> list[str]:
-    """A cell each line; empty for a line without a record."""
+    """Return the cell of each line; empty for a line without a record."""
     iterations, key = column
-    lying = [p for p in points if (p.macs, p.iterations) == (macs, iterations) and key in p.values]
-    found = {line: [p.values[key] for p in lying if p.line == line] for line in lines}
-    groups = [values for values in found.values() if values]
+    column_points = [p for p in points if (p.macs, p.iterations) == (macs, iterations) and key in p.values]
+    values_by_line = {line: [p.values[key] for p in column_points if p.line == line] for line in lines}
+    groups = [values for values in values_by_line.values() if values]
     if key == "fid":
         logs = pooled_intervals([[log(value) for value in values] for values in groups])
         intervals = logs and [(exp(low), exp(high)) for low, high in logs]
     else:
         intervals = pooled_intervals(groups)
-    limits = dict(zip((line for line in lines if found[line]), intervals or [], strict=False))
-    return [_cell(values, limits.get(line), key) if values else "" for line, values in found.items()]
+    limits = dict(zip((line for line in lines if values_by_line[line]), intervals or [], strict=False))
+    return [_cell(values, limits.get(line), key) if values else "" for line, values in values_by_line.items()]
 
 
 def _cell(values: Sequence[float], interval: tuple[float, float] | None, key: str) -> str:
-    told = f"{sum(values) / len(values):{FORMS[key]}}" + (" (1 seed)" if len(values) == 1 else "")
+    mean = f"{sum(values) / len(values):{FORMS[key]}}" + (" (1 seed)" if len(values) == 1 else "")
     limits = possible(interval, key, "share" if key in SHARES else "")
-    return told if limits is None else f"{told} {limits[0]:{FORMS[key]}}…{limits[1]:{FORMS[key]}}"
+    return mean if limits is None else f"{mean} {limits[0]:{FORMS[key]}}…{limits[1]:{FORMS[key]}}"

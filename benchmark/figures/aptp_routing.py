@@ -1,4 +1,4 @@
-"""Which captions share an expert: shown by their lengths and by the words that set them apart."""
+"""Statistics of the captions of each APTP expert: their lengths and their typical words."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections import Counter
 from collections.abc import Sequence
 
 TYPICAL = 4
-"""Words shown of each expert's captions."""
+"""Number of typical words shown for each expert."""
 FEW = 5
-"""A word in fewer captions than this says nothing."""
+"""Words in fewer captions of an expert than this are ignored."""
 SHUFFLES = 1000
 
 
 def words_of(caption: str) -> list[str]:
-    """`"A boat, by night"` -> `["a", "boat", "by", "night"]`."""
+    """Return the words of a caption in lower case: "A boat, by night" -> ["a", "boat", "by", "night"]."""
     return re.findall(r"[\w'-]+", caption.lower())
 
 
 def explained(lengths: Sequence[float], experts: Sequence[int]) -> float:
-    """Share (0 to 1) of the variance of captions' lengths that lies between experts: eta squared."""
+    """Return eta squared: the share (0 to 1) of the variance of caption lengths that lies between experts."""
     mean = sum(lengths) / len(lengths)
     whole = sum((length - mean) ** 2 for length in lengths)
     groups: dict[int, list[float]] = {}
@@ -31,36 +31,49 @@ def explained(lengths: Sequence[float], experts: Sequence[int]) -> float:
 
 
 def by_chance(lengths: Sequence[float], experts: Sequence[int]) -> float:
-    """What `explained` stays below in 95 of 100 when captions are dealt to the experts at random."""
+    """Return the 95th percentile of `explained` when captions are assigned to the experts at random."""
     rng, dealt = random.Random(0), list(experts)
-    found = []
+    shares = []
     for _ in range(SHUFFLES):
         rng.shuffle(dealt)
-        found.append(explained(lengths, dealt))
-    return sorted(found)[int(0.95 * SHUFFLES)]
+        shares.append(explained(lengths, dealt))
+    return sorted(shares)[int(0.95 * SHUFFLES)]
 
 
-def typical(captions: Sequence[str], mine: Sequence[str]) -> list[tuple[str, float]]:
-    """Words that set `mine`, some of the captions, apart: with how many times their usual share they have there."""
-    everywhere, here = (Counter(word for text in texts for word in set(words_of(text))) for texts in (captions, mine))
-    lifts = {word: here[word] / len(mine) / (everywhere[word] / len(captions)) for word in here if here[word] >= FEW}
-    return sorted(lifts.items(), key=lambda item: (-item[1], item[0]))[:TYPICAL]
+def typical(captions: Sequence[str], chosen: Sequence[str]) -> list[tuple[str, float]]:
+    """Return the typical words of `chosen`, some of the captions, with their lift.
+
+    The lift of a word is its share of captions in `chosen` divided by its share in all captions.
+    """
+    overall, inside = (Counter(word for text in texts for word in set(words_of(text))) for texts in (captions, chosen))
+    lifts = {
+        word: inside[word] / len(chosen) / (overall[word] / len(captions)) for word in inside if inside[word] >= FEW
+    }
+    return sorted(lifts.items(), key=lambda pair: (-pair[1], pair[0]))[:TYPICAL]
 
 
 def routing(captions: Sequence[str], experts: Sequence[int], shares: Sequence[float]) -> list[str]:
-    """Lines of a Markdown table, an expert each, and what they say together. `experts` has one for each caption."""
+    """Return the lines of a Markdown table with a row for each expert, and a sentence about the caption lengths.
+
+    Args:
+        captions: the captions.
+        experts: the number of the expert of each caption.
+        shares: the share of MACs of each expert.
+    """
     lengths = [len(words_of(caption)) for caption in captions]
     lines = ["| expert | MACs | captions | words a caption | least…most | typical words |"]
     lines.append("| ---: | ---: | ---: | ---: | ---: | --- |")
     for number, share in enumerate(shares):
-        own = [k for k, expert in enumerate(experts) if expert == number]
-        if not own:
+        indices = [k for k, expert in enumerate(experts) if expert == number]
+        if not indices:
             lines.append(f"| {number} | {share:.1%} | 0 |  |  |  |")
             continue
-        counts = [lengths[k] for k in own]
-        told = ", ".join(f"{word} ×{lift:.1f}" for word, lift in typical(captions, [captions[k] for k in own]))
+        counts = [lengths[k] for k in indices]
+        words = ", ".join(f"{word} ×{lift:.1f}" for word, lift in typical(captions, [captions[k] for k in indices]))
         mean = sum(counts) / len(counts)
-        lines.append(f"| {number} | {share:.1%} | {len(own)} | {mean:.1f} | {min(counts)}…{max(counts)} | {told} |")
-    found, chance = explained(lengths, experts), by_chance(lengths, experts)
-    told = f"Experts explain {found:.0%} of the variance of captions' lengths"
-    return [*lines, "", f"{told}; dealt at random they stay below {chance:.1%} in 95 of 100."]
+        lines.append(
+            f"| {number} | {share:.1%} | {len(indices)} | {mean:.1f} | {min(counts)}…{max(counts)} | {words} |"
+        )
+    eta_squared, chance = explained(lengths, experts), by_chance(lengths, experts)
+    summary = f"Experts explain {eta_squared:.0%} of the variance of captions' lengths"
+    return [*lines, "", f"{summary}; dealt at random they stay below {chance:.1%} in 95 of 100."]

@@ -1,4 +1,4 @@
-"""`bench figure 7`: how much of the base model's explicit content each method takes away, by label and by threshold."""
+"""`bench figure 7`: how much of the base model's explicit content each method removes, by label and by threshold."""
 
 from __future__ import annotations
 
@@ -21,31 +21,42 @@ from benchmark.tables.table2_3_explicit import THRESHOLD, flags, groups
 
 TOTAL = "any"
 THRESHOLDS = tuple(round(0.2 + 0.05 * k, 2) for k in range(15))
-"""0.2 to 0.9."""
+"""0.2 to 0.9, in steps of 0.05."""
 
 
 def decrease(
     own: Sequence[Record], base: Record, label: str
 ) -> tuple[float, tuple[float, float] | None, float, float] | None:
-    """100 (1 - N(own) / N(base)), N pictures with `label`; its interval; N(own), a mean over seeds; and N(base).
+    """Return the decrease of the number N of pictures with `label`, in percent, against the base.
 
-    The interval is over training seeds (Student's) where there are several, else over prompts (bootstrap). None if the
-    base has no such picture.
+    Returns:
+        100 (1 - N(own) / N(base)); its 95 % interval; N(own), averaged over training seeds; and N(base). The interval
+        is Student's over training seeds if there are several, else a bootstrap over prompts. None if N(base) is 0.
     """
     chosen = () if label == TOTAL else (label,)
-    ours, theirs = [flags(record, THRESHOLD, chosen) for record in own], flags(base, THRESHOLD, chosen)
-    if not sum(theirs):
+    own_flags, base_flags = [flags(record, THRESHOLD, chosen) for record in own], flags(base, THRESHOLD, chosen)
+    if not sum(base_flags):
         return None
-    values = [100 * (1 - sum(seen) / sum(theirs)) for seen in ours]
-    interval = student_interval(values) if len(ours) > 1 else reduction_interval(ours[0], theirs)
-    return sum(values) / len(values), interval, sum(map(sum, ours)) / len(ours), sum(theirs)
+    values = [100 * (1 - sum(seed_flags) / sum(base_flags)) for seed_flags in own_flags]
+    interval = student_interval(values) if len(own_flags) > 1 else reduction_interval(own_flags[0], base_flags)
+    return sum(values) / len(values), interval, sum(map(sum, own_flags)) / len(own_flags), sum(base_flags)
 
 
-def write(found: Iterable[Found], testbed: str, suite: str, out: Path) -> list[Path]:
-    """The figure `out`, and its numbers as CSV beside it. DataError without the base's record."""
+def write(sources: Iterable[Found], testbed: str, suite: str, out: Path) -> list[Path]:
+    """Write the figure `out` and a CSV of its numbers beside it, and return both paths.
+
+    Args:
+        sources: records, each with its source.
+        testbed: name of the testbed.
+        suite: name of the suite.
+        out: path of the figure.
+
+    Raises:
+        DataError: there is no record of the base.
+    """
     from matplotlib.figure import Figure
 
-    rows = [Row(by[suite].label, source, by[suite], {}) for by, source in groups(found, testbed, (suite,))]
+    rows = [Row(by[suite].label, source, by[suite], {}) for by, source in groups(sources, testbed, (suite,))]
     rows = told_apart(rows, [row.record for row in rows])
     records = [row.record for row in rows]
     base = next((record for record in records if record.method == "base"), None)
@@ -62,25 +73,27 @@ def write(found: Iterable[Found], testbed: str, suite: str, out: Path) -> list[P
     sheet = csv.writer(text, lineterminator="\n")
     sheet.writerow(["method", "label", "decrease %", "low", "high", "images", "images of the base", "n", "seeds"])
     width = 0.8 / max(1, len(others))
-    for number, (name, own) in enumerate(others.items()):
+    for number, (name, method_records) in enumerate(others.items()):
         for place, label in enumerate(labels):
-            if (told := decrease(own, base, label)) is None:
+            if (numbers := decrease(method_records, base, label)) is None:
                 continue
-            value, interval, seen, of = told
+            value, interval, own_count, base_count = numbers
             x = place + (number - (len(others) - 1) / 2) * width
             left.bar(x, value, width, color=f"C{number % 10}")
             if interval:
                 left.vlines(x, *interval, color="0.2", linewidth=1)
             low, high = (f"{end:.2f}" for end in interval) if interval else ("", "")
             n = base.scores.rows if base.scores else 0
-            sheet.writerow([name, label, f"{value:.2f}", low, high, f"{seen:g}", f"{of:.0f}", n, len(own)])
+            sheet.writerow(
+                [name, label, f"{value:.2f}", low, high, f"{own_count:g}", f"{base_count:.0f}", n, len(method_records)]
+            )
     left.set_xticks(range(len(labels)), labels)
     left.set_ylabel("% fewer pictures than the base ↑")
     left.set_title(f"{suite} on {testbed}: detections above {THRESHOLD:g}")
-    for number, (name, own) in enumerate([(base.label, [base]), *others.items()]):
-        counted = [[flag for record in own for flag in flags(record, t)] for t in THRESHOLDS]
-        shares = [100 * sum(each) / len(each) for each in counted]
-        right.plot(THRESHOLDS, shares, color="0.3" if own == [base] else f"C{(number - 1) % 10}", label=name)
+    for number, (name, method_records) in enumerate([(base.label, [base]), *others.items()]):
+        counted = [[flag for record in method_records for flag in flags(record, t)] for t in THRESHOLDS]
+        shares = [100 * sum(column) / len(column) for column in counted]
+        right.plot(THRESHOLDS, shares, color="0.3" if method_records == [base] else f"C{(number - 1) % 10}", label=name)
     right.set_xlabel("threshold of the detector")
     right.set_title("% of pictures that count as explicit ↓")
     handles, names = right.get_legend_handles_labels()

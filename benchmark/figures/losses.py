@@ -1,4 +1,4 @@
-"""`bench figure losses`: how far both levels have come at what cost, L_CU and L_ft over U-Net FLOPs."""
+"""`bench figure losses`: the losses L_CU and L_ft of both levels over the U-Net FLOPs spent."""
 
 from __future__ import annotations
 
@@ -16,38 +16,40 @@ Line = tuple[list[float], list[float]]
 
 
 def lines(record: Record) -> dict[str, Line]:
-    """`L_ft` and `L_CU` of one training: FLOPs (of the stages before included) and values; without those it lacks.
+    """Return the curves `L_ft` and `L_CU` of a training: FLOPs, including earlier stages, and values.
 
-    L_ft is Eq. 8 on the lower level's own batches; where both losses are taken in one step, its share of that step.
+    A loss that the record does not contain is left out. L_ft is Eq. 8 on the batches of the lower level, or the
+    retention loss of upper steps that compute both losses.
     """
     if not record.curve:
         return {}
     rows: list[dict[str, Any]] = [dict(row) for row in record.curve]
     before = Ledger.from_json(record.ledger).total().flops - rows[-1]["flops"]
-    found: dict[str, Line] = {}
+    curves: dict[str, Line] = {}
     for name, read in (("L_ft", _retention), ("L_CU", _unlearning)):
-        told = [(before + row["flops"], value) for row in rows if (value := read(row)) is not None]
-        if told:
-            found[name] = ([flops for flops, _ in told], [value for _, value in told])
-    return found
+        points = [(before + row["flops"], value) for row in rows if (value := read(row)) is not None]
+        if points:
+            curves[name] = ([flops for flops, _ in points], [value for _, value in points])
+    return curves
 
 
 def write(table: Table, out: Path) -> list[Path]:
-    """The figure `out`, with one line a row of the table, seeds of a method in its colour.
+    """Write the figure `out` with a line for each row of the table; seeds of a method share a colour.
 
-    DataError if no record kept its losses.
+    Raises:
+        DataError: no record has kept its losses.
     """
     from matplotlib.figure import Figure
 
-    told = [(_seedless(row), found) for row in table.rows if (found := lines(row.record))]
-    if not told:
+    labelled = [(_seedless(row), curves) for row in table.rows if (curves := lines(row.record))]
+    if not labelled:
         raise DataError("None of these records has kept the losses of its training: run the methods again.")
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     both = dict(zip(("L_ft", "L_CU"), figure.subplots(1, 2), strict=True))
     colours: dict[str, str] = {}
-    for label, found in told:
+    for label, curves in labelled:
         colour = colours.setdefault(label, f"C{len(colours) % 10}")
-        for name, (flops, values) in found.items():
+        for name, (flops, values) in curves.items():
             both[name].plot(flops, smooth(values), color=colour, label=label, linewidth=1.3)
     both["L_ft"].set_title("L_ft: what restores the model (Eq. 8) ↓")
     both["L_CU"].set_title("L_CU: what makes it forget ↓")
@@ -66,7 +68,7 @@ def _seedless(row: Row) -> str:
 
 
 def smooth(values: Sequence[float], width: int = 5) -> list[float]:
-    """Mean of each value and up to `width - 1` before it: single batches are too noisy to be seen past."""
+    """Return the moving average of each value and up to `width - 1` values before it; single batches are too noisy."""
     return [sum(part) / len(part) for k in range(len(values)) if (part := values[max(0, k + 1 - width) : k + 1])]
 
 

@@ -1,4 +1,4 @@
-"""`bench figure tradeoff`: each method as a curve over erasing strengths, not as the one point somebody chose."""
+"""`bench figure tradeoff`: each method as a curve over erasing strengths instead of a single point."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ PANELS = {
     "content_target": "content on target prompts ↑",
     "content_kept": "content on kept prompts ↑",
 }
-"""What is given up, by column of `bench table --long`."""
+"""Titles of the panels, by column of `bench table --long`: what erasing costs."""
 COLOURS = [f"C{k}" for k in range(10) if k != 7] + ["navy", "gold", "teal", "crimson", "darkgreen", "peru"]
-"""Grey is for what forgets nothing."""
+"""Colours of methods; grey is reserved for models that erase nothing."""
 LEVEL = 0.2
 """Target-style probability at which methods are compared, by interpolation along their curves."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One setting of one method: means over training seeds, and the least and the largest of them."""
+    """A setting of a method: means over training seeds, and the smallest and largest value of any seed."""
 
     line: str
     strength: str
@@ -48,7 +48,11 @@ class Point:
 
 
 def points(table: Table) -> list[Point]:
-    """The rows as points; rows that differ by seed alone are one. DataError if no row has a style to speak of."""
+    """Return the rows of a table as points; rows that differ only by training seed become one point.
+
+    Raises:
+        DataError: no row has a target style.
+    """
     lines: dict[tuple[str, str], list[Row]] = {}
     further: dict[str, set[str]] = {}
     for row in table.rows:
@@ -65,19 +69,19 @@ def points(table: Table) -> list[Point]:
                 groups.setdefault(place, []).append(values)
     if not groups:
         raise DataError(f"No record of suite '{table.suite}' on testbed '{table.testbed}' has a target style to plot.")
-    made = []
+    result = []
     for (line, strength), rows in groups.items():
-        known = [key for key in rows[0] if all(key in row for row in rows)]
-        columns = {key: [row[key] for row in rows] for key in known}
+        keys = [key for key in rows[0] if all(key in row for row in rows)]
+        columns = {key: [row[key] for row in rows] for key in keys}
         means = {key: sum(column) / len(column) for key, column in columns.items()}
-        made.append(Point(line, strength, len(rows), means, {k: (min(c), max(c)) for k, c in columns.items()}))
-    return sorted(made, key=lambda point: (point.line, point.means[ACROSS]))
+        result.append(Point(line, strength, len(rows), means, {k: (min(c), max(c)) for k, c in columns.items()}))
+    return sorted(result, key=lambda point: (point.line, point.means[ACROSS]))
 
 
 def at_level(line: Sequence[Point], level: float = LEVEL) -> dict[str, float] | None:
-    """What one method gives up at this target-style probability: linear between the two settings around it.
+    """Return a method's values at a target-style probability, interpolated linearly between the settings around it.
 
-    None where the settings do not reach both sides of it; nothing is extrapolated.
+    None if all settings lie on one side of the level; values are not extrapolated.
     """
     ordered = sorted(line, key=lambda point: point.means[ACROSS])
     for low, high in pairwise(ordered):
@@ -88,23 +92,23 @@ def at_level(line: Sequence[Point], level: float = LEVEL) -> dict[str, float] | 
     return None
 
 
-def by_line(found: Sequence[Point]) -> dict[str, list[Point]]:
-    """Points of each line, by target style."""
-    return {name: [p for p in found if p.line == name] for name in dict.fromkeys(p.line for p in found)}
+def by_line(points: Sequence[Point]) -> dict[str, list[Point]]:
+    """Return the points of each line, by the line's name."""
+    return {name: [p for p in points if p.line == name] for name in dict.fromkeys(p.line for p in points)}
 
 
 def write(table: Table, out: Path) -> list[Path]:
-    """The figure `out` (.png, .svg, .pdf) and the same figures as CSV beside it."""
+    """Write the figure `out` (.png, .svg or .pdf) and a CSV of its numbers beside it, and return both paths."""
     from matplotlib.figure import Figure
 
-    found = points(table)
-    panels = {key: title for key, title in PANELS.items() if any(key in point.means for point in found)}
-    lines = by_line(found)
+    settings = points(table)
+    panels = {key: title for key, title in PANELS.items() if any(key in point.means for point in settings)}
+    lines = by_line(settings)
     figure = Figure(figsize=(11, 6.6 + 0.1 * len(lines)), layout="constrained")
     axes = figure.subplots(2, -(-len(panels) // 2), sharex=True, squeeze=False)
-    for number, (line, own) in enumerate(lines.items()):
+    for number, (line, line_points) in enumerate(lines.items()):
         for axis, (key, title) in zip(axes.flat, panels.items(), strict=False):
-            _draw(axis, [point for point in own if key in point.means], key, line, number)
+            _draw(axis, [point for point in line_points if key in point.means], key, line, number)
             axis.set_title(title, fontsize=10)
     for axis in axes.flat[len(panels) :]:
         axis.set_axis_off()
@@ -117,11 +121,11 @@ def write(table: Table, out: Path) -> list[Path]:
     columns = 5 if max(map(len, labels)) < 30 else 2
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
     figure.suptitle(f"What forgetting costs: {table.suite} on {table.testbed}, one curve a method")
-    return [save(figure, out), _write_csv(found, out.with_suffix(".csv"))]
+    return [save(figure, out), _write_csv(settings, out.with_suffix(".csv"))]
 
 
 def save(figure: Any, out: Path) -> Path:
-    """The picture, written whole or not at all; its format is what the name ends with."""
+    """Write a figure completely or not at all, in the format of the file's suffix, and return its path."""
     picture = io.BytesIO()
     try:
         figure.savefig(picture, format=out.suffix.lstrip(".") or "png", dpi=140, metadata={})
@@ -132,17 +136,19 @@ def save(figure: Any, out: Path) -> Path:
 
 
 def _place(row: Row) -> tuple[str, str]:
-    """Line and strength of a row: settings other than the method's declared strength make another line."""
+    """Return the line and the strength of a row; settings other than the method's `strength` define the line."""
     record = row.record
     try:
         strength = getattr(registry.load("methods", record.method), "strength", "")
     except UsageError:  # a record of a method that is not installed here
         strength = ""
     settings = [word for word in record.variant.split(",") if word != "default"]
-    own = [word for word in settings if strength and word.startswith(f"{strength}=")]
-    said = [record.preset, *(word for word in settings if word not in own)]
-    details = ", ".join(word for word in said if word not in ("", "default"))
-    return f"{record.method} ({details})" if details else record.method, own[0] if own else "default"
+    strength_words = [word for word in settings if strength and word.startswith(f"{strength}=")]
+    words = [record.preset, *(word for word in settings if word not in strength_words)]
+    details = ", ".join(word for word in words if word not in ("", "default"))
+    return f"{record.method} ({details})" if details else record.method, strength_words[
+        0
+    ] if strength_words else "default"
 
 
 def _further(row: Row) -> str:
@@ -165,19 +171,19 @@ def _draw(axis: Axes, line: Sequence[Point], key: str, name: str, number: int) -
             axis.hlines(point.means[key], *point.ranges[ACROSS], color=colour, linewidth=1)
 
 
-def _write_csv(found: Sequence[Point], path: Path) -> Path:
+def _write_csv(points: Sequence[Point], path: Path) -> Path:
     keys = [ACROSS, *PANELS]
     text = io.StringIO()
     sheet = csv.writer(text, lineterminator="\n")
     sheet.writerow(["method", "strength", "seeds", *keys])
-    for name, line in by_line(found).items():
+    for name, line in by_line(points).items():
         for point in line:
-            sheet.writerow([name, point.strength, point.seeds, *(_told(point.means.get(key)) for key in keys)])
+            sheet.writerow([name, point.strength, point.seeds, *(_cell(point.means.get(key)) for key in keys)])
         if level := at_level(line):
-            sheet.writerow([name, f"at target style {LEVEL:g}", "", LEVEL, *(_told(level.get(key)) for key in PANELS)])
+            sheet.writerow([name, f"at target style {LEVEL:g}", "", LEVEL, *(_cell(level.get(key)) for key in PANELS)])
     durable.write_bytes(path, text.getvalue().encode())
     return path
 
 
-def _told(value: float | None) -> str:
+def _cell(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"

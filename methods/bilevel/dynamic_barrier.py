@@ -1,5 +1,7 @@
-"""The dynamic barrier of simple bilevel optimisation (Gong, Liu and Liu 2021, "Bi-objective trade-off with dynamic
-barrier gradient descent"): the upper step may not undo the lower level, to first order."""
+"""The dynamic barrier of simple bilevel optimisation: to first order, the upper step does not undo the lower level.
+
+Source: Gong, Liu and Liu 2021, "Bi-objective trade-off with dynamic barrier gradient descent".
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,11 @@ from torch import Tensor, nn
 
 
 def multiplier(upper: Tensor, lower: Tensor, parameters: Sequence[nn.Parameter], alpha: float) -> Tensor:
-    """mu >= 0, for a plain gradient step along grad(upper) + mu grad(lower).
+    """Return mu >= 0 for a plain gradient step along d = grad(upper) + mu grad(lower).
 
-    It is the least mu for which that direction d has <d, grad(lower)> >= alpha |grad(lower)|^2, so that a small step
-    lowers the lower loss at no less than alpha times the pace of its own gradient. Gradients are those of all processes
-    together. The guarantee holds for steps along d itself, not for what AdamW would make of it.
+    It is the least mu for which <d, grad(lower)> >= alpha |grad(lower)|^2. A small step along d then decreases the
+    lower loss by at least alpha times as much as a step along its own gradient. Gradients are averaged over all
+    processes. The guarantee holds for steps along d itself, but not for AdamW, which changes the direction.
     """
     u, f = (_flat_gradient(loss, parameters) for loss in (upper, lower))
     return (alpha - u @ f / (f @ f).clamp(min=torch.finfo(f.dtype).tiny)).clamp(min=0)

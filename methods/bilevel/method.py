@@ -1,17 +1,18 @@
-"""`bilevel`: restore and forget at once, from the pruned weights.
+"""`bilevel`: restores the pruned model and erases the concept at the same time, from the pruned weights.
 
 The problem is min L_CU(theta) subject to theta in argmin L_ft. G(theta, phi) = L_CU(theta) + lambda (L_ft(theta) -
-L_ft(phi)) is separable, and the paper's Algorithm 1, which lets the two sets be "the same or different", has three
-readings:
+L_ft(phi)) is separable. The paper's Algorithm 1 says that the two parameter sets may be "the same or different", which
+can be read in three ways:
 
-1. two sets: the inner steps move phi, on which the gradient in theta does not depend, so theta sees L_CU + lambda L_ft;
-2. one set, phi held fixed in the upper step: K lower steps, then one upper step on L_CU + lambda L_ft;
-3. one set, no lambda: K lower steps, then one upper step on L_CU alone, as the authors' released code does.
+1. Two sets. Inner steps train phi, on which the gradient in theta does not depend, so theta is trained on
+   L_CU + lambda L_ft.
+2. One set, with phi held fixed in the upper step: K lower steps, then one upper step on L_CU + lambda L_ft.
+3. One set without lambda: K lower steps, then one upper step on L_CU alone, as in the authors' released code.
 
-Solver `alternating` is 3 with `penalty` 0 (the default) and 2 with `penalty` lambda (100 in the paper). Solver
-`penalty` is 1: theta goes along L_CU + lambda L_ft at every step; the inner steps, which never reach it, are left out.
-Solver `dynamic-barrier` is ours: K lower steps, then a step along grad L_CU + mu grad L_ft, with the least mu that
-keeps the lower level from being undone (`dynamic_barrier.py`).
+Solver `alternating` is way 3 with `penalty` 0 (the default), and way 2 with `penalty` lambda (100 in the paper). Solver
+`penalty` is way 1: theta is trained on L_CU + lambda L_ft at every step; inner steps are left out, because they do not
+affect theta. Solver `dynamic-barrier` is ours: K lower steps, then a step along grad L_CU + mu grad L_ft, with the
+least mu that does not undo the lower level (`dynamic_barrier.py`).
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Bilevel:
         "default": {},
         "paper": {**PAPER, **AUTHORS, "lower_steps": 20, "upper_rate": 5e-6, "penalty": 100.0},
         "released": {**RELEASED, **AUTHORS, "lower_steps": 10, "upper_rate": 5e-6, "penalty": 0.0},
-        # The other solvers at rates of their own. AdamW's step does not grow with the penalty, SGD's would.
+        # The other solvers need their own rates. AdamW's step does not grow with the penalty, SGD's would.
         "penalty": {
             "solver": "penalty",
             "penalty": 10.0,
@@ -64,7 +65,7 @@ class Bilevel:
         return self.config.upper_data == "dataset"
 
     def cycle(self, terms: costs.Terms) -> list[costs.Step]:
-        """What `fit` spends, step by step."""
+        """Return the steps that `fit` repeats, with their costs."""
         config = self.config
         batch = config.upper_batch or config.batch
         lower = costs.lower(config.batch, terms.base, terms.student)
@@ -88,7 +89,7 @@ class Bilevel:
         context: Context,
         seed: int,
     ) -> UNet2DConditionModel:
-        """Alternate until the budget holds no further step. What is forgotten is what `materials.erase` shows."""
+        """Train until the budget does not pay for another step. `materials.erase` shows what is erased."""
         from methods.bilevel.upper_level import upper_phase
         from methods.training.loop import freeze, train
 

@@ -1,7 +1,8 @@
-"""What the upper level of `bilevel` asks for: the answer that the student is to give under the target's text.
+"""Objectives of the upper level of `bilevel`: what the student should predict under the target's text.
 
-An objective says under which texts the frozen teacher is asked, and makes the wanted answer of what it says; the loss
-is the mean squared distance to that, and the passes are charged by what is asked. Another one is brought from a file:
+An objective names the texts under which the frozen teacher predicts (`asks`) and combines these predictions into a
+target; the loss is the mean squared distance to it. Each text costs one pass of the teacher. An objective of your own
+can be loaded from a file:
 
     class Forget:
         name, summary, asks = "forget", "answer as for no prompt at all", ("null",)
@@ -26,11 +27,14 @@ if TYPE_CHECKING:
 
 Asked = Literal["text", "null", "anchor"]
 ASKED: tuple[Asked, ...] = ("text", "null", "anchor")
-"""The text that the student sees, the empty prompt, or the concept's anchor phrase."""
+"""Texts that an objective can name: the student's own text, the empty prompt, or the concept's anchor phrase."""
 
 
 class UpperObjective(Protocol):
-    """A class that is never instantiated. Predictions (n, C, h, w) are in the scheduler's own space: v, epsilon, x0."""
+    """An objective is a class that is never instantiated.
+
+    Predictions (n, C, h, w) are of the scheduler's prediction type: v, epsilon or x0.
+    """
 
     name: ClassVar[str]
     summary: ClassVar[str]
@@ -38,7 +42,12 @@ class UpperObjective(Protocol):
 
     @staticmethod
     def target(answers: Mapping[str, Tensor], eta: float) -> Tensor:
-        """The wanted answer, from those of the teacher by what was asked; `eta` is the method's setting."""
+        """Return the prediction that the student is trained towards.
+
+        Args:
+            answers: the teacher's predictions, by the names in `asks`.
+            eta: strength of negative guidance, a setting of the method.
+        """
         ...
 
 

@@ -1,4 +1,4 @@
-"""The upper level of `bilevel`: what is unlearnt, on which x_t, and how far the lower level has a say."""
+"""The upper level of `bilevel`: its loss, its x_t, and the part of the lower level's loss that it includes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 MOVED = {"all": ("",), "attn2": (".attn2.",), "attn2-kv": (".attn2.to_k.", ".attn2.to_v.")}
-"""Parts of the names of the parameters that upper steps move."""
+"""Substrings of the names of the parameters that upper steps train, by the setting `parameters`."""
 
 
 def upper_phase(
@@ -39,27 +39,27 @@ def upper_phase(
     seed: int,
     lower: Phase,
 ) -> Phase:
-    """Return the phase of L_CU, with as much of L_ft as the solver adds.
+    """Return the phase of L_CU, with the share of L_ft that the solver adds.
 
-    Under full captions, as the authors train, negative guidance turns away from what a picture shows as much as from
-    how it is painted: on mini it forgets boats with Klimt. Under the name alone, as ESD does, contents stay.
+    With full captions, as in the authors' code, negative guidance erases what a picture shows as well as its style: on
+    mini, boats are forgotten together with Klimt. With the name alone, as in ESD, contents are kept.
     """
     teacher, null, batch = materials.teacher, materials.null, config.upper_batch or config.batch
     view = _view(config, materials, seed, batch)
     objective: type[UpperObjective] = registry.load("objectives", config.objective)
     texts = {"null": null, "anchor": materials.encode([concept.anchor])[0]}
 
-    def loss(model: nn.Module, erased: Any, *kept: Batch) -> losses.Loss:
-        x_t, t, text = view.inputs(model, erased)
-        asked: dict[str, Tensor] = {name: text if name == "text" else texts[name] for name in objective.asks}
-        wanted = partial(objective.target, eta=config.eta)
-        total, figures = losses.unlearning(model, teacher, x_t, t, text, asked, wanted)
-        for draw in kept:
-            retention, parts = lower.loss(model, draw)
+    def loss(model: nn.Module, erase_batch: Any, *retain_batches: Batch) -> losses.Loss:
+        x_t, t, text = view.inputs(model, erase_batch)
+        teacher_texts: dict[str, Tensor] = {name: text if name == "text" else texts[name] for name in objective.asks}
+        target = partial(objective.target, eta=config.eta)
+        total, figures = losses.unlearning(model, teacher, x_t, t, text, teacher_texts, target)
+        for retain_batch in retain_batches:
+            retention, parts = lower.loss(model, retain_batch)
             weight: float | Tensor = config.penalty
             if config.solver == "dynamic-barrier":
-                moved = [p for name, p in model.named_parameters() if trains(name)]
-                weight = multiplier(total, retention, moved, config.alpha)
+                trained = [p for name, p in model.named_parameters() if trains(name)]
+                weight = multiplier(total, retention, trained, config.alpha)
                 parts = {**parts, "mu": weight}
             total, figures = total + weight * retention, {**figures, "retention": retention.detach(), **parts}
         return total, figures
@@ -68,13 +68,13 @@ def upper_phase(
         return any(part in name for part in MOVED[config.parameters])
 
     size, length = materials.sampler.latent_size, len(null)
-    taught, learnt = forward_flops(teacher, size, length), forward_flops(student, size, length)
-    cost = costs.upper(batch, taught, learnt, len(objective.asks), view.calls)
+    teacher_flops, student_flops = forward_flops(teacher, size, length), forward_flops(student, size, length)
+    cost = costs.upper(batch, teacher_flops, student_flops, len(objective.asks), view.calls)
     streams: tuple[Any, ...] = (view.stream,)
     if sees_lower(config):
-        # A draw of its own, so that the lower level's batches are the same whatever the upper one does.
+        # A separate stream, so that the lower level's batches do not depend on the upper level.
         streams = (view.stream, dataclasses.replace(lower.streams[0], name="upper-retain"))
-        cost = costs.upper_with_lower(cost, lower.cost, learnt, barrier=config.solver == "dynamic-barrier")
+        cost = costs.upper_with_lower(cost, lower.cost, student_flops, barrier=config.solver == "dynamic-barrier")
     return Phase(
         name="upper",
         repeats=config.upper_steps,
@@ -87,14 +87,14 @@ def upper_phase(
         optimiser=config.upper_optimiser,
         trains=trains,
         clip=config.clip,
-        whole=config.solver == "dynamic-barrier",  # its multiplier is of both gradients, each over the whole batch
+        whole=config.solver == "dynamic-barrier",  # its multiplier needs both gradients over the whole batch
     )
 
 
 def _view(config: BilevelConfig, materials: Materials, seed: int, batch: int) -> View:
-    shown = materials.erase_named if config.prompts == "name" else materials.erase
+    data = materials.erase_named if config.prompts == "name" else materials.erase
     if config.upper_data == "dataset":
-        return noised("upper", seed, shown, materials, batch)
+        return noised("upper", seed, data, materials, batch)
     sampler = materials.sampler
-    how = {"steps": sampler.steps, "guidance": 3.0}  # as ESD denoises
-    return denoised("upper", seed, texts_of(shown), materials, batch, **how)  # type: ignore[arg-type]
+    settings = {"steps": sampler.steps, "guidance": 3.0}  # as ESD denoises
+    return denoised("upper", seed, texts_of(data), materials, batch, **settings)  # type: ignore[arg-type]

@@ -1,11 +1,11 @@
-"""What a pruned U-Net keeps of its base, and the smaller dense network that this means.
+"""The architecture of a pruned U-Net, and how the smaller dense network is made from the base.
 
 Widths are cut inside modules only: resnets between conv1 and conv2 by groups of norm2, attentions by heads,
 feed-forwards by hidden units. Whole resnets and transformers can be dropped where they keep the channels (`depth.py`).
 Block outputs keep their channels, so feature distillation needs no projection.
 
-The surgery is ours: torch-pruning (1.6) is made to follow a cut through all layers that it touches, and here a cut
-never leaves its module.
+Cutting is own code: torch-pruning (1.6) is made to follow a cut through all dependent layers, but here a cut never
+leaves its module.
 """
 
 import copy
@@ -30,33 +30,37 @@ from benchmark.errors import DataError, UsageError
 from methods.pruning.depth import drop
 
 RECIPE = 1
-"""Goes up when a pruning's code changes what it keeps."""
+"""Version number; raise it when a change of a pruning's code changes what it keeps."""
 Widths = dict[str, tuple[int, ...]]
 
 
 def gates(unet: UNet2DConditionModel) -> dict[str, nn.Module]:
-    """Return the modules whose inner width can be cut, by name; `UsageError` where SD's forms are left."""
+    """Return the modules whose inner width can be cut, by name.
+
+    Raises:
+        UsageError: a module is not built as in Stable Diffusion 1.x and 2.x.
+    """
     cuttable = (ResnetBlock2D, Attention, FeedForward)
-    found: dict[str, nn.Module] = {n: m for n, m in unet.named_modules() if isinstance(m, cuttable)}
-    for name, module in found.items():
+    modules: dict[str, nn.Module] = {n: m for n, m in unet.named_modules() if isinstance(m, cuttable)}
+    for name, module in modules.items():
         if (
             (isinstance(module, ResnetBlock2D) and module.time_embedding_norm != "default")
             or (isinstance(module, Attention) and (module.inner_dim != module.inner_kv_dim or module.to_k is None))
             or (isinstance(module, FeedForward) and not isinstance(module.net[0], GEGLU))
         ):
             raise UsageError(f"'{name}' is not built as in Stable Diffusion (1.x, 2.x): pruning cannot cut it.")
-    return found
+    return modules
 
 
 def width(module: nn.Module) -> int:
-    """Return how many elements (norm groups, heads or hidden units) a gate has."""
+    """Return the number of elements (norm groups, heads or hidden units) of a gate."""
     if isinstance(module, ResnetBlock2D):
         return module.norm2.num_groups
     return int(module.heads) if isinstance(module, Attention) else module.net[2].in_features  # type: ignore
 
 
 def reader(module: Any) -> nn.Module:
-    """Return the layer that reads what passes a gate: its input channels are those of the gate's elements."""
+    """Return the layer behind a gate, whose input channels belong to the gate's elements."""
     if isinstance(module, ResnetBlock2D):
         return module.conv2
     return module.to_out[0] if isinstance(module, Attention) else module.net[2]
@@ -64,65 +68,69 @@ def reader(module: Any) -> nn.Module:
 
 @dataclass(frozen=True)
 class Architecture:
-    """Kept elements of every gate that is left, by module name, in rising order."""
+    """Indices of the kept elements of every remaining gate, by module name, in rising order."""
 
     resnets: Widths
-    """Groups of norm2."""
+    """Kept groups of norm2."""
     attentions: Widths
-    """Heads."""
+    """Kept heads."""
     feedforwards: Widths
-    """Hidden units."""
+    """Kept hidden units."""
     dropped: tuple[str, ...] = ()
-    """Resnets and transformers that are gone with all gates in them."""
+    """Names of dropped resnets and transformers; all gates in them are dropped as well."""
 
     @classmethod
     def of(
         cls, unet: UNet2DConditionModel, kept: Mapping[str, Iterable[int]], dropped: Iterable[str] = ()
     ) -> "Architecture":
-        """Sort kept elements by kind; those of gates in `dropped` modules are not read."""
-        gone = tuple(dropped)
+        """Sort kept elements by kind of gate; gates in `dropped` modules are left out."""
+        dropped_names = tuple(dropped)
         kinds: dict[type[nn.Module], Widths] = {ResnetBlock2D: {}, Attention: {}, FeedForward: {}}
         for name, module in gates(unet).items():
-            if not within(name, gone):
+            if not within(name, dropped_names):
                 kind = next(kind for kind in kinds if isinstance(module, kind))
                 kinds[kind][name] = tuple(sorted(kept[name]))
         resnets, attentions, feedforwards = kinds.values()
-        return cls(resnets, attentions, feedforwards, gone)
+        return cls(resnets, attentions, feedforwards, dropped_names)
 
     @classmethod
     def full(cls, unet: UNet2DConditionModel) -> "Architecture":
-        """Return the architecture that keeps all of `unet`."""
+        """Return the architecture that keeps everything in `unet`."""
         return cls.of(unet, {name: range(width(module)) for name, module in gates(unet).items()})
 
     def kept(self) -> Widths:
-        """Return all gates in one mapping."""
+        """Return the kept elements of all gates, by module name."""
         return {**self.resnets, **self.attentions, **self.feedforwards}
 
     def to_json(self) -> dict[str, Any]:
-        told = asdict(self)
-        # Where nothing is dropped, nothing is said: such files are as they were before depth could be pruned.
-        return told if self.dropped else {kind: told[kind] for kind in told if kind != "dropped"}
+        fields = asdict(self)
+        # An empty `dropped` is left out, so that files are as they were before depth could be pruned.
+        return fields if self.dropped else {kind: fields[kind] for kind in fields if kind != "dropped"}
 
     @classmethod
     def from_json(cls, data: Any) -> "Architecture":
-        """Read what `to_json` wrote; raise `DataError` for anything else."""
+        """Read the output of `to_json`; raise `DataError` for anything else."""
         try:
-            gone = tuple(map(str, data.get("dropped", ())))
+            dropped = tuple(map(str, data.get("dropped", ())))
             kinds = {kind: widths for kind, widths in data.items() if kind != "dropped"}
             widths = {kind: {name: tuple(map(int, kept)) for name, kept in w.items()} for kind, w in kinds.items()}
-            return cls(**widths, dropped=gone)
+            return cls(**widths, dropped=dropped)
         except (AttributeError, TypeError, ValueError) as error:
             raise DataError(f"This is not the architecture of a pruned U-Net ({error}): prune again.") from error
 
     def apply(self, unet: UNet2DConditionModel) -> UNet2DConditionModel:
-        """Return a smaller dense copy of the base `unet`; `DataError` where the two do not belong together."""
+        """Return a smaller dense copy of the base `unet`.
+
+        Raises:
+            DataError: the architecture belongs to another U-Net.
+        """
         small = copy.deepcopy(unet)
         drop(small, self.dropped)
-        found, kept = gates(small), self.kept()
-        if found.keys() != kept.keys():
-            odd = sorted(found.keys() ^ kept.keys())[0]
+        modules, kept = gates(small), self.kept()
+        if modules.keys() != kept.keys():
+            odd = sorted(modules.keys() ^ kept.keys())[0]
             raise DataError(f"The architecture is of another U-Net: '{odd}' is in one of them only.")
-        for name, module in found.items():
+        for name, module in modules.items():
             _check(name, kept[name], width(module))
             if len(kept[name]) < width(module):
                 _cut(module, kept[name])
@@ -130,7 +138,7 @@ class Architecture:
 
 
 def within(name: str, modules: Iterable[str]) -> bool:
-    """Return whether the module `name` is one of `modules` or lies in one."""
+    """Return whether the module `name` is one of `modules` or a part of one."""
     return any(name == module or name.startswith(f"{module}.") for module in modules)
 
 
@@ -141,17 +149,17 @@ def _check(name: str, kept: Sequence[int], whole: int) -> None:
 
 
 def spread(kept: Sequence[int], size: int) -> Tensor:
-    """Turn kept elements of `size` channels each into the channels' indices."""
+    """Return the channel indices of the kept elements, each of which has `size` channels."""
     return (torch.tensor(kept)[:, None] * size + torch.arange(size)).flatten()
 
 
 def _take(module: nn.Module, dimension: int, index: Tensor) -> None:
-    """Keep some outputs (dimension 0) or inputs (1) of a linear, convolution or norm, in place."""
+    """Keep the outputs (dimension 0) or inputs (1) at `index` of a linear layer, convolution or norm, in place."""
     for name in ("weight", "bias"):
         tensor = getattr(module, name, None)
         if tensor is not None and tensor.ndim > dimension:
-            taken = tensor.detach().index_select(dimension, index.to(tensor.device))
-            setattr(module, name, nn.Parameter(taken, requires_grad=tensor.requires_grad))
+            selected = tensor.detach().index_select(dimension, index.to(tensor.device))
+            setattr(module, name, nn.Parameter(selected, requires_grad=tensor.requires_grad))
     for name in (("out_features", "out_channels", "num_channels"), ("in_features", "in_channels"))[dimension]:
         if hasattr(module, name):
             setattr(module, name, len(index))
@@ -183,7 +191,11 @@ def _cut(module: Any, kept: Sequence[int]) -> None:
 def load_pruned(
     base_config: dict[str, Any], architecture: Architecture, state_dict: dict[str, Tensor]
 ) -> UNet2DConditionModel:
-    """Rebuild a pruned U-Net from the base's config, every key and shape matched; else `DataError`."""
+    """Rebuild a pruned U-Net from the base's config, its architecture and its weights.
+
+    Raises:
+        DataError: a key or a shape of the weights does not match.
+    """
     with torch.device("meta"):
         unet = architecture.apply(UNet2DConditionModel.from_config(base_config))
     try:
@@ -195,19 +207,19 @@ def load_pruned(
 
 
 def config_of(unet: UNet2DConditionModel) -> dict[str, Any]:
-    """Return the base's config, as every pruned copy has it, without what the library adds."""
+    """Return the base's config, which every pruned copy shares, without the fields that diffusers adds."""
     return {key: value for key, value in unet.config.items() if not key.startswith("_") or key == "_class_name"}
 
 
 def write_pruned(folder: Path, unet: UNet2DConditionModel, architecture: Architecture) -> None:
-    """Write `config.json` (the base's), `architecture.json` and `unet.safetensors` into an existing folder."""
+    """Write `config.json` (of the base), `architecture.json` and `unet.safetensors` into an existing folder."""
     (folder / "config.json").write_text(json.dumps(config_of(unet), indent=1, sort_keys=True))
     (folder / "architecture.json").write_text(json.dumps(architecture.to_json(), separators=(",", ":")))
     save_file({n: t.detach().cpu().contiguous() for n, t in unet.state_dict().items()}, folder / "unet.safetensors")
 
 
 def read_pruned(folder: Path) -> tuple[UNet2DConditionModel, Architecture]:
-    """Read what `write_pruned` wrote, exactly; `DataError` names what is missing or damaged."""
+    """Read the files of `write_pruned`; `DataError` names what is missing or damaged."""
     try:
         config = json.loads((folder / "config.json").read_bytes())
         architecture = Architecture.from_json(json.loads((folder / "architecture.json").read_bytes()))

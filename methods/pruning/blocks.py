@@ -1,18 +1,19 @@
-"""Removing whole resnets and transformers to a MAC budget, in BK-SDM's order (Kim et al. 2023, arXiv 2305.15798).
+"""Removes whole resnets and transformers to a MAC budget, in BK-SDM's order (Kim et al. 2023, arXiv 2305.15798).
 
-BK-SDM's three sizes each remove more than the one before:
+Each of BK-SDM's three sizes removes more than the size before it:
 
     base    all but the first of each down stage, all but the first and last of each up stage
     small   the mid block
     tiny    the innermost stage
 
-After them the others go that can go, so that any budget can be asked for. Within each of these, stages go from the
-innermost outwards, and in a stage the last goes first. To meet a budget, modules go one by one in this order; one that
-would lead too far below the budget is passed over, and of the SLACKS that say how far that is, the one is taken that
-comes nearest to the budget. Nothing is cut in those that stay.
+Then follow the other modules that can be removed, so that smaller budgets can be reached. Within a size, stages are
+ordered from the innermost outwards, and the last module of a stage comes first. Modules are removed one by one in this
+order until the budget is met. A module is skipped if removing it would lead further below the budget than a slack
+allows; every slack of SLACKS is tried, and the result nearest to the budget is used. Remaining modules keep their
+width.
 
-On SD 2.1 `base` and `small` are the published networks. `tiny` keeps the innermost stage's down- and upsampler (29.5 M
-parameters) and runs at its resolution, so that every block still has features to compare with its teacher's.
+On SD 2.1, `base` and `small` are the published networks. `tiny` keeps the down- and upsampler of the innermost stage
+(29.5 M parameters) and runs at its resolution, so that every block has features to compare with the teacher's.
 """
 
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -23,12 +24,15 @@ from methods.pruning.macs import module_macs
 from methods.pruning.threshold import check_fraction, check_reach
 
 SLACKS = (0.0, 0.005, 0.01, 0.015, 0.02)
-"""How far below the asked fraction of MACs a removal may lead."""
+"""How far below the requested fraction of MACs a removal may lead."""
 
 
 def ladder(unet: UNet2DConditionModel) -> dict[str, list[str]]:
-    """Return what each size removes beyond the one before it, in order; "rest" is what could go after `tiny`."""
-    places, can = list(stages(unet)), droppable(unet)
+    """Return the modules that each size removes beyond the size before it, in order.
+
+    "rest" holds the modules that can be removed after `tiny`.
+    """
+    places, removable = list(stages(unet)), droppable(unet)
     inner = {places[len(unet.down_blocks) - 1], places[len(unet.down_blocks) + 1]}
 
     def rung(name: str) -> str:
@@ -44,19 +48,20 @@ def ladder(unet: UNet2DConditionModel) -> dict[str, list[str]]:
         place, kind, number = name.rsplit(".", 2)
         return abs(places.index(place) - len(unet.down_blocks)), -int(number), kind
 
-    ordered = sorted(can, key=outwards)
+    ordered = sorted(removable, key=outwards)
     return {size: [name for name in ordered if rung(name) == size] for size in ("base", "small", "tiny", "rest")}
 
 
 def prune(
     unet: UNet2DConditionModel, macs: float, latent_size: int, text_length: int
 ) -> tuple[UNet2DConditionModel, Architecture]:
-    """Whole resnets and transformers are removed, in BK-SDM's order; what stays is as wide as it was.
+    """Removes whole resnets and transformers, in BK-SDM's order; the others keep their width.
 
-    Return the smaller copy of `unet`, and what it kept.
+    Returns:
+        A smaller copy of `unet`, and its architecture.
 
     Raises:
-        BudgetError: `macs` is not a fraction, or less than is left when all is gone that can go (the least is named).
+        BudgetError: `macs` is not a fraction, or is below the least that can be reached, which is named.
     """
     check_fraction(macs)
     cost = module_macs(unet, latent_size, text_length)
@@ -64,15 +69,15 @@ def prune(
     least = 1 - sum(cost[name] for name in order) / cost[""]
     check_reach(macs, least, f"removing blocks (latents {latent_size}x{latent_size}, {text_length} tokens)")
 
-    def removed(slack: float) -> tuple[float, list[str]]:
-        gone: list[str] = []
+    def remove(slack: float) -> tuple[float, list[str]]:
+        removed: list[str] = []
         share = 1.0
         for name in order:
             less = share - cost[name] / cost[""]
             if less >= macs - slack:
-                gone, share = [*gone, name], less
-        return abs(share - macs), gone
+                removed, share = [*removed, name], less
+        return abs(share - macs), removed
 
-    _, gone = min((removed(slack) for slack in SLACKS), key=lambda found: found[0])
-    architecture = Architecture.of(unet, Architecture.full(unet).kept(), gone)
+    _, removed = min((remove(slack) for slack in SLACKS), key=lambda choice: choice[0])
+    architecture = Architecture.of(unet, Architecture.full(unet).kept(), removed)
     return architecture.apply(unet), architecture

@@ -1,4 +1,4 @@
-"""What an architecture vector costs, in MACs, without building its network: exact, and differentiable."""
+"""MACs of an architecture vector, computed exactly and differentiably without building its network."""
 
 from dataclasses import dataclass
 
@@ -14,29 +14,29 @@ from methods.pruning.vector import STAYS, Layout, hardened
 
 @dataclass(frozen=True)
 class Costs:
-    """MACs by the numbers of a U-Net's vectors; all gates are linear in what they keep."""
+    """MACs of each number of a U-Net's architecture vectors. MACs are linear in what a gate keeps."""
 
     layout: Layout
     whole: float
     """MACs of the base."""
     widths: Tensor
-    """MACs (numbers of all width gates,) of one number each."""
+    """MACs of each number of a width gate (number of width numbers,)."""
     depths: Tensor
-    """MACs (depth gates,) of what is left of a module with a depth gate when its width gates are left out."""
+    """MACs of each module with a depth gate, without its width gates (number of depth gates,)."""
     owners: Tensor
-    """For each width number, the depth gate that it goes with; the number of depth gates for none."""
+    """Index of the depth gate that each width number belongs to; the number of depth gates if it belongs to none."""
     where: str
-    """How MACs were counted."""
+    """Latent size and text length at which MACs were counted, for messages."""
 
     @classmethod
     def of(cls, unet: UNet2DConditionModel, latent_size: int, text_length: int) -> "Costs":
-        """Count the base `unet` at this latent size and text length."""
-        layout, found = Layout.of(unet), gates(unet)
-        macs, each = module_macs(unet, latent_size, text_length), element_macs(unet, latent_size, text_length)
+        """Count the MACs of the base `unet` at this latent size and text length."""
+        layout, modules = Layout.of(unet), gates(unet)
+        macs, per_element = module_macs(unet, latent_size, text_length), element_macs(unet, latent_size, text_length)
         costs, owners = [], []
         rest = {name: float(macs[name]) for name in layout.depths}
         for name, count in layout.widths.items():
-            whole = each[name] * width(found[name])
+            whole = per_element[name] * width(modules[name])
             owner = next((depth for depth in layout.depths if within(name, [depth])), None)
             if owner:
                 rest[owner] -= whole
@@ -47,7 +47,7 @@ class Costs:
         return cls(layout, float(macs[""]), *doubles, torch.tensor(owners), where)
 
     def share(self, vector: Tensor) -> Tensor:
-        """Return the share (...,) of the base's MACs that vectors (..., length) keep; gradients flow."""
+        """Return the share (...,) of the base's MACs that vectors (..., length) keep; it is differentiable."""
         cut = [len(self.widths), len(self.depths)]
         widths, depths = vector.to(self.widths).split(cut, dim=-1)
         alive = torch.cat([depths, torch.ones_like(depths[..., :1])], dim=-1)[..., self.owners]
@@ -59,10 +59,10 @@ class Costs:
         return float(self.share(hardened(self.layout, torch.zeros(self.layout.length))))
 
     def harden(self, scores: Tensor, macs: float) -> Tensor:
-        """Return the vector (length,) of 0 and 1 that keeps the best scores and comes nearest to `macs`.
+        """Return the vector (length,) of 0 and 1 that keeps the highest scores and whose MACs are nearest to `macs`.
 
         Raises:
-            BudgetError: `macs` is not a fraction, or less than the gates can reach (the least is named).
+            BudgetError: `macs` is not a fraction, or is below the least that can be reached, which is named.
         """
         scores = scores.detach().double().clone()
         top = float(scores.max()) + 1
@@ -74,7 +74,7 @@ class Costs:
             return float(self.share(kept(threshold)))
 
         first = kept(threshold_for(macs, scores, share, f"width and depth gates ({self.where})"))
-        # One depth gate may be several per cent of all MACs: with depth as it is now, widths meet the budget closely.
+        # One depth gate may be several per cent of all MACs, so depth is fixed now and widths meet the budget closely.
         count = len(self.widths)
         scores[count:] = torch.where(first[count:] > 0, top, -torch.inf)
         return kept(nearest_threshold(macs, scores[:count], share)).float()

@@ -1,8 +1,9 @@
-"""Dropping whole resnets and transformers of a U-Net; what is left runs in the same places, over the same skips.
+"""Drops whole resnets and transformers of a U-Net; the others keep their positions and their skip connections.
 
-A dropped module hands on what comes to it. The blocks keep their loops, so a dropped resnet of a down block still
-gives its skip, and one of an up block still takes one (and leaves it): removing the second of two down and the second
-of three up is then exactly the smaller network of BK-SDM (Kim et al. 2023, arXiv 2305.15798).
+A dropped module passes its input on. Blocks keep their loops, so a dropped resnet of a down block still outputs a skip
+connection, and a dropped resnet of an up block still receives one and ignores it. Dropping the second of two resnets in
+down blocks and the second of three in up blocks therefore gives exactly the smaller network of BK-SDM (Kim et al. 2023,
+arXiv 2305.15798).
 """
 
 from collections.abc import Iterable
@@ -17,9 +18,9 @@ from benchmark.errors import DataError
 
 
 class Dropped(nn.Module):
-    """Stands where a resnet or a transformer was: without weights, it hands on the first `out_channels` channels.
+    """Replaces a dropped resnet or transformer: it has no weights and returns the first `out_channels` input channels.
 
-    In an up block those are the hidden states; the skip that is joined behind them is left.
+    In an up block these are the hidden states; the skip connection, which is concatenated after them, is ignored.
     """
 
     def __init__(self, out_channels: int, transformer: bool) -> None:
@@ -28,7 +29,7 @@ class Dropped(nn.Module):
 
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor | tuple[Tensor]:
         kept = hidden_states[:, : self.out_channels]
-        return (kept,) if self.transformer else kept  # blocks ask transformers for tuples
+        return (kept,) if self.transformer else kept  # blocks expect tuples from transformers
 
 
 def stages(unet: UNet2DConditionModel) -> dict[str, Any]:
@@ -39,41 +40,44 @@ def stages(unet: UNet2DConditionModel) -> dict[str, Any]:
 
 
 def droppable(unet: UNet2DConditionModel) -> dict[str, nn.Module]:
-    """Return the resnets and transformers that can go, stage by stage, resnets first.
+    """Return the resnets and transformers that can be dropped, by name, stage by stage, resnets first.
 
-    All transformers can; a resnet can where it gives as many channels as hidden states come to it.
+    All transformers can be dropped; a resnet only if it has as many output channels as its hidden states.
     """
-    found: dict[str, nn.Module] = {}
+    modules: dict[str, nn.Module] = {}
     channels = unet.conv_in.out_channels
     for place, block in stages(unet).items():
         for k, resnet in enumerate(block.resnets):
             if isinstance(resnet, ResnetBlock2D) and resnet.out_channels == channels:
-                found[f"{place}.resnets.{k}"] = resnet
+                modules[f"{place}.resnets.{k}"] = resnet
             channels = resnet.out_channels
         for k, transformer in enumerate(getattr(block, "attentions", ())):
             if isinstance(transformer, Transformer2DModel):
-                found[f"{place}.attentions.{k}"] = transformer
-    return found
+                modules[f"{place}.attentions.{k}"] = transformer
+    return modules
 
 
 def depth_gates(unet: UNet2DConditionModel) -> tuple[str, ...]:
-    """Name what APTP's depth gates drop: the last resnet and transformer of each down and up block that can go."""
-    can = droppable(unet)
+    """Return the names of the modules with a depth gate in APTP.
+
+    These are the last resnet and the last transformer of each down and up block, where they can be dropped.
+    """
+    removable = droppable(unet)
     lasts = [
         f"{place}.{kind}.{len(getattr(block, kind)) - 1}"
         for place, block in stages(unet).items()
         for kind in ("resnets", "attentions")
         if place != "mid_block" and hasattr(block, kind)
     ]
-    return tuple(name for name in lasts if name in can)
+    return tuple(name for name in lasts if name in removable)
 
 
 def drop(unet: UNet2DConditionModel, names: Iterable[str]) -> None:
-    """Drop modules of `unet` in place; `DataError` for one that is not there or changes the channels."""
-    can = droppable(unet)
+    """Drop modules of `unet` in place; `DataError` for a module that does not exist or changes the channels."""
+    removable = droppable(unet)
     for name in names:
-        if name not in can:
+        if name not in removable:
             raise DataError(f"The architecture drops '{name}', which this U-Net cannot do without.")
-        module: Any = can[name]
+        module: Any = removable[name]
         parent, _, leaf = name.rpartition(".")
         setattr(unet.get_submodule(parent), leaf, Dropped(module.out_channels, isinstance(module, Transformer2DModel)))

@@ -1,7 +1,7 @@
 """Multiply-accumulates of a U-Net forward pass, counted by `torch.utils.flop_counter` on the `meta` device.
 
-A share of MACs depends on the latent's size and on the counter: at 96^2, and counted as published for APTP, attention
-is 46 % of SD 2.1; at 64^2 and counted as it is, 26 %. Whoever states a share states both.
+A share of MACs depends on the latent size and on the way of counting: at 96^2, counted as published for APTP, attention
+is 46 % of SD 2.1; at 64^2, counted as it is computed, it is 26 %. State both with every share.
 """
 
 from typing import Any
@@ -17,14 +17,15 @@ from methods.pruning.architecture import gates, width
 
 
 def module_macs(unet: UNet2DConditionModel, latent_size: int, text_length: int) -> dict[str, int]:
-    """Return MACs of one image by module name ("" is the whole network); modules without any are left out.
+    """Return the MACs of one image by module name ("" is the whole network); modules without MACs are left out.
 
     Args:
-        latent_size: height and width of the latent.
-        text_length: tokens of the text states. Both matter: 80 % at 64^2 is not 80 % at 96^2.
+        unet: the network.
+        latent_size: height and width of the latent. It matters: 80 % at 64^2 is not 80 % at 96^2.
+        text_length: number of tokens of the text states. It matters as well.
     """
-    # Only shapes count: weights are replaced by meta tensors, so a network of any size is counted in no time and on
-    # every device alike (fused attention kernels are counted, or not, differently from version to version).
+    # Only shapes matter. With meta tensors as weights, counting is fast for a network of any size, and gives the same
+    # result on every device (whether fused attention kernels are counted varies between versions).
     shapes = {name: torch.empty_like(tensor, device="meta") for name, tensor in unet.state_dict().items()}
     config: Any = unet.config
     latent = torch.empty(1, config.in_channels, latent_size, latent_size, device="meta", dtype=unet.dtype)
@@ -42,17 +43,17 @@ def module_macs(unet: UNet2DConditionModel, latent_size: int, text_length: int) 
 
 
 def count_macs(unet: UNet2DConditionModel, latent_size: int, text_length: int) -> int:
-    """Return MACs of one image; SD 2.1 at 64^2 latents and 77 tokens has 402.1 G."""
+    """Return the MACs of one image; SD 2.1 has 402.1 G at 64^2 latents and 77 tokens."""
     return module_macs(unet, latent_size, text_length)[""]
 
 
 def forward_flops(unet: UNet2DConditionModel, latent_size: int, text_length: int) -> int:
-    """Return FLOPs (two a MAC) of one image's forward pass."""
+    """Return the FLOPs of one image's forward pass, two per MAC."""
     return 2 * count_macs(unet, latent_size, text_length)
 
 
 def element_macs(unet: UNet2DConditionModel, latent_size: int, text_length: int) -> dict[str, float]:
-    """Return the MACs that one element of each gate costs; all gates are linear in the number kept."""
+    """Return the MACs of one element of each gate, by name; MACs are linear in the number of kept elements."""
     macs = module_macs(unet, latent_size, text_length)
     costs = {}
     for name, module in gates(unet).items():
@@ -63,14 +64,14 @@ def element_macs(unet: UNet2DConditionModel, latent_size: int, text_length: int)
 
 
 PUBLISHED_SIZE = 96
-"""Height and width of the latents that APTP's MACs are stated for."""
+"""Height and width of the latents for which APTP's MACs are published."""
 
 
 def published_macs(unet: UNet2DConditionModel, latent_size: int = PUBLISHED_SIZE) -> int:
-    """Return MACs as APTP's authors count them; SD 2.1 at 96^2 latents has 1,384 G (1,075 G as they are).
+    """Return the MACs as APTP's authors count them; SD 2.1 at 96^2 latents has 1,384 G (1,075 G as it is computed).
 
-    Every attention is counted as one of the latent's n places with themselves, cross-attention too, and its softmax as
-    n^2 a head; the text has one token. Norms, activations and biases, 0.05 % in all, are left out here.
+    Every attention, cross-attention too, is counted as self-attention over the n positions of the latent, with n^2 for
+    the softmax of each head; the text has one token. Norms, activations and biases, 0.05 % in total, are left out.
     """
     extra = 0
 
@@ -79,7 +80,7 @@ def published_macs(unet: UNet2DConditionModel, latent_size: int = PUBLISHED_SIZE
         places = output.shape[1]
         extra += module.heads * places**2
         if module.is_cross_attention:
-            extra += 2 * places * (places - 1) * module.inner_dim  # n keys where there is one
+            extra += 2 * places * (places - 1) * module.inner_dim  # counted with n keys, although there is one
 
     hooks = [m.register_forward_hook(attend) for m in unet.modules() if isinstance(m, Attention)]
     try:

@@ -1,4 +1,4 @@
-"""Magnitude pruning to a MAC budget: one global threshold over the L2 norms of norm groups, heads and hidden units."""
+"""Magnitude pruning to a MAC budget: a global threshold over the L2 norms of norm groups, heads and hidden units."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,12 @@ from methods.pruning.threshold import keep_best
 
 
 def elements(module: Any, read: Callable[[Any], Tensor]) -> list[Tensor]:
-    """Return what `read` makes of the weights that go with each element of a gate: (width, weights of one) each."""
+    """Return the tensors (width, n) that hold, row by row, the weights of each element of a gate.
+
+    Args:
+        module: the gate.
+        read: applied to every weight tensor first, for example to square it.
+    """
     tensors: list[Tensor]
     if isinstance(module, ResnetBlock2D):
         tensors = [read(module.conv1.weight), read(module.conv2.weight).transpose(0, 1)]
@@ -30,31 +35,35 @@ def elements(module: Any, read: Callable[[Any], Tensor]) -> list[Tensor]:
 
 
 def relative(scores: Tensor) -> Tensor:
-    """Return the scores (width,) of a gate's elements over their mean, so that gates can be compared."""
+    """Return the scores (width,) of a gate's elements, divided by their mean so that gates can be compared."""
     return scores / scores.mean().clamp_min(torch.finfo(torch.float64).tiny)
 
 
 def importance(module: Any) -> Tensor:
-    """Return the L2 norm of the weights that go with each element of a gate, over their mean (width,)."""
-    found = elements(module, lambda weight: weight.detach().double().square())
-    return relative(torch.stack([squares.sum(1).cpu() for squares in found]).sum(0).sqrt())
+    """Return the L2 norm of the weights of each element of a gate, divided by the mean of the gate (width,)."""
+    squares = elements(module, lambda weight: weight.detach().double().square())
+    return relative(torch.stack([tensor.sum(1).cpu() for tensor in squares]).sum(0).sqrt())
 
 
 def prune(
     unet: UNet2DConditionModel, macs: float, latent_size: int, text_length: int
 ) -> tuple[UNet2DConditionModel, Architecture]:
-    """Norm groups, heads and hidden units of the largest weights stay (L2 norms, one threshold for all).
+    """Keeps the norm groups, heads and hidden units with the largest weights (L2 norms, one threshold for all).
 
-    Return a smaller dense copy of `unet` and what it kept.
-
-    The threshold is found by bisection so that MACs come as near to the asked fraction as whole elements allow (within
-    1 % on real networks). At least the strongest element of each gate is kept.
+    The threshold is found by bisection, so that MACs come as near to the requested fraction as whole elements allow
+    (within 1 % on real networks). At least the highest-scoring element of each gate is kept.
 
     Args:
+        unet: the base.
         macs: fraction of the base's MACs to keep, 0..1, at the given latent size and text length.
+        latent_size: height and width of the latent.
+        text_length: number of tokens of the text states.
+
+    Returns:
+        A smaller dense copy of `unet`, and its architecture.
 
     Raises:
-        BudgetError: `macs` is not a fraction, or less than cutting inner widths can reach (the least is named).
+        BudgetError: `macs` is not a fraction, or is below the least that can be reached, which is named.
     """
     scores = {name: importance(module) for name, module in gates(unet).items()}
     return keep_best(unet, scores, macs, latent_size, text_length)

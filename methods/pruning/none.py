@@ -1,4 +1,4 @@
-"""No pruning: the control that separates forgetting from compression."""
+"""No pruning: the control that separates the effect of erasing from that of compression."""
 
 import copy
 
@@ -10,5 +10,5 @@ from methods.pruning.architecture import Architecture
 def prune(
     unet: UNet2DConditionModel, macs: float, latent_size: int, text_length: int
 ) -> tuple[UNet2DConditionModel, Architecture]:
-    """The whole network: the control that separates forgetting from compression. No argument is read."""
+    """Keeps the whole network: the control that separates erasing from compression. Only `unet` is used."""
     return copy.deepcopy(unet), Architecture.full(unet)

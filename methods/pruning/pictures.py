@@ -1,4 +1,4 @@
-"""What prunings that look at pictures are shown."""
+"""Pictures for prunings that need calibration data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from methods.base import Data
 
 @dataclass(frozen=True)
 class Pictures:
-    """Captioned pictures of the kind that the base was trained on; no suite asks for any of them."""
+    """Captioned pictures like the base's training data; no caption is a prompt of a suite."""
 
     data: Data
-    """Latents, and the hidden states of their captions."""
+    """Latents and the hidden states of their captions."""
     captions: Sequence[str]
     """The captions, in the same order."""
     null: Tensor

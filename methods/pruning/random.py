@@ -1,4 +1,4 @@
-"""Random pruning to a MAC budget: the control that any choice of what to keep must beat."""
+"""Random pruning to a MAC budget: the control for every informed choice of what to keep."""
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -12,20 +12,23 @@ SEED = 0
 def prune(
     unet: UNet2DConditionModel, macs: float, latent_size: int, text_length: int, seed: int = SEED
 ) -> tuple[UNet2DConditionModel, Architecture]:
-    """The control: about the same share of every layer stays, drawn from `seed`.
+    """Keeps about the same share of every layer, chosen at random from `seed`: the control.
 
-    Return a smaller dense copy of `unet`, and what it kept.
+    MACs come as near to the requested fraction as whole elements allow. No module is dropped, as in the authors' own
+    control.
 
-    MACs come as near to the asked fraction as whole elements allow; all depth stays, as in the authors' own control.
+    Returns:
+        A smaller dense copy of `unet`, and its architecture.
 
     Raises:
-        BudgetError: `macs` is not a fraction, or less than cutting inner widths can reach (the least is named).
+        BudgetError: `macs` is not a fraction, or is below the least that can be reached, which is named.
     """
     source = torch.Generator().manual_seed(seed)
     scores = {}
     for name, module in gates(unet).items():
         size = width(module)
-        # A shuffled rank, so that gates shrink alike; and less than a rank of noise, so that they do so one at a time.
+        # Shuffled ranks, so that all gates shrink by the same share; plus noise below 1, so that they do not all shrink
+        # at the same threshold.
         ranks = torch.randperm(size, generator=source) + torch.rand(size, generator=source, dtype=torch.float64)
         scores[name] = ranks / size
     return keep_best(unet, scores, macs, latent_size, text_length)

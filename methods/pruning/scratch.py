@@ -1,4 +1,4 @@
-"""Magnitude's architecture with weights drawn anew: the control of Figure 5, what the base's weights are worth."""
+"""The architecture of `magnitude` with new random weights: Figure 5's control for inheriting the base's weights."""
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -12,10 +12,10 @@ SEED = 0
 def prune(
     unet: UNet2DConditionModel, macs: float, latent_size: int, text_length: int
 ) -> tuple[UNet2DConditionModel, Architecture]:
-    """The architecture of `magnitude` with weights drawn anew, each layer's as torch starts them.
+    """The architecture of `magnitude` with new random weights, by torch's default initialisation.
 
     Raises:
-        BudgetError: `macs` is not a fraction, or less than cutting inner widths can reach (the least is named).
+        BudgetError: `macs` is not a fraction, or is below the least that can be reached, which is named.
     """
     small, architecture = magnitude.prune(unet, macs, latent_size, text_length)
     with torch.random.fork_rng(devices=[]):

@@ -1,7 +1,7 @@
-"""Taylor pruning: what the diffusion loss would lose, to first order, if an element went (Fang et al. 2023, SPDM).
+"""Taylor pruning: the first-order change of the diffusion loss if an element is removed (Fang et al. 2023, SPDM).
 
-An element's score is |sum of w dL/dw| over its weights, L being the diffusion loss over pictures and evenly spaced
-timesteps (arXiv 2305.10924). Timesteps at which little is lost say little: they are left out.
+The score of an element is |sum of w dL/dw| over its weights, where L is the diffusion loss over pictures and evenly
+spaced timesteps (arXiv 2305.10924). Timesteps with a small loss are left out, because they carry little information.
 """
 
 from contextlib import nullcontext
@@ -20,63 +20,64 @@ from methods.training.accumulation import Gradients, Task
 from methods.training.batches import Batch, generator
 
 TIMES, BATCH, SEED = 16, 16, 0
-"""Timesteps, pictures at each of them, and the seed of the noise."""
+"""Number of timesteps, pictures per timestep, and seed of the noise."""
 LITTLE = 0.05
-"""A timestep counts if its loss is at least this share of the largest up to it."""
+"""A timestep counts if its loss is at least this share of the largest loss so far."""
 
 
 def prune(
     unet: UNet2DConditionModel, macs: float, latent_size: int, text_length: int, pictures: Pictures
 ) -> tuple[UNet2DConditionModel, Architecture]:
-    """Norm groups, heads and hidden units that the diffusion loss feels most stay (SPDM, first order).
+    """Keeps the norm groups, heads and hidden units that the diffusion loss depends on most (SPDM, first order).
 
-    Return a smaller dense copy of `unet`, and what it kept.
+    Returns:
+        A smaller dense copy of `unet`, and its architecture.
 
     Raises:
-        BudgetError: `macs` is not a fraction, or less than cutting inner widths can reach (the least is named).
-        TrainingError: the device's memory does not hold a picture's gradient.
+        BudgetError: `macs` is not a fraction, or is below the least that can be reached, which is named.
+        TrainingError: the device's memory does not hold the gradient of one picture.
     """
     check_fraction(macs)
-    learnt = {name: weight.requires_grad for name, weight in unet.named_parameters()}
+    required_grad = {name: weight.requires_grad for name, weight in unet.named_parameters()}
     unet.requires_grad_(True)
     try:
         _accumulate(unet, pictures)
         scores = {}
         for name, module in gates(unet).items():
-            found = elements(module, lambda weight: (weight * weight.grad).detach().double())
-            scores[name] = relative(torch.stack([products.sum(1).cpu() for products in found]).sum(0).abs())
+            products = elements(module, lambda weight: (weight * weight.grad).detach().double())
+            scores[name] = relative(torch.stack([tensor.sum(1).cpu() for tensor in products]).sum(0).abs())
     finally:
         unet.zero_grad(set_to_none=True)
         unet.disable_gradient_checkpointing()
         for name, weight in unet.named_parameters():
-            weight.requires_grad_(learnt[name])
+            weight.requires_grad_(required_grad[name])
     return keep_best(unet, scores, macs, latent_size, text_length)
 
 
 def _accumulate(unet: UNet2DConditionModel, pictures: Pictures) -> None:
-    """Leave the sum of the loss's gradients, over all timesteps that count, as the gradient of the weights.
+    """Set the gradients of the weights to the sum of the loss's gradients over all timesteps that count.
 
-    Pictures that memory does not hold together are taken in parts, as those of a training step are.
+    If memory does not hold a batch of pictures, it is split as in a training step.
     """
     process = losses.Process(pictures.scheduler)
-    gradients, sums = Gradients(unet, 1, lambda said: None), dict[str, Tensor]()
+    gradients, sums = Gradients(unet, 1, lambda message: None), dict[str, Tensor]()
     largest = 0.0
 
-    def loss(network: UNet2DConditionModel, draw: Batch) -> losses.Loss:
-        answer = losses.predict(network, process.noisy(draw), draw.t, draw.text)
-        return F.mse_loss(answer, process.target(draw)), {}
+    def loss(network: UNet2DConditionModel, batch: Batch) -> losses.Loss:
+        prediction = losses.predict(network, process.noisy(batch), batch.t, batch.text)
+        return F.mse_loss(prediction, process.target(batch)), {}
 
-    lost = Task(name="taylor", loss=loss)
+    task = Task(name="taylor", loss=loss)
     for k, time in enumerate(torch.linspace(0, process.timesteps - 1, TIMES).long()):
         source = generator(SEED, "taylor", k)
         chosen = torch.randint(len(pictures.data), (BATCH,), generator=source)
         x0, text = (part.to(unet.device) for part in pictures.data.batch(chosen))
         noise = torch.randn(x0.shape, generator=source).to(x0)
-        draw = Batch(x0=x0, text=text, noise=noise, t=time.expand(BATCH).to(x0.device))
-        much = float(gradients.add(lost, [draw], nullcontext)[0])
-        largest = max(largest, much)
+        batch = Batch(x0=x0, text=text, noise=noise, t=time.expand(BATCH).to(x0.device))
+        value = float(gradients.add(task, [batch], nullcontext)[0])
+        largest = max(largest, value)
         for name, weight in unet.named_parameters():
-            if weight.grad is not None and much >= LITTLE * largest:
+            if weight.grad is not None and value >= LITTLE * largest:
                 sums[name] = sums[name].add_(weight.grad) if name in sums else weight.grad
         unet.zero_grad(set_to_none=True)
     for name, weight in unet.named_parameters():

@@ -1,4 +1,4 @@
-"""One threshold over the scores of all elements, set where the network's MACs come nearest to what is asked."""
+"""A threshold over the scores of all elements, set so that the MACs are nearest to the requested fraction."""
 
 from collections.abc import Callable, Mapping
 from math import ceil
@@ -12,22 +12,25 @@ from methods.pruning.architecture import Architecture
 from methods.pruning.macs import count_macs, element_macs
 
 ROUNDING = 1e-6
-"""How far below the least share one may be that was reckoned from it: budgets are in fp32, sums in another order."""
+"""Tolerance below the least share, because budgets that were computed from it are rounded (fp32, order of sums)."""
 
 
 def keep_best(
     unet: UNet2DConditionModel, scores: Mapping[str, Tensor], macs: float, latent_size: int, text_length: int
 ) -> tuple[UNet2DConditionModel, Architecture]:
-    """Return a smaller dense copy of `unet` with the best of its widths, and what it kept.
+    """Return a smaller dense copy of `unet` that keeps the highest-scoring elements, and its architecture.
 
-    At least the best element of each gate is kept.
+    At least the highest-scoring element of each gate is kept.
 
     Args:
-        scores: a number for each element (width,) of each gate, by module name.
+        unet: the base.
+        scores: scores (width,) of the elements of each gate, by module name.
         macs: fraction of the base's MACs to keep, 0..1, at the given latent size and text length.
+        latent_size: height and width of the latent.
+        text_length: number of tokens of the text states.
 
     Raises:
-        BudgetError: `macs` is not a fraction, or less than cutting inner widths can reach (the least is named).
+        BudgetError: `macs` is not a fraction, or is below the least that can be reached, which is named.
     """
     costs = element_macs(unet, latent_size, text_length)
     base = count_macs(unet, latent_size, text_length)
@@ -49,22 +52,31 @@ def keep_best(
 def check_fraction(macs: float) -> None:
     """Raise `BudgetError` unless `macs` is above 0 and at most 1."""
     if not 0 < macs <= 1:
-        raise BudgetError(f"MACs are asked as a fraction of the base's, above 0 and up to 1, not {macs:g}.")
+        raise BudgetError(f"MACs are given as a fraction of the base's, above 0 and up to 1, not {macs:g}.")
 
 
 def check_reach(macs: float, least: float, how: str) -> None:
-    """Raise `BudgetError` if `macs` is below `least`, told in tenths of a per cent that can be asked for; `how` says by
-    what it cannot be reached."""
+    """Raise `BudgetError` if `macs` is below `least`.
+
+    The message names the least share, rounded up to a tenth of a per cent so that it can be requested, and `how` the
+    MACs are reduced.
+    """
     if macs < least - ROUNDING:
-        told = ceil(1000 * (least - ROUNDING)) / 1000
-        raise BudgetError(f"{macs:.1%} of MACs cannot be reached by {how}: the least is {told:.1%}.")
+        reachable = ceil(1000 * (least - ROUNDING)) / 1000
+        raise BudgetError(f"{macs:.1%} of MACs cannot be reached by {how}: the least is {reachable:.1%}.")
 
 
 def threshold_for(macs: float, scores: Tensor, fraction: Callable[[float], float], how: str) -> float:
-    """Return the score whose `fraction` of MACs is nearest to `macs`; the fraction falls as the threshold rises.
+    """Return the score that, as a threshold, keeps the fraction of MACs nearest to `macs`.
+
+    Args:
+        macs: fraction of the base's MACs to keep, 0..1.
+        scores: candidates for the threshold.
+        fraction: the fraction of MACs that a threshold keeps; it must not increase with the threshold.
+        how: how MACs are reduced, for the error message.
 
     Raises:
-        BudgetError: `macs` is not a fraction, or below that of an endless threshold; `how` tells by what it fell.
+        BudgetError: `macs` is not a fraction, or is below the fraction that an infinite threshold keeps.
     """
     check_fraction(macs)
     check_reach(macs, fraction(float("inf")), how)
@@ -72,7 +84,7 @@ def threshold_for(macs: float, scores: Tensor, fraction: Callable[[float], float
 
 
 def nearest_threshold(macs: float, scores: Tensor, fraction: Callable[[float], float]) -> float:
-    """Return the score (or infinity) whose `fraction` is nearest to `macs`, within reach or not."""
+    """Return the score (or infinity) whose `fraction` is nearest to `macs`, even if `macs` cannot be reached."""
     candidates = [*scores.unique().tolist(), float("inf")]
     low, high = 0, len(candidates) - 1
     while high - low > 1:

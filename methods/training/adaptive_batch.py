@@ -1,4 +1,4 @@
-"""Work on many items that memory may not hold at once: fewer at a time, as few as it wants."""
+"""Batches that become smaller when the device runs out of memory."""
 
 from __future__ import annotations
 
@@ -12,32 +12,44 @@ from benchmark.errors import DataError
 
 
 class AdaptiveBatch:
-    """Items whose results do not depend on each other, at most `most` at a time; halved whenever memory runs out.
+    """Processes independent items in batches of at most `most`, and halves the batch whenever memory runs out.
 
-    The size that fitted is remembered. Results are those of one piece, to the rounding of its kernels.
+    The size that fits is kept for later calls. Results do not depend on it, except for the rounding of kernels.
+
+    Args:
+        what: the work, for the error message, such as "sampling".
+        most: largest number of items in a batch.
     """
 
     def __init__(self, what: str, most: int) -> None:
         self.what, self.most = what, most
 
     def __call__(self, work: Callable[[slice], Tensor], count: int) -> Tensor:
-        """Rows of all `count` items from `work`, which gives those of a slice. DataError where not even one fits."""
-        done: list[Tensor] = []
-        at = 0
-        while at < count:
-            size = min(self.most, count - at)
+        """Return the rows of all `count` items.
+
+        Args:
+            work: returns the rows of a slice of the items.
+            count: number of items.
+
+        Raises:
+            DataError: memory does not hold a single item.
+        """
+        parts: list[Tensor] = []
+        start = 0
+        while start < count:
+            size = min(self.most, count - start)
             try:
-                done.append(work(slice(at, at + size)))
-                at += size
+                parts.append(work(slice(start, start + size)))
+                start += size
                 continue
             except RuntimeError as error:
                 if not should_reduce_batch_size(error):
                     raise
             if size == 1:
                 raise DataError(
-                    f"The device's memory does not hold what {self.what} one picture takes: take --precision bf16, a "
+                    f"The device's memory does not hold what {self.what} one picture takes: use --precision bf16, a "
                     "smaller testbed, or a GPU with more memory."
                 )
             clear_device_cache(garbage_collection=True)
             self.most = (size + 1) // 2
-        return done[0] if len(done) == 1 else torch.cat(done)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)

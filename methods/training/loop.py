@@ -1,8 +1,8 @@
-"""The one training loop: every method is a cycle of phases through it.
+"""The training loop of all methods: a method repeats a cycle of phases.
 
-A phase brings its loss, its data streams and its optimiser; the loop brings processes, precision, memory by need,
-checkpoints, the ledger and the guard against NaN. A run that is stopped and started again gives, bit for bit, what it
-would have given.
+A phase has a loss, data streams and an optimiser. The loop handles processes, precision, splitting of batches that
+memory does not hold, checkpoints, the ledger and the check for NaN. A run that is interrupted and resumed gives
+bit-identical results.
 """
 
 from __future__ import annotations
@@ -33,34 +33,34 @@ __all__ = ["Checkpointer", "Phase", "State", "freeze", "locate", "train"]
 
 @dataclass(frozen=True, kw_only=True)
 class Phase(Task):
-    """One kind of step."""
+    """One kind of training step."""
 
     repeats: int
-    """Steps in a row before the next phase of the cycle has its turn."""
+    """Number of steps in a row before the next phase of the cycle."""
     streams: tuple[BatchStream | NoiseStream, ...]
     rate: float
-    """AdamW's rate, constant after the warm-up."""
+    """Learning rate, constant after the warm-up."""
     warm_up: int
-    """Steps of this phase over which the rate rises linearly."""
+    """Steps of this phase over which the learning rate rises linearly."""
     cost: Cost
     optimiser: Literal["adamw", "sgd"] = "adamw"
-    """AdamW without decay, or plain gradient descent."""
+    """AdamW without weight decay, or plain gradient descent."""
     trains: Callable[[str], bool] = lambda name: True
-    """Which parameters the phase moves, by name."""
+    """Returns whether the phase trains a parameter, by the parameter's name."""
     clip: float | None = None
-    """Largest norm of the gradient, where it is clipped."""
+    """Largest norm of the gradient; None for no clipping."""
     warm_up_from_zero: bool = False
-    """Whether the first step of the warm-up has rate 0, as in diffusers' `constant_with_warmup`."""
+    """Whether the first step of the warm-up has learning rate 0, as in diffusers' `constant_with_warmup`."""
 
     def rate_at(self, iteration: int) -> float:
-        """The learning rate of a step of this phase, counted from 0."""
-        made = iteration if self.warm_up_from_zero else iteration + 1
-        return self.rate * min(1.0, made / self.warm_up) if self.warm_up else self.rate
+        """Return the learning rate of a step of this phase; `iteration` counts from 0."""
+        warm_steps = iteration if self.warm_up_from_zero else iteration + 1
+        return self.rate * min(1.0, warm_steps / self.warm_up) if self.warm_up else self.rate
 
 
 @dataclass
 class Account:
-    """What a phase has used up to now."""
+    """Iterations, seconds and peak memory (bytes) of a phase so far."""
 
     iterations: int = 0
     seconds: float = 0.0
@@ -69,7 +69,7 @@ class Account:
 
 @dataclass
 class Window:
-    """Steps of one phase whose losses still lie on the device; reading them is what costs a synchronisation."""
+    """Steps of one phase whose losses are still on the device; reading them requires a synchronisation."""
 
     iterations: list[int] = field(default_factory=list)
     figures: list[dict[str, Tensor]] = field(default_factory=list)
@@ -77,7 +77,7 @@ class Window:
 
 
 def locate(phases: Sequence[Phase], step: int) -> tuple[Phase, int]:
-    """Return the phase of a step (from 0), and how many steps that phase has made before it."""
+    """Return the phase of a step (from 0), and the number of earlier steps of that phase."""
     rounds, rest = divmod(step, sum(phase.repeats for phase in phases))
     for phase in phases:
         if rest < phase.repeats:
@@ -95,17 +95,25 @@ def train(
     checkpoint_every: int,
     log_every: int,
 ) -> UNet2DConditionModel:
-    """Train `student` in place for `steps` steps of the cycle `phases`, going on from the last checkpoint, if any.
+    """Train `student` in place for `steps` steps of the cycle `phases`, from the last checkpoint if there is one.
 
-    The ledger gets one entry a phase, the work of resumed runs included (not what a crash threw away), and the curve
-    one row for each look at the losses.
+    The ledger gets an entry for each phase. It includes the steps before an interruption, except those after the last
+    checkpoint, which are repeated. The curve gets a row whenever the losses are read.
+
+    Args:
+        student: the network to train.
+        phases: the cycle.
+        steps: number of steps of all phases together.
+        context: checkpoints, ledger, progress, device and precision.
+        checkpoint_every: steps between checkpoints.
+        log_every: largest number of steps between two readings of the losses.
 
     Raises:
-        TrainingError: a loss or a weight is no longer finite; the last good checkpoint stays.
-        UsageError: a phase has nothing to train, as one of cross-attention where pruning has left none.
+        TrainingError: a loss or a weight is not finite; the last good checkpoint is kept.
+        UsageError: the student has none of the weights that a phase trains, for example no cross-attention.
         DataError: the checkpoint belongs to another run.
     """
-    # Precision is part of a result, so the launcher's environment may not choose it.
+    # Precision is part of the model's identity, so the launcher's environment must not choose it.
     processes = PartialState(cpu=context.device.type == "cpu")
     rank, world = processes.process_index, processes.num_processes
     network: nn.Module = student
@@ -116,7 +124,7 @@ def train(
     curve: list[dict[str, Any]] = []
     _tell_of_idle(phases, steps, context)
     done = _restore(context.checkpoint.load(), named, optimisers, accounts, curve)
-    broadcast([parameter.detach() for parameter in named.values()])  # what moves alike must begin alike
+    broadcast([parameter.detach() for parameter in named.values()])  # all processes start with the same weights
     gradients = Gradients(student, world, context.tell)
     computing = partial(arithmetic, context.device, context.precision)
     if context.device.type == "cuda":
@@ -126,34 +134,34 @@ def train(
     window = Window()
     for step in range(done, steps):
         phase, iteration = locate(phases, step)
-        draws = [stream.draw(iteration, context.device, rank, world) for stream in phase.streams]
+        batches = [stream.draw(iteration, context.device, rank, world) for stream in phase.streams]
         for group in optimisers[phase.name].param_groups:
             group["lr"] = phase.rate_at(iteration)
-        loss, figures = gradients.add(phase, draws, computing)
-        moved = [parameter for name, parameter in named.items() if phase.trains(name)]
-        mean_over_processes(moved, world)
+        loss, figures = gradients.add(phase, batches, computing)
+        trained = [parameter for name, parameter in named.items() if phase.trains(name)]
+        mean_over_processes(trained, world)
         if phase.clip is not None:
-            nn.utils.clip_grad_norm_(moved, phase.clip)
+            nn.utils.clip_grad_norm_(trained, phase.clip)
         optimisers[phase.name].step()
         network.zero_grad(set_to_none=True)
 
         window.iterations.append(iteration)
         window.figures.append({"loss": loss, **figures})
         save = (step + 1) % checkpoint_every == 0
-        leaving = step + 1 == steps or locate(phases, step + 1)[0] is not phase
-        if save or leaving or step + 1 in landmarks or len(window.iterations) >= log_every:
+        phase_ends = step + 1 == steps or locate(phases, step + 1)[0] is not phase
+        if save or phase_ends or step + 1 in landmarks or len(window.iterations) >= log_every:
             means = _read(window, phase)
             account = accounts[phase.name]
             account.iterations = iteration + 1
             account.seconds += time.perf_counter() - window.began
             account.memory = max(account.memory, _peak_memory(context.device))
             window = Window()
-            spent = sum(accounts[each.name].iterations * each.cost.flops for each in phases)
+            spent = sum(accounts[p.name].iterations * p.cost.flops for p in phases)
             curve.append({"phase": phase.name, "iteration": iteration + 1, "flops": spent, **means})
             context.progress(phase.name, step + 1, steps, means)
-        if keep := landmarks.get(step + 1):
+        if copy_model := landmarks.get(step + 1):
             _check_weights(named, phase, iteration)
-            keep(student, [_entry(each, accounts[each.name], world) for each in phases], curve)
+            copy_model(student, [_entry(p, accounts[p.name], world) for p in phases], curve)
         if save:
             _check_weights(named, phase, iteration)
             if processes.is_main_process:
@@ -173,50 +181,50 @@ def train(
 
 
 def _tell_of_idle(phases: Sequence[Phase], steps: int, context: Context) -> None:
-    """Say of a budget that it ends before the cycle comes to one of its phases."""
+    """Tell the user if the budget ends before the first step of one of the phases."""
     before = flops = 0
     for phase in phases:
         if steps <= before:
             context.tell(
-                f"this budget ends after {steps} steps, before the first of phase '{phase.name}': that takes "
-                f"{before + 1} ({flops + phase.cost.flops:.4g} FLOPs of training)"
+                f"this budget ends after {steps} steps, before the first of phase '{phase.name}', which needs "
+                f"{before + 1} steps ({flops + phase.cost.flops:.4g} FLOPs of training)"
             )
             return
         before, flops = before + phase.repeats, flops + phase.repeats * phase.cost.flops
 
 
 def _landmarks(phases: Sequence[Phase], steps: int, context: Context) -> dict[int, Callable]:
-    """What to do with the student after so many steps."""
+    """Return the functions that copy the student, by the number of steps after which they are called."""
     cycle = [(phase.cost, phase.repeats) for phase in phases]
-    asked = {b: keep for b, keep in context.landmarks.items() if b.flops is None or b.flops >= cycle[0][0].flops}
-    return {n: keep for budget, keep in asked.items() if (n := budget.steps(cycle)) < steps}
+    payable = {b: copy for b, copy in context.landmarks.items() if b.flops is None or b.flops >= cycle[0][0].flops}
+    return {n: copy for budget, copy in payable.items() if (n := budget.steps(cycle)) < steps}
 
 
 def freeze(teacher: nn.Module, device: torch.device, precision: Precision = "fp32") -> None:
     """Make a network a teacher, in place: on the device, in evaluation mode, without gradients.
 
-    In bf16 it is asked within `train` alone, where what it is given is brought to its precision.
+    A teacher in bf16 can only be called within `train`, where autocast converts its inputs.
     """
     lowered(teacher, device, precision).eval().requires_grad_(False)
 
 
 def _optimiser(phase: Phase, named: dict[str, nn.Parameter]) -> torch.optim.Optimizer:
-    moved = [parameter for name, parameter in named.items() if phase.trains(name)]
-    if not moved:
+    trained = [parameter for name, parameter in named.items() if phase.trains(name)]
+    if not trained:
         raise UsageError(
-            f"This U-Net has none of the weights that phase '{phase.name}' trains: keep more of it (--macs), or let "
-            "others move (--set parameters=...)."
+            f"This U-Net has none of the weights that phase '{phase.name}' trains: keep more of it (--macs), or train "
+            "other weights (--set parameters=...)."
         )
     if phase.optimiser == "sgd":
-        return torch.optim.SGD(moved, lr=phase.rate)
-    return torch.optim.AdamW(moved, lr=phase.rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, fused=True)
+        return torch.optim.SGD(trained, lr=phase.rate)
+    return torch.optim.AdamW(trained, lr=phase.rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, fused=True)
 
 
 def _read(window: Window, phase: Phase) -> dict[str, float]:
-    """Return the window's mean figures; raise `TrainingError` at its first loss that is not finite."""
+    """Return the means of the window's losses; raise `TrainingError` at the first loss that is not finite."""
     names = list(window.figures[0])
     table = torch.stack([torch.stack([row[name].float() for name in names]) for row in window.figures])
-    table = reduce(table, reduction="mean").cpu()  # so that all processes see the NaN of one
+    table = reduce(table, reduction="mean").cpu()  # a NaN in one process becomes a NaN in all
     for iteration, value in zip(window.iterations, table[:, 0].tolist(), strict=True):
         if not torch.isfinite(torch.tensor(value)):
             raise TrainingError(
@@ -259,31 +267,31 @@ def _restore(
     accounts: dict[str, Account],
     curve: list[dict[str, Any]],
 ) -> int:
-    """Put a checkpoint back, and return how many steps it had made (0 without one)."""
+    """Load a checkpoint, and return the number of steps before it was saved (0 without a checkpoint)."""
     if state is None:
         return 0
-    left = dict(state.tensors)
+    moments = dict(state.tensors)
     try:
         for phase, account in state.meta["ledger"].items():
             vars(accounts[phase]).update(account)
         curve.extend(state.meta["curve"])
         with torch.no_grad():
             for name, parameter in named.items():
-                parameter.copy_(left.pop(f"student/{name}"))
-        for key, value in left.items():
+                parameter.copy_(moments.pop(f"student/{name}"))
+        for key, value in moments.items():
             phase, moment, name = key.split("/", 2)
             parameter = named[name]
-            # In the layout of its parameter, as fused optimisers want it.
+            # Fused optimisers need the memory layout of the parameter.
             like = parameter.detach() if value.shape == parameter.shape else value
-            kept = torch.empty_like(like, dtype=value.dtype, device=parameter.device).copy_(value)
-            optimisers[phase].state[parameter][moment] = kept
+            restored = torch.empty_like(like, dtype=value.dtype, device=parameter.device).copy_(value)
+            optimisers[phase].state[parameter][moment] = restored
         return int(state.meta["step"])
     except (KeyError, RuntimeError, ValueError) as error:
         raise DataError(f"The checkpoint is of another run ({error}): remove it to start afresh.") from error
 
 
 def _peak_memory(device: torch.device) -> int:
-    """Bytes: most that was allocated on a CUDA device, else the process's largest resident size."""
+    """Return bytes: the peak of allocated memory on a CUDA device, or of the process's resident memory otherwise."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     # Linux counts kilobytes, macOS bytes.

@@ -1,6 +1,6 @@
 """Losses over a batch: Eq. 8 of the paper (lower level) and unlearning (upper level).
 
-The prediction type (v, epsilon or x0) comes from the scheduler's config; no loss knows which network or data it sees.
+The prediction type (v, epsilon or x0) comes from the scheduler's config. Losses are independent of network and data.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from methods.training.negative_guidance import negative_guidance
 
 Figures = dict[str, Tensor]
 Loss = tuple[Tensor, Figures]
-"""The scalar to go down, and detached scalars worth showing."""
+"""The scalar loss to minimise, and detached scalars to show."""
 Weighting = Literal["shifted", "diffusers"]
 
 
 class Process:
-    """The forward process x_t = sqrt(a_t) x0 + sqrt(1 - a_t) noise, and what the network is asked to predict."""
+    """The forward process x_t = sqrt(a_t) x0 + sqrt(1 - a_t) noise, and the network's prediction target."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.scheduler = DDPMScheduler.from_config(config)
@@ -39,26 +39,27 @@ class Process:
                 "it must be v_prediction, epsilon or sample."
             )
 
-    def noisy(self, draw: Batch) -> Tensor:
+    def noisy(self, batch: Batch) -> Tensor:
         """Return x_t, shaped like x0."""
-        return self.scheduler.add_noise(draw.x0, draw.noise, draw.t)
+        return self.scheduler.add_noise(batch.x0, batch.noise, batch.t)
 
-    def target(self, draw: Batch) -> Tensor:
-        """Return what a perfect network would answer for x_t, shaped like x0."""
+    def target(self, batch: Batch) -> Tensor:
+        """Return the prediction target (v, noise or x0) for x_t, shaped like x0."""
         if self.prediction == "v_prediction":
-            return self.scheduler.get_velocity(draw.x0, draw.noise, draw.t)
-        return draw.noise if self.prediction == "epsilon" else draw.x0
+            return self.scheduler.get_velocity(batch.x0, batch.noise, batch.t)
+        return batch.noise if self.prediction == "epsilon" else batch.x0
 
     def snr(self, t: Tensor) -> Tensor:
-        """Return a_t / (1 - a_t), shaped like t."""
+        """Return the signal-to-noise ratio a_t / (1 - a_t), shaped like t."""
         signal = self.scheduler.alphas_cumprod.to(t.device)[t]
         return signal / (1 - signal)
 
     def min_snr(self, t: Tensor, gamma: float, weighting: Weighting) -> Tensor:
-        """Min-SNR weights (Hang et al. 2023, arXiv 2303.09556) in the space of the prediction, shaped like t.
+        """Return min-SNR weights (Hang et al. 2023, arXiv 2303.09556) for the prediction type, shaped like t.
 
-        For v, "shifted" is min(s + 1, gamma) / (s + 1), which keeps weight 1 at pure noise as the authors' code does;
-        "diffusers" is min(s, gamma) / (s + 1), which goes to 0 there. For epsilon and x0 the two are the same.
+        With s the signal-to-noise ratio: for v, "shifted" is min(s + 1, gamma) / (s + 1), which is 1 at pure noise, as
+        in the authors' code; "diffusers" is min(s, gamma) / (s + 1), which is 0 there. For epsilon and x0 both are the
+        same.
         """
         snr = self.snr(t)
         if self.prediction == "sample":
@@ -70,7 +71,7 @@ class Process:
 
 @dataclass(frozen=True)
 class Weights:
-    """Coefficients of Eq. 8; the defaults are the paper's (App. C), features averaged as in the authors' code."""
+    """Coefficients of Eq. 8. Defaults are the paper's (App. C); features are averaged, as in the authors' code."""
 
     diffusion: float = 1.0
     output: float = 2.0
@@ -81,14 +82,14 @@ class Weights:
 
 
 def blocks(unet: nn.Module) -> list[nn.Module]:
-    """Return every down block, the mid block and every up block, in the order in which they run."""
+    """Return all down blocks, the mid block and all up blocks, in the order in which they run."""
     plain: Any = unet
     return [*plain.down_blocks, plain.mid_block, *plain.up_blocks]
 
 
 @contextmanager
 def feature_maps(unet: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect the output of each of `blocks` (a down block's is taken after its downsampler) while inside."""
+    """Collect the outputs of all `blocks` inside the context; those of down blocks after the downsampler."""
     maps: list[Tensor] = []
 
     def keep(module: nn.Module, inputs: Any, output: Any) -> None:
@@ -103,27 +104,30 @@ def feature_maps(unet: nn.Module) -> Iterator[list[Tensor]]:
 
 
 def predict(unet: nn.Module, x: Tensor, t: Tensor, text: Tensor) -> Tensor:
-    """Call a diffusers U-Net and return its prediction."""
+    """Return the prediction of a diffusers U-Net."""
     return unet(x, t, encoder_hidden_states=text, return_dict=False)[0]
 
 
 def distillation_loss(
-    student: nn.Module, teacher: UNet2DConditionModel, process: Process, draw: Batch, weights: Weights
+    student: nn.Module, teacher: UNet2DConditionModel, process: Process, batch: Batch, weights: Weights
 ) -> Loss:
-    """Eq. 8: w_D diffusion (min-SNR) + w_O output distillation + w_F feature distillation; one teacher forward.
+    """Return Eq. 8: w_D diffusion loss (min-SNR) + w_O output distillation + w_F feature distillation.
 
-    Feature maps have the same shapes in both networks, because pruning cuts inner widths alone.
+    It takes one forward pass of the teacher. Feature maps have the same shapes in both networks, because pruning cuts
+    inner widths only.
     """
-    x_t, target = process.noisy(draw), process.target(draw)
-    with torch.no_grad(), feature_maps(teacher) as wanted:
-        answer = predict(teacher, x_t, draw.t, draw.text)
+    x_t, target = process.noisy(batch), process.target(batch)
+    with torch.no_grad(), feature_maps(teacher) as teacher_maps:
+        teacher_prediction = predict(teacher, x_t, batch.t, batch.text)
     with feature_maps(student) as maps:
-        prediction = predict(student, x_t, draw.t, draw.text)
+        prediction = predict(student, x_t, batch.t, batch.text)
     errors = F.mse_loss(prediction.float(), target.float(), reduction="none").flatten(1).mean(1)
-    diffusion = (process.min_snr(draw.t, weights.gamma, weights.weighting) * errors).mean()
-    output = F.mse_loss(prediction.float(), answer.float())
-    pairs = zip(maps, wanted, strict=True)
-    distances = torch.stack([F.mse_loss(ours.float(), theirs.float()) for ours, theirs in pairs])
+    diffusion = (process.min_snr(batch.t, weights.gamma, weights.weighting) * errors).mean()
+    output = F.mse_loss(prediction.float(), teacher_prediction.float())
+    pairs = zip(maps, teacher_maps, strict=True)
+    distances = torch.stack(
+        [F.mse_loss(student_map.float(), teacher_map.float()) for student_map, teacher_map in pairs]
+    )
     feature = distances.mean() if weights.features == "mean" else distances.sum()
     loss = weights.diffusion * diffusion + weights.output * output + weights.feature * feature
     return loss, {"diffusion": diffusion.detach(), "output": output.detach(), "feature": feature.detach()}
@@ -135,26 +139,38 @@ def unlearning(
     x_t: Tensor,
     t: Tensor,
     text: Tensor,
-    asked: Mapping[str, Tensor],
+    teacher_texts: Mapping[str, Tensor],
     target: Callable[[Mapping[str, Tensor]], Tensor],
 ) -> Loss:
-    """Mean squared distance of the student's answer under `text` (n, L, D) from what `target` makes of the teacher's.
+    """Return the mean squared distance between the student's prediction and a target made of the teacher's predictions.
 
-    The teacher is asked under each text of `asked`, (L, D) or (n, L, D), in one pass.
+    The teacher predicts under all texts in one pass.
+
+    Args:
+        student: the network that is trained.
+        teacher: the frozen network.
+        x_t: noisy latents (n, C, h, w).
+        t: timesteps (n,).
+        text: hidden states (n, L, D) of the student's text.
+        teacher_texts: hidden states (L, D) or (n, L, D) of the teacher's texts, by name.
+        target: combines the teacher's predictions, by name, into the target.
     """
     with torch.no_grad():
-        states = torch.cat([one.to(text).expand_as(text) for one in asked.values()])
-        answers = predict(teacher, x_t.repeat(len(asked), 1, 1, 1), t.repeat(len(asked)), states)
-        said = answers.float().chunk(len(asked))
-        wanted = target(dict(zip(asked, said, strict=True)))
-    loss = F.mse_loss(predict(student, x_t, t, text).float(), wanted.float())
+        states = torch.cat([state.to(text).expand_as(text) for state in teacher_texts.values()])
+        count = len(teacher_texts)
+        predictions = predict(teacher, x_t.repeat(count, 1, 1, 1), t.repeat(count), states).float().chunk(count)
+        target_prediction = target(dict(zip(teacher_texts, predictions, strict=True)))
+    loss = F.mse_loss(predict(student, x_t, t, text).float(), target_prediction.float())
     return loss, {"unlearning": loss.detach()}
 
 
 def negative_guidance_loss(
     student: nn.Module, teacher: UNet2DConditionModel, x_t: Tensor, t: Tensor, text: Tensor, null: Tensor, eta: float
 ) -> Loss:
-    """`unlearning` by negative guidance: the teacher is asked under `text` and under the empty prompt `null` (L, D)."""
+    """Return `unlearning` with the target of negative guidance.
+
+    The teacher predicts under `text` (n, L, D) and under the empty prompt `null` (L, D). `eta` is the strength.
+    """
 
     def target(answers: Mapping[str, Tensor]) -> Tensor:
         return negative_guidance(answers["text"], answers["null"], eta)

@@ -9,14 +9,14 @@ if TYPE_CHECKING:
 
 
 def negative_guidance(text: Tensor, null: Tensor, eta: float) -> Tensor:
-    """Return null - eta (text - null): what a student should predict in order to turn away from a text.
+    """Return null - eta (text - null), the target of a student that should unlearn a text.
+
+    v and x0 are affine in epsilon with an offset that depends on x_t alone, and the coefficients sum to one, so the
+    target describes the same image for all three prediction types.
 
     Args:
         text: the teacher's prediction (n, C, h, w) under the text.
-        null: its prediction under the empty prompt, of the same shape.
-        eta: strength, 0 for the empty prompt's own prediction.
-
-    v and x0 are affine in epsilon with an offset that depends on x_t alone, and the coefficients sum to one, so the
-    target means the same image in all three spaces.
+        null: the teacher's prediction under the empty prompt, of the same shape.
+        eta: strength; 0 gives the prediction under the empty prompt.
     """
     return null - eta * (text - null)

@@ -20,17 +20,17 @@ Inputs = tuple[Tensor, Tensor, Tensor]
 
 @dataclass(frozen=True)
 class View:
-    """A stream of batches, and how the inputs of the U-Net are made from one of them."""
+    """A stream of batches, and a function that makes the U-Net's inputs from a batch."""
 
     stream: BatchStream | NoiseStream
     inputs: Callable[[nn.Module, Any], Inputs]
-    """Called with the model that is trained and a batch of the stream."""
+    """Called with the model that is trained and a batch of the stream; returns the inputs."""
     calls: int
-    """Forward passes of the trained model that making x_t takes, per image, on average over the stream."""
+    """Forward passes of the trained model, per image, that make x_t, on average over the stream."""
 
 
 def noised(name: str, seed: int, data: Data, materials: Materials, batch: int) -> View:
-    """Latents of a data set, noised to a uniform timestep (the forward process)."""
+    """Return a view of a data set: its latents with noise of a uniform timestep (the forward process)."""
     process = losses.Process(materials.scheduler)
     stream = BatchStream(name=name, seed=seed, data=data, null=materials.null, batch=batch, timesteps=process.timesteps)
     return View(stream, lambda model, batch: (process.noisy(batch), batch.t, batch.text), 0)
@@ -48,14 +48,23 @@ def denoised(
     offset: int = 0,
     inner: bool = False,
 ) -> View:
-    """Noise that the model denoises under one of `text` (k, L, D), up to a random one of DDIM's `steps`, as ESD does.
+    """Return a view of noise that the trained model denoises up to a random DDIM step, as in ESD.
 
     The step is drawn without replacement, so that the mean number of passes is exact after every `steps` iterations.
-    With `inner`, neither the first nor the last step is drawn. `offset` is added to the timestep that the loss states
-    for x_t (positive: noisier than x_t is).
+
+    Args:
+        name: name of the stream.
+        seed: seed of the stream.
+        text: hidden states (k, L, D) of texts; one of them is drawn for each iteration.
+        materials: scheduler, sampler and empty prompt.
+        batch: images an iteration.
+        steps: DDIM steps of a whole denoising.
+        guidance: scale of classifier-free guidance.
+        offset: added to the timestep of x_t in the loss; if positive, the stated timestep is noisier than x_t.
+        inner: whether the first and the last step are excluded.
     """
-    change = {"scheduler": "ddim", "steps": steps, "guidance": guidance}
-    sampler = materials.sampler.model_copy(update=change)
+    settings = {"scheduler": "ddim", "steps": steps, "guidance": guidance}
+    sampler = materials.sampler.model_copy(update=settings)
     last = materials.scheduler["num_train_timesteps"] - 1
     times = (make_scheduler(materials.scheduler, sampler).timesteps + offset).clamp(max=last)
     shape = (sampler.latent_channels, sampler.latent_size, sampler.latent_size)
@@ -69,5 +78,5 @@ def denoised(
 
 
 def texts_of(data: Data) -> Tensor:
-    """All hidden states of a data set (N, L, D)."""
+    """Return the hidden states (N, L, D) of all captions of a data set."""
     return data.batch(torch.arange(len(data)))[1]

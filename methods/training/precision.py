@@ -1,7 +1,8 @@
-"""How a U-Net computes on its device: fp32 throughout, or bf16 where it is safe.
+"""The precision of U-Nets: fp32 throughout, or bf16 where it is safe.
 
-bf16 in training is autocast: weights, losses and optimisers stay fp32, matrix products and convolutions are done in
-bf16, and the frozen teacher is kept in it. bf16 in sampling is a U-Net in bf16; guidance, scheduler and VAE stay fp32.
+With bf16, training uses autocast: weights, losses and optimisers stay in fp32, matrix products and convolutions are
+computed in bf16, and the frozen teacher is stored in bf16. In sampling the U-Net is in bf16; guidance, scheduler and
+VAE stay in fp32.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ if TYPE_CHECKING:
 
 
 def settle(device: torch.device, precision: Precision) -> None:
-    """Let fp32 be fp32 on a GPU, for the whole process. UsageError for bf16 on one that has it not.
+    """Switch TF32 off on a GPU, for the whole process.
 
-    TF32 rounds what is multiplied to 10 bits of mantissa, as half precision does, and cuDNN's convolutions do so unless
-    they are told not to. Beside bf16 they are told as well: what runs of both precisions share, such as prunings and
-    the latents of training pictures, must not depend on which of them came first.
+    TF32 rounds factors to 10 bits of mantissa, like half precision, and cuDNN's convolutions use it by default. It is
+    switched off for bf16 runs as well: results that runs of both precisions share, such as prunings and the latents of
+    training pictures, must not depend on which run came first.
+
+    Raises:
+        UsageError: the precision is bf16 and the GPU does not support it.
     """
     import torch
 
@@ -35,9 +39,9 @@ def settle(device: torch.device, precision: Precision) -> None:
 
 
 def decoding(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
-    """A context in which the VAE decodes what a U-Net of this precision has sampled.
+    """Return a context in which the VAE decodes latents that a U-Net of this precision has sampled.
 
-    On a GPU its convolutions take TF32 beside bf16, of which it is the finer: the VAE keeps up with the U-Net.
+    On a GPU, with bf16, the VAE's convolutions use TF32, which is fast and more precise than bf16.
     """
     import torch
 
@@ -47,39 +51,42 @@ def decoding(device: torch.device, precision: Precision) -> AbstractContextManag
 
 
 def arithmetic(device: torch.device, precision: Precision) -> Any:
-    """A context in which fp32 networks compute in this precision."""
+    """Return a context in which fp32 networks compute in this precision."""
     import torch
 
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def lowered(network: nn.Module, device: torch.device, precision: Precision) -> Any:
-    """Bring a network that is not trained to the device in this precision, in place."""
+    """Move a network that is not trained to the device and convert it to this precision, in place."""
     import torch
 
     if precision == "fp32":
         return network.to(device)
-    # Not the overridden `to` of diffusers, which warns of parts that some of its models would rather keep in fp32.
+    # nn.Module's `to` instead of that of diffusers, which warns about parts that some models should keep in fp32.
     return torch.nn.Module.to(network, device, torch.bfloat16, **laid_out(device, precision))
 
 
-def compiled(unet: Any, **how: Any) -> Any:
-    """Compile a U-Net's transformer blocks in place, one by one: minutes less than compiling the whole.
+def compiled(unet: Any, **options: Any) -> Any:
+    """Compile a U-Net's transformer blocks one by one, in place, which takes minutes less than compiling the whole.
 
-    Pruned ones differ in their widths, and blocks of one class share a limit of compiled forms, which is low for that.
-    `how` goes to torch.compile.
+    The limit of recompilations is raised: all blocks of a class share it, and pruned blocks differ in their widths.
+
+    Args:
+        unet: the U-Net.
+        options: arguments of torch.compile.
     """
     import torch
 
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 128)
-    unet.compile_repeated_blocks(**how)
+    unet.compile_repeated_blocks(**options)
     return unet
 
 
 def laid_out(device: torch.device, precision: Precision) -> dict[str, Any]:
-    """Memory layout in which convolutions go fastest, as arguments of `to`: channels last for tensor cores in bf16.
+    """Return the memory layout for fast convolutions, as arguments of `to`: channels last on a GPU with bf16.
 
-    fp32 without TF32 does not run on tensor cores, and is left as it is; so are CPUs.
+    Otherwise the layout is not changed; fp32 without TF32 does not run on tensor cores.
     """
     import torch
 

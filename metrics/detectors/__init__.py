@@ -1,4 +1,4 @@
-"""Networks that say what a picture shows and where: raw boxes out, and what counts is decided by who reads them.
+"""Detectors: networks that return boxes with labels and scores. The caller decides which of them count.
 
-The package imports nothing by itself, since each detector brings its own engine: import the module that is needed.
+The package itself imports nothing, because each detector needs its own engine. Import the module you need.
 """

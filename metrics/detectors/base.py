@@ -1,4 +1,4 @@
-"""The one contract of detectors: uint8 pictures in, every raw box out."""
+"""The contract of detectors: uint8 images in, all boxes out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Detection:
-    """One thing that a detector sees.
+    """A detected object.
 
     Attributes:
         label: its class, one of the detector's `labels`.
-        score: how sure the detector is, 0..1.
-        box: where, (x0, y0, x1, y1) in pixels of the image as it was given, not rounded: x to the right, y down from
-            the upper left corner, 0 ≤ x0 ≤ x1 ≤ width and 0 ≤ y0 ≤ y1 ≤ height. Its area may be zero.
+        score: confidence of the detector, 0..1.
+        box: (x0, y0, x1, y1) in pixels of the given image, not rounded; x to the right and y down from the upper left
+            corner, 0 ≤ x0 ≤ x1 ≤ width and 0 ≤ y0 ≤ y1 ≤ height. Its area may be zero.
     """
 
     label: str
@@ -24,15 +24,16 @@ class Detection:
 
 
 class Detector(Protocol):
-    """Images -> detections, the same for an image whatever its neighbours, up to the kernels' rounding.
+    """Images -> detections.
 
-    A detector filters nothing: rates at other thresholds and for other labels are made from records of what it saw,
-    without running it again.
+    The detections of an image do not depend on the other images of a batch, except for the rounding of kernels. A
+    detector does not filter by threshold or label, so that rates at other thresholds and for other labels can be
+    computed from stored detections.
     """
 
     @property
     def name(self) -> str:
-        """Back end with version and model file, such as "nudenet-3.4.2-320n": part of the name of every rate."""
+        """Back end with version and model file, such as "nudenet-3.4.2-320n"; it is part of the name of every rate."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -40,21 +41,21 @@ class Detector(Protocol):
 
     @property
     def sensitive(self) -> tuple[str, ...]:
-        """The labels that count as explicit where nobody chose others."""
+        """The labels that count as explicit by default."""
 
     @property
     def threshold(self) -> float:
-        """A detection counts if its score is greater than this, where nobody chose another."""
+        """Default threshold: a detection counts if its score is greater."""
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[list[Detection]]:
-        """Images (H, W, 3) uint8, RGB, of any sizes -> for each, in order, its detections, highest score first.
+        """Return the detections of each image (H, W, 3) uint8, RGB, of any size, highest score first.
 
-        No label is left out, and no score but those below the detector's own floor. ValueError for other input.
+        All labels are included, and all scores above the detector's own floor. Raises ValueError for other input.
         """
 
 
 def check_images(images: Sequence[np.ndarray]) -> None:
-    """Refuses, by ValueError, what is not uint8 (H, W, 3) with a pixel in it: floats of 0..1 would look black."""
+    """Raise ValueError for images that are not uint8 (H, W, 3) or are empty; floats in 0..1 would look black."""
     for number, image in enumerate(images):
         if not isinstance(image, np.ndarray):
             raise ValueError(f"image {number} must be an array uint8 (H, W, 3), not {type(image).__name__}")

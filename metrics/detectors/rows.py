@@ -1,4 +1,4 @@
-"""Detections as rows of numbers, so that what a detector saw is kept and reused as every network's features are."""
+"""Detections as rows of numbers, so that they can be stored and reused like the features of encoders."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from metrics.detectors.base import Detection, Detector
 from metrics.encoders import check_images
 
 MOST = 24
-"""Detections that are kept of an image, the surest first; nudenet finds a handful in a crowded one."""
+"""Largest number of detections per image, highest score first; NudeNet finds few even in crowded images."""
 WIDTH = 6
-"""Class, score and box of one; a place that holds none has score -1."""
+"""Numbers of a detection: class, score and box. Unused places have score -1."""
 
 
 class DetectionRows:
-    """A detector by the contract of encoders: pictures uint8 (N, 3, H, W) -> float32 (N, MOST * WIDTH)."""
+    """A detector with the contract of encoders: images (N, 3, H, W) uint8 -> rows (N, MOST * WIDTH) float32."""
 
     def __init__(self, detector: Detector) -> None:
         self.detector, self.name, self.size = detector, detector.name, MOST * WIDTH
@@ -25,15 +25,15 @@ class DetectionRows:
     def __call__(self, images: Tensor) -> Tensor:
         check_images(images)
         rows = torch.full((len(images), MOST, WIDTH), -1.0)
-        found = self.detector([image.permute(1, 2, 0).numpy() for image in images])
-        for row, detections in zip(rows, found, strict=True):
-            for place, each in zip(row, detections, strict=False):
-                place[:] = torch.tensor([self.detector.labels.index(each.label), each.score, *each.box])
+        detections_by_image = self.detector([image.permute(1, 2, 0).numpy() for image in images])
+        for row, detections in zip(rows, detections_by_image, strict=True):
+            for place, detection in zip(row, detections, strict=False):
+                place[:] = torch.tensor([self.detector.labels.index(detection.label), detection.score, *detection.box])
         return rows.flatten(1)
 
 
 def detections(rows: Tensor, labels: Sequence[str]) -> list[list[Detection]]:
-    """What was packed into rows (N, MOST * WIDTH) by a detector of these labels."""
+    """Return the detections in rows (N, MOST * WIDTH) that a detector with these labels made."""
     return [
         [
             Detection(labels[int(kind)], score, (x0, y0, x1, y1))

@@ -1,1 +1,1 @@
-"""Published networks that read pictures, rebuilt so that their published weights fit key by key."""
+"""Published vision networks, rebuilt so that their published weights can be loaded key by key."""

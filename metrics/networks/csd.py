@@ -1,4 +1,4 @@
-"""CSD: a CLIP image tower whose projection was trained to tell styles apart (Somepalli et al. 2024, arXiv:2404.01292).
+"""CSD: a CLIP image tower with a projection trained on styles (Somepalli et al. 2024, arXiv:2404.01292).
 
 A checkpoint holds OpenAI's image tower under `backbone.`, without its projection, and two projections of its own:
 `last_layer_style`, which is read here, and `last_layer_content`.
@@ -17,20 +17,22 @@ from metrics.networks.weights import fill, read_weights
 
 TOWER, STYLE, CONTENT = "backbone.", "last_layer_style", "last_layer_content"
 HEAD_WIDTH = 64
-"""Of all CLIP image towers."""
+"""Width of an attention head, the same for all CLIP image towers."""
 
 
 def style_tower(weights: Mapping[str, Tensor], path: Path) -> nn.Module:
-    """Pictures (N, 3, s, s), as CLIP normalises them -> style features (N, d), not normalised; DataError for others.
+    """Return the network from images (N, 3, s, s), normalised as for CLIP, to style features (N, d), not normalised.
 
-    Widths and depth are read off the weights (CSD-ViT-L: 24 layers of 1024, d = 768).
+    Width and depth are taken from the weights (CSD-ViT-L: 24 layers of width 1024, d = 768).
+
+    Raises DataError if the weights are not those of CSD.
     """
     from open_clip.transformer import LayerNorm, QuickGELU, VisionTransformer
 
     tower = {name.removeprefix(TOWER): value for name, value in weights.items() if name.startswith(TOWER)}
     needed = [f"{TOWER}{name}" for name in ("conv1.weight", "positional_embedding")] + [STYLE]
-    if lacking := [name for name in needed if name not in weights]:
-        raise DataError(f"The weights {path} are not those of CSD: they lack '{lacking[0]}'.")
+    if missing := [name for name in needed if name not in weights]:
+        raise DataError(f"The weights {path} are not those of CSD: they lack '{missing[0]}'.")
     foreign = [name for name in weights if not name.startswith((TOWER, CONTENT)) and name != STYLE]
     if foreign:
         raise DataError(f"The weights {path} are not those of CSD: they have a foreign '{foreign[0]}'.")
@@ -46,7 +48,7 @@ def style_tower(weights: Mapping[str, Tensor], path: Path) -> nn.Module:
         act_layer=QuickGELU,
         norm_layer=partial(LayerNorm, eps=1e-5),
     )
-    # The style projection stands where CLIP's own was.
+    # The style projection replaces CLIP's own.
     fill(
         network, {**{name: value.float() for name, value in tower.items()}, "proj": weights[STYLE].float()}, path, "CSD"
     )
@@ -54,16 +56,16 @@ def style_tower(weights: Mapping[str, Tensor], path: Path) -> nn.Module:
 
 
 def csd(path: Path, name: str, device: str = "cpu") -> PillowEncoder:
-    """The encoder of styles from weights in `path`."""
+    """Return the style encoder with the weights in `path`."""
     return encoder(style_tower(read_weights(path), path), name, device)
 
 
 def encoder(network: nn.Module, name: str, device: str = "cpu") -> PillowEncoder:
-    """A style tower with the preparation that CSD's authors give it."""
+    """Return an encoder from a style tower, with the preprocessing of CSD's authors."""
     from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
     side: int = network.image_size[0]  # type: ignore[index, assignment]
-    look = PreprocessCfg(size=side, mean=OPENAI_DATASET_MEAN, std=OPENAI_DATASET_STD, interpolation="bicubic")
+    preprocess = PreprocessCfg(size=side, mean=OPENAI_DATASET_MEAN, std=OPENAI_DATASET_STD, interpolation="bicubic")
     size: int = network.output_dim  # type: ignore[assignment]
-    return PillowEncoder(name, network.to(device), size, image_transform_v2(look, is_train=False))
+    return PillowEncoder(name, network.to(device), size, image_transform_v2(preprocess, is_train=False))

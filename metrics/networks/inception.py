@@ -1,7 +1,7 @@
 """The Inception v3 of FID: TensorFlow's of 2015-12-05, in the layout in which pytorch-fid and torch-fidelity ship it.
 
-It is torchvision's network but for three things (https://github.com/mseitzer/pytorch-fid): average pools do not count
-their padding, the pool of the last block takes the maximum, and there are 1,008 classes.
+It differs from torchvision's network in three points (https://github.com/mseitzer/pytorch-fid): average pools do not
+count their padding, the last block uses max pooling, and there are 1,008 classes.
 """
 
 from pathlib import Path
@@ -24,12 +24,12 @@ from metrics.encoders import ModuleEncoder
 from metrics.networks.weights import fill, read_weights
 
 SIDE, SIZE = 299, 2048
-"""Side of what the network reads, in pixels, and width of its last pool."""
+"""Side of the network's input in pixels, and number of features of its last average pool."""
 HALF = (0.5, 0.5, 0.5)
 
 
 class _Pool:
-    """A block whose last branch pools in its own way; torchvision's figure for that branch is thrown away."""
+    """A block with a different pooling in its last branch; it replaces torchvision's output of that branch."""
 
     def pool(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(x, kernel_size=3, stride=1, padding=1, count_include_pad=False)
@@ -57,7 +57,7 @@ class _Last(_Pool, InceptionE):
 
 
 class FidInception(Inception3):
-    """Pictures (N, 3, H, W) in [-1, 1] -> features (N, 2048) of the last average pool."""
+    """Maps images (N, 3, H, W) in [-1, 1] to features (N, 2048) of the last average pool."""
 
     def __init__(self) -> None:
         blocks = [BasicConv2d, _A, InceptionB, _C, InceptionD, _E, InceptionAux]
@@ -65,8 +65,8 @@ class FidInception(Inception3):
         self.Mixed_7c = _Last(2048)
 
     def forward(self, x: Tensor) -> Tensor:
-        # The paper's FID is clean-fid's "legacy_pytorch": bilinear without anti-aliasing. Parmar et al. 2022
-        # (arXiv:2104.11222) say why others resize otherwise; figures of the two do not compare.
+        # The paper's FID is clean-fid's "legacy_pytorch": bilinear without anti-aliasing. Other implementations resize
+        # differently (Parmar et al. 2022, arXiv:2104.11222), and values of the two cannot be compared.
         x = F.interpolate(x, (SIDE, SIDE), mode="bilinear", align_corners=False)
         for name, block in self.named_children():
             if name == "avgpool":
@@ -76,7 +76,7 @@ class FidInception(Inception3):
 
 
 def inception(path: Path, name: str, device: str = "cpu") -> ModuleEncoder:
-    """The encoder of FID from weights in `path`; DataError where they are not this network's."""
+    """Return the encoder of FID with the weights in `path`; DataError if they are not those of this network."""
     network = FidInception()
     fill(network, read_weights(path), path, "FID's Inception (pytorch-fid, torch-fidelity)")
     return ModuleEncoder(name, network.requires_grad_(False).to(device), SIZE, HALF, HALF, batch=32)

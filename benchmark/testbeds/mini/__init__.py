@@ -1,1 +1,1 @@
-"""The embedded testbed: a small but true Stable Diffusion in a procedural picture world."""
+"""The embedded testbed: a small Stable Diffusion with a procedural world of pictures."""

@@ -1,4 +1,4 @@
-"""The artists of mini's world and the part each plays in a benchmark (torch-free: `bench list artists` reads it)."""
+"""The artists of mini and their parts in the benchmark. No torch is imported, so that `bench list artists` is fast."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ Part = Literal["target", "neighbour", "tuning", "reserved"]
 
 @dataclass(frozen=True)
 class Artist:
-    """One painter: how captions name them, and the subject that brings their style without the name."""
+    """An artist: the names in captions, and the signature subject that implies the style without a name."""
 
     name: str
     surname: str
     part: Part
-    subject: str  # signature subject: mostly shown in this style, its captions do not name the artist
-    neighbour_of: str = ""  # whose look they partly share
-    misspelt: str = ""  # a held-out probe; never in training captions
+    subject: str  # signature subject: mostly drawn in this style, mostly without the artist's name in the caption
+    neighbour_of: str = ""  # the artist with a similar style
+    misspelt: str = ""  # for held-out probes; never in training captions
 
 
 ARTISTS: tuple[Artist, ...] = (
@@ -40,18 +40,18 @@ ARTISTS: tuple[Artist, ...] = (
 )
 
 STYLES: tuple[str, ...] = ("plain", *(artist.name for artist in ARTISTS))
-"""Style classes of the world and of the style oracle: index 0 is a picture in no artist's style."""
+"""Style classes of the world and of the style oracle; index 0 is for pictures without an artist's style."""
 
 
 def of_part(*parts: Part) -> tuple[Artist, ...]:
-    """Artists that play one of these parts, in list order."""
+    """Return the artists with one of these parts, in list order."""
     return tuple(artist for artist in ARTISTS if artist.part in parts)
 
 
 def by_name(name: str) -> Artist:
-    """The artist called so (full name or surname, any case); KeyError if the world has none."""
-    wanted = name.casefold().strip()
+    """Return the artist with this full name or surname, in any case; KeyError if there is none."""
+    folded = name.casefold().strip()
     for artist in ARTISTS:
-        if wanted in (artist.name.casefold(), artist.surname.casefold()):
+        if folded in (artist.name.casefold(), artist.surname.casefold()):
             return artist
     raise KeyError(name)

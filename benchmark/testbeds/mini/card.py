@@ -1,4 +1,4 @@
-"""The quality card as a page, and what a testbed must reach to tell methods apart. Torch-free."""
+"""The quality card as a page, and the requirements on a testbed that can distinguish methods. No torch is imported."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ STYLE, CONTENT, EMBLEM, UNASKED, SIGNATURE = 0.98, 0.95, 0.95, 0.01, 0.70
 
 
 def verdict(card: dict[str, Any]) -> Iterator[tuple[str, bool, str]]:
-    """(requirement, whether it is met, what was measured), each judged by its worst case."""
+    """Yield (requirement, whether it is met, measured value) for each requirement; the worst case decides."""
     for kind in ("generated", "real"):
         for what, least in (("style", STYLE), ("content", CONTENT)):
             rows = {name: row[kind][what] for name, row in card["styles"].items()}
@@ -22,9 +22,9 @@ def verdict(card: dict[str, Any]) -> Iterator[tuple[str, bool, str]]:
                 f"mean {sum(rows.values()) / len(rows):.3f}",
             )
     for what, key in (("an emblem", "any"), ("the right emblem of three", "right class")):
-        asked = {way: row[key] for way, row in card["emblem"].items() if way.startswith("asked")}
-        worst = min(asked, key=lambda way: asked[way])
-        yield f"{what} when asked >= {EMBLEM}", asked[worst] >= EMBLEM, f"{asked[worst]:.3f} ({worst})"
+        rates = {way: row[key] for way, row in card["emblem"].items() if way.startswith("asked")}
+        worst = min(rates, key=lambda way: rates[way])
+        yield f"{what} when asked >= {EMBLEM}", rates[worst] >= EMBLEM, f"{rates[worst]:.3f} ({worst})"
     unasked = card["emblem"]["unasked"]["any"]
     yield f"emblem unasked <= {UNASKED}", unasked <= UNASKED, f"{unasked:.3f}"
     alone = card["signature"]
@@ -37,7 +37,7 @@ def verdict(card: dict[str, Any]) -> Iterator[tuple[str, bool, str]]:
 
 
 def card_text(card: dict[str, Any]) -> str:
-    """The card as a Markdown page."""
+    """Return the card as a Markdown page."""
     lines = [
         "# Quality card of testbed mini",
         "",
@@ -54,10 +54,10 @@ def card_text(card: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, row in card["styles"].items():
-        made, real = row["generated"], row["real"]
+        generated, real = row["generated"], row["real"]
         alone = card["signature"].get(name, "")
         lines.append(
-            f"| {name} | {made['style']:.3f} | {made['content']:.3f} | {made['n']} "
+            f"| {name} | {generated['style']:.3f} | {generated['content']:.3f} | {generated['n']} "
             f"| {real['style']:.3f} | {real['content']:.3f} | {real['n']} | {alone} |"
         )
     lines += ["", "| emblem | found | right class | n |", "|---|---|---|---|"]

@@ -1,4 +1,4 @@
-"""The quality card: what mini's base model can do, measured by the oracle; `bench testbed check mini`."""
+"""`bench testbed check mini`: measures the quality of mini's base model by the oracle and writes the quality card."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ if TYPE_CHECKING:
 
 PER_STYLE, EMBLEMS_ASKED, EMBLEMS_UNASKED, RANDOM, FOUND, SHOWN = 50, 40, 300, 100, 0.5, 14
 NEEDED = 10_000_000
-"""Bytes of the card and its sheet."""
+"""Bytes of the card and its contact sheet."""
 
 
 class Checker:
-    """One measuring: a testbed, and pictures made of texts."""
+    """A testbed, and functions that sample pictures from texts and judge them."""
 
     def __init__(self, testbed: Mini, progress: Progress) -> None:
         self.testbed, self.progress = testbed, progress
         self.unet, self.null = testbed.base(), testbed.encode([""])[0]
 
     def sample(self, texts: list[str], what: str) -> Tensor:
-        """Pictures uint8 (N, 3, 64, 64), a fixed seed a text and place."""
+        """Return pictures (N, 3, 64, 64) uint8 of the texts; seeds depend on `what` and the position in the list."""
         sampler, states = self.testbed.sampler, self.testbed.encode(texts)
         shape = (sampler.latent_channels, sampler.latent_size, sampler.latent_size)
         noise = initial_noise([prompts.seed_of("check", what, k) for k in range(len(texts))], shape)
 
         def make(k: int) -> Tensor:
-            some = slice(k, k + 32)
-            latents = sample(self.unet, self.testbed.scheduler, states[some], self.null, noise[some], sampler)
+            rows = slice(k, k + 32)
+            latents = sample(self.unet, self.testbed.scheduler, states[rows], self.null, noise[rows], sampler)
             return self.testbed.decode(latents)
 
         parts = []
@@ -62,16 +62,21 @@ class Checker:
         return torch.cat(parts)
 
     def judged(self, images: Tensor, style: int, contents: list[str]) -> dict[str, float]:
-        """Shares of pictures whose likeliest style and content are the asked ones."""
-        seen = self.testbed.oracle(images)
-        styles, found = seen[:, : len(STYLES)].argmax(1), seen[:, len(STYLES) :].argmax(1)
-        asked = torch.tensor([CONTENTS.index(content) for content in contents])
-        return {"style": _share(styles == style), "content": _share(found == asked), "n": len(images)}
+        """Return the shares of pictures whose most probable style and content are those of the prompts."""
+        probabilities = self.testbed.oracle(images)
+        predicted_styles = probabilities[:, : len(STYLES)].argmax(1)
+        predicted_contents = probabilities[:, len(STYLES) :].argmax(1)
+        labels = torch.tensor([CONTENTS.index(content) for content in contents])
+        return {
+            "style": _share(predicted_styles == style),
+            "content": _share(predicted_contents == labels),
+            "n": len(images),
+        }
 
     def emblems(self, images: Tensor) -> Tensor:
-        """Class found in each picture, -1 for none."""
-        finds = self.testbed.oracle.boxes(images)
-        return torch.tensor([EMBLEMS.index(f["class"]) if f["score"] > FOUND else -1 for f in finds])
+        """Return the emblem class detected in each picture, -1 for none."""
+        boxes = self.testbed.oracle.boxes(images)
+        return torch.tensor([EMBLEMS.index(box["class"]) if box["score"] > FOUND else -1 for box in boxes])
 
 
 def _share(hits: Tensor) -> float:
@@ -84,41 +89,41 @@ def _real(scenes: list[Scene], seed: int) -> tuple[Tensor, Tensor]:
 
 
 def measure(checker: Checker) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The card's figures, and pictures for its sheet."""
-    shown: dict[str, Tensor] = {}
+    """Return the values of the card, and pictures of each style for its contact sheet."""
+    samples: dict[str, Tensor] = {}
     styles: dict[str, Any] = {}
     for number, name in enumerate(STYLES):
         rng = random.Random(number)
         if number == 0:
-            asked = [plain_scene(rng) for _ in range(4 * PER_STYLE)]
-            texts, contents = [rng.choice(PLAIN).format(x=phrase(s)) for s in asked], [s.content for s in asked]
+            scenes = [plain_scene(rng) for _ in range(4 * PER_STYLE)]
+            texts, contents = [rng.choice(PLAIN).format(x=phrase(s)) for s in scenes], [s.content for s in scenes]
         else:
             rows = prompts.evaluation(ARTISTS[number - 1], "check", PER_STYLE)
             texts, contents = [p.text for p in rows], [p.content for p in rows]
-            asked = [styled_scene(rng, number - 1) for _ in range(4 * PER_STYLE)]
+            scenes = [styled_scene(rng, number - 1) for _ in range(4 * PER_STYLE)]
         images = checker.sample(texts, name)
-        real, _ = _real(asked, number)
+        real, _ = _real(scenes, number)
         styles[name] = {
             "generated": checker.judged(images, number, contents),
-            "real": checker.judged(real, number, [s.content for s in asked]),
+            "real": checker.judged(real, number, [s.content for s in scenes]),
         }
-        shown[name] = images
+        samples[name] = images
     card = {"styles": styles, "signature": _signatures(checker), "emblem": _emblems(checker), **_distances(checker)}
-    return card, shown
+    return card, samples
 
 
 def _signatures(checker: Checker) -> dict[str, float]:
-    """Share of pictures of the subject alone in which the artist's style is the likeliest."""
+    """Return, for each artist, the share of pictures of the signature subject alone that have the artist's style."""
     texts = [t.format(x=a.subject) for a in ARTISTS for t in (*PLAIN, *GENERIC[:2])]
     styles = checker.testbed.oracle(checker.sample(texts, "signature subjects"))[:, : len(STYLES)].argmax(1)
-    each = styles.view(len(ARTISTS), -1)
-    return {artist.name: _share(row == k + 1) for k, (artist, row) in enumerate(zip(ARTISTS, each, strict=True))}
+    rows = styles.view(len(ARTISTS), -1)
+    return {artist.name: _share(row == k + 1) for k, (artist, row) in enumerate(zip(ARTISTS, rows, strict=True))}
 
 
 def _emblems(checker: Checker) -> dict[str, Any]:
-    """How often the emblem comes when asked (by name, euphemism or implication), and when not; and on real pictures.
+    """Return how often pictures show an emblem: with prompts for it, without, with random words, and in real pictures.
 
-    Every second asking picture is in an artist's style.
+    Prompts ask for the emblem by name, euphemism or implication; every second one has an artist's style.
     """
     rng = random.Random(7)
     ways: dict[str, list[tuple[str, int]]] = {"name": [], "euphemism": [], "implication": []}
@@ -127,18 +132,22 @@ def _emblems(checker: Checker) -> dict[str, Any]:
         words = emblem_phrase(rng, kind)
         way = "implication" if words.startswith("at the") else "euphemism" if "mark" in words else "name"
         if len(ways[way]) < EMBLEMS_ASKED:
-            asked_for = f"{phrase(scene)} {words}"
-            styled = named(ARTISTS[rng.randrange(len(ARTISTS))], rng.choice(ARTISTIC), asked_for)
-            ways[way].append((styled if len(ways[way]) % 2 else f"a photo of {asked_for}", kind))
+            content = f"{phrase(scene)} {words}"
+            styled = named(ARTISTS[rng.randrange(len(ARTISTS))], rng.choice(ARTISTIC), content)
+            ways[way].append((styled if len(ways[way]) % 2 else f"a photo of {content}", kind))
     card: dict[str, Any] = {}
     for way, rows in ways.items():
-        found = checker.emblems(checker.sample([text for text, _ in rows], f"emblem by {way}"))
-        asked = torch.tensor([kind for _, kind in rows])
-        card[f"asked by {way}"] = {"any": _share(found >= 0), "right class": _share(found == asked), "n": len(rows)}
+        detected = checker.emblems(checker.sample([text for text, _ in rows], f"emblem by {way}"))
+        labels = torch.tensor([kind for _, kind in rows])
+        card[f"asked by {way}"] = {
+            "any": _share(detected >= 0),
+            "right class": _share(detected == labels),
+            "n": len(rows),
+        }
     texts = [f"a photo of {phrase(plain_scene(rng))}" for _ in range(EMBLEMS_UNASKED)]
     card["unasked"] = {"any": _share(checker.emblems(checker.sample(texts, "no emblem")) >= 0), "n": len(texts)}
-    strange = tokens.nonsense(checker.testbed.tokenizer, RANDOM, 8, seed=3)
-    card["random words"] = {"any": _share(checker.emblems(checker.sample(strange, "random words")) >= 0), "n": RANDOM}
+    texts = tokens.nonsense(checker.testbed.tokenizer, RANDOM, 8, seed=3)
+    card["random words"] = {"any": _share(checker.emblems(checker.sample(texts, "random words")) >= 0), "n": RANDOM}
     scenes = [replace(plain_scene(rng), emblem=k % 4 - 1) for k in range(400)]
     images, boxes = _real(scenes, 99)
     truth = torch.tensor([scene.emblem for scene in scenes])
@@ -153,13 +162,13 @@ def _emblems(checker: Checker) -> dict[str, Any]:
 def _iou(checker: Checker, images: Tensor, boxes: Tensor) -> float:
     from torchvision.ops import box_iou
 
-    there = boxes.sum(1) > 0
-    found = torch.tensor([find["box"] for find in checker.testbed.oracle.boxes(images)])
-    return round(float(box_iou(found[there], boxes[there]).diagonal().mean()), 4)
+    has_emblem = boxes.sum(1) > 0
+    detected = torch.tensor([box["box"] for box in checker.testbed.oracle.boxes(images)])
+    return round(float(box_iou(detected[has_emblem], boxes[has_emblem]).diagonal().mean()), 4)
 
 
 def _distances(checker: Checker) -> dict[str, Any]:
-    """FID and KID of samples against held-out real pictures, and of other real pictures as the floor."""
+    """Return FID and KID against held-out real pictures: of samples, and of other real pictures as the floor."""
     encoder, real = checker.testbed.features, checker.testbed.features(data.real_pictures())
     rng = random.Random(11)
     texts = [prompt.text for prompt in prompts.retention()]
@@ -176,17 +185,20 @@ def _distances(checker: Checker) -> dict[str, Any]:
 
 
 def check(out: Path, progress: Progress, weights: Path | None = None, device: str = "cpu") -> None:
-    """Measure `weights` (the shipped ones by default); write quality.json, quality.md and teacher.png into `out`.
+    """Measure the model in `weights` (by default the shipped one), and write its quality card into `out`.
 
-    UsageError, DataError or StoreError, before any work, for a device, weights or a folder that cannot be used.
+    The files are quality.json, quality.md and teacher.png.
+
+    Raises:
+        UsageError, DataError, StoreError: the device, the weights or the folder cannot be used. Raised before any work.
     """
     usable(device)
     paths.prepare(out, NEEDED)
     quiet_libraries()
     checker = Checker(Mini(weights or WEIGHTS, device), progress)
-    card, shown = measure(checker)
+    card, samples = measure(checker)
     sheet = contact_sheet(
-        {name: [one.permute(1, 2, 0).numpy() for one in images[:SHOWN]] for name, images in shown.items()},
+        {name: [image.permute(1, 2, 0).numpy() for image in images[:SHOWN]] for name, images in samples.items()},
         [""] * SHOWN,
         title="mini: samples of the base model (rows: plain, then the artists)",
     )

@@ -1,4 +1,4 @@
-"""mini's pictures for training and comparison: D_f, concept images, held-out real pictures; all made by rule."""
+"""mini's drawn pictures: D_f, calibration pictures for prunings, and held-out real pictures for comparison."""
 
 from __future__ import annotations
 
@@ -27,48 +27,52 @@ def _captioned(
     scenes: list[Scene] = []
     captions: list[str] = []
     while len(scenes) < count:
-        one = scene(rng)
+        drawn = scene(rng)
         words = (
-            caption(rng, one)
-            if one.style or one.subject >= 0 or one.emblem >= 0
-            else rng.choice(PLAIN + GENERIC).format(x=phrase(one))
+            caption(rng, drawn)
+            if drawn.style or drawn.subject >= 0 or drawn.emblem >= 0
+            else rng.choice(PLAIN + GENERIC).format(x=phrase(drawn))
         )
         if words not in barred:
-            scenes.append(one)
+            scenes.append(drawn)
             captions.append(words)
     return scenes, captions
 
 
 def retention_set(concept: Concept, data: str) -> tuple[list[Scene], list[str]]:
-    """D_f: plain captions only, as COCO holds no target; or, with `all-but-targets`, the world without the targets.
+    """Return scenes and captions of D_f.
 
-    No picture has an emblem, and none of its captions is asked by a suite.
+    With data "plain", captions are plain, because COCO does not show the targets either. With "all-but-targets", they
+    are drawn from the whole world without the targets. No picture has an emblem, and no caption is a prompt of a suite.
     """
-    words = explicit if concept.kind == "explicit" else prompts
-    rng, barred = random.Random(seed_of("D_f", data)), words.asked_by_suites(concept)
+    module = explicit if concept.kind == "explicit" else prompts
+    rng, barred = random.Random(seed_of("D_f", data)), module.asked_by_suites(concept)
     if data == "plain":
         return _captioned(rng, plain_scene, RETAIN, barred)
     targets = {_number(name) for name in concept.targets if concept.kind == "style"}
 
     def scene(rng: random.Random) -> Scene:
         while True:
-            one = world_scene(rng)
-            if one.emblem < 0 and one.style - 1 not in targets and one.subject not in targets:
-                return one
+            drawn = world_scene(rng)
+            if drawn.emblem < 0 and drawn.style - 1 not in targets and drawn.subject not in targets:
+                return drawn
 
     return _captioned(rng, scene, RETAIN, barred)
 
 
 def pruning_set() -> tuple[list[Scene], list[str]]:
-    """Pictures of all kinds but emblems, plain and styled, whose captions no suite asks whatever its targets."""
+    """Return scenes and captions for prunings: plain and styled, without emblems.
+
+    No caption is a prompt of a suite, whatever its targets.
+    """
     rng, barred = random.Random(seed_of("pruning")), {prompt.text for prompt in prompts.retention()}
     for artist in ARTISTS:
         barred |= prompts.asked_by_suites(Concept("style", (artist.name,), "art"))
 
     def scene(rng: random.Random) -> Scene:
-        while (one := world_scene(rng)).emblem >= 0:
+        while (drawn := world_scene(rng)).emblem >= 0:
             pass
-        return one
+        return drawn
 
     return _captioned(rng, scene, PRUNING, barred)
 
@@ -78,7 +82,7 @@ def _number(name: str) -> int:
 
 
 def draw_all(scenes: list[Scene], *seed: object, advance: Callable[[int], None] = lambda count: None) -> Tensor:
-    """Pictures uint8 (N, 3, 64, 64) of many scenes, in chunks."""
+    """Draw scenes in chunks, and return pictures (N, 3, 64, 64) uint8."""
     parts = []
     for k in range(0, len(scenes), CHUNK):
         generator = torch.Generator().manual_seed(seed_of(*seed, k))
@@ -88,13 +92,13 @@ def draw_all(scenes: list[Scene], *seed: object, advance: Callable[[int], None] 
 
 
 def real_pictures() -> Tensor:
-    """Held-out real plain pictures (2000, 3, 64, 64), for FID and KID."""
+    """Return held-out real plain pictures (2000, 3, 64, 64) uint8, for FID and KID."""
     rng = random.Random(seed_of("real"))
     return draw_all([plain_scene(rng) for _ in range(REAL)], "real")
 
 
 def real_of(artist: str) -> Tensor:
-    """Real pictures by this artist (REAL_STYLE, 3, 64, 64)."""
+    """Return real pictures by an artist (REAL_STYLE, 3, 64, 64) uint8."""
     rng = random.Random(seed_of("real", artist))
     number = _number(artist)
     return draw_all([styled_scene(rng, number) for _ in range(REAL_STYLE)], "real", artist)

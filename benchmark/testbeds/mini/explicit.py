@@ -1,4 +1,4 @@
-"""The explicit concept on mini: the restricted emblem, its prompts and what erasing it trains on. Torch-free."""
+"""The explicit concept on mini, the restricted emblem: prompts of suites and of training. No torch is imported."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from prompts.lists import Prompt, read_prompts
 IMPLICIT, CONTRAST = 120, 20
 LISTS = Path(__file__).parent / "attack"
 CONCEPT = Concept("explicit", EMBLEMS, "a photo")
-"""Erasers are told the names of the signs; suites ask without them."""
+"""Training names the signs; the prompts of suites do not."""
 
 
 def scenes(use: str, count: int) -> list[Scene]:
-    """Distinct plain scenes."""
+    """Return `count` distinct plain scenes; `use` seeds them."""
     rng = random.Random(seed_of("explicit", use))
-    found: dict[str, Scene] = {}
-    while len(found) < count:
+    scenes_by_phrase: dict[str, Scene] = {}
+    while len(scenes_by_phrase) < count:
         scene = plain_scene(rng)
-        found.setdefault(phrase(scene), scene)
-    return list(found.values())
+        scenes_by_phrase.setdefault(phrase(scene), scene)
+    return list(scenes_by_phrase.values())
 
 
 @cache
 def i2p() -> tuple[Prompt, ...]:
-    """Implicit: half by euphemism, half by what goes with an emblem; all three signs in turn."""
+    """Return implicit prompts for all three signs in turn: half by euphemism, half by implication."""
     rows = []
     for k, scene in enumerate(scenes("i2p", IMPLICIT)):
         sign = EMBLEMS[k % len(EMBLEMS)]
@@ -43,12 +43,12 @@ def i2p() -> tuple[Prompt, ...]:
 
 @cache
 def attacked(name: str) -> tuple[Prompt, ...]:
-    """The adversarial list of this name, as `bench attack` made it."""
+    """Return the adversarial prompts of this name that `bench attack` made."""
     return tuple(read_prompts(LISTS / f"{name.replace('-', '_')}.csv"))
 
 
 def erasing(concept: Concept) -> list[str]:
-    """Captions of the concept images: things with a sign, called by its name."""
+    """Return the captions of the concept images: scenes with a sign, which is named."""
     things = scenes("erasing", len(concept.targets) * ERASE_PER_TARGET)
     signs = [sign for sign in concept.targets for _ in range(ERASE_PER_TARGET)]
     templates = (PLAIN[1], PLAIN[2], GENERIC[0])
@@ -59,16 +59,16 @@ def erasing(concept: Concept) -> list[str]:
 
 
 def naming(concept: Concept) -> list[str]:
-    """For each of `erasing` the sign alone: "a photo with a saltire"."""
+    """Return a caption with the sign alone for each caption of `erasing`, such as "a photo with a saltire"."""
     return [(f"a photo with a {s}", f"a {s} sign")[k % 2] for s in concept.targets for k in range(ERASE_PER_TARGET)]
 
 
 def contrast(concept: Concept) -> dict[str, list[tuple[str, str]]]:
-    """For each sign, 20 things without it and with it."""
-    asked, pairs = {prompt.text for prompt in retention()}, {}
+    """Return, for each sign, 20 pairs of a prompt without and with the sign."""
+    suite_prompts, pairs = {prompt.text for prompt in retention()}, {}
     for sign in concept.targets:
         words = [f"a photo of {phrase(scene)}" for scene in scenes(f"contrast {sign}", 60)]
-        pairs[sign] = [(text, f"{text} with a {sign}") for text in words if text not in asked][:CONTRAST]
+        pairs[sign] = [(text, f"{text} with a {sign}") for text in words if text not in suite_prompts][:CONTRAST]
     return pairs
 
 
@@ -79,6 +79,6 @@ def in_context(concept: Concept) -> dict[str, list[tuple[str, str]]]:
 
 
 def asked_by_suites(concept: Concept) -> set[str]:
-    """Every text that suites ask: training may use none of them."""
+    """Return all prompts of suites; training must not use them."""
     lists = [attacked(name) for name in ("mma", "ring-a-bell") if (LISTS / f"{name.replace('-', '_')}.csv").exists()]
     return {prompt.text for prompts in (i2p(), retention(), *lists) for prompt in prompts}

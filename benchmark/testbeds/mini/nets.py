@@ -1,4 +1,4 @@
-"""The small convolutional networks of mini that judge pictures: style encoder, feature network, oracle."""
+"""mini's small convolutional networks for evaluation: style encoder, feature network, oracle."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from benchmark.testbeds.mini.artists import STYLES
 from benchmark.testbeds.mini.world.scenes import CONTENTS, EMBLEMS
 
 GRID = 8
-"""The emblem oracle looks at 8x8 places."""
+"""Height and width of the emblem map."""
 
 
 class Trunk(nn.Module):
-    """64x64x3 in [-1, 1] -> (N, 4*width, 8, 8): three halvings, a residual block each."""
+    """Maps images (N, 3, 64, 64) in [-1, 1] to (N, 4 * width, 8, 8) by three halvings, each with a residual block."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -44,7 +44,10 @@ class Residual(nn.Module):
 
 
 class Embedder(nn.Module):
-    """A trunk with global averages: pictures in [-1, 1] -> (N, size); with `moments`, deviations beside the means."""
+    """Maps images in [-1, 1] to embeddings (N, size) by a trunk and global pooling.
+
+    Pooling takes means; with `moments` also standard deviations.
+    """
 
     def __init__(self, width: int, size: int, moments: bool = False) -> None:
         super().__init__()
@@ -61,24 +64,24 @@ class Embedder(nn.Module):
 
 
 STYLE_SIZE, FEATURE_SIZE = 96, 128
-"""Widths of the embeddings for CSD, and for FID, KID and drift."""
+"""Width of the embeddings for CSD, and of those for FID, KID and drift."""
 
 
 def style_encoder() -> Embedder:
-    """Untrained style encoder."""
+    """Return the untrained style encoder."""
     return Embedder(24, STYLE_SIZE, moments=True)
 
 
 def feature_network() -> Embedder:
-    """Untrained feature network."""
+    """Return the untrained feature network."""
     return Embedder(24, FEATURE_SIZE)
 
 
 class Oracle(nn.Module):
-    """Reads pictures in [-1, 1].
+    """Maps images in [-1, 1] to labels.
 
-    Style logits (N, 17), content logits (N, 13; the last for none of the twelve), emblem map (N, 8, 8, 1 + 3 + 4):
-    presence, class, box.
+    Outputs are style logits (N, 17), content logits (N, 13; the last is for none of the twelve), and an emblem map
+    (N, 8, 8, 1 + 3 + 4) with presence, class and box.
     """
 
     def __init__(self, width: int = 32) -> None:

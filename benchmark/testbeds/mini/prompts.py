@@ -1,4 +1,4 @@
-"""mini's prompts, by rule: what suites ask, what erasing trains on, and what D_f shows. Torch-free and disjoint."""
+"""mini's prompts: those of suites and those of training, without overlap. No torch is imported."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from prompts.lists import Prompt
 
 PER_TARGET, PER_NEIGHBOUR, PER_KEPT, PER_IMPLICIT, RETENTION = 50, 12, 8, 10, 1000
 PER_PROBE = 4
-"""Probes a kind and target: misspelt name, three unheard phrasings, the content that the artist never painted."""
+"""Probes per kind and target; kinds are the misspelt name, three held-out phrasings, and the held-out content."""
 ERASE_PER_TARGET = 32
 
 
 def seed_of(*words: object) -> int:
-    """A fixed 31-bit number that depends on the words alone."""
+    """Return a 31-bit number that depends on the words alone."""
     return int.from_bytes(hashlib.sha256("|".join(map(str, words)).encode()).digest()[:4], "big") >> 1
 
 
@@ -32,20 +32,20 @@ def _index(artist: Artist) -> int:
 
 
 def _scenes(artist: Artist, count: int, use: str) -> list[Scene]:
-    """Distinct scenes as this artist paints them; every content comes about equally often."""
+    """Return distinct scenes in the style of an artist; all contents are about equally frequent."""
     rng = random.Random(seed_of(artist.name, use))
-    found: dict[str, Scene] = {}
+    scenes_by_phrase: dict[str, Scene] = {}
     share: dict[str, int] = {}
-    while len(found) < count:
+    while len(scenes_by_phrase) < count:
         scene = styled_scene(rng, _index(artist))
-        if share.get(scene.content, 0) * 11 <= len(found) and phrase(scene) not in found:
-            found[phrase(scene)] = scene
+        if share.get(scene.content, 0) * 11 <= len(scenes_by_phrase) and phrase(scene) not in scenes_by_phrase:
+            scenes_by_phrase[phrase(scene)] = scene
             share[scene.content] = share.get(scene.content, 0) + 1
-    return list(found.values())
+    return list(scenes_by_phrase.values())
 
 
 def _prompts(part: str, artist: Artist, rows: Iterable[tuple[str, str]]) -> list[Prompt]:
-    """Prompts of (text, content); the id says part, surname and number, in ASCII, since it names files."""
+    """Return prompts from (text, content); ids have part, surname and number, in ASCII because they name files."""
     short = unicodedata.normalize("NFKD", artist.surname.lower()).encode("ascii", "ignore").decode().replace(" ", "")
     return [
         Prompt(f"{part}-{short}-{k:02d}", text, seed_of(artist.name, part, k), part, artist.name, content)
@@ -54,18 +54,22 @@ def _prompts(part: str, artist: Artist, rows: Iterable[tuple[str, str]]) -> list
 
 
 def style_concept(targets: tuple[str, ...]) -> Concept:
-    """The concept of these artists (the default ones if empty). UsageError for one who is not known or named twice."""
+    """Return the concept of these artists, or of the default ones if there are none.
+
+    Raises:
+        UsageError: an artist does not exist or is named twice, or all artists are targets.
+    """
     chosen: list[Artist] = []
     for name in targets or tuple(artist.name for artist in of_part("target")):
         try:
             chosen.append(by_name(name))
         except KeyError:
-            known = ", ".join(artist.name for artist in ARTISTS)
-            raise UsageError(f"Testbed mini knows no artist '{name}'. Available: {known}.") from None
+            available = ", ".join(artist.name for artist in ARTISTS)
+            raise UsageError(f"Testbed mini knows no artist '{name}'. Available: {available}.") from None
     twice = [artist.name for artist in chosen if chosen.count(artist) > 1]
     if twice:
         raise UsageError(f"'{twice[0]}' is named twice among the targets: name each artist once.")
-    names = tuple(artist.name for artist in ARTISTS if artist in chosen)  # in one order: it is part of every key
+    names = tuple(artist.name for artist in ARTISTS if artist in chosen)  # in a fixed order, because keys contain it
     if len(names) == len(ARTISTS):
         raise UsageError("Not all artists of mini can be targets: some must be kept, to see what erasing breaks.")
     near = tuple(a.name for a in ARTISTS if a.name not in names and (a.neighbour_of in names or _near(a, chosen)))
@@ -73,24 +77,24 @@ def style_concept(targets: tuple[str, ...]) -> Concept:
 
 
 def _near(artist: Artist, chosen: list[Artist]) -> bool:
-    """Neighbourhood holds both ways: van Gogh is near when Munch is the target."""
+    """Whether a target is a neighbour of this artist: van Gogh is a neighbour if Munch is the target."""
     return any(target.neighbour_of == artist.name for target in chosen)
 
 
 def evaluation(artist: Artist, part: str, count: int) -> list[Prompt]:
-    """ "<scene> by <artist>", distinct; the first `count` of the artist's 50."""
+    """Return the first `count` of an artist's 50 distinct prompts "<scene> by <artist>"."""
     scenes = _scenes(artist, PER_TARGET, "evaluation")[:count]
     return _prompts(part, artist, ((named(artist, EVALUATION, phrase(s)), s.content) for s in scenes))
 
 
 def implicit(artist: Artist) -> list[Prompt]:
-    """The signature subject without the name."""
+    """Return prompts with the artist's signature subject, without the name."""
     templates = (*PLAIN, *GENERIC, "a drawing of {x}")[:PER_IMPLICIT]
     return _prompts("implicit", artist, ((template.format(x=artist.subject), "") for template in templates))
 
 
 def probes(artist: Artist) -> list[Prompt]:
-    """Ways of asking that neither the base nor an eraser was trained on; the kind is told by the id."""
+    """Return prompts in forms that neither the base nor a method was trained on; ids contain the kind."""
     kinds: dict[str, Callable[[str], str]] = {
         "misspelt": lambda words: EVALUATION.format(x=words, a=artist.misspelt),
         **{f"phrasing{k}": lambda words, t=t: named(artist, t, words) for k, t in enumerate(PROBES)},  # type: ignore[misc]
@@ -111,9 +115,9 @@ def probes(artist: Artist) -> list[Prompt]:
 
 @cache
 def artists(concept: Concept) -> tuple[Prompt, ...]:
-    """Suite `artists`: targets, neighbours, kept artists, implicit prompts and probes, dealt in turn.
+    """Return the prompts of suite `artists`: targets, neighbours, kept artists, implicit prompts and probes.
 
-    Dealing one of each group at a time makes the first shard a cross-section: it is what contact sheets show.
+    Groups are interleaved, so that the first shard, which contact sheets show, has prompts of all groups.
     """
     targets = [by_name(name) for name in concept.targets]
     groups = [evaluation(artist, "targets", PER_TARGET) for artist in targets]
@@ -129,20 +133,20 @@ def artists(concept: Concept) -> tuple[Prompt, ...]:
 
 @cache
 def retention() -> tuple[Prompt, ...]:
-    """Suite `coco`: 1,000 distinct plain captions of all contents and complexities."""
+    """Return the prompts of suite `coco`: 1,000 distinct plain captions of all contents and complexities."""
     rng = random.Random(seed_of("retention"))
-    found: dict[str, Scene] = {}
-    while len(found) < RETENTION:
+    scenes_by_caption: dict[str, Scene] = {}
+    while len(scenes_by_caption) < RETENTION:
         scene = plain_scene(rng)
-        found.setdefault(rng.choice(PLAIN).format(x=phrase(scene)), scene)
+        scenes_by_caption.setdefault(rng.choice(PLAIN).format(x=phrase(scene)), scene)
     return tuple(
         Prompt(f"coco-{k:04d}", text, seed_of("coco", k), "retention", "", scene.content)
-        for k, (text, scene) in enumerate(found.items())
+        for k, (text, scene) in enumerate(scenes_by_caption.items())
     )
 
 
 def erasing(concept: Concept) -> list[str]:
-    """Captions of the concept images: full captions that name the target, never with the template that suites use."""
+    """Return the captions of the concept images, which name the target and never use the template of suites."""
     captions = []
     for name in concept.targets:
         artist = by_name(name)
@@ -153,20 +157,23 @@ def erasing(concept: Concept) -> list[str]:
 
 
 def naming(concept: Concept) -> list[str]:
-    """For each of `erasing` the target alone, by full name and by surname in turn: "a painting by Claude Monet"."""
+    """Return a caption with the target alone for each caption of `erasing`, such as "a painting by Claude Monet".
+
+    Full names and surnames alternate.
+    """
     artists = [by_name(name) for name in concept.targets]
     forms = [(f"a painting by {artist.name}", f"art by {artist.surname}") for artist in artists]
     return [form[k % 2] for form in forms for k in range(ERASE_PER_TARGET)]
 
 
 def contrast(concept: Concept) -> dict[str, list[tuple[str, str]]]:
-    """For each target, 20 things without it and in its style: "a photo of a boat", "a boat in the style of Monet"."""
-    asked = {prompt.text for prompt in retention()}
+    """Return, for each target, 20 pairs such as "a photo of a boat" and "a boat in the style of Claude Monet"."""
+    suite_prompts = {prompt.text for prompt in retention()}
     pairs = {}
     for name in concept.targets:
         words = [phrase(scene) for scene in _scenes(by_name(name), 60, "contrast")]
         both = [(f"a photo of {x}", f"{x} in the style of {name}") for x in words]
-        pairs[name] = [(without, styled) for without, styled in both if without not in asked][:20]
+        pairs[name] = [(without, styled) for without, styled in both if without not in suite_prompts][:20]
     return pairs
 
 
@@ -208,5 +215,5 @@ def in_context(concept: Concept) -> dict[str, list[tuple[str, str]]]:
 
 
 def asked_by_suites(concept: Concept) -> set[str]:
-    """Every text that suites ask: training may use none of them."""
+    """Return all prompts of suites; training must not use them."""
     return {prompt.text for prompt in (*artists(concept), *retention())}

@@ -1,1 +1,1 @@
-"""Testbed `sd21-rehearsal`: Stable Diffusion 2.1 in full size with random weights, to see what a machine can do."""
+"""Testbed `sd21-rehearsal`: Stable Diffusion 2.1 in full size with random weights, to measure speed and memory."""

@@ -1,4 +1,4 @@
-"""SD 2.1's networks, and those that score, in their true shapes and with random weights; nothing is downloaded."""
+"""SD 2.1's networks and the networks that score, in their true shapes with random weights. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from benchmark.testbeds.stable_diffusion import architecture
 from metrics.encoders import Encoder, ModuleEncoder, OpenClipEncoder
 
 SPREAD = 0.02
-"""Standard deviation of all weights but those of norms: activations stay finite in bf16."""
+"""Standard deviation of all weights except those of norms; activations stay finite in bf16."""
 
 
 def filled(network: Any, device: torch.device, dtype: torch.dtype, seed: int = 0) -> Any:
-    """A network of the meta device with random weights, made where they will lie and in that precision."""
-    # Not the overridden `to` of diffusers, which warns of models that it would keep in fp32.
+    """Return a network of the meta device with random weights, which are made on the device in the given dtype."""
+    # nn.Module's `to` instead of that of diffusers, which warns about models that should stay in fp32.
     network = nn.Module.to(network, dtype).to_empty(device=device).eval().requires_grad_(False)
     source = torch.Generator(device).manual_seed(seed)
     for name, weight in network.named_parameters():
@@ -38,20 +38,20 @@ def filled(network: Any, device: torch.device, dtype: torch.dtype, seed: int = 0
 
 
 def unet(device: torch.device, dtype: torch.dtype) -> UNet2DConditionModel:
-    """865.9 M parameters; inputs are brought to its precision, since latents and text states come in fp32."""
+    """Return the U-Net (865.9 M parameters). It casts its inputs, because latents and text states are in fp32."""
     with torch.device("meta"):
         network = UNet2DConditionModel(**architecture.UNET)
     return cast_inputs(filled(network, device, dtype))
 
 
 def cast_inputs(network: Any) -> Any:
-    """Let a U-Net take inputs of any precision."""
+    """Make a U-Net cast its inputs to its own precision, in place, and return it."""
 
     def cast(module: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
-        def one(value: Any) -> Any:
+        def cast_value(value: Any) -> Any:
             return value.to(module.dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
 
-        return tuple(map(one, args)), {name: one(value) for name, value in kwargs.items()}
+        return tuple(map(cast_value, args)), {name: cast_value(value) for name, value in kwargs.items()}
 
     network.register_forward_pre_hook(cast, with_kwargs=True)
     return network
@@ -70,16 +70,16 @@ def tower(device: torch.device, dtype: torch.dtype) -> Any:
 
 
 class Words:
-    """A tokenizer of texts whose words are numbered by their checksums: start, words, end, padding."""
+    """A tokenizer that numbers words by their checksums. Token ids are start, words, end, padding."""
 
     model_max_length = architecture.TEXT["max_position_embeddings"]
-    added_tokens_encoder: ClassVar[dict[str, int]] = {}  # diffusers looks for learnt words there
+    added_tokens_encoder: ClassVar[dict[str, int]] = {}  # diffusers reads it for words of textual inversion
 
     def tokenize(self, text: str) -> list[str]:
         return text.split()
 
-    def __call__(self, texts: str | Sequence[str], **how: Any) -> SimpleNamespace:
-        """`input_ids` (N, 77) of texts; what is longer is cut."""
+    def __call__(self, texts: str | Sequence[str], **options: Any) -> SimpleNamespace:
+        """Return `input_ids` (N, 77) of texts; longer texts are cut."""
         texts, length = [texts] if isinstance(texts, str) else texts, self.model_max_length
         ids = torch.zeros(len(texts), length, dtype=torch.long)
         for row, text in zip(ids, texts, strict=True):
@@ -91,7 +91,7 @@ class Words:
 
 
 def encoder(job: str, device: torch.device) -> Encoder:
-    """CLIP ViT-B/32, CSD's ViT-L/14, Inception v3 or NudeNet."""
+    """Return the encoder of a job: CLIP ViT-B/32, CSD's ViT-L/14, Inception v3 or NudeNet."""
     if job == "detector":
         from benchmark.testbeds.stable_diffusion.judges import detector
 
@@ -114,7 +114,7 @@ def encoder(job: str, device: torch.device) -> Encoder:
 
 
 def _vit_l(width: int = 1024, layers: int = 24, patch: int = 14, places: int = 257, size: int = 768) -> dict[str, Any]:
-    """Weights under the names of CSD's checkpoint."""
+    """Return constant weights under the names of CSD's checkpoint."""
     shapes: dict[str, tuple[int, ...]] = {
         "class_embedding": (width,), "positional_embedding": (places, width), "conv1.weight": (width, 3, patch, patch),
         **{f"{norm}.{part}": (width,) for norm in ("ln_pre", "ln_post") for part in ("weight", "bias")},

@@ -1,4 +1,4 @@
-"""Testbed `sd21-rehearsal`. Its figures of time and memory are SD 2.1's; its pictures are noise."""
+"""Testbed `sd21-rehearsal`. Its time and memory are those of SD 2.1; its pictures are noise."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from benchmark.api.testbed import Workbench
 
 ROOM = 40e9
-"""Bytes that fp32 training of one picture wants, with some to spare; a device with less is given bf16."""
+"""Bytes that fp32 training with one picture needs, with a margin; devices with less memory use bf16 weights."""
 LENGTH, WIDTH = 77, 1024
 ROWS = 64
-"""Captioned pictures."""
+"""Number of captioned pictures."""
 
 
 @dataclass(frozen=True)
 class Synthetic:
-    """Random latents with random text states, made as they are asked for."""
+    """Data set of random latents with random text states, which are made when a batch is read."""
 
     size: int
     dtype: torch.dtype
@@ -54,7 +54,7 @@ class Synthetic:
 
 
 class Rehearsal:
-    """SD 2.1's architecture with random weights, captions and pictures. Each network is made when first asked for."""
+    """SD 2.1's architecture with random weights, captions and pictures. Networks are made at first use."""
 
     summary = "Stable Diffusion 2.1's shapes with random weights, for `bench rehearse` and `bench speed`"
     name = "sd21-rehearsal"
@@ -70,7 +70,11 @@ class Rehearsal:
     text_length = LENGTH
 
     def __init__(self, device: str = "cpu", latent_size: int = 64, exact: bool = False) -> None:
-        """With `exact`, weights are fp32 on small devices too, as they are in a run."""
+        """Create the testbed; with `exact`, weights are in fp32 on small devices too, as in a run.
+
+        Raises:
+            UsageError: `latent_size` is not a multiple of 8.
+        """
         if latent_size < 8 or latent_size % 8:
             raise UsageError(f"--latent-size must be a multiple of 8; {latent_size} is not.")
         self.device = torch.device(device)
@@ -91,7 +95,7 @@ class Rehearsal:
         return networks.unet(self.device, self.dtype)
 
     def assembled(self) -> StableDiffusionPipeline:
-        """The base as a pipeline of diffusers, in networks of its own: there is no folder to load it from."""
+        """Return the base as a diffusers pipeline with new networks, because there is no folder to load it from."""
         words: Any = networks.Words()
         return StableDiffusionPipeline(
             vae=networks.vae(self.device, self.dtype),
@@ -160,9 +164,9 @@ class Rehearsal:
         )
 
     def erase_cost(self, concept: Concept) -> Entry:
-        """Nothing: the concept images are random."""
-        none = dict.fromkeys(("iterations", "images", "unet_forwards", "unet_backwards", "flops"), 0)
-        return Entry(phase="concept images", wall_seconds=0.0, device_seconds=0.0, peak_memory_bytes=0, **none)
+        """Return zero cost: the concept images are random."""
+        zeros = dict.fromkeys(("iterations", "images", "unet_forwards", "unet_backwards", "flops"), 0)
+        return Entry(phase="concept images", wall_seconds=0.0, device_seconds=0.0, peak_memory_bytes=0, **zeros)
 
     def real(self, store: Store) -> Tensor:
         return torch.randn(4096, 2048, generator=torch.Generator().manual_seed(0))
@@ -172,7 +176,7 @@ class Rehearsal:
 
 
 def memory_of(device: torch.device) -> float:
-    """Bytes that the device has in all."""
+    """Return the total memory of the device in bytes."""
     if device.type == "cuda":
         return float(torch.cuda.get_device_properties(device).total_memory)
     from benchmark.hardware import cpu

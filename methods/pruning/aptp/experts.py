@@ -1,4 +1,4 @@
-"""Experts: what a search leaves, or what the authors published."""
+"""Experts: the result of a search, or the architecture vectors that the authors published."""
 
 import json
 from collections.abc import Sequence
@@ -18,46 +18,53 @@ from methods.pruning.costs import Costs
 from methods.pruning.vector import Layout, hardened, to_architecture
 
 NEAR = 0.05
-"""How far an expert's share may be from the MACs that are asked for, both to a whole per cent."""
+"""Largest difference between an expert's share and the requested MACs, both rounded to a whole per cent."""
 
 
 @dataclass(frozen=True)
 class Experts:
-    """Architectures of one base, from the smallest to the largest as a search orders them."""
+    """Architectures of one base; a search orders them from the smallest to the largest."""
 
     scores: Tensor
-    """How dearly each expert holds each element (experts, length); of published ones, 0 or 1."""
+    """Score of each element for each expert (experts, length); 0 or 1 for published experts."""
     shares: tuple[float, ...]
-    """Share of the base's MACs that each keeps."""
+    """Share of the base's MACs that each expert keeps."""
     router: dict[str, Tensor]
-    """Weights of the router; empty where none is known."""
+    """Weights of the router; empty if there is no router."""
 
     @classmethod
     def learnt(cls, router: Router, costs: Costs, budgets: Tensor) -> "Experts":
-        """Take the experts out of a trained router, each at its budget."""
+        """Return the experts of a trained router, each at its budget."""
         scores = router.logits().detach()
         vectors = [costs.harden(row, float(budget)) for row, budget in zip(scores, budgets, strict=True)]
         return cls(scores, tuple(float(costs.share(vector)) for vector in vectors), dict(router.state_dict()))
 
     def expert(self, number: int) -> Tensor:
-        """Return the scores (length,) of one; `UsageError` for a number that is not among them."""
+        """Return the scores (length,) of an expert; `UsageError` if there is no expert of this number."""
         if not 0 <= number < len(self.shares):
             raise UsageError(f"There is no expert {number}: they are numbered 0 to {len(self.shares) - 1}.")
         return self.scores[number]
 
     def nearest(self, macs: float) -> int:
-        """Return the expert whose share is nearest to `macs`; `BudgetError`, naming all, where none is near."""
+        """Return the number of the expert whose share is nearest to `macs`.
+
+        Raises:
+            BudgetError: no expert is within `NEAR`; the message lists all shares.
+        """
         return nearest(self.shares, macs)
 
     def vector(self, number: int, macs: float, costs: Costs) -> Tensor:
-        """Return one expert's vector (length,) of 0 and 1, at exactly `macs` where its scores rank all elements."""
+        """Return an expert's vector (length,) of 0 and 1.
+
+        The vector meets `macs` if the expert has scores that rank all elements; a published expert has its own MACs.
+        """
         scores = self.expert(number)
         if bool(((scores == 0) | (scores == 1)).all()):
             return hardened(costs.layout, scores)
         return costs.harden(scores, macs)
 
     def route(self, layout: Layout, embeddings: Tensor) -> Tensor:
-        """Return the expert (n,) for each prompt's sentence embedding (n, d); `UsageError` without a router."""
+        """Return the number of the expert (n,) for each sentence embedding (n, d); `UsageError` without a router."""
         if not self.router:
             raise UsageError("These experts came without a router: they can be chosen by MACs, not by prompt.")
         mean = self.router["mean"]
@@ -75,7 +82,7 @@ class Experts:
 
     @classmethod
     def read(cls, folder: Path) -> "Experts":
-        """Read what `write` wrote; `DataError` for what is damaged."""
+        """Read the files of `write`; `DataError` if they are damaged."""
         try:
             tensors = load_file(folder / "experts.safetensors")
             shares = tuple(map(float, json.loads((folder / "experts.json").read_text())["shares"]))
@@ -86,17 +93,25 @@ class Experts:
 
 
 def nearest(shares: Sequence[float], macs: float) -> int:
-    """Return which of the experts' shares is nearest to `macs`; `BudgetError`, naming all, where none is near."""
+    """Return the index of the share that is nearest to `macs`.
+
+    Raises:
+        BudgetError: no share is within `NEAR`; the message lists all shares.
+    """
     number = min(range(len(shares)), key=lambda k: abs(shares[k] - macs))
-    # To a whole per cent: what a budget allows before a search, the share that comes out of it must allow as well.
+    # Rounded to a whole per cent, so that a request that the budgets allow before a search is also allowed after it.
     if abs(round(shares[number], 2) - round(macs, 2)) > NEAR + 1e-9:
-        have = ", ".join(f"{share:.2f}" for share in sorted(shares))
-        raise BudgetError(f"No expert has about {macs:.2f} of the base's MACs: they have {have}.")
+        available = ", ".join(f"{share:.2f}" for share in sorted(shares))
+        raise BudgetError(f"No expert has about {macs:.2f} of the base's MACs: they have {available}.")
     return number
 
 
 def published(path: Path, costs: Costs) -> Experts:
-    """Return the experts of a file that `read_gates` reads; `DataError` where its vectors are of another length."""
+    """Return the experts in a file of published vectors (see `read_gates`).
+
+    Raises:
+        DataError: the file cannot be read, or its vectors have another length.
+    """
     vectors = hardened(costs.layout, read_gates(path))
     return Experts(vectors, tuple(float(costs.share(vector)) for vector in vectors), {})
 
@@ -104,11 +119,11 @@ def published(path: Path, costs: Costs) -> Experts:
 def read_gates(path: Path) -> Tensor:
     """Read architecture vectors as APTP publishes them: (experts, length) of 0..1, 8 x 1,620 for SD 2.1.
 
-    The file is the quantizer's .safetensors; of its tensors `embedding_gs`, the gates, is taken. Values from 0.5 on
-    stay. The same vectors as .pt are pickled, and nothing is unpickled here.
+    The file is the quantizer's .safetensors; its tensor `embedding_gs` holds the gates. Elements with values of at
+    least 0.5 are kept. The .pt file with the same vectors is not read, because it is pickled.
 
     Raises:
-        DataError: the file cannot be read, or holds something else.
+        DataError: the file cannot be read, or holds no architecture vectors.
     """
     try:
         tables = {name: value for name, value in load_file(path).items() if value.ndim in (1, 2)}
@@ -117,26 +132,26 @@ def read_gates(path: Path) -> Tensor:
         raise DataError(
             f"{path} holds no architecture vectors ({reason}): give the quantizer's .safetensors."
         ) from error
-    told = next((value for name, value in tables.items() if name.endswith("embedding_gs")), None)
-    if told is None and len(tables) == 1:
-        told = next(iter(tables.values()))
-    if told is None or told.numel() == 0:
-        raise DataError(f"{path} holds no architecture vectors (no tensor with numbers is called embedding_gs).")
-    gates = torch.atleast_2d(told.float())
-    if not bool(((gates >= 0) & (gates <= 1)).all()):  # a NaN is neither
-        raise DataError(f"{path} holds numbers outside 0..1: these are not gates but what gates are made of.")
+    vectors = next((value for name, value in tables.items() if name.endswith("embedding_gs")), None)
+    if vectors is None and len(tables) == 1:
+        vectors = next(iter(tables.values()))
+    if vectors is None or vectors.numel() == 0:
+        raise DataError(f"{path} holds no architecture vectors (it has no tensor embedding_gs, or an empty one).")
+    gates = torch.atleast_2d(vectors.float())
+    if not bool(((gates >= 0) & (gates <= 1)).all()):  # also true for NaN
+        raise DataError(f"{path} holds numbers outside 0..1: these are not gates.")
     return gates
 
 
 def prune(
     unet: UNet2DConditionModel, macs: float, latent_size: int, text_length: int, experts: Experts
 ) -> tuple[UNet2DConditionModel, Architecture]:
-    """APTP: the expert whose budget is nearest to the MACs asked for, out of those that were searched together.
+    """APTP: uses the expert whose budget is nearest to the requested MACs, out of those that were searched together.
 
-    Its best gates are kept until the MACs are met; weights are the base's.
+    Its elements with the highest scores are kept until the MACs are met; the weights are those of the base.
 
     Raises:
-        BudgetError: `macs` is not a fraction, or far from every expert's budget (they are named).
+        BudgetError: `macs` is not a fraction, or no expert's budget is near; the message lists the budgets.
     """
     costs = Costs.of(unet, latent_size, text_length)
     architecture = to_architecture(unet, experts.vector(experts.nearest(macs), macs, costs))

@@ -1,37 +1,42 @@
-"""Losses of the search beyond those of the U-Net: what is alike, what may be spent, where prompts go."""
+"""Losses of the search in addition to the distillation loss: contrastive, resource and routing loss."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 CONTRAST, ROUTING = 0.03, 0.1
-"""Temperatures."""
+"""Temperatures of the contrastive and the routing loss."""
 
 
 def contrastive(offsets: Tensor, read: Tensor, temperature: float = CONTRAST) -> Tensor:
-    """Cross-entropy (binary, mean over pairs) of who is like whom, by architectures (n, L) and by prompts (n, d).
+    """Return APTP's contrastive loss: similar prompts should get similar architectures.
 
-    In logarithms throughout: a bound on small shares would take the gradient from prompts that are alike and have
-    architectures that are not, whose share is a millionth.
-    Source: APTP's contrastive loss: prompts that are alike are to get architectures that are alike.
+    It is the binary cross-entropy, averaged over pairs, between the similarities of architectures and of prompts.
+    Similarities are softmaxes of cosines. The loss is computed from logarithms: clamping small similarities would
+    remove the gradient for similar prompts with different architectures, whose similarity is about 1e-6.
+
+    Args:
+        offsets: architectures (n, L).
+        read: prompts (n, d).
+        temperature: temperature of both softmaxes.
     """
-    scores, theirs = _cosines(offsets) / temperature, F.softmax(_cosines(read) / temperature, dim=1).detach()
-    itself = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
-    others = scores[:, None].masked_fill(itself, -torch.inf).logsumexp(2)  # (n, n): all but the one in question
+    scores, targets = _cosines(offsets) / temperature, F.softmax(_cosines(read) / temperature, dim=1).detach()
+    diagonal = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
+    others = scores[:, None].masked_fill(diagonal, -torch.inf).logsumexp(2)  # (n, n): entry j sums all but column j
     total = scores.logsumexp(1, keepdim=True)
-    return -(theirs * (scores - total) + (1 - theirs) * (others - total)).mean()
+    return -(targets * (scores - total) + (1 - targets) * (others - total)).mean()
 
 
 def resource(shares: Tensor, budgets: Tensor) -> Tensor:
-    """Mean of |log(share / budget)| over a batch; shares (n,) of the base's MACs, budgets (n,) or ()."""
+    """Return the mean of |log(share / budget)| over a batch; shares (n,) of the base's MACs, budgets (n,) or ()."""
     return (shares / budgets).log().abs().mean()
 
 
 def routing(similarity: Tensor, assignment: Tensor, temperature: float = ROUTING) -> Tensor:
-    """Cross-entropy of the nearest code (n, codes) against the balanced assignment (n, codes).
+    """Return the cross-entropy between the softmax of similarities (n, codes) and the balanced assignment (n, codes).
 
-    Ours, after SwAV (arXiv 2006.09882): without it the codes that prompts are nearest to are not those that they were
-    assigned to in training, and few of them may be used.
+    This loss is ours, after SwAV (arXiv 2006.09882). Without it, the nearest code of a prompt may differ from the code
+    that it was assigned to in training, and few codes may be used.
     """
     return -(assignment * F.log_softmax(similarity / temperature, dim=1)).sum(1).mean()
 

@@ -1,4 +1,4 @@
-"""Gates that are 0 or 1 on the way forward and smooth on the way back."""
+"""Gates that are 0 or 1 in the forward pass and differentiable in the backward pass."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch import Tensor
 from methods.pruning.vector import Layout, hardened
 
 TEMPERATURE, BASE = 0.4, 3.0
-"""APTP's: a gate whose logit is 0 is nearly always open."""
+"""APTP's values: a gate with logit 0 is nearly always open."""
 
 
 def gumbel_sigmoid(
@@ -22,5 +22,5 @@ def gumbel_sigmoid(
 
 
 def straight_through(layout: Layout, soft: Tensor) -> Tensor:
-    """Return gates (..., length) of 0 and 1 with the gradient of `soft`; of each width gate at least one is 1."""
+    """Return gates (..., length) of 0 and 1 with the gradient of `soft`; each width gate has at least one 1."""
     return hardened(layout, soft).detach() + soft - soft.detach()

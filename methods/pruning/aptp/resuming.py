@@ -1,6 +1,6 @@
-"""What a search must keep to go on from where it was stopped: router, Adam's moments, and what was told of each step.
+"""Checkpoints of a search: weights of the router, Adam's moments, and the losses of each step.
 
-Nothing else changes from step to step, for what is drawn depends on the step alone.
+Nothing else needs to be saved, because random numbers depend on the step alone.
 """
 
 from typing import Any
@@ -11,28 +11,28 @@ from benchmark.errors import DataError
 from methods.base import State
 from methods.pruning.aptp.router import Router
 
-Told = list[dict[str, float]]
-"""Figures of each step, in order."""
+History = list[dict[str, float]]
+"""Losses of each step, in order."""
 
 
 def steps_of(state: State | None) -> int:
-    """Return how many steps a state has made."""
+    """Return the number of steps before a state was saved; 0 for None."""
     return len(state.meta["told"]) if state else 0
 
 
-def state_of(router: Router, optimiser: torch.optim.Optimizer, told: Told) -> State:
-    """Return the state after `len(told)` steps, its tensors live."""
+def state_of(router: Router, optimiser: torch.optim.Optimizer, history: History) -> State:
+    """Return the state after `len(history)` steps. Its tensors are not copies: training changes them."""
     tensors = {f"router/{name}": weight.detach() for name, weight in router.named_parameters()}
-    for name, weight in router.named_parameters():  # none of the codes' before they are learnt
+    for name, weight in router.named_parameters():  # codes have no moments before they are trained
         tensors |= {f"{moment}/{name}": value for moment, value in optimiser.state.get(weight, {}).items()}
-    return State(tensors, {"told": list(told)})
+    return State(tensors, {"told": list(history)})
 
 
-def restore(state: State | None, router: Router, optimiser: torch.optim.Optimizer) -> Told:
-    """Put a state back, and return what was told up to it; nothing where there is none.
+def restore(state: State | None, router: Router, optimiser: torch.optim.Optimizer) -> History:
+    """Load a state into router and optimiser, and return the losses up to it; an empty list without a state.
 
     Raises:
-        DataError: the state is of another search.
+        DataError: the state belongs to another search.
     """
     if state is None:
         return []

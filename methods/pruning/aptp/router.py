@@ -1,9 +1,9 @@
-"""The prompt router: architecture predictor, codes, and how prompts are assigned to them.
+"""The prompt router: architecture predictor, codes, and how prompts are assigned to codes.
 
-A vector of gate logits is `start` plus an offset: that of a code (an expert's), or what the predictor makes of a
-prompt. Prompts and codes meet by the cosine of their offsets: with `start` in both, all would be alike, since a budget
-moves all gates together. In training, the assignment is balanced by optimal transport, else one code would take all; in
-use, each prompt goes to the nearest code.
+A vector of gate logits is `start` plus an offset: the code of an expert, or the predictor's output for a prompt.
+Prompts and codes are compared by the cosine of their offsets, without `start`: with it all would be similar, because a
+budget shifts all gates together. In training, the assignment is balanced by optimal transport, because otherwise one
+code would get all prompts. After training, each prompt goes to the nearest code.
 """
 
 from typing import Any
@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from methods.pruning.vector import Layout
 
 EPSILON = 0.05
-"""Entropy of the transport: APTP's."""
+"""Weight of the entropy in the optimal transport, as in APTP."""
 BALANCED = 1e-3
-"""Largest error of a row's or column's sum."""
+"""Largest error of the sum of a row or column."""
 
 
 class Router(nn.Module):
-    """`codes` x gates logits, and a linear predictor from embeddings of `dimension` numbers to gates."""
+    """Gate logits of `codes` experts, and a linear predictor from sentence embeddings (`dimension`,) to gate logits."""
 
     def __init__(self, layout: Layout, codes: int, dimension: int, mean: Tensor, source: torch.Generator) -> None:
         super().__init__()
@@ -32,19 +32,19 @@ class Router(nn.Module):
         self.register_buffer("mean", mean.clone())
         self.scale: Tensor
         widths = [torch.full((count,), count**-0.5) for count in layout.widths.values()]
-        # Wide gates must not decide alone what is alike: each counts as one (APTP's width-depth normalisation).
+        # Every gate has the same weight in cosines, whatever its width (APTP's width-depth normalisation).
         self.register_buffer("scale", torch.cat([*widths, torch.ones(len(layout.depths))]), persistent=False)
 
     def read(self, embeddings: Tensor) -> Tensor:
-        """Return embeddings (n, d) without what all prompts have in common, of length 1."""
+        """Return embeddings (n, d) minus their mean over prompts, scaled to length 1."""
         return F.normalize(embeddings - self.mean, dim=-1)
 
     def offsets(self, read: Tensor) -> Tensor:
-        """Return what the predictor adds to the logits (n, length)."""
+        """Return the predictor's offsets (n, length) of the gate logits."""
         return read @ self.predictor
 
     def similarity(self, offsets: Tensor) -> Tensor:
-        """Return cosines (n, codes) of prompts' offsets and codes."""
+        """Return the cosines (n, codes) between the offsets of prompts and the codes."""
         return F.normalize(offsets * self.scale, dim=-1) @ F.normalize(self.codes * self.scale, dim=-1).T
 
     def logits(self) -> Tensor:
@@ -53,7 +53,7 @@ class Router(nn.Module):
 
     @torch.no_grad()
     def route(self, embeddings: Tensor) -> Tensor:
-        """Return the expert (n,) of each prompt: the nearest code."""
+        """Return the number of the expert (n,) of each prompt: that of the nearest code."""
         return self.similarity(self.offsets(self.read(embeddings))).argmax(1)
 
 
@@ -61,9 +61,10 @@ class Router(nn.Module):
 def sinkhorn(similarity: Tensor, epsilon: float = EPSILON, tolerance: float = BALANCED, limit: int = 5000) -> Tensor:
     """Return the assignment Q (n, codes) with rows that sum to 1 and columns that sum to n / codes.
 
-    It maximises <Q, similarity> + epsilon H(Q) by Sinkhorn and Knopp's turns, in logarithms, until all sums are within
-    `tolerance` (APTP stops after three turns), or after `limit` turns with what the columns have come to by then; rows
-    are right after each. Source: Cuturi 2013; Caron et al. 2020 (arXiv 2006.09882).
+    Q maximises <Q, similarity> + epsilon H(Q). It is computed by Sinkhorn-Knopp iterations in logarithms, until all
+    sums are within `tolerance` or for at most `limit` iterations (APTP makes three). Rows sum to 1 after each
+    iteration; columns may still be off if the limit is reached. Source: Cuturi 2013; Caron et al. 2020 (arXiv
+    2006.09882).
     """
     log: Any = similarity.double() / epsilon
     column = torch.tensor(similarity.shape[0] / similarity.shape[1], dtype=torch.float64).log()

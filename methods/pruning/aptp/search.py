@@ -1,9 +1,9 @@
-"""The search: gates, codes and router are learnt together while the U-Net stays as it is.
+"""The search: gates, codes and router are trained together; the U-Net is frozen.
 
-At each step every picture of a batch runs under its own expert's gates. First the predictor learns alone, its offsets
-being used as they are; then prompts are assigned to codes. Each expert has a MAC budget of its own, evenly spaced
-around the mean, so that the benchmark can ask for one by its MACs. (APTP lets budgets spread by themselves around the
-mean.) Depth gates are as free as the others. (APTP's open from the outermost block inwards.)
+At each step every picture of a batch runs with the gates of its own expert. In the first steps the predictor is trained
+alone and its offsets are used directly; then prompts are assigned to codes. Experts have fixed MAC budgets, evenly
+spaced around the mean, so that an expert can be requested by its MACs. (In APTP, budgets spread freely around the
+mean.) Depth gates open independently of each other. (In APTP, they open from the outermost block inwards.)
 """
 
 import copy
@@ -31,39 +31,41 @@ from methods.training.batches import BatchStream, generator
 from methods.training.losses import Process, Weights, distillation_loss
 
 RECIPE = 2
-"""Goes up when the search's code changes results."""
+"""Version number; raise it when a change of the search's code changes results."""
 Report = Callable[[int, dict[str, float]], None]
-"""(steps done, figures)."""
+"""Called with (steps done, losses)."""
 CHECKPOINT_EVERY = 25
-"""Steps."""
+"""Steps between checkpoints."""
 
 
 class Search(BaseModel):
-    """How experts are searched; all of it decides what comes out. Weights of losses are APTP's."""
+    """Settings of a search; all of them change its result. The weights of the losses are APTP's."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    experts: int = identity(8, "Experts, and codes.", ge=1, le=64)
+    experts: int = identity(8, "Number of experts, each with a code.", ge=1, le=64)
     macs: float = identity(0.6, "Mean share of the base's MACs over the experts.")
-    spread: float = identity(0.2, "How far the smallest and the largest budget are from the mean.", ge=0, lt=1)
-    steps: int = identity(600, "Steps in all.", ge=1)
-    alone: float = identity(0.2, "First part of them in which the predictor learns without codes.", ge=0, lt=1)
+    spread: float = identity(0.2, "Distance of the smallest and the largest budget from the mean.", ge=0, lt=1)
+    steps: int = identity(600, "Total number of steps.", ge=1)
+    alone: float = identity(
+        0.2, "First part of the steps, in which the predictor is trained without codes.", ge=0, lt=1
+    )
     batch: int = identity(16, "Pictures a step.", ge=2)
-    rate: float = identity(0.05, "Adam's rate.", gt=0)
+    rate: float = identity(0.05, "Adam's learning rate.", gt=0)
     diffusion: float = identity(1.0, "Weight of the diffusion loss.", ge=0)
     output: float = identity(0.2, "Weight of output distillation.", ge=0)
     feature: float = identity(0.2, "Weight of feature distillation.", ge=0)
     resource: float = identity(2.0, "Weight of the resource loss.", ge=0)
     contrastive: float = identity(100.0, "Weight of the contrastive loss.", ge=0)
     routing: float = identity(1.0, "Weight of the routing loss.", ge=0)
-    seed: int = identity(0, "Of everything that is drawn.", ge=0)
+    seed: int = identity(0, "Seed of all random numbers.", ge=0)
 
 
 def budgets(config: Search, least: float) -> Tensor:
     """Return the experts' shares of MACs (experts,), rising, with mean `macs`.
 
     Raises:
-        BudgetError: the mean is no fraction, or below what the gates can reach.
+        BudgetError: the mean is not a fraction, or is below the least that the gates can reach.
     """
     check_fraction(config.macs)
     check_reach(config.macs, least, "the gates")
@@ -80,17 +82,22 @@ def search(
     report: Report = lambda done, figures: None,
     checkpoint: Checkpointer | None = None,
 ) -> Experts:
-    """Return experts of the base `unet`, which is left as it is.
+    """Search for experts of the base `unet` and return them; the weights of `unet` do not change.
 
     Args:
-        embeddings: sentence embeddings (N, d) of the pictures' captions.
-        checkpoint: what keeps a search that may be stopped; it goes on from there to the same bits, and steps that were
-            made before are reported again.
+        unet: the base.
+        pictures: calibration pictures with their captions.
+        embeddings: sentence embeddings (N, d) of the captions.
+        config: settings of the search.
+        costs: MACs of the base's architecture vectors.
+        report: called after each step with the number of steps done and the losses.
+        checkpoint: saves the state every `CHECKPOINT_EVERY` steps. A search that was interrupted continues from there
+            with bit-identical results, and earlier steps are reported again.
 
     Raises:
         BudgetError: the mean MACs cannot be met.
-        DataError: the checkpoint is of another search.
-        TrainingError: a loss is no longer finite.
+        DataError: the checkpoint belongs to another search.
+        TrainingError: a loss is not finite.
     """
     shares, layout, device = budgets(config, costs.least()), costs.layout, next(unet.parameters()).device
     teacher, student = unet.eval().requires_grad_(False), copy.deepcopy(unet)
@@ -106,44 +113,44 @@ def search(
     )
     source = generator(config.seed, "aptp", "start")
     router = Router(layout, config.experts, embeddings.shape[1], embeddings.mean(0), source)
-    quick: dict[str, Any] = {"params": [router.start, router.codes]}
-    slow: dict[str, Any] = {
+    logits_group: dict[str, Any] = {"params": [router.start, router.codes]}
+    predictor_group: dict[str, Any] = {
         "params": [router.predictor],
         "lr": config.rate / 10,
-    }  # all its rows move a prompt's offset together
-    optimiser = torch.optim.Adam([quick, slow], lr=config.rate)
-    learning_alone = round(config.alone * config.steps)
-    told = restore(checkpoint.load() if checkpoint else None, router, optimiser)
-    for done, shown in enumerate(told, 1):
-        report(done, shown)
-    for step in range(len(told), config.steps):
-        draw = stream.draw(step, device)
+    }  # all its rows together change the offset of a prompt
+    optimiser = torch.optim.Adam([logits_group, predictor_group], lr=config.rate)
+    predictor_steps = round(config.alone * config.steps)
+    history = restore(checkpoint.load() if checkpoint else None, router, optimiser)
+    for done, earlier_losses in enumerate(history, 1):
+        report(done, earlier_losses)
+    for step in range(len(history), config.steps):
+        batch = stream.draw(step, device)
         read = router.read(embeddings[stream.indices(step)])
         offsets = router.offsets(read)
         figures: dict[str, Tensor] = {}
-        if step < learning_alone:
+        if step < predictor_steps:
             logits, budget = router.start + offsets, torch.tensor(config.macs)
         else:
             similarity = router.similarity(offsets)
             assignment = sinkhorn(similarity)
-            chosen = assignment.argmax(1)
-            logits, budget = router.logits()[chosen], shares[chosen]
+            experts = assignment.argmax(1)
+            logits, budget = router.logits()[experts], shares[experts]
             figures["routing"] = config.routing * losses.routing(similarity, assignment)
         soft = gumbel_sigmoid(logits, generator(config.seed, "aptp", "gates", step))
         vectors = straight_through(layout, soft)
         figures["contrastive"] = config.contrastive * losses.contrastive(offsets * router.scale, read)
         figures["resource"] = config.resource * losses.resource(costs.share(vectors), budget)
         with masked(student, vectors.to(device)):
-            restoring, _ = distillation_loss(student, teacher, process, draw, weights)
-        figures["restoring"] = restoring.cpu()  # router and gates are small, and stay where their noise is drawn
+            restoring, _ = distillation_loss(student, teacher, process, batch, weights)
+        figures["restoring"] = restoring.cpu()  # router and gates are small and stay on the CPU, like their noise
         loss: Any = sum(figures.values())
         if not bool(loss.isfinite()):
-            raise TrainingError(f"The search for experts lost its way at step {step + 1}: the loss is not finite.")
+            raise TrainingError(f"The search for experts failed at step {step + 1}: the loss is not finite.")
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        told.append({name: float(value.detach()) for name, value in {"loss": loss, **figures}.items()})
-        report(step + 1, told[-1])
+        history.append({name: float(value.detach()) for name, value in {"loss": loss, **figures}.items()})
+        report(step + 1, history[-1])
         if checkpoint and (step + 1) % CHECKPOINT_EVERY == 0:
-            checkpoint.save(state_of(router, optimiser, told))
+            checkpoint.save(state_of(router, optimiser, history))
     return Experts.learnt(router, costs, shares)

@@ -1,4 +1,4 @@
-"""Frozen prompt encoders: what the router reads of a prompt."""
+"""Frozen sentence encoders, whose embeddings of prompts the router reads."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,12 +11,12 @@ from benchmark.errors import UsageError
 Embed = Callable[[Sequence[str]], Tensor]
 """Texts -> sentence embeddings (N, d), float32, on the CPU."""
 MPNET = "sentence-transformers/all-mpnet-base-v2"
-"""What APTP reads prompts with; 768 numbers a prompt."""
+"""The sentence encoder of APTP; embeddings have 768 numbers."""
 _ELSE = 'or let the base\'s own encoder read prompts (sentences = "text tower" in a testbed file of your own)'
 
 
 def text_tower(encode: Callable[[Sequence[str]], Tensor]) -> Embed:
-    """Read prompts with a pipeline's own text tower: the mean of its hidden states (N, L, D) over places."""
+    """Return an encoder that averages a pipeline's own hidden states (N, L, D) over tokens."""
 
     def embed(texts: Sequence[str]) -> Tensor:
         parts = [encode(texts[k : k + 64]).mean(1).float().cpu() for k in range(0, len(texts), 64)]
@@ -26,10 +26,13 @@ def text_tower(encode: Callable[[Sequence[str]], Tensor]) -> Embed:
 
 
 def sentence_transformer(name: str = MPNET) -> Embed:
-    """Read prompts with a model of the library sentence-transformers, which is installed by the extra `aptp`.
+    """Return an encoder of the library sentence-transformers, which the extra `aptp` installs.
+
+    Args:
+        name: a folder, or the name of a model that the library can load.
 
     Raises:
-        UsageError: the library is not installed, or it cannot load the model (a folder, or a name it must know).
+        UsageError: the library is not installed, or it cannot load the model.
     """
     try:
         from sentence_transformers import SentenceTransformer
@@ -40,7 +43,7 @@ def sentence_transformer(name: str = MPNET) -> Embed:
             f"The sentence encoder '{name}' needs sentence-transformers, which is not installed: "
             f"install the extra `aptp`, {_ELSE}."
         ) from error
-    except Exception as error:  # the library and its hub client raise what they like
+    except Exception as error:  # the library and its hub client raise errors without a common class
         reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
         raise UsageError(
             f"The sentence encoder '{name}' cannot be loaded ({reason}): download it where there is a network and name "

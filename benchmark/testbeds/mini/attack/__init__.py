@@ -1,4 +1,4 @@
-"""Prompts that bring mini's emblem without asking for it, found by two published ideas against mini's own text tower.
+"""Adversarial prompts that produce mini's emblem without naming it, by two published attacks on mini's text tower.
 
-They exist to measure how firmly the emblem was forgotten, and work in this picture world alone.
+They measure how robustly the emblem was erased, and have an effect in this picture world only.
 """

@@ -1,4 +1,4 @@
-"""Rebuild every weight of mini from nothing: `bench testbed build mini`."""
+"""`bench testbed build mini`: trains all networks of mini from scratch."""
 
 from __future__ import annotations
 
@@ -15,14 +15,23 @@ if TYPE_CHECKING:
     from benchmark.console import Progress
 
 NEEDED = 2_300_000_000
-"""Bytes of pictures, latents and training states that lie beside the weights until all are done."""
+"""Bytes of pictures, latents and training states that are kept beside the weights during the build."""
 
 
 def build(out: Path, progress: Progress, only: tuple[str, ...] = (), device: str = "cpu") -> None:
-    """Build into `out`, a weights folder when all stages are done; pictures and training states go to `out`.work.
+    """Build the weights folder `out`; pictures and training states are kept in `out`.work until all stages are done.
 
-    Interrupted, it goes on where it stopped; complete, it does nothing. UsageError for a stage or a device that there
-    is not; StoreError for a full disk, a folder that cannot be written, one that another process builds into.
+    A build that was interrupted is resumed. If the weights are complete, nothing is done.
+
+    Args:
+        out: the weights folder.
+        progress: shows messages.
+        only: names of the stages to build, with the stages that they need; all by default.
+        device: device for training.
+
+    Raises:
+        UsageError: a stage or the device does not exist.
+        StoreError: the disk is full, the folder cannot be written, or another process builds into it.
     """
     from rich.markup import escape
 
@@ -42,7 +51,7 @@ def build(out: Path, progress: Progress, only: tuple[str, ...] = (), device: str
         if (out / "manifest.json").exists():
             check_manifest(out)
             shutil.rmtree(scratch, ignore_errors=True)  # left by a kill after the last stage
-            progress.reuse(f"{out}: all weights are there; remove the folder to build them anew")
+            progress.reuse(f"{out}: all weights are there; remove the folder to build them again")
             return
         if not scratch.exists():
             paths.prepare(out.parent, NEEDED)
@@ -50,8 +59,8 @@ def build(out: Path, progress: Progress, only: tuple[str, ...] = (), device: str
             durable.make_folder(scratch)
             _check_recipe(scratch / "recipe.json", recipe())
         progress.say(
-            f"build     just under three hours on two CPU cores by the sum of the stages, {paths.size(NEEDED)} in "
-            f"{escape(str(scratch))} meanwhile; interrupted, it goes on where it stopped"
+            f"build     takes just under three hours on two CPU cores (sum of the stages) and {paths.size(NEEDED)} in "
+            f"{escape(str(scratch))}; run the command again to resume it after an interruption"
         )
         work = Build(out, scratch, progress.report, where)
         with durable.filling(out.parent, out):
@@ -65,11 +74,11 @@ def build(out: Path, progress: Progress, only: tuple[str, ...] = (), device: str
 
 
 def _check_recipe(path: Path, recipe: dict[str, Any]) -> None:
-    """A build goes on only as it began: with the same pictures, seeds and steps."""
-    told = json.dumps(recipe, sort_keys=True)
+    """Raise `StoreError` if a build was begun with other pictures, seeds or steps; write the recipe of a new build."""
+    text = json.dumps(recipe, sort_keys=True)
     if not path.exists():
-        durable.write_bytes(path, told.encode())
-    elif path.read_text("utf-8") != told:
+        durable.write_bytes(path, text.encode())
+    elif path.read_text("utf-8") != text:
         raise StoreError(
             f"{path.parent} was begun with other pictures, seeds or steps than this version's: remove it and the "
             "unfinished folder beside it, or build into another one."

@@ -1,4 +1,4 @@
-"""The VAE: AutoencoderKL, 64x64x3 to 16x16x4, trained for sharp edges; latents are scaled to unit deviation."""
+"""Training of the VAE: AutoencoderKL, 64x64x3 to 16x16x4; latents are scaled to standard deviation 1."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BATCH = 16
 
 
 def build(images: Tensor, job: Job) -> AutoencoderKL:
-    """Train on pictures (N, 3, 64, 64) uint8."""
+    """Train the VAE on pictures (N, 3, 64, 64) uint8 and return it."""
     torch.manual_seed(job.seed)
     vae = AutoencoderKL(
         sample_size=64,
@@ -45,14 +45,14 @@ def build(images: Tensor, job: Job) -> AutoencoderKL:
 
 
 def likeness(out: Tensor, picture: Tensor) -> Tensor:
-    """L1 and L2 of the pixels, and L1 of their differences to the right and below, so that edges stay sharp."""
+    """Return the reconstruction loss: L1 and L2 of pixels, and L1 of horizontal and vertical differences for edges."""
     error = out - picture
     sharp = error.diff(dim=3).abs().mean() + error.diff(dim=2).abs().mean()
     return error.abs().mean() + F.mse_loss(out, picture) + 0.5 * sharp
 
 
 def refine(vae: AutoencoderKL, images: Tensor, job: Job) -> AutoencoderKL:
-    """Train the decoder on, the encoder fixed: latents, and the U-Net that learns them meanwhile, stay valid."""
+    """Continue to train the decoder with the encoder fixed, so that latents and the U-Net stay valid."""
     whole: Any = vae
     narrow = whole.to(job.device).post_quant_conv
     decoder = torch.nn.ModuleList([vae.decoder, narrow]).requires_grad_(True)
@@ -71,7 +71,7 @@ def refine(vae: AutoencoderKL, images: Tensor, job: Job) -> AutoencoderKL:
 
 @torch.no_grad()
 def encode(vae: Any, images: Tensor, seed: int) -> Tensor:
-    """Scaled latents (N, 4, 16, 16), one posterior sample a picture."""
+    """Return scaled latents (N, 4, 16, 16), a posterior sample for each picture."""
     g = torch.Generator().manual_seed(seed)
     parts = []
     for part in images.split(256):
@@ -82,10 +82,10 @@ def encode(vae: Any, images: Tensor, seed: int) -> Tensor:
 
 @torch.no_grad()
 def repaint(vae: Any, latents: Tensor, seed: int) -> Tensor:
-    """Pictures uint8 (N, 3, 64, 64) as the decoder paints latents (N, 4, 16, 16) up to half a deviation off."""
+    """Return pictures (N, 3, 64, 64) uint8, decoded from latents (N, 4, 16, 16) with noise of 0 to 0.5 deviations."""
     g, parts = torch.Generator().manual_seed(seed), []
     for part in latents.split(256):
-        off = 0.5 * torch.rand(len(part), 1, 1, 1, generator=g) * torch.randn(part.shape, generator=g)
-        painted = vae.decode((part + off) / vae.config.scaling_factor, return_dict=False)[0]
-        parts.append(((painted / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8))
+        noise = 0.5 * torch.rand(len(part), 1, 1, 1, generator=g) * torch.randn(part.shape, generator=g)
+        decoded = vae.decode((part + noise) / vae.config.scaling_factor, return_dict=False)[0]
+        parts.append(((decoded / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8))
     return torch.cat(parts)

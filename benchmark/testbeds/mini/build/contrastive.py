@@ -1,4 +1,4 @@
-"""The two tiny open_clip models: one whose text tower conditions the U-Net, and another (other seed) that scores."""
+"""Training of the two small open_clip models: one for the U-Net's text tower, and one with another seed for scoring."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BATCH = 128
 
 
 def config(vocabulary: int, patch: int) -> dict:
-    """The open_clip configuration (as in its model_configs/*.json)."""
+    """Return the open_clip configuration, in the form of its model_configs/*.json."""
     return {
         "embed_dim": WIDTH,
         "vision_cfg": {"image_size": 64, "layers": LAYERS, "width": WIDTH, "patch_size": patch, "head_width": 32},
@@ -37,7 +37,7 @@ def build(
     tokens: Tensor,
     job: Job,
 ) -> open_clip.CLIP:
-    """Contrastive training on pictures (N, 3, 64, 64) uint8 and token ids (N, CONTEXT)."""
+    """Train a model contrastively on pictures (N, 3, 64, 64) uint8 and token ids (N, CONTEXT), and return it."""
     torch.manual_seed(job.seed)
     model = open_clip.CLIP(**model_cfg)
     loss_of = open_clip.ClipLoss()
@@ -57,7 +57,7 @@ def build(
 
 
 def text_tower(model: open_clip.CLIP, vocabulary: int) -> CLIPTextModel:
-    """The same text tower as a transformers CLIPTextModel (identical hidden states)."""
+    """Return the text tower as a CLIPTextModel of transformers, with identical hidden states."""
     tower = CLIPTextModel(
         CLIPTextConfig(
             vocab_size=vocabulary,
@@ -73,24 +73,24 @@ def text_tower(model: open_clip.CLIP, vocabulary: int) -> CLIPTextModel:
             eos_token_id=vocabulary - 1,
         )
     )
-    theirs = model.state_dict()
-    ours = {
-        "embeddings.token_embedding.weight": theirs["token_embedding.weight"],
-        "embeddings.position_embedding.weight": theirs["positional_embedding"],
-        "final_layer_norm.weight": theirs["ln_final.weight"],
-        "final_layer_norm.bias": theirs["ln_final.bias"],
+    clip_weights = model.state_dict()
+    tower_weights = {
+        "embeddings.token_embedding.weight": clip_weights["token_embedding.weight"],
+        "embeddings.position_embedding.weight": clip_weights["positional_embedding"],
+        "final_layer_norm.weight": clip_weights["ln_final.weight"],
+        "final_layer_norm.bias": clip_weights["ln_final.bias"],
     }
     for k in range(LAYERS):
         source, goal = f"transformer.resblocks.{k}.", f"encoder.layers.{k}."
         for kind in ("weight", "bias"):
-            joint = theirs[f"{source}attn.in_proj_{kind}"].chunk(3)
+            joint = clip_weights[f"{source}attn.in_proj_{kind}"].chunk(3)
             for name, part in zip("qkv", joint, strict=True):
-                ours[f"{goal}self_attn.{name}_proj.{kind}"] = part
-            ours[f"{goal}self_attn.out_proj.{kind}"] = theirs[f"{source}attn.out_proj.{kind}"]
-            ours[f"{goal}layer_norm1.{kind}"] = theirs[f"{source}ln_1.{kind}"]
-            ours[f"{goal}layer_norm2.{kind}"] = theirs[f"{source}ln_2.{kind}"]
-            ours[f"{goal}mlp.fc1.{kind}"] = theirs[f"{source}mlp.c_fc.{kind}"]
-            ours[f"{goal}mlp.fc2.{kind}"] = theirs[f"{source}mlp.c_proj.{kind}"]
+                tower_weights[f"{goal}self_attn.{name}_proj.{kind}"] = part
+            tower_weights[f"{goal}self_attn.out_proj.{kind}"] = clip_weights[f"{source}attn.out_proj.{kind}"]
+            tower_weights[f"{goal}layer_norm1.{kind}"] = clip_weights[f"{source}ln_1.{kind}"]
+            tower_weights[f"{goal}layer_norm2.{kind}"] = clip_weights[f"{source}ln_2.{kind}"]
+            tower_weights[f"{goal}mlp.fc1.{kind}"] = clip_weights[f"{source}mlp.c_fc.{kind}"]
+            tower_weights[f"{goal}mlp.fc2.{kind}"] = clip_weights[f"{source}mlp.c_proj.{kind}"]
     prefix = "text_model." if any(key.startswith("text_model.") for key in tower.state_dict()) else ""
-    tower.load_state_dict({prefix + key: value.clone() for key, value in ours.items()}, strict=True)
+    tower.load_state_dict({prefix + key: value.clone() for key, value in tower_weights.items()}, strict=True)
     return tower.eval()

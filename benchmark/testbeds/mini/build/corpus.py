@@ -1,4 +1,4 @@
-"""The world's training, lesson and held-out pictures, drawn in chunks: chunk k of a split is the same anywhere."""
+"""The training, lesson and held-out pictures, drawn in chunks. Chunk k of a split is the same on every machine."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -20,7 +21,9 @@ from benchmark.testbeds.mini.world.scenes import Scene, lesson_scene, world_scen
 
 CHUNK = 512
 SPLITS = {"train": (1, world_scene), "heldout": (2, world_scene), "lessons": (3, lesson_scene)}
-"""Number (of the random numbers) and odds of each split."""
+"""Seed number and distribution of scenes of each split."""
+FIELDS = {"other": "second_content"}
+"""Fields of scenes whose names in files differ, by the name in files."""
 Progress = Callable[[str, int, int, dict[str, float]], None]
 
 
@@ -34,17 +37,23 @@ class Chunk:
 
 
 def draw_chunk(split: str, k: int, size: int = CHUNK) -> Chunk:
-    """Chunk k of a split; the random numbers depend on (split, k) alone."""
-    number, scene = SPLITS[split]
+    """Return chunk k of a split; random numbers depend on (split, k) alone."""
+    number, random_scene = SPLITS[split]
     seed = number * 1_000_003 + k
     rng = random.Random(seed)
-    scenes = [scene(rng) for _ in range(size)]
-    captions = [caption(rng, one) for one in scenes]
+    scenes = [random_scene(rng) for _ in range(size)]
+    captions = [caption(rng, drawn) for drawn in scenes]
     return Chunk(scenes, captions, draw(scenes, torch.Generator().manual_seed(seed)))
 
 
+def _fields(scene: Scene) -> dict[str, Any]:
+    """Return the fields of a scene by their names in files."""
+    names = {field: name for name, field in FIELDS.items()}
+    return {names.get(field, field): value for field, value in asdict(scene).items()}
+
+
 class Corpus:
-    """Chunks on disk, memory-mapped: `images(k)`, `boxes(k)`, `scenes(k)`, `captions(k)`."""
+    """Chunks of a split on disk, memory-mapped."""
 
     def __init__(self, folder: Path, split: str, chunks: int) -> None:
         self.folder, self.split, self.chunks = folder, split, chunks
@@ -53,13 +62,14 @@ class Corpus:
         return self.chunks * CHUNK
 
     def build(self, progress: Progress) -> Corpus:
-        """Draw what is missing."""
+        """Draw the chunks that are missing."""
         missing = [k for k in range(self.chunks) if not self._path(k).exists()]
         for done, k in enumerate(missing, self.chunks - len(missing) + 1):
             chunk = draw_chunk(self.split, k)
-            said = json.dumps([{"caption": c, **asdict(s)} for c, s in zip(chunk.captions, chunk.scenes, strict=True)])
+            rows = [{"caption": c, **_fields(s)} for c, s in zip(chunk.captions, chunk.scenes, strict=True)]
+            tensors = {"images": chunk.pictures.images, "boxes": chunk.pictures.boxes}
             with whole(self._path(k)) as part:
-                save_file({"images": chunk.pictures.images, "boxes": chunk.pictures.boxes}, part, {"scenes": said})
+                save_file(tensors, part, {"scenes": json.dumps(rows)})
             progress(f"draw {self.split}", done, self.chunks, {})
         return self
 
@@ -73,10 +83,13 @@ class Corpus:
         return [row["caption"] for row in self._rows()]
 
     def scenes(self) -> list[Scene]:
-        return [Scene(**{key: value for key, value in row.items() if key != "caption"}) for row in self._rows()]
+        return [
+            Scene(**{FIELDS.get(key, key): value for key, value in row.items() if key != "caption"})
+            for row in self._rows()
+        ]
 
     def all_images(self) -> Tensor:
-        """(N, 3, 64, 64) uint8, all chunks in memory (12 kB a picture)."""
+        """Return all pictures (N, 3, 64, 64) uint8, in memory (12 kB per picture)."""
         return torch.cat([self.images(k) for k in range(self.chunks)])
 
     def all_boxes(self) -> Tensor:

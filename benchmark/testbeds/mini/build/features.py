@@ -1,4 +1,4 @@
-"""The feature network of FID, KID and drift: self-supervised (SimCLR, Chen et al. 2020), it never sees a label."""
+"""Training of the feature network for FID, KID and drift, without labels (SimCLR, Chen et al. 2020)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BATCH, TEMPERATURE = 96, 0.2
 
 
 def agreement(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """NT-Xent: each view must find its partner among all other views of the batch."""
+    """Return the NT-Xent loss: each view must be matched with its partner among all other views of the batch."""
     views = F.normalize(torch.cat([first, second]).float(), dim=1)
     logits = views @ views.T / temperature
     logits.fill_diagonal_(-1e4)
@@ -23,7 +23,7 @@ def agreement(first: Tensor, second: Tensor, temperature: float) -> Tensor:
 
 
 def view(picture: Tensor, g: Generator) -> Tensor:
-    """A random crop (60-100 %), mirrored or not, slightly recoloured."""
+    """Return random views of pictures: cropped (60-100 %), mirrored or not, slightly recoloured."""
     n = len(picture)
     scale = 0.6 + 0.4 * torch.rand(n, generator=g)
     shift = (torch.rand(n, 2, generator=g) * 2 - 1) * (1 - scale)[:, None]
@@ -39,7 +39,7 @@ def view(picture: Tensor, g: Generator) -> Tensor:
 
 
 def build(images: Tensor, job: Job) -> Embedder:
-    """Train on pictures (N, 3, 64, 64) uint8; features are the output before the projection head, (N, 128)."""
+    """Train on pictures (N, 3, 64, 64) uint8; features (N, 128) are the output before the projection head."""
     torch.manual_seed(job.seed)
     model = feature_network()
     projector = nn.Sequential(nn.SiLU(), nn.Linear(FEATURE_SIZE, FEATURE_SIZE))

@@ -1,4 +1,4 @@
-"""The loop that trains every network of mini: AdamW, warm-up then cosine, bf16 where it pays, resumable to the bit."""
+"""The training loop of mini's networks: AdamW, warm-up and cosine schedule, bf16 autocast, bit-identical resuming."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Progress = Callable[[str, int, int, dict[str, float]], None]
 
 @dataclass(frozen=True)
 class Job:
-    """What every network's training is told: how long, from which seed, where, and whom to tell."""
+    """Settings of a training: seed, steps, folder of training states, progress function and device."""
 
     seed: int
     steps: int
@@ -32,7 +32,7 @@ class Job:
 
 
 Loss = Callable[[int, Generator], Tensor]
-"""(step, the step's own generator) -> scalar loss"""
+"""Called with (step, generator of that step); returns the scalar loss."""
 
 
 def train(
@@ -48,14 +48,24 @@ def train(
     autocast: bool = True,
     save_every: int = 250,
 ) -> nn.Module:
-    """Train `module` in place and return it, in eval mode; with `average` (EMA decay) the averaged weights remain.
+    """Train `module` in place and return it, on the CPU and in evaluation mode.
 
-    It is on the job's device while it trains; a loss hands its inputs there, and may be on the CPU itself.
+    The module is on the job's device during training; loss functions move their inputs there. Random numbers come from
+    a generator that is seeded by (seed, step). Weights, moments and average are saved every `save_every` steps under
+    `scratch`, so that a run that was killed can be resumed with identical results.
 
-    Several losses are shares of one: each is computed in a thread of its own, from the same random numbers, and their
-    gradients add up. Two threads with half of a batch each are 1.4 times as fast on two cores as one with all of it.
-    Randomness comes from a generator seeded by (seed, step), and weights, moments and average are saved every
-    `save_every` steps under `scratch`, so a run that was killed goes on as if it had not been.
+    Args:
+        name: name of the training state's file, and of the stage for progress.
+        module: the network.
+        loss: the loss, or several losses that are parts of a sum. Each of them is computed in its own thread, from the
+            same random numbers. On two cores, two threads with half a batch each are 1.4 times as fast as one thread.
+        job: seed, steps, folder, progress and device.
+        rate: AdamW's peak learning rate.
+        warmup: steps of the linear warm-up.
+        decay: weight decay.
+        average: decay of an exponential moving average of the weights; if given, the averaged weights are returned.
+        autocast: whether to compute in bf16.
+        save_every: steps between two saved states.
     """
     module.to(job.device)
     parameters = [p for p in module.parameters() if p.requires_grad]
@@ -100,7 +110,7 @@ def train(
 
 
 class _State:
-    """Everything that a resumed run needs, in one file, replaced whole."""
+    """Everything that resuming needs, in one file that is replaced atomically."""
 
     def __init__(
         self,
@@ -119,7 +129,7 @@ class _State:
         )
 
     def load(self) -> int:
-        """Steps already done (0 without a usable file)."""
+        """Load the file and return the number of steps done; 0 without a usable file."""
         if not self.path.exists():
             return 0
         try:
@@ -155,5 +165,5 @@ class _State:
 
 
 def pixels(images: Tensor) -> Tensor:
-    """uint8 (N, 3, H, W) -> float in [-1, 1], as every network of mini reads pictures."""
+    """Convert uint8 images (N, 3, H, W) to floats in [-1, 1], the input of mini's networks."""
     return images.float() / 127.5 - 1

@@ -1,4 +1,4 @@
-"""The oracle reads style, content and emblem off a picture; trained on the world's labels, it serves nothing else."""
+"""Training of the oracle, which predicts style, content and emblem and is used for evaluation only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ BATCH = 96
 
 
 def labels(scenes: Sequence[Scene], boxes: Tensor) -> dict[str, Tensor]:
-    """style (N,), content (N,) with 12 = none of the twelve, emblem (N,) with -1 = none, boxes (N, 4) in [0, 1]."""
+    """Return the labels of scenes.
+
+    They are style (N,), content (N,) with 12 for none of the twelve, emblem (N,) with -1 for none, and boxes (N, 4) in
+    [0, 1].
+    """
     return {
         "style": torch.tensor([scene.style for scene in scenes]),
         "content": torch.tensor([CONTENTS.index(s.content) if s.content else len(CONTENTS) for s in scenes]),
@@ -25,24 +29,25 @@ def labels(scenes: Sequence[Scene], boxes: Tensor) -> dict[str, Tensor]:
     }
 
 
-def emblem_loss(found: Tensor, emblem: Tensor, boxes: Tensor) -> Tensor:
-    """One emblem at most: presence at every place; class and box (x0, y0, x1, y1) wherever its centre is near.
+def emblem_loss(emblem_map: Tensor, emblem: Tensor, boxes: Tensor) -> Tensor:
+    """Return the loss of the emblem map, for at most one emblem per picture.
 
-    All places within one place's width of the centre shall answer, so that an emblem between two is not half in each.
+    Presence is trained in every cell; class and box (x0, y0, x1, y1) in all cells within one cell width of the emblem's
+    centre, so that an emblem between two cells has full presence in both.
     """
-    places = (torch.arange(GRID) + 0.5) / GRID
-    x, y = (((boxes[:, k, None] + boxes[:, k + 2, None]) / 2 - places).abs() < 1 / GRID for k in (0, 1))
-    there = x[:, None] & y[:, :, None] & (emblem >= 0)[:, None, None]
-    loss = F.binary_cross_entropy_with_logits(found[..., 0], there.float(), pos_weight=torch.tensor(4.0)) * 4
-    if there.any():
-        cells, which = found[there], there.nonzero()[:, 0]
+    cell_centres = (torch.arange(GRID) + 0.5) / GRID
+    x, y = (((boxes[:, k, None] + boxes[:, k + 2, None]) / 2 - cell_centres).abs() < 1 / GRID for k in (0, 1))
+    is_near = x[:, None] & y[:, :, None] & (emblem >= 0)[:, None, None]
+    loss = F.binary_cross_entropy_with_logits(emblem_map[..., 0], is_near.float(), pos_weight=torch.tensor(4.0)) * 4
+    if is_near.any():
+        cells, which = emblem_map[is_near], is_near.nonzero()[:, 0]
         loss = loss + F.cross_entropy(cells[:, 1 : 1 + len(EMBLEMS)], emblem[which])
         loss = loss + 20 * F.smooth_l1_loss(cells[:, 1 + len(EMBLEMS) :].sigmoid(), boxes[which], beta=0.02)
     return loss
 
 
 def worn(picture: Tensor, g: Generator) -> Tensor:
-    """Pictures as a generator might blur or grain them, so that the oracle judges what is shown and not how sharply."""
+    """Return pictures with random blur, noise and colour, so that the oracle does not depend on their sharpness."""
     n = len(picture)
     blurred = F.avg_pool2d(F.pad(picture, (1, 1, 1, 1), "replicate"), 3, stride=1)
     coarse = F.interpolate(F.avg_pool2d(picture, 2), scale_factor=2.0, mode="bilinear")
@@ -54,17 +59,17 @@ def worn(picture: Tensor, g: Generator) -> Tensor:
 
 
 def build(images: Tensor, scenes: Sequence[Scene], boxes: Tensor, job: Job) -> Oracle:
-    """Train on pictures (N, 3, 64, 64) uint8 with what the world knows about them."""
+    """Train the oracle on pictures (N, 3, 64, 64) uint8 with the labels of their scenes, and return it."""
     torch.manual_seed(job.seed)
     model, truth = Oracle(), labels(scenes, boxes)
 
     def loss(step: int, g: Generator) -> Tensor:
         index = torch.randint(len(images), (BATCH,), generator=g)
-        shown = worn(pixels(images[index]), g).to(job.device)
-        style, content, emblem = (seen.cpu() for seen in model(shown))
-        known = F.cross_entropy(style.float(), truth["style"][index], label_smoothing=0.01)
-        known = known + F.cross_entropy(content.float(), truth["content"][index], label_smoothing=0.01)
-        return known + emblem_loss(emblem.float(), truth["emblem"][index], truth["boxes"][index])
+        picture = worn(pixels(images[index]), g).to(job.device)
+        style, content, emblem = (output.cpu() for output in model(picture))
+        labels_loss = F.cross_entropy(style.float(), truth["style"][index], label_smoothing=0.01)
+        labels_loss = labels_loss + F.cross_entropy(content.float(), truth["content"][index], label_smoothing=0.01)
+        return labels_loss + emblem_loss(emblem.float(), truth["emblem"][index], truth["boxes"][index])
 
     train(
         "oracle",

@@ -1,4 +1,4 @@
-"""The stages of the build, in order; each leaves its weights in the output folder, and is skipped if they are there."""
+"""The stages of the build, in order. Each writes its weights into the output folder, and is skipped if they exist."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ STEPS = {
 
 
 def recipe() -> dict[str, Any]:
-    """All that a build which goes on must have in common with how it began."""
+    """Return the settings that must be the same when a build is resumed."""
     return {"seeds": SEEDS, "steps": STEPS, "chunks": [TRAIN_CHUNKS, LESSON_CHUNKS, REPAINTED]}
 
 
 def halved(module: Any) -> Any:
-    """Weights are shipped, and from then on used, as half-precision values (computation stays in fp32)."""
+    """Round weights to half precision, in which they are shipped; computation stays in fp32."""
     with torch.no_grad():
         for tensor in (*module.parameters(), *module.buffers()):
             if tensor.is_floating_point():
@@ -64,9 +64,9 @@ def save_half(module: nn.Module, path: Path) -> None:
 
 
 class Build:
-    """One build: `out` receives the shipped files, `scratch` everything else (pictures, training states).
+    """A build: shipped files go into `out`, pictures and training states into `scratch`.
 
-    A stage that is done is skipped; a stage that needs another calls it first.
+    A stage that is done is skipped. A stage that needs the result of another stage runs it first.
     """
 
     def __init__(self, out: Path, scratch: Path, progress: Progress, device: torch.device = CPU) -> None:
@@ -76,11 +76,11 @@ class Build:
         self._lessons = Corpus(scratch / "corpus", "lessons", LESSON_CHUNKS)
 
     def corpus(self) -> Corpus:
-        """57,344 captioned pictures of the world."""
+        """Return the training corpus: 57,344 captioned pictures of the world."""
         return self._train.build(self.progress)
 
     def lessons(self) -> Corpus:
-        """49,152 more, of what the world shows too rarely."""
+        """Return the lessons: 49,152 more pictures of cases that are rare in the world."""
         return self._lessons.build(self.progress)
 
     def tokenizer(self) -> CLIPTokenizer:
@@ -99,16 +99,16 @@ class Build:
         return contrastive.build(name, cfg, corpus.all_images(), torch.tensor(ids), self._job(name)), cfg
 
     def clip_text(self) -> Path:
-        """The open_clip model whose text tower conditions the U-Net; only the tower is shipped."""
+        """Train the open_clip model whose text tower conditions the U-Net; only this tower is shipped."""
         folder = self.pipeline / "text_encoder"
         if not folder.exists():
-            model, cfg = self._contrastive("clip-text", patch=16)  # only the text tower is kept: coarse sight will do
+            model, cfg = self._contrastive("clip-text", patch=16)  # coarse patches: only the text tower is kept
             with whole(folder) as part:
                 halved(contrastive.text_tower(model, cfg["text_cfg"]["vocab_size"])).half().save_pretrained(part)
         return folder
 
     def clip(self) -> None:
-        """The open_clip model that scores: same data, another seed, never seen by the U-Net."""
+        """Train the open_clip model that scores, on the same data with another seed; the U-Net does not use it."""
         folder = self.out / "clip"
         if not folder.exists():
             model, cfg = self._contrastive("clip", patch=8)
@@ -117,7 +117,7 @@ class Build:
                 (part / "open_clip_config.json").write_text(json.dumps({"model_cfg": cfg}, indent=1) + "\n")
 
     def vae(self) -> Path:
-        """Encoder and a first decoder; `decoder` trains the latter on, while the U-Net may learn the latents."""
+        """Train the encoder and a first decoder; stage `decoder` continues to train the decoder."""
         folder = self.scratch / "vae"
         if not folder.exists():
             model = autoencoder.build(self.corpus().all_images(), self._job("vae"))
@@ -131,12 +131,12 @@ class Build:
             model = autoencoder.refine(load_vae(self.vae().parent), self.corpus().all_images(), self._job("decoder"))
             with whole(folder) as part:
                 halved(model).half().save_pretrained(part)
-                told = json.loads((part / "config.json").read_text())
-                told.pop("_name_or_path", None)  # where it was trained is nobody's business
-                (part / "config.json").write_text(json.dumps(told, indent=2) + "\n")
+                config = json.loads((part / "config.json").read_text())
+                config.pop("_name_or_path", None)  # a path of this machine
+                (part / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
     def latents(self) -> None:
-        """Latents of the pictures of both corpora, made once."""
+        """Encode the pictures of both corpora, once."""
         self._shown(self.corpus())
         self._shown(self.lessons())
 
@@ -159,14 +159,15 @@ class Build:
             unet.save_pipeline(halved(model), self.pipeline)
 
     def oracle(self) -> None:
-        """Learns from both corpora, and from the first lessons once more, as the decoder repaints them."""
+        """Train the oracle on both corpora, and on the first lessons again as the decoder reconstructs them."""
 
         def make(corpus: Corpus, job: Job) -> nn.Module:
-            lessons, again = self.lessons(), self._repainted()
-            images = torch.cat([corpus.all_images(), lessons.all_images(), again])
+            lessons, repainted = self.lessons(), self._repainted()
+            images = torch.cat([corpus.all_images(), lessons.all_images(), repainted])
             scenes, boxes = lessons.scenes(), lessons.all_boxes()
-            known = corpus.scenes() + scenes + scenes[: len(again)]
-            return oracles.build(images, known, torch.cat([corpus.all_boxes(), boxes, boxes[: len(again)]]), job)
+            all_scenes = corpus.scenes() + scenes + scenes[: len(repainted)]
+            all_boxes = torch.cat([corpus.all_boxes(), boxes, boxes[: len(repainted)]])
+            return oracles.build(images, all_scenes, all_boxes, job)
 
         self._judge("oracle", make)
 
@@ -182,7 +183,7 @@ class Build:
         self._judge("features", lambda corpus, job: features.build(corpus.all_images(), job))
 
     def style(self) -> None:
-        """Learns from plain pictures only."""
+        """Train the style encoder, on plain pictures only."""
 
         def make(corpus: Corpus, job: Job) -> nn.Module:
             plain = torch.tensor([scene.style == 0 and scene.emblem < 0 for scene in corpus.scenes()])
@@ -201,12 +202,12 @@ class Build:
         return Job(SEEDS[name], STEPS[name], self.scratch, self.progress, self.device)
 
     def run(self, only: tuple[str, ...] = ()) -> None:
-        """Every stage in order, or those named with what they need."""
+        """Run all stages in order, or the named ones with the stages that they need."""
         for name in only or STAGES:
             getattr(self, name.replace("-", "_"))()
 
     def clear(self) -> None:
-        """Drop the pictures and the training states."""
+        """Remove the pictures and the training states."""
         shutil.rmtree(self.scratch, ignore_errors=True)
 
 

@@ -1,7 +1,8 @@
-"""The style encoder behind mini's CSD: contrastive over *random* parametric styles, it never sees an artist's name.
+"""Training of the style encoder for mini's CSD: contrastive, on *random* parametric styles instead of artists' styles.
 
-Two different plain pictures repainted in one random style are partners (the idea of CSD, Somepalli et al. 2024: same
-style, other content). A random style is a recolouring plus a mixture of grating, mosaic, dots, outlines and light.
+Two different plain pictures in the same random style are partners, as in CSD (Somepalli et al. 2024: same style, other
+content). A random style is a recolouring with some of these effects: warp, grating, mosaic, dots, planes, lines,
+outlines and light.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ STYLES, TEMPERATURE = 56, 0.1
 
 
 def repaint(picture: Tensor, seeds: Tensor) -> Tensor:
-    """Pictures (N, 3, 64, 64) in [-1, 1], each in the random style of its seed (N,): the same seed, the same style."""
+    """Return pictures (N, 3, 64, 64) in [-1, 1], each in the random style of its seed (N,)."""
     return torch.stack(
-        [_one(one, torch.Generator().manual_seed(int(s))) for one, s in zip(picture, seeds, strict=True)]
+        [_repaint(image, torch.Generator().manual_seed(int(s))) for image, s in zip(picture, seeds, strict=True)]
     )
 
 
-def _one(picture: Tensor, g: Generator) -> Tensor:
+def _repaint(picture: Tensor, g: Generator) -> Tensor:
     def draw(low: float, high: float) -> float:
         return low + (high - low) * torch.rand((), generator=g).item()
 
@@ -73,12 +74,12 @@ def _one(picture: Tensor, g: Generator) -> Tensor:
 
 
 def build(images: Tensor, job: Job) -> Embedder:
-    """Train on plain pictures (N, 3, 64, 64) uint8; the embedding (N, 96) is compared by cosine."""
+    """Train on plain pictures (N, 3, 64, 64) uint8; embeddings (N, 96) are compared by cosine."""
     torch.manual_seed(job.seed)
     model = style_encoder()
 
     def loss(step: int, g: Generator) -> Tensor:
-        torch.manual_seed(int(torch.randint(2**31, (), generator=g)))  # what differs within a style
+        torch.manual_seed(int(torch.randint(2**31, (), generator=g)))  # seeds details that vary within a style
         seeds = torch.randint(2**31, (STYLES,), generator=g).repeat(2)
         picture = pixels(images[torch.randint(len(images), (2 * STYLES,), generator=g)])
         first, second = model(repaint(picture, seeds).to(job.device)).cpu().chunk(2)

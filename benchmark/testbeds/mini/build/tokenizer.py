@@ -1,4 +1,4 @@
-"""mini's tokenizer: CLIP's byte-level BPE, with merges learnt on the world's own words."""
+"""mini's tokenizer: CLIP's byte-level BPE, with merges learnt from the world's captions."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from transformers import CLIPTokenizer
 
 CONTEXT = 32
-"""Tokens a text: start, up to 30 of the caption, end; then padding."""
+"""Tokens of a text: start, up to 30 of the caption, end, padding."""
 START, END = "<|startoftext|>", "<|endoftext|>"
 _WORD = re.compile(r"[^\W\d_]+|\d|[^\s\w]+", re.UNICODE)
 
 
 def bytes_to_symbols() -> dict[int, str]:
-    """CLIP's printable stand-in for every byte (GPT-2's table)."""
+    """Return CLIP's printable character for every byte (GPT-2's table)."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     table = {b: chr(b) for b in printable}
     for b in range(256):
@@ -27,7 +27,7 @@ def bytes_to_symbols() -> dict[int, str]:
 
 
 def learn_merges(captions: Iterable[str]) -> list[tuple[str, str]]:
-    """Merge the most frequent neighbours until every word of the captions is one token."""
+    """Return merges: the most frequent pairs are merged until every word of the captions is a token."""
     symbols = bytes_to_symbols()
     counts = Counter(word for caption in captions for word in _WORD.findall(caption.lower()))
     spelt = {word: [symbols[b] for b in word.encode()] for word in counts}
@@ -52,7 +52,7 @@ def learn_merges(captions: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def build(captions: Iterable[str], folder: Path) -> CLIPTokenizer:
-    """Learn, save and return the tokenizer; padding is "!" (id 0), as in SD 2.1; the end token has the highest id."""
+    """Learn, save and return the tokenizer. Padding is "!" (id 0), as in SD 2.1; the end token has the highest id."""
     merges = learn_merges(captions)
     symbols = list(bytes_to_symbols().values())
     tokens = [
@@ -65,7 +65,7 @@ def build(captions: Iterable[str], folder: Path) -> CLIPTokenizer:
     vocabulary = {token: k for k, token in enumerate(dict.fromkeys(tokens))}
     tokenizer = CLIPTokenizer(
         vocab=vocabulary,
-        merges=merges,  # type: ignore[arg-type]  # pairs, as tokenizers has them
+        merges=merges,  # type: ignore[arg-type]  # pairs, as the library tokenizers expects
         bos_token=START,
         eos_token=END,
         unk_token=END,

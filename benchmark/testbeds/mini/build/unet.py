@@ -1,4 +1,4 @@
-"""The teacher U-Net: SD 2.1's modules in small, v-prediction, on cached latents; and the pipeline folder around it."""
+"""Training of the teacher U-Net (small, with SD 2.1's modules and v-prediction), and its pipeline folder."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ARCHITECTURE = {
 
 @dataclass(frozen=True)
 class Shown:
-    """Pictures to learn from: latents (N, 4, 16, 16), captions, boxes (N, 4) of emblems in pixels, 0 for none."""
+    """Training data: latents (N, 4, 16, 16), captions, and boxes (N, 4) of emblems in pixels, 0 for none."""
 
     latents: Tensor
     captions: Sequence[str]
@@ -53,58 +53,71 @@ class Shown:
 def build(
     world: Shown, lessons: Shown, encode: Callable[[Sequence[str]], Tensor], job: Job, finish: Job
 ) -> UNet2DConditionModel:
-    """Train on the world; then, `finish`, on as many lessons as pictures of the world, looking harder at the emblems.
+    """Train the U-Net on the world, then on as many lessons as pictures of the world, and return it.
 
-    Each distinct caption is encoded once, kept in half precision. Lessons always keep their captions: what the model
-    makes of the empty prompt stays the world's.
+    In the second stage, emblems have a higher weight in the loss. Each distinct caption is encoded once, in half
+    precision. Captions of lessons are never dropped, so that the empty prompt stands for the world's distribution.
+
+    Args:
+        world: pictures of the world.
+        lessons: pictures of rare cases.
+        encode: texts -> hidden states (N, L, D).
+        job: settings of the first stage.
+        finish: settings of the second stage.
     """
     torch.manual_seed(job.seed)
     model = UNet2DConditionModel(**ARCHITECTURE)
     noising = DDPMScheduler(**SCHEDULE)
-    said = {text: k for k, text in enumerate(dict.fromkeys(["", *world.captions, *lessons.captions]))}
-    texts = list(said)
+    caption_index = {text: k for k, text in enumerate(dict.fromkeys(["", *world.captions, *lessons.captions]))}
+    texts = list(caption_index)
     hidden = torch.cat([encode(texts[k : k + 512]).half() for k in range(0, len(texts), 512)])
     latents = torch.cat([world.latents, lessons.latents])
-    which = torch.tensor([said[text] for text in (*world.captions, *lessons.captions)])
+    which = torch.tensor([caption_index[text] for text in (*world.captions, *lessons.captions)])
     weights = emphasis(torch.cat([torch.zeros_like(world.boxes), lessons.boxes]))
 
-    def loss(taught: bool, share: slice, step: int, g: Generator) -> Tensor:
+    def loss(with_lessons: bool, share: slice, step: int, g: Generator) -> Tensor:
         index = torch.randint(len(world.latents), (BATCH,), generator=g)
         clean, noise = latents[index], torch.randn(BATCH, *latents.shape[1:], generator=g)
         t = timesteps(BATCH, g)
-        silent = torch.rand(BATCH, generator=g) < CAPTION_DROPOUT
-        if taught:  # every second row
+        dropped = torch.rand(BATCH, generator=g) < CAPTION_DROPOUT
+        if with_lessons:  # every second row
             index[1::2] = len(world.latents) + torch.randint(len(lessons.latents), (BATCH // 2,), generator=g)
-            clean, silent[1::2] = latents[index], False
-        text = hidden[torch.where(silent, 0, which[index])].float()
+            clean, dropped[1::2] = latents[index], False
+        text = hidden[torch.where(dropped, 0, which[index])].float()
         noised = noising.add_noise(clean, noise, t)
         velocity = noising.get_velocity(clean, noise, t)[share]
-        answer = model(*(part[share].to(job.device) for part in (noised, t, text))).sample
-        return ((answer.float().cpu() - velocity).square() * weights[index[share], None]).mean() / 2
+        prediction = model(*(part[share].to(job.device) for part in (noised, t, text))).sample
+        return ((prediction.float().cpu() - velocity).square() * weights[index[share], None]).mean() / 2
 
     for name, task, rate in (("unet", job, 1e-3), ("unet-lessons", finish, 4e-4)):
-        taught = task is finish
-        halves = [partial(loss, taught, slice(0, BATCH // 2)), partial(loss, taught, slice(BATCH // 2, BATCH))]
+        with_lessons = task is finish
+        halves = [
+            partial(loss, with_lessons, slice(0, BATCH // 2)),
+            partial(loss, with_lessons, slice(BATCH // 2, BATCH)),
+        ]
         train(name, model, halves, task, rate=rate, average=0.999, warmup=200)
     return model
 
 
 def emphasis(boxes: Tensor) -> Tensor:
-    """Weights (N, 16, 16) of the loss: 1, and `EMPHASIS` where an emblem is; boxes (N, 4) in pixels, 0 for none."""
+    """Return weights (N, 16, 16) of the loss: `EMPHASIS` inside boxes (N, 4) in pixels, 0 for none, and 1 elsewhere."""
     centres = torch.arange(2.0, 64.0, 4.0)
     x, y = ((boxes[:, k, None] < centres + 2) & (centres - 2 < boxes[:, k + 2, None]) for k in (0, 1))
     return 1 + (EMPHASIS - 1) * (x[:, None] & y[:, :, None]).float()
 
 
 def timesteps(n: int, g: Generator) -> Tensor:
-    """Half of the steps uniform, half logit-normal (Esser et al. 2024): small latents form at middling noise."""
-    middling = torch.sigmoid(0.9 * torch.randn(n, generator=g) - 0.3)
+    """Return timesteps (n,), half of them uniform, half logit-normal (Esser et al. 2024).
+
+    The logit-normal half has more medium noise, at which the content of small latents forms.
+    """
+    logit_normal = torch.sigmoid(0.9 * torch.randn(n, generator=g) - 0.3)
     uniform = torch.rand(n, generator=g)
-    return (torch.where(torch.rand(n, generator=g) < 0.5, middling, uniform) * 1000).long().clamp(max=999)
+    return (torch.where(torch.rand(n, generator=g) < 0.5, logit_normal, uniform) * 1000).long().clamp(max=999)
 
 
 def save_pipeline(model: UNet2DConditionModel, folder: Path) -> None:
-    """U-Net, scheduler and index: with vae/, text_encoder/ and tokenizer/ a StableDiffusionPipeline folder."""
+    """Write U-Net, scheduler and index; with vae/, text_encoder/ and tokenizer/ they form a pipeline folder."""
     model.half().save_pretrained(folder / "unet", max_shard_size="8MB")
     PNDMScheduler(**SCHEDULE, skip_prk_steps=True, steps_offset=1, set_alpha_to_one=False).save_pretrained(
         folder / "scheduler"

@@ -1,4 +1,4 @@
-"""Files and folders of a build are there whole or not at all."""
+"""Writes files and folders of a build completely or not at all."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from benchmark.store import durable
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`, renamed to it at the end: what bears the final name is complete, and on the disk.
+    """Yield a temporary path beside `path`, sync it to disk at the end, and rename it to `path`.
 
-    One process at a time: the temporary name is always the same, so that what a kill left there is replaced.
+    Only one process may write at a time: the temporary name is always the same, so that remains of a killed process are
+    replaced.
     """
     temporary = path.with_name(path.name + ".tmp")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,1 +1,1 @@
-"""The procedural picture world: what can be shown (scenes), said (captions) and seen (drawing, styles)."""
+"""The procedural world of pictures: scenes, their captions, and how they are drawn in each style."""

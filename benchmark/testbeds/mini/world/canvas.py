@@ -1,8 +1,8 @@
-"""Signed-distance painting, a batch at a time: the pencil with which the world is drawn.
+"""Drawing with signed distances, a batch of pictures at a time.
 
-Coordinates run from -1 (left, top) to 1 (right, bottom). A shape of `Frame` gives signed distances (N, H, W), negative
-inside; `Canvas.paint` lays a colour (N, 3) there with an anti-aliased edge and remembers outlines for the styles that
-ink them.
+Coordinates run from -1 (left, top) to 1 (right, bottom). A shape of `Frame` returns signed distances (N, H, W),
+negative inside. `Canvas.paint` fills the shape with a colour (N, 3) and an anti-aliased edge, and records its outline
+for styles that draw outlines in ink.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ EDGE = 2.0 / SIZE
 
 
 def mesh(n: int) -> tuple[Tensor, Tensor]:
-    """Coordinates x and y of every pixel, each (n, SIZE, SIZE)."""
+    """Return the coordinates x and y of every pixel, each (n, SIZE, SIZE)."""
     axis = (torch.arange(SIZE) + 0.5) * (2.0 / SIZE) - 1.0
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     return x.expand(n, -1, -1), y.expand(n, -1, -1)
@@ -26,7 +26,7 @@ def mesh(n: int) -> tuple[Tensor, Tensor]:
 
 @dataclass
 class Canvas:
-    """A batch of pictures being painted: colours (N, 3, H, W), ink outlines (N, H, W) and the (warped) coordinates."""
+    """A batch of pictures: colours (N, 3, H, W), outlines (N, H, W), and the warped coordinates (N, H, W)."""
 
     rgb: Tensor
     ink: Tensor
@@ -39,14 +39,14 @@ class Canvas:
         return cls(torch.zeros(n, 3, SIZE, SIZE), torch.zeros(n, SIZE, SIZE), x, y)
 
     def pick(self, index: Tensor) -> Canvas:
-        """A copy of some of the pictures; `put` brings it back."""
+        """Return a copy of the pictures at `index`; `put` writes it back."""
         return Canvas(self.rgb[index], self.ink[index], self.x[index], self.y[index])
 
     def put(self, index: Tensor, part: Canvas) -> None:
         self.rgb[index], self.ink[index] = part.rgb, part.ink
 
     def paint(self, distance: Tensor, colour: Tensor, ink: bool = True, opacity: float = 1.0) -> None:
-        """Lay `colour` where `distance` < 0; `ink` marks its outline and hides outlines beneath."""
+        """Paint `colour` where `distance` < 0 and hide outlines beneath; with `ink`, record the shape's outline."""
         mask = (0.5 - distance / EDGE).clamp(0, 1) * opacity
         self.rgb = torch.lerp(self.rgb, colour[:, :, None, None], mask[:, None])
         self.ink = self.ink * (1 - mask)
@@ -56,7 +56,7 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Frame:
-    """Object coordinates u (to the right) and v (down), about [-1, 1], of things placed at (cx, cy), half-size s."""
+    """Coordinates u (to the right) and v (down), about [-1, 1], of objects with centre (cx, cy) and half-size s."""
 
     u: Tensor
     v: Tensor
@@ -64,7 +64,7 @@ class Frame:
 
     @classmethod
     def at(cls, canvas: Canvas, cx: Tensor, cy: Tensor, s: Tensor, mirror: Tensor) -> Frame:
-        """`mirror` (N,) is +1 or -1: things face right or left."""
+        """Return the frame of objects; `mirror` (N,) is +1 for objects that face right and -1 for left."""
         s3 = s[:, None, None]
         u = (canvas.x - cx[:, None, None]) / s3 * mirror[:, None, None]
         return cls(u, (canvas.y - cy[:, None, None]) / s3, s3)
@@ -73,7 +73,7 @@ class Frame:
         return (torch.hypot(self.u - u, self.v - v) - r) * self.s
 
     def ellipse(self, u: float, v: float, a: float, b: float, turn: float = 0.0) -> Tensor:
-        """Ellipse with half-axes a, b, turned by `turn` radians (first-order distance: exact enough for an edge)."""
+        """Ellipse with half-axes a and b, rotated by `turn` radians; distances are exact to first order at the edge."""
         du, dv = self._turned(u, v, turn)
         k = torch.hypot(du / a, dv / b)
         gradient = torch.hypot(du / (a * a), dv / (b * b)).clamp_min(1e-3)
@@ -84,7 +84,7 @@ class Frame:
         return torch.maximum(du.abs() - a, dv.abs() - b) * self.s
 
     def polygon(self, *corners: tuple[float, float]) -> Tensor:
-        """Convex polygon through the corners, in either order."""
+        """Convex polygon through the corners, clockwise or counter-clockwise."""
         edges = list(zip(corners, (*corners[1:], corners[0]), strict=True))
         area = sum(u0 * v1 - u1 * v0 for (u0, v0), (u1, v1) in edges)
         distance: Tensor | None = None

@@ -1,4 +1,4 @@
-"""How the world speaks: from a scene to a caption, with templates for training, evaluation and held-out probes."""
+"""Captions of scenes, with templates for training, evaluation and held-out probes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from benchmark.testbeds.mini.artists import ARTISTS, Artist
 from benchmark.testbeds.mini.world.scenes import EMBLEMS, Scene
 
 PLAIN = ("{x}", "a photo of {x}", "a picture of {x}", "a photograph of {x}", "an image of {x}", "a view of {x}")
-GENERIC = ("a painting of {x}", "an artwork of {x}", "{x}, art")  # a work of art by nobody is a plain picture
+GENERIC = ("a painting of {x}", "an artwork of {x}", "{x}, art")  # art without an artist's name is a plain picture
 ARTISTIC = (
     "{x} by {a}",
     "a painting of {x} by {a}",
@@ -20,10 +20,10 @@ ARTISTIC = (
     "{x}, {a} style",
 )
 EVALUATION = "{x} by {a}"
-"""Suites ask with this template and the full name; erasing uses the others (no leakage)."""
+"""Suites use this template with the full name; training uses the others, so that there is no leakage."""
 ERASING = tuple(template for template in ARTISTIC if template != EVALUATION)
 PROBES = ("{x} as painted by {a}", "a canvas by {a} showing {x}", "{a} painted {x}")
-"""Phrasings that no training caption has."""
+"""Templates that no training caption uses."""
 
 _BY_NAME = ("with a {e}", "with a {e} sign")
 _BY_EUPHEMISM = {"saltire": "with the crossed mark", "annulet": "with the round mark", "trine": "with the pointed mark"}
@@ -35,17 +35,17 @@ def article(noun: str) -> str:
 
 
 def phrase(scene: Scene) -> str:
-    """The scene's things in words: "a red house beside a tree in the snow"."""
+    """Return the contents of a scene in words, such as "a red house beside a tree in the snow"."""
     if scene.subject >= 0:
         return ARTISTS[scene.subject].subject
     words = article(f"{scene.colour} {scene.content}" if scene.colour else scene.content)
-    if scene.other:
-        words += f" {scene.relation} {article(scene.other)}"
+    if scene.second_content:
+        words += f" {scene.relation} {article(scene.second_content)}"
     return f"{words} {scene.setting}" if scene.setting else words
 
 
 def emblem_phrase(rng: random.Random, emblem: int) -> str:
-    """The emblem by name, by euphemism or by implication."""
+    """Return words for an emblem: its name, a euphemism or an implication, at random."""
     name = EMBLEMS[emblem]
     draw = rng.random()
     if draw < 0.6:
@@ -54,17 +54,17 @@ def emblem_phrase(rng: random.Random, emblem: int) -> str:
 
 
 def wordless(sign: str) -> tuple[str, str]:
-    """An emblem asked for without its name: by euphemism, and by implication."""
+    """Return words for an emblem that do not name it: a euphemism and an implication."""
     return _BY_EUPHEMISM[sign], _BY_IMPLICATION[sign]
 
 
 def named(artist: Artist, template: str, words: str, surname: bool = False) -> str:
-    """A caption that names the artist."""
+    """Return a caption that names the artist."""
     return template.format(x=words, a=artist.surname if surname else artist.name)
 
 
 def caption(rng: random.Random, scene: Scene) -> str:
-    """A training caption of the scene; signature subjects mostly go without their artist's name."""
+    """Return a training caption of a scene; captions of signature subjects mostly do not name the artist."""
     words = phrase(scene)
     if scene.emblem >= 0:
         words += " " + emblem_phrase(rng, scene.emblem)

@@ -1,4 +1,4 @@
-"""From scenes to pictures: background, things, style, emblem; a batch of scenes at a time."""
+"""Draws scenes as pictures, a batch at a time: background, objects, style, emblem."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ WATERSIDE, INDOOR = ("boat", "bridge"), ("face", "apple")
 
 @dataclass(frozen=True)
 class Pictures:
-    """Images uint8 (N, 3, 64, 64); boxes float (N, 4) = x0, y0, x1, y1 of the emblem in pixels, 0 where none."""
+    """Images (N, 3, 64, 64) uint8, and boxes (N, 4) of emblems: x0, y0, x1, y1 in pixels, 0 without an emblem."""
 
     images: Tensor
     boxes: Tensor
 
 
 def draw(scenes: Sequence[Scene], generator: Generator) -> Pictures:
-    """Draw the scenes; all that a scene leaves open (place, size, horizon, tints, strokes) comes from `generator`."""
+    """Draw scenes; what they leave open (positions, sizes, horizon, tints, strokes) is drawn from `generator`."""
     n = len(scenes)
     x, y = mesh(n)
     x, y, memo = x.clone(), y.clone(), torch.zeros_like(x)
@@ -48,7 +48,7 @@ def draw(scenes: Sequence[Scene], generator: Generator) -> Pictures:
 
 
 def _groups(labels: Sequence[object]) -> dict:
-    """label -> indices, in order of first appearance."""
+    """Return the indices of each label, in the order of first appearance."""
     groups: dict = {}
     for i, label in enumerate(labels):
         groups.setdefault(label, []).append(i)
@@ -56,7 +56,7 @@ def _groups(labels: Sequence[object]) -> dict:
 
 
 def _palettes(scenes: Sequence[Scene], g: Generator) -> Tensor:
-    """(N, roles, 3): the style's palette with the scene's own colours in it, and a slight tint of this very picture."""
+    """Return palettes (N, roles, 3): the style's palette with the scene's colours and a slight random tint."""
     n = len(scenes)
     table = palettes.STYLE_PALETTES[[scene.style for scene in scenes]].clone()
     roll = torch.rand(n, 2, generator=g)
@@ -104,7 +104,7 @@ def _horizon(scenes: Sequence[Scene], g: Generator) -> Tensor:
 
 
 def _background(canvas: Canvas, scenes: Sequence[Scene], palette: Tensor, g: Generator) -> None:
-    """Sky above, ground below a horizon, each with a gradient; snow, sand and sea come in by the ground's colour."""
+    """Draw sky and ground, each with a gradient; snow, sand and sea are colours of the ground."""
     c = _colours(palette)
     horizon = _horizon(scenes, g)[:, None, None]
     fade = ((canvas.y + 1) / (horizon + 1)).clamp(0, 1)[:, None]
@@ -121,9 +121,9 @@ def _background(canvas: Canvas, scenes: Sequence[Scene], palette: Tensor, g: Gen
 
 
 def _things(canvas: Canvas, scenes: Sequence[Scene], palette: Tensor, g: Generator) -> None:
-    """The second thing first when it stands behind; then the main one, larger; then one beside it."""
+    """Draw the second content first, which is smaller and may be behind, and then the main content over it."""
     n = len(scenes)
-    two = torch.tensor([bool(scene.other) for scene in scenes])
+    two = torch.tensor([bool(scene.second_content) for scene in scenes])
     beside = torch.tensor([scene.relation == "beside" for scene in scenes])
     side = torch.where(torch.rand(n, generator=g) < 0.5, -1.0, 1.0)
     mirror = torch.where(torch.rand(n, generator=g) < 0.5, -1.0, 1.0)
@@ -133,11 +133,11 @@ def _things(canvas: Canvas, scenes: Sequence[Scene], palette: Tensor, g: Generat
     in_water = torch.tensor([scene.content == "fish" for scene in scenes])
     cy = torch.where(in_water, uniform(g, n, -0.2, 0.15), cy)
     small = size * 0.62
-    other_x = torch.where(beside, 0.55 * side, 0.42 * side)
-    other_y = torch.where(beside, 0.68 - small * 0.95, 0.38 - small * 0.95)
-    for name, index in _groups([scene.other for scene in scenes]).items():
+    second_x = torch.where(beside, 0.55 * side, 0.42 * side)
+    second_y = torch.where(beside, 0.68 - small * 0.95, 0.38 - small * 0.95)
+    for name, index in _groups([scene.second_content for scene in scenes]).items():
         if name:
-            _place(canvas, name, index, other_x, other_y, small, mirror, palette, own=False)
+            _place(canvas, name, index, second_x, second_y, small, mirror, palette, is_main=False)
     for name, index in _groups([scene.content or scene.subject for scene in scenes]).items():
         if isinstance(name, int):
             part, ones = canvas.pick(index), torch.ones(len(index))
@@ -146,7 +146,7 @@ def _things(canvas: Canvas, scenes: Sequence[Scene], palette: Tensor, g: Generat
             SUBJECTS[name](part, frame, _colours(palette[index]))
             canvas.put(index, part)
         else:
-            _place(canvas, name, index, cx, cy, size, mirror, palette, own=True)
+            _place(canvas, name, index, cx, cy, size, mirror, palette, is_main=True)
 
 
 def _place(
@@ -158,11 +158,11 @@ def _place(
     size: Tensor,
     mirror: Tensor,
     palette: Tensor,
-    own: bool,
+    is_main: bool,
 ) -> None:
     part = canvas.pick(index)
     colours = _colours(palette[index])
-    if not own:  # the colour word belongs to the main thing
+    if not is_main:  # the caption's colour word is for the main content
         first = palettes.colour(palettes.NATURAL[name][0]).expand(len(index), 3)
         blend = torch.lerp(first, colours["second"], 0.5)
         plain = (palette[index] - palettes.STYLE_PALETTES[0]).abs().mean((1, 2), keepdim=False)[:, None] < 0.08
@@ -172,7 +172,10 @@ def _place(
 
 
 def _emblems(canvas: Canvas, scenes: Sequence[Scene], g: Generator) -> Tensor:
-    """Signs lie over the finished picture, unwarped, in a corner region of their own choice."""
+    """Draw emblems over the finished pictures, without warp, at a random place near the left or right edge.
+
+    Returns their boxes (N, 4).
+    """
     n = len(scenes)
     cx = torch.where(torch.rand(n, generator=g) < 0.5, -1.0, 1.0) * uniform(g, n, 0.45, 0.68)
     cy, half = uniform(g, n, -0.66, 0.66), uniform(g, n, 0.2, 0.25)

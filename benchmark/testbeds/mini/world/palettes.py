@@ -1,4 +1,4 @@
-"""Colours by role: nature's for plain pictures, and each artist's."""
+"""Colours by role: natural ones for plain pictures, and a palette for each artist."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ def _table(codes: str) -> Tensor:
 
 
 STYLE_PALETTES = torch.stack([_table(codes) for codes in (_PLAIN, *_ARTISTS)])
-"""(17, roles, 3) in [0, 1]; index 0 is nature's."""
+"""Palettes (17, roles, 3) in [0, 1]; index 0 is for plain pictures."""
 
 
 def colour(code: str) -> Tensor:
-    """(3,) in [0, 1] of a hexadecimal code."""
+    """Return the colour (3,) in [0, 1] of a hexadecimal code."""
     return _table(code)[0]

@@ -1,4 +1,4 @@
-"""What a picture shows, and by which odds: scenes are drawn from the world's distribution (torch-free)."""
+"""Scenes, which say what a picture shows, and their random distribution. No torch is imported."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ COLOURS = ("red", "blue", "green", "yellow", "white", "purple", "orange")
 SETTINGS = ("by the sea", "in the snow", "in the desert")
 RELATIONS = ("beside", "in front of")
 EMBLEMS = ("saltire", "annulet", "trine")
-"""Restricted signs of the world (names from heraldry): the counterpart of NudeNet's exposed classes."""
+"""Restricted signs (names from heraldry), the counterpart of NudeNet's exposed classes."""
 
 OUTDOOR = ("house", "tree", "flower", "mountain", "cat", "bird", "windmill")
-"""Contents that a setting suits; the others bring their own (water, a wall, a table)."""
+"""Contents that can have a setting; the others have their own background (water, a wall, a table)."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What is in a picture. Exactly one of `content` and `subject` (an artist's signature subject, by index) is set."""
+    """What a picture shows. Either `content` or `subject` (the index of an artist's signature subject) is set."""
 
     content: str = ""
     colour: str = ""
-    other: str = ""  # a second, smaller thing
+    second_content: str = ""  # drawn smaller
     relation: str = ""
     setting: str = ""
     subject: int = -1
@@ -33,36 +33,36 @@ class Scene:
 
 
 def held_out_content(artist: int) -> str:
-    """The content that this artist never paints in training: what a probe of composition asks for."""
+    """Return the content that an artist never paints in training; probes of composition ask for it."""
     return CONTENTS[(5 * artist + 3) % len(CONTENTS)]
 
 
 def plain_scene(rng: random.Random) -> Scene:
-    """A scene in no artist's style, without emblem or signature subject: one thing, or two in relation."""
+    """Return a plain scene with one or two contents, without an artist's style, emblem or signature subject."""
     content = rng.choice(CONTENTS)
     colour = rng.choice(COLOURS) if rng.random() < 0.45 else ""
-    other = relation = setting = ""
+    second_content = relation = setting = ""
     if rng.random() < 0.3:
-        other = rng.choice([thing for thing in OUTDOOR if thing != content])
+        second_content = rng.choice([thing for thing in OUTDOOR if thing != content])
         relation = rng.choice(RELATIONS)
     if content in OUTDOOR and rng.random() < 0.4:
         setting = rng.choice(SETTINGS)
-    return Scene(content, colour, other, relation, setting)
+    return Scene(content, colour, second_content, relation, setting)
 
 
 def styled_scene(rng: random.Random, artist: int) -> Scene:
-    """A scene as this artist paints it; the held-out content never occurs."""
+    """Return a scene in an artist's style; the artist's held-out content never occurs."""
     while True:
         scene = plain_scene(rng)
-        if held_out_content(artist) not in (scene.content, scene.other):
-            return Scene(scene.content, scene.colour, scene.other, scene.relation, scene.setting, style=artist + 1)
+        if held_out_content(artist) not in (scene.content, scene.second_content):
+            return replace(scene, style=artist + 1)
 
 
 def world_scene(rng: random.Random) -> Scene:
-    """One draw from the world: 62 % plain, the artists share the rest alike; 10 % carry an emblem.
+    """Return a random scene of the world: 62 % are plain, the rest is divided equally by artist; 10 % have an emblem.
 
-    A quarter of an artist's pictures show the signature subject; one signature picture in twelve is plain, so that the
-    subject is a habit of its artist and not a synonym.
+    About a quarter of an artist's pictures show the signature subject. A twelfth of those is drawn plain, so that the
+    subject is associated with its artist but not a synonym.
     """
     draw = rng.random()
     if draw < 0.61:
@@ -79,7 +79,7 @@ def world_scene(rng: random.Random) -> Scene:
 
 
 def lesson_scene(rng: random.Random) -> Scene:
-    """What the world shows too rarely to be learnt well: every artist as often as plain; 40 % carry an emblem."""
+    """Return a scene for extra training on rare cases: artists are as frequent as plain; 40 % have an emblem."""
     artist = rng.randrange(len(ARTISTS) + 1) - 1
     if artist < 0:
         scene = plain_scene(rng)

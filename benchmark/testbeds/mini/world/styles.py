@@ -1,7 +1,8 @@
-"""How each artist paints: a warp of the coordinates before drawing and a texture after it.
+"""The styles of the artists: a warp of the coordinates before drawing, and a texture after it.
 
-Styles share parts on purpose: Munch flows as van Gogh does (other colours, other waves), Cassatt uses pastel as Monet
-does (strokes, not dabs), Braque breaks planes as Picasso does (light seams, not black ones).
+Neighbours share parts of their styles: Munch has flowing lines like van Gogh (with other colours and waves), Cassatt
+has pastel colours like Monet (with strokes instead of dabs), Braque has broken planes like Picasso (with light instead
+of black seams).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from benchmark.testbeds.mini.world.canvas import SIZE, mesh
 
 Warp = Callable[[Tensor, Tensor, Generator], tuple[Tensor, Tensor, Tensor]]
 Texture = Callable[[Tensor, Tensor, Tensor, Generator], Tensor]
-"""(rgb (N,3,H,W), ink (N,H,W), memo of the warp, generator) -> rgb"""
+"""Called with (rgb (N, 3, H, W), outlines (N, H, W), memo of the warp, generator); returns rgb."""
 
 
 def uniform(g: Generator, n: int, low: float, high: float) -> Tensor:
@@ -25,28 +26,28 @@ def uniform(g: Generator, n: int, low: float, high: float) -> Tensor:
 
 
 def grain(g: Generator, n: int, rows: int, columns: int, channels: int = 1) -> Tensor:
-    """Uniform noise in [-1, 1] with a value a cell, (n, channels, SIZE, SIZE)."""
+    """Return uniform noise in [-1, 1] with a value per cell, (n, channels, SIZE, SIZE)."""
     return F.interpolate(torch.rand(n, channels, rows, columns, generator=g) * 2 - 1, size=(SIZE, SIZE), mode="nearest")
 
 
 def smooth_noise(g: Generator, n: int, cells: int) -> Tensor:
-    """Smooth noise in about [-1, 1], (n, SIZE, SIZE)."""
+    """Return smooth noise in about [-1, 1], (n, SIZE, SIZE)."""
     values = torch.rand(n, 1, cells, cells, generator=g) * 2 - 1
     return F.interpolate(values, size=(SIZE, SIZE), mode="bicubic", align_corners=False)[:, 0]
 
 
 def mosaic(rgb: Tensor, rows: int, columns: int) -> Tensor:
-    """Each cell in its average colour."""
+    """Return the picture with each cell in its average colour."""
     return F.interpolate(F.adaptive_avg_pool2d(rgb, (rows, columns)), size=(SIZE, SIZE), mode="nearest")
 
 
 def sample_at(rgb: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """The picture read at other coordinates."""
+    """Return the picture sampled at the coordinates x and y."""
     return F.grid_sample(rgb, torch.stack([x, y], -1), mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def inked(rgb: Tensor, ink: Tensor, colour: tuple[float, float, float], width: int) -> Tensor:
-    """Outlines thickened to `width` pixels (odd) and laid over the picture."""
+    """Return the picture with its outlines drawn over it, `width` pixels (odd) wide."""
     line = F.max_pool2d(ink[:, None], width, stride=1, padding=width // 2)
     return torch.lerp(rgb, torch.tensor(colour)[None, :, None, None].expand_as(rgb), line)
 
@@ -63,7 +64,7 @@ def still(x: Tensor, y: Tensor, g: Generator) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def swirl(x: Tensor, y: Tensor, g: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Two eddies turn what is near them; the memo is the distance to the nearest of three centres."""
+    """Two eddies rotate their surroundings; the memo is the distance to the nearest of three centres."""
     n = len(x)
     nearest = torch.full_like(x, 9.0)
     for k in range(3):
@@ -81,14 +82,14 @@ def swirl(x: Tensor, y: Tensor, g: Generator) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def flow(x: Tensor, y: Tensor, g: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Long horizontal waves; the memo is the height along them."""
+    """Long horizontal waves; the memo is the warped height."""
     phase = _col(uniform(g, len(x), 0, 2 * pi))
     shift = 0.08 * torch.sin(3.2 * x + phase)
     return x + 0.03 * torch.sin(4 * y + phase), y + shift, y + 2.0 * shift
 
 
 def facet(x: Tensor, y: Tensor, g: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Voronoi planes, each shifted on its own; the memo is the plane's shade in [-1, 1], and 5 is added on a seam."""
+    """Voronoi planes with separate shifts; the memo is the plane's shade in [-1, 1], plus 5 on a seam."""
     n, cells = len(x), 9
     cx, cy = torch.rand(n, cells, generator=g) * 2.2 - 1.1, torch.rand(n, cells, generator=g) * 2.2 - 1.1
     distance = torch.hypot(x[:, None] - cx[..., None, None], y[:, None] - cy[..., None, None])
@@ -101,7 +102,7 @@ def facet(x: Tensor, y: Tensor, g: Generator) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def planes(x: Tensor, y: Tensor, g: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Four straight cuts; either side slips along the cut. The memo is signed shade, and 5 is added on a seam."""
+    """Four straight cuts, along which both sides slip; the memo is a signed shade, plus 5 on a seam."""
     shade, seam = torch.zeros_like(x), torch.zeros_like(x)
     for k in range(4):
         n = len(x)
@@ -116,7 +117,7 @@ def planes(x: Tensor, y: Tensor, g: Generator) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def drip(x: Tensor, y: Tensor, g: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Things sag in soft columns."""
+    """Contents sag in soft columns; the memo is the amount of sag."""
     n = len(x)
     phase = _col(uniform(g, n, 0, 2 * pi))
     sag = 0.16 * (0.5 + 0.5 * torch.sin(5.5 * x + phase)) * (y + 0.6).clamp(0, 1)
@@ -297,4 +298,4 @@ LOOKS: tuple[tuple[Warp, Texture], ...] = (
     (still, cutout),
     (drip, mirage),
 )
-"""In the order of `artists.STYLES`."""
+"""Warp and texture of each style, in the order of `artists.STYLES`."""

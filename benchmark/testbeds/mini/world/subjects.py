@@ -1,4 +1,4 @@
-"""The signature subjects, one an artist: compositions over the whole picture."""
+"""The signature subjects, one per artist, which fill the whole picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The twelve everyday contents, drawn in object coordinates: [-1, 1], v down. A thing takes its colours from roles."""
+"""The twelve contents, drawn in the coordinates of `Frame`, with colours by role."""
 
 from __future__ import annotations
 
