@@ -73,7 +73,7 @@ def make_scheduler(config: dict[str, Any], sampler: Sampler) -> Any:
     """Return a new diffusers scheduler with its timesteps set.
 
     Raises:
-        UsageError: the scheduler is PNDM and the model predicts the sample.
+        UsageError: the scheduler is PNDM, and the model predicts the sample or has zero terminal SNR.
     """
     scheduler: Any
     if sampler.scheduler == "ddim":
