@@ -186,8 +186,8 @@ def _tell_of_idle(phases: Sequence[Phase], steps: int, context: Context) -> None
     for phase in phases:
         if steps <= before:
             context.tell(
-                f"this budget ends after {steps} steps, before the first of phase '{phase.name}', which needs "
-                f"{before + 1} steps ({flops + phase.cost.flops:.4g} FLOPs of training)"
+                f"this budget ends after {steps} steps, before the first of phase '{phase.name}': that takes "
+                f"{before + 1} ({flops + phase.cost.flops:.4g} FLOPs of training)"
             )
             return
         before, flops = before + phase.repeats, flops + phase.repeats * phase.cost.flops
