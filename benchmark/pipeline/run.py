@@ -15,10 +15,10 @@ from benchmark.store import paths
 
 if TYPE_CHECKING:
     from benchmark.api.suite import Suite
+    from benchmark.models.external_checkpoint import Parts
 
 
 Reference = Literal["distilled", "base"]
-Parts = Literal["all", "unet"]
 
 
 def evaluate(
