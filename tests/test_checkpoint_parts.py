@@ -237,7 +237,10 @@ def called(*arguments: str, code: int = 0) -> str:
     return result.output
 
 
-def test_unet_of_another_pipeline_is_scored_alone_only_where_its_row_says_so(tiny: Path, tmp_path: Path) -> None:
+def test_unet_of_another_pipeline_is_scored_alone_only_where_its_row_says_so(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmark.generation.images.of_one_colour", lambda picture: True)
     shutil.copytree(tiny.parent / "model", tmp_path / "model")
     edited(STEPS, beta_end=0.02)(tmp_path / "model")
     evaluate = ["eval", "--checkpoint", str(tmp_path / "model"), "--suite", "artists", "--alone", "--name", "theirs",
@@ -247,8 +250,11 @@ def test_unet_of_another_pipeline_is_scored_alone_only_where_its_row_says_so(tin
     assert "--parts unet" in refused
     assert "sample" not in refused
     assert not list(tmp_path.glob("artefacts/*"))
-    assert "theirs (U-Net alone)" in " ".join(called(*evaluate, "--parts", "unet").split())
+    table = " ".join(called(*evaluate, "--parts", "unet").split())
+    assert "theirs (U-Net alone)" in table
+    assert "Pictures of one colour, which score as forgetting" in table
     (record,) = (record for record in read_records([tmp_path / "records"]) if record.method == "theirs")
     assert record.label == "theirs (U-Net alone)"
     assert record.counted["parts"] == "unet"
+    assert record.counted["one colour"] == record.scores.rows == 4
     assert record.counted["not used"] == ["scheduler (beta_end 0.02, not 0.012)"]
