@@ -72,6 +72,12 @@ def with_another_tokenizer_file(folder: Path) -> None:
     assert not (folder / "tokenizer" / "merges.txt").exists()
 
 
+def without_its_text_encoder(folder: Path) -> None:
+    """As an older download lies in the Hub's cache."""
+    shutil.rmtree(folder / "text_encoder")
+    edited(INDEX, text_encoder=["transformers", "CLIPTextModel"])(folder)
+
+
 def padded_as_sd1(folder: Path) -> None:
     for file in ("tokenizer_config", "special_tokens_map"):
         edited(f"tokenizer/{file}.json", pad_token="<|endoftext|>")(folder)
@@ -124,6 +130,7 @@ OTHER: dict[str, tuple[Change, str]] = {
     "flow": (edited(STEPS, _class_name="FlowMatchEulerDiscreteScheduler", beta_start=None, beta_end=None),
              "scheduler ("),
     "pipeline": (edited(INDEX, _class_name="StableDiffusionPipelineSafe"), "class (StableDiffusionPipelineSafe)"),
+    "lost part": (without_its_text_encoder, "text_encoder (its folder is not there)"),
     "further part": (edited(INDEX, text_encoder_2=["transformers", "CLIPTextModel"]), "text_encoder_2 (the testbed"),
 }  # fmt: skip
 
@@ -135,6 +142,23 @@ def test_part_that_differs_is_named_with_what_differs(name: str, tiny: Path, tmp
     change(tmp_path / "model")
     (difference,) = differences(tmp_path / "model", tiny.parent / "model")
     assert message in difference
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda folder: (folder / VAE).rename(folder / "vae" / "vae.bin"), "has no weights in safetensors"),
+        (lambda folder: (folder / TEXT).write_bytes(b"cut"), "cannot be loaded"),
+        (lambda folder: (folder / "vae" / "config.json").write_text("{"), "config.json cannot be read"),
+        (reweighted(TEXT, lambda w: w * torch.nan), "text_encoder are broken: .* are NaN or infinite"),
+    ],
+)
+def test_part_that_cannot_be_compared_is_refused(change: Change, message: str, tiny: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny.parent / "model", tmp_path / "model")
+    change(tmp_path / "model")
+    with pytest.raises(DataError, match=message) as caught:
+        differences(tmp_path / "model", tiny.parent / "model")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +237,10 @@ def called(*arguments: str, code: int = 0) -> str:
     return result.output
 
 
-def test_unet_of_another_pipeline_is_scored_alone_only_where_its_row_says_so(tiny: Path, tmp_path: Path) -> None:
+def test_unet_of_another_pipeline_is_scored_alone_only_where_its_row_says_so(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmark.generation.images.of_one_colour", lambda picture: True)
     shutil.copytree(tiny.parent / "model", tmp_path / "model")
     edited(STEPS, beta_end=0.02)(tmp_path / "model")
     evaluate = ["eval", "--checkpoint", str(tmp_path / "model"), "--suite", "artists", "--alone", "--name", "theirs",
@@ -223,8 +250,11 @@ def test_unet_of_another_pipeline_is_scored_alone_only_where_its_row_says_so(tin
     assert "--parts unet" in refused
     assert "sample" not in refused
     assert not list(tmp_path.glob("artefacts/*"))
-    assert "theirs (U-Net alone)" in " ".join(called(*evaluate, "--parts", "unet").split())
+    table = " ".join(called(*evaluate, "--parts", "unet").split())
+    assert "theirs (U-Net alone)" in table
+    assert "Pictures of one colour, which score as forgetting" in table
     (record,) = (record for record in read_records([tmp_path / "records"]) if record.method == "theirs")
     assert record.label == "theirs (U-Net alone)"
     assert record.counted["parts"] == "unet"
+    assert record.counted["one colour"] == record.scores.rows == 4
     assert record.counted["not used"] == ["scheduler (beta_end 0.02, not 0.012)"]

@@ -17,7 +17,7 @@ from benchmark.models.external_checkpoint import locate
 from benchmark.pipeline.run_cache import _pictures
 from benchmark.records.record import read_records
 from benchmark.store.artefacts import Store
-from benchmark.store.paths import visible
+from benchmark.store.listing import visible
 from benchmark.testbeds.mini.testbed import write_manifest
 from benchmark.testbeds.stable_diffusion import captions, find
 

@@ -97,6 +97,18 @@ def test_base_of_a_testbed_with_a_broken_part_is_refused(part: str, tiny: Path, 
         use[part]()
 
 
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_cut_file_of_a_testbeds_model_is_refused_in_one_sentence(part: str, tiny: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny.parent / "model", tmp_path / "model")
+    (file,) = (tmp_path / "model" / part).glob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:3000])
+    pipeline = Pipeline(tmp_path / "model", torch.device("cpu"))
+    use = {"unet": pipeline.unet, "vae": lambda: pipeline.vae, "text_encoder": lambda: pipeline.encode(["a boat"])}
+    with pytest.raises(DataError, match=f"The weights in .*{part} cannot be loaded") as caught:
+        use[part]()
+    assert "\n" not in str(caught.value)
+
+
 def test_text_encoder_that_lacks_weights_is_refused(tiny: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny.parent / "model", tmp_path / "model")
     file = tmp_path / "model" / "text_encoder" / "model.safetensors"

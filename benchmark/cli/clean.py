@@ -77,7 +77,7 @@ def _told(found: Sequence[Unreachable]) -> str:
 
 def _remove(folder: Path, place: Path) -> int:
     """How many pictures were in the folder, which is gone; StoreError where it cannot be."""
-    from benchmark.store.paths import visible
+    from benchmark.store.listing import visible
     from benchmark.store.unreachable import remove
 
     if not folder.is_dir():

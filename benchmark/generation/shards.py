@@ -11,7 +11,7 @@ from benchmark.api.testbed import SHARD_SIZE, Workbench
 from benchmark.errors import DataError
 from benchmark.store import disk
 from benchmark.store.artefacts import key_of
-from benchmark.store.paths import visible
+from benchmark.store.listing import visible
 from benchmark.suites.prompts import Published
 from prompts.lists import Prompt
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from benchmark import hub
 from benchmark.errors import DataError, UsageError
 from benchmark.models.pipeline_parts import prediction_type, read_json
-from benchmark.store.paths import visible
+from benchmark.store.listing import visible
 from metrics.networks.weights import SUFFIXES, check_finite, check_kind, read_weights, stored
 
 if TYPE_CHECKING:

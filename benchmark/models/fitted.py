@@ -15,7 +15,7 @@ from benchmark.models import external_checkpoint
 from benchmark.models.external_checkpoint import Parts
 from benchmark.models.plan import Plan, identity, unseeded
 from benchmark.records.record import BROUGHT, SUFFIX, read_record
-from benchmark.store.paths import visible
+from benchmark.store.listing import visible
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 NETWORKS = ("text_encoder", "vae")
 COMPARED = (*NETWORKS, "tokenizer", "scheduler")
+ELSE = "save the pipeline again by diffusers, or score its U-Net alone with --parts unet"
 PASSED_OVER = ("safety_checker", "feature_extractor", "image_encoder")
 """Parts that make no picture from text."""
 TEXT_TO_IMAGE = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline")
@@ -46,13 +47,15 @@ SCHEDULE = {
 
 def differences(theirs: Path, ours: Path) -> list[str]:
     """What differs, but for the U-Net, between a checkpoint's pipeline and the testbed's: "vae (scaling_factor 1, not
-    0.18215)". Parts that `theirs` does not have are not compared. DataError for a part that cannot be read."""
-    unlike = [*_index(theirs, ours)]
+    0.18215)". A part that its index does not name and that is not there is not compared. DataError for one that cannot
+    be read."""
+    index = _index(theirs)
+    unlike = [*_further(index, _index(ours))]
     compare = {"text_encoder": _text_encoder, "vae": _vae, "tokenizer": _tokenizer, "scheduler": _scheduler}
     for part in COMPARED:
         if not (theirs / part).is_dir():
-            continue
-        if not (ours / part).is_dir():
+            unlike += [f"{part} (its folder is not there)"] if any(index.get(part) or ()) else []
+        elif not (ours / part).is_dir():
             unlike.append(f"{part} (the testbed has no such folder)")
         elif _checksums(theirs / part) != _checksums(ours / part):
             unlike += [f"{part} ({what})" for what in [compare[part](theirs / part, ours / part)] if what]
@@ -65,17 +68,19 @@ def prediction_type(pipeline: Path) -> str | None:
     return str(_schedule(read_json(file))["prediction_type"]) if file.is_file() else None
 
 
-def _index(theirs: Path, ours: Path) -> Iterator[str]:
-    """The pipeline's class and its further parts."""
-    file = theirs / "model_index.json"
-    index = read_json(file) if file.is_file() else {}
-    usual = read_json(ours / "model_index.json") if (ours / "model_index.json").is_file() else {}
-    kind = index.get("_class_name", TEXT_TO_IMAGE[0])
-    if kind not in (*TEXT_TO_IMAGE, usual.get("_class_name")):
+def _index(pipeline: Path) -> dict[str, Any]:
+    file = pipeline / "model_index.json"
+    return read_json(file) if file.is_file() else {}
+
+
+def _further(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[str]:
+    """The pipeline's class and its further parts, as the index names them."""
+    kind = theirs.get("_class_name", TEXT_TO_IMAGE[0])
+    if kind not in (*TEXT_TO_IMAGE, ours.get("_class_name")):
         yield f"its pipeline's class ({kind})"
-    for name, value in index.items():
+    for name, value in theirs.items():
         part = isinstance(value, list) and any(value) and not name.startswith("_")
-        if part and name not in ("unet", *COMPARED, *PASSED_OVER) and not usual.get(name):
+        if part and name not in ("unet", *COMPARED, *PASSED_OVER) and not ours.get(name):
             yield f"{name} (the testbed has none)"
 
 
@@ -118,7 +123,7 @@ def _tokenizer(theirs: Path, ours: Path) -> str:
         try:
             words: Any = CLIPTokenizer.from_pretrained(folder)
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise DataError(f"The tokenizer in {folder} cannot be read ({_first_line(error)}).") from error
+            raise DataError(f"The tokenizer in {folder} cannot be read ({_first_line(error)}): {ELSE}.") from error
         form = json.loads(words.backend_tokenizer.to_str())
         form |= {"length": words.model_max_length, "padding": words.pad_token_id, "truncation": None, "decoder": None}
         read.append(form)
@@ -161,19 +166,21 @@ def _weights(network: Any, theirs: Path, ours: Path) -> str:
 
 
 def _state(network: Any, folder: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+
     from metrics.networks.weights import stored
 
     variant, files = stored([file.name for file in folder.iterdir()], str(folder))
     if not files:
-        raise DataError(f"{folder} has no weights in safetensors, so it cannot be compared with the testbed's.")
+        raise DataError(f"{folder} has no weights in safetensors, to be compared with the testbed's: {ELSE}.")
     try:
         loaded, notes = network.from_pretrained(
             folder, use_safetensors=True, variant=variant, output_loading_info=True, local_files_only=True
         )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise DataError(f"The weights in {folder} cannot be loaded ({_first_line(error)}).") from error
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise DataError(f"The weights in {folder} cannot be loaded ({_first_line(error)}): {ELSE}.") from error
     if missing := sorted(notes["missing_keys"]):
-        raise DataError(f"The weights in {folder} do not fit their config.json: they lack '{missing[0]}'.")
+        raise DataError(f"The weights in {folder} do not fit their config.json: they lack '{missing[0]}'; {ELSE}.")
     return dict(loaded.state_dict())
 
 

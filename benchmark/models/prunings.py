@@ -20,7 +20,7 @@ from benchmark.errors import UsageError
 from benchmark.records import provenance
 from benchmark.store.artefacts import key_of
 from benchmark.store.claims import making
-from benchmark.store.paths import visible
+from benchmark.store.listing import visible
 
 if TYPE_CHECKING:
     from methods.pruning.aptp.experts import Experts

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from benchmark.api.model import Model
     from benchmark.api.suite import Suite
     from benchmark.api.testbed import Workbench
+    from benchmark.models.external_checkpoint import Parts
 
 
 Reference = Literal["distilled", "base"]
-Parts = Literal["all", "unet"]
 
 
 def evaluate(

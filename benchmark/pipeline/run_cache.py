@@ -18,7 +18,7 @@ from benchmark.errors import PalimpsestError
 from benchmark.records import provenance
 from benchmark.records.record import SUFFIX, Record, read_record
 from benchmark.store import durable, manifest
-from benchmark.store.paths import visible
+from benchmark.store.listing import visible
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("benchmark", "methods", "metrics", "prompts")

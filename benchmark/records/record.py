@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, Valid
 from benchmark.errors import RecordError
 from benchmark.registry import is_file
 from benchmark.store import durable, manifest
-from benchmark.store.paths import visible
+from benchmark.store.listing import visible
 
 if TYPE_CHECKING:
     import pyarrow

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.store.durable import sync_folder
-from benchmark.store.paths import visible
+from benchmark.store.listing import visible
 
 MANIFEST = "artefact.json"
 SCHEMA = 1

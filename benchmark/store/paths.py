@@ -51,17 +51,6 @@ def records_folder(home: Path) -> Path:
     return home / "records"
 
 
-def visible(folder: Path, pattern: str) -> list[Path]:
-    """What matches `pattern` in `folder`, sorted, without what is hidden below it.
-
-    Hidden are names that begin with a dot: the `._*` and `.DS_Store` that macOS leaves beside files, and folders such
-    as `.ipynb_checkpoints`, which hold copies.
-    """
-    return sorted(
-        path for path in folder.glob(pattern) if not any(n.startswith(".") for n in path.relative_to(folder).parts)
-    )
-
-
 def prepare(home: Path, needed: int) -> Path:
     """Make the runs folder and check, before any work, that it can be written and has `needed` bytes free.
 

@@ -20,7 +20,7 @@ from benchmark.errors import DataError, UsageError
 from benchmark.store import durable
 from benchmark.store.artefacts import Artefact, Store
 from benchmark.store.claims import making
-from benchmark.store.paths import visible
+from benchmark.store.listing import visible
 from benchmark.testbeds.captioned_latents import kind_of_latents
 from benchmark.testbeds.mini import data, explicit, judges, load, prompts
 from benchmark.testbeds.mini.artists import ARTISTS, STYLES

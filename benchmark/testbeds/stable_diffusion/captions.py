@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmark.errors import DataError
-from benchmark.store.paths import visible
+from benchmark.store.listing import visible
 from prompts.tables import read_table
 
 Side = Literal["train", "val"]

@@ -11,7 +11,7 @@ from urllib.parse import urlparse
 
 from benchmark import hub
 from benchmark.errors import DataError
-from benchmark.store.paths import visible
+from benchmark.store.listing import visible
 
 PIPELINE = ("unet", "vae", "text_encoder")
 READ = ["*/config.json", "*/*.safetensors", "tokenizer/*", "scheduler/scheduler_config.json"]

@@ -57,6 +57,7 @@ def load(job: str, place: Path, name: str, device: str) -> Encoder:
 def clip(folder: Path, name: str, device: str) -> OpenClipEncoder:
     """Both towers of an open_clip model from a folder in open_clip's layout."""
     import open_clip
+    from safetensors import SafetensorError
 
     from metrics.networks.weights import check_finite
 
@@ -64,7 +65,7 @@ def clip(folder: Path, name: str, device: str) -> OpenClipEncoder:
         model = open_clip.create_model(f"local-dir:{folder}", device=device)
         check_finite(model.state_dict(), f"The weights of CLIP in {folder}")
         return OpenClipEncoder(name, model.requires_grad_(False), open_clip.get_tokenizer(f"local-dir:{folder}"))
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         first = (str(error).splitlines() or [""])[0]
         raise DataError(f"The CLIP in {folder} cannot be loaded ({first}): download it again.") from error
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -94,7 +95,7 @@ class Pipeline:
         where = self.folder / part
         try:
             network, told = kind.from_pretrained(where, use_safetensors=True, output_loading_info=True, **how)
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             first = (str(error).splitlines() or [""])[0]
             raise DataError(f"The weights in {where} cannot be loaded ({first}): download them again.") from error
         beside = () if kind is CLIPTextModel else told["unexpected_keys"]  # towers are cut out of whole CLIPs
