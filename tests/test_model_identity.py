@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from record_examples import cell, record, write
 
+from benchmark.api.model import Model
 from benchmark.api.request import RunRequest
 from benchmark.console import Progress
 from benchmark.errors import RecordError
 from benchmark.figures.tradeoff import points
+from benchmark.generation.gallery import name_of
 from benchmark.models.fitted import fitted
 from benchmark.models.plan import plan_of
 from benchmark.pipeline.setup import workbench_for
@@ -115,6 +117,9 @@ def test_captions_in_another_precision_never_fill_a_row() -> None:
     one = {"model_key": NEW, "setting_key": NEW}
     found = local(record("base", **one), record("base", "coco", sampler=rough, label="base, bf16", **one))
     assert list(cells_of(found, everything=True).values()) == [{"clip", "cp", "csd"}, {"fid", "coco_clip"}]
+    found += local(record("base", sampler=rough, label="base, bf16", **one))
+    labels = {label: set(cells) for label, cells in cells_of(found, everything=True).items()}
+    assert labels == {"base": {"clip", "cp", "csd"}, "base, bf16": {"clip", "cp", "csd", "fid", "coco_clip"}}
 
 
 def test_a_seed_in_two_folders_counts_once() -> None:
@@ -191,6 +196,22 @@ def test_a_long_method_path_still_gives_a_name_that_a_disk_takes() -> None:
     far = record(f"{'folder/' * 60}eraser.py:Eraser")
     assert len(f"{far.stem}.{'0' * 12}.scores.parquet") < 255
     assert far.stem != record(f"{'folder/' * 61}eraser.py:Eraser").stem
+
+
+@pytest.mark.parametrize("label", ["folder/" * 60 + "eraser.py:Eraser", "\u6f22" * 200])
+def test_a_long_label_still_gives_a_folder_that_a_disk_takes(label: str) -> None:
+    named = [name_of(Model(label, {"key": k}, {}, *[dict] * 4)) for k in range(2)]  # type: ignore[arg-type]
+    assert all(len(f"artists-{name}.png".encode()) < 255 for name in named)
+    assert named[0] != named[1]
+
+
+def test_a_row_holds_the_records_of_one_folder_where_two_folders_scored_its_model(tmp_path: Path) -> None:
+    one = {"model_key": NEW, "setting_key": NEW}
+    for place, clip in (("a", 10.0), ("b", 20.0)):
+        values = {"artists": {"clip": clip}, "coco": {"fid": clip}}
+        write(tmp_path / place, *(record("esd", suite, values=values, **one) for suite in ("artists", "coco")))
+    rows = table(local(*read_records([tmp_path / "a", tmp_path / "b"])), "mini", "artists").rows
+    assert [(row.cells["clip"].value, row.cells["fid"].value) for row in rows] == [(10.0, 10.0), (20.0, 20.0)]
 
 
 def test_records_of_a_testbed_file_that_sampled_otherwise_are_left_out() -> None:

@@ -200,13 +200,14 @@ def _sampling(record: Record) -> dict[str, object]:
 
 
 def _closeness(record: Record, source: Source, other: Record, its: Source) -> tuple[bool, ...]:
-    """How near a record of the same model is: from the same place, and of the same name, targets and reference.
+    """How near a record of the same model is: of the same source, name, targets, reference and folder.
 
     The base is one model, and has a record for each reference that it was compared with.
     """
     aimed = targets_of(record) == targets_of(other)
     same_reference = aimed and record.reference_key == other.reference_key
-    return _meets(its, source), record.method == other.method, same_reference, aimed
+    same_folder = record.folder == other.folder
+    return _meets(its, source), record.method == other.method, same_reference, same_folder, aimed
 
 
 def _meets(left: Source, right: Source) -> bool:
