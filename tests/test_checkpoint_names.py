@@ -16,7 +16,7 @@ from benchmark.records.record import BROUGHT
 
 
 @pytest.mark.parametrize(
-    ("asked", "name"),
+    ("path", "name"),
     [
         ("models/sd-v1.4", "sd-v1.4"),
         ("models/sd-v1.5/", "sd-v1.5"),
@@ -29,8 +29,8 @@ from benchmark.records.record import BROUGHT
         ("org/eraser-2.1", "eraser-2.1"),
     ],
 )
-def test_the_default_name_tells_a_checkpoint_from_its_neighbours(asked: str, name: str) -> None:
-    assert default_name(asked) == name
+def test_the_default_name_tells_a_checkpoint_from_its_neighbours(path: str, name: str) -> None:
+    assert default_name(path) == name
 
 
 def test_a_folder_asked_for_from_within_is_called_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,8 +55,8 @@ def test_a_folder_asked_for_from_within_is_called_by_its_name(tmp_path: Path, mo
         ("\u6f22" * (LONGEST_NAME // 3 + 1), f"at most {LONGEST_NAME} bytes"),
     ],
 )
-def test_a_name_that_no_row_or_file_can_have_is_refused(name: str, told: str) -> None:
-    with pytest.raises(UsageError, match=told) as caught:
+def test_a_name_that_no_row_or_file_can_have_is_refused(name: str, fields: str) -> None:
+    with pytest.raises(UsageError, match=fields) as caught:
         check_name(name)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
@@ -73,9 +73,9 @@ def test_other_names_are_taken(name: str) -> None:
 def test_a_wrong_name_is_refused_before_any_work(name: str, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     given = ["--checkpoint", str(tmp_path), "--suite", "artists", "--name", name, "--runs", str(runs)]
-    said = CliRunner().invoke(app, ["eval", *given])
-    assert said.exit_code == 2
-    assert "error: --name" in said.stderr
+    outcome = CliRunner().invoke(app, ["eval", *given])
+    assert outcome.exit_code == 2
+    assert "error: --name" in outcome.stderr
     assert not runs.exists()
 
 
@@ -85,8 +85,8 @@ def test_a_name_of_another_checkpoint_is_refused_before_the_testbed_is_loaded(tm
         save_file({"x": torch.full((1,), float(number))}, tmp_path / folder / "eraser-v1.5.safetensors")
     first, second = (locate(str(tmp_path / folder / "eraser-v1.5.safetensors")).sha256() for folder in ("a", "b"))
     records = tmp_path / "runs" / "records"
-    told = {"pruning": BROUGHT, "data": BROUGHT, "macs": 1.0, "counted": {"share": 1.0, "checkpoint": first}}
-    write(records, record("eraser-v1.5", **told), record("base"))
+    fields = {"pruning": BROUGHT, "data": BROUGHT, "macs": 1.0, "counted": {"share": 1.0, "checkpoint": first}}
+    write(records, record("eraser-v1.5", **fields), record("base"))
     (records / "._x.record.json").write_bytes(b"\0\5\26\7")
     (records / "damaged.record.json").write_text("{")
     check_name_is_free(records, "mini", "eraser-v1.5", first)
@@ -94,8 +94,8 @@ def test_a_name_of_another_checkpoint_is_refused_before_the_testbed_is_loaded(tm
     check_name_is_free(records, "sd21", "eraser-v1.5", second)
     checkpoint = str(tmp_path / "b" / "eraser-v1.5.safetensors")
     given = ["--checkpoint", checkpoint, "--suite", "artists", "--runs", str(tmp_path / "runs"), "--device", "cpu"]
-    said = CliRunner().invoke(app, ["eval", *given])
-    assert said.exit_code == 2
-    assert "'eraser-v1.5' is the name of another checkpoint" in said.stderr
-    assert "give another --name" in said.stderr
-    assert "load testbed" not in said.stderr
+    outcome = CliRunner().invoke(app, ["eval", *given])
+    assert outcome.exit_code == 2
+    assert "'eraser-v1.5' is the name of another checkpoint" in outcome.stderr
+    assert "give another --name" in outcome.stderr
+    assert "load testbed" not in outcome.stderr

@@ -23,26 +23,26 @@ from benchmark.tables.table1_styles import table
 
 REFERENCE, OTHER = "d" * 20, "e" * 20
 COMMITTED: list[Found] = [
-    (each, "reference") for each in read_records([Path(__file__).parents[1] / "results/mini/records"])
+    (item, "reference") for item in read_records([Path(__file__).parents[1] / "results/mini/records"])
 ]
 
 
-def compared(found: list[Found], left: str, right: str, **more: Any) -> Comparison:
+def compared(entries: list[Found], left: str, right: str, **more: Any) -> Comparison:
     """The comparison of records that were written, with scores of no images, where they are not committed ones."""
     with TemporaryDirectory() as folder:
         empty = scores_table([], [], [], [], {})
-        kept = [(each if each.folder else write_record(Path(folder), each, empty), source) for each, source in found]
+        kept = [(item if item.folder else write_record(Path(folder), item, empty), source) for item, source in entries]
         return compare(kept, "mini", "artists", left, right, **more)
 
 
 def figures(result: Comparison) -> dict[str, Contrast]:
-    return {each.column.key: each for each in result.contrasts}
+    return {item.column.key: item for item in result.contrasts}
 
 
 def model(method: str, seed: int = 0, clip: float = 20.0, cp: float = 50.0, **more: Any) -> Found:
     key = more.pop("model_key", f"{method}{seed}".encode().hex().ljust(20, "0")[:20])
-    told = {"reference_key": REFERENCE, "model_key": key, "values": {"clip": clip, "cp": cp, "csd": cp}}
-    return record(method, seed=seed, **(told | more)), "local"
+    fields = {"reference_key": REFERENCE, "model_key": key, "values": {"clip": clip, "cp": cp, "csd": cp}}
+    return record(method, seed=seed, **(fields | more)), "local"
 
 
 def brought(name: str, key: str = OTHER, **more: Any) -> Found:
@@ -71,7 +71,7 @@ def test_a_labels_seed_is_taken_for_all_seeds_or_not_known() -> None:
 
 def test_a_row_over_seeds_is_compared_over_these_seeds() -> None:
     folded = over_seeds(table(COMMITTED, "mini", "artists"))
-    (row,) = [each for each in folded.rows if each.label == "esd (4 seeds)"]
+    (row,) = [item for item in folded.rows if item.label == "esd (4 seeds)"]
     result = compared(COMMITTED, "esd (4 seeds)", "bilevel")
     assert figures(result)["clip"].left == pytest.approx(row.cells["clip"].value)
     assert len(result.units) == 4
@@ -79,11 +79,11 @@ def test_a_row_over_seeds_is_compared_over_these_seeds() -> None:
 
 def test_units_of_the_reference_with_itself_are_left_out_and_counted() -> None:
     result = compared(COMMITTED, "bilevel", "distilled")
-    told = figures(result)
-    assert (told["clip"].n, told["cp"].n, told["csd"].n) == (7, 3, 3)
+    fields = figures(result)
+    assert (fields["clip"].n, fields["cp"].n, fields["csd"].n) == (7, 3, 3)
     seeds = [r for r, _ in COMMITTED if (r.method, r.suite) == ("distilled", "artists") and r.seed and r.macs == 0.8]
     plain = {r.seed: r.cells["cp"].value for r in seeds if r.budget["default"]}
-    assert told["cp"].right == pytest.approx(sum(v for v in plain.values() if v is not None) / 3)
+    assert fields["cp"].right == pytest.approx(sum(v for v in plain.values() if v is not None) / 3)
     assert "CP leaves out 4 units of 7, in which one side is the reference itself." in result.notes
     alone = compared([model("bilevel"), model("distilled", model_key=REFERENCE)], "bilevel", "distilled")
     assert list(figures(alone)) == ["clip"]
@@ -91,38 +91,38 @@ def test_units_of_the_reference_with_itself_are_left_out_and_counted() -> None:
 
 
 def test_the_base_meets_every_seed_by_the_record_of_its_reference() -> None:
-    found = [model("bilevel", seed, clip=10.0 + seed) for seed in range(3)]
-    found += [model("base", cp=33.0), model("base", cp=99.0, reference_key=OTHER)]
-    told = figures(compared(found, "base", "bilevel"))
-    assert (told["clip"].n, told["clip"].right) == (3, 11.0)
-    assert (told["cp"].n, told["cp"].left) == (3, 33.0)
+    entries = [model("bilevel", seed, clip=10.0 + seed) for seed in range(3)]
+    entries += [model("base", cp=33.0), model("base", cp=99.0, reference_key=OTHER)]
+    fields = figures(compared(entries, "base", "bilevel"))
+    assert (fields["clip"].n, fields["clip"].right) == (3, 11.0)
+    assert (fields["cp"].n, fields["cp"].left) == (3, 33.0)
 
 
 def test_a_model_made_elsewhere_is_compared_with_the_base_and_with_trained_ones() -> None:
-    found = [brought("theirs", cp=80.0), model("base", cp=30.0), *(model("esd", seed) for seed in (0, 1))]
+    entries = [brought("theirs", cp=80.0), model("base", cp=30.0), *(model("esd", seed) for seed in (0, 1))]
     for left, right in (("theirs", "base"), ("base", "theirs"), ("theirs", "esd"), ("esd", "theirs")):
-        result = compared(found, left, right)
+        result = compared(entries, left, right)
         assert figures(result)["cp"].n == (2 if "esd" in (left, right) else 1)
-    other = {"kind": "style", "targets": ["Edvard Munch"], "anchor": "art", "neighbours": []}
+    another = {"kind": "style", "targets": ["Edvard Munch"], "anchor": "art", "neighbours": []}
     with pytest.raises(DataError, match="score both with the same --testbed and --targets"):
-        compared([*found, brought("mine", concept=other)], "mine", "esd")
+        compared([*entries, brought("mine", concept=another)], "mine", "esd")
 
 
 def test_scores_against_another_reference_are_left_out_of_what_was_made_elsewhere() -> None:
-    found = [brought("theirs", reference_key="f" * 20, reference="base"), model("esd")]
-    result = compared(found, "theirs", "esd")
+    entries = [brought("theirs", reference_key="f" * 20, reference="base"), model("esd")]
+    result = compared(entries, "theirs", "esd")
     assert list(figures(result)) == ["clip"]
     assert any("different references" in note for note in result.notes)
 
 
 def test_one_name_of_two_checkpoints_asks_which_and_takes_the_answer() -> None:
-    found = [brought("theirs", "a" * 20, clip=1.0), brought("theirs", "b" * 20, clip=2.0), model("base")]
+    entries = [brought("theirs", "a" * 20, clip=1.0), brought("theirs", "b" * 20, clip=2.0), model("base")]
     with pytest.raises(
         DataError, match=r"'theirs' is the name of 2 checkpoints: .*'theirs · brought 1 · model aaaaaaaa'"
     ):
-        compared(found, "theirs", "base")
-    assert figures(compared(found, "theirs · brought 1 · model aaaaaaaa", "base"))["clip"].left == 1.0
-    assert figures(compared(found, "theirs · brought 1 · model bbbbbbbb", "base"))["clip"].left == 2.0
+        compared(entries, "theirs", "base")
+    assert figures(compared(entries, "theirs · brought 1 · model aaaaaaaa", "base"))["clip"].left == 1.0
+    assert figures(compared(entries, "theirs · brought 1 · model bbbbbbbb", "base"))["clip"].left == 2.0
 
 
 @pytest.mark.parametrize(("p", "shown"), [(0.12, None), (0.04, True), (None, None)])
@@ -133,10 +133,10 @@ def test_colour_stands_without_significance(p: float | None, shown: bool | None)
 
 
 def test_command_takes_a_label_with_a_seed_and_lists_labels_it_takes(tmp_path: Path) -> None:
-    records: list[Record] = [found[0] for found in (model("esd"), model("esd", 1), model("uce"))]
+    records: list[Record] = [entries[0] for entries in (model("esd"), model("esd", 1), model("uce"))]
     write(tmp_path, *records)
-    said = CliRunner().invoke(app, ["compare", "esd (seed 1)", "uce", "--records", str(tmp_path)])
-    assert said.exit_code == 0, said.output
-    assert "(seed 1 / 0)" in said.output
-    said = CliRunner().invoke(app, ["compare", "esd (seed 2)", "uce", "--records", str(tmp_path)])
-    assert said.exit_code == 2
+    outcome = CliRunner().invoke(app, ["compare", "esd (seed 1)", "uce", "--records", str(tmp_path)])
+    assert outcome.exit_code == 0, outcome.output
+    assert "(seed 1 / 0)" in outcome.output
+    outcome = CliRunner().invoke(app, ["compare", "esd (seed 2)", "uce", "--records", str(tmp_path)])
+    assert outcome.exit_code == 2

@@ -52,8 +52,8 @@ def test_companions_of_records_stop_no_command(command: str, tmp_path: Path) -> 
     (tmp_path / "r" / ".ipynb_checkpoints").mkdir()
     write(tmp_path / "r" / ".ipynb_checkpoints", records[1].model_copy(update={"seed": 1}))
     out = ["--out", str(tmp_path / "f.png")] if command.startswith("figure") else []
-    said = CliRunner().invoke(app, [*command.split(), "--records", str(tmp_path / "r"), *out])
-    assert said.exit_code == 0, said.stderr
+    outcome = CliRunner().invoke(app, [*command.split(), "--records", str(tmp_path / "r"), *out])
+    assert outcome.exit_code == 0, outcome.stderr
     assert len(read_records([tmp_path / "r"])) == 3
 
 

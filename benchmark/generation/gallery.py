@@ -18,9 +18,14 @@ if TYPE_CHECKING:
     from prompts.lists import Prompt
 
 
+LONGEST = 160
+"""Bytes of a label in a folder's name: file systems take 255 with what is put around it."""
+
+
 def name_of(model: Model) -> str:
     """Folder name: readable, and different for different models."""
     words = "".join(c if c.isalnum() or c in "._-" else "-" for c in model.label)
+    words = words.encode()[-LONGEST:].decode(errors="ignore")
     return f"{words.strip('-')}-{key_of('model', model.identity)[:8]}"
 
 

@@ -79,9 +79,9 @@ class Checkpoint:
         return digest.hexdigest()
 
 
-def default_name(asked: str) -> str:
+def default_name(checkpoint: str) -> str:
     """What a checkpoint is called unless it is given a name: its file or folder, or the folder around `unet`."""
-    path = Path(os.path.abspath(Path(asked).expanduser()))
+    path = Path(os.path.abspath(Path(checkpoint).expanduser()))
     last = path.stem if path.suffix in SUFFIXES else path.name
     names = [last, *(folder.name for folder in path.parents)]
     return next((name for name in names if name and _FORM.sub("", name.lower()) not in UNTELLING), last)

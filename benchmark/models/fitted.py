@@ -141,11 +141,11 @@ def check_name_is_free(folder: Path, testbed: str, name: str, checksum: str) -> 
     for path in visible(folder, "*" + SUFFIX):
         with suppress(RecordError, OSError):
             record = read_record(path)
-            other = record.counted.get("checkpoint")
-            if (record.testbed, record.pruning, record.method) == (testbed, BROUGHT, name) and other != checksum:
+            there = record.counted.get("checkpoint")
+            if (record.testbed, record.pruning, record.method) == (testbed, BROUGHT, name) and there != checksum:
                 raise UsageError(
                     f"'{name}' is the name of another checkpoint in {folder} (its sha256 begins with "
-                    f"{str(other)[:12]}, this one's with {checksum[:12]}): give another --name."
+                    f"{str(there)[:12]}, this one's with {checksum[:12]}): give another --name."
                 )
 
 

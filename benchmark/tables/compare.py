@@ -105,13 +105,13 @@ def compare(
 def _nothing_shared(sides: Sequence[Side], pruning: str, macs: float | None) -> str:
     """Why there is no unit, and what can be done about it: what was made elsewhere cannot be run otherwise."""
     named = " and ".join(f"'{side.name}'" for side in sides)
-    asked = " ".join(filter(None, (pruning, "" if macs is None else f"{macs:g}")))
-    asked = f" with {asked}" if asked else ""
+    setting = " ".join(filter(None, (pruning, "" if macs is None else f"{macs:g}")))
+    setting = f" with {setting}" if setting else ""
     if all(any(model.trained for model in side.models) for side in sides):
-        return f"{named} share no targets, seed, pruning, data and budget{asked}: run both with the same."
+        return f"{named} share no targets, seed, pruning, data and budget{setting}: run both with the same."
     return (
-        f"{named} were not asked the same prompts by the same sampler on the same testbed{asked}: score both with the "
-        "same --testbed and --targets."
+        f"{named} were not asked the same prompts by the same sampler on the same testbed{setting}: score both with "
+        "the same --testbed and --targets."
     )
 
 

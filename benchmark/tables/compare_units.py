@@ -13,12 +13,12 @@ from benchmark.api.request import RunRequest
 from benchmark.errors import DataError, RecordError
 from benchmark.records.record import BROUGHT, Record
 from benchmark.tables.columns import Column
-from benchmark.tables.over_seeds import groups_of, without_seed
+from benchmark.tables.over_seeds import folded_label, groups_of, without_seed
 from benchmark.tables.select import ALL_PRUNINGS, BESIDE, Found, current, joined, targets_of
 from benchmark.tables.table import Row
 from benchmark.tables.table1_styles import table
 
-_FOLDED = re.compile(r" \((\d+) seeds\)$")
+_FOLDED = re.compile(r" \(\d+ seeds\)$")
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Model:
 
     def cell(self, column: Column) -> float | None:
         record = self.records.get(column.suite)
-        found = [c for name, c in record.cells.items() if name.partition("[")[0] == column.cell] if record else []
-        return found[0].value if len(found) == 1 else None
+        entries = [c for name, c in record.cells.items() if name.partition("[")[0] == column.cell] if record else []
+        return entries[0].value if len(entries) == 1 else None
 
     @property
     def trained(self) -> bool:
@@ -78,23 +78,23 @@ class Pair(NamedTuple):
         return self.left.main.reference_key == self.right.main.reference_key
 
 
-def models_of(found: Iterable[Found], testbed: str, suite: str, versions: bool = False) -> list[Model]:
+def models_of(entries: Iterable[Found], testbed: str, suite: str, versions: bool = False) -> list[Model]:
     """The models that have a record of the suite; with `versions`, also as they were before a file changed."""
     suites = [suite] + ([BESIDE[suite]] if suite in BESIDE else [])
-    here = [each for each in found if each[0].testbed == testbed and each[0].suite in suites]
+    here = [entry for entry in entries if entry[0].testbed == testbed and entry[0].suite in suites]
     groups = [group for group, _ in joined(here if versions else current(here), suites)]
     return [Model({r.suite: r for r in group}, group[0]) for group in groups if group[0].suite == suite]
 
 
-def side_of(found: Sequence[Found], testbed: str, suite: str, name: str) -> Side:
+def side_of(entries: Sequence[Found], testbed: str, suite: str, name: str) -> Side:
     """What a method's name, or the label of a row in any view of the table, stands for.
 
     Without a seed in it, a label stands for all seeds. DataError for a name of nothing, or of several checkpoints.
     """
-    models = models_of(found, testbed, suite)
+    models = models_of(entries, testbed, suite)
     if not (pool := _labelled(models, name) or _default(models, name)):
         exact = [m for m in models if m.main.label == name]
-        pool = exact or _in_tables(found, testbed, suite, name)
+        pool = exact or _in_tables(entries, testbed, suite, name)
         if not pool:
             labels = sorted({m.main.label for m in models})
             raise DataError(
@@ -105,7 +105,7 @@ def side_of(found: Sequence[Found], testbed: str, suite: str, name: str) -> Side
     brought = {m.main.model_id for m in pool if m.main.pruning == BROUGHT}
     if len(brought) > 1:
         places = {id(m.main) for m in pool}
-        rows = table(found, testbed, suite, everything=True).rows
+        rows = table(entries, testbed, suite, everything=True).rows
         labels = [row.label for row in rows if id(row.record) in places]
         raise DataError(
             f"'{name}' is the name of {len(brought)} checkpoints: name one as `bench table --all` does, such as "
@@ -131,13 +131,13 @@ def _default(models: Sequence[Model], name: str) -> list[Model]:
     return [m for m in named if m.main.preset == usual]
 
 
-def _in_tables(found: Sequence[Found], testbed: str, suite: str, name: str) -> list[Model]:
+def _in_tables(entries: Sequence[Found], testbed: str, suite: str, name: str) -> list[Model]:
     """Models of the rows that a view of the table calls so, the narrowest view first."""
-    models = models_of(found, testbed, suite, versions=True)
+    models = models_of(entries, testbed, suite, versions=True)
     views: tuple[dict[str, Any], ...] = ({}, {"pruning": ALL_PRUNINGS}, {"everything": True})
     for view in views:
         with suppress(DataError, RecordError):
-            records = {id(row.record) for row in _called(table(found, testbed, suite, **view).rows, name)}
+            records = {id(row.record) for row in _called(table(entries, testbed, suite, **view).rows, name)}
             if chosen := [m for m in models if any(id(record) in records for record in m.records.values())]:
                 return chosen
     return []
@@ -145,11 +145,9 @@ def _in_tables(found: Sequence[Found], testbed: str, suite: str, name: str) -> l
 
 def _called(rows: Sequence[Row], name: str) -> list[Row]:
     """Rows with this label, with it but for their seed, or folded over so many seeds as it says."""
-    if (folded := _FOLDED.search(name)) is None:
+    if not _FOLDED.search(name):
         return [row for row in rows if row.label == name] or [row for row in rows if without_seed(row.label) == name]
-    groups, _ = groups_of(rows)
-    called = [g for g in groups if without_seed(g[0].label) == name[: folded.start()] and len(g) == int(folded[1])]
-    return [row for group in called for row in group]
+    return [row for group in groups_of(rows)[0] if folded_label(group) == name for row in group]
 
 
 def pairs_of(left: Side, right: Side) -> list[Pair]:
@@ -162,10 +160,10 @@ def pairs_of(left: Side, right: Side) -> list[Pair]:
     pinned = left.pinned or right.pinned
     ours, theirs = (_pinned(side) if pinned else side.models for side in (left, right))
     pairs: dict[tuple, Pair] = {}
-    for one in ours:
+    for model in ours:
         for partner in theirs:
-            pair = _pair(one, partner)
-            if _fit(one, partner, pinned) and pair.same_reference >= pairs.get(_unit(pair), pair).same_reference:
+            pair = _pair(model, partner)
+            if _fit(model, partner, pinned) and pair.same_reference >= pairs.get(_unit(pair), pair).same_reference:
                 pairs[_unit(pair)] = pair  # of several records of a unit the last, which is the user's own
     return [pairs[unit] for unit in sorted(pairs)]
 
@@ -178,12 +176,12 @@ def _unit(pair: Pair) -> tuple:
     return pair.targets, pair.left.main.seed, pair.right.main.seed, pair.setting
 
 
-def _fit(one: Model, partner: Model, pinned: bool) -> bool:
-    if targets_of(one.main) != targets_of(partner.main) or _asked(one.main) != _asked(partner.main):
+def _fit(model: Model, partner: Model, pinned: bool) -> bool:
+    if targets_of(model.main) != targets_of(partner.main) or _asked(model.main) != _asked(partner.main):
         return False
-    if not (one.trained and partner.trained):
+    if not (model.trained and partner.trained):
         return True
-    return _setting(one.main) == _setting(partner.main) and (pinned or one.main.seed == partner.main.seed)
+    return _setting(model.main) == _setting(partner.main) and (pinned or model.main.seed == partner.main.seed)
 
 
 def _asked(record: Record) -> str:

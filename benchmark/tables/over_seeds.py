@@ -83,6 +83,11 @@ def without_seed(label: str) -> str:
     return _SEED.sub("", label).replace(" ()", "")
 
 
+def folded_label(rows: Sequence[Row]) -> str:
+    """`"esd"` and `"esd (seed 1)"` -> `"esd (2 seeds)"`; what tells only some of the seeds apart is left out."""
+    return f"{min((without_seed(row.label) for row in rows), key=len)} ({len(rows)} seeds)"
+
+
 def possible(interval: tuple[float, float] | None, key: str, unit: str = "") -> tuple[float, float] | None:
     """The part of an interval of a mean in which the mean can lie."""
     if interval is None:
@@ -95,8 +100,8 @@ def key_of(record: Record) -> tuple:
     """What rows share that differ by training seed alone, as far as their settings say."""
     names = ("pruning", "macs", "method", "preset", "variant", "solver", "data", "budget", "recipe", "sampler")
     reference = record.method == "distilled" and record.seed == REFERENCE_SEED
-    told = (*(getattr(record, name) for name in names), sorted(targets_of(record)), sorted(record.world.items()))
-    return (*map(str, told), reference, record.reference_key)
+    facts = (*(getattr(record, name) for name in names), sorted(targets_of(record)), sorted(record.world.items()))
+    return (*map(str, facts), reference, record.reference_key)
 
 
 def _mean(rows: list[Row]) -> Row:
@@ -109,8 +114,7 @@ def _mean(rows: list[Row]) -> Row:
             mean = sum(values) / len(values)
             interval = possible(student_interval(values), key, first.unit)
             cells[key] = Figure(mean, n, of, first.unit, first.back_end, interval, "", first.paper)
-    label = min((without_seed(row.label) for row in rows), key=len)  # what tells single seeds apart is not all seeds'
-    return Row(f"{label} ({len(rows)} seeds)", rows[0].source, rows[0].record, cells)
+    return Row(folded_label(rows), rows[0].source, rows[0].record, cells)
 
 
 def _sum(counts: list[int | None]) -> int | None:

@@ -52,14 +52,14 @@ def _read_given(path: Path) -> list[Record]:
     return records
 
 
-def of_definition(found: Sequence[Found], testbed: str, sampling: Mapping[str, object]) -> list[Found]:
+def of_definition(entries: Sequence[Found], testbed: str, sampling: Mapping[str, object]) -> list[Found]:
     """Without the records of another testbed file of the same name, or of this one as it was: sampled otherwise.
 
     Other weights or data need no look here: such rows say that they are of another world.
     """
     return [
         (record, source)
-        for record, source in found
+        for record, source in entries
         if record.testbed != testbed or all(record.sampler.get(key) == value for key, value in sampling.items())
     ]
 
@@ -88,8 +88,8 @@ def current(found: Sequence[Found]) -> list[Found]:
     that share all settings, the one that was scored last, in all suites. A checkpoint made elsewhere has no versions.
     """
     referred = _newest(found, _but_reference)
-    scored = _newest([each for each in found if each[0].model_id], _but_model)
-    settled = _newest([each for each in found if each[0].setting_id], _but_seed)
+    scored = _newest([entry for entry in found if entry[0].model_id], _but_model)
+    settled = _newest([entry for entry in found if entry[0].setting_id], _but_seed)
 
     def outdated(record: Record) -> bool:
         if record.reference_key != referred[_but_reference(record)].reference_key:
@@ -102,12 +102,12 @@ def current(found: Sequence[Found]) -> list[Found]:
     return [(record, source) for record, source in found if record.method == "base" or not outdated(record)]
 
 
-def _newest(found: Sequence[Found], key_of: Callable[[Record], str]) -> dict[str, Record]:
+def _newest(entries: Sequence[Found], key_of: Callable[[Record], str]) -> dict[str, Record]:
     """The record that was made last of those with the same key."""
     newest: dict[str, Record] = {}
-    for record, _ in found:
-        other = newest.setdefault(key_of(record), record)
-        if str(record.made.get("time", "")) > str(other.made.get("time", "")):
+    for record, _ in entries:
+        latest = newest.setdefault(key_of(record), record)
+        if str(record.made.get("time", "")) > str(latest.made.get("time", "")):
             newest[key_of(record)] = record
     return newest
 
@@ -119,8 +119,8 @@ def _but_reference(record: Record) -> str:
 
 def _but_model(record: Record) -> str:
     world = [record.world.get(key) for key in ("weights", "data")]
-    told = (record.testbed, record.reference, record.sampler.get("precision"), world)
-    return str((*training(record), sorted(targets_of(record)), *told))
+    facts = (record.testbed, record.reference, record.sampler.get("precision"), world)
+    return str((*training(record), sorted(targets_of(record)), *facts))
 
 
 def _but_seed(record: Record) -> str:
@@ -175,17 +175,17 @@ def joined(found: Sequence[Found], suites: Sequence[str]) -> list[tuple[list[Rec
     What says that two records are of one model is the model's key in them; where an old one has none, its settings. A
     row that has a reference run's record beside one of your own is yours.
     """
-    main = [each for each in found if each[0].suite == suites[0]]
-    beside = [each for each in found if each[0].suite != suites[0]]
+    main = [entry for entry in found if entry[0].suite == suites[0]]
+    beside = [entry for entry in found if entry[0].suite != suites[0]]
     pairs: list[tuple[list[Record], Source]] = []
     used: set[int] = set()
     for record, source in main:
         partners = [
             (r, s) for r, s in beside if same_model(record, r) and (_meets(s, source) or _both_known(record, r))
         ]
-        other, its = max(partners, key=lambda each: _closeness(record, source, *each), default=(None, source))
-        used.add(id(other))
-        pairs.append(([record, other] if other else [record], source if _meets(its, source) else "local"))
+        partner, its = max(partners, key=lambda entry: _closeness(record, source, *entry), default=(None, source))
+        used.add(id(partner))
+        pairs.append(([record, partner] if partner else [record], source if _meets(its, source) else "local"))
     pairs += [([record], source) for record, source in beside if id(record) not in used]
     return sorted(pairs, key=lambda pair: place(pair[0][0], pair[1]))
 
@@ -211,14 +211,15 @@ def _sampling(record: Record) -> dict[str, object]:
     return {key: value for key, value in record.sampler.items() if key != "as_published"}
 
 
-def _closeness(record: Record, source: Source, other: Record, its: Source) -> tuple[bool, ...]:
-    """How near a record of the same model is: from the same place, and of the same name, targets and reference.
+def _closeness(record: Record, source: Source, partner: Record, its: Source) -> tuple[bool, ...]:
+    """How near a record of the same model is: of the same source, name, targets, reference and folder.
 
     The base is one model, and has a record for each reference that it was compared with.
     """
-    aimed = targets_of(record) == targets_of(other)
-    same_reference = aimed and record.reference_key == other.reference_key
-    return _meets(its, source), record.method == other.method, same_reference, aimed
+    aimed = targets_of(record) == targets_of(partner)
+    same_reference = aimed and record.reference_key == partner.reference_key
+    same_folder = record.folder == partner.folder
+    return _meets(its, source), record.method == partner.method, same_reference, same_folder, aimed
 
 
 def _meets(left: Source, right: Source) -> bool:
