@@ -80,10 +80,19 @@ def test_a_look_that_keeps_nothing_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_folder_by_two_names_is_looked_at_once(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    file = written(tmp_path / "a" / "x", b"1")
+    (tmp_path / "b").symlink_to("a")
+    first = Looked(tmp_path / "runs", file, tmp_path / "b" / "x")
+    assert len(set(first.found.sums.values())) == 1
+    assert Looked(tmp_path / "runs", tmp_path / "b" / "x").read == []
+
+
 def test_a_damaged_index_is_made_again(tmp_path: Path) -> None:
     file = written(tmp_path / "a", b"1")
     first = Looked(tmp_path / "runs", file).found.sums
-    (index,) = (tmp_path / "runs" / "checksums").iterdir()
+    (index,) = (tmp_path / "runs" / "checksums").glob("*/index.json")
     for damage in ("", "[]", '{"a": 1}'):
         index.write_text(damage)
         assert Looked(tmp_path / "runs", file).found.sums == first

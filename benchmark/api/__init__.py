@@ -7,7 +7,7 @@ No import here needs torch. A metric is a `torchmetrics.Metric` on `metrics.base
 from benchmark.api.model import Model
 from benchmark.api.request import Outcome, RunRequest
 from benchmark.api.suite import Evidence, Scores, Suite
-from benchmark.api.testbed import Testbed, Workbench
+from benchmark.api.testbed import PictureFiles, Testbed, Workbench
 from methods.base import Checkpointer, Context, Data, Materials, Method, State, configure
 from methods.budget import Budget, Cost, Entry, Ledger
 from methods.costs import Step, Terms
@@ -28,6 +28,7 @@ __all__ = [
     "Method",
     "Model",
     "Outcome",
+    "PictureFiles",
     "Prompt",
     "RunRequest",
     "Scores",

@@ -1,7 +1,7 @@
 """Checksums of files that people own and may replace under the same names, each read anew where size or time changed.
 
-    <home>/checksums/<key>.json      one folder of files: name -> [bytes, time of change in ns, sha256]
-    <home>/checksums/replaced.json   what stood for which contents before and now: see `note`
+    <home>/checksums/<key>/index.json   one folder of files: name -> [bytes, time of change in ns, sha256]
+    <home>/checksums/replaced.json      what stood for which contents before and now: see `note`
 
 Keys of the store hold the checksums. These files are a cache: without them all contents are read again.
 """
@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,10 +49,14 @@ def look(
     """Checksums of `files`; those that are new, or changed in size or time, are read whole and given to `check`.
 
     `what` names the files in the progress shown. With `keep`, what is read is remembered under the runs folder `home`,
-    and one process reads while others wait for what it finds. Raises StoreError if `home` cannot be written.
+    and of several processes one reads while others that look into the same folders wait for what it finds. Raises
+    StoreError if `home` cannot be written.
     """
-    with durable.alone(_folder(home)) if keep else nullcontext():
-        known = {folder: _known(home, folder) for folder in {file.parent for file in files}}
+    folders = {file.parent for file in files}
+    with ExitStack() as locks:
+        for place in sorted({_index(home, folder).parent for folder in folders}) if keep else ():
+            locks.enter_context(durable.alone(place))
+        known = {folder: _known(home, folder) for folder in folders}
         with ThreadPoolExecutor(THREADS) as pool:
             stamps = list(pool.map(_stamp, files))
         sums: dict[Path, str] = {}
@@ -145,7 +149,7 @@ def _folder(home: Path) -> Path:
 
 
 def _index(home: Path, folder: Path) -> Path:
-    return _folder(home) / f"{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:20]}.json"
+    return _folder(home) / f"{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:20]}" / "index.json"
 
 
 def _known(home: Path, folder: Path) -> dict[str, Any]:

@@ -88,10 +88,14 @@ def read_split(folder: Path, side: Side) -> Split:
 
 
 def count_pictures(told: Path) -> int:
-    """How many pictures an `annotation_file` names. DataError for a file that `read_split` refuses."""
-    if told.suffix == ".json":
-        return len(_coco_rows(_read(told), told)[0])
-    return len(_own(told).files)
+    """How many pictures an `annotation_file` names, whose captions are not looked at in COCO's. DataError for a file
+    of another form."""
+    if told.suffix != ".json":
+        return len(_own(told).files)
+    try:
+        return len(json.loads(_read(told))["images"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _no_coco(told, error) from error
 
 
 def _coco(folder: Path, annotations: Path) -> Split:
@@ -134,11 +138,15 @@ def _coco_rows(data: bytes, annotations: Path) -> tuple[list[tuple[int, str]], l
     except _OfAnotherKind as error:
         raise DataError(f"{annotations}, {where}: {error}.") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(
-            f"{annotations} is not COCO's captions ({type(error).__name__}: {error}): it needs images (id, file_name) "
-            "and annotations (id, image_id, caption)."
-        ) from error
+        raise _no_coco(annotations, error) from error
     return sorted(images), sorted(rows)
+
+
+def _no_coco(annotations: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{annotations} is not COCO's captions ({type(error).__name__}: {error}): it needs images (id, file_name) "
+        "and annotations (id, image_id, caption)."
+    )
 
 
 def _own(metadata: Path) -> Split:
