@@ -39,11 +39,11 @@ def decrease(
     return sum(values) / len(values), interval, sum(map(sum, ours)) / len(ours), sum(theirs)
 
 
-def write(found: Iterable[Found], testbed: str, suite: str, out: Path) -> list[Path]:
+def write(found: Iterable[Found], testbed: str, suite: str, out: Path, made_on: str = "") -> list[Path]:
     """The figure `out`, and its numbers as CSV beside it. DataError without the base's record."""
     from matplotlib.figure import Figure
 
-    records = [by[suite] for by, _ in groups(found, testbed, (suite,))]
+    records = [by[suite] for by, _ in groups(found, testbed, (suite,), made_on)]
     base = next((record for record in records if record.method == "base"), None)
     if base is None:
         raise DataError(f"There is no record of the base in suite '{suite}' to compare with: run any method on it.")
