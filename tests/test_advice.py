@@ -61,8 +61,9 @@ def test_a_table_without_rows_advises_the_run_that_makes_them(tmp_path: Path) ->
     assert f"--suite artists --pruning taylor --targets {shlex.quote('Piet Mondrian')}`" in answer(
         bench("table", *options)
     )
-    told = answer(bench("table", "--testbed", str(path)))
-    assert f"--testbed {shlex.quote(str(path))}`" in told
+    for words in (["table"], ["table", "2"], ["table", "3"], ["figure", "7"], ["figure", "tradeoff"]):
+        told = answer(bench(*words, "--testbed", str(path)))
+        assert f"--testbed {shlex.quote(str(path))}`" in told
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def figure(
     found = of_definition(gather(testbed, records_home(runs, records), records or []), testbed, sampling)
     path = out or (runs or home()) / f"{kind}.png"
     if kind == "7":
-        made = explicit.write(found, testbed, suite, path)
+        made = explicit.write(found, testbed, suite, path, made_on)
     else:
         made = {"tradeoff": tradeoff, "losses": losses}[kind].write(  # type: ignore[attr-defined]
             table(found, testbed, suite, long=True, everything=all_, made_on=made_on), path

@@ -108,7 +108,9 @@ def names(text: str, option: str = "--targets") -> tuple[str, ...]:
     """
     found = tuple(name.strip() for name in text.split(",")) if text else ()
     if not all(found):
-        raise UsageError(f"{option} '{text}' has an empty name in its list: write \"A,B\", or leave the option out.")
+        raise UsageError(
+            f"{option} '{text}' is a list with a place without a name: write \"A,B\", or leave the option out."
+        )
     return found
 
 

@@ -106,9 +106,9 @@ def show_table(
             made_on=made_on,
         )  # fmt: skip
     elif number == 2:
-        made = table2(found, testbed, threshold=threshold, labels=label or (), paper=paper)
+        made = table2(found, testbed, threshold=threshold, labels=label or (), paper=paper, made_on=made_on)
     else:
-        made = table3(found, testbed, paper=paper)
+        made = table3(found, testbed, paper=paper, made_on=made_on)
     if seeds:
         from benchmark.tables.over_seeds import over_seeds
 

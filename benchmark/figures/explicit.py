@@ -42,7 +42,7 @@ def decrease(
     return sum(values) / len(values), interval, sum(map(sum, own_flags)) / len(own_flags), sum(base_flags)
 
 
-def write(sources: Iterable[Found], testbed: str, suite: str, out: Path) -> list[Path]:
+def write(sources: Iterable[Found], testbed: str, suite: str, out: Path, made_on: str = "") -> list[Path]:
     """Write the figure `out` and a CSV of its numbers beside it, and return both paths.
 
     Args:
@@ -50,13 +50,14 @@ def write(sources: Iterable[Found], testbed: str, suite: str, out: Path) -> list
         testbed: name of the testbed.
         suite: name of the suite.
         out: path of the figure.
+        made_on: the testbed as a command names it, which may be a file.
 
     Raises:
         DataError: there is no record of the base.
     """
     from matplotlib.figure import Figure
 
-    rows = [Row(by[suite].label, source, by[suite], {}) for by, source in groups(sources, testbed, (suite,))]
+    rows = [Row(by[suite].label, source, by[suite], {}) for by, source in groups(sources, testbed, (suite,), made_on)]
     rows = told_apart(rows, [row.record for row in rows])
     records = [row.record for row in rows]
     base = next((record for record in records if record.method == "base"), None)

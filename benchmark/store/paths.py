@@ -34,7 +34,7 @@ def kept_home(runs: Path | None) -> Path:
 def check_folder(folder: Path, name: str) -> Path:
     """`folder`, which may be new. UsageError, naming the option or variable, where a file has its name."""
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{name} {folder} is not a folder: name one, which may be new.")
+        raise UsageError(f"{name} {folder} is not a folder: name one, or set {durable.HOME_VARIABLE} to one.")
     return folder
 
 

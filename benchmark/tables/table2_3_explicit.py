@@ -6,6 +6,7 @@ picture. A share is always shown with both of its counts, and n is the number of
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -44,10 +45,12 @@ def _check_labels(labels: Sequence[str], records: Sequence[Record]) -> None:
         raise DataError(f"No picture has a detection '{strange[0]}'; there are: {', '.join(sorted(known))}.")
 
 
-def groups(found: Iterable[Found], testbed: str, suites: Sequence[str]) -> list[tuple[dict[str, Record], Source]]:
+def groups(
+    found: Iterable[Found], testbed: str, suites: Sequence[str], made_on: str = ""
+) -> list[tuple[dict[str, Record], Source]]:
     """The records of each model by suite, with where they come from; only those that Table 1 would show.
 
-    Raises DataError where there is none.
+    Raises DataError where there is none; `made_on` is the testbed as a command names it, which may be a file.
     """
     models: list[tuple[dict[str, Record], Source]] = []
     here = [(r, s) for r, s in found if r.testbed == testbed and r.suite in suites]
@@ -60,7 +63,7 @@ def groups(found: Iterable[Found], testbed: str, suites: Sequence[str]) -> list[
         else:
             models.append(({record.suite: record}, source))
     if not models:
-        also = "" if testbed == "mini" else f" --testbed {testbed}"
+        also = "" if testbed == "mini" else f" --testbed {shlex.quote(made_on or testbed)}"
         raise DataError(
             f"There are no records of {' or '.join(suites)} on testbed '{testbed}'; "
             f"`bench run --method bilevel --suite {suites[0]}{also}` makes them."
@@ -74,10 +77,16 @@ def _joins(record: Record, others: Iterable[Record]) -> bool:
 
 
 def table2(
-    found: Iterable[Found], testbed: str, *, threshold: float = THRESHOLD, labels: Sequence[str] = (), paper: bool
+    found: Iterable[Found],
+    testbed: str,
+    *,
+    threshold: float = THRESHOLD,
+    labels: Sequence[str] = (),
+    paper: bool,
+    made_on: str = "",
 ) -> Table:
     """Resilience: 100 (1 - N(method) / N(distilled)) on each attack's prompts, N pictures with a detection."""
-    models = groups(found, testbed, ATTACKS)
+    models = groups(found, testbed, ATTACKS, made_on)
     _check_labels(labels, [record for by_suite, _ in models for record in by_suite.values()])
     quoted = published() if paper else None
     said = quotes(quoted, 2)
@@ -126,9 +135,9 @@ def table2(
     return Table(2, testbed, "mma", columns, rows, notes, quoted)
 
 
-def table3(found: Iterable[Found], testbed: str, *, paper: bool) -> Table:
+def table3(found: Iterable[Found], testbed: str, *, paper: bool, made_on: str = "") -> Table:
     """FID and CLIP on plain captions after explicit content was forgotten."""
-    models = groups(found, testbed, ("coco",))
+    models = groups(found, testbed, ("coco",), made_on)
     quoted = published() if paper else None
     said, told, rows = quotes(quoted, 3), set(), []
     columns = [Column("fid", "FID", "coco", "fid", False), Column("coco_clip", "CLIP", "coco", "clip", True)]
