@@ -42,10 +42,11 @@ def print_rich(table: Table, file: TextIO | None = None) -> None:
         console.print(note, style="dim", markup=False)
 
 
-def fits(console: Console, box: Box) -> bool:
-    """Whether all lines of a table's cells stay whole on the terminal; rich cuts them off where they do not."""
+def fits(console: Console, box: Box, *, wraps: bool = False) -> bool:
+    """Whether a table fits the terminal without cut cells; with `wraps`, their lines may be wrapped between words."""
     unlimited = console.options.update(max_width=10_000)
-    return console.measure(box, options=unlimited).maximum <= console.width
+    needed = console.measure(box, options=unlimited)
+    return (needed.minimum if wraps else needed.maximum) <= console.width
 
 
 def _listed(table: Table, columns: Sequence[Column]) -> list[Text]:

@@ -29,7 +29,7 @@ def print_rich(comparison: Comparison) -> None:
     styles = {True: "green", False: "red", None: ""}
     for contrast in comparison.contrasts:
         table.add_row(*_figures(contrast), style=styles[_wins(contrast)])
-    narrow = not fits(console, table)
+    narrow = not fits(console, table, wraps=True)
     console.print(_title(comparison), style="bold", markup=False, soft_wrap=narrow)
     if not narrow:
         console.print(table)
