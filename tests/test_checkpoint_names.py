@@ -85,8 +85,8 @@ def test_a_name_of_another_checkpoint_is_refused_before_the_testbed_is_loaded(tm
         save_file({"x": torch.full((1,), float(number))}, tmp_path / folder / "eraser-v1.5.safetensors")
     first, second = (locate(str(tmp_path / folder / "eraser-v1.5.safetensors")).sha256() for folder in ("a", "b"))
     records = tmp_path / "runs" / "records"
-    reason = {"pruning": BROUGHT, "data": BROUGHT, "macs": 1.0, "counted": {"share": 1.0, "checkpoint": first}}
-    write(records, record("eraser-v1.5", **reason), record("base"))
+    facts = {"pruning": BROUGHT, "data": BROUGHT, "macs": 1.0, "counted": {"share": 1.0, "checkpoint": first}}
+    write(records, record("eraser-v1.5", **facts), record("base"))
     (records / "._x.record.json").write_bytes(b"\0\5\26\7")
     (records / "damaged.record.json").write_text("{")
     check_name_is_free(records, "mini", "eraser-v1.5", first)
