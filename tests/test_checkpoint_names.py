@@ -40,7 +40,7 @@ def test_a_folder_asked_for_from_within_is_called_by_its_name(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "reason"),
     [
         ("", "choose another"),
         ("esd", "choose another"),
@@ -55,8 +55,8 @@ def test_a_folder_asked_for_from_within_is_called_by_its_name(tmp_path: Path, mo
         ("\u6f22" * (LONGEST_NAME // 3 + 1), f"at most {LONGEST_NAME} bytes"),
     ],
 )
-def test_a_name_that_no_row_or_file_can_have_is_refused(name: str, fields: str) -> None:
-    with pytest.raises(UsageError, match=fields) as caught:
+def test_a_name_that_no_row_or_file_can_have_is_refused(name: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason) as caught:
         check_name(name)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
@@ -85,8 +85,8 @@ def test_a_name_of_another_checkpoint_is_refused_before_the_testbed_is_loaded(tm
         save_file({"x": torch.full((1,), float(number))}, tmp_path / folder / "eraser-v1.5.safetensors")
     first, second = (locate(str(tmp_path / folder / "eraser-v1.5.safetensors")).sha256() for folder in ("a", "b"))
     records = tmp_path / "runs" / "records"
-    fields = {"pruning": BROUGHT, "data": BROUGHT, "macs": 1.0, "counted": {"share": 1.0, "checkpoint": first}}
-    write(records, record("eraser-v1.5", **fields), record("base"))
+    facts = {"pruning": BROUGHT, "data": BROUGHT, "macs": 1.0, "counted": {"share": 1.0, "checkpoint": first}}
+    write(records, record("eraser-v1.5", **facts), record("base"))
     (records / "._x.record.json").write_bytes(b"\0\5\26\7")
     (records / "damaged.record.json").write_text("{")
     check_name_is_free(records, "mini", "eraser-v1.5", first)
