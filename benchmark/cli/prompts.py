@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.checked_command import CheckedCommand
-from benchmark.cli.options import KeptRuns, Runs, Testbed, known
+from benchmark.cli.options import KeptRuns, Runs, known
 from benchmark.errors import UsageError
 from benchmark.store.paths import home, kept_home
 
@@ -84,21 +84,34 @@ def check(name: Name, file: File) -> None:
 
 
 @prompts_app.command(cls=CheckedCommand)
-def add(name: Name, file: File, testbed: Testbed = "mini", runs: Runs = None) -> None:
+def add(
+    name: Name,
+    file: File,
+    testbed: Annotated[
+        str, typer.Option(help="For which testbed; one that asks other prompts is refused.", show_default="any")
+    ] = "",
+    runs: Runs = None,
+) -> None:
     """Check a file and keep a copy where the suites of a testbed find it.
 
-    It takes the place of an earlier one. mini has prompts of its own and asks no public list.
+    It takes the place of an earlier one. mini has prompts of its own and asks no public list, so a list that is called
+    like one of its suites needs --testbed.
 
     \b
-    Example:
+    Examples:
       bench prompts add i2p i2p_benchmark.csv --testbed sd21
+      bench prompts add i2p-esd unsafe-prompts4703.csv
     """
+    from benchmark.registry import names as installed
     from benchmark.testbeds.resolve import public_lists
     from prompts.sources import source
 
     source(name)
-    known("testbeds", testbed)
-    if name not in public_lists(testbed):
+    if not testbed and name in installed("suites"):
+        testbed = "mini"  # whose suite of this name is what a command without --testbed runs
+    if testbed:
+        known("testbeds", testbed)
+    if testbed and name not in public_lists(testbed):
         raise UsageError(
             f"Testbed {testbed} never asks the list {name}, so nothing was kept: "
             f"`bench prompts add {name} {shlex.quote(str(file))} --testbed sd21` keeps it for one that does."
@@ -110,6 +123,8 @@ def add(name: Name, file: File, testbed: Testbed = "mini", runs: Runs = None) ->
     _, data = _examined(name, file)
     print(_counts(add_list(where, name, file, data)))
     print(f"kept in {folder(where)}")
+    if not testbed:
+        print("asked on testbed sd21 and testbed files like it, not on mini, which has prompts of its own")
 
 
 def _examined(name: str, file: Path) -> tuple[Report, bytes]:
