@@ -116,11 +116,11 @@ def solve(
     """M (D, D) in float64, and the move of each target under it."""
     import torch
 
+    metric = reading(list(edited_weights(student, UceCaptions.name).values()))
     targets = {target: rows_of(materials, target) for target in concept.targets}
     kept = kept_states(materials, concept)
     moved, guide = (torch.cat([rows[k] for rows in targets.values()]) for k in (0, 1))
     keep = config.keep_ratio * float(moved.square().sum()) / float(kept.square().sum())
-    metric = reading(list(edited_weights(student, UceCaptions.name).values()))
     weights = dict.fromkeys(targets, 1.0)
     for _ in range(ITERATIONS):
         scale = torch.cat([rows.named.new_full((len(rows.named), 1), weights[t] ** 0.5) for t, rows in targets.items()])

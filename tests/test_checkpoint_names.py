@@ -42,7 +42,7 @@ def test_a_folder_asked_for_from_within_is_called_by_its_name(tmp_path: Path, mo
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("", "choose another"),
+        ("", "give it one with --name"),
         ("esd", "choose another"),
         ("distilled (seed 1)", "choose another"),
         ("two\nlines", "a line end"),

@@ -172,7 +172,7 @@ def test_one_method_that_fails_takes_the_others_with_it(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "benchmark.pipeline.run", module)
     result = bench("run", "--method", "all", "--suite", "artists")
     assert result.exit_code == 2
-    assert len(asked) == 5
+    assert len(asked) == 6
     assert "conceptprune" in result.stdout
     assert result.stderr.splitlines()[-1].startswith("error: There is no row of bilevel, esd, see above")
 

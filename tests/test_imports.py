@@ -31,7 +31,7 @@ FLOORS = (
     "prompts.sources methods.costs methods.sampling benchmark.hub",
     "prompts.rows methods.base",
     "prompts.public methods.training methods.uce benchmark.store",
-    "methods.pruning benchmark.records benchmark.contact_sheet",
+    "methods.pruning methods.uce_captions benchmark.records benchmark.contact_sheet",
     "methods.distilled methods.esd methods.conceptprune benchmark.api",
     "methods.bilevel benchmark.models benchmark.suites benchmark.testbeds",
     "methods.esd_kd benchmark.generation benchmark.tables benchmark.doctor",

@@ -25,6 +25,7 @@ from prompts.concepts import Concept
 
 MINI = (48, 96, 160)
 CONCEPT = Concept("style", ("Claude Monet",), "art")
+IN_CONTEXT = {"Claude Monet": [("a boat by Claude Monet", "a boat")]}
 INNER = "attentions.0.transformer_blocks.0"
 CONTRAST = {"Claude Monet": [("a photo of a boat", "a boat by Monet")]}
 QUICK = {"batch": 2, "lower_steps": 1, "checkpoint_every": 1, "steps": 2}
@@ -152,7 +153,7 @@ def test_a_method_fails_on_what_a_pruning_left(method: str, pruning: str) -> Non
     settings = {key: value for key, value in QUICK.items() if key in kind.Config.model_fields}
     student = pruned(pruning)
     before = copy.deepcopy(student)
-    given = materials(teacher=tiny_unet(1, layers=2), contrast=CONTRAST, encode=states)
+    given = materials(teacher=tiny_unet(1, layers=2), contrast=CONTRAST, encode=states, in_context=IN_CONTEXT)
     after = configure(kind, **settings).fit(student, given, CONCEPT, Budget(iterations=2), context(), 0)
     assert after.state_dict().keys() == before.state_dict().keys()
     assert not same(after, before)
@@ -166,7 +167,7 @@ def test_a_method_of_attention_ends_in_a_traceback_where_blocks_left_none(method
     assert not any("attentions" in name for name, _ in student.named_parameters())
     kind = registry.load("methods", method)
     settings = {key: value for key, value in QUICK.items() if key in kind.Config.model_fields}
-    given = materials(teacher=teacher, contrast=CONTRAST, encode=states)
+    given = materials(teacher=teacher, contrast=CONTRAST, encode=states, in_context=IN_CONTEXT)
     with pytest.raises(UsageError, match="This U-Net has no"):
         configure(kind, **settings).fit(student, given, CONCEPT, Budget(iterations=2), context(), 0)
 

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 
 from benchmark.console import Progress
 from benchmark.errors import DataError, StoreError, UsageError
-from benchmark.store import durable, paths
+from benchmark.store import disk, durable
 from benchmark.testbeds.mini import testbed
 from benchmark.testbeds.mini.build import (
     autoencoder,
@@ -163,7 +163,7 @@ def test_a_full_disk_is_one_sentence_and_the_build_goes_on_later(
 
 
 def test_too_small_a_disk_is_told_before_any_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paths.shutil, "disk_usage", lambda path: type("", (), {"free": 10**6}))
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: type("", (), {"free": 10**6}))
     with pytest.raises(StoreError, match=r"needs about 2\.3 GB"):
         built(tmp_path / "weights")
     assert not list(tmp_path.rglob("*.safetensors"))

@@ -94,7 +94,7 @@ def test_no_prompt_is_routed_or_a_wrong_file_found_after_the_base(tmp_path: Path
     from benchmark.cli import prune
 
     monkeypatch.setattr(prune, "_bench", lambda *given: pytest.fail("the testbed is looked for"))
-    assert "no prompt" in refused(bench("prune", "route", "  ", *QUICK, "--runs", str(tmp_path)))
+    assert "PROMPT is empty" in refused(bench("prune", "route", "  ", *QUICK, "--runs", str(tmp_path)))
     for name in ("missing.safetensors", "."):
         assert "holds no architecture vectors" in refused(bench("prune", "published", str(tmp_path / name)))
 

@@ -16,7 +16,7 @@ from methods import esd
 SHORT = ["rehearse", "--testbed", "mini", "--batch", "2", "--steps", "1", "--images", "2", "--device", "cpu"]
 STAGES = {
     "load", "prune", "bilevel: lower", "bilevel: upper", "conceptprune", "distilled: lower", "esd", "esd+kd: lower",
-    "esd+kd: upper", "uce", "sample", "decode", *(f"look: {job}" for job in Standin.networks),
+    "esd+kd: upper", "uce", "uce-captions", "sample", "decode", *(f"look: {job}" for job in Standin.networks),
 }  # fmt: skip
 
 

@@ -87,6 +87,7 @@ def test_changed_code_or_libraries_or_several_processes_void_it(asked, monkeypat
     with monkeypatch.context() as changed:
         changed.setattr("benchmark.records.provenance.versions", lambda: {"torch": "0"})
         assert run_cache.find(asked) is None
+    monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert run_cache.find(asked) is None
 

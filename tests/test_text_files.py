@@ -121,7 +121,7 @@ def test_a_pipe_is_read_once(command: str, tmp_path: Path) -> None:
     listed = tmp_path / "list.csv"
     listed.write_text(table("i2p"))
     code = "import sys; from benchmark.cli.app import main; sys.argv[0] = 'bench'; main()"
-    words = ["prompts", command, "i2p", "/dev/fd/0"]
+    words = ["prompts", command, "i2p", "/dev/fd/0", *(["--testbed", "sd21"] if command == "add" else [])]
     with subprocess.Popen(["cat", str(listed)], stdout=subprocess.PIPE) as source:
         done = subprocess.run(
             [sys.executable, "-c", code, *words], stdin=source.stdout, capture_output=True, text=True, check=False,

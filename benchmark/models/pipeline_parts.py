@@ -237,7 +237,7 @@ def _parameters(kind: Any) -> dict[str, Any]:
 def read_json(file: Path) -> dict[str, Any]:
     """A JSON file's table. DataError if it cannot be read."""
     try:
-        return dict(json.loads(file.read_text("utf-8")))
+        return dict(json.loads(file.read_text("utf-8-sig")))
     except (OSError, ValueError, TypeError) as error:
         raise DataError(f"{file} cannot be read ({_first_line(error)}).") from error
 
