@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from benchmark.tables.select import RESULTS
+from benchmark.tables import select
 
 
 def published() -> dict[str, Any]:
     """The paper's own figures, by table and method, with the setting they were measured in."""
-    return dict(json.loads((RESULTS / "paper.json").read_text("utf-8")))
+    return dict(json.loads((select.RESULTS / "paper.json").read_text("utf-8")))
 
 
 def quotes(paper: dict[str, Any] | None, number: int) -> dict[str, dict[str, float]]:
