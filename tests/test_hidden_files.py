@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from benchmark.cli.app import app
 from benchmark.generation.shards import read_shard
-from benchmark.models.external_checkpoint import locate
+from benchmark.models.external_checkpoint import load, locate
 from benchmark.pipeline.run_cache import _pictures
 from benchmark.records.record import read_records
 from benchmark.store.artefacts import Store
@@ -112,3 +112,13 @@ def test_companions_are_no_part_of_artefacts_or_shipped_weights(tmp_path: Path) 
     companions(weights)
     write_manifest(weights)
     assert list(json.loads((weights / "manifest.json").read_text())["files"]) == ["style.safetensors"]
+
+
+def test_companions_in_a_folder_of_a_unet_change_nothing(tmp_path: Path) -> None:
+    from tiny import SCHEDULER, tiny_unet
+
+    base = tiny_unet(0)
+    base.save_pretrained(tmp_path / "unet")
+    (tmp_path / "unet" / "._diffusion_pytorch_model.safetensors").write_bytes(b"\0\5\26\7")
+    unet = load(locate(str(tmp_path / "unet")), tiny_unet(1), SCHEDULER)
+    assert all(torch.equal(weight, unet.state_dict()[name]) for name, weight in base.state_dict().items())

@@ -170,7 +170,7 @@ def _diffusers(folder: Path, base: UNet2DConditionModel) -> UNet2DConditionModel
     strange = set(config) - set(base.config)
     if odd := sorted(name for name in strange if not name.startswith("_") and config[name]):
         raise DataError(f"The config.json in {folder} has a field '{odd[0]}' that this diffusers does not know.")
-    files = stored([file.name for file in folder.iterdir()], str(folder))[1]
+    files = stored([file.name for file in visible(folder, "*")], str(folder))[1]
     if not files:
         raise DataError(f"The U-Net in {folder} has no weights in safetensors: save it as safetensors again.")
     weights: dict[str, Tensor] = {}

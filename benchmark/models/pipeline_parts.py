@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import DataError
+from benchmark.store.listing import visible
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -170,7 +171,7 @@ def _state(network: Any, folder: Path) -> dict[str, Tensor]:
 
     from metrics.networks.weights import stored
 
-    variant, files = stored([file.name for file in folder.iterdir()], str(folder))
+    variant, files = stored([file.name for file in visible(folder, "*")], str(folder))
     if not files:
         raise DataError(f"{folder} has no weights in safetensors, to be compared with the testbed's: {ELSE}.")
     try:
@@ -217,7 +218,7 @@ def _plain(value: Any) -> Any:
 def _checksums(folder: Path) -> dict[str, str]:
     """Checksums of a part's files by their names; a part with the same is the same, whatever it holds."""
     sums = {}
-    for file in sorted(folder.iterdir()):
+    for file in visible(folder, "*"):
         if file.is_file() and not file.name.startswith("."):
             with open(file, "rb") as opened:
                 sums[file.name] = hashlib.file_digest(opened, "sha256").hexdigest()

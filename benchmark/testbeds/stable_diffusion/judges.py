@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmark.errors import DataError
+from benchmark.store.listing import visible
 from benchmark.testbeds.stable_diffusion import find
 from benchmark.testbeds.stable_diffusion.definition import SHIPPED, Networks, read
 from metrics.encoders import Encoder, OpenClipEncoder
@@ -37,7 +38,7 @@ def _checksum(place: Path) -> str:
     """sha256 of a file of weights, or of all that open_clip reads of a folder."""
     if place.is_file():
         return find.sha256(place)
-    files = sorted(file for pattern in CLIP for file in place.glob(pattern))
+    files = sorted(file for pattern in CLIP for file in visible(place, pattern))
     return hashlib.sha256("\n".join(f"{file.name}|{find.sha256(file)}" for file in files).encode()).hexdigest()
 
 
