@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from inspect import isclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmark.errors import UsageError
 from benchmark.registry import unknown
+from methods.config_fields import check_classified
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from methods.budget import Budget, Entry, Ledger
+    from methods.costs import Step, Terms
     from methods.sampling import Sampler
     from prompts.concepts import Concept
 
@@ -63,6 +66,8 @@ class Materials:
     in_context: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
     """For each target and each name of `preserve`, captions in which the name follows what is shown, and the same
     captions without it: ("a boat in the style of Claude Monet", "a boat"). No suite asks for any of them."""
+    erase_seconds: float = 0.0
+    """Wall time that making the concept images took, whenever they were made."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,8 @@ class Checkpointer(Protocol):
     def save(self, state: State) -> None: ...
 
 
+Start = Literal["pruned", "distilled", "base"]
+"""The models that a method can start from."""
 Precision = Literal["fp32", "bf16"]
 """What U-Nets compute in; see methods/training/precision.py."""
 Progress = Callable[[str, int, int, dict[str, float]], None]
@@ -116,41 +123,70 @@ class Context:
     """
 
 
-class Method(Protocol):
-    """A way to erase a concept: `fit` turns a pruned (or distilled, or base) U-Net into one that has forgotten it."""
+class NoSettings(BaseModel):
+    """The config of a method without settings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Method:
+    """A way to erase a concept: `fit` turns a pruned (or distilled, or base) U-Net into one that has forgotten it.
+
+    A subclass must declare `name`, `summary`, `start` and `fit`; everything else has a default.
+    """
 
     name: ClassVar[str]
     summary: ClassVar[str]
-    start: ClassVar[Literal["pruned", "distilled", "base"]]
-    """The model that `fit` receives as student.
-
-    If it is "distilled", the optional `own_share` (0 to 1, default 0.2) is the share of the budget that `fit` may
-    spend; the rest is spent on distillation. An unpruned base needs no distillation.
-    """
-    recipe: ClassVar[int]
+    """One line for `bench list methods`."""
+    start: ClassVar[Start]
+    """The model that `fit` receives as student. An unpruned base needs no distillation."""
+    recipe: ClassVar[int] = 1
     """Version number; raise it when a change of the code changes results."""
-    erases: ClassVar[bool]
+    erases: ClassVar[bool] = True
     """Whether `fit` depends on the concept at all."""
-    presets: ClassVar[dict[str, dict[str, Any]]]
+    reads_kept_names: ClassVar[bool] = True
+    """Whether `fit` reads names of other concepts than the targets: `materials.preserve`, `concept.neighbours` and
+    their captions in `materials.in_context`. If False, it receives none of them, and models for different values of
+    `--kept-names` are the same."""
+    strength: ClassVar[str] = ""
+    """The setting that controls how much is erased, which trade-off curves vary; empty if there is none."""
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"default": {}}
     """Named overrides of config fields; "default" is always among them."""
-    Config: ClassVar[type[BaseModel]]
-    """Settings of the method. The optional attribute `strength` names the one that controls how much is erased, which
-    trade-off curves vary."""
+    Config: ClassVar[type[BaseModel]] = NoSettings
+    """Settings of the method, a pydantic model whose fields are declared by `identity` or `runtime`."""
     config: Any
 
-    def __init__(self, config: Any) -> None: ...
+    def __init__(self, config: Any = None) -> None:
+        self.config = config or self.Config()
+
+    @property
+    def own_share(self) -> float:
+        """If `start` is "distilled", the share (0 to 1) of the budget that `fit` may spend; distillation spends the
+        rest."""
+        return 0.2
 
     @property
     def uses_concept_images(self) -> bool:
-        """Whether `fit` reads `materials.erase`; the cost of these images is then charged to the budget.
+        """Whether `fit` reads `materials.erase` or `materials.erase_named`.
 
-        May be a plain attribute of the class.
+        The cost of these images is then charged to the budget.
         """
-        ...
+        return True
 
-    # Optional: `cycle(terms)` returns the steps that `fit` repeats until its budget is spent (see methods/costs.py);
-    # `bench estimate` needs it to compute the cost of a budget of iterations. `check(student, concept)` raises
-    # UsageError for a U-Net that lacks the weights that `fit` changes; it is called before distillation begins.
+    @property
+    def solver(self) -> str | None:
+        """The solver that records and tables state, for methods that have several."""
+        return None
+
+    def cycle(self, terms: Terms) -> list[Step] | None:
+        """Return the steps that `fit` repeats until its budget is spent, or None if that is not known.
+
+        `bench estimate` computes costs from them, and budgets that are too small are refused before any work.
+        """
+        return None
+
+    def check(self, student: UNet2DConditionModel, concept: Concept) -> None:
+        """Raise `UsageError` for a U-Net that lacks the weights that `fit` changes; called before distillation."""
 
     def fit(
         self,
@@ -162,7 +198,35 @@ class Method(Protocol):
         seed: int,
     ) -> UNet2DConditionModel:
         """Train `student` in place, spend no more than `budget`, and return it in evaluation mode."""
-        ...
+        raise NotImplementedError
+
+
+REQUIRED = ("name", "summary", "start", "fit")
+"""What every method declares itself."""
+
+
+def check_method(method: Any) -> None:
+    """Raise `UsageError`, naming what is missing or wrong, for a class that does not keep the contract of `Method`."""
+    class_name = method.__name__ if isclass(method) else repr(method)
+    if not (isclass(method) and issubclass(method, Method)):
+        raise UsageError(f"{class_name} is not a method: let it inherit from Method of benchmark.api.")
+    declared = {name for parent in method.__mro__ if parent not in (Method, object) for name in vars(parent)}
+    if missing := [name for name in REQUIRED if name not in declared]:
+        raise UsageError(
+            f"{class_name} is not a method yet, it lacks {', '.join(missing)}: see methods/base.py, Method."
+        )
+    faults = {
+        "start": method.start not in get_args(Start) and f"must be {', '.join(get_args(Start))}, not {method.start!r}",
+        "recipe": type(method.recipe) is not int and f"must be an integer, not {method.recipe!r}",
+        "Config": not (isclass(method.Config) and issubclass(method.Config, BaseModel))
+        and "must be a pydantic model (class Config(BaseModel)) whose fields are identity(...) or runtime(...)",
+        "presets": not (isinstance(method.presets, dict) and isinstance(method.presets.get("default"), dict))
+        and 'must be a dict of presets with "default" among them, such as {"default": {}}',
+    }
+    for name, fault in faults.items():
+        if fault:
+            raise UsageError(f"{class_name} is not a method yet, its {name} {fault}: see methods/base.py, Method.")
+    check_classified(method.Config)
 
 
 def configure(method: type[Method], preset: str = "default", **overrides: Any) -> Method:
@@ -171,16 +235,7 @@ def configure(method: type[Method], preset: str = "default", **overrides: Any) -
     Raises:
         UsageError: the preset or a field does not exist, a value is invalid, or the class lacks a part of `Method`.
     """
-    missing = [
-        name
-        for name in (*Method.__annotations__, "uses_concept_images", "fit")
-        if name != "config" and not hasattr(method, name)
-    ]
-    if missing:
-        class_name = getattr(method, "__name__", repr(method))
-        raise UsageError(
-            f"{class_name} is not a method yet, it lacks {', '.join(missing)}: see methods/base.py, Method."
-        )
+    check_method(method)
     if preset not in method.presets:
         raise unknown(f"{method.name} preset", preset, list(method.presets))
     try:

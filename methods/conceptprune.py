@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.errors import BudgetError, UsageError
 from methods import costs
+from methods.base import Method, Start
 from methods.config_fields import identity
 
 if TYPE_CHECKING:
@@ -49,23 +50,21 @@ class ConceptPruneConfig(BaseModel):
     row_norm: bool = identity(True, "Whether the input at each position is scaled to norm 1.")
 
 
-class ConceptPrune:
+class ConceptPrune(Method):
     name: ClassVar[str] = "conceptprune"
     summary: ClassVar[str] = "distilled, then the feed-forward weights that the concept excites set to zero"
-    start: ClassVar[Literal["pruned", "distilled", "base"]] = "distilled"
+    start: ClassVar[Start] = "distilled"
     recipe: ClassVar[int] = 1
+    reads_kept_names: ClassVar[bool] = False
     strength: ClassVar[str] = "share"
-    erases: ClassVar[bool] = True
-    uses_concept_images: ClassVar[bool] = False
+    uses_concept_images = False
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "default": {"share": 0.1, "horizon": 0.4},
         "paper": {},
         "released": {"horizon": 1.0},
     }
     Config: ClassVar[type[BaseModel]] = ConceptPruneConfig
-
-    def __init__(self, config: ConceptPruneConfig | None = None) -> None:
-        self.config = config or ConceptPruneConfig()
+    config: ConceptPruneConfig
 
     @property
     def own_share(self) -> float:

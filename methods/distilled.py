@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from methods import costs
+from methods.base import Method, Start
 from methods.config_fields import identity, runtime
 
 if TYPE_CHECKING:
@@ -92,18 +93,17 @@ def lower_phase(
     )
 
 
-class Distilled:
+class Distilled(Method):
     name: ClassVar[str] = "distilled"
     summary: ClassVar[str] = "Eq. 8 distillation from the pruned weights; forgets nothing"
-    start: ClassVar[Literal["pruned", "distilled", "base"]] = "pruned"
+    start: ClassVar[Start] = "pruned"
     recipe: ClassVar[int] = 2
+    reads_kept_names: ClassVar[bool] = False
     erases: ClassVar[bool] = False
-    uses_concept_images: ClassVar[bool] = False
+    uses_concept_images = False
     presets: ClassVar[dict[str, dict[str, Any]]] = {"default": {}, "paper": PAPER, "released": RELEASED}
     Config: ClassVar[type[BaseModel]] = DistilledConfig
-
-    def __init__(self, config: DistilledConfig | None = None) -> None:
-        self.config = config or DistilledConfig()
+    config: DistilledConfig
 
     def cycle(self, terms: costs.Terms) -> list[costs.Step]:
         """Return the steps that `fit` repeats, with their costs."""

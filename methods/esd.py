@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from benchmark.errors import UsageError
 from methods import costs
+from methods.base import Method, Start
 from methods.config_fields import identity, runtime
 
 if TYPE_CHECKING:
@@ -62,15 +63,15 @@ class EsdConfig(BaseModel):
         return self
 
 
-class Esd:
+class Esd(Method):
     name: ClassVar[str] = "esd"
     summary: ClassVar[str] = "distilled, then negative guidance on pictures of its own: ESD-x for styles, ESD-u else"
-    start: ClassVar[Literal["pruned", "distilled", "base"]] = "distilled"
-    own_share: ClassVar[float] = 0.2
+    start: ClassVar[Start] = "distilled"
+    own_share = 0.2
     strength: ClassVar[str] = "rate"
     recipe: ClassVar[int] = 1
-    erases: ClassVar[bool] = True
-    uses_concept_images: ClassVar[bool] = False
+    reads_kept_names: ClassVar[bool] = False
+    uses_concept_images = False
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "default": {},
         "paper": {"batch": 1, "rate": 1e-5, "steps": 50},
@@ -84,9 +85,7 @@ class Esd:
         },
     }
     Config: ClassVar[type[BaseModel]] = EsdConfig
-
-    def __init__(self, config: EsdConfig | None = None) -> None:
-        self.config = config or EsdConfig()
+    config: EsdConfig
 
     def cycle(self, terms: costs.Terms) -> list[costs.Step]:
         """Return the steps that `fit` repeats, with their costs."""

@@ -3,16 +3,17 @@
 At equal budget it shows whether it matters to erase while the pruned model is being restored, or only afterwards.
 """
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
+from methods.base import Start
 from methods.bilevel.method import Bilevel
 
 
 class EsdKd(Bilevel):
     name: ClassVar[str] = "esd+kd"
     summary: ClassVar[str] = "distilled, then Eq. 8 and negative guidance in turns: bilevel from another start"
-    start: ClassVar[Literal["pruned", "distilled", "base"]] = "distilled"
-    own_share: ClassVar[float] = 0.5
+    start: ClassVar[Start] = "distilled"
+    own_share = 0.5
     # It takes half as many steps, so upper steps need a higher rate to erase as much (results/mini/search.md).
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "default": {"upper_rate": 10.0},

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmark.errors import UsageError
 from methods import costs
+from methods.base import Method, Start
 from methods.budget import Cost
 from methods.config_fields import identity
 from prompts.concepts import words
@@ -59,15 +60,14 @@ class UceConfig(BaseModel):
     )
 
 
-class Uce:
+class Uce(Method):
     name: ClassVar[str] = "uce"
     summary: ClassVar[str] = "distilled, then keys and values of cross-attention edited in closed form"
-    start: ClassVar[Literal["pruned", "distilled", "base"]] = "distilled"
-    own_share: ClassVar[float] = 0.0
+    start: ClassVar[Start] = "distilled"
+    own_share = 0.0
     strength: ClassVar[str] = "keep_ratio"
     recipe: ClassVar[int] = 1
-    erases: ClassVar[bool] = True
-    uses_concept_images: ClassVar[bool] = False
+    uses_concept_images = False
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "default": {},
         "released": {"keep_scale": "by-count", "tokens": "tail"},
@@ -75,9 +75,7 @@ class Uce:
     }
     """`released` is the script that the paper's authors ran; `uce-2025` the current code of UCE's authors."""
     Config: ClassVar[type[BaseModel]] = UceConfig
-
-    def __init__(self, config: UceConfig | None = None) -> None:
-        self.config = config or UceConfig()
+    config: UceConfig
 
     def cycle(self, terms: costs.Terms) -> list[costs.Step]:
         """Return the one step of `fit`, which costs no pass of the U-Net."""

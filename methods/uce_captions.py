@@ -4,11 +4,12 @@ UCE (arXiv 2308.14761) moves the text states of a bare name. In a caption the st
 so here the states of captions that name a target become, place by place, those of the same captions without the name.
 With W' = W M for every key and value matrix W of attn2, M minimises
 
-    sum_a w_a sum_i |M c_i - g_i|^2 + s_p sum_j |M p_j - p_j|^2 + lambda |M - I|^2
+    sum_a w_a sum_i |M c_i - g_i|^2 + s_p sum_j |M p_j - p_j|^2 + s_d sum_k |M d_k - d_k|^2 + lambda |M - I|^2
 
-where c_i are states of captions of target a, g_i those without the name at the same places, and p_j states of captions
-that name kept artists, of captions that name nobody, and of the empty prompt. Only places where a caption's states
-depend on its name take part, and never the start mark.
+where c_i are states of captions of target a, g_i those without the name at the same places, p_j states of captions that
+name kept artists, of captions that name nobody, and of the empty prompt, and d_k those of the targets' captions under
+made-up names (decoys), which stand for artists whom nobody names. Only places where a caption's states depend on its
+name take part, and never the start mark.
 
 How far a name's states have moved is measured by what cross-attention reads of them:
 
@@ -21,15 +22,17 @@ the one that is asked for, whatever the number of targets.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.errors import UsageError
 from methods import costs
+from methods.base import Method, Start
 from methods.budget import Cost
 from methods.config_fields import identity
 from methods.uce import edit, edited_weights, multiply, preserved, without_passes
+from prompts.decoys import DECOYS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,6 +59,11 @@ class UceCaptionsConfig(BaseModel):
         0.4, "Each target's move, 0 to 1 (see above); none: every state of a target's captions weighs 1.", gt=0, lt=1
     )
     keep_ratio: float = identity(10.0, "Mass of what is kept over mass of what is erased at weight 1.", gt=0)
+    decoys: int = identity(
+        0, "Number of made-up artists (prompts/decoys.py) that are kept too; for styles only.", ge=0, le=len(DECOYS),
+        added=True,
+    )  # fmt: skip
+    decoy_ratio: float = identity(10.0, "Mass of the decoys over mass of what is erased at weight 1.", gt=0, added=True)
     lamb: float = identity(0.1, "lambda, the weight of staying near the old matrices.", gt=0)
 
 
@@ -66,20 +74,17 @@ class Rows(NamedTuple):
     bare: Tensor
 
 
-class UceCaptions:
+class UceCaptions(Method):
     name: ClassVar[str] = "uce-captions"
     summary: ClassVar[str] = "distilled, then cross-attention edited in closed form on whole captions"
-    start: ClassVar[Literal["pruned", "distilled", "base"]] = "distilled"
-    own_share: ClassVar[float] = 0.0
+    start: ClassVar[Start] = "distilled"
+    own_share = 0.0
     strength: ClassVar[str] = "move"
     recipe: ClassVar[int] = 1
-    erases: ClassVar[bool] = True
-    uses_concept_images: ClassVar[bool] = False
+    uses_concept_images = False
     presets: ClassVar[dict[str, dict[str, Any]]] = {"default": {}}
     Config: ClassVar[type[BaseModel]] = UceCaptionsConfig
-
-    def __init__(self, config: UceCaptionsConfig | None = None) -> None:
-        self.config = config or UceCaptionsConfig()
+    config: UceCaptionsConfig
 
     def cycle(self, terms: costs.Terms) -> list[costs.Step]:
         """What `fit` spends: no pass of the U-Net."""
@@ -118,13 +123,17 @@ def solve(
 
     metric = reading(list(edited_weights(student, UceCaptions.name).values()))
     targets = {target: rows_of(materials, target) for target in concept.targets}
-    kept = kept_states(materials, concept)
     moved, guide = (torch.cat([rows[k] for rows in targets.values()]) for k in (0, 1))
-    keep = config.keep_ratio * float(moved.square().sum()) / float(kept.square().sum())
+    mass = float(moved.square().sum())
+    kept = scaled(kept_states(materials, concept), config.keep_ratio * mass)
+    if config.decoys and concept.kind == "style":
+        decoys = decoy_states(materials, concept.targets, DECOYS[: config.decoys])
+        kept = torch.cat([kept, scaled(decoys, config.decoy_ratio * mass)])
+    kept = torch.linalg.qr(kept, mode="r").R  # the solution depends on the second moment alone
     weights = dict.fromkeys(targets, 1.0)
     for _ in range(ITERATIONS):
         scale = torch.cat([rows.named.new_full((len(rows.named), 1), weights[t] ** 0.5) for t, rows in targets.items()])
-        matrix = edit(scale * moved, scale * guide, kept, 1.0, keep, config.lamb)
+        matrix = edit(scale * moved, scale * guide, kept, 1.0, 1.0, config.lamb)
         moves = {target: move(matrix, rows, metric) for target, rows in targets.items()}
         if config.move is None or max(abs(value - config.move) for value in moves.values()) < TOLERANCE:
             break
@@ -144,6 +153,11 @@ def rows_of(materials: Materials, name: str) -> Rows:
             f"The testbed has no captions of '{name}' with and without the name (Materials.in_context), which "
             "uce-captions edits: use uce."
         )
+    return _differing(materials, pairs)
+
+
+def _differing(materials: Materials, pairs: Sequence[tuple[str, str]]) -> Rows:
+    """States of captions with and without a name, at the places where the two differ."""
     named, bare = (materials.encode([pair[k] for pair in pairs]).cpu().double() for k in (0, 1))
     differs = (named - bare).norm(dim=-1) > DIFFERENT
     differs[:, 0] = False
@@ -163,6 +177,27 @@ def kept_states(materials: Materials, concept: Concept) -> Tensor:
             materials.encode(scenes).cpu().double()[:, 1:].flatten(0, 1),
         ]
     )
+
+
+def scaled(states: Tensor, mass: float) -> Tensor:
+    """The states (m, D) by one factor, such that their sum of squares is `mass`."""
+    return states * (mass / float(states.square().sum())) ** 0.5
+
+
+def decoy_states(materials: Materials, targets: Sequence[str], decoys: Sequence[str]) -> Tensor:
+    """States (m, D) of the targets' captions with made-up names in their place, full names and surnames.
+
+    Each decoy takes the captions of one target, in turns. Only places that depend on the name take part.
+    """
+    import torch
+
+    states = []
+    for number, decoy in enumerate(decoys):
+        target = targets[number % len(targets)]
+        pairs = [(named, bare) for named, bare in materials.in_context[target] if target in named]
+        names = (decoy, decoy.split()[-1])
+        states.append(_differing(materials, [(named.replace(target, n), bare) for named, bare in pairs for n in names]))
+    return torch.cat([rows.named for rows in states])
 
 
 def reading(weights: Sequence[Tensor]) -> Tensor:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from benchmark.errors import BudgetError, UsageError
 from methods.base import Precision
+from methods.kept_names import KEPT_NAMES
 
 if TYPE_CHECKING:
     from benchmark.records.record import Record
@@ -54,6 +55,8 @@ class RunRequest:
     as_published: bool = False  # public lists with every row, and each row's own guidance and size
     precision: str = ""  # of training and sampling; empty: the testbed's own
     compiles: bool = False  # models that sample are compiled
+    kept_names: str = "all"  # which names of concepts that stay a method may read
+    limit: int | None = None  # score the first prompts of each group alone, to screen settings
     reference: str = "distilled"  # what CP and CSD compare with; "base" trains nothing but the method itself
 
     def __post_init__(self) -> None:
@@ -70,6 +73,14 @@ class RunRequest:
             raise UsageError(f"--data must be {' or '.join(DATA)}; '{self.data}' is not.")
         if self.reference not in REFERENCES:
             raise UsageError(f"--reference must be {' or '.join(REFERENCES)}; '{self.reference}' is not.")
+        if self.kept_names not in KEPT_NAMES:
+            raise UsageError(f"--kept-names must be {', '.join(KEPT_NAMES)}; '{self.kept_names}' is not.")
+        if self.kept_names != "all" and self.data != "plain":
+            raise UsageError(
+                f"--kept-names {self.kept_names} needs --data plain: the captions of {self.data} hold all names."
+            )
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"--limit is a number of prompts a group, at least 1; {self.limit} is not.")
         parse_budget(self.budget)
 
 

@@ -157,8 +157,15 @@ class Workbench:
     """What models are trained and sampled in."""
     compiles: bool = False
     """Whether models that sample are compiled."""
+    limit: int | None = None
+    """Number of prompts of each group that are scored; None for all."""
     together: AdaptiveBatch = field(default_factory=_together)
     """How many pictures are sampled at once: a shard, or what memory holds."""
+
+    @property
+    def limited(self) -> dict[str, int]:
+        """What records say of prompts that are left out; nothing where all are scored."""
+        return {} if self.limit is None else {"limit": self.limit}
 
     @property
     def stated(self) -> dict[str, str]:

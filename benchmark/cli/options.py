@@ -55,6 +55,23 @@ Budget = Annotated[
     str, typer.Option(help="Training budget: default, U-Net FLOPs (1e15), time here (2h) or iterations (350it).")
 ]
 Captions = Annotated[str, typer.Option(help="Fine-tuning captions: plain, or all-but-targets.")]
+KeptNames = Annotated[
+    str,
+    typer.Option(
+        help="Names of other artists that a method may read: all, half:0, half:1, half:2 (fixed halves) or none."
+    ),
+]
+LimitShown = Annotated[
+    int | None,
+    typer.Option(help="Records of runs with this --limit, which are shown alone.", show_default="full runs"),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        help="Screening: only the first N prompts of each group. Such records stand in tables of their own.",
+        show_default="all prompts",
+    ),
+]
 Alone = Annotated[bool, typer.Option("--alone", help="Only this suite: `artists` without `coco`.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes what there is.")]
 Precision = Annotated[

@@ -16,6 +16,8 @@ from benchmark.cli.options import (
     ComparedWith,
     Compiles,
     Device,
+    KeptNames,
+    Limit,
     Macs,
     Precision,
     Preset,
@@ -55,6 +57,8 @@ def run(
     set_: Settings = None,
     budget: Budget = "default",
     data: Captions = "plain",
+    kept_names: KeptNames = "all",
+    limit: Limit = None,
     alone: Alone = False,
     runs: Runs = None,
     device: Device = "auto",
@@ -81,8 +85,9 @@ def run(
     """
     requests = requests_of(
         method=method, suite=suite, testbed=testbed, pruning=pruning, macs=macs, targets=targets, seed=seed,
-        preset=preset, set_=set_, budget=budget, data=data, runs=runs or home(), device=device, alone=alone,
-        reference=reference, reveal=reveal, as_published=as_published, precision=precision, compiles=compiles,
+        preset=preset, set_=set_, budget=budget, data=data, kept_names=kept_names, limit=limit, runs=runs or home(),
+        device=device, alone=alone, reference=reference, reveal=reveal, as_published=as_published,
+        precision=precision, compiles=compiles,
     )  # fmt: skip
     from benchmark.console import Progress
     from benchmark.cost.confirm import consent
@@ -180,11 +185,10 @@ def _all_methods(preset: str, settings: list[str] | None) -> list[str]:
     Of second stages, that with the longest distillation comes first: the shorter ones lie on its way.
     """
     from benchmark import registry
-    from benchmark.models.plan import OWN_SHARE
     from methods.base import configure
 
     if settings or preset:
         raise UsageError("--set and --preset are one method's own: leave them out with --method all.")
     methods = [configure(registry.load("methods", name)) for name in registry.names("methods") if name != "distilled"]
-    methods.sort(key=lambda each: getattr(each, "own_share", OWN_SHARE) if each.start == "distilled" else -1.0)
+    methods.sort(key=lambda each: each.own_share if each.start == "distilled" else -1.0)
     return [each.name for each in methods]

@@ -9,6 +9,7 @@ import typer
 
 from benchmark.cli.options import (
     Columns,
+    LimitShown,
     Records,
     Runs,
     Testbed,
@@ -54,6 +55,7 @@ def show_table(
     ] = "",
     seeds: Annotated[bool, typer.Option("--over-seeds", help="One row a method, means over training seeds.")] = False,
     columns: Columns = "",
+    limit: LimitShown = None,
     threshold: Annotated[float, typer.Option(help="Table 2: score above which a detection counts.")] = 0.5,
     label: Annotated[
         list[str] | None, typer.Option(help="Table 2: a detector's label that counts; may be repeated.")
@@ -94,7 +96,7 @@ def show_table(
     refuse_unread(ctx, UNREAD[number], f"table {number} has none of it")
     if not 0 < threshold < 1:
         raise UsageError(f"--threshold is a score between 0 and 1; {threshold:g} is not.")
-    everywhere = gather(testbed, records_home(runs, records), records or [])
+    everywhere = gather(testbed, records_home(runs, records), records or [], limit)
     found = of_definition(everywhere, testbed, sampling)
     from benchmark.tables.table2_3_explicit import table2, table3
 
@@ -127,6 +129,7 @@ def compare(
     long: Annotated[bool, typer.Option("--long", help="Every column, not only the paper's.")] = False,
     columns: Columns = "",
     pruning: Annotated[str, typer.Option(help="Models of this pruning.", show_default="the default one")] = "",
+    limit: LimitShown = None,
     macs: Annotated[float | None, typer.Option(help="Share of MACs.", show_default="the default one")] = None,
     format: Annotated[Format, typer.Option(help="How to print it.")] = Format.rich,
     records: Records = None,
@@ -155,7 +158,7 @@ def compare(
         raise UsageError(f"'{left}' would be compared with itself: name two rows of `bench table`.")
     testbed = known("testbeds", testbed)
     known("suites", suite)
-    found = gather(testbed, records_home(runs, records), records or [])
+    found = gather(testbed, records_home(runs, records), records or [], limit)
     if pruning and not is_file(pruning):
         known("prunings", pruning)
     wide = long or bool(columns)

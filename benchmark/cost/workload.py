@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from benchmark.cost.testbed_facts import Ground
 from benchmark.models.plan import REFERENCE_SEED, planned
 from benchmark.store.disk import PNG, checkpoints, weights
 from methods.budget import Budget
+from methods.config_fields import settings_of
 from methods.costs import CALIBRATION_IMAGES, Terms, choosing, lower, spent
 
 if TYPE_CHECKING:
@@ -109,15 +110,14 @@ def training(plan: Plan, given: Terms, images: float) -> Iterator[Piece]:
     Args:
         images: FLOPs that the concept images take from its budget.
     """
-    cycle: Callable[[Terms], Any] | None = getattr(plan.method, "cycle", None)
-    if cycle is None:  # a stranger's method: Eq. 8's steps in the place of its own
-        batch = getattr(plan.method.config, "batch", 32)
+    steps = plan.method.cycle(given)
+    if steps is None:  # the method does not state its costs: Eq. 8's steps in the place of its own
+        batch = int(settings_of(plan.method.config).get("batch", 32))
         each = lower(batch, given.base, given.student).flops
         many = plan.own_iterations if plan.own_flops is None else int(plan.own_flops // each)
         yield _phase(plan, "lower", many or 0, each, batch)
         return
     flops, iterations = plan.own_flops, plan.own_iterations
-    steps = cycle(given)
     budget = Budget(iterations=iterations) if flops is None else Budget(flops=flops - images)
     count = spent(steps, budget)
     for step in steps:

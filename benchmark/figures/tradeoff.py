@@ -139,7 +139,7 @@ def _place(row: Row) -> tuple[str, str]:
     """Return the line and the strength of a row; settings other than the method's `strength` define the line."""
     record = row.record
     try:
-        strength = getattr(registry.load("methods", record.method), "strength", "")
+        strength = registry.load("methods", record.method).strength
     except UsageError:  # a record of a method that is not installed here
         strength = ""
     settings = [word for word in record.variant.split(",") if word != "default"]

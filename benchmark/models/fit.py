@@ -52,17 +52,18 @@ def fit(bench: Workbench, plan: Plan, identity: dict[str, Any], first: Model | N
     from benchmark.store.checkpoints import Checkpointer
     from methods.base import Context
     from methods.budget import Budget, Ledger
+    from methods.kept_names import restricted
 
     method, store = plan.method, bench.store
     student, architecture = plan.pruned.load(bench)
-    if check := getattr(method, "check", None):
-        check(student, plan.concept)
+    method.check(student, plan.concept)
     if first:
         first.train()
         student = first.load()
     images = concept_images(bench, plan)
     materials = bench.testbed.materials(bench, plan.concept, plan.data)
-    seconds = getattr(materials.erase, "seconds", 0.0)
+    materials, concept = restricted(materials, plan.concept, plan.kept_names)
+    seconds = materials.erase_seconds
     before = Ledger.from_json(first.ledger()) if first else ()  # a shared stage is charged in full to all its users
     ledger = Ledger([*before, *(replace(entry, wall_seconds=seconds, device_seconds=seconds) for entry in images)])
     flops, iterations = plan.own_flops, plan.own_iterations
@@ -79,7 +80,7 @@ def fit(bench: Workbench, plan: Plan, identity: dict[str, Any], first: Model | N
     given = _form(student)
     _check_disk(bench, plan, identity, student)
     with bench.progress.doing(f"train {plan.name}"):
-        unet = method.fit(student.float(), materials, plan.concept, budget, context, plan.seed)
+        unet = method.fit(student.float(), materials, concept, budget, context, plan.seed)
     _check(bench, plan, unet, given, ledger)
     state = PartialState()
     if state.is_main_process:

@@ -13,7 +13,7 @@ from benchmark.api.model import Model
 from benchmark.errors import DataError, RecordError, UsageError
 from benchmark.models import external_checkpoint
 from benchmark.models.external_checkpoint import Parts
-from benchmark.models.plan import Plan, identity, unseeded
+from benchmark.models.plan import Plan, chooses_names, identity, unseeded
 from benchmark.records.record import BROUGHT, SUFFIX, read_record
 from benchmark.store.listing import visible
 
@@ -52,12 +52,14 @@ def fitted(bench: Workbench, plan: Plan) -> Model:
     first = fitted(bench, plan.first) if plan.first else None
     settings, usual = settings_of(method.config), settings_of(configure(type(method), plan.preset).config)
     changed = {key: value for key, value in settings.items() if value != usual[key]}
+    if chooses_names(plan):
+        changed["kept_names"] = plan.kept_names
     variant = ",".join(f"{key}={value}" for key, value in sorted(changed.items())) or "default"
     facts = {
         "method": plan.name,
         "preset": plan.preset,
         "variant": variant,
-        "solver": getattr(method.config, "solver", None),
+        "solver": method.solver,
         "data": plan.data,
         "budget": {**plan.budget, "default": plan.default_budget},
         "seed": plan.seed,

@@ -28,10 +28,10 @@ def check(bench: Workbench, plan: Plan) -> None:
 
     Methods that do not say what they spend (`cycle`) are not checked.
     """
-    if not hasattr(plan.method, "cycle"):
-        return
     cost = bench.testbed.erase_cost(plan.concept)
     given = _terms(bench, plan, cost.flops // max(1, cost.unet_forwards))
+    if plan.method.cycle(given) is None:
+        return
     if plan.flops is None:
         _check_iterations(plan, given)
         return
@@ -48,16 +48,22 @@ def check(bench: Workbench, plan: Plan) -> None:
 def least(plan: Plan, given: Terms, images: float) -> float:
     """FLOPs with which each stage takes its first step; `images` are those of the concept images."""
     share = (plan.own_flops or 0.0) / (plan.flops or 1.0)
-    stages = [(images + plan.method.cycle(given)[0].cost.flops, share)]  # type: ignore[attr-defined]
+    stages = [(images + _first_step(plan, given), share)]
     if plan.first:
-        stages.append((plan.first.method.cycle(given)[0].cost.flops, 1 - share))  # type: ignore[attr-defined]
+        stages.append((_first_step(plan.first, given), 1 - share))
     return max((flops / part for flops, part in stages if flops and part), default=0.0)
+
+
+def _first_step(plan: Plan, given: Terms) -> float:
+    """FLOPs of the first step of a method's cycle; 0 where it does not state them."""
+    steps = plan.method.cycle(given)
+    return steps[0].cost.flops if steps else 0.0
 
 
 def _check_iterations(plan: Plan, given: Terms) -> None:
     from benchmark.models.plan import first_stage
 
-    if plan.own_iterations or all(step.once for step in plan.method.cycle(given)):  # type: ignore[attr-defined]
+    if plan.own_iterations or all(step.once for step in plan.method.cycle(given) or ()):
         return
     enough = next((n for n in SEARCHED if (first_stage(replace(plan, iterations=n)).iterations or n) < n), SEARCHED[-1])
     raise BudgetError(

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 UNSAID = 1
 """The `data` of a testbed's identity of which keys of trained models say nothing: that of `mini`, from the start."""
-OWN_SHARE = 0.2
-"""Part of the budget that is a second stage's own, unless its method says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,8 @@ class Plan:
     pruned: Pruned
     concept: Concept
     data: str
+    kept_names: str
+    """The choice of `--kept-names`; "none" for a method that reads no names."""
     flops: float | None
     iterations: int | None
     default_budget: bool
@@ -54,7 +54,7 @@ class Plan:
     @property
     def own_flops(self) -> float | None:
         """What the method itself may spend, after its first stage."""
-        share = getattr(self.method, "own_share", OWN_SHARE) if self.first else 1.0
+        share = self.method.own_share if self.first else 1.0
         return None if self.flops is None else self.flops * share
 
     @property
@@ -69,7 +69,7 @@ def first_stage(plan: Plan) -> Plan:
     """The distillation that a second stage starts from: the same in all but method and budget."""
     from methods.base import configure
 
-    share = 1 - getattr(plan.method, "own_share", OWN_SHARE)
+    share = 1 - plan.method.own_share
     distilled = registry.load("methods", "distilled")
     preset = plan.preset if plan.preset in distilled.presets else "default"
     return replace(
@@ -78,6 +78,7 @@ def first_stage(plan: Plan) -> Plan:
         name="distilled",
         preset=preset,
         overrides={},
+        kept_names="none",
         flops=None if plan.flops is None else plan.flops * share,
         whole=plan.flops,
         iterations=None if plan.iterations is None else max(1, round(plan.iterations * share)),
@@ -98,6 +99,7 @@ def identity(bench: Workbench, plan: Plan) -> dict[str, Any]:
         "config": registry.resolved(identity_of(method.config)),
         "concept": plan.concept.identity() if method.erases or plan.data != "plain" else None,
         "data": plan.data,
+        **({"kept_names": plan.kept_names} if chooses_names(plan) else {}),
         "budget": plan.budget,
         "seed": plan.seed,
         **bench.stated,
@@ -108,6 +110,11 @@ def identity(bench: Workbench, plan: Plan) -> dict[str, Any]:
     if plan.first:
         told["start"] = key_of("model", identity(bench, plan.first))
     return told
+
+
+def chooses_names(plan: Plan) -> bool:
+    """Whether the plan's method reads kept names and is given other ones than all."""
+    return plan.method.reads_kept_names and plan.kept_names != "all"
 
 
 def unseeded(plan: Plan) -> Plan:
@@ -176,6 +183,7 @@ def planned(
         pruned=pruned,
         concept=concept,
         data=request.data,
+        kept_names=request.kept_names if method.reads_kept_names else "none",
         flops=flops,
         iterations=iterations,
         default_budget=flops == default_flops,

@@ -77,12 +77,16 @@ def _score(bench: Workbench, model: Model, suite: Suite, evidence: Evidence, ref
     lists = told(bench, suite.name, evidence.concept)
     blank = one_colour(bench, model, evidence.prompts, kind_of(suite))
     own = bench.as_published and bool(lists)
+    few = [f"limit {bench.limit}"] if bench.limited else []
     record = Record(
-        label=", ".join([model.label, *(["as published"] if own else []), *bench.stated.values()]),
+        label=", ".join([model.label, *(["as published"] if own else []), *few, *bench.stated.values()]),
         testbed=bench.testbed.name,
         suite=suite.name,
         concept=evidence.concept.identity(),
-        sampler=bench.testbed.sampler.model_dump(mode="json") | ({"as_published": True} if own else {}) | bench.stated,
+        sampler=bench.testbed.sampler.model_dump(mode="json")
+        | ({"as_published": True} if own else {})
+        | bench.stated
+        | bench.limited,
         reference=reference.label,
         reference_key=key_of("model", reference.identity),
         model_key=key_of("model", model.identity),
@@ -94,7 +98,13 @@ def _score(bench: Workbench, model: Model, suite: Suite, evidence: Evidence, ref
         curve=model.curve(),
         made=provenance.collect(),
         # Rows as published have the ids of those that are not.
-        images=f"images/{name_of(model)}/{suite.name}{'-as-published' if own else ''}",
+        images="-".join(
+            [
+                f"images/{name_of(model)}/{suite.name}",
+                *(["as-published"] if own else []),
+                *(f"limit{number}" for number in bench.limited.values()),
+            ]
+        ),
         **model.facts,
     )
     rows = evidence.prompts

@@ -48,4 +48,4 @@ def workbench_on(make: Callable[..., Any], request: RunRequest, home: Path, prog
     store = Store(home, testbed.shipped)
     if isinstance(testbed, PictureFiles):
         testbed.picture_checksum(store, "val", progress)  # one that is cut is told before anything is made
-    return Workbench(testbed, store, progress, device, request.as_published, precision, request.compiles)
+    return Workbench(testbed, store, progress, device, request.as_published, precision, request.compiles, request.limit)

@@ -9,6 +9,7 @@ run is `--as-published`; else rows are asked once each, and sampled as all of th
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,24 @@ class Published(Prompt):
 
 def asked(bench: Workbench, suite: str, concept: Concept) -> Sequence[Prompt]:
     """The suite's prompts in the order of their shards. DataError where a list was not added, or cannot be used."""
+    return first_of_groups(_all_prompts(bench, suite, concept), bench.limit)
+
+
+def first_of_groups(prompts: Sequence[Prompt], limit: int | None) -> Sequence[Prompt]:
+    """Return `limit` prompts of each part and target, or all, in their order.
+
+    The choice follows the sha256 of the prompts' ids: it is the same for every run, and mixes kinds of prompts.
+    """
+    if limit is None:
+        return prompts
+    groups: dict[tuple[str, str], list[Prompt]] = {}
+    for prompt in sorted(prompts, key=lambda prompt: hashlib.sha256(prompt.id.encode()).hexdigest()):
+        groups.setdefault((prompt.part, prompt.target), []).append(prompt)
+    chosen = {prompt.id for group in groups.values() for prompt in group[:limit]}
+    return [prompt for prompt in prompts if prompt.id in chosen]
+
+
+def _all_prompts(bench: Workbench, suite: str, concept: Concept) -> Sequence[Prompt]:
     if names := lists(bench, suite):
         return _prompts(bench, added(bench, names).variant(_variant(bench)), "implicit", concept.targets[0])
     own = bench.testbed.prompts(suite, concept)

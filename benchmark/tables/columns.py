@@ -41,6 +41,7 @@ EXPLICIT_COLUMNS = tuple(
     )
 )
 _GONE, _KEPT, _FAR, _COST = "What is forgotten", "What is kept", "How far it went", "What it cost"
+_ACCURACY = "Accuracy of the oracle's likeliest class"
 LONG_COLUMNS = (
     Column("target_style", "target style", "artists", "target_style", False, ".3f", _GONE),
     Column("worst_target_style", "worst target", "artists", "worst_target_style", False, ".3f", _GONE),
@@ -51,9 +52,15 @@ LONG_COLUMNS = (
     Column("ties", "CP ties", "artists", "ties", None, ".0f", _GONE),
     Column("kept_style", "kept style", "artists", "kept_style", True, ".3f", _KEPT),
     Column("neighbour_style", "neighbour style", "artists", "neighbour_style", True, ".3f", _KEPT),
+    Column("kept_style_given", "kept style (given)", "artists", "kept_style_given", True, ".3f", _KEPT),
+    Column("kept_style_not_given", "kept style (not given)", "artists", "kept_style_not_given", True, ".3f", _KEPT),
     Column("content_target", "content, targets", "artists", "content_target", True, ".3f", _KEPT),
     Column("content_kept", "content, kept", "artists", "content_kept", True, ".3f", _KEPT),
     Column("content_plain", "content, plain", "coco", "content_plain", True, ".3f", _KEPT),
+    Column("ua", "UA", "artists", "unlearning_accuracy", True, ".1f", _ACCURACY),
+    Column("ira", "IRA", "artists", "in_domain_accuracy", True, ".1f", _ACCURACY),
+    Column("cra", "CRA", "artists", "cross_domain_accuracy", True, ".1f", _ACCURACY),
+    Column("accuracy_mean", "harmonic mean", "artists", "accuracy_mean", True, ".1f", _ACCURACY),
     Column("kid", "KID", "coco", "kid", False, ".4g", _FAR),
     Column("drift", "drift, kept artists", "artists", "drift", False, ".3f", _FAR),
     Column("coco_drift", "drift, plain", "coco", "drift", False, ".3f", _FAR),

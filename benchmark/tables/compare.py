@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from benchmark.errors import DataError, UsageError
-from benchmark.records.record import read_scores
 from benchmark.stats import bootstrap_interval, mcnemar, sign_flip, student_interval
 from benchmark.tables.columns import COLUMNS, Column
 from benchmark.tables.compare_units import Model, Pair, Setting, Side, pairs_of, side_of
@@ -137,9 +136,12 @@ def _named(pair: Pair) -> str:
 
 def _contrast(column: Column, units: Sequence[Pair]) -> Contrast | None:
     """Over the pairs that have the figure on both sides; None where there is none."""
-    told = [(unit.left.cell(column), unit.right.cell(column), (unit.left, unit.right)) for unit in units]
-    full = [(one, other) for one, other, _ in told if one is not None and other is not None]
-    pairs = [pair for one, other, pair in told if one is not None and other is not None]
+    figures = [
+        (unit.left.cell(column, unit.right), unit.right.cell(column, unit.left), (unit.left, unit.right))
+        for unit in units
+    ]
+    full = [(left, right) for left, right, _ in figures if left is not None and right is not None]
+    pairs = [models for left, right, models in figures if left is not None and right is not None]
     if not full:
         return None
     left, right = (sum(side) / len(full) for side in zip(*full, strict=True))
@@ -161,12 +163,9 @@ def _contrast(column: Column, units: Sequence[Pair]) -> Contrast | None:
 
 def _per_prompt(column: Column, left: Model, right: Model) -> tuple[list[float], list[float]]:
     """Values of the prompts that both sides have; none where the figure is not a mean over prompts."""
-    tables = [read_scores(model.records[column.suite]) for model in (left, right)]
-    if any(column.cell not in table.column_names for table in tables):
-        return [], []
-    sides = [dict(zip(t["id"].to_pylist(), t[column.cell].to_pylist(), strict=True)) for t in tables]
-    ids = [key for key, value in sides[0].items() if value is not None and sides[1].get(key) is not None]
-    return [sides[0][key] for key in ids], [sides[1][key] for key in ids]
+    scores = [model.scores(column) for model in (left, right)]
+    ids = [key for key in scores[0] if key in scores[1]]
+    return [scores[0][key] for key in ids], [scores[1][key] for key in ids]
 
 
 def _beside(setting: Setting, more: int) -> list[str]:

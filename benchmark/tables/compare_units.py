@@ -11,13 +11,16 @@ from typing import Any, NamedTuple
 
 from benchmark.api.request import RunRequest
 from benchmark.errors import DataError, RecordError
-from benchmark.records.record import BROUGHT, Record
+from benchmark.records.record import BROUGHT, Record, read_scores
 from benchmark.tables.columns import Column
 from benchmark.tables.over_seeds import folded_label, groups_of, without_seed
+from benchmark.tables.picture_scores import derived, kept_names_of
 from benchmark.tables.select import ALL_PRUNINGS, BESIDE, Found, current, joined, targets_of
 from benchmark.tables.table import Row
 from benchmark.tables.table1_styles import table
 
+AVERAGED = "kept_names=halves"
+_HALF = re.compile(r"kept_names=half:\d")
 _FOLDED = re.compile(r" \(\d+ seeds\)$")
 
 
@@ -27,11 +30,42 @@ class Model:
 
     records: dict[str, Record]
     main: Record
+    halves: tuple[Model, ...] = ()
+    """The models trained with different halves of the kept names whose mean this is; empty for a single model."""
 
-    def cell(self, column: Column) -> float | None:
+    def cell(self, column: Column, beside: Model | None = None) -> float | None:
+        """The figure of a column; `beside` is the model that it is compared with, which decides the halves of kept
+        names for a method that reads none."""
+        if self.halves:
+            values = [half.cell(column, beside) for half in self.halves]
+            present = [value for value in values if value is not None]
+            return sum(present) / len(values) if len(present) == len(values) else None
         record = self.records.get(column.suite)
-        entries = [c for name, c in record.cells.items() if name.partition("[")[0] == column.cell] if record else []
+        if record is None:
+            return None
+        entries = [c for name, c in record.cells.items() if name.partition("[")[0] == column.cell]
+        if not entries:
+            figure = derived(record, column.cell, beside.choices if beside else ())
+            return figure.value if figure else None
         return entries[0].value if len(entries) == 1 else None
+
+    @property
+    def choices(self) -> list[str]:
+        """The kept names that it was trained with (`--kept-names`); empty if its method reads none."""
+        choices = [kept_names_of(model.main) for model in self.halves or (self,)]
+        return [choice for choice in choices if choice]
+
+    def scores(self, column: Column) -> dict[str, float]:
+        """Values of a column by prompt id, means over the halves; empty where a figure is no mean over prompts."""
+        if self.halves:
+            several = [half.scores(column) for half in self.halves]
+            shared = set.intersection(*map(set, several))
+            return {key: sum(scores[key] for scores in several) / len(several) for key in several[0] if key in shared}
+        table = read_scores(self.records[column.suite])
+        if column.cell not in table.column_names:
+            return {}
+        values = zip(table["id"].to_pylist(), table[column.cell].to_pylist(), strict=True)
+        return {key: value for key, value in values if value is not None}
 
     @property
     def trained(self) -> bool:
@@ -115,8 +149,21 @@ def side_of(entries: Sequence[Found], testbed: str, suite: str, name: str) -> Si
 
 
 def _labelled(models: Sequence[Model], name: str) -> list[Model]:
-    """Models with this label but for their seed: seeds are units here."""
-    return [m for m in models if _unseeded(m.main) == name]
+    """Models with this label but for their seed: seeds are units here.
+
+    In a name, kept_names=halves stands for the mean of the models that were given halves of the kept names.
+    """
+    if AVERAGED not in name:
+        return [m for m in models if _unseeded(m.main) == name]
+    matching = [m for m in models if _HALF.sub(AVERAGED, _unseeded(m.main)) == name and _HALF.search(m.main.label)]
+    groups: dict[tuple, dict[str, Model]] = {}
+    for model in matching:
+        unit = (sorted(targets_of(model.main)), model.main.seed, _setting(model.main))
+        groups.setdefault(tuple(map(str, unit)), {})[model.main.variant] = model
+    return [
+        Model(halves[0].records, halves[0].main, tuple(halves))
+        for halves in ([group[variant] for variant in sorted(group)] for group in groups.values())
+    ]
 
 
 def _unseeded(record: Record) -> str:

@@ -23,12 +23,18 @@ _ORDER = ("base", "distilled", "esd", "esd+kd", "uce", "conceptprune", "bilevel"
 BESIDE = dict.fromkeys(("artists", *EXPLICIT), "coco")  # the suite whose record stands in the same row
 
 
-def gather(testbed: str, runs: Path, given: Sequence[Path] = ()) -> list[Found]:
+def gather(testbed: str, runs: Path, given: Sequence[Path] = (), limit: int | None = None) -> list[Found]:
     """Records with where they come from: the committed and the user's own, or only those `given` (files or folders).
 
+    Records of runs with `--limit` never stand beside full ones: those of this `limit` are returned, or those without.
     Raises RecordError for a damaged or newer one, DataError for a given path that holds none.
     """
     reference = RESULTS / testbed / "records"
+    entries = _all_records(reference, runs, given)
+    return [(record, source) for record, source in entries if record.sampler.get("limit") == limit]
+
+
+def _all_records(reference: Path, runs: Path, given: Sequence[Path]) -> list[Found]:
     if given:
         return [(record, _source(path, reference)) for path in given for record in _read_given(path)]
     own = records_folder(runs)

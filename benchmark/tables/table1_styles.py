@@ -17,6 +17,7 @@ from benchmark.errors import DataError
 from benchmark.records.record import Cell, Record, check_one_sampler
 from benchmark.tables.columns import COLUMNS, EXPLICIT, Column, named, split, unlisted
 from benchmark.tables.labels import budget_words, told_apart
+from benchmark.tables.picture_scores import derived
 from benchmark.tables.published_values import published, quotes
 from benchmark.tables.select import (
     ALL_PRUNINGS,
@@ -156,6 +157,8 @@ def _figure(record: Record, column: Column) -> Figure | None:
     for name, cell in named(record).items():
         if name.partition("[")[0] == column.cell and column.back_end in ("", cell.back_end):
             return Figure(cell.value, cell.n, cell.of, cell.unit, cell.back_end, cell.ci)
+    if figure := derived(record, column.cell):
+        return Figure(figure.value, figure.n, figure.n, figure.unit, figure.back_end)
     return _top_destination(record) if column.cell == "top_destination" else None
 
 

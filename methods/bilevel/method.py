@@ -17,12 +17,13 @@ least mu that does not undo the lower level (`dynamic_barrier.py`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel
 
 from benchmark import registry
 from methods import costs
+from methods.base import Method, Start
 from methods.bilevel.config import AUTHORS, BilevelConfig, sees_lower
 from methods.distilled import PAPER, RELEASED, lower_phase
 
@@ -34,13 +35,13 @@ if TYPE_CHECKING:
     from prompts.concepts import Concept
 
 
-class Bilevel:
+class Bilevel(Method):
     name: ClassVar[str] = "bilevel"
     summary: ClassVar[str] = "Eq. 8 and negative guidance in turns, from the pruned weights"
-    start: ClassVar[Literal["pruned", "distilled", "base"]] = "pruned"
+    start: ClassVar[Start] = "pruned"
     recipe: ClassVar[int] = 2
+    reads_kept_names: ClassVar[bool] = False
     strength: ClassVar[str] = "upper_rate"
-    erases: ClassVar[bool] = True
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "default": {},
         "paper": {**PAPER, **AUTHORS, "lower_steps": 20, "upper_rate": 5e-6, "penalty": 100.0},
@@ -56,13 +57,15 @@ class Bilevel:
         "dynamic-barrier": {"solver": "dynamic-barrier", "alpha": 0.0, "upper_rate": 3.0},
     }
     Config: ClassVar[type[BaseModel]] = BilevelConfig
-
-    def __init__(self, config: BilevelConfig | None = None) -> None:
-        self.config = config or BilevelConfig()
+    config: BilevelConfig
 
     @property
     def uses_concept_images(self) -> bool:
         return self.config.upper_data == "dataset"
+
+    @property
+    def solver(self) -> str | None:
+        return self.config.solver
 
     def cycle(self, terms: costs.Terms) -> list[costs.Step]:
         """Return the steps that `fit` repeats, with their costs."""

@@ -147,6 +147,7 @@ class Mini:
             contrast=self.contrast(concept),
             token_counts=self._token_counts,
             in_context=_words(concept).in_context(concept),
+            erase_seconds=erase.seconds,
         )
 
     @cached_property

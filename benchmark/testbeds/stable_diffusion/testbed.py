@@ -168,6 +168,7 @@ class StableDiffusion:
             contrast=self.contrast(concept),
             token_counts=self._token_counts,
             in_context=prompts.in_context(self.definition.artists, concept),
+            erase_seconds=erase.seconds,
         )
 
     def pictures(self, bench: Workbench) -> Pictures:
