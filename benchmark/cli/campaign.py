@@ -47,8 +47,8 @@ def _check(command: Any, ctx: Any, words: list[str]) -> None:
     from benchmark.cli.run import requests_of
 
     try:
-        with command.make_context("run", list(words), parent=ctx) as told:
-            given = {name: value for name, value in told.params.items() if name != "yes"}
-            requests_of(**{**given, "runs": Path("runs")})
+        with command.make_context("run", list(words), parent=ctx) as run_context:
+            options = {name: value for name, value in run_context.params.items() if name != "yes"}
+            requests_of(**{**options, "runs": Path("runs")})
     except _CLICK_ERROR as error:
         raise UsageError(str(error).rstrip(".") + ".") from error

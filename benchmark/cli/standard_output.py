@@ -32,9 +32,9 @@ class StandardOutput(FileIO):
         except BrokenPipeError:  # which ends a command quietly
             raise
         except OSError as error:
-            why = (error.strerror or str(error)).lower()
-            told = f"Standard output cannot be written ({why}): send it elsewhere; what was made is kept."
-            raise StoreError(told) from error
+            reason = (error.strerror or str(error)).lower()
+            message = f"Standard output cannot be written ({reason}): send it elsewhere; what was made is kept."
+            raise StoreError(message) from error
 
 
 class StandardError(FileIO):
@@ -58,8 +58,8 @@ def install() -> None:
         stream.flush()
         raw = kind(stream.fileno(), "w", closefd=False)
         whole: Any = BufferedWriter(raw) if isinstance(stream.buffer, BufferedWriter) else raw  # raw with `python -u`
-        told: dict[str, Any] = {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
-        setattr(sys, name, TextIOWrapper(whole, stream.encoding, "replace", **told))
+        buffering: dict[str, Any] = {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
+        setattr(sys, name, TextIOWrapper(whole, stream.encoding, "replace", **buffering))
 
 
 def drop() -> None:
