@@ -137,13 +137,13 @@ def _in_tables(entries: Sequence[Found], testbed: str, suite: str, name: str) ->
     views: tuple[dict[str, Any], ...] = ({}, {"pruning": ALL_PRUNINGS}, {"everything": True})
     for view in views:
         with suppress(DataError, RecordError):
-            records = {id(row.record) for row in _called(table(entries, testbed, suite, **view).rows, name)}
+            records = {id(row.record) for row in _rows_named(table(entries, testbed, suite, **view).rows, name)}
             if chosen := [m for m in models if any(id(record) in records for record in m.records.values())]:
                 return chosen
     return []
 
 
-def _called(rows: Sequence[Row], name: str) -> list[Row]:
+def _rows_named(rows: Sequence[Row], name: str) -> list[Row]:
     """Rows with this label, with it but for their seed, or folded over so many seeds as it says."""
     if not _FOLDED.search(name):
         return [row for row in rows if row.label == name] or [row for row in rows if without_seed(row.label) == name]
@@ -158,12 +158,13 @@ def pairs_of(left: Side, right: Side) -> list[Pair]:
     seeds may differ.
     """
     pinned = left.pinned or right.pinned
-    ours, theirs = (_pinned(side) if pinned else side.models for side in (left, right))
+    left_models, right_models = (_pinned(side) if pinned else side.models for side in (left, right))
     pairs: dict[tuple, Pair] = {}
-    for model in ours:
-        for partner in theirs:
+    for model in left_models:
+        for partner in right_models:
             pair = _pair(model, partner)
-            if _fit(model, partner, pinned) and pair.same_reference >= pairs.get(_unit(pair), pair).same_reference:
+            kept_pair = pairs.get(_unit(pair), pair)
+            if _comparable(model, partner, pinned) and pair.same_reference >= kept_pair.same_reference:
                 pairs[_unit(pair)] = pair  # of several records of a unit the last, which is the user's own
     return [pairs[unit] for unit in sorted(pairs)]
 
@@ -176,16 +177,18 @@ def _unit(pair: Pair) -> tuple:
     return pair.targets, pair.left.main.seed, pair.right.main.seed, pair.setting
 
 
-def _fit(model: Model, partner: Model, pinned: bool) -> bool:
-    if targets_of(model.main) != targets_of(partner.main) or _asked(model.main) != _asked(partner.main):
+def _comparable(model: Model, partner: Model, pinned: bool) -> bool:
+    if targets_of(model.main) != targets_of(partner.main):
+        return False
+    if _sampler_and_world(model.main) != _sampler_and_world(partner.main):
         return False
     if not (model.trained and partner.trained):
         return True
     return _setting(model.main) == _setting(partner.main) and (pinned or model.main.seed == partner.main.seed)
 
 
-def _asked(record: Record) -> str:
-    """What was asked, and of whom: sampler and world."""
+def _sampler_and_world(record: Record) -> str:
+    """What two models must share for their pictures to be comparable, as text."""
     return json.dumps([record.sampler, record.world], sort_keys=True)
 
 
@@ -198,7 +201,7 @@ def _setting(record: Record) -> Setting:
 
 def _pair(left: Model, right: Model) -> Pair:
     trained = [model.main for model in (left, right) if model.trained]
-    setting = _setting(trained[0]) if trained else Setting(True, "none", 1.0, _asked(left.main))
+    setting = _setting(trained[0]) if trained else Setting(True, "none", 1.0, _sampler_and_world(left.main))
     seeds = list(dict.fromkeys(record.seed for record in trained)) or [0]
     targets = ", ".join(sorted(targets_of(left.main)))
     return Pair(targets, " / ".join(map(str, seeds)), setting, left, right)

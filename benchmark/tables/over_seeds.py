@@ -51,13 +51,13 @@ def over_seeds(table: Table) -> Table:
 
 def groups_of(rows: Sequence[Row]) -> tuple[list[list[Row]], list[Row]]:
     """Rows that differ by training seed alone, each seed once, by their first rows; and the rows that are left out."""
-    alike: dict[tuple, list[Row]] = {}
+    rows_by_setting: dict[tuple, list[Row]] = {}
     for row in rows:
-        alike.setdefault(key_of(row.record), []).append(row)
-    groups = [part for group in alike.values() for part in _by_setting(group)]
-    kept = [once_a_seed(group) for group in groups]
-    used = {id(row) for group in kept for row in group}
-    return kept, [row for row in rows if id(row) not in used]
+        rows_by_setting.setdefault(key_of(row.record), []).append(row)
+    groups = [part for group in rows_by_setting.values() for part in _by_setting(group)]
+    groups_by_seed = [once_a_seed(group) for group in groups]
+    used_rows = {id(row) for group in groups_by_seed for row in group}
+    return groups_by_seed, [row for row in rows if id(row) not in used_rows]
 
 
 def once_a_seed(rows: Sequence[Row]) -> list[Row]:
@@ -110,7 +110,7 @@ def _mean(rows: list[Row]) -> Row:
         figures = [row.cells[key] for row in rows if key in row.cells]
         values = [figure.value for figure in figures if figure.value is not None]
         if len(values) == len(rows):
-            n, of = (_sum([getattr(figure, what) for figure in figures]) for what in ("n", "of"))
+            n, of = (_sum([getattr(figure, count_name) for figure in figures]) for count_name in ("n", "of"))
             mean = sum(values) / len(values)
             interval = possible(student_interval(values), key, first.unit)
             cells[key] = Figure(mean, n, of, first.unit, first.back_end, interval, "", first.paper)
@@ -118,5 +118,5 @@ def _mean(rows: list[Row]) -> Row:
 
 
 def _sum(counts: list[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
+    present_counts = [count for count in counts if count is not None]
+    return sum(present_counts) if len(present_counts) == len(counts) else None

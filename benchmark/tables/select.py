@@ -81,25 +81,25 @@ def targets_of(record: Record) -> frozenset[str]:
     return frozenset(map(str, targets)) if isinstance(targets, list) else frozenset()
 
 
-def current(found: Sequence[Found]) -> list[Found]:
-    """Without the records of models as they were before a file of one's own, or a search for experts, changed.
+def current(entries: Sequence[Found]) -> list[Found]:
+    """Return the entries without outdated versions: models from before a user's file or a search for experts changed.
 
-    Of records that differ in their reference model alone, the newest and those that share its reference stay; of models
-    that share all settings, the one that was scored last, in all suites. A checkpoint made elsewhere has no versions.
+    Of records that differ only in their reference model, those with the newest record's reference stay. Of models that
+    share all settings, the one that was scored last stays, in all suites. A checkpoint made elsewhere has no versions.
     """
-    referred = _newest(found, _but_reference)
-    scored = _newest([entry for entry in found if entry[0].model_id], _but_model)
-    settled = _newest([entry for entry in found if entry[0].setting_id], _but_seed)
+    latest_references = _newest(entries, _but_reference)
+    latest_models = _newest([entry for entry in entries if entry[0].model_id], _but_model)
+    latest_settings = _newest([entry for entry in entries if entry[0].setting_id], _but_seed)
 
     def outdated(record: Record) -> bool:
-        if record.reference_key != referred[_but_reference(record)].reference_key:
+        if record.reference_key != latest_references[_but_reference(record)].reference_key:
             return True
         if record.pruning == BROUGHT or not record.model_id:
             return False
-        setting = settled[_but_seed(record)].setting_id if _but_seed(record) in settled else record.setting_id
-        return record.model_id != scored[_but_model(record)].model_id or record.setting_id not in ("", setting)
+        setting = latest_settings.get(_but_seed(record), record).setting_id
+        return record.model_id != latest_models[_but_model(record)].model_id or record.setting_id not in ("", setting)
 
-    return [(record, source) for record, source in found if record.method == "base" or not outdated(record)]
+    return [(record, source) for record, source in entries if record.method == "base" or not outdated(record)]
 
 
 def _newest(entries: Sequence[Found], key_of: Callable[[Record], str]) -> dict[str, Record]:
@@ -113,8 +113,8 @@ def _newest(entries: Sequence[Found], key_of: Callable[[Record], str]) -> dict[s
 
 
 def _but_reference(record: Record) -> str:
-    told = (record.testbed, record.suite, record.label, record.reference, record.sampler, record.world)
-    return str((*training(record), sorted(targets_of(record)), *told))
+    facts = (record.testbed, record.suite, record.label, record.reference, record.sampler, record.world)
+    return str((*training(record), sorted(targets_of(record)), *facts))
 
 
 def _but_model(record: Record) -> str:
@@ -133,60 +133,64 @@ def is_usual(record: Record, usual: frozenset[str], here: Sequence[Found], pruni
 
     A model made elsewhere has a pruning of its own, and is shown.
     """
-    pruned = record.pruning == BROUGHT or (record.pruning, record.macs) == (RunRequest.pruning, RunRequest.macs)
+    default_pruning = (RunRequest.pruning, RunRequest.macs)
+    is_usual_pruning = record.pruning == BROUGHT or (record.pruning, record.macs) == default_pruning
     if pruning:
-        pruned = pruning in (record.pruning, ALL_PRUNINGS)
+        is_usual_pruning = pruning in (record.pruning, ALL_PRUNINGS)
     if record.method == "base":  # its CP and CSD are relative to a reference, which must be that of the rows beside it
-        others = {r.reference_key for r, _ in here if r.method != "base" and is_usual(r, usual, here, pruning)}
-        pruned = not others or record.reference_key in others
-    aimed = not usual or not targets_of(record) or targets_of(record) == usual
-    coarse = all("precision" in other.sampler for other, _ in here)
-    newest = max(other.recipe for other, _ in here if other.method == record.method)
-    chosen = pruned and aimed and (coarse or "precision" not in record.sampler)
-    return chosen and record.budget.get("default") is not False and record.recipe == newest
+        reference_keys = {r.reference_key for r, _ in here if r.method != "base" and is_usual(r, usual, here, pruning)}
+        is_usual_pruning = not reference_keys or record.reference_key in reference_keys
+    is_usual_targets = not usual or not targets_of(record) or targets_of(record) == usual
+    no_fp32 = all("precision" in r.sampler for r, _ in here)
+    newest_recipe = max(r.recipe for r, _ in here if r.method == record.method)
+    chosen = is_usual_pruning and is_usual_targets and (no_fp32 or "precision" not in record.sampler)
+    return chosen and record.budget.get("default") is not False and record.recipe == newest_recipe
 
 
-def without_repeats(found: Sequence[Found]) -> list[Found]:
+def without_repeats(entries: Sequence[Found]) -> list[Found]:
     """A local record that repeats a reference run figure by figure is one row, marked as both."""
     by_run: dict[tuple[str, str], list[Found]] = {}
-    for record, source in found:
-        same = by_run.setdefault((record.settings_stem, record.model_id), [])
-        for place, (other, other_source) in enumerate(same):
-            if _agree(other, record):
-                same[place] = (other, other_source if other_source == source else "both")
+    for record, source in entries:
+        run_entries = by_run.setdefault((record.settings_stem, record.model_id), [])
+        for index, (earlier, earlier_source) in enumerate(run_entries):
+            if _agree(earlier, record):
+                run_entries[index] = (earlier, earlier_source if earlier_source == source else "both")
                 break
         else:
-            same.append((record, source))
-    return [each for same in by_run.values() for each in same]
+            run_entries.append((record, source))
+    return [entry for run_entries in by_run.values() for entry in run_entries]
 
 
-def _agree(one: Record, other: Record) -> bool:
-    """The same cells and counts, and figures that differ by less than the order of a sum can make them."""
-    return one.cells.keys() == other.cells.keys() and all(
-        (cell.n, cell.of, cell.unit) == (other.cells[name].n, other.cells[name].of, other.cells[name].unit)
-        and math.isclose(cell.value or 0.0, other.cells[name].value or 0.0, rel_tol=1e-6, abs_tol=1e-9)
-        for name, cell in one.cells.items()
+def _agree(left: Record, right: Record) -> bool:
+    """Whether cells and counts are equal, and figures differ by no more than the order of summation explains."""
+    return left.cells.keys() == right.cells.keys() and all(
+        (cell.n, cell.of, cell.unit) == (right.cells[name].n, right.cells[name].of, right.cells[name].unit)
+        and math.isclose(cell.value or 0.0, right.cells[name].value or 0.0, rel_tol=1e-6, abs_tol=1e-9)
+        for name, cell in left.cells.items()
     )
 
 
-def joined(found: Sequence[Found], suites: Sequence[str]) -> list[tuple[list[Record], Source]]:
+def joined(entries: Sequence[Found], suites: Sequence[str]) -> list[tuple[list[Record], Source]]:
     """Records of one model side by side, in the order of the table's rows.
 
-    What says that two records are of one model is the model's key in them; where an old one has none, its settings. A
-    row that has a reference run's record beside one of your own is yours.
+    Two records are of one model if they name the same model key, or, where an old record has no key, if their settings
+    are equal. A row that combines a committed record with a local one counts as local.
     """
-    main = [entry for entry in found if entry[0].suite == suites[0]]
-    beside = [entry for entry in found if entry[0].suite != suites[0]]
+    main = [entry for entry in entries if entry[0].suite == suites[0]]
+    beside = [entry for entry in entries if entry[0].suite != suites[0]]
     pairs: list[tuple[list[Record], Source]] = []
-    used: set[int] = set()
+    used_partners: set[int] = set()
     for record, source in main:
         partners = [
             (r, s) for r, s in beside if same_model(record, r) and (_meets(s, source) or _both_known(record, r))
         ]
-        partner, its = max(partners, key=lambda entry: _closeness(record, source, *entry), default=(None, source))
-        used.add(id(partner))
-        pairs.append(([record, partner] if partner else [record], source if _meets(its, source) else "local"))
-    pairs += [([record], source) for record, source in beside if id(record) not in used]
+        partner, partner_source = max(
+            partners, key=lambda entry: _closeness(record, source, *entry), default=(None, source)
+        )
+        used_partners.add(id(partner))
+        row_source = source if _meets(partner_source, source) else "local"
+        pairs.append(([record, partner] if partner else [record], row_source))
+    pairs += [([record], source) for record, source in beside if id(record) not in used_partners]
     return sorted(pairs, key=lambda pair: place(pair[0][0], pair[1]))
 
 
@@ -211,15 +215,15 @@ def _sampling(record: Record) -> dict[str, object]:
     return {key: value for key, value in record.sampler.items() if key != "as_published"}
 
 
-def _closeness(record: Record, source: Source, partner: Record, its: Source) -> tuple[bool, ...]:
+def _closeness(record: Record, source: Source, partner: Record, partner_source: Source) -> tuple[bool, ...]:
     """How near a record of the same model is: of the same source, name, targets, reference and folder.
 
     The base is one model, and has a record for each reference that it was compared with.
     """
-    aimed = targets_of(record) == targets_of(partner)
-    same_reference = aimed and record.reference_key == partner.reference_key
+    same_targets = targets_of(record) == targets_of(partner)
+    same_reference = same_targets and record.reference_key == partner.reference_key
     same_folder = record.folder == partner.folder
-    return _meets(its, source), record.method == partner.method, same_reference, same_folder, aimed
+    return _meets(partner_source, source), record.method == partner.method, same_reference, same_folder, same_targets
 
 
 def _meets(left: Source, right: Source) -> bool:
