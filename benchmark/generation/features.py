@@ -46,7 +46,7 @@ def features_identity(bench: Workbench, model: Model, prompts: Sequence[Prompt],
 
 
 def _seen(bench: Workbench, model: Model, shard: Shard, suite: Suite) -> dict[str, Tensor] | None:
-    """What was kept of a look at this shard."""
+    """Return this shard's features from the store, if they are there."""
     from safetensors.torch import load_file
 
     artefact = bench.store.find("seen", features_identity(bench, model, shard, suite))
@@ -54,13 +54,13 @@ def _seen(bench: Workbench, model: Model, shard: Shard, suite: Suite) -> dict[st
 
 
 def _look(bench: Workbench, model: Model, shard: Shard, suite: Suite) -> dict[str, Tensor]:
-    """Look at a shard whose pictures are there, and keep what is seen; as it was kept, if it was."""
+    """Return the features of a shard whose pictures exist: from the store, or computed and then stored."""
     from safetensors.torch import save_file
 
     with _LOOKING:
-        kept = _seen(bench, model, shard, suite)
-        if kept is not None:
-            return kept
+        stored_features = _seen(bench, model, shard, suite)
+        if stored_features is not None:
+            return stored_features
         artefact = bench.store.find(kind_of(suite), shard_identity(bench, model, shard))
         if artefact is None:
             raise StoreError(f"Pictures of {model.label} were damaged or taken away as they were looked at: run again.")

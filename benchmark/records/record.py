@@ -261,15 +261,15 @@ def check_one_sampler(records: Iterable[Record]) -> None:
 
     Other weights or data make another testbed of the name, whose rows are marked as such.
     """
-    first: dict[tuple[str, str, str], Record] = {}
+    first_records: dict[tuple[str, str, str], Record] = {}
     for record in records:
         world = manifest.canonical(dict(record.world))
-        other = first.setdefault((record.testbed, record.suite, world), record)
-        keys = {*other.sampler, *record.sampler}.difference(MARKED)
-        if differing := sorted(key for key in keys if other.sampler.get(key) != record.sampler.get(key)):
+        first_record = first_records.setdefault((record.testbed, record.suite, world), record)
+        keys = {*first_record.sampler, *record.sampler}.difference(MARKED)
+        if differing := sorted(key for key in keys if first_record.sampler.get(key) != record.sampler.get(key)):
             raise RecordError(
-                f"The records {other.stem} and {record.stem} of suite {record.suite!r} were sampled with different "
-                f"{', '.join(differing)}: move one away or run it again with the other's sampler."
+                f"The records {first_record.stem} and {record.stem} of suite {record.suite!r} were sampled with "
+                f"different {', '.join(differing)}: move one away or run it again with the other's sampler."
             )
 
 
