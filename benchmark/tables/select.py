@@ -188,7 +188,7 @@ def joined(entries: Sequence[Found], suites: Sequence[str]) -> list[tuple[list[R
             partners, key=lambda entry: _closeness(record, source, *entry), default=(None, source)
         )
         used_partners.add(id(partner))
-        row_source = source if _meets(partner_source, source) else "local"
+        row_source: Source = source if _meets(partner_source, source) else "local"
         pairs.append(([record, partner] if partner else [record], row_source))
     pairs += [([record], source) for record, source in beside if id(record) not in used_partners]
     return sorted(pairs, key=lambda pair: place(pair[0][0], pair[1]))
