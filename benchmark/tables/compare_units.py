@@ -1,4 +1,4 @@
-"""Which models `bench compare` sets side by side: sides are named as tables name rows, units pair what is equal."""
+"""Which models `bench compare` pairs: sides are named like table rows, and models of equal settings form units."""
 
 from __future__ import annotations
 
@@ -81,15 +81,15 @@ class Pair(NamedTuple):
 def models_of(entries: Iterable[Found], testbed: str, suite: str, versions: bool = False) -> list[Model]:
     """The models that have a record of the suite; with `versions`, also as they were before a file changed."""
     suites = [suite] + ([BESIDE[suite]] if suite in BESIDE else [])
-    here = [entry for entry in entries if entry[0].testbed == testbed and entry[0].suite in suites]
-    groups = [group for group, _ in joined(here if versions else current(here), suites)]
+    suite_entries = [entry for entry in entries if entry[0].testbed == testbed and entry[0].suite in suites]
+    groups = [group for group, _ in joined(suite_entries if versions else current(suite_entries), suites)]
     return [Model({r.suite: r for r in group}, group[0]) for group in groups if group[0].suite == suite]
 
 
 def side_of(entries: Sequence[Found], testbed: str, suite: str, name: str) -> Side:
-    """What a method's name, or the label of a row in any view of the table, stands for.
+    """Return the models that a method's name, or the label of a row in any view of the table, stands for.
 
-    Without a seed in it, a label stands for all seeds. DataError for a name of nothing, or of several checkpoints.
+    A label without a seed stands for all seeds. DataError if nothing, or several checkpoints, have the name.
     """
     models = models_of(entries, testbed, suite)
     if not (pool := _labelled(models, name) or _default(models, name)):
@@ -127,12 +127,12 @@ def _default(models: Sequence[Model], name: str) -> list[Model]:
     """Models of this method with its default settings; a testbed may have a preset of its own for them."""
     named = [m for m in models if m.main.method == name and m.main.variant == "default"]
     presets = {m.main.preset for m in named}
-    usual = "default" if "default" in presets or len(presets) > 1 else "".join(presets)
-    return [m for m in named if m.main.preset == usual]
+    default_preset = "default" if "default" in presets or len(presets) > 1 else "".join(presets)
+    return [m for m in named if m.main.preset == default_preset]
 
 
 def _in_tables(entries: Sequence[Found], testbed: str, suite: str, name: str) -> list[Model]:
-    """Models of the rows that a view of the table calls so, the narrowest view first."""
+    """Models of the rows that have this label in a view of the table; the narrowest view is tried first."""
     models = models_of(entries, testbed, suite, versions=True)
     views: tuple[dict[str, Any], ...] = ({}, {"pruning": ALL_PRUNINGS}, {"everything": True})
     for view in views:
@@ -153,9 +153,9 @@ def _rows_named(rows: Sequence[Row], name: str) -> list[Row]:
 def pairs_of(left: Side, right: Side) -> list[Pair]:
     """All units that both sides have, in their order.
 
-    Trained models meet those of the same settings and seed. The base and a checkpoint made elsewhere have neither, and
-    meet all models that were asked the same. Where a side is pinned to a seed, the other one is to its seed 0, and
-    seeds may differ.
+    A trained model is paired with models of the same settings and seed. The base and a checkpoint made elsewhere have
+    neither, and are paired with all models that were sampled in the same way. If one side is pinned to a seed, the
+    other one is pinned to seed 0, and seeds may differ.
     """
     pinned = left.pinned or right.pinned
     left_models, right_models = (_pinned(side) if pinned else side.models for side in (left, right))
@@ -193,10 +193,10 @@ def _sampler_and_world(record: Record) -> str:
 
 
 def _setting(record: Record) -> Setting:
-    usual = (record.pruning, record.macs) == (RunRequest.pruning, RunRequest.macs)
-    usual = usual and record.budget.get("default") is not False and "precision" not in record.sampler
-    same = json.dumps([record.data, record.budget, record.sampler, record.world], sort_keys=True)
-    return Setting(usual, record.pruning, record.macs, same)
+    is_usual = (record.pruning, record.macs) == (RunRequest.pruning, RunRequest.macs)
+    is_usual = is_usual and record.budget.get("default") is not False and "precision" not in record.sampler
+    other_settings = json.dumps([record.data, record.budget, record.sampler, record.world], sort_keys=True)
+    return Setting(is_usual, record.pruning, record.macs, other_settings)
 
 
 def _pair(left: Model, right: Model) -> Pair:

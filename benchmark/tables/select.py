@@ -23,21 +23,23 @@ _ORDER = ("base", "distilled", "esd", "esd+kd", "uce", "conceptprune", "bilevel"
 BESIDE = dict.fromkeys(("artists", *EXPLICIT), "coco")  # the suite whose record stands in the same row
 
 
-def gather(testbed: str, runs: Path, given: Sequence[Path] = ()) -> list[Found]:
-    """Records with where they come from: the committed and the user's own, or only those `given` (files or folders).
+def gather(testbed: str, runs: Path, paths: Sequence[Path] = ()) -> list[Found]:
+    """Records with where they come from: the committed and the user's own, or only those in `paths` (files or folders).
 
-    Raises RecordError for a damaged or newer one, DataError for a given path that holds none.
+    Raises RecordError for a damaged or newer one, DataError for a path that holds none.
     """
     reference = RESULTS / testbed / "records"
-    if given:
-        return [(record, _source(path, reference)) for path in given for record in _read_given(path)]
-    own = records_folder(runs)
-    return [(r, "reference") for r in read_records([reference])] + [(r, "local") for r in read_records([own])]
+    if paths:
+        return [(record, _source(path, reference)) for path in paths for record in _read_given(path)]
+    local_folder = records_folder(runs)
+    return [(r, "reference") for r in read_records([reference])] + [(r, "local") for r in read_records([local_folder])]
 
 
-def _source(given: Path, reference: Path) -> Source:
-    place = given.resolve()
-    return "reference" if place in (reference, reference.parent) or place.parent == reference else "local"
+def _source(path: Path, reference: Path) -> Source:
+    resolved_path = path.resolve()
+    return (
+        "reference" if resolved_path in (reference, reference.parent) or resolved_path.parent == reference else "local"
+    )
 
 
 def _read_given(path: Path) -> list[Record]:
@@ -53,9 +55,10 @@ def _read_given(path: Path) -> list[Record]:
 
 
 def of_definition(entries: Sequence[Found], testbed: str, sampling: Mapping[str, object]) -> list[Found]:
-    """Without the records of another testbed file of the same name, or of this one as it was: sampled otherwise.
+    """Return the entries without records that were sampled otherwise than the testbed's file says now.
 
-    Other weights or data need no look here: such rows say that they are of another world.
+    They come from another file of the same name, or from an older version of this one. Records of other weights or data
+    stay, because their rows name another world.
     """
     return [
         (record, source)
@@ -65,13 +68,13 @@ def of_definition(entries: Sequence[Found], testbed: str, sampling: Mapping[str,
 
 
 def one_colour(rows: Sequence[tuple[str, Sequence[Record]]]) -> list[str]:
-    """A note on pictures of one colour, for rows by label with their records; none where there are no such pictures."""
+    """Return a note on pictures of one colour in rows of (label, records), or no note if there are none."""
     counts = []
     for label, records in rows:
-        blank = sum(n for record in records if isinstance(n := record.counted.get("one colour"), int))
-        if blank:
-            whole = sum(record.scores.rows for record in records if record.scores)
-            counts.append(f"{label} ({blank:,} of {whole:,})")
+        one_colour_count = sum(n for record in records if isinstance(n := record.counted.get("one colour"), int))
+        if one_colour_count:
+            picture_count = sum(record.scores.rows for record in records if record.scores)
+            counts.append(f"{label} ({one_colour_count:,} of {picture_count:,})")
     note = f"Pictures of one colour, which score as forgetting and are broken weights as a rule: {', '.join(counts)}."
     return [note] if counts else []
 
@@ -127,9 +130,11 @@ def _but_seed(record: Record) -> str:
     return _but_model(record.model_copy(update={"seed": 0}))
 
 
-def is_usual(record: Record, usual: frozenset[str], here: Sequence[Found], pruning: str = "") -> bool:
-    """Default budget and targets, the pruning asked for (or the default one), the newest recipe of its method, and fp32
-    (bf16 where nothing is in fp32).
+def is_usual(record: Record, usual_targets: frozenset[str], entries: Sequence[Found], pruning: str = "") -> bool:
+    """Whether a record has the usual settings, and so is shown by default.
+
+    It needs default budget and targets, `pruning` or else the default one, its method's newest recipe, and fp32, unless
+    no record is in fp32.
 
     A model made elsewhere has a pruning of its own, and is shown.
     """
@@ -138,11 +143,13 @@ def is_usual(record: Record, usual: frozenset[str], here: Sequence[Found], pruni
     if pruning:
         is_usual_pruning = pruning in (record.pruning, ALL_PRUNINGS)
     if record.method == "base":  # its CP and CSD are relative to a reference, which must be that of the rows beside it
-        reference_keys = {r.reference_key for r, _ in here if r.method != "base" and is_usual(r, usual, here, pruning)}
+        reference_keys = {
+            r.reference_key for r, _ in entries if r.method != "base" and is_usual(r, usual_targets, entries, pruning)
+        }
         is_usual_pruning = not reference_keys or record.reference_key in reference_keys
-    is_usual_targets = not usual or not targets_of(record) or targets_of(record) == usual
-    no_fp32 = all("precision" in r.sampler for r, _ in here)
-    newest_recipe = max(r.recipe for r, _ in here if r.method == record.method)
+    is_usual_targets = not usual_targets or not targets_of(record) or targets_of(record) == usual_targets
+    no_fp32 = all("precision" in r.sampler for r, _ in entries)
+    newest_recipe = max(r.recipe for r, _ in entries if r.method == record.method)
     chosen = is_usual_pruning and is_usual_targets and (no_fp32 or "precision" not in record.sampler)
     return chosen and record.budget.get("default") is not False and record.recipe == newest_recipe
 
@@ -177,21 +184,23 @@ def joined(entries: Sequence[Found], suites: Sequence[str]) -> list[tuple[list[R
     are equal. A row that combines a committed record with a local one counts as local.
     """
     main = [entry for entry in entries if entry[0].suite == suites[0]]
-    beside = [entry for entry in entries if entry[0].suite != suites[0]]
+    partner_entries = [entry for entry in entries if entry[0].suite != suites[0]]
     pairs: list[tuple[list[Record], Source]] = []
     used_partners: set[int] = set()
     for record, source in main:
         partners = [
-            (r, s) for r, s in beside if same_model(record, r) and (_meets(s, source) or _both_known(record, r))
+            (r, s)
+            for r, s in partner_entries
+            if same_model(record, r) and (_is_same_source(s, source) or _both_known(record, r))
         ]
         partner, partner_source = max(
             partners, key=lambda entry: _closeness(record, source, *entry), default=(None, source)
         )
         used_partners.add(id(partner))
-        row_source: Source = source if _meets(partner_source, source) else "local"
+        row_source: Source = source if _is_same_source(partner_source, source) else "local"
         pairs.append(([record, partner] if partner else [record], row_source))
-    pairs += [([record], source) for record, source in beside if id(record) not in used_partners]
-    return sorted(pairs, key=lambda pair: place(pair[0][0], pair[1]))
+    pairs += [([record], source) for record, source in partner_entries if id(record) not in used_partners]
+    return sorted(pairs, key=lambda pair: row_order(pair[0][0], pair[1]))
 
 
 def same_model(left: Record, right: Record) -> bool:
@@ -216,17 +225,23 @@ def _sampling(record: Record) -> dict[str, object]:
 
 
 def _closeness(record: Record, source: Source, partner: Record, partner_source: Source) -> tuple[bool, ...]:
-    """How near a record of the same model is: of the same source, name, targets, reference and folder.
+    """Rank a record of the same model: by equal source, method, reference, folder and targets.
 
-    The base is one model, and has a record for each reference that it was compared with.
+    The base is one model that has a record for each reference it was compared with.
     """
     same_targets = targets_of(record) == targets_of(partner)
     same_reference = same_targets and record.reference_key == partner.reference_key
     same_folder = record.folder == partner.folder
-    return _meets(partner_source, source), record.method == partner.method, same_reference, same_folder, same_targets
+    return (
+        _is_same_source(partner_source, source),
+        record.method == partner.method,
+        same_reference,
+        same_folder,
+        same_targets,
+    )
 
 
-def _meets(left: Source, right: Source) -> bool:
+def _is_same_source(left: Source, right: Source) -> bool:
     return left == right or "both" in (left, right)
 
 
@@ -235,9 +250,18 @@ def training(record: Record) -> tuple:
     return tuple(getattr(record, key) for key in keys)
 
 
-def place(record: Record, source: Source) -> tuple:
+def row_order(record: Record, source: Source) -> tuple:
     rank = _ORDER.index(record.method) if record.method in _ORDER else len(_ORDER)
-    chosen = (record.preset != "default", record.preset, record.variant != "default", record.variant)
-    sort_of_budget = json.dumps(record.budget, sort_keys=True)
-    pruned = (-record.macs, record.pruning)
-    return rank, record.method, chosen, *pruned, sorted(targets_of(record)), sort_of_budget, record.seed, source
+    setting_order = (record.preset != "default", record.preset, record.variant != "default", record.variant)
+    budget_order = json.dumps(record.budget, sort_keys=True)
+    pruning_order = (-record.macs, record.pruning)
+    return (
+        rank,
+        record.method,
+        setting_order,
+        *pruning_order,
+        sorted(targets_of(record)),
+        budget_order,
+        record.seed,
+        source,
+    )

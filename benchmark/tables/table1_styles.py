@@ -1,4 +1,4 @@
-"""Table 1 of the paper from records, and what a careful reader wants beside it. No torch is imported.
+"""Table 1 of the paper from records, with further columns and notes. No torch is imported.
 
 Rows are decided here, columns in `columns.py`; how they look on a terminal, in JSON or Markdown in `render.py`.
 """
@@ -62,11 +62,13 @@ def table(
         suite_entries = [
             (r, source) for r, source in suite_entries if (r.concept.get("kind") == "explicit") == (suite in EXPLICIT)
         ]
-    usual = frozenset(targets or default_targets(testbed)) if suite not in EXPLICIT else frozenset()
+    usual_targets = frozenset(targets or default_targets(testbed)) if suite not in EXPLICIT else frozenset()
     shown_entries = suite_entries
     if not everything:
         current_entries = current(suite_entries)
-        shown_entries = [entry for entry in current_entries if is_usual(entry[0], usual, current_entries, pruning)]
+        shown_entries = [
+            entry for entry in current_entries if is_usual(entry[0], usual_targets, current_entries, pruning)
+        ]
     suite_records = [record for record, _ in shown_entries if suite not in EXPLICIT or record.suite == suite]
     if not any(record.method != "base" or not pruning for record in suite_records):
         options = "" if testbed == "mini" else f" --testbed {shlex.quote(made_on or testbed)}"
@@ -82,9 +84,9 @@ def table(
     if suite in EXPLICIT:
         pairs = [(group, source) for group, source in pairs if group[0].suite == suite]
     records = [record for group, _ in pairs for record in group]
-    wanted = [c for c in COLUMNS if c.suite in (*suites, "cost") and (long or not c.section)]
-    wanted += unlisted(records, wanted) if long else []
-    columns = [split_column for column in wanted for split_column in split(column, records)]
+    wanted_columns = [c for c in COLUMNS if c.suite in (*suites, "cost") and (long or not c.section)]
+    wanted_columns += unlisted(records, wanted_columns) if long else []
+    columns = [split_column for column in wanted_columns for split_column in split(column, records)]
     quoted = published() if paper and suite not in EXPLICIT else None
     values_by_method = quotes(quoted, 1)
     # The paper has one row per method, which is quoted in the first row of that method here.
@@ -92,7 +94,7 @@ def table(
     rows = []
     for group, source in pairs:
         quoted_values = values_by_method.get(group[0].method, {}) if first_records[group[0].method] is group[0] else {}
-        label = _label(group[0], usual) + _against(group[0], records) + _standing(group[0], records)
+        label = _label(group[0], usual_targets) + _against(group[0], records) + _standing(group[0], records)
         rows.append(Row(label, source, group[0], _cells(group, columns, quoted_values)))
     rows = told_apart(rows, records)
     filled_keys = {key for row in rows for key in row.cells}
@@ -114,13 +116,13 @@ def table(
     )
 
 
-def _label(record: Record, usual: frozenset[str]) -> str:
-    """The record's own label, and whatever is not as usual, if the label does not say it."""
+def _label(record: Record, usual_targets: frozenset[str]) -> str:
+    """Return the record's label, extended by every unusual setting that the label does not name."""
     parts = [record.preset, record.variant, record.solver or ""] if record.method != "base" else []
     parts = [part for part in parts if part not in ("", "default", "alternating")]
     if record.method != "base" and (record.pruning, record.macs) != (RunRequest.pruning, RunRequest.macs):
         parts.append(f"{record.pruning} {record.macs:g}")
-    if usual and targets_of(record) and targets_of(record) != usual:
+    if usual_targets and targets_of(record) and targets_of(record) != usual_targets:
         parts.append(", ".join(sorted(targets_of(record))))
     if record.data == "all-but-targets":
         parts.append(record.data)
@@ -129,7 +131,7 @@ def _label(record: Record, usual: frozenset[str]) -> str:
 
 
 def _against(record: Record, shown: Sequence[Record]) -> str:
-    """Which distilled model a base is compared with, where several prunings are shown: CP and CSD depend on it."""
+    """Name the distilled model that a base is compared with, if several prunings are shown: CP and CSD depend on it."""
     prunings = {(r.pruning, r.macs) for r in shown if r.method != "base"}
     if record.method != "base" or len(prunings) < 2:
         return ""
@@ -138,7 +140,7 @@ def _against(record: Record, shown: Sequence[Record]) -> str:
 
 
 def _standing(record: Record, shown: Sequence[Record]) -> str:
-    """Which weights and data of the testbed it stands on, where those shown stand on several: after a rebuild, say."""
+    """Name the testbed's weights and data, if the shown records have different ones, for example after a rebuild."""
     worlds = {_world(r) for r in shown if r.world and r.suite == record.suite}
     return f" · world {_world(record)}" if len(worlds) > 1 and record.world else ""
 
@@ -180,15 +182,15 @@ def _top_destination(record: Record) -> Figure | None:
     return Figure(cell.value, cell.n, cell.of, cell.unit, cell.back_end, cell.ci, name=move if cell.value else "none")
 
 
-def _cost(record: Record, what: str) -> Figure | None:
-    if what == "choosing":  # missing from older records, and for the base, which is not pruned
+def _cost(record: Record, quantity: str) -> Figure | None:
+    if quantity == "choosing":  # missing from older records, and for the base, which is not pruned
         pruning_flops = record.counted.get("spent")
         return Figure(float(pruning_flops), unit="FLOPs") if isinstance(pruning_flops, int | float) else None
     if not record.ledger:
         return None
     total = Ledger.from_json(record.ledger).total()
-    value = {"flops": total.flops, "iterations": total.iterations, "seconds": total.wall_seconds}[what]
-    return Figure(float(value), unit={"flops": "FLOPs", "seconds": "s"}.get(what, ""))
+    value = {"flops": total.flops, "iterations": total.iterations, "seconds": total.wall_seconds}[quantity]
+    return Figure(float(value), unit={"flops": "FLOPs", "seconds": "s"}.get(quantity, ""))
 
 
 def _notes(rows: Sequence[Row], hidden: int) -> list[str]:

@@ -17,7 +17,7 @@ from benchmark.suites.explicit import SCORE
 from benchmark.tables.columns import Column
 from benchmark.tables.labels import told_apart
 from benchmark.tables.published_values import published, quotes
-from benchmark.tables.select import Found, Source, current, is_usual, one_colour, place, same_model, without_repeats
+from benchmark.tables.select import Found, Source, current, is_usual, one_colour, row_order, same_model, without_repeats
 from benchmark.tables.table import Figure, Row, Table
 
 ATTACKS = ("mma", "ring-a-bell")
@@ -72,7 +72,7 @@ def groups(
             f"There are no records of {' or '.join(suites)} on testbed '{testbed}'; "
             f"`bench run --method bilevel --suite {suites[0]}{options}` makes them."
         )
-    return sorted(models, key=lambda pair: place(next(iter(pair[0].values())), "local"))
+    return sorted(models, key=lambda pair: row_order(next(iter(pair[0].values())), "local"))
 
 
 def _same_model_and_reference(record: Record, model_records: Iterable[Record]) -> bool:
