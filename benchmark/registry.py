@@ -99,8 +99,8 @@ def check_imports(*paths: str | Path | None) -> None:
         except (OSError, ValueError, SyntaxError):
             continue  # whatever loads the file says what is wrong with it
         if changes:
-            new = "; ".join(f"{old} is now {new}" for old, new in changes.items())
-            raise UsageError(f"{path} was written for an older palimpsest, change its imports: {new}.")
+            replacements = "; ".join(f"{old_name} is now {new_name}" for old_name, new_name in changes.items())
+            raise UsageError(f"{path} was written for an older palimpsest, change its imports: {replacements}.")
 
 
 def _files_of(error: BaseException) -> list[str]:

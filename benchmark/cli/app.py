@@ -52,8 +52,8 @@ def _complain(sentence: str) -> None:
 
 def _is_lost(error: RuntimeError) -> bool:
     """Whether a process could not reach another one; gloo's errors have no type of their own."""
-    lost = ("closed by peer", "reset by peer", "Connection refused")
-    return type(error).__name__.startswith("Dist") or any(words in str(error) for words in lost)
+    phrases = ("closed by peer", "reset by peer", "Connection refused")
+    return type(error).__name__.startswith("Dist") or any(phrase in str(error) for phrase in phrases)
 
 
 class _Commands(TyperGroup):

@@ -83,5 +83,5 @@ def _value(body: Iterable[ast.stmt], name: str) -> ast.expr | None:
 
 def _artist_line(artist: object) -> str:
     part, subject = getattr(artist, "part", ""), getattr(artist, "subject", "")
-    near = f", close to {name}" if (name := getattr(artist, "neighbour_of", "")) else ""
-    return f"{part}{near}" + (f"; signature subject: {subject}" if subject else "")
+    neighbour_note = f", close to {name}" if (name := getattr(artist, "neighbour_of", "")) else ""
+    return f"{part}{neighbour_note}" + (f"; signature subject: {subject}" if subject else "")

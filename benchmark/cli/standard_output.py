@@ -1,4 +1,4 @@
-"""A full or closed standard output is told in one sentence; a closed pipe (`| head`) ends a command in silence."""
+"""A full or closed standard output gives a one-sentence error; a closed pipe (`| head`) ends a command silently."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def refuse_closed() -> None:
-    """StoreError where standard output is closed. Where standard error is, what would be said there is dropped."""
+    """StoreError if standard output is closed. If standard error is closed, its messages are dropped."""
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # it stays open
     if sys.stdout is None:
@@ -47,7 +47,7 @@ class StandardError(FileIO):
 
 
 def install() -> None:
-    """Put both in the place of the interpreter's own streams, where those are files, pipes or terminals.
+    """Replace the interpreter's standard streams by both, if they are files, pipes or terminals.
 
     An encoding without arrows or accents shows "?" for them.
     """
@@ -57,12 +57,12 @@ def install() -> None:
             continue
         stream.flush()
         raw = kind(stream.fileno(), "w", closefd=False)
-        whole: Any = BufferedWriter(raw) if isinstance(stream.buffer, BufferedWriter) else raw  # raw with `python -u`
+        buffer: Any = BufferedWriter(raw) if isinstance(stream.buffer, BufferedWriter) else raw  # raw with `python -u`
         buffering: dict[str, Any] = {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
-        setattr(sys, name, TextIOWrapper(whole, stream.encoding, "replace", **buffering))
+        setattr(sys, name, TextIOWrapper(buffer, stream.encoding, "replace", **buffering))
 
 
 def drop() -> None:
-    """Send what is left in standard output nowhere, so that the interpreter does not fail on it when it ends."""
+    """Discard what is left in standard output, so that the interpreter does not fail on it at exit."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

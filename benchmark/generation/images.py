@@ -46,8 +46,8 @@ def deal(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite
     todo = [shard for shard, is_missing in zip(all_shards, missing_flags, strict=True) if is_missing]
     if todo:
         unet = model.load()
-        with features.beside(bench, model, suite) as fresh:
-            _sample(bench, model, unet, todo[state.process_index :: state.num_processes], suite, fresh)
+        with features.beside(bench, model, suite) as look:
+            _sample(bench, model, unet, todo[state.process_index :: state.num_processes], suite, look)
     with bench.progress.doing("wait for the other processes"):
         state.wait_for_everyone()
 
@@ -72,15 +72,15 @@ def pictures(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: S
     return torch.stack(each_picture(bench, model, prompts, suite))
 
 
-def _missing(bench: Workbench, model: Model, dealt: Sequence[Shard], suite: Suite) -> list[Shard]:
+def _missing(bench: Workbench, model: Model, all_shards: Sequence[Shard], suite: Suite) -> list[Shard]:
     kind = kind_of(suite)
-    return [shard for shard in dealt if bench.store.find(kind, shard_identity(bench, model, shard)) is None]
+    return [shard for shard in all_shards if bench.store.find(kind, shard_identity(bench, model, shard)) is None]
 
 
 def _sample(
-    bench: Workbench, model: Model, unet: Any, todo: Sequence[Shard], suite: Suite, fresh: features.Look | None = None
+    bench: Workbench, model: Model, unet: Any, todo: Sequence[Shard], suite: Suite, look: features.Look | None = None
 ) -> None:
-    """Make these shards; each is passed to `fresh` as soon as it is in the store."""
+    """Make these shards; each is passed to `look` as soon as it is in the store."""
     from benchmark.parallel import side_by_side
 
     null = bench.testbed.encode([""])[0]
@@ -102,10 +102,10 @@ def _sample(
     disk.check({bench.store.home / "artefacts": needed}, f"Sampling {model.label}: {suite.name}")
     with bench.progress.stage(title, sum(map(len, todo)), "images") as stage:
         while todo:
-            later = []
+            claimed_elsewhere = []
             for shard, holder in zip(todo, side_by_side(make, todo, bench.device), strict=True):
                 if holder:
-                    later.append(shard)
+                    claimed_elsewhere.append(shard)
                     if not has_warned:
                         bench.progress.warn(
                             f"{title}: another run makes some of these ({holder}); it goes on with others"
@@ -113,11 +113,11 @@ def _sample(
                     has_warned = True
                     continue
                 stage.advance(len(shard))
-                if fresh:
-                    fresh(shard)
-            if len(later) == len(todo):
+                if look:
+                    look(shard)
+            if len(claimed_elsewhere) == len(todo):
                 sleep(POLL)
-            todo = later
+            todo = claimed_elsewhere
 
 
 def ready(bench: Workbench, unet: Any) -> Any:
@@ -133,21 +133,23 @@ _ENCODING = Lock()
 
 
 def render(bench: Workbench, unet: Any, null: Tensor, shard: Shard) -> list[Tensor]:
-    """The shard's pictures uint8 (3, H, W), not kept. `null`: hidden states of the empty prompt (L, D).
+    """The shard's pictures uint8 (3, H, W), not stored. `null`: hidden states of the empty prompt (L, D).
 
-    Prompts are sampled together, but for those to which a public list gives settings of their own.
+    Prompts are sampled together, except those that have their own settings from a public list.
     """
     groups: dict[Any, list[int]] = {}
     for k, prompt in enumerate(shard):
         groups.setdefault(prompt.own if isinstance(prompt, Published) else None, []).append(k)
-    made: dict[int, Tensor] = {}
+    picture_by_place: dict[int, Tensor] = {}
     for places in groups.values():
-        made |= dict(zip(places, _alike(bench, unet, null, [shard[k] for k in places]), strict=True))
-    return [made[k] for k in range(len(shard))]
+        picture_by_place |= dict(
+            zip(places, _sample_together(bench, unet, null, [shard[k] for k in places]), strict=True)
+        )
+    return [picture_by_place[k] for k in range(len(shard))]
 
 
-def _alike(bench: Workbench, unet: Any, null: Tensor, prompts: Sequence[Prompt]) -> Tensor:
-    """Pictures uint8 (n, 3, H, W) of prompts that are sampled alike."""
+def _sample_together(bench: Workbench, unet: Any, null: Tensor, prompts: Sequence[Prompt]) -> Tensor:
+    """Pictures uint8 (n, 3, H, W) of prompts that share their settings."""
     from methods.sampling import check_finite, initial_noise, sample
     from methods.training.precision import decoding
 
@@ -160,10 +162,10 @@ def _alike(bench: Workbench, unet: Any, null: Tensor, prompts: Sequence[Prompt])
     with _ENCODING:
         text = testbed.encode([prompt.text for prompt in prompts])
 
-    def some(rows: slice) -> Tensor:
+    def sample_rows(rows: slice) -> Tensor:
         return sample(unet, testbed.scheduler, text[rows], null, noise[rows], sampler)
 
-    latents = check_finite(bench.together(some, len(prompts)), "The model samples latents")
+    latents = check_finite(bench.together(sample_rows, len(prompts)), "The model samples latents")
     with decoding(bench.device, bench.precision):
         return testbed.decode(latents)
 
