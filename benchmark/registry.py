@@ -76,8 +76,10 @@ def find_source(module: str) -> ModuleSpec | None:
 
 
 def fingerprint(name: str) -> str | None:
-    """For code from a file, sha256 of the file's text: part of its identity, since nobody raises its recipe
-    version while trying things out. None for an installed one."""
+    """Return the sha256 of a plug-in's file, or None for an installed plug-in.
+
+    It is part of the identity of code from a file, because users try things out without raising its recipe version.
+    """
     if not is_file(name):
         return None
     return hashlib.sha256(_file(name)[0].read_bytes()).hexdigest()
@@ -143,7 +145,7 @@ def _suggestion(name: str, candidates: list[str]) -> str:
 
 
 def is_file(name: str) -> bool:
-    """Whether a name stands for something in a file of one's own."""
+    """Whether a name stands for something in a user's file."""
     return name.endswith(".py") or ".py:" in name
 
 

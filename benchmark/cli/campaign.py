@@ -21,9 +21,9 @@ def campaign(
 ) -> None:
     """Run all `bench run` lines of a file, one after the other.
 
-    Stopped, it goes on where it was, and what is done is answered at once.
-    A run that fails is told, and the others go on; the exit code is then 1. Lanes change the last digits of a training,
-    because its sums are made by fewer threads.
+    A campaign that was stopped goes on where it was; finished runs take no time.
+    A run that fails is reported, and the others go on; the exit code is then 1. Lanes change the last digits of a
+    training, because its sums are made by fewer threads.
 
     \b
     Examples:

@@ -66,7 +66,7 @@ def clean(
     elif unreachable_artefacts:
         print(f"{summary} in {runs_folder} can no longer be reached: files they were made of were replaced.")
     if not explicit and not unreachable:
-        raise UsageError("bench clean removes nothing unasked: say --explicit or --unreachable.")
+        raise UsageError("bench clean removes nothing by default: give --explicit or --unreachable.")
 
 
 def _summary(artefacts: Sequence[Unreachable]) -> str:

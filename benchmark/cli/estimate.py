@@ -55,7 +55,7 @@ def estimate(
 ) -> None:
     """Say how many hours, memory and disk a `bench run` takes.
 
-    FLOPs are counted, speeds are assumed (or rehearsed), and every assumption is told. Nothing is loaded or downloaded.
+    FLOPs are counted, speeds are assumed (or rehearsed), and assumptions are listed. Nothing is loaded or downloaded.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`bench eval`: score a checkpoint of one's own."""
+"""`bench eval`: score a checkpoint that was made elsewhere."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def rehearse(
 
     It says how fast each stage goes and how much memory it holds.
     Utilisation is the share of what a large matrix product reaches here in the same precision. A stage that fails, for
-    want of memory say, is told in its line, and the others go on.
+    lack of memory say, is reported in its line, and the others go on.
 
     \b
     Examples:

@@ -38,7 +38,7 @@ class StandardOutput(FileIO):
 
 
 class StandardError(FileIO):
-    """Standard error's file, whose failed writes are dropped: work must not end because nobody reads how it goes."""
+    """Standard error's file, whose failed writes are dropped: work goes on if its messages cannot be shown."""
 
     def write(self, data: Buffer, /) -> int | None:  # type: ignore[override]  # typeshed's IO is text or bytes
         with suppress(OSError):

@@ -45,7 +45,7 @@ def study(
     """Do a study's runs on mini, and draw its figure.
 
     It writes NAME.png, its numbers as NAME.csv and its runs as NAME.txt.
-    Stopped, it goes on where it was. A run that fails is told, and the others go on; the exit code is then 1.
+    Stopped, it goes on where it was. A run that fails is reported, and the others go on; the exit code is then 1.
 
     \b
     distillation  Figure 4: FID over iterations, by loss, at two MAC budgets

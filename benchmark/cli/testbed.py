@@ -98,7 +98,7 @@ def _beside_testbed(testbed: str, module: str) -> Any:
     from importlib.metadata import entry_points
 
     name = check_plugin("testbeds", testbed)
-    for point in entry_points(group="palimpsest.testbeds", name=testbed):  # none for a file of one's own
+    for point in entry_points(group="palimpsest.testbeds", name=testbed):  # none for a user's testbed file
         with suppress(ModuleNotFoundError):
             return import_module(f"{point.module.rpartition('.')[0]}.{module}")
     raise _not_made_here(name, module)

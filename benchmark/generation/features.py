@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 _LOOKING = Lock()
-"""Networks are loaded by whoever asks first, so one thread asks at a time."""
+"""Held while features are computed: networks are loaded on first use, which is safe for one thread at a time."""
 
 
 class Look(Protocol):

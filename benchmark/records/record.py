@@ -130,7 +130,7 @@ class Record(_Model):
     def stem(self) -> str:
         """The file name: the same for the same run, so that scoring again replaces it.
 
-        What comes from files of one's own changes under one name: there, another model is another run.
+        A user's files can change under one name, so for them another model is another run.
         """
         own_files = self.pruning == BROUGHT or any(map(is_file, (self.method, self.pruning, self.variant)))
         return self._stem(self.model_key if own_files else "")

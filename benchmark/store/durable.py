@@ -134,8 +134,10 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 @contextmanager
 def alone(folder: Path, wait: bool = True) -> Iterator[None]:
-    """Let one process at a time into the block for `folder`, which is made. Others wait, or are refused by a
-    StoreError; a dead one is in nobody's way. File systems (and Windows) that have no locks let all in."""
+    """Make `folder`, and let one process at a time into the block. Others wait, or without `wait` get a StoreError.
+
+    A process that dies frees the folder. On Windows, and on file systems without locks, all processes are let in.
+    """
     with storing(folder):
         make_folder(folder)
     descriptor = None
