@@ -1,6 +1,6 @@
-"""`bench doctor`: what a testbed needs of this machine, each thing in a line, and what to do where it is not there.
+"""`bench doctor`: what a testbed needs of this machine, one line for each thing, with a remedy where it is missing.
 
-Nothing heavy is imported, and no network is asked unless that is wanted.
+Nothing heavy is imported, and the network is used only on request.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ ROOM = {True: 60_000_000_000, False: 300_000_000}
 
 @dataclass(frozen=True)
 class Finding:
-    """One line. "lacking" stops the testbed; "without" only some suites, or speed."""
+    """One line of the report. "lacking" stops the testbed; "without" costs only some suites, or speed."""
 
     state: Literal["there", "without", "lacking"]
-    what: str
-    told: str
+    subject: str
+    message: str
 
 
 def examine(testbed: str, home: Path, ask: bool) -> Iterator[Finding]:
-    """All findings, one by one; `ask` lets the Hub be asked. UsageError or DataError for a testbed that is none."""
+    """Yield all findings; with `ask`, the Hub is asked too. UsageError or DataError if there is no such testbed."""
     definition = resolve.definition_of(testbed)
     yield _python()
     yield _torch()
@@ -59,10 +59,10 @@ def examine(testbed: str, home: Path, ask: bool) -> Iterator[Finding]:
 
 
 def _python() -> Finding:
-    told = platform.python_version()
+    version_text = platform.python_version()
     if sys.version_info[:2] < PYTHON:
-        return Finding("lacking", "Python", f"{told}: install {PYTHON[0]}.{PYTHON[1]} or newer")
-    return Finding("there", "Python", told)
+        return Finding("lacking", "Python", f"{version_text}: install {PYTHON[0]}.{PYTHON[1]} or newer")
+    return Finding("there", "Python", version_text)
 
 
 def _torch() -> Finding:
@@ -74,40 +74,42 @@ def _torch() -> Finding:
         torch, vision = version("torch"), version("torchvision")
     except PackageNotFoundError as error:
         return Finding("lacking", "torch", f"{error.name} is not installed: run `uv sync`")
-    told = f"{torch} with torchvision {vision}"
+    versions = f"{torch} with torchvision {vision}"
     for line in requires("torchvision") or ():
         wanted = Requirement(line)
         if wanted.name == "torch" and not wanted.specifier.contains(Version(torch).public, prereleases=True):
             remedy = "install both from one index, as `uv sync` does"
-            return Finding("lacking", "torch", f"{told}, which needs torch {wanted.specifier}: {remedy}")
+            return Finding("lacking", "torch", f"{versions}, which needs torch {wanted.specifier}: {remedy}")
     if Version(torch).local != Version(vision).local:
-        return Finding("lacking", "torch", f"{told}: they are of two builds, install both from one index")
-    return Finding("there", "torch", told)
+        return Finding("lacking", "torch", f"{versions}: they are of two builds, install both from one index")
+    return Finding("there", "torch", versions)
 
 
 def _gpu(flops: float | None) -> Finding:
     """`flops` is the default budget of a testbed that wants a GPU."""
     names = gpus()
-    built = cuda_of_torch()
-    if names and built:
+    has_cuda = cuda_of_torch()
+    if names and has_cuda:
         return Finding("there", "GPU", ", ".join(names))
     if names:
         return Finding("without", "GPU", f"{', '.join(names)}, but torch is built without CUDA: install torch with it")
     if flops is None:
         return Finding("there", "GPU", "none")
-    here = cpu()
-    hours = flops / (here.fp32 * 1e12 * REACHED) / 3600
+    this_cpu = cpu()
+    hours = flops / (this_cpu.fp32 * 1e12 * REACHED) / 3600
     span = f"{hours / 24:,.0f} days" if hours >= 48 else duration(3600 * hours)
-    return Finding("without", "GPU", f"none: the default budget of {flops:.2g} FLOPs takes about {span} on {here.name}")
+    return Finding(
+        "without", "GPU", f"none: the default budget of {flops:.2g} FLOPs takes about {span} on {this_cpu.name}"
+    )
 
 
 def _disk(home: Path, needed: int) -> Finding:
-    there = next(folder for folder in (home.absolute(), *home.absolute().parents) if folder.is_dir())
-    free = shutil.disk_usage(there).free
-    told = f"{paths.size(free)} free for {home}, a run may write {paths.size(needed)}"
+    existing_folder = next(folder for folder in (home.absolute(), *home.absolute().parents) if folder.is_dir())
+    free = shutil.disk_usage(existing_folder).free
+    message = f"{paths.size(free)} free for {home}, a run may write {paths.size(needed)}"
     if free < needed:
-        return Finding("lacking", "disk", f"{told}: free some space or set PALIMPSEST_HOME to a folder elsewhere")
-    return Finding("there", "disk", told)
+        return Finding("lacking", "disk", f"{message}: free some space or set PALIMPSEST_HOME to a folder elsewhere")
+    return Finding("there", "disk", message)
 
 
 def _hub(definition: Definition, ask: bool) -> Finding:
@@ -134,28 +136,30 @@ def _of_hub(name: str) -> bool:
 
 
 def _parts(definition: Definition, home: Path) -> Iterator[Finding]:
-    """The model, the networks and the captioned pictures, as far as they are here."""
+    """Check the model, the networks and the captioned pictures."""
     from benchmark.testbeds.stable_diffusion import find
     from benchmark.testbeds.stable_diffusion.artists import artists
 
-    def found(what: str, look: object, *arguments: object) -> Finding:
+    def checked(subject: str, check: object, *arguments: object) -> Finding:
         try:
-            return Finding("there", what, str(look(*arguments)))  # type: ignore[operator]
+            return Finding("there", subject, str(check(*arguments)))  # type: ignore[operator]
         except DataError as error:
-            return Finding("lacking", what, str(error))
+            return Finding("lacking", subject, str(error))
 
-    yield found("model", find.model, definition.model, False)
+    yield checked("model", find.model, definition.model, False)
     for job in find.NETWORKS:
-        yield found(job, find.network, getattr(definition.networks, job), job, False)
+        yield checked(job, find.network, getattr(definition.networks, job), job, False)
     for side in ("train", "val"):
-        yield found(f"{side} captions", _captioned, definition.captions, side, home)
+        yield checked(f"{side} captions", _captioned, definition.captions, side, home)
     yield _sentences(definition.sentences)
-    yield found("painters", lambda titles: f"{len(artists(titles))} in {titles}", definition.artists)
+    yield checked("painters", lambda titles: f"{len(artists(titles))} in {titles}", definition.artists)
 
 
 def _captioned(folder: Path, side: Literal["train", "val"], home: Path) -> str:
-    """How many captioned pictures there are. DataError for captions that a run would refuse, and for pictures that are
-    missing or empty; val pictures are decoded, too, if that was not done before."""
+    """Say how many captioned pictures there are; val pictures are decoded too, if that was not done before.
+
+    DataError for captions that a run would refuse, and for pictures that are missing or empty.
+    """
     from benchmark.store import contents
     from benchmark.testbeds.stable_diffusion import picture_files
     from benchmark.testbeds.stable_diffusion.captions import annotation_file, read_split
@@ -169,7 +173,7 @@ def _captioned(folder: Path, side: Literal["train", "val"], home: Path) -> str:
 
 
 def _sentences(name: str) -> Finding:
-    """Who reads prompts for the router of `aptp`; nothing else asks it."""
+    """Check the sentence encoder that reads prompts for the router of `aptp`; nothing else uses it."""
     from huggingface_hub import try_to_load_from_cache
 
     without = 'write sentences = "text tower" into a testbed file of your own to do without, for --pruning aptp'
@@ -178,11 +182,11 @@ def _sentences(name: str) -> Finding:
     if not find_spec("sentence_transformers"):
         return Finding("without", "sentences", f"{name} needs the extra `aptp`: install it, or {without}")
     if Path(name).is_absolute():
-        here = Path(name).is_dir()
+        is_here = Path(name).is_dir()
     else:
-        here = isinstance(try_to_load_from_cache(name, "modules.json"), str)
+        is_here = isinstance(try_to_load_from_cache(name, "modules.json"), str)
     remedy = f"is not here: download it where there is a network, or {without}"
-    return Finding("there", "sentences", name) if here else Finding("without", "sentences", f"{name} {remedy}")
+    return Finding("there", "sentences", name) if is_here else Finding("without", "sentences", f"{name} {remedy}")
 
 
 def _nudenet() -> Finding:
@@ -193,11 +197,13 @@ def _nudenet() -> Finding:
 
 
 def _lists(home: Path, names: Sequence[str]) -> Iterator[Finding]:
-    """The public lists that the testbed's suites ask."""
+    """Check the public lists that the testbed's suites use."""
     for name in names:
         try:
-            found = prompt_lists.find(home, name)
+            prompt_list = prompt_lists.find(home, name)
         except PalimpsestError as error:
             yield Finding("without", f"list {name}", str(error))
         else:
-            yield Finding("there", f"list {name}", f"{len(found.rows)} prompts, sha256 {found.sha256[:12]}…")
+            yield Finding(
+                "there", f"list {name}", f"{len(prompt_list.rows)} prompts, sha256 {prompt_list.sha256[:12]}…"
+            )

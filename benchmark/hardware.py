@@ -1,4 +1,4 @@
-"""What is in this machine, asked without torch where it can be."""
+"""The hardware of this machine, queried without torch where possible."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def gpus() -> list[str]:
-    """The driver is asked, since torch takes seconds to import."""
+    """The GPUs that the driver lists; torch is not used, because it takes seconds to import."""
     if not shutil.which("nvidia-smi"):
         return []
     command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
@@ -66,14 +66,14 @@ def cpu(cores: int | None = None) -> Device:
 
 
 def usable(device: str) -> torch.device:
-    """The device of this name. UsageError, before any work, for one that there is not or that cannot be used."""
+    """Return the device of this name. UsageError, before any work, if it does not exist or cannot be used."""
     import torch
 
     try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
+        torch_device = torch.device(device)
+        torch.empty(0, device=torch_device)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(
             f"--device {device} cannot be used here ({str(error).splitlines()[0]}): try --device cpu."
         ) from error
-    return found
+    return torch_device

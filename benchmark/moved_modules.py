@@ -101,7 +101,7 @@ MOVED = {
     "benchmark.tables.is_usual": "benchmark.tables.select.is_usual",
     "benchmark.tables.joined": "benchmark.tables.select.joined",
     "benchmark.tables.only": "benchmark.tables.table.only",
-    "benchmark.tables.place": "benchmark.tables.select.place",
+    "benchmark.tables.place": "benchmark.tables.select.row_order",
     "benchmark.tables.published": "benchmark.tables.published_values.published",
     "benchmark.tables.quotes": "benchmark.tables.published_values.quotes",
     "benchmark.tables.targets_of": "benchmark.tables.select.targets_of",

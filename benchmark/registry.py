@@ -1,6 +1,6 @@
-"""Names to code: built-ins and strangers come in by the same door, Python entry points `palimpsest.<group>`.
+"""Finds code by name: built-in and third-party plug-ins are both Python entry points `palimpsest.<group>`.
 
-Nothing is imported before it is asked for, so `names` and a wrong name answer at once.
+A plug-in is imported only by `load`, so listing names and refusing a wrong one take no time.
 """
 
 import difflib
@@ -27,7 +27,7 @@ GROUPS = {
     "testbeds": "testbed",
 }
 FROM_FILES = {"methods": "class", "objectives": "class", "prunings": "function"}
-"""What may come from a file of one's own, and what it is there."""
+"""Groups whose plug-ins can also be loaded from a user's file, and what the file must define."""
 
 
 def names(group: str) -> list[str]:
@@ -57,7 +57,7 @@ def load(group: str, name: str) -> Any:
 
 
 def home_of(group: str, name: str) -> str:
-    """The top package that brings `name`, such as "methods"; empty for a name that nobody brings."""
+    """The top package that provides `name`, such as "methods"; empty for a name that is not installed."""
     point = _points(group).get(name)
     return point.module.partition(".")[0] if point else ""
 
@@ -76,8 +76,10 @@ def find_source(module: str) -> ModuleSpec | None:
 
 
 def fingerprint(name: str) -> str | None:
-    """For code from a file, sha256 of the file's text: part of its identity, since nobody raises its recipe
-    version while trying things out. None for an installed one."""
+    """Return the sha256 of a plug-in's file, or None for an installed plug-in.
+
+    It is part of the identity of code from a file, because users try things out without raising its recipe version.
+    """
     if not is_file(name):
         return None
     return hashlib.sha256(_file(name)[0].read_bytes()).hexdigest()
@@ -99,8 +101,8 @@ def check_imports(*paths: str | Path | None) -> None:
         except (OSError, ValueError, SyntaxError):
             continue  # whatever loads the file says what is wrong with it
         if changes:
-            new = "; ".join(f"{old} is now {new}" for old, new in changes.items())
-            raise UsageError(f"{path} was written for an older palimpsest, change its imports: {new}.")
+            replacements = "; ".join(f"{old_name} is now {new_name}" for old_name, new_name in changes.items())
+            raise UsageError(f"{path} was written for an older palimpsest, change its imports: {replacements}.")
 
 
 def _files_of(error: BaseException) -> list[str]:
@@ -109,38 +111,41 @@ def _files_of(error: BaseException) -> list[str]:
 
 
 MANY = 12
-"""More names than this are not listed where one of them is close to what was written."""
+"""If there are more names than this, an error that suggests a similar name does not list them all."""
 
 
-def unknown(what: str, name: str, known: list[str]) -> UsageError:
-    """The same answer for names that are not entry points (artists, presets, columns): to be raised."""
-    near = _near(name, known)
-    listed = "" if near and len(known) > MANY else f" Available: {', '.join(known) or 'none'}."
-    return UsageError(f"Unknown {what} {name!r}.{near}{listed}")
+def unknown(kind: str, name: str, available: list[str]) -> UsageError:
+    """Return the UsageError for an unknown name, with a suggestion or a list of what is available.
+
+    It is also used for names that are not entry points: artists, presets, columns.
+    """
+    suggestion = _suggestion(name, available)
+    listed = "" if suggestion and len(available) > MANY else f" Available: {', '.join(available) or 'none'}."
+    return UsageError(f"Unknown {kind} {name!r}.{suggestion}{listed}")
 
 
 def _points(group: str) -> dict[str, EntryPoint]:
     if group not in GROUPS:
         raise ValueError(f"no such group: {group!r}")
-    found: dict[str, EntryPoint] = {}
+    points_by_name: dict[str, EntryPoint] = {}
     for point in entry_points(group=f"palimpsest.{group}"):
-        other = found.setdefault(point.name, point)
-        if other.value != point.value:
+        first_point = points_by_name.setdefault(point.name, point)
+        if first_point.value != point.value:
             raise UsageError(
-                f"Two installed packages bring a {GROUPS[group]} {point.name!r} ({other.value} and {point.value}): "
-                "uninstall one of them."
+                f"Two installed packages bring a {GROUPS[group]} {point.name!r} ({first_point.value} and "
+                f"{point.value}): uninstall one of them."
             )
-    return found
+    return points_by_name
 
 
-def _near(name: str, known: list[str]) -> str:
-    by_folded = {other.casefold(): other for other in known}
+def _suggestion(name: str, candidates: list[str]) -> str:
+    by_folded = {candidate.casefold(): candidate for candidate in candidates}
     close = difflib.get_close_matches(name.casefold(), list(by_folded), n=1)
     return f" Did you mean {by_folded[close[0]]!r}?" if close else ""
 
 
 def is_file(name: str) -> bool:
-    """Whether a name stands for something in a file of one's own."""
+    """Whether a name stands for something in a user's file."""
     return name.endswith(".py") or ".py:" in name
 
 
@@ -169,9 +174,9 @@ def _load_file(name: str, kind: str) -> Any:
         del sys.modules[module_name]
         check_imports(*_files_of(error))
         raise UsageError(f"The file {path} cannot be loaded ({type(error).__name__}: {error}).") from error
-    wanted = isclass if kind == "class" else lambda value: callable(value) and not isclass(value)
-    named = {key: value for key, value in vars(module).items() if wanted(value)}
-    known = [key for key, value in named.items() if getattr(value, "__module__", None) == module_name]
-    if attribute not in named:
-        raise unknown(f"{kind} in {path}", attribute, known)
-    return named[attribute]
+    is_wanted = isclass if kind == "class" else lambda value: callable(value) and not isclass(value)
+    candidates = {key: value for key, value in vars(module).items() if is_wanted(value)}
+    own_names = [key for key, value in candidates.items() if getattr(value, "__module__", None) == module_name]
+    if attribute not in candidates:
+        raise unknown(f"{kind} in {path}", attribute, own_names)
+    return candidates[attribute]

@@ -74,14 +74,14 @@ def test_a_torchvision_of_another_torch_is_found_at_its_import(needs, torch, sta
     monkeypatch.setattr(doctor, "version", lambda name: {**TORCH, "torch": torch}[name])
     monkeypatch.setattr(doctor, "requires", lambda name: ["numpy", needs, 'scipy; extra == "scipy"'])
     found = doctor._torch()
-    assert (found.state, said in found.told) == (state, True), found
+    assert (found.state, said in found.message) == (state, True), found
 
 
 def test_a_full_disk_is_met_later(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage(10**9, 10**9, 10**6))
     found = doctor._disk(tmp_path / "not" / "yet", 300_000_000)
-    assert (found.state, "1.0 MB free" in found.told, "PALIMPSEST_HOME" in found.told) == ("lacking", True, True)
+    assert (found.state, "1.0 MB free" in found.message, "PALIMPSEST_HOME" in found.message) == ("lacking", True, True)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_gpu_that_torch_cannot_use_passes_for_one(gpus, cuda, flops, wanted, m
     monkeypatch.setattr(doctor, "cuda_of_torch", lambda: cuda)
     monkeypatch.setattr(doctor, "cpu", lambda: cpu(cores=2))
     found = doctor._gpu(flops)
-    assert (found.state, wanted[1] in found.told) == (wanted[0], True)
+    assert (found.state, wanted[1] in found.message) == (wanted[0], True)
 
 
 def test_cuda_is_told_otherwise_than_torch_does():
@@ -122,7 +122,7 @@ def test_a_repository_that_is_gated_or_gone_is_not_named(tiny, monkeypatch):
             raise OSError("401")
 
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", info)
-    (found,) = (one for one in examine(str(path), tiny.parent, True) if one.what == "Hub")
+    (found,) = (finding for finding in examine(str(path), tiny.parent, True) if finding.subject == "Hub")
     assert found == Finding("without", "Hub", "does not give gone/model (OSError): use a mirror or a copy of your own")
 
 
@@ -140,7 +140,7 @@ def test_aptp_is_found_to_lack_its_reader_when_it_has_begun(name, installed, sta
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(doctor, "find_spec", lambda module: object() if installed else None)
     found = doctor._sentences(name)
-    assert (found.state, found.what, told in found.told) == (state, "sentences", True), found
+    assert (found.state, found.subject, told in found.message) == (state, "sentences", True), found
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_others_may_look_or_prompts_are_read_aloud(tmp_path: Path, capfd: pytest
     assert list(tmp_path.glob("artefacts/latents/*"))  # those of D_f
     assert not list((tmp_path / "images").rglob("*.png"))
     assert len(list((tmp_path / "records").glob("*.record.json"))) == 3
-    assert "say --explicit" in CliRunner().invoke(app, ["clean", "--runs", str(tmp_path)]).output
+    assert "give --explicit" in CliRunner().invoke(app, ["clean", "--runs", str(tmp_path)]).output
 
 
 def identity(folder: Path) -> dict:

@@ -68,7 +68,7 @@ def test_a_process_that_loses_another_one_ends_without_a_traceback(monkeypatch: 
     monkeypatch.setattr("benchmark.cli.list_plugins.listing", lost)
     result = CliRunner().invoke(app, ["list", "methods"])
     assert result.exit_code == 2
-    assert result.stderr == "error: another process of this launch has ended, and what it said tells why.\n"
+    assert result.stderr == "error: another process of this launch has ended; its own error message says why.\n"
     monkeypatch.delenv("RANK")
     assert isinstance(CliRunner().invoke(app, ["list", "methods"]).exception, RuntimeError)
 

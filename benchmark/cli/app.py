@@ -52,8 +52,8 @@ def _complain(sentence: str) -> None:
 
 def _is_lost(error: RuntimeError) -> bool:
     """Whether a process could not reach another one; gloo's errors have no type of their own."""
-    lost = ("closed by peer", "reset by peer", "Connection refused")
-    return type(error).__name__.startswith("Dist") or any(words in str(error) for words in lost)
+    phrases = ("closed by peer", "reset by peer", "Connection refused")
+    return type(error).__name__.startswith("Dist") or any(phrase in str(error) for phrase in phrases)
 
 
 class _Commands(TyperGroup):
@@ -79,20 +79,20 @@ class _Commands(TyperGroup):
         except PalimpsestError as error:
             _complain(f"error: {error}")
             raise typer.Exit(error.exit_code) from None
-        except PermissionError as error:  # of what a user named, wherever it was first looked at
+        except PermissionError as error:  # for a file that the user named, wherever it is first opened
             if error.filename is None:
                 raise
-            told = f"{error.filename} cannot be used ({(error.strerror or 'no permission').lower()})"
-            _complain(f"error: {told}: make it yours to read and write, or name another place.")
+            problem = f"{error.filename} cannot be used ({(error.strerror or 'no permission').lower()})"
+            _complain(f"error: {problem}: make it yours to read and write, or name another place.")
             raise typer.Exit(PalimpsestError.exit_code) from None
         except RuntimeError as error:
             if launcher.processes() > 1 and _is_lost(error):
-                _complain("error: another process of this launch has ended, and what it said tells why.")
+                _complain("error: another process of this launch has ended; its own error message says why.")
                 raise typer.Exit(PalimpsestError.exit_code) from None
             if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
                 raise
-            said = str(error).partition(". ")[0]
-            _complain(f"error: {said}: try --precision bf16, or another --device.")
+            first_sentence = str(error).partition(". ")[0]
+            _complain(f"error: {first_sentence}: try --precision bf16, or another --device.")
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
             if launcher.is_first():

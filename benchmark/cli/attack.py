@@ -41,10 +41,10 @@ def attack(
     from benchmark.console import Progress
     from benchmark.experiments.attack_mini import make
 
-    place = runs or home()
-    path = out or place / "attacks" / f"{kind.replace('-', '_')}.csv"
+    runs_folder = runs or home()
+    path = out or runs_folder / "attacks" / f"{kind.replace('-', '_')}.csv"
     with Progress() as progress:
-        told = make(kind, path, place, progress, count, seed)
-    for model, rates in told["success"].items():
-        print(f"{model:10} {rates['attack']:.1%} of {told['n']} prompts, random words {rates['random words']:.1%}")
+        report = make(kind, path, runs_folder, progress, count, seed)
+    for model, rates in report["success"].items():
+        print(f"{model:10} {rates['attack']:.1%} of {report['n']} prompts, random words {rates['random words']:.1%}")
     print(path)

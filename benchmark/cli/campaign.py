@@ -21,9 +21,9 @@ def campaign(
 ) -> None:
     """Run all `bench run` lines of a file, one after the other.
 
-    Stopped, it goes on where it was, and what is done is answered at once.
-    A run that fails is told, and the others go on; the exit code is then 1. Lanes change the last digits of a training,
-    because its sums are made by fewer threads.
+    A campaign that was stopped goes on where it was; finished runs take no time.
+    A run that fails is reported, and the others go on; the exit code is then 1. Lanes change the last digits of a
+    training, because its sums are made by fewer threads.
 
     \b
     Examples:
@@ -47,8 +47,8 @@ def _check(command: Any, ctx: Any, words: list[str]) -> None:
     from benchmark.cli.run import requests_of
 
     try:
-        with command.make_context("run", list(words), parent=ctx) as told:
-            given = {name: value for name, value in told.params.items() if name != "yes"}
-            requests_of(**{**given, "runs": Path("runs")})
+        with command.make_context("run", list(words), parent=ctx) as run_context:
+            options = {name: value for name, value in run_context.params.items() if name != "yes"}
+            requests_of(**{**options, "runs": Path("runs")})
     except _CLICK_ERROR as error:
         raise UsageError(str(error).rstrip(".") + ".") from error

@@ -13,20 +13,20 @@ from benchmark.errors import UsageError
 class CheckedCommand(TyperCommand):
     """A command none of whose options and arguments may be an empty string, whatever their type.
 
-    Every command of the command line is one: what is empty is refused here, before a type can read it as something
-    else (a path that is "" is the working folder, a list that is "" is the default list).
+    Every command of the command line is one. An empty value is refused here, before its type can read it as something
+    else: an empty path as the working folder, an empty list as the default list.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
-        refuse_empty(given, self.get_params(ctx))
+        values, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+        refuse_empty(values, self.get_params(ctx))
         return super().parse_args(ctx, args)
 
 
-def refuse_empty(given: Mapping[str, Any], parameters: list[Any]) -> None:
-    """UsageError that names the first option or argument whose text, as it was given, is empty or blank."""
+def refuse_empty(values_by_name: Mapping[str, Any], parameters: list[Any]) -> None:
+    """UsageError that names the first option or argument whose text is empty or blank."""
     for parameter in parameters:
-        value = given.get(parameter.name)
+        value = values_by_name.get(parameter.name)
         values = value if isinstance(value, list | tuple) else [value]
         if any(isinstance(text, str) and not text.strip() for text in values):
             option = max(parameter.opts, key=len)

@@ -41,47 +41,51 @@ def clean(
     """
     from benchmark.store import durable
     from benchmark.store.artefacts import PRIVATE
-    from benchmark.store.unreachable import unreachable as find
+    from benchmark.store.unreachable import unreachable as find_unreachable
 
-    place, removed = kept_home(runs), 0
+    runs_folder, removed = kept_home(runs), 0
     if explicit or unreachable:
-        durable.sweep(place / "tmp")  # what a killed run was about to keep
+        durable.sweep(runs_folder / "tmp")  # unfinished artefacts of killed runs
     if explicit:
         for kind in PRIVATE:
-            for folder in (place / "artefacts" / kind, *place.glob(f"damaged/{kind}-*")):
-                removed += _remove(folder, place)
-    found = find(place)
+            for folder in (runs_folder / "artefacts" / kind, *runs_folder.glob(f"damaged/{kind}-*")):
+                removed += _remove(folder, runs_folder)
+    unreachable_artefacts = find_unreachable(runs_folder)
+    summary = _summary(unreachable_artefacts)
     if unreachable:
-        for artefact in found:
-            _remove(artefact.folder, place)
+        for artefact in unreachable_artefacts:
+            _remove(artefact.folder, runs_folder)
     if explicit or unreachable:
-        for link in (place / "images").rglob("*.png"):
+        for link in (runs_folder / "images").rglob("*.png"):
             if link.is_symlink() and not link.exists():
                 link.unlink()
     if explicit:
-        print(f"{removed} explicit pictures removed from {place}; records and scores are left")
+        print(f"{removed} explicit pictures removed from {runs_folder}; records and scores are left")
     if unreachable:
-        print(f"{_told(found)} removed from {place}; records and scores are left")
-    elif found:
-        print(f"{_told(found)} in {place} can no longer be reached: files they were made of were replaced.")
+        print(f"{summary} removed from {runs_folder}; records and scores are left")
+    elif unreachable_artefacts:
+        print(f"{summary} in {runs_folder} can no longer be reached: files they were made of were replaced.")
     if not explicit and not unreachable:
-        raise UsageError("bench clean removes nothing unasked: say --explicit or --unreachable.")
+        raise UsageError("bench clean removes nothing by default: give --explicit or --unreachable.")
 
 
-def _told(found: Sequence[Unreachable]) -> str:
-    """How many artefacts, how large, and of which kinds."""
-    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(one.kind for one in found).items()))
-    count = f"{len(found)} artefact{'s' * (len(found) != 1)}"
-    return f"{count} ({size(sum(one.bytes for one in found))}: {kinds})" if found else count
+def _summary(artefacts: Sequence[Unreachable]) -> str:
+    """Return how many artefacts there are, how large, and of which kinds."""
+    count = f"{len(artefacts)} artefact{'s' * (len(artefacts) != 1)}"
+    if not artefacts:
+        return count
+    counts_by_kind = Counter(artefact.kind for artefact in artefacts)
+    kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(counts_by_kind.items()))
+    return f"{count} ({size(sum(artefact.bytes for artefact in artefacts))}: {kinds})"
 
 
-def _remove(folder: Path, place: Path) -> int:
-    """How many pictures were in the folder, which is gone; StoreError where it cannot be."""
+def _remove(folder: Path, runs_folder: Path) -> int:
+    """Remove the folder and return how many pictures were in it. StoreError if it cannot be removed."""
     from benchmark.store.listing import visible
     from benchmark.store.unreachable import remove
 
     if not folder.is_dir():
         return 0
     count = sum(path.is_file() for path in visible(folder, "**/*.png"))
-    remove(place, folder)
+    remove(runs_folder, folder)
     return count

@@ -1,4 +1,4 @@
-"""`bench doctor`: what is there, what is missing, and what to do about it."""
+"""`bench doctor`: say what a testbed has on this machine, what it lacks, and how to get that."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.options import Runs, Testbed, known
+from benchmark.cli.options import Runs, Testbed, check_plugin
 from benchmark.store.paths import home
 
 MARKS = {"there": "✓", "without": "!", "lacking": "✗"}
@@ -24,12 +24,12 @@ def doctor(
       bench doctor --testbed sd21
       bench doctor --testbed my.toml --online
     """
-    known("testbeds", testbed)
+    check_plugin("testbeds", testbed)
     from benchmark.doctor import examine
 
-    lacking = 0
-    for one in examine(testbed, runs or home(), online):
-        print(f"{MARKS[one.state]} {one.what.ljust(24)} {one.told}")
-        lacking += one.state == "lacking"
-    if lacking:
+    missing_count = 0
+    for finding in examine(testbed, runs or home(), online):
+        print(f"{MARKS[finding.state]} {finding.subject.ljust(24)} {finding.message}")
+        missing_count += finding.state == "lacking"
+    if missing_count:
         raise typer.Exit(1)

@@ -55,7 +55,7 @@ def estimate(
 ) -> None:
     """Say how many hours, memory and disk a `bench run` takes.
 
-    FLOPs are counted, speeds are assumed (or rehearsed), and every assumption is told. Nothing is loaded or downloaded.
+    FLOPs are counted, speeds are assumed (or rehearsed), and assumptions are listed. Nothing is loaded or downloaded.
 
     \b
     Examples:
@@ -74,8 +74,8 @@ def estimate(
     from benchmark.cost.estimate import Speeds
     from benchmark.cost.testbed_facts import precision_of
 
-    found = devices.named(on) if on else devices.here()[0]
-    speeds = Speeds.of_rehearsal(rehearsal) if rehearsal else Speeds.of_device(found, precision_of(requests[0]))
+    device = devices.named(on) if on else devices.here()[0]
+    speeds = Speeds.of_rehearsal(rehearsal) if rehearsal else Speeds.of_device(device, precision_of(requests[0]))
     for request in requests:
         if len(requests) > 1:
             print(f"{request.method} for budget {request.budget}, with all that it starts from:")
@@ -83,25 +83,25 @@ def estimate(
 
 
 def _print(request: RunRequest, speeds: Speeds) -> None:
-    from benchmark.cost.estimate import estimate as estimated
+    from benchmark.cost.estimate import estimate as estimate_run
 
-    told = estimated(request, speeds)
+    costs = estimate_run(request, speeds)
     print(f"{'':28} {'':15} {'FLOPs':>9} {speeds.unit:>10} {'memory':>9} {'disk':>9}")
-    for row in told.rows:
+    for row in costs.rows:
         piece = row.piece
         print(_line(piece.what, f"{piece.count:,} {piece.unit}", piece.flops, row.seconds, piece.memory, piece.disk))
-    print(_line("in all", "", told.flops, 3600 * told.hours, told.memory, told.disk))
-    has = f"{speeds.told.partition(':')[0]} has {speeds.memory / 1e9:.0f} GB of memory"
-    if told.least > speeds.memory:
-        print(f"It does not fit: {has}, and one image at a time takes {told.least / 1e9:.0f} GB.")
-    elif told.memory > speeds.memory:
-        print(f"{has}: what does not fit is taken in parts, as small as need be.")
-    print("Assumed: " + ";\n         ".join(told.assumed) + ".")
+    print(_line("in all", "", costs.flops, 3600 * costs.hours, costs.memory, costs.disk))
+    capacity = f"{speeds.told.partition(':')[0]} has {speeds.memory / 1e9:.0f} GB of memory"
+    if costs.least > speeds.memory:
+        print(f"It does not fit: {capacity}, and one image at a time takes {costs.least / 1e9:.0f} GB.")
+    elif costs.memory > speeds.memory:
+        print(f"{capacity}: what does not fit is taken in parts, as small as need be.")
+    print("Assumed: " + ";\n         ".join(costs.assumed) + ".")
 
 
 def _line(what: str, count: str, flops: float, seconds: float, memory: float, disk: float) -> str:
     from benchmark.cost.estimate import figure
     from benchmark.store.paths import size
 
-    held, kept = (size(round(count)) if count else "" for count in (memory, disk))
-    return f"{what:28} {count:>15} {flops:9.3g} {figure(seconds / 3600):>10} {held:>9} {kept:>9}".rstrip()
+    memory_text, disk_text = (size(round(count)) if count else "" for count in (memory, disk))
+    return f"{what:28} {count:>15} {flops:9.3g} {figure(seconds / 3600):>10} {memory_text:>9} {disk_text:>9}".rstrip()

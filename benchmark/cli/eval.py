@@ -1,4 +1,4 @@
-"""`bench eval`: score a checkpoint of one's own."""
+"""`bench eval`: score a checkpoint that was made elsewhere."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from benchmark.cli.options import (
     Targets,
     Testbed,
     artist,
-    known,
+    check_plugin,
     names,
     refuse_unread,
 )
@@ -77,8 +77,8 @@ def evaluate(
       bench eval --checkpoint esd-van-gogh.safetensors --suite artists --testbed sd21 --name esd-x
       bench eval --checkpoint my/pipeline --suite artists --reference base
     """
-    known("testbeds", testbed)
-    known("suites", suite)
+    check_plugin("testbeds", testbed)
+    check_plugin("suites", suite)
     if reference == Reference.base:
         refuse_unread(ctx, {"budget": "--budget"}, "it is the training budget of the reference, which is the base here")
     from benchmark.api.request import RunRequest
@@ -88,13 +88,13 @@ def evaluate(
 
     if not checkpoint.strip():
         raise UsageError("--checkpoint is empty: name a folder, a file of weights or a Hub id.")
-    called = name or default_name(checkpoint)
-    check_name(called)
+    label = name or default_name(checkpoint)
+    check_name(label)
     request = RunRequest(
         method="distilled",
         suite=suite,
         testbed=testbed,
-        targets=tuple(artist(testbed, one) for one in names(targets)),
+        targets=tuple(artist(testbed, artist_name) for artist_name in names(targets)),
         budget=budget,
         runs=runs or home(),
         device=device,
@@ -107,14 +107,16 @@ def evaluate(
     from benchmark.console import Progress
 
     with Progress() as progress:
-        outcome = scored(request, checkpoint, called, reference.value, progress, architecture, parts.value)
+        outcome = scored(request, checkpoint, label, reference.value, progress, architecture, parts.value)
     if not launcher.is_first():
         return  # the first process has the records
 
     from benchmark.tables.render import print_rich
+    from benchmark.tables.select import Found
     from benchmark.tables.table1_styles import table
 
-    print_rich(table([(one, "local") for one in outcome.records], known("testbeds", testbed), suite, everything=True))
+    entries: list[Found] = [(record, "local") for record in outcome.records]
+    print_rich(table(entries, check_plugin("testbeds", testbed), suite, everything=True))
     width = max(map(len, outcome.paths), default=0)
-    for what, path in outcome.paths.items():
-        print(f"{what.ljust(width)}  {path}")
+    for description, path in outcome.paths.items():
+        print(f"{description.ljust(width)}  {path}")

@@ -1,4 +1,4 @@
-"""`bench figure`, `bench page` and `bench campaign`: many runs, and what is seen in them together."""
+"""`bench figure`: draw a figure from the records of many runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.options import Records, Runs, Testbed, known, records_home, refuse_unread
+from benchmark.cli.options import Records, Runs, Testbed, check_plugin, records_home, refuse_unread
 from benchmark.errors import UsageError
 from benchmark.store.paths import home
 
@@ -51,16 +51,16 @@ def figure(
     if kind == "7":
         refuse_unread(ctx, {"all_": "--all"}, "figure 7 is of the default budget and pruning")
     sampling = sampling_of(testbed)
-    made_on, testbed = testbed, known("testbeds", testbed)
+    made_on, testbed = testbed, check_plugin("testbeds", testbed)
     suite = suite or ("i2p" if kind == "7" else "artists")
-    known("suites", suite)
-    found = of_definition(gather(testbed, records_home(runs, records), records or []), testbed, sampling)
+    check_plugin("suites", suite)
+    entries = of_definition(gather(testbed, records_home(runs, records), records or []), testbed, sampling)
     path = out or (runs or home()) / f"{kind}.png"
     if kind == "7":
-        made = explicit.write(found, testbed, suite, path, made_on)
+        written_paths = explicit.write(entries, testbed, suite, path, made_on)
     else:
-        made = {"tradeoff": tradeoff, "losses": losses}[kind].write(  # type: ignore[attr-defined]
-            table(found, testbed, suite, long=True, everything=all_, made_on=made_on), path
+        written_paths = {"tradeoff": tradeoff, "losses": losses}[kind].write(  # type: ignore[attr-defined]
+            table(entries, testbed, suite, long=True, everything=all_, made_on=made_on), path
         )
-    for each in made:
-        print(each)
+    for written_path in written_paths:
+        print(written_path)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.options import known, refuse_unread
+from benchmark.cli.options import check_plugin, refuse_unread
 
 
 def show_list(
@@ -23,7 +23,7 @@ def show_list(
     """
     from benchmark.cli.list_plugins import KINDS, listing
 
-    known("testbeds", testbed)
+    check_plugin("testbeds", testbed)
     if kind in KINDS and kind != "artists":
         refuse_unread(ctx, {"testbed": "--testbed"}, f"{kind} are the same on all testbeds")
     rows = listing(kind, testbed)

@@ -23,11 +23,13 @@ def listing(kind: str, testbed: str = "mini") -> list[tuple[str, str]]:
     if kind not in KINDS:
         raise unknown("kind", kind, list(KINDS))
     points = {point.name: point for point in entry_points(group=f"palimpsest.{kind}")}
-    found = [(name, summary_of(points[name])) for name in sorted(points)]
+    summaries = [(name, summary_of(points[name])) for name in sorted(points)]
     if kind != "methods":
-        return found
+        return summaries
     presets = {name: presets_of(points[name]) for name in points}
-    return [(name, line + (f" (presets: {', '.join(presets[name])})" if presets[name] else "")) for name, line in found]
+    return [
+        (name, line + (f" (presets: {', '.join(presets[name])})" if presets[name] else "")) for name, line in summaries
+    ]
 
 
 def summary_of(point: EntryPoint) -> str:
@@ -51,8 +53,8 @@ def presets_of(point: EntryPoint) -> list[str]:
     module = _parsed(point)
     for node in module.body if module else []:
         if isinstance(node, ast.ClassDef) and node.name == point.attr:
-            told = _value(node.body, "presets")
-            keys = told.keys if isinstance(told, ast.Dict) else []
+            presets = _value(node.body, "presets")
+            keys = presets.keys if isinstance(presets, ast.Dict) else []
             return [str(key.value) for key in keys if isinstance(key, ast.Constant)]
     return []
 
@@ -81,5 +83,5 @@ def _value(body: Iterable[ast.stmt], name: str) -> ast.expr | None:
 
 def _artist_line(artist: object) -> str:
     part, subject = getattr(artist, "part", ""), getattr(artist, "subject", "")
-    near = f", close to {name}" if (name := getattr(artist, "neighbour_of", "")) else ""
-    return f"{part}{near}" + (f"; signature subject: {subject}" if subject else "")
+    neighbour_note = f", close to {name}" if (name := getattr(artist, "neighbour_of", "")) else ""
+    return f"{part}{neighbour_note}" + (f"; signature subject: {subject}" if subject else "")

@@ -101,10 +101,14 @@ Records = Annotated[
 ]
 
 
-def known(group: str, name: str) -> str:
-    """What records call it. UsageError with a suggestion unless `name` is installed; nothing of it is imported.
+def check_plugin(group: str, name: str) -> str:
+    """Check that `name` is installed in `group`, without importing it, and return the name that records use for it.
 
-    A testbed may be a file as well; DataError for one that is wrong. So may a method or a pruning, which must exist.
+    A testbed, a method or a pruning may also come from a file, which must exist.
+
+    Raises:
+        UsageError: `name` is not installed; the message suggests a similar name.
+        DataError: the testbed's file is wrong.
     """
     from benchmark import registry
     from benchmark.testbeds import resolve
@@ -121,14 +125,14 @@ def known(group: str, name: str) -> str:
 def names(text: str, option: str = "--targets") -> tuple[str, ...]:
     """`"A, B"` -> `("A", "B")`; none for an option that was left out.
 
-    UsageError for a list in which a name is empty, as an unset shell variable leaves it.
+    UsageError for a list with an empty name, which an unset shell variable can cause.
     """
-    found = tuple(name.strip() for name in text.split(",")) if text else ()
-    if not all(found):
+    listed_names = tuple(name.strip() for name in text.split(",")) if text else ()
+    if not all(listed_names):
         raise UsageError(
             f"{option} '{text}' is a list with a place without a name: write \"A,B\", or leave the option out."
         )
-    return found
+    return listed_names
 
 
 def share_of_macs(pruning: str, macs: float | None) -> float:
@@ -169,16 +173,16 @@ def refuse_unread(ctx: typer.Context, options: Mapping[str, str], why: str) -> N
 def artist(testbed: str, name: str) -> str:
     """The full name of an artist called by full name or surname, in any case; a testbed without a list takes any.
 
-    UsageError with a suggestion for one whom the testbed does not know.
+    UsageError, with a suggestion, for an artist that the testbed does not know.
     """
     from difflib import get_close_matches
 
     from benchmark.testbeds.resolve import artists_of
 
     painters = artists_of(testbed)
-    called = {form.casefold(): one.name for one in painters for form in (one.surname, one.name)}
-    if not painters or (folded := name.casefold()) in called:
-        return called[folded] if painters else name
-    close = get_close_matches(folded, called, n=1)
-    guess = f" Did you mean '{called[close[0]]}'?" if close else ""
+    full_names = {form.casefold(): painter.name for painter in painters for form in (painter.surname, painter.name)}
+    if not painters or (folded_name := name.casefold()) in full_names:
+        return full_names[folded_name] if painters else name
+    close = get_close_matches(folded_name, full_names, n=1)
+    guess = f" Did you mean '{full_names[close[0]]}'?" if close else ""
     raise UsageError(f"Unknown artist '{name}'.{guess} `bench list artists` shows all that {testbed} knows.")

@@ -53,7 +53,11 @@ def filled(page: str, printed: Callable[[list[str]], str]) -> str:
     """
 
     def block(match: re.Match[str]) -> str:
-        lines = [f"<!-- bench {match['command']} -->", *_made(match["command"], printed).split("\n"), "<!-- end -->"]
+        lines = [
+            f"<!-- bench {match['command']} -->",
+            *_printed_table(match["command"], printed).split("\n"),
+            "<!-- end -->",
+        ]
         return match["end"].join(lines)
 
     return BLOCK.sub(block, page)
@@ -71,7 +75,7 @@ def fill(path: Path, printed: Callable[[list[str]], str]) -> int:
     return count
 
 
-def _made(command: str, printed: Callable[[list[str]], str]) -> str:
+def _printed_table(command: str, printed: Callable[[list[str]], str]) -> str:
     words = shlex.split(command)
     if not words or words[0] not in MAKERS:
         raise UsageError(f"`bench {command}` makes no table for a page: {', '.join(MAKERS)} do.")
@@ -82,7 +86,7 @@ def _made(command: str, printed: Callable[[list[str]], str]) -> str:
 
 
 def _printed(bench: Any) -> Callable[[list[str]], str]:
-    """What the command line `bench` prints for some words; SystemExit where it fails, which it has told by itself."""
+    """Return a function that gives what `bench` prints for some words; SystemExit if the command fails."""
 
     def printed(words: list[str]) -> str:
         out = io.StringIO()

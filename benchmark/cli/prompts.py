@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.checked_command import CheckedCommand
-from benchmark.cli.options import KeptRuns, Runs, known
+from benchmark.cli.options import KeptRuns, Runs, check_plugin
 from benchmark.errors import UsageError
 from benchmark.store.paths import home, kept_home
 
@@ -45,21 +45,21 @@ def show_list(runs: KeptRuns = None) -> None:
     from benchmark.suites.prompt_lists import state
     from prompts.sources import SOURCES
 
-    where = kept_home(runs)
+    runs_folder = kept_home(runs)
     rows = [
         (
             source.name,
             str(source.rows),
             "gated" if source.gated else "open",
             source.licence,
-            state(where, source.name),
+            state(runs_folder, source.name),
             source.summary,
         )
         for source in SOURCES
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for name, count, *rest in rows:
-        cells = [name.ljust(widths[0]), count.rjust(widths[1]), *map(str.ljust, rest, widths[2:])]
+    for name, count, *other_cells in rows:
+        cells = [name.ljust(widths[0]), count.rjust(widths[1]), *map(str.ljust, other_cells, widths[2:])]
         print("  ".join(cells).rstrip())
 
 
@@ -110,7 +110,7 @@ def add(
     if not testbed and name in installed("suites"):
         testbed = "mini"  # whose suite of this name is what a command without --testbed runs
     if testbed:
-        known("testbeds", testbed)
+        check_plugin("testbeds", testbed)
     if testbed and name not in public_lists(testbed):
         raise UsageError(
             f"Testbed {testbed} never asks the list {name}, so nothing was kept: "
@@ -119,20 +119,23 @@ def add(
     from benchmark.suites.prompt_lists import add as add_list
     from benchmark.suites.prompt_lists import folder
 
-    where = runs or home()
+    runs_folder = runs or home()
     _, data = _examined(name, file)
-    print(_counts(add_list(where, name, file, data)))
-    print(f"kept in {folder(where)}")
+    print(_counts(add_list(runs_folder, name, file, data)))
+    print(f"kept in {folder(runs_folder)}")
     if not testbed:
         print("asked on testbed sd21 and testbed files like it, not on mini, which has prompts of its own")
 
 
 def _examined(name: str, file: Path) -> tuple[Report, bytes]:
-    """What is to be said of a file as list `name`, and its bytes, read once; its warnings are said here."""
+    """Check a file as list `name` and print its warnings; return the report and the file's bytes.
+
+    The file is read only once.
+    """
     from prompts.public import examine, read_bytes
     from prompts.sources import source
 
-    wanted = source(name)  # first: a wrong name is told whatever the file
+    wanted = source(name)  # before the file is read, so that a wrong name is reported first
     data = read_bytes(file)
     report = examine(data, wanted, file)
     for line in report.warnings[:SHOWN]:
@@ -142,9 +145,9 @@ def _examined(name: str, file: Path) -> tuple[Report, bytes]:
     return report, data
 
 
-def _counts(found: PublicList) -> str:
-    unique = len(found.variant("unique"))
+def _counts(prompt_list: PublicList) -> str:
+    unique = len(prompt_list.variant("unique"))
     return (
-        f"{found.source.name}: {len(found.rows)} rows, {unique} unique "
-        f"({len(found.empty)} empty, {len(found.repeated)} repeated), sha256 {found.sha256}"
+        f"{prompt_list.source.name}: {len(prompt_list.rows)} rows, {unique} unique "
+        f"({len(prompt_list.empty)} empty, {len(prompt_list.repeated)} repeated), sha256 {prompt_list.sha256}"
     )

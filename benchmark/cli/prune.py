@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark.cli.checked_command import CheckedCommand
-from benchmark.cli.options import Runs, Testbed, known
+from benchmark.cli.options import Runs, Testbed, check_plugin
 from benchmark.errors import BudgetError, UsageError
 from benchmark.store.paths import home
 
@@ -55,16 +55,16 @@ def aptp(
       bench prune aptp
       bench prune aptp --experts 4 --macs 0.7 --steps 100
     """
-    bench, found, config = _searched(testbed, runs, experts, macs, steps, seed)
+    bench, expert_set, search = _searched(testbed, runs, experts, macs, steps, seed)
     from benchmark.figures.aptp_routing import routing
     from benchmark.models.prunings import embed, prompts_of
     from methods.pruning.vector import Layout
 
-    _print(bench, found, prompts_of(bench, config))
+    _print(bench, expert_set, prompts_of(bench, search))
     captions = [prompt.text for prompt in bench.testbed.prompts("coco", bench.testbed.concept(()))]
-    took = found.route(Layout.of(bench.testbed.base()), embed(bench)(captions)).tolist()
+    caption_experts = expert_set.route(Layout.of(bench.testbed.base()), embed(bench)(captions)).tolist()
     print("\nCaptions of suite coco, each by its nearest code:\n")
-    print("\n".join(routing(captions, took, found.shares)))
+    print("\n".join(routing(captions, caption_experts, expert_set.shares)))
 
 
 @prune_app.command(cls=CheckedCommand)
@@ -87,12 +87,12 @@ def route(
     """
     if not prompt.strip():
         raise UsageError("There is no prompt to route: say what is to be generated.")
-    bench, found, _ = _searched(testbed, runs, experts, macs, steps, seed)
+    bench, expert_set, _ = _searched(testbed, runs, experts, macs, steps, seed)
     from benchmark.models.prunings import embed
     from methods.pruning.vector import Layout
 
-    number = int(found.route(Layout.of(bench.testbed.base()), embed(bench)([prompt])))
-    print(f"expert {number}  {found.shares[number]:.1%} of MACs")
+    number = int(expert_set.route(Layout.of(bench.testbed.base()), embed(bench)([prompt])))
+    print(f"expert {number}  {expert_set.shares[number]:.1%} of MACs")
 
 
 @prune_app.command(cls=CheckedCommand)
@@ -111,36 +111,36 @@ def published(
     Example:
       bench prune published quantizer/diffusion_pytorch_model.safetensors
     """
-    known("testbeds", testbed)
-    from methods.pruning.aptp.experts import published as read
+    check_plugin("testbeds", testbed)
+    from methods.pruning.aptp.experts import published as read_experts
     from methods.pruning.aptp.experts import read_gates
     from methods.pruning.costs import Costs
 
     read_gates(file)  # a wrong file is refused before a base of gigabytes is looked for
     bench = _bench(testbed, None)
     costs = Costs.of(bench.testbed.base(), bench.testbed.sampler.latent_size, bench.testbed.text_length)
-    found = read(file, costs)
+    expert_set = read_experts(file, costs)
     if expert is None:
-        _print(bench, found, [], _as_published(bench.testbed.base(), found))
+        _print(bench, expert_set, [], _as_published(bench.testbed.base(), expert_set))
         return
-    _, depths = costs.layout.split(found.expert(expert))
-    print(f"expert {expert}  {found.shares[expert]:.1%} of MACs")
-    for name, stays in depths.items():
-        print(f"  {'keeps' if stays else 'drops'} {name}")
+    _, depths = costs.layout.split(expert_set.expert(expert))
+    print(f"expert {expert}  {expert_set.shares[expert]:.1%} of MACs")
+    for name, is_kept in depths.items():
+        print(f"  {'keeps' if is_kept else 'drops'} {name}")
 
 
 def _searched(
     testbed: str, runs: Path | None, experts: int, macs: float, steps: int, seed: int
 ) -> tuple[Workbench, Experts, Search]:
-    known("testbeds", testbed)
+    check_plugin("testbeds", testbed)
     if not 0 < macs <= 1:
         raise BudgetError(f"--macs is a share of the base U-Net's MACs, above 0 and at most 1; {macs:g} is not.")
-    from benchmark.models.prunings import experts as searched
+    from benchmark.models.prunings import experts as search_experts
     from methods.pruning.aptp.search import Search
 
-    bench, config = _bench(testbed, runs), Search(experts=experts, macs=macs, steps=steps, seed=seed)
+    bench, search = _bench(testbed, runs), Search(experts=experts, macs=macs, steps=steps, seed=seed)
     with bench.progress:
-        return bench, searched(bench, config), config
+        return bench, search_experts(bench, search), search
 
 
 def _bench(testbed: str, runs: Path | None) -> Workbench:
@@ -148,12 +148,12 @@ def _bench(testbed: str, runs: Path | None) -> Workbench:
     from benchmark.console import Progress
     from benchmark.pipeline.setup import workbench_for
 
-    place = runs or home()
-    return workbench_for(RunRequest("distilled", "coco", testbed=testbed, runs=place), place, Progress())
+    runs_folder = runs or home()
+    return workbench_for(RunRequest("distilled", "coco", testbed=testbed, runs=runs_folder), runs_folder, Progress())
 
 
-def _as_published(base: UNet2DConditionModel, found: Experts) -> list[float]:
-    """What APTP's authors would call each expert's share of MACs."""
+def _as_published(base: UNet2DConditionModel, expert_set: Experts) -> list[float]:
+    """Return each expert's share of MACs, counted as APTP's authors count it."""
     import torch
 
     from methods.pruning.macs import published_macs
@@ -161,18 +161,19 @@ def _as_published(base: UNet2DConditionModel, found: Experts) -> list[float]:
 
     with torch.device("meta"):  # shapes are enough to count
         unet: Any = type(base).from_config(dict(base.config))
-    whole = published_macs(unet)
-    return [published_macs(to_architecture(unet, vector).apply(unet)) / whole for vector in found.scores]
+    base_macs = published_macs(unet)
+    return [published_macs(to_architecture(unet, vector).apply(unet)) / base_macs for vector in expert_set.scores]
 
 
-def _print(bench: Workbench, found: Experts, prompts: list[int], published: Sequence[float] = ()) -> None:
-    """One line an expert: its share of MACs, the prompts it took in the search, the blocks that it drops."""
+def _print(bench: Workbench, expert_set: Experts, prompt_counts: list[int], published: Sequence[float] = ()) -> None:
+    """Print a line for each expert: its share of MACs, its prompts in the search, and the blocks that it drops."""
     from methods.pruning.costs import Costs
 
     costs = Costs.of(bench.testbed.base(), bench.testbed.sampler.latent_size, bench.testbed.text_length)
-    for number, share in enumerate(found.shares):
-        _, depths = costs.layout.split(found.vector(number, share, costs))
-        dropped = sum(1 for stays in depths.values() if not stays)
-        took = f"  {prompts[number]} of {sum(prompts)} prompts" if prompts else ""
-        said = f" ({published[number]:.1%} as published)" if published else ""
-        print(f"expert {number}  {share:.1%} of MACs{said}{took}  {dropped} of {len(depths)} blocks dropped")
+    for number, share in enumerate(expert_set.shares):
+        _, depths = costs.layout.split(expert_set.vector(number, share, costs))
+        dropped = sum(1 for is_kept in depths.values() if not is_kept)
+        prompts_note = f"  {prompt_counts[number]} of {sum(prompt_counts)} prompts" if prompt_counts else ""
+        published_note = f" ({published[number]:.1%} as published)" if published else ""
+        notes = f"{published_note}{prompts_note}  {dropped} of {len(depths)} blocks dropped"
+        print(f"expert {number}  {share:.1%} of MACs{notes}")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmark.cli.options import Compiles, Device, Precision, Runs, Testbed, known
+from benchmark.cli.options import Compiles, Device, Precision, Runs, Testbed, check_plugin
 from benchmark.errors import UsageError
 from benchmark.store.paths import home
 
@@ -41,7 +41,7 @@ def rehearse(
 
     It says how fast each stage goes and how much memory it holds.
     Utilisation is the share of what a large matrix product reaches here in the same precision. A stage that fails, for
-    want of memory say, is told in its line, and the others go on.
+    lack of memory say, is reported in its line, and the others go on.
 
     \b
     Examples:
@@ -49,7 +49,7 @@ def rehearse(
       bench rehearse --latent-size 16 --batch 1 --steps 1 --images 1
       bench rehearse --testbed mini
     """
-    known("testbeds", testbed)
+    check_plugin("testbeds", testbed)
     check_size(latent_size, testbed)
     from benchmark.api.request import RunRequest
     from benchmark.console import Progress
@@ -58,29 +58,32 @@ def rehearse(
     from benchmark.store import durable, paths
     from benchmark.testbeds import resolve
 
-    place = runs or home()
+    runs_folder = runs or home()
     with Progress() as progress:
         request = RunRequest(
-            "distilled", "artists", testbed=testbed, runs=place, device=device, precision=precision, compiles=compiles
+            "distilled", "artists", testbed=testbed, runs=runs_folder, device=device, precision=precision,
+            compiles=compiles,
         )  # fmt: skip
-        given: dict[str, Any] = {} if latent_size is None else {"latent_size": latent_size}
-        given |= {"exact": True} if precision and testbed == FULL else {}
-        made = partial(resolve.load(testbed), **given)
-        told = rehearsed(workbench_on(made, request, place, progress), batch, steps, images)
+        testbed_options: dict[str, Any] = {} if latent_size is None else {"latent_size": latent_size}
+        testbed_options |= {"exact": True} if precision and testbed == FULL else {}
+        make_testbed = partial(resolve.load(testbed), **testbed_options)
+        report = rehearsed(workbench_on(make_testbed, request, runs_folder, progress), batch, steps, images)
+    size = report["latent_size"]
     print(
-        f"{told['testbed']} on {told['device']}, {told['precision']}, {told['latent_size']} x {told['latent_size']} "
-        f"latents, batch {told['batch']}; at best {told['matmul'] / 1e12:.3g} TFLOP/s"
+        f"{report['testbed']} on {report['device']}, {report['precision']}, {size} x {size} latents, batch "
+        f"{report['batch']}; at best {report['matmul'] / 1e12:.3g} TFLOP/s"
     )
-    for row in told["rows"]:
+    for row in report["rows"]:
         if row["error"]:
             print(f"{row['stage']:20} failed: {row['error']}")
             continue
-        used = "" if row["utilisation"] is None else f"{row['utilisation']:6.0%} used"
-        each = row["seconds"] / row["count"]
+        utilisation = "" if row["utilisation"] is None else f"{row['utilisation']:6.0%} used"
+        seconds_per_unit = row["seconds"] / row["count"]
         print(
-            f"{row['stage']:20} {row['count']:4} {row['unit']:8} {each:9.3g} s each {1 / each:9.3g}/s "
-            f"{paths.size(row['memory']):>9} memory {used}".rstrip()
+            f"{row['stage']:20} {row['count']:4} {row['unit']:8} {seconds_per_unit:9.3g} s each "
+            f"{1 / seconds_per_unit:9.3g}/s {paths.size(row['memory']):>9} memory {utilisation}".rstrip()
         )
-    print(f"a fitted U-Net takes {paths.size(told['weights'])} of disk, a checkpoint {paths.size(3 * told['weights'])}")
+    weights = report["weights"]
+    print(f"a fitted U-Net takes {paths.size(weights)} of disk, a checkpoint {paths.size(3 * weights)}")
     if out:
-        durable.write_bytes(out, (json.dumps(told, indent=1) + "\n").encode())
+        durable.write_bytes(out, (json.dumps(report, indent=1) + "\n").encode())

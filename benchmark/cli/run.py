@@ -30,7 +30,7 @@ from benchmark.cli.options import (
     Targets,
     Testbed,
     artist,
-    known,
+    check_plugin,
     names,
     share_of_macs,
 )
@@ -98,23 +98,23 @@ def run(
     records: dict[str, Any] = {}
     paths: dict[str, Path] = {}
     failed: list[str] = []
-    ended = 0
+    completed = 0
     with Progress() as progress:
-        for k, one in enumerate(requests):
-            name = one.method + (f" for {one.budget}" if requests[0].along else "")
+        for k, request in enumerate(requests):
+            run_name = request.method + (f" for {request.budget}" if requests[0].along else "")
             if len(requests) > 1:
-                progress.say(f"method    {name} ({k + 1} of {len(requests)})")
+                progress.say(f"method    {run_name} ({k + 1} of {len(requests)})")
             try:
-                found, paths = run_benchmark(one, progress)
-            except (BudgetError, TrainingError) as error:  # its own; the next may do better
+                new_records, paths = run_benchmark(request, progress)
+            except (BudgetError, TrainingError) as error:  # only this run's; the next one can still succeed
                 if len(requests) == 1:
                     raise
-                progress.warn(f"{name}: {error}")
-                failed.append(name)
+                progress.warn(f"{run_name}: {error}")
+                failed.append(run_name)
                 continue
-            ended += 1
-            records |= {record.stem: record for record in found}
-    if not ended:
+            completed += 1
+            records |= {record.stem: record for record in new_records}
+    if not completed:
         raise TrainingError("No method came to an end, see above.")
     if not launcher.is_first():
         return  # the first process has the records, and its exit code stands for all
@@ -122,11 +122,11 @@ def run(
     from benchmark.tables.render import print_rich
     from benchmark.tables.table1_styles import table
 
-    name = known("testbeds", testbed)
+    name = check_plugin("testbeds", testbed)
     print_rich(table([(record, "local") for record in records.values()], name, suite, everything=True))
     width = max(map(len, paths), default=0)
-    for what, path in paths.items():
-        print(f"{what.ljust(width)}  {path}")
+    for description, path in paths.items():
+        print(f"{description.ljust(width)}  {path}")
     if failed:
         raise TrainingError(f"There is no row of {', '.join(failed)}, see above; what the others gave is kept.")
 
@@ -154,10 +154,10 @@ def requests_of(
     from benchmark.api.request import RunRequest, parse_budgets, parse_settings
 
     for group, name in (("testbeds", testbed), ("suites", suite), ("prunings", pruning)):
-        known(group, name)
+        check_plugin(group, name)
     methods = _all_methods(preset, set_) if method == ALL else [method]
     if method != ALL:
-        known("methods", method)
+        check_plugin("methods", method)
     budgets = parse_budgets(budget)
     request = RunRequest(
         method=methods[0],
@@ -173,9 +173,9 @@ def requests_of(
         **given,
     )
     return [
-        replace(request, method=name, budget=each, along=tuple(budgets[k + 1 :]))
+        replace(request, method=name, budget=single_budget, along=tuple(budgets[k + 1 :]))
         for name in methods
-        for k, each in enumerate(budgets)
+        for k, single_budget in enumerate(budgets)
     ]
 
 
@@ -190,5 +190,5 @@ def _all_methods(preset: str, settings: list[str] | None) -> list[str]:
     if settings or preset:
         raise UsageError("--set and --preset are one method's own: leave them out with --method all.")
     methods = [configure(registry.load("methods", name)) for name in registry.names("methods") if name != "distilled"]
-    methods.sort(key=lambda each: each.own_share if each.start == "distilled" else -1.0)
-    return [each.name for each in methods]
+    methods.sort(key=lambda method: method.own_share if method.start == "distilled" else -1.0)
+    return [method.name for method in methods]

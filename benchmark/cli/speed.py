@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmark.cli.options import Device, Precision, Runs, Testbed, known
+from benchmark.cli.options import Device, Precision, Runs, Testbed, check_plugin
 from benchmark.cli.rehearse import FULL, LatentSize, check_size
 from benchmark.store.paths import home
 
@@ -41,7 +41,7 @@ def speed(
       bench speed --stages --out results/mini/stages.json
       bench speed --testbed sd21-rehearsal --device cuda --precision bf16 --batch 16 --out speed.json
     """
-    known("testbeds", testbed)
+    check_plugin("testbeds", testbed)
     check_size(latent_size, testbed)
     from functools import partial
 
@@ -51,41 +51,41 @@ def speed(
     from benchmark.store import durable
     from benchmark.testbeds import resolve
 
-    place = runs or home()
-    request = RunRequest("distilled", "artists", testbed=testbed, runs=place, device=device, precision=precision)
+    runs_folder = runs or home()
+    request = RunRequest("distilled", "artists", testbed=testbed, runs=runs_folder, device=device, precision=precision)
     command = f"bench speed --testbed {testbed} --device {device}" + (f" --precision {precision}" if precision else "")
     if stages:
         from benchmark.cost.stages import measured
 
-        told = measured(request)
+        report = measured(request)
         command += " --stages"
     else:
         from benchmark.cost.speed import measure
 
         with Progress() as progress:
-            given: dict[str, Any] = {} if latent_size is None else {"latent_size": latent_size}
-            given |= {"exact": True} if testbed == FULL else {}
-            bench = workbench_on(partial(resolve.load(testbed), **given), request, place, progress)
+            testbed_options: dict[str, Any] = {} if latent_size is None else {"latent_size": latent_size}
+            testbed_options |= {"exact": True} if testbed == FULL else {}
+            bench = workbench_on(partial(resolve.load(testbed), **testbed_options), request, runs_folder, progress)
             concept = bench.testbed.concept(())
-            asked = bench.testbed.prompts("artists", concept)[:images]
-            told = measure(bench, concept, asked, steps, batch)
+            prompts = bench.testbed.prompts("artists", concept)[:images]
+            report = measure(bench, concept, prompts, steps, batch)
         command += f" --images {images} --steps {steps}" + (f" --batch {batch}" if batch else "")
         command += f" --latent-size {latent_size}" if latent_size else ""
-    for row in told["rows"]:
+    for row in report["rows"]:
         print(_stage(row) if stages else _way(row))
     if stages:
-        print(f"{'in all':40} {told['seconds']:15.1f} s {told['cores']:6.2f} cores busy")
+        print(f"{'in all':40} {report['seconds']:15.1f} s {report['cores']:6.2f} cores busy")
     if out:
-        durable.write_bytes(out, (json.dumps({"command": command, **told}, indent=1) + "\n").encode())
+        durable.write_bytes(out, (json.dumps({"command": command, **report}, indent=1) + "\n").encode())
 
 
 def _way(row: dict[str, Any]) -> str:
     from benchmark.store.paths import size
 
-    held = "" if row["memory"] is None else f" {size(row['memory']):>9}"
-    beside = "" if row["ours"] else f"   here {row['ours_faster']:.2f}x"
-    used = f"{row['utilisation']:5.0%} used"
-    return f"{row['work']:11} {row['way']:43} {row['rate']:8.2f} {row['unit']}/s{held} {used}{beside}"
+    memory = "" if row["memory"] is None else f" {size(row['memory']):>9}"
+    comparison = "" if row["ours"] else f"   here {row['ours_faster']:.2f}x"
+    utilisation = f"{row['utilisation']:5.0%} used"
+    return f"{row['work']:11} {row['way']:43} {row['rate']:8.2f} {row['unit']}/s{memory} {utilisation}{comparison}"
 
 
 def _stage(row: dict[str, Any]) -> str:

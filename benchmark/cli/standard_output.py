@@ -1,4 +1,4 @@
-"""A full or closed standard output is told in one sentence; a closed pipe (`| head`) ends a command in silence."""
+"""A full or closed standard output gives a one-sentence error; a closed pipe (`| head`) ends a command silently."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def refuse_closed() -> None:
-    """StoreError where standard output is closed. Where standard error is, what would be said there is dropped."""
+    """StoreError if standard output is closed. If standard error is closed, its messages are dropped."""
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # it stays open
     if sys.stdout is None:
@@ -32,13 +32,13 @@ class StandardOutput(FileIO):
         except BrokenPipeError:  # which ends a command quietly
             raise
         except OSError as error:
-            why = (error.strerror or str(error)).lower()
-            told = f"Standard output cannot be written ({why}): send it elsewhere; what was made is kept."
-            raise StoreError(told) from error
+            reason = (error.strerror or str(error)).lower()
+            message = f"Standard output cannot be written ({reason}): send it elsewhere; what was made is kept."
+            raise StoreError(message) from error
 
 
 class StandardError(FileIO):
-    """Standard error's file, whose failed writes are dropped: work must not end because nobody reads how it goes."""
+    """Standard error's file, whose failed writes are dropped: work goes on if its messages cannot be shown."""
 
     def write(self, data: Buffer, /) -> int | None:  # type: ignore[override]  # typeshed's IO is text or bytes
         with suppress(OSError):
@@ -47,7 +47,7 @@ class StandardError(FileIO):
 
 
 def install() -> None:
-    """Put both in the place of the interpreter's own streams, where those are files, pipes or terminals.
+    """Replace the interpreter's standard streams by both, if they are files, pipes or terminals.
 
     An encoding without arrows or accents shows "?" for them.
     """
@@ -57,12 +57,12 @@ def install() -> None:
             continue
         stream.flush()
         raw = kind(stream.fileno(), "w", closefd=False)
-        whole: Any = BufferedWriter(raw) if isinstance(stream.buffer, BufferedWriter) else raw  # raw with `python -u`
-        told: dict[str, Any] = {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
-        setattr(sys, name, TextIOWrapper(whole, stream.encoding, "replace", **told))
+        buffer: Any = BufferedWriter(raw) if isinstance(stream.buffer, BufferedWriter) else raw  # raw with `python -u`
+        buffering: dict[str, Any] = {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
+        setattr(sys, name, TextIOWrapper(buffer, stream.encoding, "replace", **buffering))
 
 
 def drop() -> None:
-    """Send what is left in standard output nowhere, so that the interpreter does not fail on it when it ends."""
+    """Discard what is left in standard output, so that the interpreter does not fail on it at exit."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

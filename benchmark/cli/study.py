@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark import launcher
-from benchmark.cli.options import Records, Runs, known, names, records_home
+from benchmark.cli.options import Records, Runs, check_plugin, names, records_home
 from benchmark.errors import UsageError
 from benchmark.store.paths import home, records_folder
 
@@ -45,7 +45,7 @@ def study(
     """Do a study's runs on mini, and draw its figure.
 
     It writes NAME.png, its numbers as NAME.csv and its runs as NAME.txt.
-    Stopped, it goes on where it was. A run that fails is told, and the others go on; the exit code is then 1.
+    Stopped, it goes on where it was. A run that fails is reported, and the others go on; the exit code is then 1.
 
     \b
     distillation  Figure 4: FID over iterations, by loss, at two MAC budgets
@@ -70,26 +70,28 @@ def study(
 
     if name not in STUDIES:
         raise UsageError(f"Unknown study '{name}'. Available: {', '.join(STUDIES)}.")
-    chosen = names(prunings, "--prunings")
-    for pruning in chosen:
-        known("prunings", pruning)
+    chosen_prunings = names(prunings, "--prunings")
+    for pruning in chosen_prunings:
+        check_plugin("prunings", pruning)
         if re.search(r"[\s#{}'\"\\]", pruning):
             raise UsageError(
                 f"A campaign cannot name the file '{pruning}': a path without blanks, quotes, # and braces can."
             )
-    if "none" in chosen:
+    if "none" in chosen_prunings:
         raise UsageError("A study compares prunings at the paper's budgets, and 'none' has none: leave it out.")
-    asked, place = STUDIES[name], runs or home()
+    chosen_study, runs_folder = STUDIES[name], runs or home()
     if only_figure or format == Format.markdown:
-        records_home(runs, records)  # nothing is run: what is read must be there
-    folder = out or place / "studies"
-    suite = "artists" if any(key in ("kept_style", "content_kept") for key, _ in asked.panels) else "coco"
+        records_home(runs, records)  # nothing is run, so the records must exist
+    folder = out or runs_folder / "studies"
+    suite = "artists" if any(key in ("kept_style", "content_kept") for key, _ in chosen_study.panels) else "coco"
 
-    def there() -> list[Point]:
-        found = current(gather("mini", place, records or [records_folder(place)]))
-        return points(asked, table(found, "mini", suite, long=True, everything=True).rows, seeds, chosen)
+    def current_points() -> list[Point]:
+        entries = current(gather("mini", runs_folder, records or [records_folder(runs_folder)]))
+        return points(
+            chosen_study, table(entries, "mini", suite, long=True, everything=True).rows, seeds, chosen_prunings
+        )
 
-    def conducted(planned: list[list[str]], runs: Path) -> list[list[str]]:
+    def conduct_runs(planned: list[list[str]], runs: Path) -> list[list[str]]:
         if launcher.processes() == 1:
             return conduct(planned, runs, lanes)
         return conduct_together(planned, runs, partial(_run, ctx.find_root().command))
@@ -100,17 +102,24 @@ def study(
     elif lanes > 1 and launcher.processes() > 1:
         raise UsageError("--lanes are processes of their own, and a launcher has started several: leave it out.")
     if format == Format.markdown:
-        print(markdown(asked, there()))
+        print(markdown(chosen_study, current_points()))
         return
-    write_bytes(folder / f"{name}.txt", plan(asked, seeds, chosen).encode())
-    failed = [] if only_figure else conducted(read_plan(folder / f"{name}.txt"), place)
+    write_bytes(folder / f"{name}.txt", plan(chosen_study, seeds, chosen_prunings).encode())
+    failed = [] if only_figure else conduct_runs(read_plan(folder / f"{name}.txt"), runs_folder)
     if not launcher.is_first():
         return  # the first process draws, and its exit code stands for all
-    made = write(asked, there(), folder / f"{name}.png")
+    paths = write(chosen_study, current_points(), folder / f"{name}.png")
     if name == "pruning" and not only_figure:
-        made.append(_footprints(chosen or asked.prunings, asked.panels[0][1], place, folder / "footprint.csv"))
-    for each in made:
-        print(each)
+        paths.append(
+            _footprints(
+                chosen_prunings or chosen_study.prunings,
+                chosen_study.panels[0][1],
+                runs_folder,
+                folder / "footprint.csv",
+            )
+        )
+    for path in paths:
+        print(path)
     if failed:
         raise typer.Exit(1)
 

@@ -14,7 +14,7 @@ from benchmark.cli.options import (
     Runs,
     Testbed,
     artist,
-    known,
+    check_plugin,
     names,
     records_home,
     refuse_unread,
@@ -87,38 +87,40 @@ def show_table(
     from benchmark.testbeds.resolve import sampling_of
 
     sampling = sampling_of(testbed)
-    made_on, testbed = testbed, known("testbeds", testbed)
-    known("suites", suite)
+    made_on, testbed = testbed, check_plugin("testbeds", testbed)
+    check_plugin("suites", suite)
     if pruning not in ("", ALL) and not is_file(pruning):  # records outlive a file
-        known("prunings", pruning)
+        check_plugin("prunings", pruning)
     if number not in UNREAD:
         raise UsageError(f"Table {number} is none of those that can be made: 1, 2 and 3.")
     refuse_unread(ctx, UNREAD[number], f"table {number} has none of it")
     if not 0 < threshold < 1:
         raise UsageError(f"--threshold is a score between 0 and 1; {threshold:g} is not.")
-    everywhere = gather(testbed, records_home(runs, records), records or [], limit)
-    found = of_definition(everywhere, testbed, sampling)
+    all_entries = gather(testbed, records_home(runs, records), records or [], limit)
+    entries = of_definition(all_entries, testbed, sampling)
     from benchmark.tables.table2_3_explicit import table2, table3
 
     if number == 1:
-        aimed = [artist(testbed, name) for name in names(targets)]
+        artist_names = [artist(testbed, name) for name in names(targets)]
         wide = long or bool(columns)
-        made = table(
-            found, testbed, suite, long=wide, paper=paper, everything=all_, pruning=pruning, targets=aimed,
+        shown_table = table(
+            entries, testbed, suite, long=wide, paper=paper, everything=all_, pruning=pruning, targets=artist_names,
             made_on=made_on,
         )  # fmt: skip
     elif number == 2:
-        made = table2(found, testbed, threshold=threshold, labels=label or (), paper=paper, made_on=made_on)
+        shown_table = table2(entries, testbed, threshold=threshold, labels=label or (), paper=paper, made_on=made_on)
     else:
-        made = table3(found, testbed, paper=paper, made_on=made_on)
+        shown_table = table3(entries, testbed, paper=paper, made_on=made_on)
     if seeds:
         from benchmark.tables.over_seeds import over_seeds
 
-        made = over_seeds(made)
-    if others := len(everywhere) - len(found):
-        records_are = "1 record is" if others == 1 else f"{others} records are"
-        made = noted(made, f"{records_are} left out: of a testbed '{testbed}' whose file says other sampling.")
-    FORMATS[format](only(made, names(columns, "--columns")) if columns else made)
+        shown_table = over_seeds(shown_table)
+    if left_out := len(all_entries) - len(entries):
+        records_are = "1 record is" if left_out == 1 else f"{left_out} records are"
+        shown_table = noted(
+            shown_table, f"{records_are} left out: of a testbed '{testbed}' whose file says other sampling."
+        )
+    FORMATS[format](only(shown_table, names(columns, "--columns")) if columns else shown_table)
 
 
 def compare(
@@ -156,11 +158,11 @@ def compare(
 
     if left.strip() == right.strip():
         raise UsageError(f"'{left}' would be compared with itself: name two rows of `bench table`.")
-    testbed = known("testbeds", testbed)
-    known("suites", suite)
-    found = gather(testbed, records_home(runs, records), records or [], limit)
+    testbed = check_plugin("testbeds", testbed)
+    check_plugin("suites", suite)
+    entries = gather(testbed, records_home(runs, records), records or [], limit)
     if pruning and not is_file(pruning):
-        known("prunings", pruning)
+        check_plugin("prunings", pruning)
     wide = long or bool(columns)
-    made = compared(found, testbed, suite, left, right, long=wide, pruning=pruning, macs=macs)
-    FORMATS[format](only(made, names(columns, "--columns")) if columns else made)
+    comparison = compared(entries, testbed, suite, left, right, long=wide, pruning=pruning, macs=macs)
+    FORMATS[format](only(comparison, names(columns, "--columns")) if columns else comparison)

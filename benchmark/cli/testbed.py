@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmark.cli.checked_command import CheckedCommand
-from benchmark.cli.options import Runs, known, names
+from benchmark.cli.options import Runs, check_plugin, names
 from benchmark.errors import UsageError
 from benchmark.store.paths import home
 
@@ -82,7 +82,7 @@ def prebuild(
     Example:
       bench testbed prebuild mini
     """
-    name = known("testbeds", testbed)
+    name = check_plugin("testbeds", testbed)
     if testbed != "mini":  # it runs the pipeline, so it cannot lie beside the testbed
         raise _not_made_here(name, "prebuild")
     from benchmark.console import Progress
@@ -97,8 +97,8 @@ def _beside_testbed(testbed: str, module: str) -> Any:
     from importlib import import_module
     from importlib.metadata import entry_points
 
-    name = known("testbeds", testbed)
-    for point in entry_points(group="palimpsest.testbeds", name=testbed):  # none for a file of one's own
+    name = check_plugin("testbeds", testbed)
+    for point in entry_points(group="palimpsest.testbeds", name=testbed):  # none for a user's testbed file
         with suppress(ModuleNotFoundError):
             return import_module(f"{point.module.rpartition('.')[0]}.{module}")
     raise _not_made_here(name, module)

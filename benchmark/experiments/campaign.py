@@ -1,4 +1,4 @@
-"""Many runs from one text file: a line of options each, done once, in any number of sittings.
+"""Many runs from one text file, a line of options each. A campaign that is started again repeats no finished run.
 
     # three seeds of the headline pair
     --method bilevel --suite artists --seed {0,1,2}
@@ -25,13 +25,13 @@ from benchmark.console import SILENCE, standard_error
 from benchmark.errors import PalimpsestError, UsageError
 
 OWN = ("--runs", "--device")
-"""Options that are the campaign's to give."""
+"""Options that the campaign itself sets."""
 
 
 def read_plan(path: Path, check: Callable[[list[str]], None] = lambda words: None) -> list[list[str]]:
     """The options of each run, in order. UsageError, naming the line, for one that cannot be read.
 
-    `check` is handed the options of each run, and raises what `bench run` would refuse them with.
+    `check` gets the options of each run and raises the error with which `bench run` would refuse them.
     """
     try:
         text = path.read_text("utf-8-sig")
@@ -39,13 +39,13 @@ def read_plan(path: Path, check: Callable[[list[str]], None] = lambda words: Non
         raise UsageError(f"The campaign {path} cannot be read ({error}).") from error
     plan: list[list[str]] = []
     for number, line in enumerate(text.splitlines(), 1):
-        for told in _alternatives(line.partition("#")[0].strip()):
+        for run_line in _alternatives(line.partition("#")[0].strip()):
             try:
-                words = shlex.split(told)
+                words = shlex.split(run_line)
             except ValueError as error:
                 raise UsageError(f"{path}, line {number}: {error}.") from error
-            said = {word.partition("=")[0] for word in words}  # --runs=elsewhere says --runs as well
-            if words and (not {"--method", "--suite"} <= said or said & set(OWN)):
+            option_names = {word.partition("=")[0] for word in words}  # --runs=elsewhere says --runs as well
+            if words and (not {"--method", "--suite"} <= option_names or option_names & set(OWN)):
                 raise UsageError(
                     f"{path}, line {number}: a run needs --method and --suite, and may not say {' or '.join(OWN)}."
                 )
@@ -64,11 +64,11 @@ def read_plan(path: Path, check: Callable[[list[str]], None] = lambda words: Non
 
 
 def conduct(plan: list[list[str]], runs: Path, lanes: int = 1) -> list[list[str]]:
-    """Do all runs, `lanes` at a time; returns those that failed. Told on standard error, a line a run."""
+    """Do all runs, `lanes` at a time, and return those that failed. Standard error gets a line for each run."""
     console = standard_error()
     threads = max(1, (os.cpu_count() or 1) // lanes)
 
-    def one(number: int) -> bool:
+    def conduct_run(number: int) -> bool:
         words = plan[number]
         command = [sys.executable, "-m", "benchmark", "run", *words, "--runs", str(runs)]
         environment = os.environ | ({"OMP_NUM_THREADS": str(threads)} if lanes > 1 else {})
@@ -84,20 +84,20 @@ def conduct(plan: list[list[str]], runs: Path, lanes: int = 1) -> list[list[str]
 
     with ThreadPoolExecutor(lanes) as pool:
         try:
-            well = list(pool.map(one, range(len(plan))))
-        except KeyboardInterrupt:  # the runs in hand have been told as well, by the terminal
+            succeeded = list(pool.map(conduct_run, range(len(plan))))
+        except KeyboardInterrupt:  # the terminal has interrupted the current runs too
             pool.shutdown(cancel_futures=True)
             raise
-    return [words for words, fine in zip(plan, well, strict=True) if not fine]
+    return [words for words, has_succeeded in zip(plan, succeeded, strict=True) if not has_succeeded]
 
 
 def _followed(command: list[str], environment: Mapping[str, str], tell: Callable[[str], None]) -> tuple[int, list[str]]:
     """Run a command to its end: its exit code, and the last three lines that it wrote to standard error.
 
-    Every `SILENCE` seconds the line that it wrote last is told.
+    Every `SILENCE` seconds, `tell` gets the line that it wrote last.
     """
     last: deque[str] = deque(maxlen=3)
-    told = time.monotonic()
+    last_printed = time.monotonic()
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace"
     ) as process:
@@ -106,9 +106,9 @@ def _followed(command: list[str], environment: Mapping[str, str], tell: Callable
             if not line.strip():
                 continue
             last.append(line.rstrip())
-            if time.monotonic() - told >= SILENCE:
+            if time.monotonic() - last_printed >= SILENCE:
                 tell(last[-1])
-                told = time.monotonic()
+                last_printed = time.monotonic()
     return process.returncode, list(last)
 
 
@@ -117,7 +117,7 @@ def conduct_together(
 ) -> list[list[str]]:  # fmt: skip
     """Do all runs one after the other in these processes, which share each of them; returns those that failed.
 
-    `run` does one of them, given its options; its PalimpsestError is told on standard error.
+    `run` does one of them, given its options; its PalimpsestError is printed on standard error.
     """
     console = standard_error()
     failed = []
@@ -140,7 +140,7 @@ def _alternatives(line: str) -> list[str]:
     if not match:
         return [line]
     return [
-        rest
+        expanded_line
         for word in match[1].split(",")
-        for rest in _alternatives(line[: match.start()] + word.strip() + line[match.end() :])
+        for expanded_line in _alternatives(line[: match.start()] + word.strip() + line[match.end() :])
     ]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 _LOOKING = Lock()
-"""Networks are loaded by whoever asks first, so one thread asks at a time."""
+"""Held while features are computed: networks are loaded on first use, which is safe for one thread at a time."""
 
 
 class Look(Protocol):
@@ -46,7 +46,7 @@ def features_identity(bench: Workbench, model: Model, prompts: Sequence[Prompt],
 
 
 def _seen(bench: Workbench, model: Model, shard: Shard, suite: Suite) -> dict[str, Tensor] | None:
-    """What was kept of a look at this shard."""
+    """Return this shard's features from the store, if they are there."""
     from safetensors.torch import load_file
 
     artefact = bench.store.find("seen", features_identity(bench, model, shard, suite))
@@ -54,27 +54,27 @@ def _seen(bench: Workbench, model: Model, shard: Shard, suite: Suite) -> dict[st
 
 
 def _look(bench: Workbench, model: Model, shard: Shard, suite: Suite) -> dict[str, Tensor]:
-    """Look at a shard whose pictures are there, and keep what is seen; as it was kept, if it was."""
+    """Return the features of a shard whose pictures exist: from the store, or computed and then stored."""
     from safetensors.torch import save_file
 
     with _LOOKING:
-        kept = _seen(bench, model, shard, suite)
-        if kept is not None:
-            return kept
+        stored_features = _seen(bench, model, shard, suite)
+        if stored_features is not None:
+            return stored_features
         artefact = bench.store.find(kind_of(suite), shard_identity(bench, model, shard))
         if artefact is None:
             raise StoreError(f"Pictures of {model.label} were damaged or taken away as they were looked at: run again.")
         pictures = read_shard(artefact.folder, len(shard))
-        seen = {job: _by_size(bench.testbed.encoder(job), pictures) for job in _networks(bench, suite)}
-        _check_finite(seen, bench.testbed.networks)
+        features_by_job = {job: _by_size(bench.testbed.encoder(job), pictures) for job in _networks(bench, suite)}
+        _check_finite(features_by_job, bench.testbed.networks)
         with bench.store.make("seen", features_identity(bench, model, shard, suite)) as folder:
-            save_file(seen, folder / "seen.safetensors")
-        return seen
+            save_file(features_by_job, folder / "seen.safetensors")
+        return features_by_job
 
 
-def _check_finite(seen: Mapping[str, Tensor], networks: Mapping[str, str]) -> None:
+def _check_finite(features_by_job: Mapping[str, Tensor], networks: Mapping[str, str]) -> None:
     """DataError for features that no metric can compare; rows of detections have gaps."""
-    for job, rows in seen.items():
+    for job, rows in features_by_job.items():
         if job != "detector" and not rows.isfinite().all():
             raise DataError(
                 f"The network that scores '{job}' ({networks[job]}) gives features that are not finite (NaN or "
@@ -123,14 +123,14 @@ def features(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: S
     if artefact is not None:
         bench.progress.reuse(f"{model.label}: {suite.name}, {len(prompts)} pictures")
         return load_file(artefact.path("features.safetensors"))
-    dealt = shards(prompts)
+    all_shards = shards(prompts)
     with bench.progress.stage(f"look at {model.label}: {suite.name}", len(prompts), "images") as stage:
         rows = []
-        for shard in dealt:
+        for shard in all_shards:
             rows.append(_look(bench, model, shard, suite))
             stage.advance(len(shard))
-    whole = {job: torch.cat([row[job] for row in rows]) for job in rows[0]}
-    whole["text"] = bench.testbed.clip.text([prompt.text for prompt in prompts])
+    suite_features = {job: torch.cat([row[job] for row in rows]) for job in rows[0]}
+    suite_features["text"] = bench.testbed.clip.text([prompt.text for prompt in prompts])
     with bench.store.make("features", identity) as folder:
-        save_file(whole, folder / "features.safetensors")
-    return whole
+        save_file(suite_features, folder / "features.safetensors")
+    return suite_features

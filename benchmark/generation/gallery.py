@@ -38,10 +38,10 @@ def hang(bench: Workbench, model: Model, prompts: Sequence[Prompt], folder: Path
             if artefact is None:  # its features were shipped, the pictures were not
                 continue
             for k, prompt in enumerate(shard):
-                link, there = folder / f"{prompt.id}.png", os.path.relpath(artefact.folder / f"{k:02d}.png", folder)
+                link, target = folder / f"{prompt.id}.png", os.path.relpath(artefact.folder / f"{k:02d}.png", folder)
                 with suppress(OSError):  # an id may have been asked otherwise before, and shows that picture
-                    if os.readlink(link) != there:
+                    if os.readlink(link) != target:
                         link.unlink()
                 with suppress(FileExistsError):  # hung before, or by another process just now
-                    link.symlink_to(there)
+                    link.symlink_to(target)
     return folder

@@ -34,30 +34,35 @@ if TYPE_CHECKING:
 
 
 def deal(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> None:
-    """Make the shards that are not there, and look at them; called by all processes, which share them out."""
+    """Make the missing shards and compute their features; all processes call this and share the shards out."""
     from accelerate import PartialState
 
     from benchmark.parallel import agreed
 
-    state, dealt = PartialState(), shards(prompts)
-    known = bench.store.find("features", features.features_identity(bench, model, prompts, suite)) is not None
-    missing = [] if known else _missing(bench, model, dealt, suite)
-    todo = [shard for shard, lacks in zip(dealt, agreed([shard in missing for shard in dealt]), strict=True) if lacks]
+    state, all_shards = PartialState(), shards(prompts)
+    has_features = bench.store.find("features", features.features_identity(bench, model, prompts, suite)) is not None
+    missing = [] if has_features else _missing(bench, model, all_shards, suite)
+    missing_flags = agreed([shard in missing for shard in all_shards])
+    todo = [shard for shard, is_missing in zip(all_shards, missing_flags, strict=True) if is_missing]
     if todo:
         unet = model.load()
-        with features.beside(bench, model, suite) as fresh:
-            _sample(bench, model, unet, todo[state.process_index :: state.num_processes], suite, fresh)
+        with features.beside(bench, model, suite) as look:
+            _sample(bench, model, unet, todo[state.process_index :: state.num_processes], suite, look)
     with bench.progress.doing("wait for the other processes"):
         state.wait_for_everyone()
 
 
 def each_picture(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> list[Tensor]:
     """All pictures uint8 (3, H, W), perhaps of several sizes; a missing or damaged shard is made (again)."""
-    dealt = shards(prompts)
-    if todo := _missing(bench, model, dealt, suite):
+    all_shards = shards(prompts)
+    if todo := _missing(bench, model, all_shards, suite):
         _sample(bench, model, model.load(), todo, suite)
-    found = [(bench.store.find(kind_of(suite), shard_identity(bench, model, shard)), len(shard)) for shard in dealt]
-    return [one for artefact, count in found if artefact is not None for one in read_shard(artefact.folder, count)]
+    all_pictures: list[Tensor] = []
+    for shard in all_shards:
+        artefact = bench.store.find(kind_of(suite), shard_identity(bench, model, shard))
+        if artefact is not None:
+            all_pictures += read_shard(artefact.folder, len(shard))
+    return all_pictures
 
 
 def pictures(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> Tensor:
@@ -67,24 +72,24 @@ def pictures(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: S
     return torch.stack(each_picture(bench, model, prompts, suite))
 
 
-def _missing(bench: Workbench, model: Model, dealt: Sequence[Shard], suite: Suite) -> list[Shard]:
+def _missing(bench: Workbench, model: Model, all_shards: Sequence[Shard], suite: Suite) -> list[Shard]:
     kind = kind_of(suite)
-    return [shard for shard in dealt if bench.store.find(kind, shard_identity(bench, model, shard)) is None]
+    return [shard for shard in all_shards if bench.store.find(kind, shard_identity(bench, model, shard)) is None]
 
 
 def _sample(
-    bench: Workbench, model: Model, unet: Any, todo: Sequence[Shard], suite: Suite, fresh: features.Look | None = None
+    bench: Workbench, model: Model, unet: Any, todo: Sequence[Shard], suite: Suite, look: features.Look | None = None
 ) -> None:
-    """Make these shards; each is handed to `fresh` as soon as it is kept."""
+    """Make these shards; each is passed to `look` as soon as it is in the store."""
     from benchmark.parallel import side_by_side
 
     null = bench.testbed.encode([""])[0]
     ready(bench, unet)
 
     def make(shard: Shard) -> Holder | None:
-        """Make it; or the process of another run that is just making it."""
+        """Make the shard, or return the process of another run that is making it."""
         identity, kind = shard_identity(bench, model, shard), kind_of(suite)
-        claim = take(bench.store, kind, identity, what, bench.progress)
+        claim = take(bench.store, kind, identity, title, bench.progress)
         if isinstance(claim, Holder):
             return claim
         with claim:
@@ -92,31 +97,31 @@ def _sample(
                 _make(bench, model, unet, null, shard, kind)
         return None
 
-    what, told = f"sample {model.label}: {suite.name}", False
+    title, has_warned = f"sample {model.label}: {suite.name}", False
     needed = sum(picture_bytes(bench, prompt) for shard in todo for prompt in shard)
     disk.check({bench.store.home / "artefacts": needed}, f"Sampling {model.label}: {suite.name}")
-    with bench.progress.stage(what, sum(map(len, todo)), "images") as stage:
+    with bench.progress.stage(title, sum(map(len, todo)), "images") as stage:
         while todo:
-            later = []
+            claimed_elsewhere = []
             for shard, holder in zip(todo, side_by_side(make, todo, bench.device), strict=True):
                 if holder:
-                    later.append(shard)
-                    if not told:
+                    claimed_elsewhere.append(shard)
+                    if not has_warned:
                         bench.progress.warn(
-                            f"{what}: another run makes some of these ({holder}); it goes on with others"
+                            f"{title}: another run makes some of these ({holder}); it goes on with others"
                         )
-                    told = True
+                    has_warned = True
                     continue
                 stage.advance(len(shard))
-                if fresh:
-                    fresh(shard)
-            if len(later) == len(todo):
+                if look:
+                    look(shard)
+            if len(claimed_elsewhere) == len(todo):
                 sleep(POLL)
-            todo = later
+            todo = claimed_elsewhere
 
 
 def ready(bench: Workbench, unet: Any) -> Any:
-    """Bring a U-Net to what it is to sample in, in place."""
+    """Prepare a U-Net for sampling in the run's precision, in place."""
     from methods.training.precision import compiled, lowered
 
     lowered(unet, bench.device, bench.precision).eval()
@@ -128,21 +133,23 @@ _ENCODING = Lock()
 
 
 def render(bench: Workbench, unet: Any, null: Tensor, shard: Shard) -> list[Tensor]:
-    """The shard's pictures uint8 (3, H, W), not kept. `null`: hidden states of the empty prompt (L, D).
+    """The shard's pictures uint8 (3, H, W), not stored. `null`: hidden states of the empty prompt (L, D).
 
-    Prompts are sampled together, but for those to which a public list gives settings of their own.
+    Prompts are sampled together, except those that have their own settings from a public list.
     """
     groups: dict[Any, list[int]] = {}
     for k, prompt in enumerate(shard):
         groups.setdefault(prompt.own if isinstance(prompt, Published) else None, []).append(k)
-    made: dict[int, Tensor] = {}
+    picture_by_place: dict[int, Tensor] = {}
     for places in groups.values():
-        made |= dict(zip(places, _alike(bench, unet, null, [shard[k] for k in places]), strict=True))
-    return [made[k] for k in range(len(shard))]
+        picture_by_place |= dict(
+            zip(places, _sample_together(bench, unet, null, [shard[k] for k in places]), strict=True)
+        )
+    return [picture_by_place[k] for k in range(len(shard))]
 
 
-def _alike(bench: Workbench, unet: Any, null: Tensor, prompts: Sequence[Prompt]) -> Tensor:
-    """Pictures uint8 (n, 3, H, W) of prompts that are sampled alike."""
+def _sample_together(bench: Workbench, unet: Any, null: Tensor, prompts: Sequence[Prompt]) -> Tensor:
+    """Pictures uint8 (n, 3, H, W) of prompts that share their settings."""
     from methods.sampling import check_finite, initial_noise, sample
     from methods.training.precision import decoding
 
@@ -155,10 +162,10 @@ def _alike(bench: Workbench, unet: Any, null: Tensor, prompts: Sequence[Prompt])
     with _ENCODING:
         text = testbed.encode([prompt.text for prompt in prompts])
 
-    def some(rows: slice) -> Tensor:
+    def sample_rows(rows: slice) -> Tensor:
         return sample(unet, testbed.scheduler, text[rows], null, noise[rows], sampler)
 
-    latents = check_finite(bench.together(some, len(prompts)), "The model samples latents")
+    latents = check_finite(bench.together(sample_rows, len(prompts)), "The model samples latents")
     with decoding(bench.device, bench.precision):
         return testbed.decode(latents)
 

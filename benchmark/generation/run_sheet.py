@@ -31,8 +31,8 @@ LARGEST = 256
 """Side of a picture on the sheet; smaller ones are shown twice as large as they are."""
 
 
-def _alike(pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The pictures as they are, if they are small and of one size; else each within a square."""
+def _same_size(pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return the pictures unchanged if they are small and of one size; else fit each into a square."""
     from PIL import Image, ImageOps
 
     side = max(max(picture.shape[:2]) for picture in pictures)
@@ -44,13 +44,13 @@ def _alike(pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 def chosen(prompts: Sequence[Prompt]) -> list[int]:
     """Which prompts of a shard are shown: the first few of each part."""
-    left = dict(SHOWN)
+    columns_left = dict(SHOWN)
     rows = []
     for part in SHOWN:
         for k, prompt in enumerate(prompts):
-            if prompt.part == part and left[part]:
+            if prompt.part == part and columns_left[part]:
                 rows.append(k)
-                left[part] -= 1
+                columns_left[part] -= 1
     return rows
 
 
@@ -74,7 +74,7 @@ def write_run_sheet(
     rows = {}
     for model in models:
         images = each_picture(bench, model, first, suite)
-        rows[model.label] = _alike([images[k].permute(1, 2, 0).numpy() for k in columns])
+        rows[model.label] = _same_size([images[k].permute(1, 2, 0).numpy() for k in columns])
     explicit = kind_of(suite) != "images"
     sheet = contact_sheet(
         rows,
@@ -88,6 +88,6 @@ def write_run_sheet(
         return write_contact_sheet(home / "pictures" / name, sheet)
     bench.progress.warn("--reveal: the contact sheet shows explicit pictures as they are")
     log = home / "revealed.txt"
-    before = log.read_text("utf-8") if log.exists() else ""
-    durable.write_bytes(log, f"{before}{datetime.now(UTC):%Y-%m-%d %H:%M:%SZ} {name}\n".encode())
+    earlier_lines = log.read_text("utf-8") if log.exists() else ""
+    durable.write_bytes(log, f"{earlier_lines}{datetime.now(UTC):%Y-%m-%d %H:%M:%SZ} {name}\n".encode())
     return write_contact_sheet(home / "artefacts" / kind_of(suite) / "revealed" / name, sheet)

@@ -37,14 +37,14 @@ def shards(prompts: Sequence[Prompt]) -> list[Shard]:
 
 def shard_identity(bench: Workbench, model: Model, shard: Shard) -> dict[str, Any]:
     """What makes a shard's pictures: model, sampler, precision, texts, seeds; not the batch or order of shards."""
-    own = [list(prompt.own) if isinstance(prompt, Published) else None for prompt in shard]
+    own_settings = [list(prompt.own) if isinstance(prompt, Published) else None for prompt in shard]
     return {
         "model": key_of("model", model.identity),
         "recipe": RECIPE,
         "testbed": bench.testbed.identity(),
         "sampler": bench.testbed.sampler.model_dump(mode="json"),
         "prompts": [[prompt.text, prompt.seed] for prompt in shard],
-        **({"guidance, width, height": own} if any(own) else {}),
+        **({"guidance, width, height": own_settings} if any(own_settings) else {}),
         **bench.stated,
     }
 

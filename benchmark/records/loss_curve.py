@@ -14,15 +14,15 @@ def thinned(curve: Sequence[dict[str, Any]], points: int = POINTS) -> list[dict[
 
     A row that stands for several has the iteration and the FLOPs of the last.
     """
-    kept: list[dict[str, Any]] = []
+    thinned_rows: list[dict[str, Any]] = []
     for phase in dict.fromkeys(row["phase"] for row in curve):
         rows = [row for row in curve if row["phase"] == phase]
         size = -(-len(rows) // points)
-        kept += [_together(rows[k : k + size]) for k in range(0, len(rows), size)]
-    return sorted(kept, key=lambda row: row["flops"])
+        thinned_rows += [_merged(rows[k : k + size]) for k in range(0, len(rows), size)]
+    return sorted(thinned_rows, key=lambda row: row["flops"])
 
 
-def _together(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _merged(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     last = rows[-1]
     means = {name: _digits(row[name] for row in rows) for name in last if name not in ("phase", "iteration", "flops")}
     return {"phase": last["phase"], "iteration": last["iteration"], "flops": last["flops"], **means}

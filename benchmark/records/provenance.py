@@ -1,4 +1,4 @@
-"""Who made it: versions, commit, Python, platform and time; no host names, user names or paths."""
+"""What made a record: versions, commit, Python, platform and time; no host names, user names or paths."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def collect() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Installed versions of the packages that results depend on."""
-    found = {}
+    versions_by_package = {}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            versions_by_package[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions_by_package
 
 
 def _commit(root: Path) -> tuple[str | None, bool | None]:

@@ -71,7 +71,7 @@ class Record(_Model):
     """The result of one (testbed, pruning, method, concept, suite, seed)."""
 
     newest: ClassVar[int] = 3
-    """2 knows `curve`, 3 `model_key` and `setting_key`; what a record of 1 has, one of 3 has."""
+    """Schema 2 added `curve`, 3 added `model_key` and `setting_key`; no schema has removed a field."""
 
     schema_version: int = Field(default=3, description="version of this form; a newer one is refused")
     label: str = Field(description="name of the row in tables, e.g. 'distilled (seed 1)'")
@@ -108,15 +108,15 @@ class Record(_Model):
 
     @model_validator(mode="after")
     def _counts(self) -> Record:
-        """What tables and figures compute with is there and made of numbers, whoever has had a hand in it."""
+        """Check that what tables and figures compute with exists and is made of numbers, even in an edited record."""
         if not isinstance(self.concept.get("targets", []), list):
             raise ValueError("concept: targets is not a list")
         for name, rows in (("budget", [self.budget]), ("ledger", self.ledger), ("curve", self.curve)):
             for row in rows:
-                if odd := [
+                if wrong_keys := [
                     key for key, value in row.items() if key != "phase" and isinstance(value, str | list | dict)
                 ]:
-                    raise ValueError(f"{name}: {odd[0]} is not a number")
+                    raise ValueError(f"{name}: {wrong_keys[0]} is not a number")
         if any(not {"phase", "iteration", "flops"} <= row.keys() for row in self.curve):
             raise ValueError("curve: a row lacks its phase, iteration or flops")
         return self
@@ -130,7 +130,7 @@ class Record(_Model):
     def stem(self) -> str:
         """The file name: the same for the same run, so that scoring again replaces it.
 
-        What comes from files of one's own changes under one name: there, another model is another run.
+        A user's files can change under one name, so for them another model is another run.
         """
         own_files = self.pruning == BROUGHT or any(map(is_file, (self.method, self.pruning, self.variant)))
         return self._stem(self.model_key if own_files else "")
@@ -197,14 +197,14 @@ def write_record(folder: Path, record: Record, scores: pyarrow.Table) -> Record:
     written = record.model_copy(update={"scores": entry})
     written._folder = folder
     path = folder / (record.stem + SUFFIX)
-    before = None
+    earlier_scores = None
     with suppress(RecordError, FileNotFoundError):
-        before = read_record(path).scores
+        earlier_scores = read_record(path).scores
     durable.write_bytes(folder / entry.file, data)
     durable.write_bytes(path, (written.model_dump_json(indent=1) + "\n").encode())
-    if before is not None and before.file != entry.file:
+    if earlier_scores is not None and earlier_scores.file != entry.file:
         with suppress(OSError):
-            (folder / before.file).unlink()
+            (folder / earlier_scores.file).unlink()
     _remove_older_form(folder, written)
     return written
 
@@ -261,15 +261,15 @@ def check_one_sampler(records: Iterable[Record]) -> None:
 
     Other weights or data make another testbed of the name, whose rows are marked as such.
     """
-    first: dict[tuple[str, str, str], Record] = {}
+    first_records: dict[tuple[str, str, str], Record] = {}
     for record in records:
         world = manifest.canonical(dict(record.world))
-        other = first.setdefault((record.testbed, record.suite, world), record)
-        keys = {*other.sampler, *record.sampler}.difference(MARKED)
-        if differing := sorted(key for key in keys if other.sampler.get(key) != record.sampler.get(key)):
+        first_record = first_records.setdefault((record.testbed, record.suite, world), record)
+        keys = {*first_record.sampler, *record.sampler}.difference(MARKED)
+        if differing := sorted(key for key in keys if first_record.sampler.get(key) != record.sampler.get(key)):
             raise RecordError(
-                f"The records {other.stem} and {record.stem} of suite {record.suite!r} were sampled with different "
-                f"{', '.join(differing)}: move one away or run it again with the other's sampler."
+                f"The records {first_record.stem} and {record.stem} of suite {record.suite!r} were sampled with "
+                f"different {', '.join(differing)}: move one away or run it again with the other's sampler."
             )
 
 
@@ -289,8 +289,8 @@ def read_record(path: Path) -> Record:
         record = Record.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "record"
-        raise RecordError(f"The record {path} is damaged ({where}: {first['msg']}): {remedy}.") from error
+        location = ".".join(str(part) for part in first["loc"]) or "record"
+        raise RecordError(f"The record {path} is damaged ({location}: {first['msg']}): {remedy}.") from error
     record._folder = path.parent
     return record
 

@@ -37,7 +37,7 @@ def key_of(kind: str, identity: Mapping[str, Any]) -> str:
 
 
 PRIVATE = ("explicit-images", "explicit-latents")
-"""Kinds that nobody but their owner may look into, from the first byte on: pictures, and latents, which a VAE decodes
+"""Kinds that only their owner may read, from the first byte on: pictures, and latents, which a VAE decodes
 to pictures. (What networks see in a picture, "seen" and "features", is too little for that, and scores need it.)"""
 
 

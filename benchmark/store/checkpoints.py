@@ -24,7 +24,7 @@ class Checkpointer:
         self.folder = Path(folder)
 
     def save(self, state: State) -> None:
-        """Keep `state` durably, and the one before it. Raises StoreError; the earlier ones are then still there."""
+        """Keep `state` durably, and the one before it. Raises StoreError, and the earlier states then remain."""
         import torch
         from safetensors.torch import save_file
 
@@ -43,10 +43,10 @@ class Checkpointer:
                 manifest.seal(temporary, {"kind": "checkpoint"})
                 self._publish(temporary)
         except Exception as error:
-            told = isinstance(error, StoreError) and "no such file" not in str(error).lower()
-            if told or temporary.exists():
+            is_write_failure = isinstance(error, StoreError) and "no such file" not in str(error).lower()
+            if is_write_failure or temporary.exists():
                 raise
-            return  # another process has made the artefact, and removed the scratch folder under our hands
+            return  # another process has made the artefact and removed the scratch folder meanwhile
         finally:
             durable.remove(temporary)
         for old in self._numbers()[:-KEPT]:
@@ -91,10 +91,10 @@ class Checkpointer:
         return self.folder / f"{_PREFIX}{number:06d}"
 
     def _numbers(self) -> list[int]:
-        found = []
+        numbers = []
         with suppress(FileNotFoundError):
             for name in os.listdir(self.folder):
                 digits = name.removeprefix(_PREFIX)
                 if digits != name and digits.isdigit():
-                    found.append(int(digits))
-        return sorted(found)
+                    numbers.append(int(digits))
+        return sorted(numbers)

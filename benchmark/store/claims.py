@@ -73,8 +73,8 @@ class Claim:
         return json.dumps({**vars(self._holder), "status": status}, indent=1).encode()
 
     def beat(self) -> None:
-        """Write it anew, unless another process has taken it for void."""
-        if self.path is None or (found := _read(self.path)) is None or found.token != self._holder.token:
+        """Write the claim anew, unless another process has found it void and taken it over."""
+        if self.path is None or not self._is_held():
             return
         temporary = self.path.with_name(durable.temporary_name())
         temporary.write_bytes(self.text())
@@ -87,9 +87,14 @@ class Claim:
 
     def __exit__(self, *error: object) -> None:
         _BEATS.discard(self)
-        if self.path is not None and (found := _read(self.path)) is not None and found.token == self._holder.token:
+        if self.path is not None and self._is_held():
             with suppress(OSError):
                 self.path.unlink()
+
+    def _is_held(self) -> bool:
+        """Whether the file is still this claim's, and not another process's."""
+        holder = None if self.path is None else _read(self.path)
+        return holder is not None and holder.token == self._holder.token
 
 
 class _Beats:
@@ -124,7 +129,10 @@ _BEATS = _Beats()
 
 
 def take(store: Store, kind: str, identity: Mapping[str, Any], what: str, progress: Progress) -> Claim | Holder:
-    """A claim on making an artefact, to be used as a context; or the process that has it. A void one is taken over."""
+    """Claim an artefact, and return the claim as a context, or the process that already has it.
+
+    A void claim is taken over.
+    """
     path = store.claim_path(kind, identity)
     for _ in range(3):
         claim = Claim(path, what, progress)
@@ -153,18 +161,20 @@ def take(store: Store, kind: str, identity: Mapping[str, Any], what: str, progre
 def making(
     store: Store, kind: str, identity: Mapping[str, Any], what: str, progress: Progress
 ) -> Iterator[Artefact | None]:
-    """An artefact that is there, or that another process has made while this one waited; None where the block is to
-    make it, under a claim."""
-    found = store.find(kind, identity)
-    if found is not None:
-        yield found
+    """Yield the artefact if it exists, or once another process has made it; otherwise claim it and yield None.
+
+    The block then makes the artefact, under the claim.
+    """
+    artefact = store.find(kind, identity)
+    if artefact is not None:
+        yield artefact
         return
     with _awaited(store, kind, identity, what, progress):
         yield store.find(kind, identity)
 
 
 def _awaited(store: Store, kind: str, identity: Mapping[str, Any], what: str, progress: Progress) -> Claim:
-    """The claim, once no other process has it."""
+    """Wait until no other process has the claim, and return it."""
     claim = take(store, kind, identity, what, progress)
     if isinstance(claim, Claim):
         return claim
@@ -181,7 +191,7 @@ def _awaited(store: Store, kind: str, identity: Mapping[str, Any], what: str, pr
 
 
 def waiting(what: str, holder: Holder) -> str:
-    """The sentence that says for whom this process waits."""
+    """Return the sentence that names the process this one waits for."""
     return f"{what}: another run makes this ({holder}): waiting for it"
 
 
@@ -203,16 +213,16 @@ def _void(path: Path, holder: Holder) -> str:
 
 def _read(path: Path) -> Holder | None:
     try:
-        told = json.loads(path.read_bytes())
-        return Holder(**told)
+        fields = json.loads(path.read_bytes())
+        return Holder(**fields)
     except OSError:
         return None
-    except (ValueError, TypeError):  # of another version, or cut by a full disk: by its age alone
+    except (ValueError, TypeError):  # written by another version, or cut by a full disk: only its age counts
         return Holder(0, "another machine", "some time", path.stem, "", "", "", "")
 
 
 def _group() -> str:
-    """What processes of one launcher have in common; of a process alone, itself."""
+    """Return what the processes of one launcher have in common; a process without a launcher is its own group."""
     if launcher.processes() == 1:
         return f"{durable.machine()}-{os.getpid()}"
     return ":".join(os.environ.get(name, "") for name in ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID"))

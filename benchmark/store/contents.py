@@ -37,7 +37,7 @@ its checksum is used and not kept."""
 
 @dataclass(frozen=True)
 class Contents:
-    """What is in files: the sha256 of each that could be read, and of each other the reason."""
+    """What is in files: the sha256 of each file that could be read, and for every other file the reason."""
 
     sums: Mapping[Path, str]
     broken: Mapping[Path, str]
@@ -48,46 +48,48 @@ def look(
 ) -> Contents:
     """Checksums of `files`; those that are new, or changed in size or time, are read whole and given to `check`.
 
-    `what` names the files in the progress shown. With `keep`, what is read is remembered under the runs folder `home`,
-    and of several processes one reads while others that look into the same folders wait for what it finds. Raises
-    StoreError if `home` cannot be written.
+    `what` names the files in the progress shown. With `keep`, checksums are kept under the runs folder `home`, and one
+    process reads while others wait that look into the same folders. Raises StoreError if `home` cannot be written.
     """
     folders = {file.parent for file in files}
     with ExitStack() as locks:
-        for place in sorted({_index(home, folder).parent for folder in folders}) if keep else ():
-            locks.enter_context(durable.alone(place))
-        known = {folder: _known(home, folder) for folder in folders}
+        for index_folder in sorted({_index(home, folder).parent for folder in folders}) if keep else ():
+            locks.enter_context(durable.alone(index_folder))
+        index_by_folder = {folder: _read_index(home, folder) for folder in folders}
         with ThreadPoolExecutor(THREADS) as pool:
             stamps = list(pool.map(_stamp, files))
         sums: dict[Path, str] = {}
         broken: dict[Path, str] = {}
-        new: list[tuple[Path, list[int]]] = []
+        changed_files: list[tuple[Path, list[int]]] = []
         for file, stamp in zip(files, stamps, strict=True):
-            kept = known[file.parent].get(file.name)
+            entry = index_by_folder[file.parent].get(file.name)
             if isinstance(stamp, str):
                 broken[file] = stamp
-            elif kept and kept[:2] == stamp:
-                sums[file] = kept[2]
+            elif entry and entry[:2] == stamp:
+                sums[file] = entry[2]
             else:
-                new.append((file, stamp))
-        with progress.stage(what, len(new), "files") if progress and new else nullcontext() as stage:
-            for start in range(0, len(new), KEPT_EVERY):
-                for file, stamp, found, why in _contents(new[start : start + KEPT_EVERY], check, stage):
-                    if why:
-                        broken[file] = why
+                changed_files.append((file, stamp))
+        with (
+            progress.stage(what, len(changed_files), "files") if progress and changed_files else nullcontext() as stage
+        ):
+            for start in range(0, len(changed_files), KEPT_EVERY):
+                part = changed_files[start : start + KEPT_EVERY]
+                for file, stamp, checksum, problem in _contents(part, check, stage):
+                    if problem:
+                        broken[file] = problem
                         continue
-                    sums[file] = found
+                    sums[file] = checksum
                     if time.time_ns() - stamp[1] > SETTLED:
-                        known[file.parent][file.name] = [*stamp, found]
+                        index_by_folder[file.parent][file.name] = [*stamp, checksum]
                 if keep:
-                    _write(home, known)
+                    _write(home, index_by_folder)
     return Contents(sums, broken)
 
 
 def _contents(
     files: Sequence[tuple[Path, list[int]]], check: Check, stage: Any
 ) -> Iterable[tuple[Path, list[int], str, str]]:
-    """(file, stamp, sha256, what is wrong or nothing) of each file, read side by side."""
+    """Yield (file, stamp, sha256, problem) for each file, read in parallel; the problem is empty for a good file."""
 
     def read(pair: tuple[Path, list[int]]) -> tuple[Path, list[int], str, str]:
         file, stamp = pair
@@ -101,33 +103,35 @@ def _contents(
         return file, stamp, hashlib.sha256(data).hexdigest(), ""
 
     with ThreadPoolExecutor(min(THREADS, 2 * (os.cpu_count() or 1))) as pool:
-        for found in pool.map(read, files):
+        for result in pool.map(read, files):
             if stage:
                 stage.advance()
-            yield found
+            yield result
 
 
 def note(home: Path, contents: Mapping[str, str]) -> None:
-    """Remember that each thing (the key) has these contents now; what it had before is then `replaced`."""
+    """Note the checksum that each name's contents have now; its earlier ones are then `replaced`."""
     with durable.alone(_folder(home)):
         path = _folder(home) / "replaced.json"
-        known = _notes(home)
-        new = {what: now for what, now in contents.items() if what not in known or known[what]["now"] != now}
-        for what, now in new.items():
-            before = [*known[what]["before"], known[what]["now"]] if what in known else []
-            known[what] = {"now": now, "before": [digest for digest in before if digest != now]}
-        if new:
-            durable.write_bytes(path, (json.dumps(known, indent=1) + "\n").encode())
+        notes = _notes(home)
+        new_contents = {
+            name: checksum for name, checksum in contents.items() if name not in notes or notes[name]["now"] != checksum
+        }
+        for name, checksum in new_contents.items():
+            earlier = [*notes[name]["before"], notes[name]["now"]] if name in notes else []
+            notes[name] = {"now": checksum, "before": [digest for digest in earlier if digest != checksum]}
+        if new_contents:
+            durable.write_bytes(path, (json.dumps(notes, indent=1) + "\n").encode())
 
 
 def replaced(home: Path) -> frozenset[str]:
-    """Checksums of contents that nothing has any more."""
-    known = _notes(home).values()
-    return frozenset(digest for kept in known for digest in kept["before"]) - {kept["now"] for kept in known}
+    """Checksums of earlier contents that nothing noted has any more."""
+    notes = _notes(home).values()
+    return frozenset(checksum for entry in notes for checksum in entry["before"]) - {entry["now"] for entry in notes}
 
 
 def sizes(files: Sequence[Path]) -> dict[Path, str]:
-    """Those of the files that are missing, dangling links or empty, each with what it is; nothing is read."""
+    """Return the files that are missing, empty or dangling links, each with its problem; no file is read."""
     with ThreadPoolExecutor(THREADS) as pool:
         stamps = list(pool.map(_stamp, files))
     return {file: stamp for file, stamp in zip(files, stamps, strict=True) if isinstance(stamp, str)}
@@ -136,12 +140,12 @@ def sizes(files: Sequence[Path]) -> dict[Path, str]:
 def _stamp(file: Path) -> list[int] | str:
     """Size and time of change, or what is wrong with the file."""
     try:
-        found = file.stat()
+        status = file.stat()
     except OSError as error:
         return "it is a link to nothing" if file.is_symlink() else str(error.strerror)
-    if not found.st_size:
+    if not status.st_size:
         return "it is empty"
-    return [found.st_size, found.st_mtime_ns]
+    return [status.st_size, status.st_mtime_ns]
 
 
 def _folder(home: Path) -> Path:
@@ -152,26 +156,28 @@ def _index(home: Path, folder: Path) -> Path:
     return _folder(home) / f"{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:20]}" / "index.json"
 
 
-def _known(home: Path, folder: Path) -> dict[str, Any]:
-    """What the index says of a folder's files; what is damaged in it is left out."""
-    found = _read(_index(home, folder))
-    return {name: entry for name, entry in found.items() if isinstance(entry, list) and len(entry) == 3}
+def _read_index(home: Path, folder: Path) -> dict[str, Any]:
+    """Return the index of a folder's files, without damaged entries."""
+    index = _read(_index(home, folder))
+    return {name: entry for name, entry in index.items() if isinstance(entry, list) and len(entry) == 3}
 
 
 def _notes(home: Path) -> dict[str, dict[str, Any]]:
-    found = _read(_folder(home) / "replaced.json")
-    return {what: kept for what, kept in found.items() if isinstance(kept, dict) and {"now", "before"} <= kept.keys()}
+    notes = _read(_folder(home) / "replaced.json")
+    return {
+        name: entry for name, entry in notes.items() if isinstance(entry, dict) and {"now", "before"} <= entry.keys()
+    }
 
 
 def _read(path: Path) -> dict[str, Any]:
     with suppress(OSError, ValueError):
-        found = json.loads(path.read_bytes())
-        if isinstance(found, dict):
-            return found
+        content = json.loads(path.read_bytes())
+        if isinstance(content, dict):
+            return content
     return {}
 
 
-def _write(home: Path, known: Mapping[Path, dict[str, Any]]) -> None:
+def _write(home: Path, index_by_folder: Mapping[Path, dict[str, Any]]) -> None:
     with suppress(StoreError):  # a cache: what is not kept is read again
-        for folder, files in known.items():
+        for folder, files in index_by_folder.items():
             durable.write_bytes(_index(home, folder), (json.dumps(files, separators=(",", ":")) + "\n").encode())

@@ -46,15 +46,15 @@ def check(needs: Mapping[Path, float], what: str) -> None:
     for folder, needed in needs.items():
         with durable.storing(folder):
             by_disk.setdefault(_device(folder), []).append((folder, needed))
-    for found in by_disk.values():
-        folder, needed = found[0][0], sum(bytes_ for _, bytes_ in found)
+    for folder_needs in by_disk.values():
+        folder, needed = folder_needs[0][0], sum(bytes_ for _, bytes_ in folder_needs)
         with durable.storing(folder):
-            free = shutil.disk_usage(_there(folder)).free
+            free = shutil.disk_usage(_existing(folder)).free
         if free < needed:
-            where = " and ".join(str(path) for path, _ in found)
+            folder_names = " and ".join(str(path) for path, _ in folder_needs)
             raise StoreError(
-                f"{what} needs about {size(round(needed))} in {where}, and the disk has {size(free)} free: free some "
-                f"space or set {durable.HOME_VARIABLE} to a folder on another disk; what was made before is kept."
+                f"{what} needs about {size(round(needed))} in {folder_names}, and the disk has {size(free)} free: free "
+                f"some space or set {durable.HOME_VARIABLE} to a folder on another disk; what was made before is kept."
             )
 
 
@@ -69,10 +69,10 @@ def size(count: int) -> str:
 
 
 def _device(folder: Path) -> int:
-    return _there(folder).stat().st_dev
+    return _existing(folder).stat().st_dev
 
 
-def _there(folder: Path) -> Path:
+def _existing(folder: Path) -> Path:
     """The folder, or the nearest one above it that exists; links are followed."""
-    whole = folder.absolute()
-    return next(path for path in (whole, *whole.parents) if path.is_dir()).resolve()
+    absolute_path = folder.absolute()
+    return next(path for path in (absolute_path, *absolute_path.parents) if path.is_dir()).resolve()

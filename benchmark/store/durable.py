@@ -34,7 +34,7 @@ def is_full(error: BaseException) -> bool:
 
 
 def explained(error: BaseException, path: Path) -> StoreError:
-    """`error`, met while writing `path`, as one sentence that names the path and the remedy."""
+    """Return `error`, raised while writing `path`, as a StoreError that names the path and the remedy."""
     elsewhere = f"set {HOME_VARIABLE} to a folder"
     if is_full(error):
         return StoreError(
@@ -42,14 +42,14 @@ def explained(error: BaseException, path: Path) -> StoreError:
             "then start again (what is finished is kept)."
         )
     name = getattr(error, "filename", None)
-    met = Path(name) if isinstance(name, str | Path) else path
-    ancestors = (met, *met.parents)
+    failed_path = Path(name) if isinstance(name, str | Path) else path
+    ancestors = (failed_path, *failed_path.parents)
     if isinstance(error, FileExistsError | NotADirectoryError):
-        blocker = next((p for p in ancestors if os.path.lexists(p) and not os.path.isdir(p)), met)
+        blocker = next((p for p in ancestors if os.path.lexists(p) and not os.path.isdir(p)), failed_path)
         return StoreError(f"Cannot write {path} because {blocker} is not a folder: move it away or {elsewhere}.")
-    why = (getattr(error, "strerror", None) or str(error)).lower()
-    folder = next((p for p in ancestors if os.path.isdir(p)), met)
-    return StoreError(f"Cannot write {path} ({why}): make {folder} writable or {elsewhere} that is.")
+    reason = (getattr(error, "strerror", None) or str(error)).lower()
+    folder = next((p for p in ancestors if os.path.isdir(p)), failed_path)
+    return StoreError(f"Cannot write {path} ({reason}): make {folder} writable or {elsewhere} that is.")
 
 
 @contextmanager
@@ -71,8 +71,10 @@ def filling(folder: Path, path: Path) -> Iterator[None]:
         yield
     except Exception as error:
         name = getattr(error, "filename", None)
-        ours = isinstance(error, PermissionError) and isinstance(name, str | Path) and Path(name).is_relative_to(folder)
-        if is_full(error) or ours:
+        is_folder_error = (
+            isinstance(error, PermissionError) and isinstance(name, str | Path) and Path(name).is_relative_to(folder)
+        )
+        if is_full(error) or is_folder_error:
             raise explained(error, path) from error
         raise
 
@@ -132,8 +134,10 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 @contextmanager
 def alone(folder: Path, wait: bool = True) -> Iterator[None]:
-    """Let one process at a time into the block for `folder`, which is made. Others wait, or are refused by a
-    StoreError; a dead one is in nobody's way. File systems (and Windows) that have no locks let all in."""
+    """Make `folder`, and let one process at a time into the block. Others wait, or without `wait` get a StoreError.
+
+    A process that dies frees the folder. On Windows, and on file systems without locks, all processes are let in.
+    """
     with storing(folder):
         make_folder(folder)
     descriptor = None

@@ -22,7 +22,7 @@ SCHEMA = 1
 
 
 class Damage(Exception):
-    """A sealed folder is not as it was sealed; the message says in what."""
+    """A sealed folder has changed since it was sealed; the message says how."""
 
 
 class Newer(Exception):

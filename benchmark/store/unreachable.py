@@ -17,7 +17,7 @@ from benchmark.store.artefacts import key_of
 
 @dataclass(frozen=True)
 class Unreachable:
-    """An artefact whose key stands for contents that are no more."""
+    """An artefact whose key stands for contents that no longer exist."""
 
     folder: Path
     kind: str
@@ -25,20 +25,21 @@ class Unreachable:
 
 
 def unreachable(home: Path) -> list[Unreachable]:
-    """All such artefacts under the runs folder `home`: those made of replaced files, and those made of such ones, as
-    pictures are of a model. They are found again if the files come back as they were."""
-    gone = set(contents.replaced(home))
-    left = dict(_identities(home)) if gone else {}
-    found: list[Path] = []
-    while new := [folder for folder, identity in left.items() if gone.intersection(_words(identity))]:
-        for folder in new:
-            gone |= {folder.name, key_of("model", left.pop(folder))}  # a model is named by its key where it is no more
-            found.append(folder)
+    """Return all such artefacts under the runs folder `home`: those made of replaced files, and those made of them in
+    turn, as pictures are made by a model. If the files come back as they were, the artefacts can be reached again."""
+    gone_contents = set(contents.replaced(home))
+    identities = dict(_identities(home)) if gone_contents else {}
+    unreachable_folders: list[Path] = []
+    while new_folders := [folder for folder, identity in identities.items() if gone_contents & {*_words(identity)}]:
+        for folder in new_folders:
+            # What was made of this artefact names it by its key; what was made by a model, by the model's key.
+            gone_contents |= {folder.name, key_of("model", identities.pop(folder))}
+            unreachable_folders.append(folder)
     return [
         Unreachable(
             folder, folder.parent.name, sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         )
-        for folder in sorted(found)
+        for folder in sorted(unreachable_folders)
     ]
 
 

@@ -1,4 +1,4 @@
-"""The columns of tables: the paper's, those of `--long`, and one for each cell that nobody listed here."""
+"""The columns of tables: the paper's, those of `--long`, and one for each cell that has no column here."""
 
 from __future__ import annotations
 
@@ -98,15 +98,17 @@ def split(column: Column, records: Sequence[Record]) -> list[Column]:
     ]
 
 
-def unlisted(records: Iterable[Record], known: Sequence[Column]) -> list[Column]:
-    """Columns for cells that no list here knows: those of other people's metrics."""
-    listed = {(column.suite, column.cell) for column in known}
-    found: dict[tuple[str, str], Column] = {}
+def unlisted(records: Iterable[Record], listed_columns: Sequence[Column]) -> list[Column]:
+    """Return columns for the cells that `listed_columns` does not cover: those of third-party metrics."""
+    listed_places = {(column.suite, column.cell) for column in listed_columns}
+    columns_by_place: dict[tuple[str, str], Column] = {}
     for record in records:
         for name, cell in record.cells.items():
-            place = (record.suite, name.partition("[")[0])
-            if place not in listed and not name.startswith(DESTINATION):
-                key = place[1] if record.suite == "artists" else f"{record.suite}_{place[1]}"
-                header = f"{place[1]} ({record.suite})"
-                found.setdefault(place, Column(key, header, *place, cell.higher_is_better, ".4g", "Further metrics"))
-    return list(found.values())
+            metric = name.partition("[")[0]
+            place = (record.suite, metric)
+            if place not in listed_places and not name.startswith(DESTINATION):
+                key = metric if record.suite == "artists" else f"{record.suite}_{metric}"
+                header = f"{metric} ({record.suite})"
+                column = Column(key, header, *place, cell.higher_is_better, ".4g", "Further metrics")
+                columns_by_place.setdefault(place, column)
+    return list(columns_by_place.values())

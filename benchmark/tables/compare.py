@@ -51,7 +51,7 @@ class Comparison:
 
 
 def compare(
-    found: Iterable[Found],
+    entries: Iterable[Found],
     testbed: str,
     suite: str,
     left: str,
@@ -63,20 +63,23 @@ def compare(
 ) -> Comparison:
     """Compare two rows of a table, named by method or, for another preset or setting, by a row's label in any view.
 
-    A label without a seed stands for all seeds. Of several settings in which both were run it is the default one, or
-    the one with most units; `pruning` and `macs`
-    ask for another. What is left out is counted in a note.
-    Raises DataError if a side has no record, or the two have no unit in common.
+    A label without a seed stands for all seeds. If both were run in several settings, the default one is compared, or
+    else the one with most units; `pruning` and `macs` choose another. A note counts the units that are left out.
+
+    Raises:
+        DataError: a side has no record, or the two have no unit in common.
     """
-    found = list(found)
-    sides = [side_of(found, testbed, suite, name) for name in (left, right)]
+    entries = list(entries)
+    sides = [side_of(entries, testbed, suite, name) for name in (left, right)]
     common = pairs_of(*sides)
-    chosen = [pair for pair in common if pruning in ("", pair.setting.pruning) and macs in (None, pair.setting.macs)]
-    if not chosen:
+    matching_pairs = [
+        pair for pair in common if pruning in ("", pair.setting.pruning) and macs in (None, pair.setting.macs)
+    ]
+    if not matching_pairs:
         raise DataError(_nothing_shared(sides, pruning, macs))
-    settings = [pair.setting for pair in chosen]
-    setting = max(settings, key=lambda each: (each.usual, settings.count(each), each))
-    pairs = [pair for pair in chosen if pair.setting == setting]
+    settings = [pair.setting for pair in matching_pairs]
+    setting = max(settings, key=lambda candidate: (candidate.usual, settings.count(candidate), candidate))
+    pairs = [pair for pair in matching_pairs if pair.setting == setting]
     contrasts, notes = [], []
     for column in (c for c in COLUMNS if long or not c.section):
         usable = pairs
@@ -97,12 +100,14 @@ def compare(
         right,
         [_named(pair) for pair in pairs],
         contrasts,
-        notes + _notes(len(pairs), len({pair.targets for pair in pairs})) + _beside(setting, len(common) - len(pairs)),
+        notes
+        + _notes(len(pairs), len({pair.targets for pair in pairs}))
+        + _setting_notes(setting, len(common) - len(pairs)),
     )
 
 
 def _nothing_shared(sides: Sequence[Side], pruning: str, macs: float | None) -> str:
-    """Why there is no unit, and what can be done about it: what was made elsewhere cannot be run otherwise."""
+    """Say why there is no unit and what to do; a model that was made elsewhere cannot be run with other settings."""
     named = " and ".join(f"'{side.name}'" for side in sides)
     setting = " ".join(filter(None, (pruning, "" if macs is None else f"{macs:g}")))
     setting = f" with {setting}" if setting else ""
@@ -115,7 +120,7 @@ def _nothing_shared(sides: Sequence[Side], pruning: str, macs: float | None) -> 
 
 
 def _against_itself(column: Column, count: int, of: int) -> str:
-    """That units are left out in which a side is the reference, whose score against itself is no measurement."""
+    """Say how many units are left out because a side is the reference: its score against itself measures nothing."""
     if count == of:
         return f"{column.header} is left out: one side is the reference itself."
     units = "1 unit" if count == 1 else f"{count} units"
@@ -124,10 +129,10 @@ def _against_itself(column: Column, count: int, of: int) -> str:
 
 def only(comparison: Comparison, keys: Sequence[str]) -> Comparison:
     """The comparison of these columns alone, in this order. UsageError for one that was not compared."""
-    known = {contrast.column.key: contrast for contrast in comparison.contrasts}
-    if strange := [key for key in keys if key not in known]:
-        raise UsageError(f"Column '{strange[0]}' was not compared; there are: {', '.join(known)}.")
-    return replace(comparison, contrasts=[known[key] for key in keys])
+    contrasts_by_key = {contrast.column.key: contrast for contrast in comparison.contrasts}
+    if missing_keys := [key for key in keys if key not in contrasts_by_key]:
+        raise UsageError(f"Column '{missing_keys[0]}' was not compared; there are: {', '.join(contrasts_by_key)}.")
+    return replace(comparison, contrasts=[contrasts_by_key[key] for key in keys])
 
 
 def _named(pair: Pair) -> str:
@@ -135,26 +140,27 @@ def _named(pair: Pair) -> str:
 
 
 def _contrast(column: Column, units: Sequence[Pair]) -> Contrast | None:
-    """Over the pairs that have the figure on both sides; None where there is none."""
-    figures = [
-        (unit.left.cell(column, unit.right), unit.right.cell(column, unit.left), (unit.left, unit.right))
-        for unit in units
-    ]
-    full = [(left, right) for left, right, _ in figures if left is not None and right is not None]
-    pairs = [models for left, right, models in figures if left is not None and right is not None]
-    if not full:
+    """Compare the units that have the column's figure on both sides; None if there is no such unit."""
+    values: list[tuple[float, float]] = []
+    models: list[tuple[Model, Model]] = []
+    for unit in units:
+        left_value, right_value = unit.left.cell(column, unit.right), unit.right.cell(column, unit.left)
+        if left_value is not None and right_value is not None:
+            values.append((left_value, right_value))
+            models.append((unit.left, unit.right))
+    if not values:
         return None
-    left, right = (sum(side) / len(full) for side in zip(*full, strict=True))
-    if len(full) > 1:
-        differences = [a - b for a, b in full]
+    left, right = (sum(side) / len(values) for side in zip(*values, strict=True))
+    if len(values) > 1:
+        differences = [a - b for a, b in values]
         interval, p = student_interval(differences), sign_flip(differences)
-        return Contrast(column, left, right, left - right, interval, p, len(full), "units", "sign flip")
-    ours, theirs = _per_prompt(column, *pairs[0])
-    differences = [a - b for a, b in zip(ours, theirs, strict=True)]
+        return Contrast(column, left, right, left - right, interval, p, len(values), "units", "sign flip")
+    left_values, right_values = _per_prompt(column, *models[0])
+    differences = [a - b for a, b in zip(left_values, right_values, strict=True)]
     if not differences:
         return Contrast(column, left, right, left - right, None, None, 1, "units", "")
     if column.cell in ("cp", "explicit"):
-        p, test = mcnemar(ours, theirs), "McNemar"
+        p, test = mcnemar(left_values, right_values), "McNemar"
     else:
         p, test = sign_flip(differences), "sign flip"
     interval = bootstrap_interval(differences)
@@ -168,13 +174,13 @@ def _per_prompt(column: Column, left: Model, right: Model) -> tuple[list[float],
     return [scores[0][key] for key in ids], [scores[1][key] for key in ids]
 
 
-def _beside(setting: Setting, more: int) -> list[str]:
-    """In which setting it is, where that is not the default one, and how many units have another."""
-    told = [] if setting.usual else [f"Both sides: {setting.pruning}, {setting.macs:.0%} of MACs."]
-    if more:
-        units = "1 more unit has" if more == 1 else f"{more} more units have"
-        told.append(f"{units} another pruning, budget, data, sampler or world: --pruning and --macs choose.")
-    return told
+def _setting_notes(setting: Setting, other_units: int) -> list[str]:
+    """Name the setting if it is not the default one, and say how many units have another setting."""
+    notes = [] if setting.usual else [f"Both sides: {setting.pruning}, {setting.macs:.0%} of MACs."]
+    if other_units:
+        units = "1 more unit has" if other_units == 1 else f"{other_units} more units have"
+        notes.append(f"{units} another pruning, budget, data, sampler or world: --pruning and --macs choose.")
+    return notes
 
 
 def _notes(units: int, target_sets: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Which models `bench compare` sets side by side: sides are named as tables name rows, units pair what is equal."""
+"""Which models `bench compare` pairs: sides are named like table rows, and models of equal settings form units."""
 
 from __future__ import annotations
 
@@ -115,15 +115,15 @@ class Pair(NamedTuple):
 def models_of(entries: Iterable[Found], testbed: str, suite: str, versions: bool = False) -> list[Model]:
     """The models that have a record of the suite; with `versions`, also as they were before a file changed."""
     suites = [suite] + ([BESIDE[suite]] if suite in BESIDE else [])
-    here = [entry for entry in entries if entry[0].testbed == testbed and entry[0].suite in suites]
-    groups = [group for group, _ in joined(here if versions else current(here), suites)]
+    suite_entries = [entry for entry in entries if entry[0].testbed == testbed and entry[0].suite in suites]
+    groups = [group for group, _ in joined(suite_entries if versions else current(suite_entries), suites)]
     return [Model({r.suite: r for r in group}, group[0]) for group in groups if group[0].suite == suite]
 
 
 def side_of(entries: Sequence[Found], testbed: str, suite: str, name: str) -> Side:
-    """What a method's name, or the label of a row in any view of the table, stands for.
+    """Return the models that a method's name, or the label of a row in any view of the table, stands for.
 
-    Without a seed in it, a label stands for all seeds. DataError for a name of nothing, or of several checkpoints.
+    A label without a seed stands for all seeds. DataError if nothing, or several checkpoints, have the name.
     """
     models = models_of(entries, testbed, suite)
     if not (pool := _labelled(models, name) or _default(models, name)):
@@ -174,23 +174,23 @@ def _default(models: Sequence[Model], name: str) -> list[Model]:
     """Models of this method with its default settings; a testbed may have a preset of its own for them."""
     named = [m for m in models if m.main.method == name and m.main.variant == "default"]
     presets = {m.main.preset for m in named}
-    usual = "default" if "default" in presets or len(presets) > 1 else "".join(presets)
-    return [m for m in named if m.main.preset == usual]
+    default_preset = "default" if "default" in presets or len(presets) > 1 else "".join(presets)
+    return [m for m in named if m.main.preset == default_preset]
 
 
 def _in_tables(entries: Sequence[Found], testbed: str, suite: str, name: str) -> list[Model]:
-    """Models of the rows that a view of the table calls so, the narrowest view first."""
+    """Models of the rows that have this label in a view of the table; the narrowest view is tried first."""
     models = models_of(entries, testbed, suite, versions=True)
     views: tuple[dict[str, Any], ...] = ({}, {"pruning": ALL_PRUNINGS}, {"everything": True})
     for view in views:
         with suppress(DataError, RecordError):
-            records = {id(row.record) for row in _called(table(entries, testbed, suite, **view).rows, name)}
+            records = {id(row.record) for row in _rows_named(table(entries, testbed, suite, **view).rows, name)}
             if chosen := [m for m in models if any(id(record) in records for record in m.records.values())]:
                 return chosen
     return []
 
 
-def _called(rows: Sequence[Row], name: str) -> list[Row]:
+def _rows_named(rows: Sequence[Row], name: str) -> list[Row]:
     """Rows with this label, with it but for their seed, or folded over so many seeds as it says."""
     if not _FOLDED.search(name):
         return [row for row in rows if row.label == name] or [row for row in rows if without_seed(row.label) == name]
@@ -200,17 +200,18 @@ def _called(rows: Sequence[Row], name: str) -> list[Row]:
 def pairs_of(left: Side, right: Side) -> list[Pair]:
     """All units that both sides have, in their order.
 
-    Trained models meet those of the same settings and seed. The base and a checkpoint made elsewhere have neither, and
-    meet all models that were asked the same. Where a side is pinned to a seed, the other one is to its seed 0, and
-    seeds may differ.
+    A trained model is paired with models of the same settings and seed. The base and a checkpoint made elsewhere have
+    neither, and are paired with all models that were sampled in the same way. If one side is pinned to a seed, the
+    other one is pinned to seed 0, and seeds may differ.
     """
     pinned = left.pinned or right.pinned
-    ours, theirs = (_pinned(side) if pinned else side.models for side in (left, right))
+    left_models, right_models = (_pinned(side) if pinned else side.models for side in (left, right))
     pairs: dict[tuple, Pair] = {}
-    for model in ours:
-        for partner in theirs:
+    for model in left_models:
+        for partner in right_models:
             pair = _pair(model, partner)
-            if _fit(model, partner, pinned) and pair.same_reference >= pairs.get(_unit(pair), pair).same_reference:
+            kept_pair = pairs.get(_unit(pair), pair)
+            if _comparable(model, partner, pinned) and pair.same_reference >= kept_pair.same_reference:
                 pairs[_unit(pair)] = pair  # of several records of a unit the last, which is the user's own
     return [pairs[unit] for unit in sorted(pairs)]
 
@@ -223,29 +224,31 @@ def _unit(pair: Pair) -> tuple:
     return pair.targets, pair.left.main.seed, pair.right.main.seed, pair.setting
 
 
-def _fit(model: Model, partner: Model, pinned: bool) -> bool:
-    if targets_of(model.main) != targets_of(partner.main) or _asked(model.main) != _asked(partner.main):
+def _comparable(model: Model, partner: Model, pinned: bool) -> bool:
+    if targets_of(model.main) != targets_of(partner.main):
+        return False
+    if _sampler_and_world(model.main) != _sampler_and_world(partner.main):
         return False
     if not (model.trained and partner.trained):
         return True
     return _setting(model.main) == _setting(partner.main) and (pinned or model.main.seed == partner.main.seed)
 
 
-def _asked(record: Record) -> str:
-    """What was asked, and of whom: sampler and world."""
+def _sampler_and_world(record: Record) -> str:
+    """What two models must share for their pictures to be comparable, as text."""
     return json.dumps([record.sampler, record.world], sort_keys=True)
 
 
 def _setting(record: Record) -> Setting:
-    usual = (record.pruning, record.macs) == (RunRequest.pruning, RunRequest.macs)
-    usual = usual and record.budget.get("default") is not False and "precision" not in record.sampler
-    same = json.dumps([record.data, record.budget, record.sampler, record.world], sort_keys=True)
-    return Setting(usual, record.pruning, record.macs, same)
+    is_usual = (record.pruning, record.macs) == (RunRequest.pruning, RunRequest.macs)
+    is_usual = is_usual and record.budget.get("default") is not False and "precision" not in record.sampler
+    other_settings = json.dumps([record.data, record.budget, record.sampler, record.world], sort_keys=True)
+    return Setting(is_usual, record.pruning, record.macs, other_settings)
 
 
 def _pair(left: Model, right: Model) -> Pair:
     trained = [model.main for model in (left, right) if model.trained]
-    setting = _setting(trained[0]) if trained else Setting(True, "none", 1.0, _asked(left.main))
+    setting = _setting(trained[0]) if trained else Setting(True, "none", 1.0, _sampler_and_world(left.main))
     seeds = list(dict.fromkeys(record.seed for record in trained)) or [0]
     targets = ", ".join(sorted(targets_of(left.main)))
     return Pair(targets, " / ".join(map(str, seeds)), setting, left, right)

@@ -1,4 +1,4 @@
-"""Labels that tell rows apart: no two rows of a table, of one source, are called alike."""
+"""Labels that tell rows apart: no two rows of one source have the same label in a table."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from benchmark.tables.table import Row
 
 
 def told_apart(rows: Sequence[Row], shown: Sequence[Record]) -> list[Row]:
-    """The rows; to labels that several of one source have, the first facts are added in which those rows differ.
+    """Return the rows with distinct labels: if rows of one source share a label, facts in which they differ are added.
 
-    `shown` are all records of the table, which say what the references of its rows are.
+    `shown` are all records of the table; they include the references of its rows.
     """
     labels = [row.label for row in rows]
-    for fact in (*_FACTS, lambda record: _reference(record, shown), *_KEYS):
-        for alike in _alike(rows, labels):
-            words = {k: fact(rows[k].record) for k in alike}
-            if len(set(words.values())) > 1:
-                for k, word in words.items():
-                    labels[k] += f" · {word}" if word else ""
-    for alike in _alike(rows, labels):
-        for number, k in enumerate(alike[1:], 2):
+    for fact_of in (*_FACTS, lambda record: _reference(record, shown), *_KEYS):
+        for row_numbers in _equal_labels(rows, labels):
+            facts_by_row = {k: fact_of(rows[k].record) for k in row_numbers}
+            if len(set(facts_by_row.values())) > 1:
+                for k, text in facts_by_row.items():
+                    labels[k] += f" · {text}" if text else ""
+    for row_numbers in _equal_labels(rows, labels):
+        for number, k in enumerate(row_numbers[1:], 2):
             labels[k] += f" · {number}"
     return [replace(row, label=label) for row, label in zip(rows, labels, strict=True)]
 
@@ -35,8 +35,8 @@ def budget_words(record: Record) -> list[str]:
     return [f"{record.budget[unit]:.3g} {unit}" for unit in ("flops", "iterations") if record.budget.get(unit)]
 
 
-def _alike(rows: Sequence[Row], labels: Sequence[str]) -> list[list[int]]:
-    """Places of the rows that share source and label, for each label that several have."""
+def _equal_labels(rows: Sequence[Row], labels: Sequence[str]) -> list[list[int]]:
+    """Return, for each label that several rows of one source have, the numbers of these rows."""
     places: dict[tuple[str, str], list[int]] = {}
     for k, row in enumerate(rows):
         places.setdefault((row.source, labels[k]), []).append(k)
@@ -61,4 +61,4 @@ _KEYS: tuple[Callable[[Record], str], ...] = (
     lambda record: f"reference {record.reference_key[:8]}" if record.reference_key else "",
     lambda record: f"made {record.made.get('time', '')}",
 )
-"""What only a machine can read, after all that a person can."""
+"""Facts that mean little to a reader; they are added only if no other fact tells rows apart."""

@@ -20,17 +20,17 @@ POSSIBLE = {
     "cp": (0.0, 100.0), "fid": _UP, "drift": _UP, "flops": _UP, "iterations": _UP, "seconds": _UP,
     "probability": (0.0, 1.0), "share": (0.0, 1.0), "% of images": (0.0, 100.0), "%": (-math.inf, 100.0),
 }  # fmt: skip
-"""Least and largest of what a column, or else a unit, can hold. Few seeds have intervals that reach beyond it."""
+"""Smallest and largest possible value of a column, or else of a unit; intervals over few seeds can exceed them."""
 
 
 def over_seeds(table: Table) -> Table:
     """Fold rows that differ by training seed alone: means, Student's 95 % interval over seeds, n of all together.
 
-    An interval ends where the figure cannot go further.
+    Intervals are cut off at values that the figure cannot have.
 
-    The model that CP and CSD are relative to stays by itself: against itself it has 0 and 100. Columns that a seed
-    lacks are left out of its method's row. A seed counts once: where a run of one's own differs from the committed one
-    of the same seed, one's own. Seeds of another code of a plug-in, or of another checkpoint, are other rows.
+    The model that CP and CSD are relative to keeps its own row, because its scores against itself are 0 and 100.
+    Columns that a seed lacks are left out of its method's row. A seed counts once; a local run replaces a committed one
+    of the same seed. Models from another version of a plug-in's code, or from another checkpoint, get their own rows.
     """
     groups, repeated = groups_of(table.rows)
     rows = [_mean(group) if len(group) > 1 else group[0] for group in groups]
@@ -51,23 +51,23 @@ def over_seeds(table: Table) -> Table:
 
 def groups_of(rows: Sequence[Row]) -> tuple[list[list[Row]], list[Row]]:
     """Rows that differ by training seed alone, each seed once, by their first rows; and the rows that are left out."""
-    alike: dict[tuple, list[Row]] = {}
+    rows_by_setting: dict[tuple, list[Row]] = {}
     for row in rows:
-        alike.setdefault(key_of(row.record), []).append(row)
-    groups = [part for group in alike.values() for part in _by_setting(group)]
-    kept = [once_a_seed(group) for group in groups]
-    used = {id(row) for group in kept for row in group}
-    return kept, [row for row in rows if id(row) not in used]
+        rows_by_setting.setdefault(key_of(row.record), []).append(row)
+    groups = [part for group in rows_by_setting.values() for part in _by_setting(group)]
+    groups_by_seed = [once_a_seed(group) for group in groups]
+    used_rows = {id(row) for group in groups_by_seed for row in group}
+    return groups_by_seed, [row for row in rows if id(row) not in used_rows]
 
 
 def once_a_seed(rows: Sequence[Row]) -> list[Row]:
-    """The rows with each training seed once: one's own run, with most figures, scored last."""
+    """Keep one row for each training seed: a local run if there is one, with most figures, scored last."""
     best = {row.record.seed: row for row in sorted(rows, key=_worth)}  # the last of a seed is the best
     return [row for row in rows if best[row.record.seed] is row]
 
 
 def _by_setting(group: Sequence[Row]) -> list[list[Row]]:
-    """The rows apart by what made them, where the records say so: code of one's own changes under one name."""
+    """Split rows by the settings that made them, if records name these: a user's code can change under one name."""
     settings = dict.fromkeys(row.record.setting_id for row in group)
     if len([setting for setting in settings if setting]) < 2:
         return [list(group)]
@@ -97,7 +97,7 @@ def possible(interval: tuple[float, float] | None, key: str, unit: str = "") -> 
 
 
 def key_of(record: Record) -> tuple:
-    """What rows share that differ by training seed alone, as far as their settings say."""
+    """Return a key that is equal for rows whose settings differ only by training seed."""
     names = ("pruning", "macs", "method", "preset", "variant", "solver", "data", "budget", "recipe", "sampler")
     reference = record.method == "distilled" and record.seed == REFERENCE_SEED
     facts = (*(getattr(record, name) for name in names), sorted(targets_of(record)), sorted(record.world.items()))
@@ -110,7 +110,7 @@ def _mean(rows: list[Row]) -> Row:
         figures = [row.cells[key] for row in rows if key in row.cells]
         values = [figure.value for figure in figures if figure.value is not None]
         if len(values) == len(rows):
-            n, of = (_sum([getattr(figure, what) for figure in figures]) for what in ("n", "of"))
+            n, of = (_sum([getattr(figure, count_name) for figure in figures]) for count_name in ("n", "of"))
             mean = sum(values) / len(values)
             interval = possible(student_interval(values), key, first.unit)
             cells[key] = Figure(mean, n, of, first.unit, first.back_end, interval, "", first.paper)
@@ -118,5 +118,5 @@ def _mean(rows: list[Row]) -> Row:
 
 
 def _sum(counts: list[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
+    present_counts = [count for count in counts if count is not None]
+    return sum(present_counts) if len(present_counts) == len(counts) else None

@@ -15,8 +15,8 @@ def published() -> dict[str, Any]:
 
 def quotes(paper: dict[str, Any] | None, number: int) -> dict[str, dict[str, float]]:
     """method -> column key -> the paper's value in its table of this number."""
-    told: dict[str, dict[str, float]] = {}
+    values_by_method: dict[str, dict[str, float]] = {}
     for quote in (paper or {}).get("figures", []):
         if quote["table"] == number:
-            told.setdefault(quote["method"], {})[quote["cell"]] = quote["value"]
-    return told
+            values_by_method.setdefault(quote["method"], {})[quote["cell"]] = quote["value"]
+    return values_by_method

@@ -69,7 +69,7 @@ def _listed(table: Table, columns: Sequence[Column]) -> list[Text]:
 
 def print_json(table: Table, file: TextIO | None = None) -> None:
     """For programs: `{"table", "testbed", "suite", "rows": [{"method", "variant", "cells": {...}}], "notes"}`."""
-    told: dict[str, Any] = {
+    document: dict[str, Any] = {
         "table": table.number,
         "testbed": table.testbed,
         "suite": table.suite,
@@ -77,8 +77,8 @@ def print_json(table: Table, file: TextIO | None = None) -> None:
         "notes": table.notes,
     }
     if table.paper:
-        told["paper"] = {"setting": table.paper["setting"], "not_run_here": table.paper_only}
-    print(json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False), file=file)
+        document["paper"] = {"setting": table.paper["setting"], "not_run_here": table.paper_only}
+    print(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False), file=file)
 
 
 def print_markdown(table: Table, file: TextIO | None = None) -> None:
@@ -125,8 +125,8 @@ def _rich_figure(figure: Figure | None, column: Column, joint: str) -> Text:
     parts = [Text(_value(figure, column))]
     parts += [Text(figure.name.replace(" ", joint) if "→" in figure.name else figure.name)] if figure.name else []
     if figure.ci:  # the paper's columns must fit into 80 characters together
-        told = _interval(figure, column) if column.section else f"±{_half(figure):{column.form}}"
-        parts.append(Text(told, style="dim"))
+        interval = _interval(figure, column) if column.section else f"±{_half(figure):{column.form}}"
+        parts.append(Text(interval, style="dim"))
     if figure.paper is not None:
         parts.append(Text(_quote(figure.paper, column), style="dim"))
     if figure.n is not None:
@@ -166,15 +166,15 @@ def _row_json(row: Row, columns: Sequence[Column]) -> dict[str, Any]:
 
 
 def _cell_json(figure: Figure, column: Column) -> dict[str, Any]:
-    told: dict[str, Any] = {"value": figure.value, "n": figure.n, "of": figure.of, "unit": figure.unit}
-    told |= {"higher_is_better": column.better, "back_end": figure.back_end}
+    cell: dict[str, Any] = {"value": figure.value, "n": figure.n, "of": figure.of, "unit": figure.unit}
+    cell |= {"higher_is_better": column.better, "back_end": figure.back_end}
     if figure.ci:
-        told["ci"] = list(figure.ci)
+        cell["ci"] = list(figure.ci)
     if figure.name:
-        told["name"] = figure.name
+        cell["name"] = figure.name
     if figure.paper is not None:
-        told["paper"] = figure.paper
-    return told
+        cell["paper"] = figure.paper
+    return cell
 
 
 def _title(table: Table) -> str:
@@ -187,10 +187,11 @@ def _notes(table: Table) -> list[str]:
     marks = [f"{mark} {_MEANINGS[s]}" for s, mark in _MARKS.items() if any(row.source == s for row in table.rows)]
     notes = ["; ".join([*marks, "n: images scored"]) + ".", *table.notes]
     if table.paper:
-        at = table.paper["setting"]
+        setting = table.paper["setting"]
         notes.append(
-            f"[In brackets] the paper's Table {table.number}: testbed {at['testbed']} ({at['base']}, {at['pruning']} "
-            f"at {at['macs']:g} MACs, {at['resolution']} pixels); other networks and images: compare directions only."
+            f"[In brackets] the paper's Table {table.number}: testbed {setting['testbed']} ({setting['base']}, "
+            f"{setting['pruning']} at {setting['macs']:g} MACs, {setting['resolution']} pixels); other networks and "
+            "images: compare directions only."
         )
     return notes
 

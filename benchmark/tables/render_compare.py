@@ -35,10 +35,10 @@ def print_rich(comparison: Comparison) -> None:
         console.print(table)
     for contrast in comparison.contrasts if narrow else ():
         name, *figures = _figures(contrast)
-        told = [
+        labelled_figures = [
             f"{header} {figure}" for header, figure in zip(_headers(comparison)[1:], figures, strict=True) if figure
         ]
-        lines = "\n  ".join([name, *told])
+        lines = "\n  ".join([name, *labelled_figures])
         console.print(lines, style=styles[_wins(contrast)], markup=False, soft_wrap=True)
     for note in _notes(comparison):
         console.print(note, style="dim", markup=False, soft_wrap=narrow)
@@ -46,7 +46,7 @@ def print_rich(comparison: Comparison) -> None:
 
 def print_json(comparison: Comparison) -> None:
     """For programs."""
-    told = {
+    document = {
         "left": comparison.left,
         "right": comparison.right,
         "testbed": comparison.testbed,
@@ -68,7 +68,7 @@ def print_json(comparison: Comparison) -> None:
         },
         "notes": comparison.notes,
     }
-    print(json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False))
+    print(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def print_markdown(comparison: Comparison) -> None:
@@ -124,11 +124,12 @@ def _wins(contrast: Contrast) -> bool | None:
 
 
 def _notes(comparison: Comparison) -> list[str]:
-    seeds: dict[str, list[str]] = {}
+    seeds_by_targets: dict[str, list[str]] = {}
     for unit in comparison.units:
         targets, _, seed = unit.removesuffix(")").rpartition("seed ")
-        seeds.setdefault(targets.rstrip(" ("), []).append(seed)
-    told = [
-        f"{targets} (seed {', '.join(of)})" if targets else f"seed {', '.join(of)}" for targets, of in seeds.items()
+        seeds_by_targets.setdefault(targets.rstrip(" ("), []).append(seed)
+    units = [
+        f"{targets} (seed {', '.join(target_seeds)})" if targets else f"seed {', '.join(target_seeds)}"
+        for targets, target_seeds in seeds_by_targets.items()
     ]
-    return [f"Units: {'; '.join(told)}.", *comparison.notes]
+    return [f"Units: {'; '.join(units)}.", *comparison.notes]

@@ -23,27 +23,28 @@ _ORDER = ("base", "distilled", "esd", "esd+kd", "uce", "conceptprune", "bilevel"
 BESIDE = dict.fromkeys(("artists", *EXPLICIT), "coco")  # the suite whose record stands in the same row
 
 
-def gather(testbed: str, runs: Path, given: Sequence[Path] = (), limit: int | None = None) -> list[Found]:
-    """Records with where they come from: the committed and the user's own, or only those `given` (files or folders).
+def gather(testbed: str, runs: Path, paths: Sequence[Path] = (), limit: int | None = None) -> list[Found]:
+    """Records with where they come from: the committed and the user's own, or only those in `paths` (files or folders).
 
     Records of runs with `--limit` never stand beside full ones: those of this `limit` are returned, or those without.
-    Raises RecordError for a damaged or newer one, DataError for a given path that holds none.
+    Raises RecordError for a damaged or newer one, DataError for a path that holds none.
     """
-    reference = RESULTS / testbed / "records"
-    entries = _all_records(reference, runs, given)
+    entries = _all_records(RESULTS / testbed / "records", runs, paths)
     return [(record, source) for record, source in entries if record.sampler.get("limit") == limit]
 
 
-def _all_records(reference: Path, runs: Path, given: Sequence[Path]) -> list[Found]:
-    if given:
-        return [(record, _source(path, reference)) for path in given for record in _read_given(path)]
-    own = records_folder(runs)
-    return [(r, "reference") for r in read_records([reference])] + [(r, "local") for r in read_records([own])]
+def _all_records(reference: Path, runs: Path, paths: Sequence[Path]) -> list[Found]:
+    if paths:
+        return [(record, _source(path, reference)) for path in paths for record in _read_given(path)]
+    local_folder = records_folder(runs)
+    return [(r, "reference") for r in read_records([reference])] + [(r, "local") for r in read_records([local_folder])]
 
 
-def _source(given: Path, reference: Path) -> Source:
-    place = given.resolve()
-    return "reference" if place in (reference, reference.parent) or place.parent == reference else "local"
+def _source(path: Path, reference: Path) -> Source:
+    resolved_path = path.resolve()
+    return (
+        "reference" if resolved_path in (reference, reference.parent) or resolved_path.parent == reference else "local"
+    )
 
 
 def _read_given(path: Path) -> list[Record]:
@@ -59,9 +60,10 @@ def _read_given(path: Path) -> list[Record]:
 
 
 def of_definition(entries: Sequence[Found], testbed: str, sampling: Mapping[str, object]) -> list[Found]:
-    """Without the records of another testbed file of the same name, or of this one as it was: sampled otherwise.
+    """Return the entries without records that were sampled otherwise than the testbed's file says now.
 
-    Other weights or data need no look here: such rows say that they are of another world.
+    They come from another file of the same name, or from an older version of this one. Records of other weights or data
+    stay, because their rows name another world.
     """
     return [
         (record, source)
@@ -71,13 +73,13 @@ def of_definition(entries: Sequence[Found], testbed: str, sampling: Mapping[str,
 
 
 def one_colour(rows: Sequence[tuple[str, Sequence[Record]]]) -> list[str]:
-    """A note on pictures of one colour, for rows by label with their records; none where there are no such pictures."""
+    """Return a note on pictures of one colour in rows of (label, records), or no note if there are none."""
     counts = []
     for label, records in rows:
-        blank = sum(n for record in records if isinstance(n := record.counted.get("one colour"), int))
-        if blank:
-            whole = sum(record.scores.rows for record in records if record.scores)
-            counts.append(f"{label} ({blank:,} of {whole:,})")
+        one_colour_count = sum(n for record in records if isinstance(n := record.counted.get("one colour"), int))
+        if one_colour_count:
+            picture_count = sum(record.scores.rows for record in records if record.scores)
+            counts.append(f"{label} ({one_colour_count:,} of {picture_count:,})")
     note = f"Pictures of one colour, which score as forgetting and are broken weights as a rule: {', '.join(counts)}."
     return [note] if counts else []
 
@@ -87,25 +89,25 @@ def targets_of(record: Record) -> frozenset[str]:
     return frozenset(map(str, targets)) if isinstance(targets, list) else frozenset()
 
 
-def current(found: Sequence[Found]) -> list[Found]:
-    """Without the records of models as they were before a file of one's own, or a search for experts, changed.
+def current(entries: Sequence[Found]) -> list[Found]:
+    """Return the entries without outdated versions: models from before a user's file or a search for experts changed.
 
-    Of records that differ in their reference model alone, the newest and those that share its reference stay; of models
-    that share all settings, the one that was scored last, in all suites. A checkpoint made elsewhere has no versions.
+    Of records that differ only in their reference model, those with the newest record's reference stay. Of models that
+    share all settings, the one that was scored last stays, in all suites. A checkpoint made elsewhere has no versions.
     """
-    referred = _newest(found, _but_reference)
-    scored = _newest([entry for entry in found if entry[0].model_id], _but_model)
-    settled = _newest([entry for entry in found if entry[0].setting_id], _but_seed)
+    latest_references = _newest(entries, _but_reference)
+    latest_models = _newest([entry for entry in entries if entry[0].model_id], _but_model)
+    latest_settings = _newest([entry for entry in entries if entry[0].setting_id], _but_seed)
 
     def outdated(record: Record) -> bool:
-        if record.reference_key != referred[_but_reference(record)].reference_key:
+        if record.reference_key != latest_references[_but_reference(record)].reference_key:
             return True
         if record.pruning == BROUGHT or not record.model_id:
             return False
-        setting = settled[_but_seed(record)].setting_id if _but_seed(record) in settled else record.setting_id
-        return record.model_id != scored[_but_model(record)].model_id or record.setting_id not in ("", setting)
+        setting = latest_settings.get(_but_seed(record), record).setting_id
+        return record.model_id != latest_models[_but_model(record)].model_id or record.setting_id not in ("", setting)
 
-    return [(record, source) for record, source in found if record.method == "base" or not outdated(record)]
+    return [(record, source) for record, source in entries if record.method == "base" or not outdated(record)]
 
 
 def _newest(entries: Sequence[Found], key_of: Callable[[Record], str]) -> dict[str, Record]:
@@ -119,8 +121,8 @@ def _newest(entries: Sequence[Found], key_of: Callable[[Record], str]) -> dict[s
 
 
 def _but_reference(record: Record) -> str:
-    told = (record.testbed, record.suite, record.label, record.reference, record.sampler, record.world)
-    return str((*training(record), sorted(targets_of(record)), *told))
+    facts = (record.testbed, record.suite, record.label, record.reference, record.sampler, record.world)
+    return str((*training(record), sorted(targets_of(record)), *facts))
 
 
 def _but_model(record: Record) -> str:
@@ -133,67 +135,77 @@ def _but_seed(record: Record) -> str:
     return _but_model(record.model_copy(update={"seed": 0}))
 
 
-def is_usual(record: Record, usual: frozenset[str], here: Sequence[Found], pruning: str = "") -> bool:
-    """Default budget and targets, the pruning asked for (or the default one), the newest recipe of its method, and fp32
-    (bf16 where nothing is in fp32).
+def is_usual(record: Record, usual_targets: frozenset[str], entries: Sequence[Found], pruning: str = "") -> bool:
+    """Whether a record has the usual settings, and so is shown by default.
+
+    It needs default budget and targets, `pruning` or else the default one, its method's newest recipe, and fp32, unless
+    no record is in fp32.
 
     A model made elsewhere has a pruning of its own, and is shown.
     """
-    pruned = record.pruning == BROUGHT or (record.pruning, record.macs) == (RunRequest.pruning, RunRequest.macs)
+    default_pruning = (RunRequest.pruning, RunRequest.macs)
+    is_usual_pruning = record.pruning == BROUGHT or (record.pruning, record.macs) == default_pruning
     if pruning:
-        pruned = pruning in (record.pruning, ALL_PRUNINGS)
+        is_usual_pruning = pruning in (record.pruning, ALL_PRUNINGS)
     if record.method == "base":  # its CP and CSD are relative to a reference, which must be that of the rows beside it
-        others = {r.reference_key for r, _ in here if r.method != "base" and is_usual(r, usual, here, pruning)}
-        pruned = not others or record.reference_key in others
-    aimed = not usual or not targets_of(record) or targets_of(record) == usual
-    coarse = all("precision" in other.sampler for other, _ in here)
-    newest = max(other.recipe for other, _ in here if other.method == record.method)
-    chosen = pruned and aimed and (coarse or "precision" not in record.sampler)
-    return chosen and record.budget.get("default") is not False and record.recipe == newest
+        reference_keys = {
+            r.reference_key for r, _ in entries if r.method != "base" and is_usual(r, usual_targets, entries, pruning)
+        }
+        is_usual_pruning = not reference_keys or record.reference_key in reference_keys
+    is_usual_targets = not usual_targets or not targets_of(record) or targets_of(record) == usual_targets
+    no_fp32 = all("precision" in r.sampler for r, _ in entries)
+    newest_recipe = max(r.recipe for r, _ in entries if r.method == record.method)
+    chosen = is_usual_pruning and is_usual_targets and (no_fp32 or "precision" not in record.sampler)
+    return chosen and record.budget.get("default") is not False and record.recipe == newest_recipe
 
 
-def without_repeats(found: Sequence[Found]) -> list[Found]:
+def without_repeats(entries: Sequence[Found]) -> list[Found]:
     """A local record that repeats a reference run figure by figure is one row, marked as both."""
     by_run: dict[tuple[str, str], list[Found]] = {}
-    for record, source in found:
-        same = by_run.setdefault((record.settings_stem, record.model_id), [])
-        for place, (other, other_source) in enumerate(same):
-            if _agree(other, record):
-                same[place] = (other, other_source if other_source == source else "both")
+    for record, source in entries:
+        run_entries = by_run.setdefault((record.settings_stem, record.model_id), [])
+        for index, (earlier, earlier_source) in enumerate(run_entries):
+            if _agree(earlier, record):
+                run_entries[index] = (earlier, earlier_source if earlier_source == source else "both")
                 break
         else:
-            same.append((record, source))
-    return [each for same in by_run.values() for each in same]
+            run_entries.append((record, source))
+    return [entry for run_entries in by_run.values() for entry in run_entries]
 
 
-def _agree(one: Record, other: Record) -> bool:
-    """The same cells and counts, and figures that differ by less than the order of a sum can make them."""
-    return one.cells.keys() == other.cells.keys() and all(
-        (cell.n, cell.of, cell.unit) == (other.cells[name].n, other.cells[name].of, other.cells[name].unit)
-        and math.isclose(cell.value or 0.0, other.cells[name].value or 0.0, rel_tol=1e-6, abs_tol=1e-9)
-        for name, cell in one.cells.items()
+def _agree(left: Record, right: Record) -> bool:
+    """Whether cells and counts are equal, and figures differ by no more than the order of summation explains."""
+    return left.cells.keys() == right.cells.keys() and all(
+        (cell.n, cell.of, cell.unit) == (right.cells[name].n, right.cells[name].of, right.cells[name].unit)
+        and math.isclose(cell.value or 0.0, right.cells[name].value or 0.0, rel_tol=1e-6, abs_tol=1e-9)
+        for name, cell in left.cells.items()
     )
 
 
-def joined(found: Sequence[Found], suites: Sequence[str]) -> list[tuple[list[Record], Source]]:
+def joined(entries: Sequence[Found], suites: Sequence[str]) -> list[tuple[list[Record], Source]]:
     """Records of one model side by side, in the order of the table's rows.
 
-    What says that two records are of one model is the model's key in them; where an old one has none, its settings. A
-    row that has a reference run's record beside one of your own is yours.
+    Two records are of one model if they name the same model key, or, where an old record has no key, if their settings
+    are equal. A row that combines a committed record with a local one counts as local.
     """
-    main = [entry for entry in found if entry[0].suite == suites[0]]
-    beside = [entry for entry in found if entry[0].suite != suites[0]]
+    main = [entry for entry in entries if entry[0].suite == suites[0]]
+    partner_entries = [entry for entry in entries if entry[0].suite != suites[0]]
     pairs: list[tuple[list[Record], Source]] = []
-    used: set[int] = set()
+    used_partners: set[int] = set()
     for record, source in main:
         partners = [
-            (r, s) for r, s in beside if same_model(record, r) and (_meets(s, source) or _both_known(record, r))
+            (r, s)
+            for r, s in partner_entries
+            if same_model(record, r) and (_is_same_source(s, source) or _both_known(record, r))
         ]
-        partner, its = max(partners, key=lambda entry: _closeness(record, source, *entry), default=(None, source))
-        used.add(id(partner))
-        pairs.append(([record, partner] if partner else [record], source if _meets(its, source) else "local"))
-    pairs += [([record], source) for record, source in beside if id(record) not in used]
-    return sorted(pairs, key=lambda pair: place(pair[0][0], pair[1]))
+        partner, partner_source = max(
+            partners, key=lambda entry: _closeness(record, source, *entry), default=(None, source)
+        )
+        used_partners.add(id(partner))
+        row_source: Source = source if _is_same_source(partner_source, source) else "local"
+        pairs.append(([record, partner] if partner else [record], row_source))
+    pairs += [([record], source) for record, source in partner_entries if id(record) not in used_partners]
+    return sorted(pairs, key=lambda pair: row_order(pair[0][0], pair[1]))
 
 
 def same_model(left: Record, right: Record) -> bool:
@@ -217,18 +229,24 @@ def _sampling(record: Record) -> dict[str, object]:
     return {key: value for key, value in record.sampler.items() if key != "as_published"}
 
 
-def _closeness(record: Record, source: Source, partner: Record, its: Source) -> tuple[bool, ...]:
-    """How near a record of the same model is: of the same source, name, targets, reference and folder.
+def _closeness(record: Record, source: Source, partner: Record, partner_source: Source) -> tuple[bool, ...]:
+    """Rank a record of the same model: by equal source, method, reference, folder and targets.
 
-    The base is one model, and has a record for each reference that it was compared with.
+    The base is one model that has a record for each reference it was compared with.
     """
-    aimed = targets_of(record) == targets_of(partner)
-    same_reference = aimed and record.reference_key == partner.reference_key
+    same_targets = targets_of(record) == targets_of(partner)
+    same_reference = same_targets and record.reference_key == partner.reference_key
     same_folder = record.folder == partner.folder
-    return _meets(its, source), record.method == partner.method, same_reference, same_folder, aimed
+    return (
+        _is_same_source(partner_source, source),
+        record.method == partner.method,
+        same_reference,
+        same_folder,
+        same_targets,
+    )
 
 
-def _meets(left: Source, right: Source) -> bool:
+def _is_same_source(left: Source, right: Source) -> bool:
     return left == right or "both" in (left, right)
 
 
@@ -237,9 +255,18 @@ def training(record: Record) -> tuple:
     return tuple(getattr(record, key) for key in keys)
 
 
-def place(record: Record, source: Source) -> tuple:
+def row_order(record: Record, source: Source) -> tuple:
     rank = _ORDER.index(record.method) if record.method in _ORDER else len(_ORDER)
-    chosen = (record.preset != "default", record.preset, record.variant != "default", record.variant)
-    sort_of_budget = json.dumps(record.budget, sort_keys=True)
-    pruned = (-record.macs, record.pruning)
-    return rank, record.method, chosen, *pruned, sorted(targets_of(record)), sort_of_budget, record.seed, source
+    setting_order = (record.preset != "default", record.preset, record.variant != "default", record.variant)
+    budget_order = json.dumps(record.budget, sort_keys=True)
+    pruning_order = (-record.macs, record.pruning)
+    return (
+        rank,
+        record.method,
+        setting_order,
+        *pruning_order,
+        sorted(targets_of(record)),
+        budget_order,
+        record.seed,
+        source,
+    )

@@ -58,6 +58,6 @@ def noted(table: Table, note: str) -> Table:
 def only(table: Table, keys: Sequence[str]) -> Table:
     """The table with these columns alone, in this order. UsageError for one that it does not have."""
     columns = {column.key: column for column in table.columns}
-    if strange := [key for key in keys if key not in columns]:
-        raise unknown("column", strange[0], list(columns))
+    if missing_keys := [key for key in keys if key not in columns]:
+        raise unknown("column", missing_keys[0], list(columns))
     return replace(table, columns=[columns[key] for key in keys])

@@ -1,4 +1,4 @@
-"""Table 1 of the paper from records, and what a careful reader wants beside it. No torch is imported.
+"""Table 1 of the paper from records, with further columns and notes. No torch is imported.
 
 Rows are decided here, columns in `columns.py`; how they look on a terminal, in JSON or Markdown in `render.py`.
 """
@@ -36,7 +36,7 @@ from methods.budget import Ledger
 
 
 def table(
-    found: Iterable[Found],
+    entries: Iterable[Found],
     testbed: str,
     suite: str,
     *,
@@ -49,49 +49,59 @@ def table(
 ) -> Table:
     """Table 1 of a testbed. Rows: base, distilled, other seeds of it, other methods.
 
-    Shown are the default budget, targets and pruning, unless `everything`; what that hides is counted in a note. With
-    the name of a `pruning` it is that one at all its MACs; with `ALL_PRUNINGS`, all of them side by side. `targets`
-    stand for the default ones. `made_on` is the testbed as a command names it, which may be a file.
-    Raises DataError if nothing is left to show, RecordError if rows were sampled differently.
+    Only the default budget, targets and pruning are shown, unless `everything` is set; a note counts the hidden
+    records. `pruning` shows that pruning at all its MACs, and `ALL_PRUNINGS` shows all prunings side by side. `targets`
+    replace the default ones. `made_on` is the testbed as a command names it, which can be a file.
+
+    Raises:
+        DataError: nothing is left to show.
+        RecordError: rows were sampled differently.
     """
     suites = [suite] + ([BESIDE[suite]] if suite in BESIDE else [])
-    here = [(r, source) for r, source in found if r.testbed == testbed and r.suite in suites]
-    if suite in BESIDE:  # plain captions of models that forgot another kind of concept are another table's
-        here = [(r, source) for r, source in here if (r.concept.get("kind") == "explicit") == (suite in EXPLICIT)]
-    usual = frozenset(targets or default_targets(testbed)) if suite not in EXPLICIT else frozenset()
-    now = current(here)
-    shown = here if everything else [each for each in now if is_usual(each[0], usual, now, pruning)]
-    asked = [record for record, _ in shown if suite not in EXPLICIT or record.suite == suite]
-    if not any(record.method != "base" or not pruning for record in asked):
-        also = "" if testbed == "mini" else f" --testbed {shlex.quote(made_on or testbed)}"
-        also += f" --pruning {shlex.quote(pruning)}" if pruning not in ("", ALL_PRUNINGS) else ""
-        also += f" --targets {shlex.quote(','.join(targets))}" if targets else ""
-        make = f"`bench run --method bilevel --suite {suite}{also}`"
-        elsewhere = f" ({len(here)} with other settings: add --all)" if here else ""
+    suite_entries = [(r, source) for r, source in entries if r.testbed == testbed and r.suite in suites]
+    if suite in BESIDE:  # plain captions of models that forgot another kind of concept belong to another table
+        suite_entries = [
+            (r, source) for r, source in suite_entries if (r.concept.get("kind") == "explicit") == (suite in EXPLICIT)
+        ]
+    usual_targets = frozenset(targets or default_targets(testbed)) if suite not in EXPLICIT else frozenset()
+    shown_entries = suite_entries
+    if not everything:
+        current_entries = current(suite_entries)
+        shown_entries = [
+            entry for entry in current_entries if is_usual(entry[0], usual_targets, current_entries, pruning)
+        ]
+    suite_records = [record for record, _ in shown_entries if suite not in EXPLICIT or record.suite == suite]
+    if not any(record.method != "base" or not pruning for record in suite_records):
+        options = "" if testbed == "mini" else f" --testbed {shlex.quote(made_on or testbed)}"
+        options += f" --pruning {shlex.quote(pruning)}" if pruning not in ("", ALL_PRUNINGS) else ""
+        options += f" --targets {shlex.quote(','.join(targets))}" if targets else ""
+        command = f"`bench run --method bilevel --suite {suite}{options}`"
+        hidden_note = f" ({len(suite_entries)} with other settings: add --all)" if suite_entries else ""
         raise DataError(
-            f"There are no records of suite '{suite}' on testbed '{testbed}'{elsewhere}; {make} makes them."
+            f"There are no records of suite '{suite}' on testbed '{testbed}'{hidden_note}; {command} makes them."
         )
-    check_one_sampler(record for record, _ in shown)
-    pairs = joined(without_repeats(shown), suites)
+    check_one_sampler(record for record, _ in shown_entries)
+    pairs = joined(without_repeats(shown_entries), suites)
     if suite in EXPLICIT:
         pairs = [(group, source) for group, source in pairs if group[0].suite == suite]
     records = [record for group, _ in pairs for record in group]
-    wanted = [c for c in COLUMNS if c.suite in (*suites, "cost") and (long or not c.section)]
-    wanted += unlisted(records, wanted) if long else []
-    columns = [one for column in wanted for one in split(column, records)]
+    wanted_columns = [c for c in COLUMNS if c.suite in (*suites, "cost") and (long or not c.section)]
+    wanted_columns += unlisted(records, wanted_columns) if long else []
+    columns = [split_column for column in wanted_columns for split_column in split(column, records)]
     quoted = published() if paper and suite not in EXPLICIT else None
-    told = quotes(quoted, 1)
-    firsts = {group[0].method: group[0] for group, _ in reversed(pairs)}  # the paper has one row a method: our first
+    values_by_method = quotes(quoted, 1)
+    # The paper has one row per method, which is quoted in the first row of that method here.
+    first_records = {group[0].method: group[0] for group, _ in reversed(pairs)}
     rows = []
     for group, source in pairs:
-        said = told.get(group[0].method, {}) if firsts[group[0].method] is group[0] else {}
-        label = _label(group[0], usual) + _against(group[0], records) + _standing(group[0], records)
-        rows.append(Row(label, source, group[0], _cells(group, columns, said)))
+        quoted_values = values_by_method.get(group[0].method, {}) if first_records[group[0].method] is group[0] else {}
+        label = _label(group[0], usual_targets) + _against(group[0], records) + _standing(group[0], records)
+        rows.append(Row(label, source, group[0], _cells(group, columns, quoted_values)))
     rows = told_apart(rows, records)
-    present = {key for row in rows for key in row.cells}
-    columns = [c for c in columns if not c.section or c.key in present]
-    ran = {row.record.method for row in rows}
-    notes = _notes(rows, len(here) - len(shown))
+    filled_keys = {key for row in rows for key in row.cells}
+    columns = [c for c in columns if not c.section or c.key in filled_keys]
+    shown_methods = {row.record.method for row in rows}
+    notes = _notes(rows, len(suite_entries) - len(shown_entries))
     notes += one_colour([(row.label, group) for row, (group, _) in zip(rows, pairs, strict=True)])
     if any(_standing(row.record, records) for row in rows):
         notes.append("Each world (a testbed's weights and data) has figures of its own: nothing compares between them.")
@@ -103,26 +113,26 @@ def table(
         rows=rows,
         notes=notes,
         paper=quoted,
-        paper_only={method: cells for method, cells in told.items() if method not in ran},
+        paper_only={method: cells for method, cells in values_by_method.items() if method not in shown_methods},
     )
 
 
-def _label(record: Record, usual: frozenset[str]) -> str:
-    """The record's own label, and whatever is not as usual, if the label does not say it."""
-    told = [record.preset, record.variant, record.solver or ""] if record.method != "base" else []
-    told = [word for word in told if word not in ("", "default", "alternating")]
+def _label(record: Record, usual_targets: frozenset[str]) -> str:
+    """Return the record's label, extended by every unusual setting that the label does not name."""
+    parts = [record.preset, record.variant, record.solver or ""] if record.method != "base" else []
+    parts = [part for part in parts if part not in ("", "default", "alternating")]
     if record.method != "base" and (record.pruning, record.macs) != (RunRequest.pruning, RunRequest.macs):
-        told.append(f"{record.pruning} {record.macs:g}")
-    if usual and targets_of(record) and targets_of(record) != usual:
-        told.append(", ".join(sorted(targets_of(record))))
+        parts.append(f"{record.pruning} {record.macs:g}")
+    if usual_targets and targets_of(record) and targets_of(record) != usual_targets:
+        parts.append(", ".join(sorted(targets_of(record))))
     if record.data == "all-but-targets":
-        told.append(record.data)
-    told += budget_words(record)
-    return " · ".join([record.label, *(word for word in told if word not in record.label)])
+        parts.append(record.data)
+    parts += budget_words(record)
+    return " · ".join([record.label, *(part for part in parts if part not in record.label)])
 
 
 def _against(record: Record, shown: Sequence[Record]) -> str:
-    """Which distilled model a base is compared with, where several prunings are shown: CP and CSD depend on it."""
+    """Name the distilled model that a base is compared with, if several prunings are shown: CP and CSD depend on it."""
     prunings = {(r.pruning, r.macs) for r in shown if r.method != "base"}
     if record.method != "base" or len(prunings) < 2:
         return ""
@@ -131,7 +141,7 @@ def _against(record: Record, shown: Sequence[Record]) -> str:
 
 
 def _standing(record: Record, shown: Sequence[Record]) -> str:
-    """Which weights and data of the testbed it stands on, where those shown stand on several: after a rebuild, say."""
+    """Name the testbed's weights and data, if the shown records have different ones, for example after a rebuild."""
     worlds = {_world(r) for r in shown if r.world and r.suite == record.suite}
     return f" · world {_world(record)}" if len(worlds) > 1 and record.world else ""
 
@@ -140,7 +150,7 @@ def _world(record: Record) -> str:
     return hashlib.sha256(json.dumps(record.world, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def _cells(group: Sequence[Record], columns: Sequence[Column], said: dict[str, float]) -> dict[str, Figure]:
+def _cells(group: Sequence[Record], columns: Sequence[Column], quoted_values: dict[str, float]) -> dict[str, Figure]:
     """Figures of one row by column key; a column for which there is none is left out."""
     by_suite = {record.suite: record for record in group}
     cells: dict[str, Figure] = {}
@@ -149,7 +159,7 @@ def _cells(group: Sequence[Record], columns: Sequence[Column], said: dict[str, f
         if record := by_suite.get(column.suite):
             figure = _figure(record, column)
         if figure:
-            cells[column.key] = replace(figure, paper=said.get(column.key.partition("[")[0]))
+            cells[column.key] = replace(figure, paper=quoted_values.get(column.key.partition("[")[0]))
     return cells
 
 
@@ -164,26 +174,26 @@ def _figure(record: Record, column: Column) -> Figure | None:
 
 def _top_destination(record: Record) -> Figure | None:
     """The largest share of one target's images that became one other artist's: a swap is not forgetting."""
-    others: dict[str, Cell] = {}
+    cells_by_move: dict[str, Cell] = {}
     for name, cell in record.cells.items():
-        asked, _, style = name.removeprefix(DESTINATION).partition("/")
-        if name.startswith(DESTINATION) and style not in ("plain", asked) and cell.value is not None:
-            others[f"{asked} → {style}"] = cell
-    if not others:
+        target, _, style = name.removeprefix(DESTINATION).partition("/")
+        if name.startswith(DESTINATION) and style not in ("plain", target) and cell.value is not None:
+            cells_by_move[f"{target} → {style}"] = cell
+    if not cells_by_move:
         return None
-    top, cell = max(others.items(), key=lambda item: item[1].value or 0.0)
-    return Figure(cell.value, cell.n, cell.of, cell.unit, cell.back_end, cell.ci, name=top if cell.value else "none")
+    move, cell = max(cells_by_move.items(), key=lambda item: item[1].value or 0.0)
+    return Figure(cell.value, cell.n, cell.of, cell.unit, cell.back_end, cell.ci, name=move if cell.value else "none")
 
 
-def _cost(record: Record, what: str) -> Figure | None:
-    if what == "choosing":  # told by records of prunings since it is counted; the base is not pruned
-        told = record.counted.get("spent")
-        return Figure(float(told), unit="FLOPs") if isinstance(told, int | float) else None
+def _cost(record: Record, quantity: str) -> Figure | None:
+    if quantity == "choosing":  # missing from older records, and for the base, which is not pruned
+        pruning_flops = record.counted.get("spent")
+        return Figure(float(pruning_flops), unit="FLOPs") if isinstance(pruning_flops, int | float) else None
     if not record.ledger:
         return None
     total = Ledger.from_json(record.ledger).total()
-    value = {"flops": total.flops, "iterations": total.iterations, "seconds": total.wall_seconds}[what]
-    return Figure(float(value), unit={"flops": "FLOPs", "seconds": "s"}.get(what, ""))
+    value = {"flops": total.flops, "iterations": total.iterations, "seconds": total.wall_seconds}[quantity]
+    return Figure(float(value), unit={"flops": "FLOPs", "seconds": "s"}.get(quantity, ""))
 
 
 def _notes(rows: Sequence[Row], hidden: int) -> list[str]:
