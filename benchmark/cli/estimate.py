@@ -91,7 +91,7 @@ def _print(request: RunRequest, speeds: Speeds) -> None:
         piece = row.piece
         print(_line(piece.what, f"{piece.count:,} {piece.unit}", piece.flops, row.seconds, piece.memory, piece.disk))
     print(_line("in all", "", told.flops, 3600 * told.hours, told.memory, told.disk))
-    has = f"{speeds.told.partition(':')[0]} has {speeds.memory / 1e9:.0f} GB of memory"
+    has = f"{speeds.source.partition(':')[0]} has {speeds.memory / 1e9:.0f} GB of memory"
     if told.least > speeds.memory:
         print(f"It does not fit: {has}, and one image at a time takes {told.least / 1e9:.0f} GB.")
     elif told.memory > speeds.memory:
