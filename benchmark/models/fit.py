@@ -114,8 +114,8 @@ def _check(bench: Workbench, plan: Plan, unet: Any, shapes: dict[str, tuple[int,
     if different := sorted(name for name, _ in shapes.items() ^ _shapes(unet).items()):
         raise TrainingError(
             f"Method '{plan.name}' returned a U-Net of another form than it was given ('{different[0]}' was added, "
-            "removed or reshaped), which could not be read again: let its `fit` change weights alone, and merge what it "
-            "adds for training into them."
+            "removed or reshaped), which could not be read again: let its `fit` change weights alone, and merge what "
+            "it adds for training into them."
         )
     as_stored = (lambda weight: weight.half()) if bench.testbed.half else (lambda weight: weight)
     broken = [name for name, weight in unet.named_parameters() if not bool(as_stored(weight).isfinite().all())]
