@@ -120,10 +120,10 @@ def _check(bench: Workbench, plan: Plan, unet: Any, shapes: dict[str, tuple[int,
     as_stored = (lambda weight: weight.half()) if bench.testbed.half else (lambda weight: weight)
     broken = [name for name, weight in unet.named_parameters() if not bool(as_stored(weight).isfinite().all())]
     if broken:
-        precision = " in the half precision that they are kept in" if bench.testbed.half else ""
+        in_precision = " in the half precision that they are kept in" if bench.testbed.half else ""
         raise TrainingError(
             f"Method '{plan.name}' returned weights that are not finite ('{broken[0]}' and {len(broken) - 1} more)"
-            f"{precision}: nothing was kept of it but its last checkpoint."
+            f"{in_precision}: nothing was kept of it but its last checkpoint."
         )
     spent = ledger.total().flops
     if plan.flops is not None and spent > plan.flops:

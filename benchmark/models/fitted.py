@@ -165,12 +165,7 @@ def brought(bench: Workbench, checkpoint: external_checkpoint.Checkpoint, name: 
     unet = external_checkpoint.load(checkpoint, base, testbed.scheduler)
     try:
         macs = count_macs(unet, size, length)
-    except (
-        TypeError,
-        ValueError,
-        RuntimeError,
-        AttributeError,
-    ) as error:  # its authors may have changed any part of it
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:  # its authors may have changed any part
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
             f"The checkpoint {checkpoint.place} cannot be called as the testbed's U-Net is ({first}): choose the "
@@ -178,11 +173,9 @@ def brought(bench: Workbench, checkpoint: external_checkpoint.Checkpoint, name: 
         ) from error
     share, checksum = macs / base_macs, checkpoint.sha256()
     counted: dict[str, Any] = {
-        "share": share,
-        "counter": "torch flop_counter",
-        "latent_size": size,
-        "text_length": length,
-    }
+        "share": share, "counter": "torch flop_counter", "latent_size": size, "text_length": length,
+        "checkpoint": checksum, "form": checkpoint.form,
+    }  # fmt: skip
 
     def load() -> UNet2DConditionModel:
         return unet.to(bench.device)  # type: ignore[arg-type]
@@ -192,7 +185,6 @@ def brought(bench: Workbench, checkpoint: external_checkpoint.Checkpoint, name: 
         "seed": 0, "recipe": 1, "pruning": BROUGHT, "macs": min(1.0, round(share, 4)),
     }  # fmt: skip
     identity = {**testbed.identity(), "model": BROUGHT, "checkpoint": checksum}
-    counted |= {"checkpoint": checksum, "form": checkpoint.form}
     if parts == "unet":
         counted |= {"parts": parts, "not used": unused}
     label = f"{name} (U-Net alone)" if parts == "unet" else name

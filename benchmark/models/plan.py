@@ -167,9 +167,8 @@ def planned(
     elif budget_figure is not None:
         amount = budget_figure.amount
         flops = flops_in(pruned, amount) if budget_figure.unit == "seconds" else amount
-    shorter_budgets = (
-        request.along if request.method == "distilled" else ()
-    )  # others spend a share of their budget on it
+    # Other methods spend a share of each budget on a distillation of their own: no single training passes them all.
+    shorter_budgets = request.along if request.method == "distilled" else ()
     plan = Plan(
         method=method,
         name=request.method,
