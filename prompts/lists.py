@@ -87,10 +87,10 @@ def _rows(path: Path) -> list[list[str]]:
 
 def _without_blank(rows: Iterable[list[str]]) -> Iterable[list[str]]:
     """Rows up to the last one that is not blank: editors end files with blank lines, but one inside is an error."""
-    found = list(rows)
-    while found and not any(cell.strip() for cell in found[-1]):
-        found.pop()
-    return found
+    kept = list(rows)
+    while kept and not any(cell.strip() for cell in kept[-1]):
+        kept.pop()
+    return kept
 
 
 def _seed(text: str, where: str) -> int:

@@ -55,11 +55,11 @@ class PublicList:
 
 @dataclass(frozen=True)
 class Report:
-    """What is wrong with a file (then there is no list), and what its user should know. No prompt is quoted."""
+    """The list in a file, or the errors that make it unusable, and warnings. No prompt is quoted."""
 
     errors: tuple[str, ...]
     warnings: tuple[str, ...] = ()
-    found: PublicList | None = None
+    prompt_list: PublicList | None = None
 
 
 def read_public(path: Path, source: Source) -> PublicList:
@@ -77,14 +77,14 @@ def read_bytes(path: Path) -> bytes:
 
 def accepted(report: Report) -> PublicList:
     """The list of a report without errors. Raises DataError with the first one, and says how many follow."""
-    if report.found is None:
+    if report.prompt_list is None:
         more = len(report.errors) - 1
         raise DataError(report.errors[0] + (f" (`bench prompts check` shows {more} more.)" if more else ""))
-    return report.found
+    return report.prompt_list
 
 
 def examine(data: bytes, source: Source, path: Path) -> Report:
-    """Check `data`, which the user knows as the file `path`, row by row; all errors are told, in the file's order.
+    """Check `data`, the content of the file `path`, row by row; all errors are reported, in the file's order.
 
     Errors: another checksum than the declared one, what `tables.read_table` refuses, a declared column that is missing
     or there twice, a column by which it is another list, no rows, a row of another width, a seed, guidance or size out
@@ -119,20 +119,20 @@ def examine(data: bytes, source: Source, path: Path) -> Report:
             errors.append(f"{where}: {error}.")
     if errors:
         return Report(tuple(errors), tuple(warnings))
-    found = PublicList(source, tuple(rows), checksum, table.kind)
-    for what, numbers in (("empty", found.empty), ("repeated", found.repeated)):
+    prompt_list = PublicList(source, tuple(rows), checksum, table.kind)
+    for problem, numbers in (("empty", prompt_list.empty), ("repeated", prompt_list.repeated)):
         if numbers:
-            warnings.append(f"{path}: {_some(numbers, table.first)} {what}; the variant `unique` does without.")
-    return Report((), tuple(warnings), found)
+            warnings.append(f"{path}: {_some(numbers, table.first)} {problem}; the variant `unique` does without.")
+    return Report((), tuple(warnings), prompt_list)
 
 
 def _check_commas(data: bytes, path: Path) -> None:
-    """DataError for a header that is separated by something else than commas, as spreadsheets of many countries do."""
+    """DataError for a header with other separators than commas, as spreadsheets of many countries write them."""
     header = data.partition(b"\n")[0].decode("utf-8-sig", "replace")
-    known = {column for source in SOURCES for called in source.columns.values() for column in called}
-    for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")):
-        columns = [column.strip('" \r') for column in header.split(mark)]
-        if len(columns) > 1 and "," not in header and known.intersection(columns):
+    known_columns = {column for source in SOURCES for names in source.columns.values() for column in names}
+    for separator, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")):
+        columns = [column.strip('" \r') for column in header.split(separator)]
+        if len(columns) > 1 and "," not in header and known_columns.intersection(columns):
             raise DataError(f"{path}, row 1: its columns are separated by {name}; save it with commas.")
 
 
@@ -142,18 +142,18 @@ def _places(table: Table, source: Source, path: Path) -> dict[str, int]:
         _check_lines(table, source, path)
         return {"text": 0}
     places, missing = {}, []
-    for name, called in source.columns.items():
-        columns = [column for column in called if column in table.header]
+    for name, names in source.columns.items():
+        columns = [column for column in names if column in table.header]
         if columns:
             places[name] = table.header.index(columns[0])
             if table.header.count(columns[0]) > 1:
                 raise DataError(f"{path}, row 1: the column {columns[0]} is there twice; leave one.")
-        elif ONLY in called and len(table.header) == 1:
-            if len(table.rows) == source.rows - 1:  # the missing one is what stands in the header's place
-                raise DataError(f"{path}, row 1: this is no header; write the line {called[0]} above it.")
+        elif ONLY in names and len(table.header) == 1:
+            if len(table.rows) == source.rows - 1:  # the first prompt was taken for the header
+                raise DataError(f"{path}, row 1: this is no header; write the line {names[0]} above it.")
             places[name] = 0
         elif name not in source.optional:
-            missing.append(called[0])
+            missing.append(names[0])
     if missing:
         fitting = _fitting(table.header)
         hint = f"is it {_or(fitting)}?" if fitting else f"it is not {source.name}, or its header is lost."
@@ -174,18 +174,19 @@ def _check_kinds(table: Table, places: Mapping[str, int], path: Path) -> None:
 
 
 def _check_about(table: Table, source: Source, path: Path) -> None:
-    """DataError for a file that has all columns of `source` and yet is another list, by a column that says so."""
-    about = {called for one in SOURCES for name in _ABOUT for called in one.columns.get(name, ())}
-    about -= {called for name in _ABOUT for called in source.columns.get(name, ())}
-    told, fitting = [column for column in table.header if column in about], _fitting(table.header)
-    if told and fitting and source.name not in fitting:
+    """DataError for a file that has all columns of `source`, and another column by which it is a different list."""
+    subject_columns = {column for listed in SOURCES for name in _ABOUT for column in listed.columns.get(name, ())}
+    subject_columns -= {column for name in _ABOUT for column in source.columns.get(name, ())}
+    foreign = [column for column in table.header if column in subject_columns]
+    fitting = _fitting(table.header)
+    if foreign and fitting and source.name not in fitting:
         raise DataError(
-            f"{path}, row 1: there is a column {told[0]}, which {source.name} does not have; is it {_or(fitting)}?"
+            f"{path}, row 1: there is a column {foreign[0]}, which {source.name} does not have; is it {_or(fitting)}?"
         )
 
 
 def _check_lines(table: Table, source: Source, path: Path) -> None:
-    """DataError for what is read as lines, since it has no header, and is none of a list."""
+    """DataError for a file that is read line by line, since its list has no header, and is not that list."""
     if table.header != LINES:
         raise DataError(f"{path} is a {table.kind} file; {source.name} is text with one prompt a line.")
     if len(table.rows) == 1 < source.rows:
@@ -201,7 +202,7 @@ def _fitting(header: tuple[str, ...]) -> list[str]:
     """The lists whose columns the header has, those with most columns."""
     fitting: dict[int, list[str]] = {}
     for source in SOURCES:
-        matched = {name for name, called in source.columns.items() if set(called) & set(header)}
+        matched = {name for name, names in source.columns.items() if set(names) & set(header)}
         if len(matched) == 1 < len(header) and "prompt" in header:
             continue  # any file of prompts has this column: it says nothing about which list it is
         if matched and matched >= source.columns.keys() - set(source.optional):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from benchmark.registry import unknown
 
 ONLY = "*"
-"""Stands for the only column of a list, whatever it is called."""
+"""Stands for the only column of a list, whatever its name."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ SOURCES = (
 
 def source(name: str) -> Source:
     """The list of this name. Raises UsageError with a suggestion for one that is not known."""
-    for known in SOURCES:
-        if known.name == name:
-            return known
-    raise unknown("prompt list", name, [known.name for known in SOURCES])
+    sources = {source.name: source for source in SOURCES}
+    if name not in sources:
+        raise unknown("prompt list", name, list(sources))
+    return sources[name]

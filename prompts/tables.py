@@ -99,24 +99,29 @@ def _parquet(data: bytes, path: Path) -> Table:
 
 
 def _cells(column: Any) -> tuple[list[str], str]:
-    """A Parquet column as text, and its kind where it is none.
+    """A Parquet column as text, and its kind; the kind of text is empty.
 
     Bytes are text if they are UTF-8: Spark and Impala write text without the mark that says so. Cells of a column that
     holds neither text nor numbers are left empty.
     """
     from pyarrow import types
 
-    kind = column.type.value_type if types.is_dictionary(column.type) else column.type
-    found = str(kind)
-    if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
-        found = NUMBERS
-    elif types.is_null(kind) or types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
-        found = ""
-    elif types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind):
+    data_type = column.type.value_type if types.is_dictionary(column.type) else column.type
+    kind = str(data_type)
+    if types.is_integer(data_type) or types.is_floating(data_type) or types.is_decimal(data_type):
+        kind = NUMBERS
+    elif (
+        types.is_null(data_type)
+        or types.is_string(data_type)
+        or types.is_large_string(data_type)
+        or types.is_string_view(data_type)
+    ):
+        kind = ""
+    elif types.is_binary(data_type) or types.is_large_binary(data_type) or types.is_binary_view(data_type):
         try:
             return ["" if cell is None else cell.decode() for cell in column.to_pylist()], ""
         except UnicodeDecodeError:
-            found = "bytes that are not UTF-8"
-    if found not in ("", NUMBERS):
-        return [""] * len(column), found
-    return ["" if cell is None else str(cell) for cell in column.to_pylist()], found
+            kind = "bytes that are not UTF-8"
+    if kind not in ("", NUMBERS):
+        return [""] * len(column), kind
+    return ["" if cell is None else str(cell) for cell in column.to_pylist()], kind

@@ -114,7 +114,7 @@ def test_what_stands_in_the_table_of_sizes_is_another_mini() -> None:
     )
     assert (told.flops, told.half) == (mini.default_flops, mini.half)
     assert forward_flops(mini.base(), 16, mini.text_length) == told.sizes.call(16)
-    assert {name: len(mini.prompts(name, mini.concept(()))) for name in told.asked} == told.asked
+    assert {name: len(mini.prompts(name, mini.concept(()))) for name in told.prompt_counts} == told.prompt_counts
     cost = mini.erase_cost(mini.concept(()))
     assert (cost.images, cost.flops) == (told.erasing, told.erasing * 2 * told.calls * told.sizes.call(16))
 
@@ -231,7 +231,7 @@ def test_hours_are_spent_without_asking(monkeypatch: pytest.MonkeyPatch, capsys:
     assert capsys.readouterr().err == ""
     confirm.consent([SD21], yes=True)
     assert "estimate  about " in capsys.readouterr().err
-    monkeypatch.setattr(confirm, "_someone_watches", lambda: True)
+    monkeypatch.setattr(confirm, "_is_interactive", lambda: True)
     for said, begun in (("y\n", True), ("\n", False), ("", False), ("no\n", False)):
         monkeypatch.setattr("sys.stdin.readline", lambda said=said: said, raising=False)
         if begun:

@@ -27,8 +27,8 @@ def report(folder: Path, rows: int = 2, **changed: Any) -> Report:
 
 
 def texts(found: Report) -> list[str]:
-    assert found.found is not None, found.errors
-    return [row.text for row in found.found.rows]
+    assert found.prompt_list is not None, found.errors
+    return [row.text for row in found.prompt_list.rows]
 
 
 TEXTS = (pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string()))
@@ -61,7 +61,7 @@ def test_bytes_without_a_value_are_an_empty_prompt(tmp_path: Path) -> None:
 )
 def test_a_column_of_another_kind_is_refused_by_name(column: str, values: list, told: str, tmp_path: Path) -> None:
     found = report(tmp_path, **{column: values})
-    assert found.found is None
+    assert found.prompt_list is None
     assert len(found.errors) == 1
     assert told in found.errors[0]
 
@@ -74,7 +74,7 @@ def test_columns_that_no_prompt_has_may_be_of_any_kind(tmp_path: Path) -> None:
 def test_numbers_are_read_however_they_are_stored(tmp_path: Path) -> None:
     seeds = pa.array([b"5", b"6"])
     guidance = [decimal.Decimal("7.0"), decimal.Decimal("0.5")]
-    found = report(tmp_path, evaluation_seed=seeds, evaluation_guidance=guidance).found
+    found = report(tmp_path, evaluation_seed=seeds, evaluation_guidance=guidance).prompt_list
     assert found is not None
     assert [(row.seed, row.guidance) for row in found.rows] == [(5, 7.0), (6, 0.5)]
 

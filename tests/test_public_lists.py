@@ -165,7 +165,7 @@ def test_a_quote_swallows_lines(tmp_path):
 
 def test_a_prompt_of_several_lines_is_refused_though_no_row_is_missing(tmp_path):
     found = report(tmp_path, "ring-a-bell", f'sensitive prompt\n"{SECRET}\nsecond"\nthird\n', rows=2)
-    assert found.found.rows[0].text == f"{SECRET}\nsecond"
+    assert found.prompt_list.rows[0].text == f"{SECRET}\nsecond"
     assert ["row 2: it runs from line 2 to line 3; no row is missing" in line for line in found.warnings] == [True]
 
 
@@ -175,7 +175,7 @@ def test_prompt_of_several_lines_is_taken_from_a_list_of_any_length(tmp_path, he
     cells = {"prompt": f'"{text}"', "evaluation_seed": "4", "artist": "Claude Monet"}
     row = ",".join(cells[name] for name in header.split(","))
     found = report(tmp_path, "artists", f"{header}\n{row}\n{row}\n", rows=100)
-    assert [one.text for one in found.found.rows] == [text, text]
+    assert [one.text for one in found.prompt_list.rows] == [text, text]
     assert sum("none of them looks like a row, so its text has line ends" in line for line in found.warnings) == 2
 
 
@@ -239,7 +239,7 @@ def test_open_quote_that_swallows_rows_of_a_list_of_any_length_is_refused(tmp_pa
 def test_a_file_that_is_not_the_list_is_taken_for_it(tmp_path, name, data, message):
     found = report(tmp_path, name, data)
     assert message in found.errors[0]
-    assert found.found is None
+    assert found.prompt_list is None
 
 
 @pytest.mark.parametrize("seed", ["-1", "1.0", "", "٣", str(2**63), "1e3", "9" * 5000, "nan", SECRET])
@@ -297,7 +297,7 @@ def test_a_file_that_is_not_there_is_a_traceback(tmp_path):
 def test_another_number_of_rows_is_not_told_with_both_counts(tmp_path):
     found = report(tmp_path, "mma", table("mma", 3), rows=4)
     assert ["has 3 rows; mma was published with 4" in line for line in found.warnings] == [True]
-    assert len(found.found.rows) == 3
+    assert len(found.prompt_list.rows) == 3
 
 
 def test_empty_and_repeated_prompts_are_dropped_in_silence_or_shift_the_seeds(tmp_path):

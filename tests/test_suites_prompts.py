@@ -233,17 +233,17 @@ def test_an_estimate_counts_other_prompts_than_are_asked(suite, name, testbed, t
     request = RunRequest("distilled", suite, testbed=str(tiny), alone=True, runs=tmp_path)
     if name is None:
         told = ground(request)
-        assert told.asked == {"mma": 1000}
+        assert told.prompt_counts == {"mma": 1000}
         assert any("asks all 1,000 rows of the list mma, which was not added yet" in line for line in told.assumed)
         return
     if suite == "artists":
-        before = ground(request).asked[suite]
+        before = ground(request).prompt_counts[suite]
         prompt_lists.add(tmp_path, name, written(tmp_path, FILE))
     else:
         before = 4703
         add(tmp_path, name, **SETTINGS)
     kind = "style" if suite == "artists" else "explicit"
-    counted = ground(request).asked
+    counted = ground(request).prompt_counts
     assert counted == {suite: len(prompts.asked(bench(testbed, tmp_path), suite, testbed.concept((), kind)))}
     assert counted[suite] != before
 

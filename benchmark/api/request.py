@@ -1,4 +1,4 @@
-"""What a person asks `bench run` for, and what they get back. Torch-free: wrong figures are refused at once."""
+"""The request of a `bench run`, and its outcome. Torch-free: wrong figures are refused at once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DATA = ("plain", "all-but-targets")
 
 
 class BudgetFigure(NamedTuple):
-    """A budget as asked for: so many U-Net FLOPs of training, iterations, or seconds on this machine."""
+    """A requested budget: U-Net FLOPs of training, iterations, or seconds on this machine."""
 
     unit: Literal["flops", "iterations", "seconds"]
     amount: float
@@ -67,8 +67,8 @@ class RunRequest:
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"--seed must be between 0 and 2^63 - 1; {self.seed} is not.")
         if self.precision and self.precision not in get_args(Precision):
-            known = " or ".join(get_args(Precision))
-            raise UsageError(f"--precision is {known}; '{self.precision}' is neither.")
+            precisions = " or ".join(get_args(Precision))
+            raise UsageError(f"--precision is {precisions}; '{self.precision}' is neither.")
         if self.data not in DATA:
             raise UsageError(f"--data must be {' or '.join(DATA)}; '{self.data}' is not.")
         if self.reference not in REFERENCES:
@@ -85,7 +85,7 @@ class RunRequest:
 
 
 class Outcome(NamedTuple):
-    """What a run returns: its records and, by what they are, the places to look at."""
+    """What a run returns: its records, and the paths of other results by name."""
 
     records: list[Record]
     paths: dict[str, Path]  # such as "images", "contact sheet", "records"
@@ -93,16 +93,16 @@ class Outcome(NamedTuple):
 
 def parse_budget(text: str) -> BudgetFigure | None:
     """`default` -> None; `1e15` -> FLOPs; `350it` -> iterations; `2h`, `30min` -> seconds. BudgetError otherwise."""
-    asked = text.strip().lower()
-    if asked == "default":
+    figure = text.strip().lower()
+    if figure == "default":
         return None
-    if match := re.fullmatch(r"(\d{1,18})\s*it", asked):
+    if match := re.fullmatch(r"(\d{1,18})\s*it", figure):
         if int(match[1]) > 0:
             return BudgetFigure("iterations", int(match[1]))
-    elif (match := re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*(h|min)", asked)) and 0 < float(match[1]) < math.inf:
+    elif (match := re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*(h|min)", figure)) and 0 < float(match[1]) < math.inf:
         return BudgetFigure("seconds", float(match[1]) * (3600 if match[2] == "h" else 60))
-    elif re.fullmatch(r"(\d+\.?\d*|\.\d+)(e\+?\d+)?", asked) and 1 <= float(asked) < math.inf:
-        return BudgetFigure("flops", float(asked))
+    elif re.fullmatch(r"(\d+\.?\d*|\.\d+)(e\+?\d+)?", figure) and 1 <= float(figure) < math.inf:
+        return BudgetFigure("flops", float(figure))
     raise BudgetError(
         f"--budget '{text}' is none of: default, U-Net FLOPs such as 1e15, hours such as 2h (or 30min), iterations "
         "such as 350it."
@@ -110,15 +110,15 @@ def parse_budget(text: str) -> BudgetFigure | None:
 
 
 def parse_budgets(text: str) -> list[str]:
-    """`"20it,360it,60it"` -> `["360it", "60it", "20it"]`, the longest first. BudgetError for units that are mixed."""
-    told = list(dict.fromkeys(word.strip() for word in text.split(",")))
-    if len(told) == 1:
-        return told
-    figures = {word: parse_budget(word) for word in told}
+    """`"20it,360it,60it"` -> `["360it", "60it", "20it"]`, the longest first. BudgetError for mixed units."""
+    budgets = list(dict.fromkeys(word.strip() for word in text.split(",")))
+    if len(budgets) == 1:
+        return budgets
+    figures = {word: parse_budget(word) for word in budgets}
     units = {figure.unit if figure else "default" for figure in figures.values()}
     if len(units) > 1:
         raise BudgetError(f"--budget '{text}': several budgets are all told in FLOPs, in time, or in iterations.")
-    return sorted(told, key=lambda word: -(figures[word] or BudgetFigure("flops", 0)).amount)
+    return sorted(budgets, key=lambda word: -(figures[word] or BudgetFigure("flops", 0)).amount)
 
 
 def parse_settings(pairs: list[str]) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def _print(request: RunRequest, speeds: Speeds) -> None:
         piece = row.piece
         print(_line(piece.what, f"{piece.count:,} {piece.unit}", piece.flops, row.seconds, piece.memory, piece.disk))
     print(_line("in all", "", costs.flops, 3600 * costs.hours, costs.memory, costs.disk))
-    capacity = f"{speeds.told.partition(':')[0]} has {speeds.memory / 1e9:.0f} GB of memory"
+    capacity = f"{speeds.source.partition(':')[0]} has {speeds.memory / 1e9:.0f} GB of memory"
     if costs.least > speeds.memory:
         print(f"It does not fit: {capacity}, and one image at a time takes {costs.least / 1e9:.0f} GB.")
     elif costs.memory > speeds.memory:

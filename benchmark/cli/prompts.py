@@ -78,9 +78,9 @@ def check(name: Name, file: File) -> None:
         print(f"error: {line}", file=sys.stderr)
     if len(report.errors) > SHOWN:
         print(f"error: {file} has {len(report.errors) - SHOWN} more errors.", file=sys.stderr)
-    if report.found is None:
+    if report.prompt_list is None:
         raise typer.Exit(2)
-    print(_counts(report.found))
+    print(_counts(report.prompt_list))
 
 
 @prompts_app.command(cls=CheckedCommand)

@@ -1,4 +1,4 @@
-"""Before hours are spent: what a run will take is said, and above an hour of a GPU it is asked for."""
+"""Before a run: its cost is printed, and a run of more than a GPU-hour starts only after a yes."""
 
 from __future__ import annotations
 
@@ -15,61 +15,63 @@ from benchmark.store import disk, paths
 from benchmark.testbeds import resolve
 from benchmark.testbeds.stable_diffusion.captions import annotation_file
 
-ASKED_ABOVE = 1.0
+CONFIRMED_ABOVE = 1.0
 """GPU-hours. Where there is no GPU, those that the slowest one of the table would take."""
 
 
 def consent(requests: Sequence[RunRequest], yes: bool) -> None:
-    """Say what these runs take and, if that is much, ask. UsageError where nobody can be asked, or the answer is no;
-    DataError where there are no captioned pictures.
+    """Print what these runs take and, if that is much, ask for a yes. UsageError if nobody can answer, or the answer is
+    no; DataError if the captioned pictures are missing.
 
-    Of runs that share a distillation each is told with it. What the store has already is counted as well, since nothing
-    is loaded to compute its keys; a line says what is there by its records.
+    A distillation that several runs share is counted for each of them. Results that are in the store are counted too,
+    since computing their keys would mean loading the models; a line says which of them have records.
     """
     definition = resolve.definition_of(requests[0].testbed)
     if definition is not None:
         for side in ("train", "val"):
-            annotation_file(definition.captions, side)  # what no download brings is missed before anyone is asked
-    device, known = devices.here(requests[0].device)
+            annotation_file(definition.captions, side)  # these are never downloaded: fail before the question
+    device, is_listed = devices.here(requests[0].device)
     precision = precision_of(requests[0])
     speeds = Speeds.of_device(device, precision)
     try:
-        found = [estimate(request, speeds) for request in requests]
+        estimates = [estimate(request, speeds) for request in requests]
     except PalimpsestError:
-        return  # a stranger's testbed, of which nothing is known, or what the run refuses in its own words
-    if not (runs := requests[0].runs).joinpath("artefacts").exists():  # else asked for when it is known what is missing
-        disk.check({runs: max(one.disk for one in found)}, "This run")
-    hours = sum(one.hours for one in found)
+        return  # a plug-in's testbed of unknown cost, or a request that the run itself will refuse
+    if not (runs := requests[0].runs).joinpath("artefacts").exists():  # else the run checks for what is missing
+        disk.check({runs: max(run.disk for run in estimates)}, "This run")
+    hours = sum(run.hours for run in estimates)
     if device.kind == "CPU":
         faster = Speeds.of_device(devices.SLOWEST, precision)
-        much = sum(estimate(request, faster).hours for request in requests) > ASKED_ABOVE
+        is_long = sum(estimate(request, faster).hours for request in requests) > CONFIRMED_ABOVE
     else:
-        much = hours > ASKED_ABOVE
-    if not much and requests[0].testbed == "mini":
+        is_long = hours > CONFIRMED_ABOVE
+    if not is_long and requests[0].testbed == "mini":
         return
-    told = _told(found, hours, speeds) + ("" if known else ", for want of this GPU in the table")
-    if much and not yes and not _someone_watches():
-        raise UsageError(f"This would take {told}: add --yes to begin, or see `bench estimate` for what it is made of.")
+    summary = _summary(estimates, hours, speeds) + ("" if is_listed else ", for want of this GPU in the table")
+    if is_long and not yes and not _is_interactive():
+        raise UsageError(
+            f"This would take {summary}: add --yes to begin, or see `bench estimate` for what it is made of."
+        )
     if launcher.is_first():
-        print(f"estimate  {told}", file=sys.stderr)
-        for kept in dict.fromkeys(one.kept for one in found if one.kept):
-            print(f"          {kept}", file=sys.stderr)
-    if not much or yes:
+        print(f"estimate  {summary}", file=sys.stderr)
+        for stored in dict.fromkeys(run.kept for run in estimates if run.kept):
+            print(f"          {stored}", file=sys.stderr)
+    if not is_long or yes:
         return
     print("Begin? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().casefold() not in ("y", "yes"):
         raise UsageError("Not begun. A smaller --budget takes less; `bench estimate` shows what the time is spent on.")
 
 
-def _told(found: Sequence[Estimate], hours: float, speeds: Speeds) -> str:
-    memory, written = max(one.memory for one in found), sum(one.disk for one in found)
-    there = paths.size(round(speeds.memory))
-    more = f" (there are {there}: some is done in parts)" if memory > speeds.memory else ""
-    if max(one.least for one in found) > speeds.memory:
-        more = f", which is more than there is ({there}) even with one image at a time"
-    held, kept = paths.size(round(memory)), paths.size(round(written))
-    return f"about {figure(hours)} {speeds.unit}, {held} of memory{more} and {kept} of disk, at {speeds.told}"
+def _summary(estimates: Sequence[Estimate], hours: float, speeds: Speeds) -> str:
+    memory, disk_bytes = max(run.memory for run in estimates), sum(run.disk for run in estimates)
+    available = paths.size(round(speeds.memory))
+    note = f" (there are {available}: some is done in parts)" if memory > speeds.memory else ""
+    if max(run.least for run in estimates) > speeds.memory:
+        note = f", which is more than there is ({available}) even with one image at a time"
+    needs = f"{paths.size(round(memory))} of memory{note} and {paths.size(round(disk_bytes))} of disk"
+    return f"about {figure(hours)} {speeds.unit}, {needs}, at {speeds.source}"
 
 
-def _someone_watches() -> bool:
+def _is_interactive() -> bool:
     return launcher.processes() == 1 and sys.stdin.isatty() and sys.stderr.isatty()

@@ -1,4 +1,4 @@
-"""Hours, memory and disk of a run from its work and from how fast a device is; every assumption is told."""
+"""Hours, memory and disk of a run, from its work and a device's speed; every assumption is listed."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Speeds:
-    """FLOP/s by kind of work, and where they are from."""
+    """FLOP/s by kind of work."""
 
-    told: str
+    source: str
+    """The device and where its speeds come from, for people."""
     usual: float
     rehearsed: dict[str, float] = field(default_factory=dict)
-    """Of kinds that go at another rate than the usual one."""
+    """Speeds of kinds of work that differ from the usual one."""
     memory: float = float("inf")
-    """Bytes that the device has, where that is known."""
+    """Bytes of memory on the device, if that is known."""
     unit: str = "GPU-hours"
 
     def of(self, kind: str) -> float:
@@ -41,35 +42,35 @@ class Speeds:
 
     @classmethod
     def of_device(cls, device: Device, precision: Precision = "fp32") -> Speeds:
-        """The data sheet's, at the assumed utilisation."""
+        """The data sheet's speeds, at the assumed utilisation."""
         best = getattr(device, precision)
-        told = f"{device.name}: {best:g} TFLOP/s in {precision}, of which {UTILISATION:.0%} are reached"
+        source = f"{device.name}: {best:g} TFLOP/s in {precision}, of which {UTILISATION:.0%} are reached"
         # Encoding, pruning and scoring stay fp32, and so does decoding, but in TF32, which has half the rate of bf16.
         exact = dict.fromkeys(("encode", "prune", "score"), device.fp32)
         best_of = {**exact, "decode": best / 2} if precision == "bf16" else {}
         if device.kind == "CPU":
             best_of = dict.fromkeys(best_of, device.fp32)
         rates = {kind: rate * 1e12 * UTILISATION for kind, rate in best_of.items()}
-        return cls(told, best * 1e12 * UTILISATION, rates, device.memory * 1e9, f"{device.kind}-hours")
+        return cls(source, best * 1e12 * UTILISATION, rates, device.memory * 1e9, f"{device.kind}-hours")
 
     @classmethod
     def of_rehearsal(cls, path: Path) -> Speeds:
-        """As `bench rehearse --out` measured them. DataError for a file that is none of its, or all of which failed."""
+        """The speeds that `bench rehearse --out` measured. DataError for another file, or if every stage failed."""
         try:
-            told = json.loads(path.read_text("utf-8-sig"))
+            rehearsal = json.loads(path.read_text("utf-8-sig"))
             rates: dict[str, list[float]] = {}
-            for row in told["rows"]:
+            for row in rehearsal["rows"]:
                 if row["error"] is None and row["flops"] and row["seconds"]:
                     rates.setdefault(row["kind"], []).append(row["flops"] / row["seconds"])
-            device = f"{told['device']}, as rehearsed on {told['testbed']}"
+            device = f"{rehearsal['device']}, as rehearsed on {rehearsal['testbed']}"
         except OSError as error:
             raise DataError(f"The rehearsal {path} cannot be read ({error.strerror}).") from error
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path} is not what `bench rehearse --out` writes: rehearse again.") from error
         if not rates:
             raise DataError(f"No stage of the rehearsal {path} succeeded: there is nothing to estimate from.")
-        mean = {kind: sum(found) / len(found) for kind, found in rates.items()}
-        unit = "CPU-hours" if told["device"] == "cpu" else "GPU-hours"
+        mean = {kind: sum(kind_rates) / len(kind_rates) for kind, kind_rates in rates.items()}
+        unit = "CPU-hours" if rehearsal["device"] == "cpu" else "GPU-hours"
         return cls(device, min(mean.values()), mean, unit=unit)
 
 
@@ -93,7 +94,7 @@ class Estimate:
     rows: list[Row]
     assumed: list[str]
     kept: str = ""
-    """What the store has of it already; empty for nothing."""
+    """What the store has of the run already, as a clause for people; empty for nothing."""
 
     @property
     def hours(self) -> float:
@@ -110,7 +111,7 @@ class Estimate:
 
     @property
     def least(self) -> float:
-        """Bytes, the most that any stage holds where memory lets it take one image at a time alone."""
+        """Bytes, the most that any stage holds if it takes one image at a time."""
         return max(row.piece.least for row in self.rows)
 
     @property
@@ -120,30 +121,31 @@ class Estimate:
 
 
 def estimate(request: RunRequest, speeds: Speeds) -> Estimate:
-    """What the run takes. UsageError, DataError or BudgetError for one that cannot be."""
-    stands = ground(request)
-    work = pieces(request, stands, speeds.of("lower"))
-    kept = in_store(request, stands, speeds.of("lower"))
-    assumed = [speeds.told, kept or "nothing is in the store yet"]
+    """What the run takes. UsageError, DataError or BudgetError for an impossible run."""
+    facts = ground(request)
+    work = pieces(request, facts, speeds.of("lower"))
+    stored = in_store(request, facts, speeds.of("lower"))
+    assumed = [speeds.source, stored or "nothing is in the store yet"]
     assumed.append("one device; loading, disk and network take no time")
     if request.macs < 1 and request.pruning != "none":
         if registry.is_file(request.pruning):
-            registry.load("prunings", request.pruning)  # which may lack what is asked of it
-        looks = "" if request.pruning in KNOWN else f", nor what {request.pruning} looks at before it"
+            registry.load("prunings", request.pruning)  # refuses a file without the pruning
+        calibration = "" if request.pruning in KNOWN else f", nor what {request.pruning} looks at before it"
         assumed.append(
-            f"the pruned U-Net has {request.macs:.0%} of the base's MACs and weights; cutting takes no time{looks}"
+            f"the pruned U-Net has {request.macs:.0%} of the base's MACs and weights; "
+            f"cutting takes no time{calibration}"
         )
-    if stands.precision == "bf16":
+    if facts.precision == "bf16":
         assumed.append(f"activations of training take {TRAINED['bf16']:.0%} of what they take in fp32: norms stay fp32")
-    assumed += stands.assumed
+    assumed += facts.assumed
     rows = [Row(piece, piece.flops / speeds.of(piece.kind) + piece.seconds) for piece in work]
-    return Estimate(rows, assumed, kept)
+    return Estimate(rows, assumed, stored)
 
 
-def in_store(request: RunRequest, stands: Ground, rate: float) -> str:
+def in_store(request: RunRequest, facts: Ground, rate: float) -> str:
     """What the runs folder has of a run already, as a clause for people; empty for nothing.
 
-    Receipts and records tell it, since nothing is loaded here that could compute the store's keys.
+    This is read from receipts and records: the store's keys cannot be computed without loading models.
     """
     if run_cache.find(request):
         return "all of it is in the store: `bench run` answers at once, and this is what it would take from nothing"
@@ -151,21 +153,23 @@ def in_store(request: RunRequest, stands: Ground, rate: float) -> str:
     try:
         records = read_records([folder])
     except PalimpsestError:
-        return ""  # told by whatever shows it
-    names = [plan.name for plan in plans(request, stands, rate) if any(_is_of(one, plan, stands) for one in records)]
+        return ""  # the commands that show records report broken ones
+    names = [
+        plan.name for plan in plans(request, facts, rate) if any(_is_of(record, plan, facts) for record in records)
+    ]
     if not names:
         return ""
     models = " and ".join(dict.fromkeys(names))
     return f"{folder} has records of {models} with these settings: what is kept of them is not made again"
 
 
-def _is_of(record: Record, plan: Plan, stands: Ground) -> bool:
+def _is_of(record: Record, plan: Plan, facts: Ground) -> bool:
     """Whether a record is of the model that a plan trains."""
     variant = [] if record.variant == "default" else record.variant.split(",")
     targets = record.concept.get("targets") == list(plan.concept.targets) or not plan.method.erases
-    told = (record.testbed, record.method, record.preset, record.pruning, record.macs, record.data, record.seed)
+    settings = (record.testbed, record.method, record.preset, record.pruning, record.macs, record.data, record.seed)
     return (
-        told == (stands.name, plan.name, plan.preset, plan.pruned.pruning, plan.pruned.macs, plan.data, plan.seed)
+        settings == (facts.name, plan.name, plan.preset, plan.pruned.pruning, plan.pruned.macs, plan.data, plan.seed)
         and targets
         and record.recipe == plan.method.recipe
         and plan.budget.items() <= record.budget.items()

@@ -1,4 +1,4 @@
-"""What an estimate must know of a testbed: how large it is, and how much it asks. Nothing is loaded for it."""
+"""What an estimate needs to know of a testbed: its sizes and its numbers of prompts. No model is loaded."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class Ground:
     half: bool
     precision: Precision
     concept: Concept
-    asked: dict[str, int]
-    """Prompts by suite."""
+    prompt_counts: dict[str, int]
+    """Numbers of prompts by suite."""
     erasing: int
     contrast: int
     encoded: int
-    """Training pictures (with their crops) that are encoded before training; none where it is done in the step."""
+    """Training pictures (with their crops) that are encoded before training; 0 if training steps encode them."""
     shown: int
-    """Pictures to prune by that are encoded before."""
+    """Pictures to prune by that are encoded before pruning."""
     real: int
     """Real pictures that FID compares with."""
     pixels: int
@@ -58,13 +58,13 @@ class Ground:
     """Of the U-Net as it lies on the disk."""
     assumed: list[str] = field(default_factory=list)
     preset: str = "default"
-    """The methods' settings unless others are asked for."""
+    """The preset of methods unless the request has another."""
     experts: bool = False
     """Whether aptp's experts are given, not searched for."""
 
 
 def ground(request: RunRequest) -> Ground:
-    """The testbed of a request. UsageError for one that is all code and of which no figures are known."""
+    """The testbed of a request. UsageError for a testbed written in code whose sizes are not known."""
     definition = resolve.definition_of(request.testbed)
     if definition is not None:
         return _of_definition(request, definition)
@@ -74,9 +74,9 @@ def ground(request: RunRequest) -> Ground:
 
 
 def precision_of(request: RunRequest) -> Precision:
-    """What is asked for, or else the testbed's own."""
-    found: Any = request.precision or getattr(resolve.definition_of(request.testbed), "precision", "fp32")
-    return found  # checked by the request, or by the definition
+    """The request's precision, or else the testbed's own."""
+    precision: Any = request.precision or getattr(resolve.definition_of(request.testbed), "precision", "fp32")
+    return precision  # checked by the request, or by the definition
 
 
 def suites(request: RunRequest) -> list[str]:
@@ -92,19 +92,19 @@ def _kind(request: RunRequest) -> str:
 def _of_mini(request: RunRequest) -> Ground:
     from benchmark.testbeds.mini import explicit, prompts
 
-    explicitly = _kind(request) == "explicit"
-    concept = explicit.CONCEPT if explicitly else prompts.style_concept(request.targets)
-    words = explicit if explicitly else prompts
-    asked = {name: len(_asked_on_mini(name, concept)) for name in suites(request)}
+    is_explicit = _kind(request) == "explicit"
+    concept = explicit.CONCEPT if is_explicit else prompts.style_concept(request.targets)
+    captions = explicit if is_explicit else prompts
+    prompt_counts = {name: len(_prompts_of_mini(name, concept)) for name in suites(request)}
     return Ground(
         name="mini", sizes=sizes("mini"), size=16, steps=20, calls=21, guidance=2.5, flops=2.2e13, half=True,
-        precision=precision_of(request), concept=concept, asked=asked, erasing=len(words.erasing(concept)),
-        contrast=2 * sum(map(len, words.contrast(concept).values())), encoded=2048, shown=512, real=2000,
-        pixels=64 * 64 * 3, parameters=sizes("mini").parameters["unet"],
+        precision=precision_of(request), concept=concept, prompt_counts=prompt_counts,
+        erasing=len(captions.erasing(concept)), contrast=2 * sum(map(len, captions.contrast(concept).values())),
+        encoded=2048, shown=512, real=2000, pixels=64 * 64 * 3, parameters=sizes("mini").parameters["unet"],
     )  # fmt: skip
 
 
-def _asked_on_mini(suite: str, concept: Concept) -> Sequence[Prompt]:
+def _prompts_of_mini(suite: str, concept: Concept) -> Sequence[Prompt]:
     from benchmark.testbeds.mini import explicit, prompts
 
     if suite == "artists":
@@ -120,11 +120,11 @@ def _of_definition(request: RunRequest, definition: Definition) -> Ground:
     assumed, latent = [], definition.size // 8
     if definition.name != "sd21":
         assumed.append("the model is as large as Stable Diffusion 2.1")
-    explicitly = _kind(request) == "explicit"
-    concept = prompts.EXPLICIT if explicitly else prompts.style_concept(definition.artists, request.targets)
+    is_explicit = _kind(request) == "explicit"
+    concept = prompts.EXPLICIT if is_explicit else prompts.style_concept(definition.artists, request.targets)
     pictures = {side: _pictures(definition, side, assumed) for side in COCO}
-    asked = {
-        name: pictures["val"] if name == "coco" else _asked(request, definition, concept, name, assumed)
+    prompt_counts = {
+        name: pictures["val"] if name == "coco" else _count_prompts(request, definition, concept, name, assumed)
         for name in suites(request)
     }
     return Ground(
@@ -140,7 +140,7 @@ def _of_definition(request: RunRequest, definition: Definition) -> Ground:
         half=definition.half,
         precision=precision_of(request),
         concept=concept,
-        asked=asked,
+        prompt_counts=prompt_counts,
         erasing=len(prompts.erasing(concept)),
         contrast=2 * sum(map(len, prompts.contrast(concept).values())),
         encoded=pictures["train"] * definition.crops,
@@ -152,28 +152,30 @@ def _of_definition(request: RunRequest, definition: Definition) -> Ground:
     )
 
 
-def _asked(request: RunRequest, definition: Definition, concept: Concept, suite: str, assumed: list[str]) -> int:
-    """Prompts of a suite: of the lists that were added, as far as there are any."""
+def _count_prompts(
+    request: RunRequest, definition: Definition, concept: Concept, suite: str, assumed: list[str]
+) -> int:
+    """The number of a suite's prompts, from public lists as far as they were added."""
     from benchmark.suites.prompts import by_target, kept
     from benchmark.testbeds.stable_diffusion import prompts
     from prompts.sources import source
 
     variant: Any = "as-published" if request.as_published else "unique"
     if suite == "artists":
-        there = kept(request.runs, prompts.TITLES[suite])
-        rows = {target: len(taken) for target, (_, taken) in by_target(there, concept, variant).items()}
+        title_lists = kept(request.runs, prompts.TITLES[suite])
+        rows = {target: len(titles) for target, (_, titles) in by_target(title_lists, concept, variant).items()}
         own = [prompt for prompt in prompts.titles_asked(definition.artists, concept) if prompt.target not in rows]
         return len(own) + sum(rows.values())
     names = prompts.PUBLIC.get(suite, (suite,))
-    if there := kept(request.runs, names):
-        return len(there[0].variant(variant))
+    if added := kept(request.runs, names):
+        return len(added[0].variant(variant))
     public = source(names[0])
     assumed.append(f"suite {suite} asks all {public.rows:,} rows of the list {public.name}, which was not added yet")
     return public.rows
 
 
 def _parameters(definition: Definition) -> int | None:
-    """Parameters of the model's U-Net, from the heads of its files; None where it is not here, or in another form."""
+    """Parameters of the model's U-Net, from the headers of its files; None if there are none, or in another form."""
     import json
 
     from benchmark.testbeds.stable_diffusion import find
@@ -182,22 +184,24 @@ def _parameters(definition: Definition) -> int | None:
         counts: dict[str, int] = {}  # by variant: an .fp16 file repeats what the other one holds
         for file in sorted((find.model(definition.model, ask=False) / "unet").glob("*.safetensors")):
             with open(file, "rb") as opened:
-                head = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
+                header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
             variant = file.name.removesuffix(".safetensors").partition(".")[2]
             counts.setdefault(variant, 0)
-            counts[variant] += sum(math.prod(told["shape"]) for name, told in head.items() if name != "__metadata__")
+            counts[variant] += sum(
+                math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"
+            )
         return max(counts.values(), default=0) or None
     except (DataError, OSError, ValueError, KeyError, TypeError):
-        return None  # what is wrong with it is said when it is loaded
+        return None  # loading the model reports what is wrong with it
 
 
 def _pictures(definition: Definition, side: str, assumed: list[str]) -> int:
-    """Pictures on one side of the captions' folder: of those that it names, or COCO's."""
+    """The number of pictures on one side of the captions' folder; COCO's if the folder is missing."""
     from benchmark.testbeds.stable_diffusion.captions import annotation_file, count_pictures
 
     try:
-        told = annotation_file(definition.captions, side)  # type: ignore[arg-type]
+        annotations = annotation_file(definition.captions, side)  # type: ignore[arg-type]
     except DataError:
         assumed.append(f"{COCO[side]:,} {side} pictures, as COCO 2017 has")
         return COCO[side]
-    return count_pictures(told)
+    return count_pictures(annotations)

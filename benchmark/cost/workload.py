@@ -27,11 +27,11 @@ TRAINED = {"fp32": 1.0, "bf16": 0.75}
 """Activations of a training step over those in fp32, by reckoning: autocast keeps norms and their inputs in fp32, which
 leaves 10 bytes of 12 in a resnet and about half in a transformer."""
 DECODED = 8
-"""Pictures that the VAE has in hand at once."""
+"""Pictures that the VAE holds at once."""
 KNOWN = (*CALIBRATION_IMAGES, "magnitude", "blocks", "random", "scratch")
-"""Prunings of which it is known what they look at; the others than CALIBRATION_IMAGES at nothing but weights."""
+"""Prunings whose cost is known; those that are not in CALIBRATION_IMAGES read the weights alone."""
 AT_ONCE = 16
-"""Of those, in hand at once."""
+"""Pictures that a pruning holds at once."""
 DETECTOR = 0.07
 """Seconds a picture that NudeNet takes; it runs on the CPU alone."""
 
@@ -51,47 +51,51 @@ class Piece:
     least: float = 0.0
     """Bytes with one image at a time."""
     batch: int = 1
-    """Images in hand at once."""
+    """Images held at once."""
     disk: float = 0.0
     seconds: float = 0.0
     """Beside what the FLOPs take."""
 
 
 def plans(request: RunRequest, ground: Ground, rate: float) -> list[Plan]:
-    """What is trained, in order: the reference, then what the method starts from unless it is there, then the method.
+    """The models to train, in order: the reference, the first stage of the method unless the reference passes it, the
+    method. If the reference is the base, the first of them is left out.
 
-    Where the reference is the base, it is the last two of them.
-    `rate` is the FLOP/s that budgets told in hours are converted with.
+    `rate` is the FLOP/s for converting budgets given in hours.
     """
 
     def flops_in(pruned: Any, seconds: float) -> float:
         return seconds * rate
 
     plain = replace(request, method="distilled", preset="", overrides={}, seed=REFERENCE_SEED)
-    reference, plan = (planned(one, ground.concept, ground.flops, flops_in, ground.preset) for one in (plain, request))
+    reference, plan = (
+        planned(asked_for, ground.concept, ground.flops, flops_in, ground.preset) for asked_for in (plain, request)
+    )
     if request.reference == "base":
         return [plan] if plan.first is None else [plan.first, plan]
-    found = [reference]
+    trained = [reference]
     if plan.first is not None and not _on_the_way(plan.first, reference):
-        found.append(plan.first)
-    return found if _same(plan, reference) else [*found, plan]
+        trained.append(plan.first)
+    return trained if _same(plan, reference) else [*trained, plan]
 
 
-def _same(one: Plan, other: Plan) -> bool:
-    def told(plan: Plan) -> tuple:
+def _same(first: Plan, second: Plan) -> bool:
+    """Whether two plans train the same model."""
+
+    def settings(plan: Plan) -> tuple:
         return (plan.name, plan.method.config, plan.pruned, plan.data, plan.flops, plan.iterations, plan.seed)
 
-    return told(one) == told(other)
+    return settings(first) == settings(second)
 
 
 def _on_the_way(first: Plan, reference: Plan) -> bool:
-    """Whether the reference's training passes it: a shorter distillation, or the same one."""
+    """Whether the reference's training makes this first stage too: a shorter distillation, or the same one."""
     shorter = first.flops is not None and reference.flops is not None and first.flops <= reference.flops
     return _same(replace(first, flops=reference.flops) if shorter else first, reference)
 
 
 def terms(plan: Plan, ground: Ground) -> Terms:
-    """What its method's steps cost here; the pruned U-Net is taken to have exactly the MACs asked for."""
+    """What the steps of a plan's method cost; the pruned U-Net is assumed to have exactly the requested MACs."""
     base = ground.sizes.call(ground.size)
     return Terms(
         base=round(base),
@@ -104,109 +108,115 @@ def terms(plan: Plan, ground: Ground) -> Terms:
     )
 
 
-def training(plan: Plan, given: Terms, images: float) -> Iterator[Piece]:
-    """The phases of a fit as its ledger will have them, without memory and disk.
+def training(plan: Plan, costs: Terms, images: float) -> Iterator[Piece]:
+    """The phases of a fit as in its ledger, without memory and disk.
 
     Args:
-        images: FLOPs that the concept images take from its budget.
+        images: FLOPs that the concept images take from the plan's budget.
     """
-    steps = plan.method.cycle(given)
-    if steps is None:  # the method does not state its costs: Eq. 8's steps in the place of its own
+    steps = plan.method.cycle(costs)
+    if steps is None:  # the method does not state its costs: counted as steps of Eq. 8
         batch = int(settings_of(plan.method.config).get("batch", 32))
-        each = lower(batch, given.base, given.student).flops
-        many = plan.own_iterations if plan.own_flops is None else int(plan.own_flops // each)
-        yield _phase(plan, "lower", many or 0, each, batch)
+        step_flops = lower(batch, costs.base, costs.student).flops
+        step_count = plan.own_iterations if plan.own_flops is None else int(plan.own_flops // step_flops)
+        yield _phase(plan, "lower", step_count or 0, step_flops, batch)
         return
     flops, iterations = plan.own_flops, plan.own_iterations
     budget = Budget(iterations=iterations) if flops is None else Budget(flops=flops - images)
-    count = spent(steps, budget)
+    step_counts = spent(steps, budget)
     for step in steps:
-        if count[step.name]:
-            yield _phase(plan, step.name, count[step.name], step.cost.flops, step.batch)
+        if step_counts[step.name]:
+            yield _phase(plan, step.name, step_counts[step.name], step.cost.flops, step.batch)
 
 
 def _phase(plan: Plan, name: str, steps: int, flops: float, batch: int) -> Piece:
-    told = f"train {plan.name}" if name in ("lower", plan.name) else f"train {plan.name}: {name}"
-    return Piece(what=told, kind=name, count=steps, unit="steps", flops=steps * flops, batch=batch)
+    what = f"train {plan.name}" if name in ("lower", plan.name) else f"train {plan.name}: {name}"
+    return Piece(what=what, kind=name, count=steps, unit="steps", flops=steps * flops, batch=batch)
 
 
 def pieces(request: RunRequest, ground: Ground, rate: float) -> list[Piece]:
-    """Everything that the run does. BudgetError for a budget that cannot be met."""
+    """All the work of a run. BudgetError for a budget that is too small."""
     sizes, trained = ground.sizes, plans(request, ground, rate)
     call, student = sizes.call(ground.size), sizes.call(ground.size) * trained[0].pruned.macs
-    wide, parameters = UNET[ground.precision], sizes.parameters
-    whole = wide * parameters["unet"] + FP32 * (parameters["vae"] + parameters["text"])
-    small = FP32 * parameters["unet"] * trained[0].pruned.macs
-    copied = 0.0 if wide == FP32 else small / 2  # autocast's copy of the weights
-    learning = TRAINED[ground.precision] * sizes.memory["training"]
-    guided = 2 if ground.guidance > 1 else 1
-    one = guided * sizes.memory["sampling"] * wide / FP32
-    sampling: dict[str, Any] = {"memory": whole + SHARD_SIZE * one, "least": whole + one}
-    found = []
+    bytes_per_weight, parameters = UNET[ground.precision], sizes.parameters
+    frozen_bytes = bytes_per_weight * parameters["unet"] + FP32 * (parameters["vae"] + parameters["text"])
+    student_bytes = FP32 * parameters["unet"] * trained[0].pruned.macs
+    copy_bytes = 0.0 if bytes_per_weight == FP32 else student_bytes / 2  # autocast's copy of the weights
+    activation_bytes = TRAINED[ground.precision] * sizes.memory["training"]
+    calls_per_step = 2 if ground.guidance > 1 else 1
+    per_image = calls_per_step * sizes.memory["sampling"] * bytes_per_weight / FP32
+    sampling: dict[str, Any] = {"memory": frozen_bytes + SHARD_SIZE * per_image, "least": frozen_bytes + per_image}
+    work = []
     if ground.encoded:
         disk = ground.encoded * 2 * 4 * ground.size**2 * 2
-        found.append(_vae("encode training pictures", "encode", ground.encoded, sizes.encode, whole, ground, disk))
-    found += _pruning(request, ground, whole)
-    images = 0.0
+        work.append(
+            _vae("encode training pictures", "encode", ground.encoded, sizes.encode, frozen_bytes, ground, disk)
+        )
+    work += _pruning(request, ground, frozen_bytes)
+    concept_image_flops = 0.0
     if any(plan.method.uses_concept_images for plan in trained):
-        images = ground.erasing * guided * ground.calls * call
-        told: dict[str, Any] = {"what": "sample concept images", "kind": "sample", "unit": "images"}
-        found.append(Piece(**told, count=ground.erasing, flops=images, batch=SHARD_SIZE * guided, **sampling))
-    for plan in trained:
-        own = images if plan.method.uses_concept_images else 0.0
-        for k, piece in enumerate(training(plan, terms(plan, ground), own)):
-            # Teacher, VAE and text tower; the student's weights, gradients and two moments; what backward passes need.
-            held, batch = whole + 4 * small + copied, piece.batch
-            if not piece.flops:
-                held, batch = whole + small, 0
-            kept = 0.0 if k else weights(ground.parameters * plan.pruned.macs, ground.half)
-            if plan is trained[0] and not k:  # the checkpoints of one training go before those of the next
-                kept += checkpoints(ground.parameters * plan.pruned.macs)
-            least = held + min(batch, 1) * learning
-            found.append(replace(piece, memory=held + batch * learning, least=least, disk=kept))
-    drawn = sum(piece.count * piece.batch for piece in found if piece.kind == "lower")
-    if drawn and not ground.encoded:
-        found.append(_vae("encode in the step", "encode", drawn, sizes.encode, whole, ground, 0))
-    scored = 1 if request.reference == "base" or len(trained) == 1 else 2  # the method's and the reference's pictures
-    rows = [call] + [student] * scored
-    for suite, count in ground.asked.items():
-        made = count * len(rows)
-        flops = count * guided * ground.calls * sum(rows)
-        found.append(
-            Piece(what=f"sample {suite}", kind="sample", count=made, unit="images", flops=flops,
-                  batch=SHARD_SIZE * guided, disk=made * ground.pixels * PNG, **sampling)
+        concept_image_flops = ground.erasing * calls_per_step * ground.calls * call
+        work.append(
+            Piece(what="sample concept images", kind="sample", count=ground.erasing, unit="images",
+                  flops=concept_image_flops, batch=SHARD_SIZE * calls_per_step, **sampling)
         )  # fmt: skip
-    made = sum(ground.asked.values()) * len(rows)
-    found.append(_vae("decode pictures", "decode", made, sizes.decode, whole, ground, 0))
+    for plan in trained:
+        own_image_flops = concept_image_flops if plan.method.uses_concept_images else 0.0
+        for k, piece in enumerate(training(plan, terms(plan, ground), own_image_flops)):
+            # Teacher, VAE and text tower; the student's weights, gradients and two moments; what backward passes need.
+            weight_bytes, batch = frozen_bytes + 4 * student_bytes + copy_bytes, piece.batch
+            if not piece.flops:
+                weight_bytes, batch = frozen_bytes + student_bytes, 0
+            disk_bytes = 0.0 if k else weights(ground.parameters * plan.pruned.macs, ground.half)
+            if plan is trained[0] and not k:  # the checkpoints of one training go before those of the next
+                disk_bytes += checkpoints(ground.parameters * plan.pruned.macs)
+            least = weight_bytes + min(batch, 1) * activation_bytes
+            work.append(replace(piece, memory=weight_bytes + batch * activation_bytes, least=least, disk=disk_bytes))
+    drawn_count = sum(piece.count * piece.batch for piece in work if piece.kind == "lower")
+    if drawn_count and not ground.encoded:
+        work.append(_vae("encode in the step", "encode", drawn_count, sizes.encode, frozen_bytes, ground, 0))
+    scored_count = 1 if request.reference == "base" or len(trained) == 1 else 2  # the method, and the reference
+    call_flops = [call] + [student] * scored_count  # of the base and of these
+    for suite, count in ground.prompt_counts.items():
+        image_count = count * len(call_flops)
+        flops = count * calls_per_step * ground.calls * sum(call_flops)
+        work.append(
+            Piece(what=f"sample {suite}", kind="sample", count=image_count, unit="images", flops=flops,
+                  batch=SHARD_SIZE * calls_per_step, disk=image_count * ground.pixels * PNG, **sampling)
+        )  # fmt: skip
+    image_count = sum(ground.prompt_counts.values()) * len(call_flops)
+    work.append(_vae("decode pictures", "decode", image_count, sizes.decode, frozen_bytes, ground, 0))
     if ground.name != "mini":
-        flops = made * sum(SCORING.values()) + ground.real * SCORING["features"]
-        slow = DETECTOR * made if ground.concept.kind == "explicit" else 0.0
-        found.append(Piece(what="score", kind="score", count=made, unit="images", flops=flops, seconds=slow))
-    return found
+        flops = image_count * sum(SCORING.values()) + ground.real * SCORING["features"]
+        seconds = DETECTOR * image_count if ground.concept.kind == "explicit" else 0.0
+        work.append(Piece(what="score", kind="score", count=image_count, unit="images", flops=flops, seconds=seconds))
+    return work
 
 
-def _pruning(request: RunRequest, ground: Ground, whole: float) -> Iterator[Piece]:
-    """What a pruning looks at before it cuts. A search asks the base and a gated copy, and neither's weights move."""
-    looks = CALIBRATION_IMAGES.get(request.pruning, 0)
-    if not looks or (request.pruning == "aptp" and ground.experts):
+def _pruning(request: RunRequest, ground: Ground, frozen_bytes: float) -> Iterator[Piece]:
+    """The work of a pruning before it cuts. A search runs the base and a gated copy, and trains neither's weights."""
+    count = CALIBRATION_IMAGES.get(request.pruning, 0)
+    if not count or (request.pruning == "aptp" and ground.experts):
         return
     sizes, searches = ground.sizes, request.pruning == "aptp"
     if ground.shown:
         disk = ground.shown * 2 * 4 * ground.size**2 * 2
-        yield _vae("encode pictures to prune by", "encode", ground.shown, sizes.encode, whole, ground, disk)
+        yield _vae("encode pictures to prune by", "encode", ground.shown, sizes.encode, frozen_bytes, ground, disk)
     else:
-        yield _vae("encode pictures to prune by", "encode", looks, sizes.encode, whole, ground, 0)
-    weights = FP32 * sizes.parameters["unet"]
-    held = whole + (weights if searches else 2 * weights)
-    each = sizes.memory["training"]  # in fp32, whatever the run's precision is
+        yield _vae("encode pictures to prune by", "encode", count, sizes.encode, frozen_bytes, ground, 0)
+    unet_bytes = FP32 * sizes.parameters["unet"]
+    weight_bytes = frozen_bytes + (unet_bytes if searches else 2 * unet_bytes)
+    per_image = sizes.memory["training"]  # in fp32, whatever the run's precision is
     yield Piece(
-        what="search for experts" if searches else f"gradients of {request.pruning}", kind="prune", count=looks,
+        what="search for experts" if searches else f"gradients of {request.pruning}", kind="prune", count=count,
         unit="images", flops=choosing(request.pruning, sizes.call(ground.size)), batch=AT_ONCE,
-        memory=held + AT_ONCE * each, least=held + (AT_ONCE if searches else 1) * each,
+        memory=weight_bytes + AT_ONCE * per_image, least=weight_bytes + (AT_ONCE if searches else 1) * per_image,
     )  # fmt: skip
 
 
-def _vae(what: str, kind: str, count: int, flops: float, held: float, ground: Ground, disk: float) -> Piece:
-    each = ground.sizes.memory["decoding"]
-    told: dict[str, Any] = {"what": what, "kind": kind, "count": count, "unit": "images", "disk": disk}
-    return Piece(**told, flops=count * flops, memory=held + DECODED * each, least=held + each, batch=DECODED)
+def _vae(what: str, kind: str, count: int, flops: float, weight_bytes: float, ground: Ground, disk: float) -> Piece:
+    per_image = ground.sizes.memory["decoding"]
+    return Piece(
+        what=what, kind=kind, count=count, unit="images", flops=count * flops, batch=DECODED, disk=disk,
+        memory=weight_bytes + DECODED * per_image, least=weight_bytes + per_image,
+    )  # fmt: skip

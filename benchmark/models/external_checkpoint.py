@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 
 Parts = Literal["all", "unet"]
-"""What of a pipeline is scored: all of it, or its U-Net among the testbed's own parts."""
+"""The parts of a pipeline to score: all of them, or its U-Net with the testbed's own other parts."""
 WRAPPED = ("unet.", "model.unet.", "model.")
-"""What wrappers of the U-Net put before its names."""
-UNTELLING = (
+"""Prefixes that wrappers of the U-Net add to its names."""
+GENERIC_NAMES = (
     "unet", "unet_ema", "diffusion_pytorch_model", "pytorch_model", "model", "checkpoint", "weights", "pipeline",
 )  # fmt: skip
 """Names that every model's files and folders have, so that they name no model."""
@@ -52,8 +52,8 @@ OTHER_FORMS = {
     "encoder_hid_proj.": "its U-Net projects another text encoder's states, which it is not given here",
     "time_embedding.cond_proj.": "its U-Net needs a guidance embedding (as LCM's), which it is not given here",
 }
-"""What is said of a file by the start of a name in it, or (*) by what stands anywhere in one; of others that they must
-be named as diffusers names them."""
+"""What to do about a file with foreign names of weights, by the start of such a name or (*) by any part of it. Any
+other file must be renamed as diffusers names weights."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,11 @@ class Checkpoint:
     architecture: Path | None = None  # what it is to be cut by
 
     def sha256(self) -> str:
-        """One checksum of its files: what it is known by, wherever it lies."""
+        """One checksum of its files, which identifies the checkpoint wherever its files are."""
         files = [self.place]
         if self.place.is_dir():
-            told = ("config.json", "architecture.json")
-            files = [f for f in visible(self.place, "*") if f.suffix == ".safetensors" or f.name in told]
+            configs = ("config.json", "architecture.json")
+            files = [f for f in visible(self.place, "*") if f.suffix == ".safetensors" or f.name in configs]
         digest = hashlib.sha256()
         for file in [*files, *([self.architecture] if self.architecture else [])]:
             with open(file, "rb") as opened:
@@ -80,17 +80,17 @@ class Checkpoint:
 
 
 def default_name(checkpoint: str) -> str:
-    """What a checkpoint is called unless it is given a name: its file or folder, or the folder around `unet`."""
+    """A checkpoint's default name: that of its file or folder, or of the folder around `unet`."""
     path = Path(os.path.abspath(Path(checkpoint).expanduser()))
     last = path.stem if path.suffix in SUFFIXES else path.name
     names = [last, *(folder.name for folder in path.parents)]
-    return next((name for name in names if name and _FORM.sub("", name.lower()) not in UNTELLING), last)
+    return next((name for name in names if name and _FORM.sub("", name.lower()) not in GENERIC_NAMES), last)
 
 
 def locate(place: str, parts: Parts = "all") -> Checkpoint:
-    """The checkpoint at a path, or of a Hub id. DataError where there is none, or its form is not known.
+    """The checkpoint at a path, or of a Hub id. DataError if there is none, or its form is not known.
 
-    `parts` says what is downloaded of a pipeline.
+    `parts` selects the parts of a pipeline to download.
     """
     if not place.strip():
         raise UsageError("--checkpoint is empty: name a folder, a file of weights or a Hub id.")
@@ -119,8 +119,8 @@ def locate(place: str, parts: Parts = "all") -> Checkpoint:
 
 
 def load(checkpoint: Checkpoint, base: UNet2DConditionModel, scheduler: Mapping[str, Any]) -> UNet2DConditionModel:
-    """The U-Net, fp32, eval mode. DataError where it cannot stand in the base's place: every key, shape and value is
-    looked at, and every field of its config that decides what it is given and what it answers.
+    """The U-Net, fp32, eval mode. DataError if it cannot replace the base: every key, shape and value is checked, and
+    every field of its config that decides about inputs and outputs.
 
     `scheduler` is the testbed's; a pipeline that predicts something else would be sampled wrongly.
     """
@@ -147,13 +147,14 @@ def load(checkpoint: Checkpoint, base: UNet2DConditionModel, scheduler: Mapping[
 
 
 def _check_inputs(place: Path, config: Mapping[str, Any], base: UNet2DConditionModel) -> None:
-    """DataError for a config by which a U-Net is given, or answers, something else than the base."""
+    """DataError for a config with other inputs or outputs than the base's."""
     from methods.sampling import inputs
 
-    theirs, ours = inputs(config), inputs(base.config)
-    if odd := [name for name in ours if theirs[name] != ours[name]]:
+    fields, base_fields = inputs(config), inputs(base.config)
+    if different := [name for name in base_fields if fields[name] != base_fields[name]]:
+        name = different[0]
         raise DataError(
-            f"The checkpoint {place} has {odd[0]} {theirs[odd[0]]}, the testbed's model {ours[odd[0]]}: choose the "
+            f"The checkpoint {place} has {name} {fields[name]}, the testbed's model {base_fields[name]}: choose the "
             "testbed of its base model; what a U-Net needs beside noise, time and text is not given here."
         )
 
@@ -166,10 +167,10 @@ def _diffusers(folder: Path, base: UNet2DConditionModel) -> UNet2DConditionModel
     kind = config.get("_class_name", UNet2DConditionModel.__name__)
     if kind != UNet2DConditionModel.__name__:
         raise DataError(f"The checkpoint {folder} is a {kind}, not a U-Net of the Stable Diffusion family.")
-    _check_inputs(folder, config, base)  # before it is built: not every field can be
-    strange = set(config) - set(base.config)
-    if odd := sorted(name for name in strange if not name.startswith("_") and config[name]):
-        raise DataError(f"The config.json in {folder} has a field '{odd[0]}' that this diffusers does not know.")
+    _check_inputs(folder, config, base)  # before building: diffusers cannot build every config
+    foreign = set(config) - set(base.config)
+    if unknown := sorted(name for name in foreign if not name.startswith("_") and config[name]):
+        raise DataError(f"The config.json in {folder} has a field '{unknown[0]}' that this diffusers does not know.")
     files = stored([file.name for file in visible(folder, "*")], str(folder))[1]
     if not files:
         raise DataError(f"The U-Net in {folder} has no weights in safetensors: save it as safetensors again.")
@@ -183,9 +184,11 @@ def _diffusers(folder: Path, base: UNet2DConditionModel) -> UNet2DConditionModel
         first = (str(error).splitlines() or [""])[0]
         raise DataError(f"The U-Net in {folder} cannot be built from its config.json ({first}).") from error
     own = unet.state_dict()
-    odd = sorted(own.keys() ^ weights.keys()) or [n for n in own if own[n].shape != weights[n].shape]
-    if odd:
-        raise DataError(f"The U-Net in {folder} does not fit its config.json ('{odd[0]}' and {len(odd) - 1} more).")
+    different = sorted(own.keys() ^ weights.keys()) or [n for n in own if own[n].shape != weights[n].shape]
+    if different:
+        raise DataError(
+            f"The U-Net in {folder} does not fit its config.json ('{different[0]}' and {len(different) - 1} more)."
+        )
     check_kind(weights, own, f"The weights in {folder}")
     unet.load_state_dict(weights, strict=True, assign=True)
     return unet.float()
@@ -205,19 +208,19 @@ def _from_weights(path: Path, base: UNet2DConditionModel) -> UNet2DConditionMode
             f"foreign, the first is '{foreign[0]}'; {remedy}."
         )
     check_kind(weights, own, f"The weights {path}")
-    cut = [name for name in weights if weights[name].shape != own[name].shape]
+    reshaped = [name for name in weights if weights[name].shape != own[name].shape]
     weights = {name: tensor.float() for name, tensor in weights.items()}
-    gone = _gone(weights, base)
-    if gone:  # what ESD publishes lacks parts of modules all over, never whole ones and nothing else
-        return _pruned(path, weights, base, gone)
-    if not cut:
+    dropped = _dropped(weights, base)
+    if dropped:  # ESD's files lack parts of modules all over, never just whole modules
+        return _pruned(path, weights, base, dropped)
+    if not reshaped:
         base.load_state_dict({**own, **weights}, strict=True)
         return base
     if len(weights) < len(own):
         lacking = next(name for name in own if name not in weights)
         raise DataError(
-            f"The weights {path} have another shape of '{cut[0]}' than the testbed's U-Net, and lack '{lacking}': some "
-            "weights alone must have the base's shapes, and those of a pruned U-Net must be whole."
+            f"The weights {path} have another shape of '{reshaped[0]}' than the testbed's U-Net, and lack '{lacking}': "
+            "some weights alone must have the base's shapes, and those of a pruned U-Net must be whole."
         )
     return _pruned(path, weights, base, ())
 
@@ -229,8 +232,8 @@ def _marked(name: str, mark: str) -> bool:
     return any(name.startswith(f"{p}{mark}") for p in ("", *WRAPPED))
 
 
-def _gone(weights: Mapping[str, Tensor], base: UNet2DConditionModel) -> tuple[str, ...]:
-    """Resnets and transformers without a weight, if all that is missing is in them."""
+def _dropped(weights: Mapping[str, Tensor], base: UNet2DConditionModel) -> tuple[str, ...]:
+    """Resnets and transformers without any weight, if no other weights are missing; else nothing."""
     from methods.pruning.architecture import within
     from methods.pruning.depth import droppable
 
@@ -240,26 +243,26 @@ def _gone(weights: Mapping[str, Tensor], base: UNet2DConditionModel) -> tuple[st
 
 
 def _pruned(
-    path: Path, weights: Mapping[str, Tensor], base: UNet2DConditionModel, gone: tuple[str, ...]
+    path: Path, weights: Mapping[str, Tensor], base: UNet2DConditionModel, dropped: tuple[str, ...]
 ) -> UNet2DConditionModel:
-    """A U-Net whose inner widths are cut. Which elements were kept is in the weights, so only their number matters."""
+    """A U-Net whose inner widths are cut. The weights are already cut, so only the number of kept elements matters."""
     from methods.pruning.architecture import Architecture, gates, load_pruned, reader, width, within
 
     names = {id(module): name for name, module in base.named_modules()}
-    kept = {}
+    kept_elements = {}
     for name, gate in gates(base).items():
-        if not within(name, gone):
-            last: Any = reader(gate)  # its inputs are what was cut
-            each = last.weight.shape[1] // width(gate)
-            kept[name] = range(weights[f"{names[id(last)]}.weight"].shape[1] // each)
+        if not within(name, dropped):
+            layer: Any = reader(gate)  # its inputs are cut
+            channels_per_element = layer.weight.shape[1] // width(gate)
+            kept_elements[name] = range(weights[f"{names[id(layer)]}.weight"].shape[1] // channels_per_element)
     try:
-        return load_pruned(dict(base.config), Architecture.of(base, kept, gone), dict(weights))
+        return load_pruned(dict(base.config), Architecture.of(base, kept_elements, dropped), dict(weights))
     except DataError as error:
         raise DataError(f"The weights {path} are not the testbed's U-Net with smaller inner widths: {error}") from error
 
 
 def _cut(unet: UNet2DConditionModel, path: Path) -> UNet2DConditionModel:
-    """The U-Net without what an architecture drops: architecture.json, or a vector of numbers as APTP saves it."""
+    """The U-Net cut by an architecture: architecture.json, or a vector of numbers as APTP saves it."""
     import torch
 
     from methods.pruning.architecture import Architecture
@@ -284,7 +287,7 @@ def _cut(unet: UNet2DConditionModel, path: Path) -> UNet2DConditionModel:
 
 
 def _downloaded(name: str, parts: Parts) -> Path:
-    """A Hub repository's folder on this machine, with what is read of it and no more."""
+    """A Hub repository's local folder, with only the files that are read."""
     try:
         return hub.download(name, lambda files: _wanted(name, files, parts))
     except (OSError, ValueError) as error:
@@ -295,8 +298,8 @@ def _downloaded(name: str, parts: Parts) -> Path:
 
 
 def _wanted(name: str, files: Sequence[str], parts: Parts) -> list[str]:
-    """Those of a repository's files that are read: of a pipeline its parts, of a U-Net config and weights, else the
-    one file of weights. DataError where there are several."""
+    """The files to download of a repository: a pipeline's parts, a U-Net's config and weights, or else the only file
+    of weights. DataError if there are several."""
     if "unet/config.json" in files:
         beside = [] if parts == "unet" else [*hub.network(files, "text_encoder"), *hub.network(files, "vae")]
         beside += [] if parts == "unet" else [file for file in files if file.startswith("tokenizer/")]

@@ -1,4 +1,4 @@
-"""Training one model of a plan: materials, budget and checkpoints in, weights and what they cost out."""
+"""Training one model of a plan: from materials, budget and checkpoints to weights and their cost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def concept_images(bench: Workbench, plan: Plan) -> list[Entry]:
-    """What making the concept images costs a method that uses them; BudgetError if the budget is gone with that."""
+    """The cost of concept images for a method that uses them; BudgetError if it takes the whole budget."""
     if not plan.method.uses_concept_images:
         return []
     cost = bench.testbed.erase_cost(plan.concept)
@@ -36,8 +36,8 @@ def concept_images(bench: Workbench, plan: Plan) -> list[Entry]:
     return [cost]
 
 
-def _named(bench: Workbench, plan: Plan) -> Callable[[str, int, int, dict[str, float]], None]:
-    """The watcher of a fit: one bar, with each phase's latest loss, or what it tells first."""
+def _reporter(bench: Workbench, plan: Plan) -> Callable[[str, int, int, dict[str, float]], None]:
+    """A function that reports a fit's progress: one bar, with the first figure of each phase, usually its loss."""
 
     def report(phase: str, done: int, total: int, figures: dict[str, float]) -> None:
         bench.progress.report(f"train {plan.name}", done, total, {phase: next(iter(figures.values()))})
@@ -46,7 +46,7 @@ def _named(bench: Workbench, plan: Plan) -> Callable[[str, int, int, dict[str, f
 
 
 def fit(bench: Workbench, plan: Plan, identity: dict[str, Any], first: Model | None) -> None:
-    """Train, and keep the weights (in the testbed's precision) and what they cost."""
+    """Train, and store the weights (in the testbed's precision) and their cost."""
     from accelerate import PartialState
 
     from benchmark.store.checkpoints import Checkpointer
@@ -64,24 +64,26 @@ def fit(bench: Workbench, plan: Plan, identity: dict[str, Any], first: Model | N
     materials = bench.testbed.materials(bench, plan.concept, plan.data)
     materials, concept = restricted(materials, plan.concept, plan.kept_names)
     seconds = materials.erase_seconds
-    before = Ledger.from_json(first.ledger()) if first else ()  # a shared stage is charged in full to all its users
-    ledger = Ledger([*before, *(replace(entry, wall_seconds=seconds, device_seconds=seconds) for entry in images)])
+    first_entries = Ledger.from_json(first.ledger()) if first else ()  # a shared stage counts in full for each user
+    ledger = Ledger(
+        [*first_entries, *(replace(entry, wall_seconds=seconds, device_seconds=seconds) for entry in images)]
+    )
     flops, iterations = plan.own_flops, plan.own_iterations
     budget = Budget(iterations=iterations) if flops is None else Budget(flops=flops - sum(e.flops for e in images))
     context = Context(
         Checkpointer(store.scratch("model", identity)),
         ledger,
-        _named(bench, plan),
+        _reporter(bench, plan),
         bench.device,
         bench.precision,
         bench.progress.warn,
         landmarks=_landmarks(bench, plan, architecture),
     )
-    given = _form(student)
+    shapes = _shapes(student)
     _check_disk(bench, plan, identity, student)
     with bench.progress.doing(f"train {plan.name}"):
         unet = method.fit(student.float(), materials, concept, budget, context, plan.seed)
-    _check(bench, plan, unet, given, ledger)
+    _check(bench, plan, unet, shapes, ledger)
     state = PartialState()
     if state.is_main_process:
         _keep(bench, identity, unet, architecture, ledger, context.curve)
@@ -98,36 +100,36 @@ def _check_disk(bench: Workbench, plan: Plan, identity: dict[str, Any], student:
     disk.check(needs, f"Training {plan.name}")
 
 
-def _form(unet: UNet2DConditionModel) -> dict[str, tuple[int, ...]]:
-    """The shape of everything that is kept of a U-Net, by name."""
+def _shapes(unet: UNet2DConditionModel) -> dict[str, tuple[int, ...]]:
+    """The shapes of a U-Net's weights and buffers, by name."""
     return {name: tuple(tensor.shape) for name, tensor in unet.state_dict().items()}
 
 
-def _check(bench: Workbench, plan: Plan, unet: Any, given: dict[str, tuple[int, ...]], ledger: Ledger) -> None:
-    """TrainingError for what is no U-Net of the form that was given, with finite weights; a warning where a method
-    spent more than it was given."""
+def _check(bench: Workbench, plan: Plan, unet: Any, shapes: dict[str, tuple[int, ...]], ledger: Ledger) -> None:
+    """TrainingError unless a method returned a U-Net of the same `shapes` with finite weights; a warning if it spent
+    more than its budget."""
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     if not isinstance(unet, UNet2DConditionModel):
         raise TrainingError(f"Method '{plan.name}' returned {type(unet).__name__}: its `fit` must return the U-Net.")
-    if odd := sorted(name for name, _ in given.items() ^ _form(unet).items()):
+    if different := sorted(name for name, _ in shapes.items() ^ _shapes(unet).items()):
         raise TrainingError(
-            f"Method '{plan.name}' returned a U-Net of another form than it was given ('{odd[0]}' was added, removed "
-            "or reshaped), which could not be read again: let its `fit` change weights alone, and merge what it adds "
-            "for training into them."
+            f"Method '{plan.name}' returned a U-Net of another form than it was given ('{different[0]}' was added, "
+            "removed or reshaped), which could not be read again: let its `fit` change weights alone, and merge what "
+            "it adds for training into them."
         )
-    kept = (lambda weight: weight.half()) if bench.testbed.half else (lambda weight: weight)
-    broken = [name for name, weight in unet.named_parameters() if not bool(kept(weight).isfinite().all())]
+    as_stored = (lambda weight: weight.half()) if bench.testbed.half else (lambda weight: weight)
+    broken = [name for name, weight in unet.named_parameters() if not bool(as_stored(weight).isfinite().all())]
     if broken:
-        as_kept = " in the half precision that they are kept in" if bench.testbed.half else ""
+        in_precision = " in the half precision that they are kept in" if bench.testbed.half else ""
         raise TrainingError(
             f"Method '{plan.name}' returned weights that are not finite ('{broken[0]}' and {len(broken) - 1} more)"
-            f"{as_kept}: nothing was kept of it but its last checkpoint."
+            f"{in_precision}: nothing was kept of it but its last checkpoint."
         )
     spent = ledger.total().flops
     if plan.flops is not None and spent > plan.flops:
-        over = spent / plan.flops - 1
-        bench.progress.warn(f"{plan.name} spent {over:.1%} more than its budget: do not compare its row with others")
+        excess = spent / plan.flops - 1
+        bench.progress.warn(f"{plan.name} spent {excess:.1%} more than its budget: do not compare its row with others")
 
 
 def _keep(
@@ -148,9 +150,9 @@ def _keep(
 
 
 def _landmarks(bench: Workbench, plan: Plan, architecture: Architecture) -> dict[Budget, Callable[..., None]]:
-    """Distil once: shorter distillations lie on the way of a longer one, and are kept as it passes them.
+    """For each shorter distillation that this one passes, its budget and a function that stores it.
 
-    They are those asked for beside it, and those that the other installed second stages start from.
+    They are those with the other budgets of the request, and those that other installed methods start from.
     """
     from accelerate import PartialState
 
@@ -160,23 +162,23 @@ def _landmarks(bench: Workbench, plan: Plan, architecture: Architecture) -> dict
 
     if plan.name != "distilled":
         return {}
-    found: dict[Budget, Callable[..., None]] = {}
+    keep_at: dict[Budget, Callable[..., None]] = {}
     stages = [(shorter, identity_of(bench, shorter)) for shorter in (*plan.along, *_first_stages(plan))]
     missing = agreed([bench.store.find("model", identity) is None for _, identity in stages])
-    for (shorter, identity), wanted in zip(stages, missing, strict=True):
-        if not wanted:
+    for (shorter, identity), is_missing in zip(stages, missing, strict=True):
+        if not is_missing:
             continue
 
         def keep(student: Any, entries: Any, curve: Any, identity: dict[str, Any] = identity) -> None:
             if PartialState().is_main_process:
                 _keep(bench, identity, copy.deepcopy(student), architecture, Ledger(entries), curve)
 
-        found[Budget(flops=shorter.flops, iterations=shorter.iterations)] = keep
-    return found
+        keep_at[Budget(flops=shorter.flops, iterations=shorter.iterations)] = keep
+    return keep_at
 
 
 def _first_stages(plan: Plan) -> list[Plan]:
-    """The distillations that the other installed methods start from, where this one could have been theirs."""
+    """The shorter distillations that other installed methods start from, if this one has default settings."""
     from benchmark.models.plan import first_stage
     from methods.base import configure
 

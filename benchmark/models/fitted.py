@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def base(bench: Workbench) -> Model:
-    """The base model, trained by nobody here."""
+    """The base model, which is not trained here."""
     facts = {
         "method": "base", "preset": "default", "variant": "default", "solver": None, "data": "plain",
         "budget": {"default": True}, "seed": 0, "recipe": 1, "pruning": "none", "macs": 1.0,
@@ -48,10 +48,10 @@ def fitted(bench: Workbench, plan: Plan) -> Model:
 
     method = plan.method
     concept_images(bench, plan)  # a budget that cannot be met is refused before any work
-    known = identity(bench, plan)
+    model_identity = identity(bench, plan)
     first = fitted(bench, plan.first) if plan.first else None
-    settings, usual = settings_of(method.config), settings_of(configure(type(method), plan.preset).config)
-    changed = {key: value for key, value in settings.items() if value != usual[key]}
+    settings, preset_settings = settings_of(method.config), settings_of(configure(type(method), plan.preset).config)
+    changed = {key: value for key, value in settings.items() if value != preset_settings[key]}
     if chooses_names(plan):
         changed["kept_names"] = plan.kept_names
     variant = ",".join(f"{key}={value}" for key, value in sorted(changed.items())) or "default"
@@ -67,52 +67,53 @@ def fitted(bench: Workbench, plan: Plan) -> Model:
         "pruning": plan.pruned.pruning,
         "macs": plan.pruned.macs,
     }
-    said = [plan.preset if plan.preset != "default" else "", variant if changed else ""]
-    said.append(f"seed {plan.seed}" if plan.seed else "")
-    details = ", ".join(word for word in said if word)
+    preset = plan.preset if plan.preset != "default" else ""
+    seed = f"seed {plan.seed}" if plan.seed else ""
+    details = ", ".join(detail for detail in (preset, variant if changed else "", seed) if detail)
     label = f"{plan.name} ({details})" if details else plan.name
 
     def train() -> None:
-        [missing] = agreed([bench.store.find("cost", known) is None])
+        [missing] = agreed([bench.store.find("cost", model_identity) is None])
         if missing:
             make()
 
     def make() -> None:
-        # The first process looks, waits and decides for all: another run may end this training between two looks.
-        mine = PartialState().is_main_process
-        claimed = making(bench.store, "model", known, f"train {label}", bench.progress) if mine else nullcontext()
-        with claimed as kept:
-            [missing] = agreed([kept is None or bench.store.find("cost", known) is None])
+        # The main process checks, waits and decides for all: another run may end this training between two checks.
+        is_main = PartialState().is_main_process
+        stage = f"train {label}"
+        claim = making(bench.store, "model", model_identity, stage, bench.progress) if is_main else nullcontext()
+        with claim as artefact:
+            [missing] = agreed([artefact is None or bench.store.find("cost", model_identity) is None])
             if missing:
-                fit(bench, plan, known, first)
+                fit(bench, plan, model_identity, first)
 
     def load() -> UNet2DConditionModel:
         from methods.pruning.architecture import read_pruned
 
-        artefact = bench.store.find("model", known)
+        artefact = bench.store.find("model", model_identity)
         if artefact is None:
             make()
-            artefact = bench.store.find("model", known)
+            artefact = bench.store.find("model", model_identity)
             assert artefact is not None, "an artefact that was just made is there"
         return read_pruned(artefact.folder)[0].float().to(bench.device)
 
     def cost() -> Artefact:
-        kept = bench.store.find("cost", known)
-        if kept is None:
+        artefact = bench.store.find("cost", model_identity)
+        if artefact is None:
             make()
-            kept = bench.store.find("cost", known)
-            assert kept is not None, "a model's cost is kept with it"
-        return kept
+            artefact = bench.store.find("cost", model_identity)
+            assert artefact is not None, "a model's cost is stored with it"
+        return artefact
 
     def ledger() -> list[dict[str, Any]]:
         return list(json.loads(cost().path("ledger.json").read_text()))
 
     def curve() -> list[dict[str, Any]]:
-        kept = cost()
-        return list(json.loads(kept.path("curve.json").read_text())) if "curve.json" in kept.files else []
+        artefact = cost()
+        return list(json.loads(artefact.path("curve.json").read_text())) if "curve.json" in artefact.files else []
 
     setting = identity(bench, unseeded(plan))
-    return Model(label, known, facts, load, ledger, curve, lambda: plan.pruned.counted(bench), setting, train)
+    return Model(label, model_identity, facts, load, ledger, curve, lambda: plan.pruned.counted(bench), setting, train)
 
 
 LONGEST_NAME = 120
@@ -121,7 +122,7 @@ _OWN_SEED = re.compile(r" \(seed \d+\)$")
 
 
 def check_name(name: str) -> None:
-    """UsageError for a name that rows of the table have already, or that no row and no file can have."""
+    """UsageError for a name that the table reserves, or that is no valid name for a row or a file."""
     if not name.strip():
         raise UsageError("The model has no name to stand under in the table: give it one with --name.")
     if _OWN_SEED.sub("", name) in (*registry.names("methods"), "base"):
@@ -143,16 +144,16 @@ def check_name_is_free(folder: Path, testbed: str, name: str, checksum: str) -> 
     for path in visible(folder, "*" + SUFFIX):
         with suppress(RecordError, OSError):
             record = read_record(path)
-            there = record.counted.get("checkpoint")
-            if (record.testbed, record.pruning, record.method) == (testbed, BROUGHT, name) and there != checksum:
+            recorded = record.counted.get("checkpoint")
+            if (record.testbed, record.pruning, record.method) == (testbed, BROUGHT, name) and recorded != checksum:
                 raise UsageError(
                     f"'{name}' is the name of another checkpoint in {folder} (its sha256 begins with "
-                    f"{str(there)[:12]}, this one's with {checksum[:12]}): give another --name."
+                    f"{str(recorded)[:12]}, this one's with {checksum[:12]}): give another --name."
                 )
 
 
 def brought(bench: Workbench, checkpoint: external_checkpoint.Checkpoint, name: str, parts: Parts = "all") -> Model:
-    """The checkpoint as a model: known by its checksum, trained by nobody here.
+    """The checkpoint as a model, identified by its checksum; it was trained elsewhere.
 
     DataError for a pipeline that differs from the testbed's in another part than its U-Net, unless `parts` is "unet".
     """
@@ -162,18 +163,21 @@ def brought(bench: Workbench, checkpoint: external_checkpoint.Checkpoint, name: 
     unused = _unused(testbed.pipeline, checkpoint, parts)
     base = testbed.base()
     size, length = testbed.sampler.latent_size, testbed.text_length
-    whole = count_macs(base, size, length)
+    base_macs = count_macs(base, size, length)
     unet = external_checkpoint.load(checkpoint, base, testbed.scheduler)
     try:
         macs = count_macs(unet, size, length)
-    except (TypeError, ValueError, RuntimeError, AttributeError) as error:  # whatever its authors built otherwise
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:  # its authors may have changed any part
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
             f"The checkpoint {checkpoint.place} cannot be called as the testbed's U-Net is ({first}): choose the "
             "testbed of its base model."
         ) from error
-    share, checksum = macs / whole, checkpoint.sha256()
-    counted = {"share": share, "counter": "torch flop_counter", "latent_size": size, "text_length": length}
+    share, checksum = macs / base_macs, checkpoint.sha256()
+    counted: dict[str, Any] = {
+        "share": share, "counter": "torch flop_counter", "latent_size": size, "text_length": length,
+        "checkpoint": checksum, "form": checkpoint.form,
+    }  # fmt: skip
 
     def load() -> UNet2DConditionModel:
         return unet.to(bench.device)  # type: ignore[arg-type]
@@ -183,27 +187,27 @@ def brought(bench: Workbench, checkpoint: external_checkpoint.Checkpoint, name: 
         "seed": 0, "recipe": 1, "pruning": BROUGHT, "macs": min(1.0, round(share, 4)),
     }  # fmt: skip
     identity = {**testbed.identity(), "model": BROUGHT, "checkpoint": checksum}
-    told = {**counted, "checkpoint": checksum, "form": checkpoint.form}
     if parts == "unet":
-        told |= {"parts": parts, "not used": unused}
+        counted |= {"parts": parts, "not used": unused}
     label = f"{name} (U-Net alone)" if parts == "unet" else name
-    return Model(label, identity, facts, load, list, list, lambda: told)
+    return Model(label, identity, facts, load, list, list, lambda: counted)
 
 
-def _unused(ours: Path, checkpoint: external_checkpoint.Checkpoint, parts: Parts) -> list[str]:
-    """What of the checkpoint's pipeline differs from the testbed's and is not used; DataError unless that is wanted."""
+def _unused(pipeline: Path, checkpoint: external_checkpoint.Checkpoint, parts: Parts) -> list[str]:
+    """What differs between the checkpoint's pipeline and the testbed's, and is not used; DataError unless `parts` is
+    "unet"."""
     if checkpoint.pipeline is None:
         return []
     from benchmark.models.pipeline_parts import differences
 
     if parts == "unet":
         try:
-            return differences(checkpoint.pipeline, ours)
+            return differences(checkpoint.pipeline, pipeline)
         except DataError as error:
             return [str(error)]
-    if unlike := differences(checkpoint.pipeline, ours):
+    if unused := differences(checkpoint.pipeline, pipeline):
         raise DataError(
             f"The checkpoint {checkpoint.pipeline} differs from the testbed's model in what is not used here: "
-            f"{', '.join(unlike)}; choose the testbed of its base model, or score its U-Net alone with --parts unet."
+            f"{', '.join(unused)}; choose the testbed of its base model, or score its U-Net alone with --parts unet."
         )
     return []

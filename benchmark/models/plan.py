@@ -24,7 +24,7 @@ UNSAID = 1
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that decides what a fit gives."""
+    """Everything that decides the result of a fit."""
 
     method: Method
     name: str  # as asked for: a built-in's name or path/to/file.py:Class
@@ -42,24 +42,24 @@ class Plan:
     first: Plan | None = None
     """The distillation that a second stage starts from; None where the method starts from the pruned weights."""
     whole: float | None = None
-    """Of such a distillation: the FLOPs of both stages."""
+    """Of a first stage: the FLOPs of both stages."""
     along: tuple[Plan, ...] = ()
-    """The same with shorter budgets, to be kept as the training passes them."""
+    """The same with shorter budgets, which are stored when the training passes them."""
 
     @property
     def budget(self) -> dict[str, Any]:
-        """FLOPs, or iterations where the budget is told so."""
+        """FLOPs, or iterations if the budget is given in iterations."""
         return {"flops": self.flops} if self.flops else {"iterations": self.iterations}
 
     @property
     def own_flops(self) -> float | None:
-        """What the method itself may spend, after its first stage."""
+        """FLOPs that the method itself may spend, after its first stage."""
         share = self.method.own_share if self.first else 1.0
         return None if self.flops is None else self.flops * share
 
     @property
     def own_iterations(self) -> int | None:
-        """The same in iterations, where the budget is told so."""
+        """The same in iterations, if the budget is given in iterations."""
         if self.iterations is None:
             return None
         return self.iterations - (self.first.iterations or 0 if self.first else 0)
@@ -87,13 +87,13 @@ def first_stage(plan: Plan) -> Plan:
 
 
 def identity(bench: Workbench, plan: Plan) -> dict[str, Any]:
-    """All that decides the weights, as the store's keys have it."""
+    """Everything that decides the weights, for the store's keys."""
     from methods.config_fields import identity_of
 
     method, code = plan.method, registry.fingerprint(plan.name)
-    told = {
+    parts = {
         **plan.pruned.identity(bench),
-        "method": method.name if code else plan.name,  # a file is known by what it says, not by where it lies
+        "method": method.name if code else plan.name,  # a file is identified by its code, not its path
         "code": code,
         "recipe": method.recipe,
         "config": registry.resolved(identity_of(method.config)),
@@ -105,11 +105,11 @@ def identity(bench: Workbench, plan: Plan) -> dict[str, Any]:
         **bench.stated,
         **bench.trained_on,
     }
-    if (own := bench.testbed.identity().get("data")) not in (None, UNSAID):
-        told["testbed_data"] = own  # the pruned base's `data`, whose name is taken above
+    if (data := bench.testbed.identity().get("data")) not in (None, UNSAID):
+        parts["testbed_data"] = data  # the pruned base's `data`, whose name is taken above
     if plan.first:
-        told["start"] = key_of("model", identity(bench, plan.first))
-    return told
+        parts["start"] = key_of("model", identity(bench, plan.first))
+    return parts
 
 
 def chooses_names(plan: Plan) -> bool:
@@ -127,7 +127,7 @@ REFERENCE_SEED = 0
 
 
 def plan_of(bench: Workbench, request: RunRequest, concept: Concept) -> Plan:
-    """What is to be trained."""
+    """The plan of a request on this bench."""
     from benchmark.models.throughput import flops_in
 
     def measured(pruned: Pruned, seconds: float) -> float:
@@ -138,7 +138,7 @@ def plan_of(bench: Workbench, request: RunRequest, concept: Concept) -> Plan:
 
 
 def _check_preset(usual: str) -> None:
-    """UsageError for a testbed's preset that no installed method has: the default would be taken in its place."""
+    """UsageError for a testbed's preset that no installed method has: methods would silently use their default."""
     presets = {name for method in registry.names("methods") for name in registry.load("methods", method).presets}
     if usual not in presets:
         raise registry.unknown("testbed preset", usual, sorted(presets))
@@ -151,9 +151,9 @@ def planned(
     flops_in: Callable[[Pruned, float], float],
     usual: str = "default",
 ) -> Plan:
-    """What is to be trained; `flops_in` says what so many seconds of training are worth.
+    """The plan of a request; `flops_in` converts seconds of training to FLOPs.
 
-    `usual` is the testbed's own preset, of methods that have it.
+    `usual` is the testbed's own preset, for methods that have it.
     """
     from benchmark.models.pruned import Pruned
     from methods.base import configure
@@ -165,16 +165,17 @@ def planned(
     method = configure(adapter, preset, **request.overrides)
     if method.start == "base" and request.pruning != "none":
         raise UsageError(f"Method '{request.method}' starts from the unpruned base: add --pruning none.")
-    figure = parse_budget(request.budget)
+    budget_figure = parse_budget(request.budget)
     flops: float | None = default_flops
     iterations: int | None = None
     pruned = Pruned(request.pruning, 1.0 if request.pruning == "none" else request.macs)
-    if figure is not None and figure.unit == "iterations":
-        flops, iterations = None, int(figure.amount)
-    elif figure is not None:
-        hours = figure.unit == "seconds"
-        flops = flops_in(pruned, figure.amount) if hours else figure.amount
-    passes = request.along if request.method == "distilled" else ()  # others spend a share of their budget on it
+    if budget_figure is not None and budget_figure.unit == "iterations":
+        flops, iterations = None, int(budget_figure.amount)
+    elif budget_figure is not None:
+        amount = budget_figure.amount
+        flops = flops_in(pruned, amount) if budget_figure.unit == "seconds" else amount
+    # Other methods spend a share of each budget on a distillation of their own: no single training passes them all.
+    shorter_budgets = request.along if request.method == "distilled" else ()
     plan = Plan(
         method=method,
         name=request.method,
@@ -189,7 +190,8 @@ def planned(
         default_budget=flops == default_flops,
         seed=request.seed,
         along=tuple(
-            planned(replace(request, budget=each, along=()), concept, default_flops, flops_in, usual) for each in passes
+            planned(replace(request, budget=budget, along=()), concept, default_flops, flops_in, usual)
+            for budget in shorter_budgets
         ),
     )
     if method.start != "distilled" or request.pruning == "none":

@@ -1,4 +1,4 @@
-"""The base made smaller: what a pruning gives, checked and counted once."""
+"""The pruned base: a pruning's result, checked and counted once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 MACS_TOLERANCE, FAR = 0.01, 0.1
-"""How far the share of MACs may be from what is asked for: beyond the first it is told, beyond the second refused."""
+"""How far the share of MACs may be from the requested one: beyond the first a warning, beyond the second an error."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Pruned:
         from benchmark.models.prunings import further_identity
         from methods.pruning.architecture import RECIPE
 
-        told = {**bench.testbed.identity(), "pruning": self.pruning, "macs": self.macs, "cut": RECIPE}
-        return told | further_identity(bench, self.pruning)
+        own = {"pruning": self.pruning, "macs": self.macs, "cut": RECIPE}
+        return bench.testbed.identity() | own | further_identity(bench, self.pruning)
 
     def _artefact(self, bench: Workbench) -> Artefact:
         """The pruned U-Net's folder, made once, with `counted.json` beside the weights."""
@@ -69,7 +69,7 @@ class Pruned:
                 "counter": "torch flop_counter",
                 "latent_size": size,
                 "text_length": length,
-                # Beside it, what the papers that prune so would call it: see methods/pruning/macs.py.
+                # Also the share as papers on pruning count it: see methods/pruning/macs.py.
                 "published": {"share": published_macs(small) / as_published, "latent_size": PUBLISHED_SIZE},
             }
             with bench.store.make("pruned", identity, provenance.collect()) as folder:
@@ -79,13 +79,13 @@ class Pruned:
         if abs(share - self.macs) > MACS_TOLERANCE:
             bench.progress.warn(f"pruning kept {share:.1%} of MACs where {self.macs:.1%} were asked for")
 
-    def _checked(self, made: Any, config: dict[str, Any]) -> tuple[UNet2DConditionModel, Architecture]:
-        """What a pruning gave; UsageError where that is no U-Net with the architecture that it has."""
+    def _checked(self, result: Any, config: dict[str, Any]) -> tuple[UNet2DConditionModel, Architecture]:
+        """A pruning's result; UsageError unless it is a U-Net with its architecture."""
         from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
         from methods.pruning.architecture import Architecture, load_pruned
 
-        small, architecture = made if isinstance(made, tuple) and len(made) == 2 else (None, None)
+        small, architecture = result if isinstance(result, tuple) and len(result) == 2 else (None, None)
         if not (isinstance(small, UNet2DConditionModel) and isinstance(architecture, Architecture)):
             raise UsageError(f"Pruning '{self.pruning}' must return a smaller copy of the U-Net and its Architecture.")
         try:
@@ -101,8 +101,9 @@ class Pruned:
         return read_pruned(self._artefact(bench).folder)
 
     def counted(self, bench: Workbench) -> dict[str, Any]:
-        """Share of MACs that was kept, how it was counted, and the FLOPs `spent` on choosing them, where known."""
+        """The share of MACs that was kept, how it was counted, and the FLOPs `spent` on the choice, if known."""
         from benchmark.models.prunings import spent
 
-        told, cost = json.loads(self._artefact(bench).path("counted.json").read_text()), spent(bench, self.pruning)
-        return dict(told) if cost is None else {**told, "spent": cost}
+        counted = dict(json.loads(self._artefact(bench).path("counted.json").read_text()))
+        cost = spent(bench, self.pruning)
+        return counted if cost is None else {**counted, "spent": cost}

@@ -1,4 +1,4 @@
-"""What prunings are handed beyond the base: pictures to look at, or experts that were searched before.
+"""The further inputs of prunings beside the base: pictures to prune by, or experts from a search.
 
 A pruning is a function `prune(unet, macs, latent_size, text_length)`. One that has a fifth parameter, `pictures` or
 `experts`, is given what that names.
@@ -36,18 +36,18 @@ HANDED = ("pictures", "experts")
 
 
 def pruner(bench: Workbench, name: str, macs: float) -> Callable[..., Any]:
-    """The pruning of this name, with what it wants beyond the base and its budget already given.
+    """The pruning of this name, with its further input already bound.
 
-    BudgetError, before experts are searched for, where none of them will be near to `macs`.
+    BudgetError, before a search for experts, if none of them will be near to `macs`.
     """
     prune, wants = registry.load("prunings", name), _signature(name).parameters
     if "experts" in wants:
-        return partial(prune, experts=given(bench) or experts(bench, asked=macs))
+        return partial(prune, experts=given(bench) or experts(bench, target_macs=macs))
     return partial(prune, pictures=pictures(bench)) if "pictures" in wants else prune
 
 
 def _signature(name: str) -> inspect.Signature:
-    """How a pruning is called; UsageError where it cannot be called as prunings are."""
+    """A pruning's signature; UsageError if it cannot be called as prunings are."""
     try:
         signature = inspect.signature(registry.load("prunings", name))
         signature.bind(*TAKES, **{more: None for more in HANDED if more in signature.parameters})
@@ -60,18 +60,18 @@ def _signature(name: str) -> inspect.Signature:
 
 
 def spent(bench: Workbench, name: str) -> float | None:
-    """U-Net FLOPs that choosing what to keep takes; 0 for those that look at no pictures, or were given experts, and
-    None where that is not known."""
+    """U-Net FLOPs that choosing what to keep takes; 0 for prunings that use no pictures or published experts, and None
+    if that is not known."""
     from methods.costs import CALIBRATION_IMAGES, choosing
     from methods.pruning.macs import forward_flops
 
     wants, testbed = _signature(name).parameters, bench.testbed
-    known = "aptp" if "experts" in wants else name
-    if known not in CALIBRATION_IMAGES:
+    counted_name = "aptp" if "experts" in wants else name
+    if counted_name not in CALIBRATION_IMAGES:
         return None if "pictures" in wants else 0.0
     if "experts" in wants and _published(bench):
         return 0.0
-    return choosing(known, forward_flops(testbed.base(), testbed.sampler.latent_size, testbed.text_length))
+    return choosing(counted_name, forward_flops(testbed.base(), testbed.sampler.latent_size, testbed.text_length))
 
 
 def pictures(bench: Workbench) -> Pictures:
@@ -85,25 +85,25 @@ def pictures(bench: Workbench) -> Pictures:
 
 
 def further_identity(bench: Workbench, name: str) -> dict[str, Any]:
-    """What else decides what the pruning gives: nothing for most, the search (or the file that stands for it) for those
-    that choose an expert, and what is in the file that a pruning comes from, in the place of where it lies."""
+    """What else decides a pruning's result: nothing for most, the search (or the file of published experts) for those
+    that choose an expert, and the code of a pruning from a file, in place of the file's path."""
     code = registry.fingerprint(name)
-    told = {"pruning": name.rpartition(":")[2], "pruning_code": code} if code else {}
+    identity = {"pruning": name.rpartition(":")[2], "pruning_code": code} if code else {}
     wants = _signature(name).parameters
     if "experts" not in wants:
-        return told | (bench.trained_on if "pictures" in wants else {})
+        return identity | (bench.trained_on if "pictures" in wants else {})
     if file := _published(bench):
-        return told | {"experts": hashlib.sha256(file.read_bytes()).hexdigest()}
-    return told | {"experts": key_of("experts", search_identity(bench))}
+        return identity | {"experts": hashlib.sha256(file.read_bytes()).hexdigest()}
+    return identity | {"experts": key_of("experts", search_identity(bench))}
 
 
 def _published(bench: Workbench) -> Path | None:
-    """Where a testbed that searches for no experts has those of others."""
+    """A testbed's file of published experts, which replaces the search; None if it has none."""
     return getattr(bench.testbed, "experts", None)
 
 
 def given(bench: Workbench) -> Experts | None:
-    """The experts that a testbed was given, counted on its base; None where they are to be searched."""
+    """The published experts of a testbed, counted on its base; None if they are to be searched for."""
     from methods.pruning.aptp.experts import published
     from methods.pruning.costs import Costs
 
@@ -114,38 +114,39 @@ def given(bench: Workbench) -> Experts | None:
 
 
 def search_identity(bench: Workbench, config: Search | None = None) -> dict[str, Any]:
-    """All that decides which experts are found."""
+    """Everything that decides the result of a search for experts."""
     from methods.config_fields import identity_of
     from methods.pruning.aptp import search
 
-    told = {
+    return {
+        **bench.testbed.identity(),
         "search": identity_of(config or search.Search()),
         "recipe": search.RECIPE,
         "sentences": _reader(sentences(bench)),
+        **bench.trained_on,
     }
-    return {**bench.testbed.identity(), **told, **bench.trained_on}
 
 
-def experts(bench: Workbench, config: Search | None = None, asked: float | None = None) -> Experts:
-    """The experts of a search (the default one), found in the store or searched now, from where it was stopped;
-    `search.json` tells how it was.
+def experts(bench: Workbench, config: Search | None = None, target_macs: float | None = None) -> Experts:
+    """The experts of a search (the default one), from the store or searched for now, resuming a stopped search;
+    `search.json` has its curve and the number of prompts for each expert.
 
-    Before a search, BudgetError for budgets that cannot be met or that are all far from the MACs `asked` for, and
+    Before a search, BudgetError for budgets that cannot be met or that are all far from `target_macs`, and
     UsageError for a prompt encoder that cannot be loaded.
     """
     from methods.pruning.aptp.experts import Experts
     from methods.pruning.aptp.search import Search
 
     config, identity = config or Search(), search_identity(bench, config)
-    with making(bench.store, "experts", identity, "search for experts", bench.progress) as kept:
-        if kept is None:
-            _search(bench, config, identity, asked)
-    kept = bench.store.find("experts", identity)
-    assert kept is not None, "an artefact that was just made is there"
-    return Experts.read(kept.folder)
+    with making(bench.store, "experts", identity, "search for experts", bench.progress) as artefact:
+        if artefact is None:
+            _search(bench, config, identity, target_macs)
+    artefact = bench.store.find("experts", identity)
+    assert artefact is not None, "an artefact that was just made is there"
+    return Experts.read(artefact.folder)
 
 
-def _search(bench: Workbench, config: Search, identity: dict[str, Any], asked: float | None) -> None:
+def _search(bench: Workbench, config: Search, identity: dict[str, Any], target_macs: float | None) -> None:
     from benchmark.store.checkpoints import Checkpointer
     from methods.pruning.aptp.experts import nearest
     from methods.pruning.aptp.resuming import steps_of
@@ -155,36 +156,36 @@ def _search(bench: Workbench, config: Search, identity: dict[str, Any], asked: f
     testbed = bench.testbed
     costs = Costs.of(testbed.base(), testbed.sampler.latent_size, testbed.text_length)
     shares = budgets(config, costs.least())
-    if asked is not None:
-        nearest(shares.tolist(), asked)
-    reads = embed(bench)
-    shown, curve = pictures(bench), list[dict[str, float]]()
-    embeddings = reads(shown.captions)
+    if target_macs is not None:
+        nearest(shares.tolist(), target_macs)
+    encode = embed(bench)
+    calibration, curve = pictures(bench), list[dict[str, float]]()
+    embeddings = encode(calibration.captions)
     checkpoint = Checkpointer(bench.store.scratch("experts", identity))
-    before = steps_of(checkpoint.load())
-    with bench.progress.stage("search for experts", config.steps, "steps", before) as stage:
+    steps_done = steps_of(checkpoint.load())
+    with bench.progress.stage("search for experts", config.steps, "steps", steps_done) as stage:
 
         def report(done: int, figures: dict[str, float]) -> None:
             stage.reach(done, loss=figures["loss"])
             curve.append({"step": done, **{name: float(f"{value:.5g}") for name, value in figures.items()}})
 
-        found = search(testbed.base(), shown, embeddings, config, costs, report, checkpoint)
-    took = found.route(costs.layout, embeddings).tolist()
-    told = {"curve": curve, "prompts": [took.count(k) for k in range(config.experts)]}
+        expert_set = search(testbed.base(), calibration, embeddings, config, costs, report, checkpoint)
+    assigned = expert_set.route(costs.layout, embeddings).tolist()
+    report_of_search = {"curve": curve, "prompts": [assigned.count(k) for k in range(config.experts)]}
     with bench.store.make("experts", identity, provenance.collect()) as folder:
-        found.write(folder)
-        (folder / "search.json").write_text(json.dumps(told))
+        expert_set.write(folder)
+        (folder / "search.json").write_text(json.dumps(report_of_search))
 
 
 def prompts_of(bench: Workbench, config: Search) -> list[int]:
     """How many of the search's captions each expert takes, by the nearest code."""
-    kept = bench.store.find("experts", search_identity(bench, config))
-    assert kept is not None, "experts are asked for first"
-    return list(json.loads(kept.path("search.json").read_text())["prompts"])
+    artefact = bench.store.find("experts", search_identity(bench, config))
+    assert artefact is not None, "experts are searched for first"
+    return list(json.loads(artefact.path("search.json").read_text())["prompts"])
 
 
 def sentences(bench: Workbench) -> str:
-    """Who reads prompts on this testbed: APTP's encoder unless it says otherwise."""
+    """The name of the testbed's prompt encoder: APTP's unless the testbed has another."""
     from methods.pruning.aptp.sentences import MPNET
 
     return getattr(bench.testbed, "sentences", MPNET)
@@ -196,7 +197,7 @@ READ = ("json", "safetensors", "txt", "bin", "model")
 
 @cache
 def _reader(name: str) -> str:
-    """What keys call a prompt encoder: its name, and of a folder the checksum of what is in it."""
+    """A prompt encoder's name in keys: for a folder, its name and a checksum of its files."""
     if not Path(name).is_absolute():
         return name
     digest = hashlib.sha256()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 WARM_UP, TIMED = 3, 10
-"""Steps of distillation: those that find the machine cold, and those that are timed."""
+"""Steps of distillation: to warm the machine up, and to time."""
 
 
 class _Nowhere:
@@ -54,8 +54,8 @@ def _speed(bench: Workbench, pruned: Pruned, concept: Concept, data: str) -> flo
         "processes": PartialState().num_processes,
         **bench.stated,
     }
-    kept = bench.store.find("speed", identity)
-    [missing] = agreed([kept is None])
+    artefact = bench.store.find("speed", identity)
+    [missing] = agreed([artefact is None])
     if missing:
         speed = _measured(bench, pruned, concept, data)
         bench.progress.say(f"budget    an hour of training is {3600 * speed:.3g} U-Net FLOPs here")
@@ -63,10 +63,10 @@ def _speed(bench: Workbench, pruned: Pruned, concept: Concept, data: str) -> flo
             with bench.store.make("speed", identity, provenance.collect()) as folder:
                 (folder / "speed.json").write_text(json.dumps({"flops_per_second": speed}))
         PartialState().wait_for_everyone()
-    if kept is None:
-        kept = bench.store.find("speed", identity)
-        assert kept is not None, "an artefact that was just made is there"
-    return float(json.loads(kept.path("speed.json").read_text())["flops_per_second"])
+    if artefact is None:
+        artefact = bench.store.find("speed", identity)
+        assert artefact is not None, "an artefact that was just made is there"
+    return float(json.loads(artefact.path("speed.json").read_text())["flops_per_second"])
 
 
 def _measured(bench: Workbench, pruned: Pruned, concept: Concept, data: str) -> float:
@@ -79,7 +79,7 @@ def _measured(bench: Workbench, pruned: Pruned, concept: Concept, data: str) -> 
     with bench.progress.stage("calibrate the budget", WARM_UP + TIMED, "steps") as stage:
         for steps in (WARM_UP, TIMED):
             ledger = Ledger()
-            context = Context(_Nowhere(), ledger, lambda *told: stage.advance(), bench.device, bench.precision)
+            context = Context(_Nowhere(), ledger, lambda *_progress: stage.advance(), bench.device, bench.precision)
             student = method.fit(student, materials, concept, Budget(iterations=steps), context, 0)
     spent = ledger.total()
     return spent.flops / spent.wall_seconds

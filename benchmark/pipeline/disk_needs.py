@@ -1,4 +1,4 @@
-"""What a run has still to write, asked for before anything is trained: what the store has takes no more room."""
+"""The disk space that a run needs, checked before anything is trained: results in the store need no more space."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def check(
     plans: Sequence[Plan],
     rows: Sequence[Model],
     suites: Sequence[Suite],
-    asked: Mapping[str, Sequence[Prompt]],
+    prompts: Mapping[str, Sequence[Prompt]],
 ) -> None:
     """StoreError unless the disks of the runs folder hold what is missing of models, checkpoints and pictures."""
     needs = _training(bench, plans)
     for suite in suites:
         for row in rows:
-            needs[bench.store.home / "artefacts"] += _pictures(bench, row, asked[suite.name], suite)
+            needs[bench.store.home / "artefacts"] += _pictures(bench, row, prompts[suite.name], suite)
     disk.check(needs, "This run")
 
 
@@ -37,13 +37,14 @@ def _training(bench: Workbench, plans: Sequence[Plan]) -> dict[Path, float]:
 
     home = bench.store.home
     needs = {home / "artefacts": 0.0, home / "scratch": 0.0}
-    whole = [one for plan in plans for one in (plan, plan.first) if one is not None]
-    keys = {bench.store.scratch_path("model", told): (plan, told) for plan in whole for told in [identity(bench, plan)]}
-    missing = [(plan, scratch) for scratch, (plan, told) in keys.items() if not bench.store.has("model", told)]
-    if not missing:
+    by_scratch: dict[Path, Plan] = {}  # of all trainings whose model is missing, each once
+    for stage in (stage for plan in plans for stage in (plan, plan.first) if stage is not None):
+        if not bench.store.has("model", stage_identity := identity(bench, stage)):
+            by_scratch[bench.store.scratch_path("model", stage_identity)] = stage
+    if not by_scratch:
         return needs
     parameters = sum(parameter.numel() for parameter in bench.testbed.base().parameters())
-    for plan, scratch in missing:
+    for scratch, plan in by_scratch.items():
         trained = parameters * plan.pruned.macs
         needs[home / "artefacts"] += disk.weights(trained, bench.testbed.half)
         left = disk.checkpoints(trained) - disk.taken(scratch)  # of a run that was stopped

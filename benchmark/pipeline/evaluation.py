@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from benchmark.api.request import Outcome
 from benchmark.records import provenance
 from benchmark.store import paths
-from benchmark.suites.prompts import told
+from benchmark.suites import prompts as suite_prompts
 
 if TYPE_CHECKING:
     from benchmark.api.model import Model
@@ -25,14 +25,14 @@ def measure(
     rows: Sequence[Model],
     reference: Model,
     suites: Sequence[Suite],
-    asked: Mapping[str, Sequence[Prompt]],
+    prompts_by_suite: Mapping[str, Sequence[Prompt]],
     concept: Concept,
     reveal: bool,
 ) -> Outcome:
-    """The records of all rows on all suites; the first row is the base, the last what the user asked about.
+    """The records of all rows on all suites; the first row is the base, the last the model of the request.
 
-    `asked` are the prompts of each suite, by its name. `reference`, one of the rows, is what CP and CSD compare with.
-    Called by all processes; the first one scores.
+    `prompts_by_suite` has the names of suites as keys. `reference`, one of the rows, is what CP and CSD compare with.
+    All processes call this; the main one scores.
     """
     from accelerate import PartialState
 
@@ -46,25 +46,25 @@ def measure(
     home = bench.store.home
     for suite in suites:
         for row in rows:
-            deal(bench, row, asked[suite.name], suite)
+            deal(bench, row, prompts_by_suite[suite.name], suite)
     images = home / "images"
-    told = {"images": images / name_of(rows[-1]), "records": paths.records_folder(home)}
+    places = {"images": images / name_of(rows[-1]), "records": paths.records_folder(home)}
     if not PartialState().is_main_process:
-        return Outcome([], told)
+        return Outcome([], places)
 
     records = []
     for suite in suites:
-        prompts = asked[suite.name]
-        seen = [features(bench, row, prompts, suite) for row in rows]
-        compared = seen[list(rows).index(reference)]
-        for row, own in zip(rows, seen, strict=True):
-            evidence = Evidence(bench.testbed, bench.store, concept, prompts, own, compared, seen[0])
+        prompts = prompts_by_suite[suite.name]
+        row_features = [features(bench, row, prompts, suite) for row in rows]
+        reference_features = row_features[list(rows).index(reference)]
+        for row, own in zip(rows, row_features, strict=True):
+            evidence = Evidence(bench.testbed, bench.store, concept, prompts, own, reference_features, row_features[0])
             with bench.progress.doing(f"score {row.label}: {suite.name}"):
                 records.append(_score(bench, row, suite, evidence, reference, home))
             hang(bench, row, prompts, home / str(records[-1].images), kind_of(suite))
     with bench.progress.doing("contact sheet"):
-        sheet = write_run_sheet(bench, rows, suites[0], asked[suites[0].name], concept, home, reveal=reveal)
-    return Outcome(records, {"contact sheet": sheet, **told})
+        sheet = write_run_sheet(bench, rows, suites[0], prompts_by_suite[suites[0].name], concept, home, reveal=reveal)
+    return Outcome(records, {"contact sheet": sheet, **places})
 
 
 def _score(bench: Workbench, model: Model, suite: Suite, evidence: Evidence, reference: Model, home: Path) -> Record:
@@ -74,17 +74,17 @@ def _score(bench: Workbench, model: Model, suite: Suite, evidence: Evidence, ref
     from benchmark.store.artefacts import key_of
 
     scores = suite.score(evidence)
-    lists = told(bench, suite.name, evidence.concept)
+    lists = suite_prompts.told(bench, suite.name, evidence.concept)
     blank = one_colour(bench, model, evidence.prompts, kind_of(suite))
-    own = bench.as_published and bool(lists)
-    few = [f"limit {bench.limit}"] if bench.limited else []
+    as_published = bench.as_published and bool(lists)
+    left_out = [f"limit {bench.limit}"] if bench.limited else []
     record = Record(
-        label=", ".join([model.label, *(["as published"] if own else []), *few, *bench.stated.values()]),
+        label=", ".join([model.label, *(["as published"] if as_published else []), *left_out, *bench.stated.values()]),
         testbed=bench.testbed.name,
         suite=suite.name,
         concept=evidence.concept.identity(),
         sampler=bench.testbed.sampler.model_dump(mode="json")
-        | ({"as_published": True} if own else {})
+        | ({"as_published": True} if as_published else {})
         | bench.stated
         | bench.limited,
         reference=reference.label,
@@ -101,7 +101,7 @@ def _score(bench: Workbench, model: Model, suite: Suite, evidence: Evidence, ref
         images="-".join(
             [
                 f"images/{name_of(model)}/{suite.name}",
-                *(["as-published"] if own else []),
+                *(["as-published"] if as_published else []),
                 *(f"limit{number}" for number in bench.limited.values()),
             ]
         ),

@@ -54,8 +54,8 @@ def evaluate(
 
     check_name(name)
     home = paths.prepare(request.runs, DISK_NEEDED)
-    found = replace(external_checkpoint.locate(checkpoint, parts), architecture=architecture)
-    check_name_is_free(paths.records_folder(home), resolve.name_of(request.testbed), name, found.sha256())
+    external = replace(external_checkpoint.locate(checkpoint, parts), architecture=architecture)
+    check_name_is_free(paths.records_folder(home), resolve.name_of(request.testbed), name, external.sha256())
 
     from benchmark.pipeline import disk_needs
     from benchmark.pipeline.evaluation import measure
@@ -63,19 +63,19 @@ def evaluate(
 
     bench = workbench_for(request, home, progress)
     first: Suite = registry.load("suites", request.suite)()
-    suites = [first, *(registry.load("suites", each)() for each in first.brings if not request.alone)]
+    suites = [first, *(registry.load("suites", suite)() for suite in first.brings if not request.alone)]
     prompts.check_as_published(bench, [suite.name for suite in suites])
     concept = bench.testbed.concept(request.targets, getattr(first, "forgets", "style"))
-    asked = {suite.name: prompts.asked(bench, suite.name, concept) for suite in suites}
-    mine = brought(bench, found, name, parts)
-    rows, plans = [base(bench), mine], []
+    prompts_by_suite = {suite.name: prompts.asked(bench, suite.name, concept) for suite in suites}
+    evaluated = brought(bench, external, name, parts)
+    rows, plans = [base(bench), evaluated], []
     if reference == "distilled":
         plans.append(plan_of(bench, replace(request, seed=REFERENCE_SEED), concept))
         rows.insert(1, fitted(bench, plans[0]))
-    disk_needs.check(bench, plans, rows, suites, asked)
+    disk_needs.check(bench, plans, rows, suites, prompts_by_suite)
     for row in rows:
         row.train()
-    return measure(bench, rows, rows[-2], suites, asked, concept, request.reveal)
+    return measure(bench, rows, rows[-2], suites, prompts_by_suite, concept, request.reveal)
 
 
 DISK_NEEDED = 300_000_000
@@ -91,7 +91,7 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
     home = paths.prepare(request.runs, DISK_NEEDED)
     if answered := run_cache.find(request):
         if request.device not in ("auto", "cpu"):
-            usable(request.device)  # a device that there is not is refused, whatever the records hold
+            usable(request.device)  # refuses a missing device, whatever the records hold
         progress.reuse("asked before, and nothing has changed: answered from its records")
         return answered
     refuse_newer(paths.records_folder(home))
@@ -109,7 +109,8 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
     suites = [first, *(registry.load("suites", name)() for name in first.brings if not request.alone)]
     prompts.check_as_published(bench, [suite.name for suite in suites])
     concept = bench.testbed.concept(request.targets, getattr(first, "forgets", "style"))
-    asked = {suite.name: prompts.asked(bench, suite.name, concept) for suite in suites}  # a missing list is told first
+    # Before any work, so that a missing list is reported first.
+    prompts_by_suite = {suite.name: prompts.asked(bench, suite.name, concept) for suite in suites}
     plan = plan_of(bench, request, concept)
     minimum_budget.check(bench, plan)
     rows, plans = [base(bench)], [plan]
@@ -123,10 +124,10 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
             reference = rows[-1] = _announced(bench, reference, suites, request.method)
         rows.append(model)
 
-    disk_needs.check(bench, plans, rows, suites, asked)
+    disk_needs.check(bench, plans, rows, suites, prompts_by_suite)
     for row in reversed(rows):
-        row.train()  # trains what is not there yet: a budget that cannot be met is refused before a picture is made
-    outcome = measure(bench, rows, reference, suites, asked, concept, request.reveal)
+        row.train()  # trains missing models: a budget that is too small is refused before any sampling
+    outcome = measure(bench, rows, reference, suites, prompts_by_suite, concept, request.reveal)
     run_cache.keep(request, outcome)
     return outcome
 

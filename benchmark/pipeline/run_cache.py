@@ -26,22 +26,22 @@ READ = (".py", ".csv", ".toml", "manifest.json")
 
 
 def find(request: RunRequest) -> Outcome | None:
-    """What the same request came to last time, every record and picture still being there; else None."""
+    """The outcome of the same request last time, if all its records and pictures are unchanged; else None."""
     name = _name(request)
     if name is None:
         return None
     home = request.runs
     try:
-        kept = json.loads((home / name).read_bytes())
-        found = [read_record(home / file) for file in kept["records"]]
-        whole = (
-            [_digest(record) for record in found] == list(kept["records"].values())
-            and all(_pictures(home / folder) == count for folder, count in kept["pictures"].items())
-            and all((home / path).exists() for path in kept["paths"].values())
+        receipt = json.loads((home / name).read_bytes())
+        records = [read_record(home / file) for file in receipt["records"]]
+        is_valid = (
+            [_digest(record) for record in records] == list(receipt["records"].values())
+            and all(_pictures(home / folder) == count for folder, count in receipt["pictures"].items())
+            and all((home / path).exists() for path in receipt["paths"].values())
         )
-        return Outcome(found, {what: home / path for what, path in kept["paths"].items()}) if whole else None
+        return Outcome(records, {what: home / path for what, path in receipt["paths"].items()}) if is_valid else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, PalimpsestError):
-        return None  # whatever is wrong with it, the long road is right
+        return None  # whatever is wrong with the receipt, the run itself gives the answer
 
 
 def keep(request: RunRequest, outcome: Outcome) -> None:
@@ -50,12 +50,12 @@ def keep(request: RunRequest, outcome: Outcome) -> None:
     if name is None or not outcome.records:
         return
     home = request.runs
-    told = {
-        "records": {str(_path(one).relative_to(home)): _digest(one) for one in outcome.records},
-        "pictures": {one.images: _pictures(home / one.images) for one in outcome.records if one.images},
+    receipt = {
+        "records": {str(_path(record).relative_to(home)): _digest(record) for record in outcome.records},
+        "pictures": {record.images: _pictures(home / record.images) for record in outcome.records if record.images},
         "paths": {what: str(path.relative_to(home)) for what, path in outcome.paths.items()},
     }
-    durable.write_bytes(home / name, (json.dumps(told, indent=1) + "\n").encode())
+    durable.write_bytes(home / name, (json.dumps(receipt, indent=1) + "\n").encode())
 
 
 def _path(record: Record) -> Path:
@@ -64,37 +64,37 @@ def _path(record: Record) -> Path:
 
 
 def _digest(record: Record) -> str:
-    """Checksum of what a record says, but for when it was made; its scores are compared with their own checksum."""
+    """Checksum of a record without its provenance, and of its file of scores."""
     assert record.folder is not None
     assert record.scores is not None
-    seen = hashlib.sha256((record.folder / record.scores.file).read_bytes()).hexdigest()
-    return hashlib.sha256(f"{record.model_dump_json(exclude={'made'})}\0{seen}".encode()).hexdigest()
+    scores_checksum = hashlib.sha256((record.folder / record.scores.file).read_bytes()).hexdigest()
+    return hashlib.sha256(f"{record.model_dump_json(exclude={'made'})}\0{scores_checksum}".encode()).hexdigest()
 
 
 def _pictures(folder: Path) -> int:
-    """How many pictures lie under the folder; links into the store that no longer hold are none."""
+    """How many pictures lie under the folder; broken links into the store do not count."""
     return sum(path.is_file() for path in visible(folder, "**/*.png"))
 
 
 def _name(request: RunRequest) -> str | None:
-    """The receipt's file under the runs folder; None where code that is not ours, or several processes, take part."""
-    mine = {"suites": request.suite, "testbeds": request.testbed}
+    """The receipt's file under the runs folder; None if foreign plug-ins or several processes take part."""
+    plugins = {"suites": request.suite, "testbeds": request.testbed}
     files: dict[str, str] = {}
     for group, name in (("methods", request.method), ("prunings", request.pruning)):
         if code := registry.fingerprint(name):
             files[group] = code
         else:
-            mine[group] = name
-    if not all(registry.home_of(group, name) in OURS for group, name in mine.items()):
+            plugins[group] = name
+    if not all(registry.home_of(group, name) in OURS for group, name in plugins.items()):
         return None
     if not (ROOT / "benchmark" / "testbeds" / request.testbed / "weights" / "manifest.json").exists():
-        return None  # what it stands on is not all in this repository
+        return None  # the testbed's weights are not in this repository
     if launcher.processes() > 1:
         return None
-    asked = {key: value for key, value in asdict(request).items() if key not in ("runs", "device", "along")}
-    asked["overrides"] = registry.resolved(request.overrides)
+    settings = {key: value for key, value in asdict(request).items() if key not in ("runs", "device", "along")}
+    settings["overrides"] = registry.resolved(request.overrides)
     text = manifest.canonical(
-        {"asked": {**asked, "targets": list(request.targets)}, "files": files, "code": _code(),
+        {"asked": {**settings, "targets": list(request.targets)}, "files": files, "code": _code(),
          "versions": provenance.versions()}
     )  # fmt: skip
     return f"receipts/{hashlib.sha256(text.encode()).hexdigest()[:20]}.json"

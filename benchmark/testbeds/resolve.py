@@ -42,8 +42,8 @@ def default_targets(testbed: str) -> tuple[str, ...]:
 
 
 def public_lists(testbed: str) -> tuple[str, ...]:
-    """Names of the public prompt lists that suites ask on a testbed, once they were added; none for one that has
-    prompts of its own alone. Only a testbed that another package brings is loaded for it."""
+    """Names of the public prompt lists that suites use on a testbed once they are added; empty for a testbed that has
+    only prompts of its own. Only a testbed of another package is loaded to answer this."""
     if definition_of(testbed) is not None:
         from benchmark.testbeds.stable_diffusion.prompts import PUBLIC, TITLES
 
@@ -51,43 +51,43 @@ def public_lists(testbed: str) -> tuple[str, ...]:
     elif registry.home_of("testbeds", testbed) == "benchmark":
         return ()
     else:
-        made = load(testbed)
-        by_suite = [names for kind in ("public", "titles") for names in getattr(made, kind, {}).values()]
+        factory = load(testbed)
+        by_suite = [names for kind in ("public", "titles") for names in getattr(factory, kind, {}).values()]
     return tuple(dict.fromkeys(name for names in by_suite for name in names))
 
 
-def is_file(asked: str) -> bool:
-    """Whether a file is meant, be it there or not."""
-    return asked.endswith(".toml")
+def is_file(testbed: str) -> bool:
+    """Whether this names a TOML file; the file need not exist."""
+    return testbed.endswith(".toml")
 
 
-def name_of(asked: str) -> str:
-    """What records and tables call it. DataError for a file that is wrong."""
-    return definition_of(asked).name if is_file(asked) else asked
+def name_of(testbed: str) -> str:
+    """The testbed's name in records and tables. DataError for a file with errors."""
+    return definition_of(testbed).name if is_file(testbed) else testbed
 
 
-def sampling_of(asked: str) -> dict[str, Any]:
-    """What a testbed's file says of sampling, as records have it; empty for a testbed that is no file."""
-    if not is_file(asked):
+def sampling_of(testbed: str) -> dict[str, Any]:
+    """The sampling settings in a testbed's file, as records hold them; empty for a testbed that is not a file."""
+    if not is_file(testbed):
         return {}
-    definition = definition_of(asked)
+    definition = definition_of(testbed)
     return {"scheduler": definition.scheduler, "steps": definition.steps, "guidance": definition.guidance}
 
 
-def load(asked: str) -> Callable[..., Any]:
-    """What makes the testbed, given `device`. UsageError or DataError for one that there is not."""
-    if not is_file(asked):
-        return registry.load("testbeds", asked)
+def load(testbed: str) -> Callable[..., Any]:
+    """A function of `device` that makes the testbed. UsageError or DataError for a testbed that does not exist."""
+    if not is_file(testbed):
+        return registry.load("testbeds", testbed)
     from benchmark.testbeds.stable_diffusion.testbed import StableDiffusion
 
-    return partial(StableDiffusion, definition_of(asked))
+    return partial(StableDiffusion, definition_of(testbed))
 
 
-def definition_of(asked: str) -> Any:
-    """The definition of a testbed that a file makes, shipped or one's own; None for one that is all code."""
+def definition_of(testbed: str) -> Any:
+    """The definition of a testbed that a file describes, shipped or the user's own; None for one written in code."""
     from benchmark.testbeds.stable_diffusion.definition import SHIPPED, read
 
-    shipped = SHIPPED / f"{asked}.toml"
-    if is_file(asked) or shipped.exists():
-        return read(Path(asked).expanduser() if is_file(asked) else shipped)
+    shipped = SHIPPED / f"{testbed}.toml"
+    if is_file(testbed) or shipped.exists():
+        return read(Path(testbed).expanduser() if is_file(testbed) else shipped)
     return None

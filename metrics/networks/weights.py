@@ -28,9 +28,9 @@ _STORED = re.compile(
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Name -> tensor, on the CPU; what wrappers put into names (`module.`, `_orig_mod.`) is taken out.
+    """Name -> tensor, on the CPU; what wrappers add to names (`module.`, `_orig_mod.`) is removed.
 
-    Raises DataError for a file that cannot be read, that holds no tensors, that would have to be unpickled, or in which
+    Raises DataError for a file that cannot be read, that has no tensors, that would have to be unpickled, or in which
     a value is not finite.
     """
     import torch
@@ -39,9 +39,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
     try:
         if path.suffix == ".safetensors":
-            found: object = load_file(path)
+            content: object = load_file(path)
         else:
-            found = torch.load(path, map_location="cpu", weights_only=True)  # tensors and plain containers, no code
+            content = torch.load(path, map_location="cpu", weights_only=True)  # tensors and plain containers, no code
     except (OSError, SafetensorError, ValueError, EOFError, RuntimeError) as error:
         raise DataError(f"The weights {path} cannot be read ({_first_line(error)}): download them again.") from error
     except Exception as error:  # pickle's own errors, whose module nobody here imports
@@ -49,9 +49,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f"The weights {path} hold more than tensors, and nothing is unpickled here: save them as safetensors."
         ) from error
     for name in WRAPPERS:
-        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
-            found = found[name]
-    named = _flat(found) if isinstance(found, Mapping) else {}
+        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
+            content = content[name]
+    named = _flat(content) if isinstance(content, Mapping) else {}
     tensors = {name: value for name, value in named.items() if isinstance(value, torch.Tensor)}
     if not tensors or len(tensors) < len(named):
         raise DataError(f"The file {path} holds no table of weights by name: it is not a checkpoint.")
@@ -75,7 +75,7 @@ def check_finite(weights: Mapping[str, Tensor], what: str) -> None:
     for name, tensor in weights.items():
         if not (tensor.is_floating_point() or tensor.is_complex()) or tensor.is_meta:
             continue
-        wide = tensor.float() if tensor.itemsize == 1 else tensor  # kinds of 8 bits know few operations
+        wide = tensor.float() if tensor.itemsize == 1 else tensor  # 8-bit types support few operations
         if broken := int((~wide.isfinite()).sum()):
             raise DataError(
                 f"{what} are broken: {broken} of {tensor.numel()} values of '{name}' are NaN or infinite; download "
@@ -115,23 +115,23 @@ def stored(names: Sequence[str], where: str) -> tuple[str | None, list[str]]:
 
 
 def fill(network: nn.Module, weights: Mapping[str, Tensor], path: Path, what: str) -> None:
-    """Put `weights` into `network`, every name and shape matched, but for batch norm's counters; else DataError."""
+    """Put `weights` into `network`. DataError unless names and shapes match; batch norm's counters may be missing."""
     own = network.state_dict()
     missing = [name for name in own if name not in weights and not name.endswith(COUNTERS)]
     foreign = [name for name in weights if name not in own]
-    other = [name for name in own if name in weights and own[name].shape != weights[name].shape]
-    for says, names in (("lack", missing), ("have a foreign", foreign), ("have another shape of", other)):
+    reshaped = [name for name in own if name in weights and own[name].shape != weights[name].shape]
+    for verb, names in (("lack", missing), ("have a foreign", foreign), ("have another shape of", reshaped)):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise DataError(f"The weights {path} are not those of {what}: they {says} '{names[0]}'{more}.")
+            raise DataError(f"The weights {path} are not those of {what}: they {verb} '{names[0]}'{more}.")
     check_kind(weights, own, f"The weights {path}")
     network.load_state_dict({**own, **weights}, strict=True)
 
 
-def _flat(found: Mapping) -> dict[str, object]:
-    """The ESD authors nest weights one level deeper, by module: {"mid_block.attn": {"weight": ...}}."""
+def _flat(nested: Mapping) -> dict[str, object]:
+    """Flattens weights that are nested by module, as the ESD authors' are: {"mid_block.attn": {"weight": ...}}."""
     flat: dict[str, object] = {}
-    for name, value in found.items():
+    for name, value in nested.items():
         if isinstance(value, Mapping):
             flat |= {f"{name}.{inner}": tensor for inner, tensor in value.items()}
         else:

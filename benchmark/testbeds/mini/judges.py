@@ -30,7 +30,7 @@ NAMES = {
 }
 """Job -> back end."""
 FLOOR = 0.05
-"""Score below which a find of the emblem detector is not worth telling."""
+"""The emblem detector leaves out detections with a score below this."""
 
 
 def _load(module: nn.Module, path: Path) -> nn.Module:
@@ -42,7 +42,7 @@ def _load(module: nn.Module, path: Path) -> nn.Module:
 
 def clip(weights: Path, pipeline: Path) -> OpenClipEncoder:
     """The open_clip model that scores; the U-Net never saw it."""
-    import open_clip  # seconds to import, and a run answered from the store never asks for it
+    import open_clip  # takes seconds to import, and a run answered from the store does not need it
 
     cfg = json.loads((weights / "clip" / "open_clip_config.json").read_text())["model_cfg"]
     model = open_clip.CLIP(**cfg)
@@ -87,24 +87,24 @@ class OracleReader(ModuleEncoder):
 
     @torch.no_grad()
     def boxes(self, images: Tensor) -> list[dict]:
-        """Raw finds in pictures uint8 (N, 3, 64, 64), one each: image, class, score, box (x0, y0, x1, y1)."""
-        finds = []
+        """The best raw detection in each picture uint8 (N, 3, 64, 64): image, class, score, box (x0, y0, x1, y1)."""
+        detections = []
         for start in range(0, len(images), 128):
-            found = self._oracle(images[start : start + 128].float() / 127.5 - 1)[2]
-            n = len(found)
-            best = found[..., 0].view(n, -1).argmax(1)
-            cells = found.view(n, -1, found.shape[-1])[torch.arange(n), best]
+            grid = self._oracle(images[start : start + 128].float() / 127.5 - 1)[2]
+            n = len(grid)
+            best = grid[..., 0].view(n, -1).argmax(1)
+            cells = grid.view(n, -1, grid.shape[-1])[torch.arange(n), best]
             classes = cells[:, 1 : 1 + len(EMBLEMS)].softmax(1)
             box = cells[:, 1 + len(EMBLEMS) :].sigmoid() * 64
             for i in range(n):
                 kind = int(classes[i].argmax())
                 score = float(cells[i, 0].sigmoid() * classes[i, kind])
-                finds.append({"image": start + i, "class": EMBLEMS[kind], "score": score, "box": box[i].tolist()})
-        return finds
+                detections.append({"image": start + i, "class": EMBLEMS[kind], "score": score, "box": box[i].tolist()})
+        return detections
 
 
 class EmblemDetector:
-    """The oracle's finds by the contract of detectors: each box of an emblem that no surer one covers."""
+    """The oracle as a detector: every emblem's box that no better one covers."""
 
     name, threshold = NAMES["detector"], 0.5
     labels = sensitive = EMBLEMS
@@ -118,12 +118,12 @@ class EmblemDetector:
         check_images(images)
         if any(image.shape != (64, 64, 3) for image in images):
             raise ValueError("mini's emblem detector reads pictures of 64 x 64 pixels only")
-        found: list[list[Detection]] = []
+        detections: list[list[Detection]] = []
         for start in range(0, len(images), 128):
             pixels = torch.from_numpy(np.stack(images[start : start + 128])).permute(0, 3, 1, 2).float()
             for cells in self._oracle(pixels / 127.5 - 1)[2].flatten(1, 2):
-                found.append(_surest(cells))
-        return found
+                detections.append(_surest(cells))
+        return detections
 
 
 def _surest(cells: Tensor) -> list[Detection]:
@@ -132,8 +132,8 @@ def _surest(cells: Tensor) -> list[Detection]:
 
     share, kind = cells[:, 1 : 1 + len(EMBLEMS)].softmax(1).max(1)
     scores, boxes = cells[:, 0].sigmoid() * share, cells[:, 1 + len(EMBLEMS) :].sigmoid() * 64
-    seen = (scores > FLOOR).nonzero()[:, 0]
-    kept = seen[nms(boxes[seen], scores[seen], 1 / 3)]
+    candidates = (scores > FLOOR).nonzero()[:, 0]
+    kept = candidates[nms(boxes[candidates], scores[candidates], 1 / 3)]
     return [
         Detection(EMBLEMS[int(kind[k])], float(scores[k]), tuple(boxes[k].tolist()))  # type: ignore[arg-type]
         for k in kept

@@ -274,12 +274,12 @@ def _digest(texts: list[str]) -> str:
 def check_manifest(weights: Path) -> dict[str, Any]:
     """Read weights/manifest.json and compare every file's size and checksum; DataError names the first that differs."""
     path = weights / "manifest.json"
-    anew = f"run `bench testbed build mini --out {weights}`"
-    remedy = f"restore it with `git checkout`, or remove {weights} and {anew}"
+    rebuild = f"run `bench testbed build mini --out {weights}`"
+    remedy = f"restore it with `git checkout`, or remove {weights} and {rebuild}"
     if not path.exists():
         raise DataError(
             f"mini's weights are missing or half built ({path} is not there): restore it with `git checkout`, or "
-            f"{anew}, which goes on where a build stopped."
+            f"{rebuild}, which goes on where a build stopped."
         )
     try:
         manifest = json.loads(path.read_text())
@@ -288,15 +288,15 @@ def check_manifest(weights: Path) -> dict[str, Any]:
         raise DataError(f"mini's weights cannot be read ({path}: {error.strerror}): make it readable.") from error
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(f"mini's weights are damaged ({path} is not a manifest): {remedy}.") from error
-    for name, digest in files.items():
+    for name, expected in files.items():
         file = weights / name
         if not file.exists():
             raise DataError(f"mini's weights are incomplete ({file} is missing): {remedy}.")
         try:
-            found = hashlib.sha256(file.read_bytes()).hexdigest()
+            checksum = hashlib.sha256(file.read_bytes()).hexdigest()
         except OSError as error:
             raise DataError(f"mini's weights cannot be read ({file}: {error.strerror}): make it readable.") from error
-        if found != digest:
+        if checksum != expected:
             raise DataError(f"mini's weights are damaged ({file} is not what manifest.json says): {remedy}.")
     return manifest
 

@@ -36,7 +36,7 @@ class Split:
     files: tuple[Path, ...]
     numbers: tuple[int, ...]  # of the pictures: COCO's ids, else their places
     captions: tuple[tuple[int, str], ...]  # (place of the picture, caption), in the order of the annotations' ids
-    sha256: str  # of the file that says so
+    sha256: str  # of the annotation file
 
     def one_each(self) -> list[tuple[int, str]]:
         """(picture's number, its first caption): the one with the lowest annotation id."""
@@ -62,15 +62,15 @@ class Split:
 
 
 def annotation_file(folder: Path, side: Side) -> Path:
-    """The file that says what is on one side. DataError where there is none."""
+    """The file with the captions of one side. DataError if there is none."""
     if not folder.is_dir():
         raise DataError(
             f"There is no folder {folder} with captioned pictures: unpack COCO 2017 there (annotations and images), or "
             'write captions = "<folder>" into a testbed file of your own (like = "sd21").'
         )
     for pattern in (f"annotations/captions_{side}*.json", f"{side}/metadata.csv", f"{side}/metadata.jsonl"):
-        if found := visible(folder, pattern):
-            return found[0]
+        if matches := visible(folder, pattern):
+            return matches[0]
     raise DataError(
         f"{folder} has neither annotations/captions_{side}*.json (COCO) nor {side}/metadata.csv or .jsonl "
         "(file_name, text): it is not a folder of captioned pictures."
@@ -78,24 +78,24 @@ def annotation_file(folder: Path, side: Side) -> Path:
 
 
 def read_split(folder: Path, side: Side) -> Split:
-    """One side of a folder, every picture seen to be there. DataError for what is not as it should be."""
-    told = annotation_file(folder, side)
-    split = _coco(folder, told) if told.suffix == ".json" else _own(told)
+    """One side of a folder; all its pictures exist. DataError for a wrong table, no captions or missing pictures."""
+    annotations = annotation_file(folder, side)
+    split = _coco(folder, annotations) if annotations.suffix == ".json" else _own(annotations)
     if not split.captions:
-        raise DataError(f"{told} has no captions.")
-    _check_there(split.files, told)
+        raise DataError(f"{annotations} has no captions.")
+    _check_exist(split.files, annotations)
     return split
 
 
-def count_pictures(told: Path) -> int:
-    """How many pictures an `annotation_file` names, whose captions are not looked at in COCO's. DataError for a file
-    of another form."""
-    if told.suffix != ".json":
-        return len(_own(told).files)
+def count_pictures(annotations: Path) -> int:
+    """How many pictures an `annotation_file` names. Captions in COCO's form are not checked. DataError for a file of
+    another form."""
+    if annotations.suffix != ".json":
+        return len(_own(annotations).files)
     try:
-        return len(json.loads(_read(told))["images"])
+        return len(json.loads(_read(annotations))["images"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise _no_coco(told, error) from error
+        raise _no_coco(annotations, error) from error
 
 
 def _coco(folder: Path, annotations: Path) -> Split:
@@ -105,15 +105,14 @@ def _coco(folder: Path, annotations: Path) -> Split:
     for k, (number, _) in enumerate(images):
         if place.setdefault(number, k) != k:
             raise DataError(f"{annotations}: two images have the id {number}; give each picture its own.")
-    if strange := [(key, number) for key, number, _ in rows if number not in place]:
+    if orphans := [(key, number) for key, number, _ in rows if number not in place]:
         raise DataError(
-            f"{annotations}: annotation {strange[0][0]} is of image {strange[0][1]}, which is not among the images."
+            f"{annotations}: annotation {orphans[0][0]} is of image {orphans[0][1]}, which is not among the images."
         )
     split = annotations.stem.removeprefix("captions_")
     homes = [folder / "images" / split, folder / split, folder / "images", folder]
-    home = (
-        next((one for one in homes if one.is_dir() and (one / images[0][1]).exists()), homes[0]) if images else folder
-    )
+    with_pictures = (home for home in homes if home.is_dir() and (home / images[0][1]).exists())
+    home = next(with_pictures, homes[0]) if images else folder
     return Split(
         files=tuple(home / name for _, name in images),
         numbers=tuple(number for number, _ in images),
@@ -123,19 +122,19 @@ def _coco(folder: Path, annotations: Path) -> Split:
 
 
 def _coco_rows(data: bytes, annotations: Path) -> tuple[list[tuple[int, str]], list[tuple[int, int, str]]]:
-    """Images (id, file name) and annotations (id, image's id, caption), sorted. DataError, naming the entry, for a
-    value of another kind: a null is no caption."""
+    """Images (id, file name) and annotations (id, image's id, caption), sorted. DataError names the entry that has a
+    value of another type, such as a null for a caption."""
     try:
-        told = json.loads(data)
+        entries = json.loads(data)
         where, images = "images", []
-        for k, entry in enumerate(told["images"]):
+        for k, entry in enumerate(entries["images"]):
             where = f"images[{k}]"
             images.append((_integer(entry, "id"), _text(entry, "file_name")))
         where, rows = "annotations", []
-        for k, entry in enumerate(told["annotations"]):
+        for k, entry in enumerate(entries["annotations"]):
             where = f"annotations[{k}]"
             rows.append((_integer(entry, "id"), _integer(entry, "image_id"), _text(entry, "caption", empty=True)))
-    except _OfAnotherKind as error:
+    except _WrongType as error:
         raise DataError(f"{annotations}, {where}: {error}.") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _no_coco(annotations, error) from error
@@ -163,14 +162,14 @@ def _own(metadata: Path) -> Split:
 
 
 def _csv_pairs(data: bytes, metadata: Path) -> list[tuple[str, str]]:
-    """(file name, caption) of each row. DataError, naming the row (the header is row 1), for one that is not whole."""
+    """(file name, caption) of each row. DataError names the first incomplete row (the header is row 1)."""
     table = read_table(data, metadata, headed=True)
     if table.kind != "csv":
         raise DataError(f"{metadata} is a {table.kind} file: save it as CSV.")
     for name in OWN:
         if table.header.count(name) != 1:
-            found = "there twice" if name in table.header else f"missing; there are {', '.join(table.header)}"
-            raise DataError(f"{metadata}, row 1: the column {name} is {found}. It needs file_name and text.")
+            problem = "there twice" if name in table.header else f"missing; there are {', '.join(table.header)}"
+            raise DataError(f"{metadata}, row 1: the column {name} is {problem}. It needs file_name and text.")
     places = [table.header.index(name) for name in OWN]
     pairs = []
     for number, row in enumerate(table.rows, table.first):
@@ -187,7 +186,7 @@ def _csv_pairs(data: bytes, metadata: Path) -> list[tuple[str, str]]:
 
 
 def _json_pairs(data: bytes, metadata: Path) -> list[tuple[str, str]]:
-    """(file name, caption) of each line. DataError, naming the line, for one that does not say both as text."""
+    """(file name, caption) of each line. DataError names the first line that lacks one of them as text."""
     try:
         lines = data.decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
@@ -204,7 +203,7 @@ def _json_pairs(data: bytes, metadata: Path) -> list[tuple[str, str]]:
             raise DataError(
                 f"{metadata}, line {number}: there is no {error.args[0]}; it needs file_name, text."
             ) from error
-        except _OfAnotherKind as error:
+        except _WrongType as error:
             raise DataError(f"{metadata}, line {number}: {error}.") from error
         except (ValueError, TypeError, RecursionError) as error:
             why = f"{type(error).__name__}: {error}"
@@ -212,16 +211,16 @@ def _json_pairs(data: bytes, metadata: Path) -> list[tuple[str, str]]:
     return pairs
 
 
-class _OfAnotherKind(Exception):
-    """A value of a table is not of the kind that it should be; the message says which, and what it is."""
+class _WrongType(Exception):
+    """A value of a table has the wrong type; the message says which field, and its value."""
 
 
 def _text(entry: Any, name: str, empty: bool = False) -> str:
     value = entry[name]
     if not isinstance(value, str):
-        raise _OfAnotherKind(f"the {name} is {json.dumps(value)[:40]}, which is no text")
+        raise _WrongType(f"the {name} is {json.dumps(value)[:40]}, which is no text")
     if not empty and not value.strip():
-        raise _OfAnotherKind(f"the {name} is empty; fill or remove the entry")
+        raise _WrongType(f"the {name} is empty; fill or remove the entry")
     return value
 
 
@@ -230,12 +229,12 @@ def _integer(entry: Any, name: str) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit():
         return int(value)
     if type(value) is not int:
-        raise _OfAnotherKind(f"the {name} is {json.dumps(value)[:40]}, which is no integer")
+        raise _WrongType(f"the {name} is {json.dumps(value)[:40]}, which is no integer")
     return value
 
 
 def _without_empty(captions: Iterable[tuple[int, str]]) -> tuple[tuple[int, str], ...]:
-    """COCO as published has captions of blanks, which are left out; in tables of one's own they are refused."""
+    """Leaves out blank captions, which COCO has as published; in the user's own tables they are refused."""
     return tuple((place, text) for place, text in captions if text)
 
 
@@ -246,8 +245,8 @@ def _read(path: Path) -> bytes:
         raise DataError(f"{path} cannot be read ({error.strerror}).") from error
 
 
-def _check_there(files: tuple[Path, ...], annotations: Path) -> None:
-    """Folders are listed once: asking for each of 118,287 files would take minutes on a network disk."""
+def _check_exist(files: tuple[Path, ...], annotations: Path) -> None:
+    """DataError for missing pictures. Folders are listed once: 118,287 lookups take minutes on a network disk."""
     listed: dict[Path, set[str]] = {}
     missing = []
     for file in files:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from benchmark.store.paths import size as said_size
+from benchmark.store.paths import size as readable_size
 from benchmark.testbeds.captioned_latents import Captioned as Captioned
 from benchmark.testbeds.stable_diffusion.latent_moments import Moments, sampled
 from benchmark.testbeds.stable_diffusion.pictures import crops
@@ -23,7 +23,7 @@ REMEMBERED = 2 * 10**9
 
 
 class Streamed:
-    """One row a caption; latents come from `latents(rows)`, text is encoded when it is drawn.
+    """One row for each caption; latents come from `latents(rows)`, text is encoded when a row is drawn.
 
     Hidden states are remembered by caption where those of all captions fit into REMEMBERED bytes.
     """
@@ -60,11 +60,11 @@ def retention(
     and encoded when it is drawn. A latent is drawn from its moments once for each row.
     """
     words = [word.casefold() for word in barred]
-    turn: dict[int, int] = {}
+    last_crop: dict[int, int] = {}  # by picture
     rows: list[tuple[int, str]] = []
-    source: list[tuple[int, int]] = []  # picture and crop, row by row of what `latents` is asked for
+    source: list[tuple[int, int]] = []  # (picture, crop) of each row
     for place, text in split.captions:
-        number = turn[place] = turn.get(place, -1) + 1
+        number = last_crop[place] = last_crop.get(place, -1) + 1
         if any(word in text.casefold() for word in words):
             continue
         rows.append((len(source), text))
@@ -72,18 +72,19 @@ def retention(
     moments = Moments(pipeline, vae, split.files, crops_kept, size).make(bench) if crops_kept else None
     scale = float(pipeline.vae.config.scaling_factor)
 
-    def latents(asked: Sequence[int]) -> Tensor:
+    def latents(indices: Sequence[int]) -> Tensor:
+        sources = [source[row] for row in indices]
         if moments is not None:
-            found = [moments[place * crops_kept + crop] for place, crop in (source[row] for row in asked)]
+            row_moments = [moments[place * crops_kept + crop] for place, crop in sources]
         else:
-            files, numbers = zip(
-                *((split.files[place], crop) for place, crop in (source[k] for k in asked)), strict=True
-            )
-            found = list(pipeline.moments(crops(files, numbers, size)))
-        return torch.stack([sampled(one, row, scale) for one, row in zip(found, asked, strict=True)])
+            files, numbers = zip(*((split.files[place], crop) for place, crop in sources), strict=True)
+            row_moments = list(pipeline.moments(crops(files, numbers, size)))
+        return torch.stack([sampled(moment, row, scale) for moment, row in zip(row_moments, indices, strict=True)])
 
     unique = len({text for _, text in rows})
     needed = unique * pipeline.text_length * int(pipeline.unet_config["cross_attention_dim"]) * 4
     if needed > REMEMBERED:
-        bench.progress.say(f"captions  {unique:,} unique ones would take {said_size(needed)}: encoded in every step")
+        bench.progress.say(
+            f"captions  {unique:,} unique ones would take {readable_size(needed)}: encoded in every step"
+        )
     return Streamed(rows, latents, pipeline.encode, fits=needed <= REMEMBERED)

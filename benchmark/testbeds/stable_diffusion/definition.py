@@ -1,4 +1,4 @@
-"""What a TOML file says about a testbed; no torch, so that a wrong file is refused at once."""
+"""The definition of a testbed in a TOML file; no torch, so that a wrong file is refused at once."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def read(path: Path) -> Definition:
     except ValidationError as error:
         raise DataError(f"The testbed {path}: {_sentence(error)}.") from error
     installed = {name.casefold(): name for name in names("testbeds")}
-    taken = installed.get(definition.name.casefold())  # results lie in folders, whose names ignore case on some disks
+    taken = installed.get(definition.name.casefold())  # names of folders with results, and some disks ignore case
     if taken and Path(path).resolve().parent != SHIPPED.resolve():
         raise DataError(
             f"The testbed {path} is called '{definition.name}', and '{taken}' is an installed testbed, whose results "
@@ -80,58 +80,61 @@ def read(path: Path) -> Definition:
     return definition
 
 
-def _settings(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """What a file says on top of what the one it is `like` says."""
+def _settings(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The settings in a file, and those it inherits from the testbed that it is `like`; `children` are the files that
+    inherit from it."""
     try:
-        said: dict[str, Any] = tomllib.loads(path.read_text("utf-8-sig"))
+        settings: dict[str, Any] = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise DataError(f"The testbed {path} cannot be read ({error.strerror}).") from error
     except ValueError as error:  # also what is not UTF-8
         raise DataError(f"The testbed {path} is not TOML ({error}).") from error
-    if (empty := _empty(said)) is not None:
+    if (empty := _empty(settings)) is not None:
         raise DataError(f"The testbed {path}: '{empty}' is empty; give it a value, or leave the line out.")
-    like = said.pop("like", None)
+    parent_name = settings.pop("like", None)
     for key, kind, wanted in (("like", str, "a text"), ("networks", dict, "a table")):
-        value = like if key == "like" else said.get(key)
+        value = parent_name if key == "like" else settings.get(key)
         if value is not None and not isinstance(value, kind):
             raise DataError(f"The testbed {path}: '{key}' is {value!r}, and should be {wanted}.")
     folder = Path.cwd() if path.parent == SHIPPED else path.parent.resolve()
     for key in ("captions", "artists", "experts"):
-        if isinstance(said.get(key), str):
-            said[key] = (folder / Path(said[key]).expanduser()).resolve()
-    if isinstance(said.get("model"), str):
-        said["model"] = [said["model"]]
-    if isinstance(said.get("model"), list):
-        said["model"] = [_place(one, folder) for one in said["model"]]
-    if said.get("sentences") != TEXT_TOWER and "sentences" in said:
-        said["sentences"] = _place(said["sentences"], folder)
-    if isinstance(said.get("networks"), dict):
-        said["networks"] = {job: _place(one, folder) for job, one in said["networks"].items()}
-    if like is None:
-        return said
-    parent = SHIPPED / f"{like}.toml" if (SHIPPED / f"{like}.toml").exists() else folder / str(like)
-    if parent.resolve() in (*(each.resolve() for each in below), path.resolve()):
-        raise DataError(f"The testbed {path} is like {like}, which is like itself: name another.")
-    before = _settings(parent, (*below, path))
-    said.setdefault("name", path.stem)
-    said.setdefault("summary", f"{before['name']}, but for what {path.name} says")
+        if isinstance(settings.get(key), str):
+            settings[key] = (folder / Path(settings[key]).expanduser()).resolve()
+    if isinstance(settings.get("model"), str):
+        settings["model"] = [settings["model"]]
+    if isinstance(settings.get("model"), list):
+        settings["model"] = [_place(place, folder) for place in settings["model"]]
+    if settings.get("sentences") != TEXT_TOWER and "sentences" in settings:
+        settings["sentences"] = _place(settings["sentences"], folder)
+    if isinstance(settings.get("networks"), dict):
+        settings["networks"] = {job: _place(place, folder) for job, place in settings["networks"].items()}
+    if parent_name is None:
+        return settings
+    parent_path = (
+        SHIPPED / f"{parent_name}.toml" if (SHIPPED / f"{parent_name}.toml").exists() else folder / str(parent_name)
+    )
+    if parent_path.resolve() in (*(child.resolve() for child in children), path.resolve()):
+        raise DataError(f"The testbed {path} is like {parent_name}, which is like itself: name another.")
+    inherited = _settings(parent_path, (*children, path))
+    settings.setdefault("name", path.stem)
+    settings.setdefault("summary", f"{inherited['name']}, but for what {path.name} says")
     # Checksums are one model's: another model does not inherit them.
-    sums = {} if "model" in said else before.get("sha256", {})
-    networks = {**before.get("networks", {}), **said.get("networks", {})}
-    return {**before, **said, "sha256": said.get("sha256", sums), "networks": networks}
+    checksums = {} if "model" in settings else inherited.get("sha256", {})
+    networks = {**inherited.get("networks", {}), **settings.get("networks", {})}
+    return {**inherited, **settings, "sha256": settings.get("sha256", checksums), "networks": networks}
 
 
 def _empty(value: Any, name: str = "") -> str | None:
     """The dotted name of the first text in a table or list that is empty or blank; None where there is none."""
     if isinstance(value, str):
         return None if value.strip() else name
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    found = (_empty(each, f"{name}.{key}" if name else str(key)) for key, each in inner)
-    return next((name for name in found if name is not None), None)
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    empty_names = (_empty(item, f"{name}.{key}" if name else str(key)) for key, item in items)
+    return next((empty_name for empty_name in empty_names if empty_name is not None), None)
 
 
 def _place(value: Any, folder: Path) -> Any:
-    """A path, made absolute, where something is there or nothing else can be meant; else a Hub id or an address."""
+    """An absolute path if it exists, or if the value cannot be a Hub id or an address; else the value itself."""
     if not isinstance(value, str):
         return value
     path = folder / Path(value).expanduser()
@@ -142,12 +145,12 @@ def _place(value: Any, folder: Path) -> Any:
 def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
-    known = [*Definition.model_fields, *(f"networks.{name}" for name in Networks.model_fields)]
+    setting_names = [*Definition.model_fields, *(f"networks.{name}" for name in Networks.model_fields)]
     if first["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(where, ["like", *known], n=1)
+        close = difflib.get_close_matches(where, ["like", *setting_names], n=1)
         if close:
             return f"it has no setting '{where}'. Did you mean '{close[0]}'? sd21.toml says what can be set"
-        return f"it has no setting '{where}'. There are like, {', '.join(known)}"
+        return f"it has no setting '{where}'. There are like, {', '.join(setting_names)}"
     if first["type"] == "missing":
         return f"it does not say '{where}'; begin it with like = \"sd21\" to take what it leaves out from there"
     return f"'{where}': {first['msg'][:1].lower()}{first['msg'][1:]}"

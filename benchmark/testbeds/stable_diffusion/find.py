@@ -29,9 +29,9 @@ NETWORKS: dict[str, tuple[str, ...]] = {
 
 
 def model(places: Sequence[str], ask: bool = True) -> Path:
-    """The folder of the first pipeline that can be had; the Hub is only asked if `ask`.
+    """The folder of the first pipeline that is available; the Hub is only asked if `ask`.
 
-    DataError, before anything is loaded, if none is whole.
+    DataError, before anything is loaded, if no pipeline is complete.
     """
     reasons = []
     for place in places:
@@ -45,28 +45,28 @@ def model(places: Sequence[str], ask: bool = True) -> Path:
 
 
 def network(place: str, job: str, ask: bool = True) -> Path:
-    """The file of weights (or, for open_clip, the folder) of a network that scores. DataError if it cannot be had."""
+    """The file of weights (or, for open_clip, the folder) of a network that scores. DataError if there is none."""
     patterns = NETWORKS[job]
     remedy = _remedy(f"[networks] {job}")
     try:
         if os.path.isabs(place):
-            found = Path(place)
-            if not found.exists():
-                raise DataError(f"there is no {found}")
+            location = Path(place)
+            if not location.exists():
+                raise DataError(f"there is no {location}")
         elif place.startswith("https://"):
-            found = _address(place, ask)
+            location = _address(place, ask)
         else:
-            found = _downloaded(place, lambda files: _of_network(files, patterns), ask)
-        return found if found.is_file() else _chosen(found, patterns)
+            location = _downloaded(place, lambda files: _of_network(files, patterns), ask)
+        return location if location.is_file() else _chosen(location, patterns)
     except DataError as error:
         raise DataError(f"No network for '{job}': {error}. {remedy}") from None
 
 
-def checksums(folder: Path, known: Mapping[str, str]) -> dict[str, str]:
-    """sha256 of every file of a pipeline that shapes results, by name; DataError for another than is known of it."""
-    files = [file for pattern in READ for file in visible(folder, pattern) if not _left(file)]
+def checksums(folder: Path, expected: Mapping[str, str]) -> dict[str, str]:
+    """sha256 of every file of a pipeline that shapes results, by name; DataError for one that is not as `expected`."""
+    files = [file for pattern in READ for file in visible(folder, pattern) if not _is_left_out(file)]
     sums = {file.relative_to(folder).as_posix(): sha256(file) for file in sorted(files)}
-    for name, wanted in known.items():
+    for name, wanted in expected.items():
         if sums.get(name) != wanted:
             raise DataError(
                 f"{folder / name} is not the file that the testbed names (its sha256 is {sums.get(name)}, not "
@@ -86,7 +86,7 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _left(file: Path) -> bool:
+def _is_left_out(file: Path) -> bool:
     return any(word in file.name for word in ("fp16", "bf16", "non_ema"))
 
 
@@ -96,7 +96,9 @@ def _check_whole(folder: Path) -> None:
     wanted = ["scheduler/scheduler_config.json", *(f"{part}/config.json" for part in PIPELINE)]
     missing = [name for name in wanted if not (folder / name).is_file()]
     missing += [
-        f"{p}/*.safetensors" for p in PIPELINE if not [f for f in visible(folder, f"{p}/*.safetensors") if not _left(f)]
+        f"{p}/*.safetensors"
+        for p in PIPELINE
+        if not [f for f in visible(folder, f"{p}/*.safetensors") if not _is_left_out(f)]
     ]
     missing += [] if visible(folder, "tokenizer/*.json") else ["tokenizer/*.json"]
     if missing:
@@ -104,21 +106,21 @@ def _check_whole(folder: Path) -> None:
 
 
 def _of_pipeline(files: Sequence[str]) -> list[str]:
-    """What is loaded of a pipeline's repository: three networks with their configs (and the index of shards), and what
-    is `BESIDE` them."""
-    networks = [file for part in PIPELINE for file in hub.network(files, part) if not _left(Path(file))]
+    """The files to load from a pipeline's repository: three networks with their configs (and the index of shards), and
+    those matching `BESIDE`."""
+    networks = [file for part in PIPELINE for file in hub.network(files, part) if not _is_left_out(Path(file))]
     return networks + [file for file in files if any(fnmatch(file, pattern) for pattern in BESIDE)]
 
 
 def _of_network(files: Sequence[str], patterns: Sequence[str]) -> list[str]:
-    """What is loaded of a repository with a network that scores: all of `patterns`, or the first of several forms."""
+    """The files to load from a scoring network's repository: all of `patterns`, or the first of several forms."""
     if patterns[0].endswith(".json"):
         return [file for file in files if file in patterns]
     return hub.first(files, patterns)
 
 
 def _downloaded(name: str, choose: hub.Choose, ask: bool) -> Path:
-    """A Hub repository's folder on this machine, downloaded if it may be."""
+    """A Hub repository's local folder, downloaded first if `ask` allows it."""
     from huggingface_hub import constants
 
     try:
@@ -140,35 +142,35 @@ def _downloaded(name: str, choose: hub.Choose, ask: bool) -> Path:
 
 
 def _address(url: str, ask: bool) -> Path:
-    """A file of the web, kept where torch keeps such files."""
+    """A downloaded file, in the folder where torch keeps its downloads."""
     from huggingface_hub import constants
 
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"  # as torch.hub has it, which takes seconds to import
     home = Path(os.environ.get("TORCH_HOME", f"{cache}/torch")).expanduser()
-    kept = home / "hub" / "checkpoints" / Path(urlparse(url).path).name
-    if kept.exists():
-        return kept
+    file = home / "hub" / "checkpoints" / Path(urlparse(url).path).name
+    if file.exists():
+        return file
     if not ask or constants.HF_HUB_OFFLINE:
-        raise DataError(f"{kept} is not there; it comes from {url}")
+        raise DataError(f"{file} is not there; it comes from {url}")
     import torch
 
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        start = kept.stem.rpartition("-")[2]  # such files are named by the start of their checksum
-        torch.hub.download_url_to_file(url, str(kept), hash_prefix=start, progress=False)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        start = file.stem.rpartition("-")[2]  # such files are named by the start of their checksum
+        torch.hub.download_url_to_file(url, str(file), hash_prefix=start, progress=False)
     except (OSError, RuntimeError) as error:
-        raise DataError(f"{url} cannot be downloaded to {kept} ({error})") from error
-    return kept
+        raise DataError(f"{url} cannot be downloaded to {file} ({error})") from error
+    return file
 
 
 def _chosen(folder: Path, patterns: Sequence[str]) -> Path:
     """The file of the first pattern that a folder has; the folder itself where a configuration is needed as well."""
-    there = {pattern: visible(folder, pattern) for pattern in patterns}
+    matches = {pattern: visible(folder, pattern) for pattern in patterns}
     if patterns[0].endswith(".json"):
-        if missing := [pattern for pattern, files in there.items() if not files]:
+        if missing := [pattern for pattern, files in matches.items() if not files]:
             raise DataError(f"{folder} has no {missing[0]}")
         return folder
-    for files in there.values():
+    for files in matches.values():
         if files:
             return files[0]
     raise DataError(f"{folder} has none of {', '.join(patterns)}")

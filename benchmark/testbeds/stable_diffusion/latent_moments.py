@@ -20,7 +20,7 @@ from torch import Tensor
 from benchmark.errors import StoreError
 from benchmark.store import contents
 from benchmark.store.claims import Holder, making, take
-from benchmark.store.paths import size as said_size
+from benchmark.store.paths import size as readable_size
 from benchmark.testbeds.stable_diffusion.picture_files import checksums
 from benchmark.testbeds.stable_diffusion.pictures import crops
 
@@ -47,12 +47,12 @@ class Moments:
 
     @cached_property
     def bytes(self) -> int:
-        """What all of it takes on the disk."""
+        """Bytes of all shards on the disk."""
         side = self._size // self._pipeline.factor
         return len(self._files) * self._count * 2 * self._pipeline.latent_channels * side * side * 2
 
     def make(self, bench: Workbench) -> Moments:
-        """Encode what is not there yet, dealt out among the processes. StoreError, before that, for a disk too full."""
+        """Encode the missing shards, shared out among the processes. Before that, StoreError for a disk too full."""
         from accelerate import PartialState
 
         from benchmark.parallel import agreed
@@ -61,22 +61,22 @@ class Moments:
         sums = checksums(bench.store.home, self._files, "train", bench.progress)
         self._sums = dict(zip(self._files, sums, strict=True))
         shards = range(0, len(self._files) * self._count, SHARD)
-        lacking = agreed([not bench.store.has(KIND, self._identity(start)) for start in shards])
-        missing = [start for start, lacks in zip(shards, lacking, strict=True) if lacks]
+        is_missing = agreed([not bench.store.has(KIND, self._identity(start)) for start in shards])
+        missing = [start for start, lacks in zip(shards, is_missing, strict=True) if lacks]
         if missing:
             self._announce(bench, len(missing) / len(shards))
             total = sum(len(self._rows(start)) for start in missing)
             with bench.progress.stage(WHAT, total, "pictures") as stage:
-                held = []
+                held_by_others = []
                 for start in missing[state.process_index :: state.num_processes]:
                     claim = take(bench.store, KIND, self._identity(start), WHAT, bench.progress)
-                    if isinstance(claim, Holder):  # another run makes it: the others come first
-                        held.append(start)
+                    if isinstance(claim, Holder):  # another run makes it: the remaining shards come first
+                        held_by_others.append(start)
                         continue
                     with claim:
                         self._make(bench, start)
                     stage.advance(len(self._rows(start)))
-                for start in held:
+                for start in held_by_others:
                     with making(bench.store, KIND, self._identity(start), WHAT, bench.progress) as artefact:
                         if artefact is None:
                             self._make(bench, start)
@@ -84,8 +84,8 @@ class Moments:
         state.wait_for_everyone()
         if state.is_main_process:
             contents.note(bench.store.home, {self._place(start): self._source(start) for start in shards})
-        found = [bench.store.find(KIND, self._identity(start)) for start in shards]
-        for start, artefact in zip(shards, found, strict=True):
+        artefacts = [bench.store.find(KIND, self._identity(start)) for start in shards]
+        for start, artefact in zip(shards, artefacts, strict=True):
             if artefact is None:  # damaged: set aside, and made again
                 self._make(bench, start)
                 artefact = bench.store.find(KIND, self._identity(start))
@@ -94,7 +94,7 @@ class Moments:
         return self
 
     def __getitem__(self, row: int) -> Tensor:
-        """Mean and deviation (2C, h, w) float32, read from the disk and from nothing else."""
+        """Mean and deviation (2C, h, w) float32, read from the disk alone."""
         shard, place = divmod(row, SHARD)
         if shard not in self._open:
             from safetensors import safe_open
@@ -111,12 +111,12 @@ class Moments:
         return {"vae": self._vae, "size": self._size, "pictures": self._source(start)}
 
     def _source(self, start: int) -> str:
-        """One checksum of what a shard is made of."""
+        """One checksum of the contents that a shard is made from."""
         lines = "\n".join(f"{file.name}|{self._sums[file]}|{crop}" for file, crop in self._rows(start))
         return hashlib.sha256(lines.encode()).hexdigest()
 
     def _place(self, start: int) -> str:
-        """What a shard is made from, whatever is in it now."""
+        """The files and crops of a shard, whatever the files contain now."""
         lines = "\n".join(f"{file}|{crop}" for file, crop in self._rows(start))
         return f"shard {hashlib.sha256(lines.encode()).hexdigest()[:20]}"
 
@@ -133,17 +133,17 @@ class Moments:
 
     def _announce(self, bench: Workbench, share: float) -> None:
         needed, home = int(self.bytes * share), bench.store.home
-        many = len(self._files) * self._count
+        count = len(self._files) * self._count
         bench.progress.say(
-            f"moments   latents of {many:,} training pictures take {said_size(self.bytes)} in {home}, made once; "
+            f"moments   latents of {count:,} training pictures take {readable_size(self.bytes)} in {home}, made once; "
             f"each picture keeps its {self._count} crop{'s' * (self._count > 1)} (crops = 0 draws one in every step)"
         )
         free = shutil.disk_usage(home if home.exists() else home.absolute().parent).free
         if needed > free:
             raise StoreError(
-                f"The latents of {many:,} training pictures need {said_size(needed)} more in {home}, and its disk has "
-                f"{said_size(free)} free: free some space, set PALIMPSEST_HOME to a folder on another disk, or write "
-                "crops = 0 into the testbed's file to encode in every step."
+                f"The latents of {count:,} training pictures need {readable_size(needed)} more in {home}, and its disk "
+                f"has {readable_size(free)} free: free some space, set PALIMPSEST_HOME to a folder on another disk, or "
+                "write crops = 0 into the testbed's file to encode in every step."
             )
 
 

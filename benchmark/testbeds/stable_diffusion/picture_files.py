@@ -71,13 +71,13 @@ def check(file: Path, data: bytes) -> None:
 def checksums(
     home: Path, files: Sequence[Path], what: str, progress: Progress | None = None, keep: bool = True
 ) -> list[str]:
-    """sha256 of each picture. All that are new, or changed in size or time, are decoded once.
+    """sha256 of each picture. Pictures that are new, or changed in size or time, are decoded once.
 
     DataError, naming the first, for pictures that are missing, empty, cut or of a form that is refused.
     """
-    found = contents.look(home, files, check, f"look at {what} pictures", progress, keep)
-    refuse(found.broken, len(files), what)
-    return [found.sums[file] for file in files]
+    inspected = contents.look(home, files, check, f"look at {what} pictures", progress, keep)
+    refuse(inspected.broken, len(files), what)
+    return [inspected.sums[file] for file in files]
 
 
 def refuse(broken: Mapping[Path, str], count: int, what: str) -> None:
@@ -92,7 +92,7 @@ def refuse(broken: Mapping[Path, str], count: int, what: str) -> None:
 
 def digest(files: Sequence[Path], sums: Sequence[str]) -> str:
     """One checksum of pictures in their order: their names, which choose crops, and what is in them."""
-    lines = "\n".join(f"{file.name}|{found}" for file, found in zip(files, sums, strict=True))
+    lines = "\n".join(f"{file.name}|{checksum}" for file, checksum in zip(files, sums, strict=True))
     return hashlib.sha256(lines.encode()).hexdigest()[:20]
 
 

@@ -42,8 +42,9 @@ def _crop(file: Path, number: int, size: int) -> Image.Image:
     return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if draw.random() < 0.5 else picture
 
 
-def _stack(pictures: list[Image.Image]) -> Tensor:
+def _stack(images: list[Image.Image]) -> Tensor:
     arrays = [
-        torch.frombuffer(bytearray(one.tobytes()), dtype=torch.uint8).view(one.height, one.width, 3) for one in pictures
+        torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(image.height, image.width, 3)
+        for image in images
     ]
     return torch.stack(arrays).permute(0, 3, 1, 2).contiguous()

@@ -74,39 +74,42 @@ class Pipeline:
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents (N, C, h, w) -> pictures uint8 (N, 3, H, W), on the CPU."""
 
-        def some(rows: slice) -> Tensor:
+        def decode_rows(rows: slice) -> Tensor:
             scaled = latents[rows].to(self.vae.dtype) / self.vae.config.scaling_factor
             pictures = check_finite(self.vae.decode(scaled, return_dict=False)[0], "The VAE decodes pictures")
             return ((pictures / 2 + 0.5).clamp(0, 1) * 255).round().to("cpu", torch.uint8)
 
-        return self._decoding(some, len(latents))
+        return self._decoding(decode_rows, len(latents))
 
     @torch.no_grad()
     def moments(self, pictures: Tensor) -> Tensor:
         """Pictures uint8 (N, 3, H, W) -> mean and deviation of their latents, (N, 2C, h, w) float32, not scaled."""
 
-        def some(rows: slice) -> Tensor:
-            told = self.vae.encode(pictures[rows].to(self.device, self.vae.dtype) / 127.5 - 1).latent_dist
-            return torch.cat([told.mean, told.std], 1).float().cpu()
+        def encode_rows(rows: slice) -> Tensor:
+            latents = self.vae.encode(pictures[rows].to(self.device, self.vae.dtype) / 127.5 - 1).latent_dist
+            return torch.cat([latents.mean, latents.std], 1).float().cpu()
 
-        return self._encoding(some, len(pictures))
+        return self._encoding(encode_rows, len(pictures))
 
-    def _load(self, kind: Any, part: str, **how: Any) -> Any:
-        where = self.folder / part
+    def _load(self, kind: Any, part: str, **options: Any) -> Any:
+        folder = self.folder / part
         try:
-            network, told = kind.from_pretrained(where, use_safetensors=True, output_loading_info=True, **how)
+            network, loading = kind.from_pretrained(folder, use_safetensors=True, output_loading_info=True, **options)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             first = (str(error).splitlines() or [""])[0]
-            raise DataError(f"The weights in {where} cannot be loaded ({first}): download them again.") from error
-        beside = () if kind is CLIPTextModel else told["unexpected_keys"]  # towers are cut out of whole CLIPs
-        if odd := [*told["missing_keys"], *beside]:  # diffusers would go on with random ones
-            raise DataError(f"The weights in {where} do not fit their config.json ('{odd[0]}'): download them again.")
-        check_finite_weights(network.state_dict(), f"The weights in {where}")
+            raise DataError(f"The weights in {folder} cannot be loaded ({first}): download them again.") from error
+        unexpected = () if kind is CLIPTextModel else loading["unexpected_keys"]  # towers are cut out of whole CLIPs
+        if odd_keys := [*loading["missing_keys"], *unexpected]:  # diffusers would go on with random ones
+            raise DataError(
+                f"The weights in {folder} do not fit their config.json ('{odd_keys[0]}'): download them again."
+            )
+        check_finite_weights(network.state_dict(), f"The weights in {folder}")
         return network.float().eval().requires_grad_(False)
 
 
 def _check_conditioning(folder: Path, unet: dict[str, Any], latent_channels: int) -> None:
-    """DataError for a U-Net that needs, or answers, something else than noise of the VAE's form, and text."""
+    """DataError for a U-Net with other inputs than latents, time and text, or with outputs of another shape than the
+    VAE's latents."""
     if extra := extra_inputs(unet):
         field, value = next(iter(extra.items()))
         raise DataError(
@@ -114,10 +117,10 @@ def _check_conditioning(folder: Path, unet: dict[str, Any], latent_channels: int
             "is given nothing beside noise, time and text here."
         )
     fields, width = inputs(unet), _config(folder, "text_encoder/config.json").get("hidden_size", 512)
-    for field, value, ours in (("out_channels", fields["out_channels"], latent_channels),
+    for field, value, needed in (("out_channels", fields["out_channels"], latent_channels),
                                ("cross_attention_dim", fields["cross_attention_dim"], width)):  # fmt: skip
-        if value != ours:
-            raise DataError(f"{folder} does not fit together: its U-Net has {field} {value} where {ours} are needed.")
+        if value != needed:
+            raise DataError(f"{folder} does not fit together: its U-Net has {field} {value} where {needed} are needed.")
 
 
 def _config(folder: Path, name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What suites ask and what erasing trains on; torch-free. Titles and captions are asked, never trained on."""
+"""Prompts of suites and captions that erasing trains on; torch-free. Suites' prompts are never trained on."""
 
 from __future__ import annotations
 
@@ -41,19 +41,20 @@ def seed_of(*words: object) -> int:
 
 def style_concept(titles: Path, targets: tuple[str, ...]) -> Concept:
     """The concept of these painters (full names or surnames; the list's own if empty), in the list's order."""
-    there = artists(titles)
-    called = {form.casefold(): one.name for one in there for form in (one.surname, one.name)}
-    chosen = [called.get(name.casefold().strip(), "") for name in targets]
+    painters = artists(titles)
+    full_names = {form.casefold(): painter.name for painter in painters for form in (painter.surname, painter.name)}
+    chosen = [full_names.get(name.casefold().strip(), "") for name in targets]
     if "" in chosen:
-        known = ", ".join(one.name for one in there)
-        raise UsageError(f"No titles by '{targets[chosen.index('')]}' are in {titles.name}. Painters: {known}.")
+        available = ", ".join(painter.name for painter in painters)
+        raise UsageError(f"No titles by '{targets[chosen.index('')]}' are in {titles.name}. Painters: {available}.")
     if len(set(chosen)) < len(chosen):
         raise UsageError("A painter is named twice among the targets: name each once.")
-    names = tuple(one.name for one in there if (one.name in chosen if chosen else one.part == "target"))
-    if len(names) == len(there):
+    is_target = {painter.name: painter.name in chosen if chosen else painter.part == "target" for painter in painters}
+    names = tuple(name for name in is_target if is_target[name])
+    if len(names) == len(painters):
         raise UsageError("Not all painters can be targets: some must be kept, to see what erasing breaks.")
-    near = tuple(one.name for one in there if one.part == "neighbour" and one.name not in names)
-    return Concept("style", names, "art", near)
+    neighbours = (painter.name for painter in painters if painter.part == "neighbour" and painter.name not in names)
+    return Concept("style", names, "art", tuple(neighbours))
 
 
 def titles_asked(titles: Path, concept: Concept) -> list[Prompt]:
@@ -81,16 +82,16 @@ def erasing(concept: Concept) -> list[str]:
 
 
 def naming(concept: Concept) -> list[str]:
-    """For each of `erasing` the target alone."""
-    each = len(erasing(concept)) // len(concept.targets)
+    """For each caption of `erasing`, one that names its target alone."""
+    per_target = len(erasing(concept)) // len(concept.targets)
     forms = ("a painting by {a}", "{a}") if concept.kind == "style" else ("{a}", "a photo of {a}")
-    return [forms[k % 2].format(a=target) for target in concept.targets for k in range(each)]
+    return [forms[k % 2].format(a=target) for target in concept.targets for k in range(per_target)]
 
 
 def barred(titles: Path, concept: Concept) -> tuple[str, ...]:
-    """Words whose captions are not `all-but-targets`."""
+    """Words that no caption of the data `all-but-targets` contains."""
     if concept.kind == "style":
-        return tuple(one.surname for one in artists(titles) if one.name in concept.targets)
+        return tuple(painter.surname for painter in artists(titles) if painter.name in concept.targets)
     return (*concept.targets, "nude", "naked")
 
 

@@ -90,10 +90,10 @@ class StableDiffusion:
         make_scheduler(self.scheduler, self.sampler)  # refuses a model that the scheduler cannot sample
 
     def identity(self) -> dict[str, Any]:
-        told = [self._train.sha256, self._val.sha256, find.sha256(self.definition.artists)]
-        told += [str(self.definition.size), str(self.definition.crops), str(DATA_RECIPE)]
-        told += ["half"] if self.definition.half else []
-        return {"testbed": self.name, "weights": self._model, "data": _digest(told)}
+        parts = [self._train.sha256, self._val.sha256, find.sha256(self.definition.artists)]
+        parts += [str(self.definition.size), str(self.definition.crops), str(DATA_RECIPE)]
+        parts += ["half"] if self.definition.half else []
+        return {"testbed": self.name, "weights": self._model, "data": _digest(parts)}
 
     def picture_checksum(self, store: Store, side: captions.Side, progress: Progress | None = None) -> str:
         """One checksum of the contents of all pictures on one side; DataError for pictures that cannot be read.
@@ -105,11 +105,11 @@ class StableDiffusion:
         if side == "train" and store.home in self._train_sums:  # identities ask often, and 118,287 files are many
             return self._train_sums[store.home]
         files = (self._train if side == "train" else self._val).files
-        found = picture_files.digest(files, picture_files.checksums(store.home, files, side, progress))
-        contents.note(store.home, {f"{side} pictures in {self.definition.captions}": found})
+        checksum = picture_files.digest(files, picture_files.checksums(store.home, files, side, progress))
+        contents.note(store.home, {f"{side} pictures in {self.definition.captions}": checksum})
         if side == "train":
-            self._train_sums[store.home] = found
-        return found
+            self._train_sums[store.home] = checksum
+        return checksum
 
     def concept(self, targets: tuple[str, ...], kind: Kind = "style") -> Concept:
         if kind == "style":
@@ -151,7 +151,7 @@ class StableDiffusion:
 
     def materials(self, bench: Workbench, concept: Concept, which: str) -> Materials:
         erase = self._erase(bench, concept)
-        kept = [one.name for one in artists(self.definition.artists) if one.name not in concept.targets]
+        painters = artists(self.definition.artists)
         barred = prompts.barred(self.definition.artists, concept) if which == "all-but-targets" else ()
         return Materials(
             teacher=self.base(),
@@ -164,7 +164,7 @@ class StableDiffusion:
             null=self.encode([""])[0],
             encode=self.encode,
             sampler=self.sampler,
-            preserve=kept,
+            preserve=[painter.name for painter in painters if painter.name not in concept.targets],
             contrast=self.contrast(concept),
             token_counts=self._token_counts,
             in_context=prompts.in_context(self.definition.artists, concept),
@@ -173,9 +173,9 @@ class StableDiffusion:
 
     def pictures(self, bench: Workbench) -> Pictures:
         shown, crops = self._train.spread(PRUNING), min(self.definition.crops, 1)
-        kept = data.retention(bench, self._parts, self._vae, shown, crops, self.definition.size, ())
+        stream = data.retention(bench, self._parts, self._vae, shown, crops, self.definition.size, ())
         captions = [text for _, text in shown.captions]
-        return Pictures(kept, captions, self.encode([""])[0], self.scheduler)
+        return Pictures(stream, captions, self.encode([""])[0], self.scheduler)
 
     def _token_counts(self, texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in self._parts.tokenizer(list(texts), add_special_tokens=False).input_ids]
@@ -189,7 +189,7 @@ class StableDiffusion:
         with torch.device("meta"):
             unet = UNet2DConditionModel.from_config(self._parts.unet_config)
         flops = calls * forward_flops(unet, self.sampler.latent_size, self.text_length)
-        none = dict.fromkeys(("iterations", "unet_backwards", "peak_memory_bytes"), 0)
+        zeros = dict.fromkeys(("iterations", "unet_backwards", "peak_memory_bytes"), 0)
         return Entry(
             phase="concept images",
             images=images,
@@ -197,7 +197,7 @@ class StableDiffusion:
             flops=flops,
             wall_seconds=0.0,
             device_seconds=0.0,
-            **none,
+            **zeros,
         )
 
     def _erase(self, bench: Workbench, concept: Concept) -> data.Captioned:
@@ -214,11 +214,11 @@ class StableDiffusion:
                 began = time.perf_counter()
                 with bench.progress.stage("sample concept images", len(texts), "pictures") as stage:
                     for k in range(0, len(texts), SAMPLED):
-                        some = texts[k : k + SAMPLED]
-                        noise = initial_noise([prompts.seed_of("erase", text) for text in some], shape)
-                        made = sample(unet, self.scheduler, self.encode(some), null, noise, sampler).cpu()
-                        parts.append(check_finite(made, f"Testbed {self.name}'s base samples latents"))
-                        stage.advance(len(some))
+                        batch = texts[k : k + SAMPLED]
+                        noise = initial_noise([prompts.seed_of("erase", text) for text in batch], shape)
+                        latents = sample(unet, self.scheduler, self.encode(batch), null, noise, sampler).cpu()
+                        parts.append(check_finite(latents, f"Testbed {self.name}'s base samples latents"))
+                        stage.advance(len(batch))
                 artefact = _keep(bench.store, kind, identity, torch.cat(parts), time.perf_counter() - began)
         latents = load_file(artefact.path("tensor.safetensors"))["tensor"]
         return data.Captioned(latents, self.encode(texts).cpu(), float(artefact.made["seconds"]))
