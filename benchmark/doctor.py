@@ -148,7 +148,7 @@ def _parts(definition: Definition, home: Path) -> Iterator[Finding]:
 
     yield checked("model", find.model, definition.model, False)
     for job in find.NETWORKS:
-        yield checked(job, find.network, getattr(definition.networks, job), job, False)
+        yield checked(job, find.network, definition.networks.by_job[job], job, False)
     for side in ("train", "val"):
         yield checked(f"{side} captions", _captioned, definition.captions, side, home)
     yield _sentences(definition.sentences)

@@ -26,11 +26,11 @@ FLOORS = (
     "benchmark.errors benchmark.moved_modules benchmark.launcher benchmark.parallel benchmark.stats metrics.base "
     "metrics.encoders",
     "benchmark.registry benchmark.hardware benchmark.console prompts.concepts prompts.lists prompts.tables "
-    "methods.budget methods.config_fields metrics.networks metrics.detectors metrics.clip metrics.cp metrics.csd "
-    "metrics.drift metrics.fid metrics.kid metrics.oracle",
+    "prompts.artists prompts.decoys methods.budget methods.config_fields methods.objective metrics.networks "
+    "metrics.detectors metrics.clip metrics.cp metrics.csd metrics.drift metrics.fid metrics.kid metrics.oracle",
     "prompts.sources methods.costs methods.sampling benchmark.hub",
     "prompts.rows methods.base",
-    "prompts.public methods.training methods.uce benchmark.store",
+    "prompts.public methods.kept_names methods.training methods.uce benchmark.store",
     "methods.pruning methods.uce_captions benchmark.records benchmark.contact_sheet",
     "methods.distilled methods.esd methods.conceptprune benchmark.api",
     "methods.bilevel benchmark.models benchmark.suites benchmark.testbeds",

@@ -55,7 +55,7 @@ def concept(testbed: StableDiffusion):
 
 def test_a_rows_own_seed_is_thrown_away(testbed, tmp_path):
     add(tmp_path, "i2p", **SETTINGS)
-    found = prompts.asked(bench(testbed, tmp_path), "i2p", concept(testbed))
+    found = prompts.suite_prompts(bench(testbed, tmp_path), "i2p", concept(testbed))
     assert [(one.id, one.seed, one.target) for one in found] == [(f"i2p-{k:04d}", 1000 + k, "nudity") for k in range(4)]
     assert not [one for one in found if isinstance(one, Published)]
 
@@ -64,11 +64,11 @@ def test_a_rows_own_seed_is_thrown_away(testbed, tmp_path):
 def test_a_suite_does_not_read_the_list_that_was_added(suite, name, testbed, tmp_path):
     made = bench(testbed, tmp_path)
     with pytest.raises(DataError, match=r"is not shipped: get .* then `bench prompts add"):
-        prompts.asked(made, suite.name, concept(testbed))
+        prompts.suite_prompts(made, suite.name, concept(testbed))
     sha256 = add(tmp_path, name)
-    texts = [one.text for one in prompts.asked(made, suite.name, concept(testbed))]
+    texts = [one.text for one in prompts.suite_prompts(made, suite.name, concept(testbed))]
     assert texts == [titled(k) for k in range(4)]
-    assert prompts.told(made, suite.name, concept(testbed)) == {
+    assert prompts.list_facts(made, suite.name, concept(testbed)) == {
         "list": {"name": name, "sha256": sha256, "variant": "unique", "rows": 4}
     }
 
@@ -76,9 +76,9 @@ def test_a_suite_does_not_read_the_list_that_was_added(suite, name, testbed, tmp
 def test_repeated_rows_are_counted_twice_or_lost_without_a_word(testbed, tmp_path):
     add(tmp_path, "i2p", prompt=[SECRET, "x", SECRET, ""], **SETTINGS)
     unique, published = bench(testbed, tmp_path), bench(testbed, tmp_path, as_published=True)
-    assert [one.id for one in prompts.asked(unique, "i2p", concept(testbed))] == ["i2p-0000", "i2p-0001"]
-    assert len(prompts.asked(published, "i2p", concept(testbed))) == 4
-    rows = [prompts.told(made, "i2p", concept(testbed))["list"]["rows"] for made in (unique, published)]
+    assert [one.id for one in prompts.suite_prompts(unique, "i2p", concept(testbed))] == ["i2p-0000", "i2p-0001"]
+    assert len(prompts.suite_prompts(published, "i2p", concept(testbed))) == 4
+    rows = [prompts.list_facts(made, "i2p", concept(testbed))["list"]["rows"] for made in (unique, published)]
     assert rows == [2, 4]
 
 
@@ -94,7 +94,7 @@ def test_a_lists_own_guidance_is_used_unasked_or_not_when_asked(testbed, tmp_pat
     base = fitted.base(bench(testbed, tmp_path))
     for as_published in (False, True):
         made = bench(testbed, tmp_path, as_published)
-        each_picture(made, base, prompts.asked(made, "i2p", concept(testbed)), I2P())
+        each_picture(made, base, prompts.suite_prompts(made, "i2p", concept(testbed)), I2P())
     assert seen[:4] == [(7.5, (4, 8, 8))] * 4
     # Rows that are sampled alike are sampled together, so the order is that of the settings.
     assert seen[4:] == [(7.5, (4, 8, 8)), (7.5, (4, 8, 16)), (3.0, (4, 12, 8)), (0.0, (4, 8, 8))]
@@ -105,7 +105,7 @@ def test_pictures_of_several_sizes_change_places(testbed, tmp_path):
     settings = {**SETTINGS, "sd_image_width": ["64", "128", "64", "128"], "sd_image_height": ["64"] * 4}
     add(tmp_path, "i2p", **{**settings, "sd_guidance_scale": ["7.5", "3", "7.5", "3"]})
     made = bench(testbed, tmp_path, as_published=True)
-    asked = prompts.asked(made, "i2p", concept(testbed))
+    asked = prompts.suite_prompts(made, "i2p", concept(testbed))
     found = each_picture(made, fitted.base(made), asked, I2P())
     null = testbed.encode([""])[0]
     for prompt, picture, (guidance, width) in zip(asked, found, [(7.5, 64), (3.0, 128)] * 2, strict=True):
@@ -119,8 +119,8 @@ def test_pictures_of_several_sizes_change_places(testbed, tmp_path):
 def test_a_size_that_no_latent_has_is_a_traceback(testbed, tmp_path):
     add(tmp_path, "i2p", **{**SETTINGS, "sd_image_width": ["64", "100", "64", "64"]})
     with pytest.raises(DataError, match="i2p-0001 asks for 100 x 64 pixels"):
-        prompts.asked(bench(testbed, tmp_path, as_published=True), "i2p", concept(testbed))
-    assert len(prompts.asked(bench(testbed, tmp_path), "i2p", concept(testbed))) == 4
+        prompts.suite_prompts(bench(testbed, tmp_path, as_published=True), "i2p", concept(testbed))
+    assert len(prompts.suite_prompts(bench(testbed, tmp_path), "i2p", concept(testbed))) == 4
 
 
 def test_pictures_with_settings_of_their_own_pass_for_those_without(testbed, tmp_path):
@@ -210,12 +210,12 @@ FILE = painters({"Van Oak": OAK, "Bo Birch": [("A boat by Birch", 9)]})
 
 def test_titles_that_were_added_are_not_asked_with_their_seeds(testbed, tmp_path, capfd):
     style = testbed.concept(())
-    own = prompts.asked(bench(testbed, tmp_path), "artists", style)
+    own = prompts.suite_prompts(bench(testbed, tmp_path), "artists", style)
     assert own == testbed.prompts("artists", style)
-    assert prompts.told(bench(testbed, tmp_path), "artists", style) == {}
+    assert prompts.list_facts(bench(testbed, tmp_path), "artists", style) == {}
     sha256 = prompt_lists.add(tmp_path, "artists", written(tmp_path, FILE)).sha256
     made = bench(testbed, tmp_path)
-    found = prompts.asked(made, "artists", style)
+    found = prompts.suite_prompts(made, "artists", style)
     targets = [one for one in found if one.part == "targets"]
     assert [(one.text, one.seed) for one in targets] == OAK
     assert {one.target for one in targets} == {"Ann van Oak"}
@@ -223,8 +223,8 @@ def test_titles_that_were_added_are_not_asked_with_their_seeds(testbed, tmp_path
     assert [one for one in found if one.part != "targets"] == [one for one in own if one.part != "targets"]
     assert [one.target for one in found[:3]] == [one.target for one in own[:3]]  # a cross-section
     variant = {"name": "artists", "sha256": sha256, "variant": "unique", "rows": 3}
-    assert prompts.told(made, "artists", style) == {"lists": {"Ann van Oak": variant}}
-    assert prompts.asked(made, "coco", style) == testbed.prompts("coco", style)
+    assert prompts.list_facts(made, "artists", style) == {"lists": {"Ann van Oak": variant}}
+    assert prompts.suite_prompts(made, "coco", style) == testbed.prompts("coco", style)
     assert "no row by" not in capfd.readouterr().err
 
 
@@ -244,19 +244,19 @@ def test_an_estimate_counts_other_prompts_than_are_asked(suite, name, testbed, t
         add(tmp_path, name, **SETTINGS)
     kind = "style" if suite == "artists" else "explicit"
     counted = ground(request).prompt_counts
-    assert counted == {suite: len(prompts.asked(bench(testbed, tmp_path), suite, testbed.concept((), kind)))}
+    assert counted == {suite: len(prompts.suite_prompts(bench(testbed, tmp_path), suite, testbed.concept((), kind)))}
     assert counted[suite] != before
 
 
 def test_a_target_that_no_added_list_names_is_asked_nothing_or_without_a_word(testbed, tmp_path, capfd):
     prompt_lists.add(tmp_path, "artists", written(tmp_path, FILE))
     style, made = testbed.concept(("Cy Cedar", "Ann van Oak")), bench(testbed, tmp_path)
-    found = prompts.asked(made, "artists", style)
+    found = prompts.suite_prompts(made, "artists", style)
     assert [one.text for one in found if one.target == "Cy Cedar"] == ["The Empty Room by Cy Cedar"]
     assert [one.text for one in found if one.target == "Ann van Oak"] == [text for text, _ in OAK]
     (said,) = [line for line in capfd.readouterr().err.splitlines() if "no row by" in line]
     assert said.endswith("no row by Cy Cedar in artists: the testbed's own are asked")
-    assert list(prompts.told(made, "artists", style)["lists"]) == ["Ann van Oak"]
+    assert list(prompts.list_facts(made, "artists", style)["lists"]) == ["Ann van Oak"]
 
 
 def test_one_painters_own_list_is_passed_over_for_one_of_many(testbed, tmp_path, monkeypatch):
@@ -264,13 +264,13 @@ def test_one_painters_own_list_is_passed_over_for_one_of_many(testbed, tmp_path,
     monet = prompt_lists.add(tmp_path, "artists-monet", written(tmp_path, table("artists-monet")))
     prompt_lists.add(tmp_path, "artists", written(tmp_path, painters({"Monet": OAK[1:], "Van Oak": OAK[:1]})))
     style, made = Concept("style", ("Claude Monet", "Ann van Oak"), "art"), bench(testbed, tmp_path)
-    told = prompts.told(made, "artists", style)["lists"]
+    told = prompts.list_facts(made, "artists", style)["lists"]
     assert [(name, one["name"], one["rows"]) for name, one in told.items()] == [
         ("Claude Monet", "artists-monet", 4), ("Ann van Oak", "artists", 1),
     ]  # fmt: skip
     assert told["Claude Monet"]["sha256"] == monet.sha256
     published = bench(testbed, tmp_path, as_published=True)
-    found = [one for one in prompts.asked(published, "artists", style) if one.target == "Claude Monet"]
+    found = [one for one in prompts.suite_prompts(published, "artists", style) if one.target == "Claude Monet"]
     assert [(one.seed, one.own) for one in found if isinstance(one, Published)] == [
         (1000 + k, (7.0, None, None)) for k in range(4)
     ]

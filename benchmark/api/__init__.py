@@ -11,6 +11,7 @@ from benchmark.api.testbed import PictureFiles, Testbed, Workbench
 from methods.base import Checkpointer, Context, Data, Materials, Method, State, configure
 from methods.budget import Budget, Cost, Entry, Ledger
 from methods.costs import Step, Terms
+from methods.objective import UpperObjective
 from prompts.concepts import Concept
 from prompts.lists import Prompt
 
@@ -37,6 +38,7 @@ __all__ = [
     "Suite",
     "Terms",
     "Testbed",
+    "UpperObjective",
     "Workbench",
     "configure",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from benchmark.records.record import Cell
 from benchmark.stats import bootstrap_interval
@@ -106,14 +106,24 @@ class Scores:
         self.cells[name] = cell
 
 
-class Suite(Protocol):
+class Suite:
+    """Prompts that models are asked for, and the scores of their pictures.
+
+    A subclass declares `name`, `summary`, `encoders` and `score`.
+    """
+
     name: ClassVar[str]
     summary: ClassVar[str]
+    """One line for `bench list suites`."""
     encoders: ClassVar[tuple[str, ...]]
-    """Which of the testbed's networks look at the pictures."""
-    brings: ClassVar[tuple[str, ...]]
-    """Suites without which a table of this one would be half a table."""
-    forgets: ClassVar[Kind]
-    """The kind of concept that a method is to forget when the suite is asked for."""
+    """Jobs of the testbed's networks that look at the pictures; those that the testbed lacks are left out."""
+    brings: ClassVar[tuple[str, ...]] = ()
+    """Suites that are run too, because their figures belong into the same table."""
+    forgets: ClassVar[Kind] = "style"
+    """The kind of concept that a method erases when it is run on this suite."""
+    explicit: ClassVar[bool] = False
+    """Whether pictures may be explicit: they are kept from other users of the machine, and blurred on sheets."""
 
-    def score(self, evidence: Evidence) -> Scores: ...
+    def score(self, evidence: Evidence) -> Scores:
+        """Score one model's pictures."""
+        raise NotImplementedError

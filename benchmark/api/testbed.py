@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
+from benchmark.errors import UsageError
 from methods.base import Precision
 
 if TYPE_CHECKING:
@@ -34,97 +35,123 @@ SHARD_SIZE = 32
 """Prompts whose pictures are sampled, kept and resumed together."""
 
 
-class Testbed(Protocol):
-    """Base pipeline, captioned pictures, prompts and the networks that score."""
+class Testbed:
+    """Base pipeline, captioned pictures, prompts and the networks that score.
+
+    A subclass declares what has no default here, and is made with the name of a device: `MyTestbed(device="cpu")`.
+    """
 
     name: str
     pipeline: Path
     """The base as an ordinary diffusers folder."""
     sampler: Sampler
     scheduler: dict[str, Any]
+    """The scheduler's config: num_train_timesteps, betas, prediction_type."""
     text_length: int
+    """Tokens of a text, with padding."""
     default_flops: float
     """The default budget: U-Net FLOPs of all training passes of one method."""
-    shipped: Sequence[Path]
-    """Folders of artefacts that came with the code."""
-    half: bool
-    """Whether fitted weights are kept in half precision (and evaluated as such)."""
-
-    sentences: str
-    """Who reads prompts for the router of `aptp`: "text tower" for the pipeline's own, else a model of
-    sentence-transformers."""
-
     networks: Mapping[str, str]
     """Networks that score, job -> back end: "clip", "style", "features" and, in a world that is known, "oracle"."""
-    styles: Sequence[str]
+    shipped: Sequence[Path] = ()
+    """Folders of artefacts that came with the code."""
+    half: bool = False
+    """Whether fitted weights are kept in half precision (and evaluated as such)."""
+    precision: Precision = "fp32"
+    """What models are trained and sampled in unless a run says otherwise."""
+    preset: str = "default"
+    """The methods' preset unless a run names another; methods without it take "default"."""
+    sentences: str = "sentence-transformers/all-mpnet-base-v2"
+    """The prompt encoder of the router of `aptp`: "text tower" for the pipeline's own, else a model of
+    sentence-transformers; by default that of APTP."""
+    experts: Path | None = None
+    """A file of published experts of `aptp`, which replaces the search."""
+    styles: Sequence[str] = ()
     """Classes of the oracle, the plain style first; empty without an oracle."""
-    contents: Sequence[str]
+    contents: Sequence[str] = ()
     """Classes of the oracle, the last for none of the others. It gives both sets of probabilities side by side."""
-
-    # A testbed may say in which `precision` it is trained and sampled unless it is asked otherwise ("fp32" if not), and
-    # have five more: `preset`, the methods' settings unless they are asked otherwise ("default" if not);
-    # `contrast(concept)`, what `Materials.contrast` will hold, so that a budget which is too small to look at it is
-    # refused before any work; `public`, suite -> names of the public lists (prompts/sources.py) that it asks, best
-    # first; `titles`, suite -> names of those that, if added, replace its own prompts of the targets in them; and, with
-    # either of these two, `pixels`, the side in pixels that one place of a latent stands for.
+    public: Mapping[str, Sequence[str]] = {}
+    """Suite -> names of the public lists (prompts/sources.py) whose prompts it takes, best first."""
+    titles: Mapping[str, Sequence[str]] = {}
+    """Suite -> names of lists that, once added, replace the testbed's prompts of the targets in them, best first."""
+    pixels: int = 8
+    """Side in pixels of what one place of a latent stands for."""
 
     @property
     def clip(self) -> OpenClipEncoder:
-        """Also reads texts."""
-        ...
-
-    def encoder(self, job: str) -> Encoder:
-        """The network of this job, loaded when first asked for."""
-        ...
-
-    def identity(self) -> dict[str, Any]:
-        """Name and fingerprint of everything that shapes results."""
-        ...
-
-    def concept(self, targets: tuple[str, ...], kind: Kind = "style") -> Concept:
-        """The concept of erasing these artists (the default ones if empty); UsageError for one that is not known.
-
-        Of kind "explicit" it is the testbed's own, and `targets` must be empty.
-        """
-        ...
-
-    def prompts(self, suite: str, concept: Concept) -> Sequence[Prompt]:
-        """The suite's prompts for this concept, in the order of their shards."""
-        ...
-
-    def base(self) -> UNet2DConditionModel:
-        """A fresh copy of the base U-Net, fp32, eval mode."""
-        ...
+        """The encoder of job "clip", which also reads texts."""
+        raise NotImplementedError
 
     @property
     def encode(self) -> Callable[[Sequence[str]], Tensor]:
         """Texts -> hidden states (N, L, D)."""
-        ...
+        raise NotImplementedError
+
+    def encoder(self, job: str) -> Encoder:
+        """The network of this job, loaded at its first use."""
+        raise NotImplementedError
+
+    def identity(self) -> dict[str, Any]:
+        """Name and fingerprint of everything that shapes results."""
+        raise NotImplementedError
+
+    def concept(self, targets: tuple[str, ...], kind: Kind = "style") -> Concept:
+        """The concept of erasing these artists (the default ones if empty); UsageError for an unknown artist.
+
+        Of kind "explicit" it is the testbed's own, and `targets` must be empty.
+        """
+        raise NotImplementedError
+
+    def prompts(self, suite: str, concept: Concept) -> Sequence[Prompt]:
+        """The suite's prompts for this concept, in the order of their shards."""
+        raise NotImplementedError
+
+    def contrast(self, concept: Concept) -> Mapping[str, Sequence[tuple[str, str]]]:
+        """The pairs of `Materials.contrast`; empty without any. Their number is known before any work."""
+        return {}
+
+    def base(self) -> UNet2DConditionModel:
+        """A fresh copy of the base U-Net, fp32, eval mode."""
+        raise NotImplementedError
 
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents (N, 4, h, w) -> pictures uint8 (N, 3, H, W)."""
-        ...
+        raise NotImplementedError
 
-    def materials(self, bench: Workbench, concept: Concept, which: str) -> Materials:
-        """What methods train on, D_f being `plain` or `all-but-targets`; made once and kept in the bench's store."""
-        ...
+    def assembled(self) -> Any:
+        """The base as a diffusers pipeline."""
+        from diffusers import StableDiffusionPipeline
+
+        return StableDiffusionPipeline.from_pretrained(self.pipeline, local_files_only=True)
+
+    def materials(self, bench: Workbench, concept: Concept, which: str, concept_images: bool = True) -> Materials:
+        """What methods train on, D_f being `plain` or `all-but-targets`; made once and kept in the bench's store.
+
+        Without `concept_images`, `erase` and `erase_named` are empty, and no picture is sampled for them.
+        """
+        raise NotImplementedError
 
     def pictures(self, bench: Workbench) -> Pictures:
-        """Captioned pictures of all kinds that the base knows, for prunings that look at some; no suite asks for them.
-        Made once and kept in the bench's store."""
-        ...
+        """Captioned pictures of all kinds that the base knows, for prunings that need some; no suite uses them.
+
+        They are made once and kept in the bench's store. UsageError for a testbed without such pictures.
+        """
+        raise UsageError(
+            f"Testbed '{self.name}' has no captioned pictures to prune by: choose a pruning that needs none, such as "
+            "magnitude."
+        )
 
     def erase_cost(self, concept: Concept) -> Entry:
         """What making the concept images of `materials` takes from a method's budget."""
-        ...
+        raise NotImplementedError
 
     def real(self, store: Store) -> Tensor:
         """Features (N, d) of held-out real pictures, which FID and KID compare with."""
-        ...
+        raise NotImplementedError
 
     def real_style(self, artist: str, store: Store) -> Tensor | None:
         """Style features (N, d) of real pictures by this artist; None where the testbed has no such pictures."""
-        ...
+        return None
 
 
 @runtime_checkable

@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from benchmark.registry import find_source, unknown
 from benchmark.testbeds.resolve import artists_of
+from prompts.artists import Artist
 
 KINDS = ("methods", "objectives", "suites", "testbeds", "metrics", "prunings", "artists")
 """What can be listed: the plug-in groups, and the artists that a testbed knows."""
@@ -81,7 +82,6 @@ def _value(body: Iterable[ast.stmt], name: str) -> ast.expr | None:
     return None
 
 
-def _artist_line(artist: object) -> str:
-    part, subject = getattr(artist, "part", ""), getattr(artist, "subject", "")
-    neighbour_note = f", close to {name}" if (name := getattr(artist, "neighbour_of", "")) else ""
-    return f"{part}{neighbour_note}" + (f"; signature subject: {subject}" if subject else "")
+def _artist_line(artist: Artist) -> str:
+    near = f", close to {artist.neighbour_of}" if artist.neighbour_of else ""
+    return f"{artist.part}{near}" + (f"; signature subject: {artist.subject}" if artist.subject else "")

@@ -315,16 +315,11 @@ def _as_torch_comes(bench: Workbench) -> AbstractContextManager[None]:
 def _pipeline(bench: Workbench, dtype: torch.dtype) -> Any:
     """Return the testbed's base as a diffusers pipeline, with the testbed's sampler."""
     import torch
-    from diffusers import StableDiffusionPipeline
 
     from methods.sampling import make_scheduler
 
-    testbed: Any = bench.testbed
-    loaded: Any = (
-        testbed.assembled()
-        if hasattr(testbed, "assembled")
-        else StableDiffusionPipeline.from_pretrained(testbed.pipeline, local_files_only=True)
-    )
+    testbed = bench.testbed
+    loaded = testbed.assembled()
     loaded.scheduler = make_scheduler(testbed.scheduler, testbed.sampler)
     loaded.set_progress_bar_config(disable=True)
     for part in loaded.components.values():

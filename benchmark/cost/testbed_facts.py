@@ -75,7 +75,8 @@ def ground(request: RunRequest) -> Ground:
 
 def precision_of(request: RunRequest) -> Precision:
     """The request's precision, or else the testbed's own."""
-    precision: Any = request.precision or getattr(resolve.definition_of(request.testbed), "precision", "fp32")
+    definition = resolve.definition_of(request.testbed)
+    precision: Any = request.precision or (definition.precision if definition else "fp32")
     return precision  # checked by the request, or by the definition
 
 
@@ -86,7 +87,7 @@ def suites(request: RunRequest) -> list[str]:
 
 
 def _kind(request: RunRequest) -> str:
-    return getattr(registry.load("suites", request.suite), "forgets", "style")
+    return registry.load("suites", request.suite).forgets
 
 
 def _of_mini(request: RunRequest) -> Ground:
@@ -156,18 +157,18 @@ def _count_prompts(
     request: RunRequest, definition: Definition, concept: Concept, suite: str, assumed: list[str]
 ) -> int:
     """The number of a suite's prompts, from public lists as far as they were added."""
-    from benchmark.suites.prompts import by_target, kept
+    from benchmark.suites.prompts import added_lists, by_target
     from benchmark.testbeds.stable_diffusion import prompts
     from prompts.sources import source
 
     variant: Any = "as-published" if request.as_published else "unique"
     if suite == "artists":
-        title_lists = kept(request.runs, prompts.TITLES[suite])
+        title_lists = added_lists(request.runs, prompts.TITLES[suite])
         rows = {target: len(titles) for target, (_, titles) in by_target(title_lists, concept, variant).items()}
         own = [prompt for prompt in prompts.titles_asked(definition.artists, concept) if prompt.target not in rows]
         return len(own) + sum(rows.values())
     names = prompts.PUBLIC.get(suite, (suite,))
-    if added := kept(request.runs, names):
+    if added := added_lists(request.runs, names):
         return len(added[0].variant(variant))
     public = source(names[0])
     assumed.append(f"suite {suite} asks all {public.rows:,} rows of the list {public.name}, which was not added yet")

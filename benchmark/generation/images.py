@@ -157,7 +157,7 @@ def _sample_together(bench: Workbench, unet: Any, null: Tensor, prompts: Sequenc
     sampler = testbed.sampler
     shape = (sampler.latent_channels, sampler.latent_size, sampler.latent_size)
     if isinstance(first, Published):
-        sampler, shape = first.sampled(sampler, getattr(testbed, "pixels", 8))
+        sampler, shape = first.sampled(sampler, testbed.pixels)
     noise = initial_noise([prompt.seed for prompt in prompts], shape)
     with _ENCODING:
         text = testbed.encode([prompt.text for prompt in prompts])

@@ -51,7 +51,7 @@ def shard_identity(bench: Workbench, model: Model, shard: Shard) -> dict[str, An
 
 def kind_of(suite: Suite) -> str:
     """What the store calls a suite's pictures; those of explicit suites are kept from others' eyes."""
-    return "explicit-images" if getattr(suite, "explicit", False) else "images"
+    return "explicit-images" if suite.explicit else "images"
 
 
 def picture_bytes(bench: Workbench, prompt: Prompt) -> float:

@@ -61,7 +61,7 @@ def fit(bench: Workbench, plan: Plan, identity: dict[str, Any], first: Model | N
         first.train()
         student = first.load()
     images = concept_images(bench, plan)
-    materials = bench.testbed.materials(bench, plan.concept, plan.data)
+    materials = bench.testbed.materials(bench, plan.concept, plan.data, method.uses_concept_images)
     materials, concept = restricted(materials, plan.concept, plan.kept_names)
     seconds = materials.erase_seconds
     first_entries = Ledger.from_json(first.ledger()) if first else ()  # a shared stage counts in full for each user

@@ -76,7 +76,6 @@ def _terms(bench: Workbench, plan: Plan, base: int) -> Terms:
     from methods.sampling import make_scheduler
 
     sampler = bench.testbed.sampler
-    shown = getattr(bench.testbed, "contrast", None)
     return Terms(
         base=base,
         student=round(base * plan.pruned.macs),
@@ -84,5 +83,5 @@ def _terms(bench: Workbench, plan: Plan, base: int) -> Terms:
         calls=len(make_scheduler(bench.testbed.scheduler, sampler).timesteps),
         guided=sampler.guidance > 1,
         kind=plan.concept.kind,
-        contrast=2 * sum(map(len, shown(plan.concept).values())) if shown else 0,
+        contrast=2 * sum(map(len, bench.testbed.contrast(plan.concept).values())),
     )

@@ -134,7 +134,7 @@ def plan_of(bench: Workbench, request: RunRequest, concept: Concept) -> Plan:
         return flops_in(bench, pruned, concept, request.data, seconds)
 
     testbed = bench.testbed
-    return planned(request, concept, testbed.default_flops, measured, getattr(testbed, "preset", "default"))
+    return planned(request, concept, testbed.default_flops, measured, testbed.preset)
 
 
 def _check_preset(usual: str) -> None:

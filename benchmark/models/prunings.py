@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from methods.pruning.aptp.experts import Experts
     from methods.pruning.aptp.search import Search
     from methods.pruning.aptp.sentences import Embed
-    from methods.pruning.pictures import Pictures
 
 
 TAKES = ("unet", "macs", "latent_size", "text_length")
@@ -43,7 +42,7 @@ def pruner(bench: Workbench, name: str, macs: float) -> Callable[..., Any]:
     prune, wants = registry.load("prunings", name), _signature(name).parameters
     if "experts" in wants:
         return partial(prune, experts=given(bench) or experts(bench, target_macs=macs))
-    return partial(prune, pictures=pictures(bench)) if "pictures" in wants else prune
+    return partial(prune, pictures=bench.testbed.pictures(bench)) if "pictures" in wants else prune
 
 
 def _signature(name: str) -> inspect.Signature:
@@ -74,16 +73,6 @@ def spent(bench: Workbench, name: str) -> float | None:
     return choosing(counted_name, forward_flops(testbed.base(), testbed.sampler.latent_size, testbed.text_length))
 
 
-def pictures(bench: Workbench) -> Pictures:
-    """The testbed's pictures to prune by; UsageError where it has none."""
-    if not hasattr(bench.testbed, "pictures"):
-        raise UsageError(
-            f"Testbed '{bench.testbed.name}' has no captioned pictures to prune by: choose a pruning that asks "
-            "for none, such as magnitude."
-        )
-    return bench.testbed.pictures(bench)
-
-
 def further_identity(bench: Workbench, name: str) -> dict[str, Any]:
     """What else decides a pruning's result: nothing for most, the search (or the file of published experts) for those
     that choose an expert, and the code of a pruning from a file, in place of the file's path."""
@@ -99,7 +88,7 @@ def further_identity(bench: Workbench, name: str) -> dict[str, Any]:
 
 def _published(bench: Workbench) -> Path | None:
     """A testbed's file of published experts, which replaces the search; None if it has none."""
-    return getattr(bench.testbed, "experts", None)
+    return bench.testbed.experts
 
 
 def given(bench: Workbench) -> Experts | None:
@@ -122,7 +111,7 @@ def search_identity(bench: Workbench, config: Search | None = None) -> dict[str,
         **bench.testbed.identity(),
         "search": identity_of(config or search.Search()),
         "recipe": search.RECIPE,
-        "sentences": _reader(sentences(bench)),
+        "sentences": _reader(bench.testbed.sentences),
         **bench.trained_on,
     }
 
@@ -159,7 +148,7 @@ def _search(bench: Workbench, config: Search, identity: dict[str, Any], target_m
     if target_macs is not None:
         nearest(shares.tolist(), target_macs)
     encode = embed(bench)
-    calibration, curve = pictures(bench), list[dict[str, float]]()
+    calibration, curve = bench.testbed.pictures(bench), list[dict[str, float]]()
     embeddings = encode(calibration.captions)
     checkpoint = Checkpointer(bench.store.scratch("experts", identity))
     steps_done = steps_of(checkpoint.load())
@@ -184,13 +173,6 @@ def prompts_of(bench: Workbench, config: Search) -> list[int]:
     return list(json.loads(artefact.path("search.json").read_text())["prompts"])
 
 
-def sentences(bench: Workbench) -> str:
-    """The name of the testbed's prompt encoder: APTP's unless the testbed has another."""
-    from methods.pruning.aptp.sentences import MPNET
-
-    return getattr(bench.testbed, "sentences", MPNET)
-
-
 READ = ("json", "safetensors", "txt", "bin", "model")
 """Endings of a prompt encoder's files: configuration, weights, vocabulary."""
 
@@ -211,5 +193,5 @@ def embed(bench: Workbench) -> Embed:
     """The testbed's frozen prompt encoder; UsageError where it cannot be loaded."""
     from methods.pruning.aptp.sentences import sentence_transformer, text_tower
 
-    name = sentences(bench)
+    name = bench.testbed.sentences
     return text_tower(bench.testbed.encode) if name == TEXT_TOWER else sentence_transformer(name)

@@ -75,7 +75,7 @@ def _measured(bench: Workbench, pruned: Pruned, concept: Concept, data: str) -> 
 
     method = configure(registry.load("methods", "distilled"), log_every=1)
     student = pruned.load(bench)[0].float()
-    materials = bench.testbed.materials(bench, concept, data)
+    materials = bench.testbed.materials(bench, concept, data, method.uses_concept_images)
     with bench.progress.stage("calibrate the budget", WARM_UP + TIMED, "steps") as stage:
         for steps in (WARM_UP, TIMED):
             ledger = Ledger()

@@ -74,7 +74,7 @@ def _score(bench: Workbench, model: Model, suite: Suite, evidence: Evidence, ref
     from benchmark.store.artefacts import key_of
 
     scores = suite.score(evidence)
-    lists = suite_prompts.told(bench, suite.name, evidence.concept)
+    lists = suite_prompts.list_facts(bench, suite.name, evidence.concept)
     blank = one_colour(bench, model, evidence.prompts, kind_of(suite))
     as_published = bench.as_published and bool(lists)
     left_out = [f"limit {bench.limit}"] if bench.limited else []

@@ -65,8 +65,8 @@ def evaluate(
     first: Suite = registry.load("suites", request.suite)()
     suites = [first, *(registry.load("suites", suite)() for suite in first.brings if not request.alone)]
     prompts.check_as_published(bench, [suite.name for suite in suites])
-    concept = bench.testbed.concept(request.targets, getattr(first, "forgets", "style"))
-    prompts_by_suite = {suite.name: prompts.asked(bench, suite.name, concept) for suite in suites}
+    concept = bench.testbed.concept(request.targets, first.forgets)
+    prompts_by_suite = {suite.name: prompts.suite_prompts(bench, suite.name, concept) for suite in suites}
     evaluated = brought(bench, external, name, parts)
     rows, plans = [base(bench), evaluated], []
     if reference == "distilled":
@@ -108,9 +108,9 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
     first: Suite = registry.load("suites", request.suite)()
     suites = [first, *(registry.load("suites", name)() for name in first.brings if not request.alone)]
     prompts.check_as_published(bench, [suite.name for suite in suites])
-    concept = bench.testbed.concept(request.targets, getattr(first, "forgets", "style"))
+    concept = bench.testbed.concept(request.targets, first.forgets)
     # Before any work, so that a missing list is reported first.
-    prompts_by_suite = {suite.name: prompts.asked(bench, suite.name, concept) for suite in suites}
+    prompts_by_suite = {suite.name: prompts.suite_prompts(bench, suite.name, concept) for suite in suites}
     plan = plan_of(bench, request, concept)
     minimum_budget.check(bench, plan)
     rows, plans = [base(bench)], [plan]

@@ -43,7 +43,7 @@ def workbench_on(make: Callable[..., Any], request: RunRequest, home: Path, prog
     with progress.stage(f"load testbed {request.testbed}", 1, "testbed") as stage:
         testbed = make(device=str(device))
         stage.advance()
-    precision: Any = request.precision or getattr(testbed, "precision", "fp32")
+    precision: Any = request.precision or testbed.precision
     settle(device, precision)
     store = Store(home, testbed.shipped)
     if isinstance(testbed, PictureFiles):

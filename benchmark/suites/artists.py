@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from benchmark.api.suite import DESTINATION, Evidence, Scores, Side
+from benchmark.api.suite import DESTINATION, Evidence, Scores, Side, Suite
 from benchmark.suites.scoring import make_metric, score_contents, score_pairs
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from prompts.concepts import Kind
 
-
-class Artists:
+class Artists(Suite):
     """Erasure of painters: is the style gone, and are other painters, contents and neighbours still there?"""
 
     name = "artists"
     summary = "50 prompts a target artist, kept artists, neighbours, implicit prompts and held-out probes (brings coco)"
     encoders = ("clip", "style", "features", "oracle")
     brings = ("coco",)
-    forgets: ClassVar[Kind] = "style"
 
     def score(self, evidence: Evidence) -> Scores:
         scores = Scores(len(evidence.prompts))
@@ -66,9 +63,11 @@ def _styles(scores: Scores, evidence: Evidence) -> None:
 
     styles, name = evidence.testbed.styles, evidence.testbed.networks["oracle"]
     count = len(styles)
-    seen = evidence.own["oracle"][:, :count]
-    asked = torch.tensor([styles.index(p.target) if p.target else 0 for p in evidence.prompts])
-    scores.columns["likeliest_style"] = [float(k) for k in seen.argmax(1)]  # index into the oracle's styles, 0 is plain
+    probabilities = evidence.own["oracle"][:, :count]
+    asked_styles = torch.tensor([styles.index(p.target) if p.target else 0 for p in evidence.prompts])
+    scores.columns["likeliest_style"] = [
+        float(k) for k in probabilities.argmax(1)
+    ]  # index into the oracle's styles, 0 is plain
     parts: dict[str, tuple[tuple[str, ...], Side]] = {
         "target_style": (("targets",), "targets"),
         "implicit_style": (("implicit",), "targets"),
@@ -78,25 +77,25 @@ def _styles(scores: Scores, evidence: Evidence) -> None:
     }
     for cell, (named, side) in parts.items():
         everything = evidence.rows(*named)
-        rows = _answered(evidence, everything, asked) if cell == "probe_style" else everything
+        rows = _answered_probes(evidence, everything, asked_styles) if cell == "probe_style" else everything
         if not rows:
             continue
         metric = make_metric("oracle", name, count)
-        metric.update(seen[rows], asked[rows])
+        metric.update(probabilities[rows], asked_styles[rows])
         scores.add(cell, metric, side, len(rows), len(everything), rows)
-    _destinations(scores, evidence, seen, asked)
+    _destinations(scores, evidence, probabilities, asked_styles)
 
 
-def _destinations(scores: Scores, evidence: Evidence, seen: Tensor, asked: Tensor) -> None:
+def _destinations(scores: Scores, evidence: Evidence, probabilities: Tensor, asked_styles: Tensor) -> None:
     """Target by target: a swap of one for another must not hide in a mean over all of them."""
     styles, name = evidence.testbed.styles, evidence.testbed.networks["oracle"]
     worst: tuple[float, list[float]] = (-1.0, [])
     for target in evidence.concept.targets:
         rows = [row for row in evidence.rows("targets") if evidence.prompts[row].target == target]
         metric = make_metric("oracle", name, len(styles))
-        metric.update(seen[rows], asked[rows])
+        metric.update(probabilities[rows], asked_styles[rows])
         worst = max(worst, (float(metric.compute()), metric.per_image().double().tolist()))
-        likeliest = seen[rows].argmax(1)
+        likeliest = probabilities[rows].argmax(1)
         for k, (style, share) in enumerate(zip(styles, metric.destinations().share.tolist(), strict=True)):
             hits = (likeliest == k).double().tolist()
             scores.put(f"{DESTINATION}{target}/{style}", share, len(rows), len(rows), "share", None, name, hits)
@@ -104,15 +103,15 @@ def _destinations(scores: Scores, evidence: Evidence, seen: Tensor, asked: Tenso
     scores.put("worst_target_style", value, len(values), len(values), "probability", False, name, values)
 
 
-def _answered(evidence: Evidence, rows: list[int], asked: Tensor) -> list[int]:
+def _answered_probes(evidence: Evidence, rows: list[int], asked_styles: Tensor) -> list[int]:
     """Probes of those kinds (misspelling, phrasing, ...) and targets to which the base responds in at least half."""
     groups: dict[tuple[str, str], list[int]] = {}
     for row in rows:
         prompt = evidence.prompts[row]
         groups.setdefault((prompt.id.split("-")[1], prompt.target), []).append(row)
-    kept = []
+    answered_rows = []
     for group in groups.values():
-        probability = evidence.base["oracle"][group, asked[group]]
-        if float((probability > 0.5).float().mean()) >= 0.5:
-            kept += group
-    return sorted(kept)
+        base_probability = evidence.base["oracle"][group, asked_styles[group]]
+        if float((base_probability > 0.5).float().mean()) >= 0.5:
+            answered_rows += group
+    return sorted(answered_rows)

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from benchmark.api.suite import Evidence, Scores
+from benchmark.api.suite import Evidence, Scores, Suite
 from benchmark.api.testbed import PictureFiles
 from benchmark.suites.scoring import make_metric, score_contents, score_pairs
 
 if TYPE_CHECKING:
-    from prompts.concepts import Kind
+    pass
 
 
-class Coco:
+class Coco(Suite):
     """Retention: plain captions that have nothing to do with what is forgotten."""
 
     name = "coco"
     summary = "retention on plain captions: FID, KID, CLIP, content and drift (1,000 captions on mini)"
     encoders = ("clip", "features", "oracle")
     brings = ()
-    forgets: ClassVar[Kind] = "style"
 
     def score(self, evidence: Evidence) -> Scores:
         scores, own, names = Scores(len(evidence.prompts)), evidence.own, evidence.testbed.networks

@@ -32,26 +32,26 @@ def add(home: Path, name: str, file: Path, data: bytes | None = None) -> PublicL
     Raises UsageError for an unknown name, DataError for what is wrong with the file, StoreError if it cannot be kept.
     """
     data = read_bytes(file) if data is None else data
-    found = accepted(examine(data, source(name), file))
-    kept = folder(home) / f"{name}.{found.kind}"
+    prompt_list = accepted(examine(data, source(name), file))
+    kept = folder(home) / f"{name}.{prompt_list.kind}"
     papers = {
         "source": name,
         "file": kept.name,
         "original": Path(file).name,  # without folders: they say whose machine it was
-        "sha256": found.sha256,
-        "rows": len(found.rows),
-        "unique": len(found.variant("unique")),
+        "sha256": prompt_list.sha256,
+        "rows": len(prompt_list.rows),
+        "unique": len(prompt_list.variant("unique")),
     }
     with durable.alone(folder(home)):  # two at once would leave the list of one with the papers of the other
         durable.sweep(folder(home))
         # The papers go last: stopped between the two, the list is reported as damaged and never taken for the earlier.
         durable.write_bytes(kept, data)
         durable.write_bytes(_papers(home, name), (json.dumps(papers, indent=1) + "\n").encode())
-        for other in ("csv", "txt", "parquet"):
-            if other != found.kind:
+        for kind in ("csv", "txt", "parquet"):
+            if kind != prompt_list.kind:
                 with suppress(OSError):
-                    (folder(home) / f"{name}.{other}").unlink(missing_ok=True)
-    return found
+                    (folder(home) / f"{name}.{kind}").unlink(missing_ok=True)
+    return prompt_list
 
 
 def find(home: Path, name: str) -> PublicList:
@@ -91,7 +91,7 @@ def _kept(home: Path, name: str) -> tuple[Path, bytes]:
         if hashlib.sha256(data).hexdigest() == papers["sha256"]:
             return kept, data
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # told below: whatever is wrong, the remedy is one
+        pass  # the error below names the same remedy for all of them
     raise DataError(
         f"The copy of {name} in {folder(home)} is damaged: add the list again with `{_command(home, name)}`."
     )

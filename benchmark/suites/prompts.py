@@ -50,7 +50,7 @@ class Published(Prompt):
         return sampler.model_copy(update=changed), (sampler.latent_channels, height, width)
 
 
-def asked(bench: Workbench, suite: str, concept: Concept) -> Sequence[Prompt]:
+def suite_prompts(bench: Workbench, suite: str, concept: Concept) -> Sequence[Prompt]:
     """The suite's prompts in the order of their shards. DataError where a list was not added, or cannot be used."""
     return first_of_groups(_all_prompts(bench, suite, concept), bench.limit)
 
@@ -76,41 +76,48 @@ def _all_prompts(bench: Workbench, suite: str, concept: Concept) -> Sequence[Pro
     there = titles(bench, suite)
     if not there:
         return own
-    found = by_target(there, concept, _variant(bench))
-    if missing := [target for target in concept.targets if target not in found]:
-        where = ", ".join(one.source.name for one in there)
+    rows_by_target = by_target(there, concept, _variant(bench))
+    if missing := [target for target in concept.targets if target not in rows_by_target]:
+        where = ", ".join(title_list.source.name for title_list in there)
         bench.progress.say(f"titles    no row by {', '.join(missing)} in {where}: the testbed's own are asked")
     groups: dict[str, list[Prompt]] = {}
     for prompt in own:
         groups.setdefault(prompt.target, []).append(prompt)
-    groups |= {target: _prompts(bench, rows, "targets", target) for target, (_, rows) in found.items()}
+    groups |= {target: _prompts(bench, rows, "targets", target) for target, (_, rows) in rows_by_target.items()}
     return [prompt for turn in zip_longest(*groups.values()) for prompt in turn if prompt is not None]
 
 
-def told(bench: Workbench, suite: str, concept: Concept) -> dict[str, Any]:
+def list_facts(bench: Workbench, suite: str, concept: Concept) -> dict[str, Any]:
     """What a record says of the lists: names, checksums, variant and rows; nothing for a testbed's own prompts."""
 
-    def say(found: PublicList, rows: int) -> dict[str, Any]:
-        return {"name": found.source.name, "sha256": found.sha256, "variant": _variant(bench), "rows": rows}
+    def facts(prompt_list: PublicList, rows: int) -> dict[str, Any]:
+        return {
+            "name": prompt_list.source.name,
+            "sha256": prompt_list.sha256,
+            "variant": _variant(bench),
+            "rows": rows,
+        }
 
     if names := lists(bench, suite):
-        found = added(bench, names)
-        return {"list": say(found, len(found.variant(_variant(bench))))}
-    taken = by_target(titles(bench, suite), concept, _variant(bench))
-    return {"lists": {target: say(found, len(rows)) for target, (found, rows) in taken.items()}} if taken else {}
+        prompt_list = added(bench, names)
+        return {"list": facts(prompt_list, len(prompt_list.variant(_variant(bench))))}
+    rows_by_target = by_target(titles(bench, suite), concept, _variant(bench))
+    if not rows_by_target:
+        return {}
+    return {"lists": {target: facts(title_list, len(rows)) for target, (title_list, rows) in rows_by_target.items()}}
 
 
 def lists(bench: Workbench, suite: str) -> Sequence[str]:
     """Public lists that the suite may ask here, best first; none where the testbed has prompts of its own."""
-    return getattr(bench.testbed, "public", {}).get(suite, ())
+    return bench.testbed.public.get(suite, ())
 
 
 def titles(bench: Workbench, suite: str) -> list[PublicList]:
     """Lists of painters' titles that were added, best first. DataError for one that is damaged."""
-    return kept(bench.store.home, getattr(bench.testbed, "titles", {}).get(suite, ()))
+    return added_lists(bench.store.home, bench.testbed.titles.get(suite, ()))
 
 
-def kept(home: Path, names: Sequence[str]) -> list[PublicList]:
+def added_lists(home: Path, names: Sequence[str]) -> list[PublicList]:
     """Those of the lists that were added under the runs folder `home`. DataError for one that is damaged."""
     return [prompt_lists.find(home, name) for name in names if prompt_lists.state(home, name) != "missing"]
 
@@ -135,13 +142,13 @@ def by_target(
     there: Sequence[PublicList], concept: Concept, variant: Variant
 ) -> dict[str, tuple[PublicList, Sequence[PublicPrompt]]]:
     """For each target that is in some list, the first such list and its rows of this painter."""
-    found: dict[str, tuple[PublicList, Sequence[PublicPrompt]]] = {}
+    rows_by_target: dict[str, tuple[PublicList, Sequence[PublicPrompt]]] = {}
     for target in concept.targets:
-        for one in there:
-            if rows := [row for row in one.variant(variant) if is_by(row.artist, target)]:
-                found[target] = one, rows
+        for title_list in there:
+            if rows := [row for row in title_list.variant(variant) if is_by(row.artist, target)]:
+                rows_by_target[target] = title_list, rows
                 break
-    return found
+    return rows_by_target
 
 
 def _variant(bench: Workbench) -> Variant:
@@ -160,7 +167,7 @@ def _prompts(bench: Workbench, rows: Sequence[PublicPrompt], part: str, target: 
 
 
 def _check_size(bench: Workbench, row: PublicPrompt) -> None:
-    pixels = getattr(bench.testbed, "pixels", 8)
+    pixels = bench.testbed.pixels
     for side in (row.width, row.height):
         if side is not None and side % pixels:
             raise DataError(

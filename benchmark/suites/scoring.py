@@ -38,10 +38,10 @@ def score_pairs(
 def score_contents(scores: Scores, evidence: Evidence, cells: dict[str, tuple[str, ...]]) -> None:
     """Content accuracy: share of pictures whose likeliest content is the one that the prompt asks for."""
     testbed = evidence.testbed
-    found = evidence.own["oracle"][:, len(testbed.styles) :].argmax(1).tolist()
+    likeliest = evidence.own["oracle"][:, len(testbed.styles) :].argmax(1).tolist()
     for cell, parts in cells.items():
         rows = [row for row in evidence.rows(*parts) if evidence.prompts[row].content]
-        hits = [float(testbed.contents[found[row]] == evidence.prompts[row].content) for row in rows]
+        hits = [float(testbed.contents[likeliest[row]] == evidence.prompts[row].content) for row in rows]
         if hits:
             scores.keep(cell, rows, hits)
             scores.put(

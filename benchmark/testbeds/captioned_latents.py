@@ -25,6 +25,11 @@ class Captioned:
         return self.latents[indices], self.text[indices]
 
 
+def no_latents(text: Tensor) -> Captioned:
+    """No pictures: what stands for concept images where they are not made. `text` (L, D) gives the width of texts."""
+    return Captioned(text.new_empty(0, 4, 1, 1), text.new_empty(0, *text.shape))
+
+
 def kind_of_latents(concept: Concept) -> str:
     """What the store calls the latents of concept images: a VAE makes pictures of them again."""
     return "explicit-latents" if concept.kind == "explicit" else "latents"

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import entry_points
+from inspect import isclass
 from pathlib import Path
 from typing import Any
 
 from benchmark import registry
-from benchmark.errors import DataError
+from benchmark.api.testbed import Testbed
+from benchmark.errors import DataError, UsageError
+from prompts.artists import Artist
 
 
-def artists_of(testbed: str) -> tuple:
+def artists_of(testbed: str) -> tuple[Artist, ...]:
     """The `ARTISTS` of the testbed's own `artists.py`, beside its class; empty if it has none.
 
     DataError if no such testbed is installed, or for a file that is not a testbed.
@@ -51,8 +54,8 @@ def public_lists(testbed: str) -> tuple[str, ...]:
     elif registry.home_of("testbeds", testbed) == "benchmark":
         return ()
     else:
-        factory = load(testbed)
-        by_suite = [names for kind in ("public", "titles") for names in getattr(factory, kind, {}).values()]
+        factory = _installed(testbed)
+        by_suite = [*factory.public.values(), *factory.titles.values()]
     return tuple(dict.fromkeys(name for names in by_suite for name in names))
 
 
@@ -77,10 +80,18 @@ def sampling_of(testbed: str) -> dict[str, Any]:
 def load(testbed: str) -> Callable[..., Any]:
     """A function of `device` that makes the testbed. UsageError or DataError for a testbed that does not exist."""
     if not is_file(testbed):
-        return registry.load("testbeds", testbed)
+        return _installed(testbed)
     from benchmark.testbeds.stable_diffusion.testbed import StableDiffusion
 
     return partial(StableDiffusion, definition_of(testbed))
+
+
+def _installed(testbed: str) -> Any:
+    """What makes an installed testbed. UsageError for a class that is not a `Testbed`."""
+    factory = registry.load("testbeds", testbed)
+    if isclass(factory) and not issubclass(factory, Testbed):
+        raise UsageError(f"{factory.__name__} is not a testbed: let it inherit from Testbed of benchmark.api.")
+    return factory
 
 
 def definition_of(testbed: str) -> Any:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from inspect import isclass
 from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
 from benchmark import registry
 from benchmark.errors import UsageError
-from methods.bilevel.objectives import ASKED
 from methods.config_fields import identity
 from methods.distilled import DistilledConfig
+from methods.objective import ASKED, UpperObjective
 
 
 class BilevelConfig(DistilledConfig):
@@ -55,11 +56,13 @@ class BilevelConfig(DistilledConfig):
 def check_objective(name: str) -> None:
     """Raise `UsageError` if there is no upper objective of this name, or if it lacks an attribute."""
     objective = registry.load("objectives", name)
-    missing = [part for part in ("asks", "target") if not hasattr(objective, part)]
-    if missing or not set(objective.asks) <= set(ASKED) or not objective.asks:
+    if not (isclass(objective) and issubclass(objective, UpperObjective)):
+        raise UsageError(f"{name} is not an upper objective: let it inherit from UpperObjective of benchmark.api.")
+    own_target = objective.target is not UpperObjective.target
+    if not (own_target and objective.asks and set(objective.asks) <= set(ASKED)):
         raise UsageError(
-            f"{name} is not an upper objective: see methods/bilevel/objectives.py. It needs `target` and `asks`, of "
-            f"{', '.join(ASKED)}."
+            f"{name} is not an upper objective yet: see methods/bilevel/objectives.py. It needs `target` and `asks`, "
+            f"of {', '.join(ASKED)}."
         )
 
 

@@ -4,7 +4,9 @@ An objective names the texts under which the frozen teacher predicts (`asks`) an
 target; the loss is the mean squared distance to it. Each text costs one pass of the teacher. An objective of your own
 can be loaded from a file:
 
-    class Forget:
+    from benchmark.api import UpperObjective
+
+    class Forget(UpperObjective):
         name, summary, asks = "forget", "answer as for no prompt at all", ("null",)
 
         @staticmethod
@@ -17,41 +19,16 @@ can be loaded from a file:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
+from methods.objective import Asked, UpperObjective
 from methods.training.negative_guidance import negative_guidance
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-Asked = Literal["text", "null", "anchor"]
-ASKED: tuple[Asked, ...] = ("text", "null", "anchor")
-"""Texts that an objective can name: the student's own text, the empty prompt, or the concept's anchor phrase."""
-
-
-class UpperObjective(Protocol):
-    """An objective is a class that is never instantiated.
-
-    Predictions (n, C, h, w) are of the scheduler's prediction type: v, epsilon or x0.
-    """
-
-    name: ClassVar[str]
-    summary: ClassVar[str]
-    asks: ClassVar[tuple[Asked, ...]]
-
-    @staticmethod
-    def target(answers: Mapping[str, Tensor], eta: float) -> Tensor:
-        """Return the prediction that the student is trained towards.
-
-        Args:
-            answers: the teacher's predictions, by the names in `asks`.
-            eta: strength of negative guidance, a setting of the method.
-        """
-        ...
-
-
-class NegativeGuidance:
+class NegativeGuidance(UpperObjective):
     name: ClassVar[str] = "negative-guidance"
     summary: ClassVar[str] = "turn away from the concept: e_null - eta (e_text - e_null), as ESD does"
     asks: ClassVar[tuple[Asked, ...]] = ("text", "null")
@@ -61,7 +38,7 @@ class NegativeGuidance:
         return negative_guidance(answers["text"], answers["null"], eta)
 
 
-class Anchor:
+class Anchor(UpperObjective):
     name: ClassVar[str] = "anchor"
     summary: ClassVar[str] = "answer as the teacher does for the anchor phrase, such as art (Eq. 6)"
     asks: ClassVar[tuple[Asked, ...]] = ("anchor",)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from methods.base import Materials
     from methods.bilevel.config import BilevelConfig
-    from methods.bilevel.objectives import UpperObjective
+    from methods.objective import UpperObjective
     from methods.training.batches import Batch
     from prompts.concepts import Concept
 

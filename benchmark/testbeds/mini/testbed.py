@@ -9,19 +9,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from benchmark.api.testbed import Testbed, Workbench
 from benchmark.errors import DataError, UsageError
 from benchmark.store import durable
 from benchmark.store.artefacts import Artefact, Store
 from benchmark.store.claims import making
 from benchmark.store.listing import visible
-from benchmark.testbeds.captioned_latents import kind_of_latents
+from benchmark.testbeds.captioned_latents import kind_of_latents, no_latents
 from benchmark.testbeds.mini import data, explicit, judges, load, prompts
 from benchmark.testbeds.mini.artists import ARTISTS, STYLES
 from benchmark.testbeds.mini.world.scenes import CONTENTS
@@ -35,9 +36,6 @@ from metrics.encoders import Encoder, OpenClipEncoder
 from prompts.concepts import Concept, Kind
 from prompts.lists import Prompt
 
-if TYPE_CHECKING:
-    from benchmark.api.testbed import Workbench
-
 Make = Callable[[Callable[[int], None]], Tensor]
 """Makes a tensor, telling how many pictures are done."""
 WEIGHTS = Path(__file__).parent / "weights"
@@ -46,7 +44,7 @@ DATA_RECIPE = 1
 """Goes up when prompts, D_f or the drawing of the world change."""
 
 
-class Mini:
+class Mini(Testbed):
     """A small but true Stable Diffusion in a procedural picture world, trained by us and shipped with the code."""
 
     summary = "embedded: a small Stable Diffusion in a procedural picture world of 16 artists (64x64, CPU)"
@@ -108,8 +106,14 @@ class Mini:
     def encoder(self, job: str) -> Encoder:
         if job not in self.networks:
             raise UsageError(f"Testbed mini has no network for '{job}'. Available: {', '.join(self.networks)}.")
-        network: Encoder = getattr(self, job)
-        return network
+        encoders: dict[str, Callable[[], Encoder]] = {
+            "clip": lambda: self.clip,
+            "style": lambda: self.style,
+            "features": lambda: self.features,
+            "oracle": lambda: self.oracle,
+            "detector": lambda: self.detector,
+        }
+        return encoders[job]()
 
     @cached_property
     def clip(self) -> OpenClipEncoder:
@@ -131,16 +135,18 @@ class Mini:
     def detector(self) -> Encoder:
         return judges.detector(self._weights)
 
-    def materials(self, bench: Workbench, concept: Concept, which: str) -> Materials:
-        retain, erase, words = self._retain(bench, concept, which), self._erase(bench, concept), _words(concept)
+    def materials(self, bench: Workbench, concept: Concept, which: str, concept_images: bool = True) -> Materials:
+        retain, words, null = self._retain(bench, concept, which), _words(concept), self.encode([""])[0]
+        erase = self._erase(bench, concept) if concept_images else no_latents(null)
+        naming = self.encode(words.naming(concept)).cpu() if concept_images else erase.text
         kept = [artist.name for artist in ARTISTS if artist.name not in concept.targets]
         return Materials(
             teacher=load.load_unet(self.pipeline, str(bench.device)),
             scheduler=self.scheduler,
             retain=retain,
             erase=erase,
-            erase_named=replace(erase, text=self.encode(words.naming(concept)).cpu()),
-            null=self.encode([""])[0],
+            erase_named=replace(erase, text=naming),
+            null=null,
             encode=self.encode,
             sampler=self.sampler,
             preserve=kept if concept.kind == "style" else [*kept, *CONTENTS],

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
+from benchmark.api.testbed import Testbed, Workbench
 from benchmark.errors import UsageError
 from benchmark.store.artefacts import Store
 from benchmark.testbeds.rehearsal import networks
@@ -25,9 +26,6 @@ from methods.sampling import Sampler, make_scheduler
 from metrics.encoders import Encoder, OpenClipEncoder
 from prompts.concepts import Concept, Kind
 from prompts.lists import Prompt
-
-if TYPE_CHECKING:
-    from benchmark.api.testbed import Workbench
 
 ROOM = 40e9
 """Bytes that fp32 training with one picture needs, with a margin; devices with less memory use bf16 weights."""
@@ -53,7 +51,7 @@ class Synthetic:
         return latents, torch.randn(count, LENGTH, WIDTH, generator=source).to(self.dtype)
 
 
-class Rehearsal:
+class Rehearsal(Testbed):
     """SD 2.1's architecture with random weights, captions and pictures. Networks are made at first use."""
 
     summary = "Stable Diffusion 2.1's shapes with random weights, for `bench rehearse` and `bench speed`"
@@ -141,7 +139,7 @@ class Rehearsal:
     def clip(self) -> OpenClipEncoder:
         return self.encoder("clip")  # type: ignore[return-value]
 
-    def materials(self, bench: Workbench, concept: Concept, which: str) -> Materials:
+    def materials(self, bench: Workbench, concept: Concept, which: str, concept_images: bool = True) -> Materials:
         data = Synthetic(self.sampler.latent_size, self.dtype)
         return Materials(
             teacher=self.base(),

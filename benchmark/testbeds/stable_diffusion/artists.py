@@ -21,6 +21,8 @@ class Artist:
 
     name: str
     part: Part
+    subject: str = ""
+    neighbour_of: str = ""
 
     @property
     def surname(self) -> str:

@@ -30,6 +30,11 @@ class Networks(_Table):
     style: str = Field(description="CSD's weights")
     features: str = Field(description="weights of FID's Inception, as pytorch-fid or torch-fidelity ship them")
 
+    @property
+    def by_job(self) -> dict[str, str]:
+        """Job -> place."""
+        return {"clip": self.clip, "style": self.style, "features": self.features}
+
 
 class Definition(_Table):
     """A testbed of the Stable Diffusion family."""

@@ -20,7 +20,7 @@ CLIP = ("open_clip_config.json", "open_clip_model.safetensors", "tokenizer*", "v
 
 def located(networks: Networks) -> dict[str, Path]:
     """Where each network's weights lie, downloaded if they may be. DataError for the first that cannot be had."""
-    return {job: find.network(getattr(networks, job), job) for job in find.NETWORKS}
+    return {job: find.network(networks.by_job[job], job) for job in find.NETWORKS}
 
 
 def names(networks: Networks, places: dict[str, Path]) -> dict[str, str]:
@@ -29,7 +29,7 @@ def names(networks: Networks, places: dict[str, Path]) -> dict[str, str]:
     usual = read(SHIPPED / "sd21.toml").networks
     called = {}
     for job, place in places.items():
-        published = getattr(networks, job) == getattr(usual, job)
+        published = networks.by_job[job] == usual.by_job[job]
         called[job] = f"{PUBLISHED[job] if published else place.stem}-{_checksum(place)[:8]}"
     return {**called, "detector": f"nudenet-{version('nudenet')}-320n"}
 

@@ -14,11 +14,12 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from benchmark.api.testbed import Testbed, Workbench
 from benchmark.errors import DataError, UsageError
 from benchmark.store import contents
 from benchmark.store.artefacts import Artefact, Store
 from benchmark.store.claims import making
-from benchmark.testbeds.captioned_latents import kind_of_latents
+from benchmark.testbeds.captioned_latents import kind_of_latents, no_latents
 from benchmark.testbeds.stable_diffusion import captions, data, find, judges, picture_files, pictures, prompts
 from benchmark.testbeds.stable_diffusion.artists import artists
 from benchmark.testbeds.stable_diffusion.definition import SHIPPED, Definition, read
@@ -35,7 +36,6 @@ from prompts.concepts import Concept, Kind
 from prompts.lists import Prompt
 
 if TYPE_CHECKING:
-    from benchmark.api.testbed import Workbench
     from benchmark.console import Progress
 
 DATA_RECIPE = 1
@@ -48,7 +48,7 @@ PRUNING = 10_000
 """Pictures to prune by: as many as a search draws."""
 
 
-class StableDiffusion:
+class StableDiffusion(Testbed):
     """Everything that must be there is looked for at once, before anything costly. DataError for what is not."""
 
     shipped: Sequence[Path] = ()
@@ -149,8 +149,10 @@ class StableDiffusion:
     def clip(self) -> OpenClipEncoder:
         return self.encoder("clip")  # type: ignore[return-value]
 
-    def materials(self, bench: Workbench, concept: Concept, which: str) -> Materials:
-        erase = self._erase(bench, concept)
+    def materials(self, bench: Workbench, concept: Concept, which: str, concept_images: bool = True) -> Materials:
+        null = self.encode([""])[0]
+        erase = self._erase(bench, concept) if concept_images else no_latents(null)
+        naming = self.encode(prompts.naming(concept)).cpu() if concept_images else erase.text
         painters = artists(self.definition.artists)
         barred = prompts.barred(self.definition.artists, concept) if which == "all-but-targets" else ()
         return Materials(
@@ -160,8 +162,8 @@ class StableDiffusion:
                 bench, self._parts, self._vae, self._train, self.definition.crops, self.definition.size, barred
             ),
             erase=erase,
-            erase_named=replace(erase, text=self.encode(prompts.naming(concept)).cpu()),
-            null=self.encode([""])[0],
+            erase_named=replace(erase, text=naming),
+            null=null,
             encode=self.encode,
             sampler=self.sampler,
             preserve=[painter.name for painter in painters if painter.name not in concept.targets],
