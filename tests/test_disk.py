@@ -146,7 +146,7 @@ def test_the_estimate_and_the_run_ask_for_the_same(
     given = RunRequest(
         method="bilevel", suite="artists", testbed=str(tiny), budget="2it", runs=tmp_path, device="cpu"
     )  # fmt: skip
-    bench = workbench_for(given, tmp_path, Progress())
+    bench = workbench_for(given.runtime, tmp_path, Progress())
     assert ground(given).parameters == sum(parameter.numel() for parameter in bench.testbed.base().parameters())
     told = estimate(given, Speeds.of_device(devices.here("cpu")[0]))
     free(1000)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.api.request import RunRequest
+from benchmark.api.request import Runtime
 from benchmark.console import Progress
 from benchmark.experiments import footprint
 from benchmark.models.pruned import Pruned
@@ -20,7 +20,7 @@ def test_a_footprint_is_that_of_another_network_or_of_another_time(
 ) -> None:
     from methods.pruning import macs
 
-    bench = workbench_for(RunRequest("distilled", "coco", device="cpu"), tmp_path, Progress())
+    bench = workbench_for(Runtime(device="cpu"), tmp_path, Progress())
     clock = iter(seconds for k in range(footprint.WARM_UP + footprint.TIMED) for seconds in (100 * k, 100 * k + 1 + k))
     with monkeypatch.context() as patches:
         patches.setattr(footprint, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
@@ -49,7 +49,7 @@ def test_what_a_pruning_spends_on_choosing_is_not_what_it_computes(standin: Path
     from methods.pruning.aptp.search import Search, search
     from methods.pruning.costs import Costs
 
-    bench = workbench_for(RunRequest("distilled", "coco", device="cpu"), tmp_path, Progress())
+    bench = workbench_for(Runtime(device="cpu"), tmp_path, Progress())
     base, shown = bench.testbed.base(), pictures(bench)
     costs = Costs.of(base, bench.testbed.sampler.latent_size, bench.testbed.text_length)
     embeddings = torch.randn(len(shown.captions), 8, generator=torch.Generator().manual_seed(0))

@@ -96,7 +96,7 @@ def test_every_process_of_an_eval_ends_well(weights: Path, standin: Path, home: 
 
     alone = request(tmp_path / "alone", method="distilled", overrides={}, budget="2it", alone=True)
     with Progress() as progress:
-        evaluate(alone, str(weights / "pipeline"), "theirs", "distilled", progress)
+        evaluate(alone, str(weights / "pipeline"), "theirs", progress)
     assert_same_table(home, tmp_path / "alone")
 
 

@@ -8,7 +8,7 @@ from standin import request
 from benchmark.console import Progress
 from benchmark.errors import BudgetError
 from benchmark.models import minimum_budget
-from benchmark.models.fitted import fitted
+from benchmark.models.fitted import Fitted
 from benchmark.models.plan import plan_of
 from benchmark.pipeline.run import run
 from benchmark.pipeline.setup import workbench_for
@@ -28,11 +28,11 @@ METHODS = {
 def ledger_of(home: Path, method: str, overrides: dict, budget: str, checked: bool = True) -> list[dict]:
     """The ledger of a fit."""
     asked = request(home, method=method, overrides=overrides, budget=budget)
-    bench = workbench_for(asked, home, Progress())
+    bench = workbench_for(asked.runtime, home, Progress())
     plan = plan_of(bench, asked, bench.testbed.concept(()))
     if checked:
         minimum_budget.check(bench, plan)
-    return fitted(bench, plan).ledger()
+    return Fitted(bench, plan).ledger()
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from record_examples import cell, record, write
 
-from benchmark.api.model import Model
+from benchmark.api.model import Model, TrainingFacts
 from benchmark.api.request import RunRequest
 from benchmark.console import Progress
 from benchmark.errors import RecordError
 from benchmark.figures.tradeoff import points
 from benchmark.generation.gallery import name_of
-from benchmark.models.fitted import fitted
+from benchmark.models.fitted import Fitted
 from benchmark.models.plan import plan_of
 from benchmark.pipeline.setup import workbench_for
 from benchmark.records.record import BROUGHT, Record, read_records
@@ -200,7 +200,7 @@ def test_a_long_method_path_still_gives_a_name_that_a_disk_takes() -> None:
 
 @pytest.mark.parametrize("label", ["folder/" * 60 + "eraser.py:Eraser", "\u6f22" * 200])
 def test_a_long_label_still_gives_a_folder_that_a_disk_takes(label: str) -> None:
-    named = [name_of(Model(label, {"key": k}, {}, *[dict] * 4)) for k in range(2)]  # type: ignore[arg-type]
+    named = [name_of(Model(label, {"key": k}, TrainingFacts(label))) for k in range(2)]
     assert all(len(f"artists-{name}.png".encode()) < 255 for name in named)
     assert named[0] != named[1]
 
@@ -234,10 +234,10 @@ def test_two_testbeds_of_one_name_are_marked_and_never_stop_the_table() -> None:
 def test_training_seeds_of_one_setting_share_its_key(tmp_path: Path) -> None:
     request = RunRequest("bilevel", "artists", runs=tmp_path, device="cpu")
     with Progress() as progress:
-        bench = workbench_for(request, tmp_path, progress)
+        bench = workbench_for(request.runtime, tmp_path, progress)
         concept = bench.testbed.concept(())
         asked = [replace(request, seed=seed) for seed in (0, 1)] + [replace(request, budget="3it")]
-        models = [fitted(bench, plan_of(bench, item, concept)) for item in asked]
+        models = [Fitted(bench, plan_of(bench, item, concept)) for item in asked]
     assert len({key_of("model", model.identity) for model in models}) == 3
     assert models[0].identity == models[0].setting == models[1].setting != models[2].setting
     assert not list(tmp_path.glob("artefacts/model/*"))

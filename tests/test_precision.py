@@ -21,7 +21,7 @@ from benchmark.cost.testbed_facts import precision_of
 from benchmark.errors import DataError, UsageError
 from benchmark.generation import images
 from benchmark.generation.features import features_identity
-from benchmark.models.fitted import base
+from benchmark.models.fitted import Base
 from benchmark.models.plan import identity, plan_of
 from benchmark.pipeline import run
 from benchmark.records.record import read_records
@@ -160,7 +160,7 @@ def test_fp32_results_are_not_found_again_or_bf16_passes_for_them(tmp_path: Path
         plan = plan_of(bench, RunRequest("distilled", "artists"), concept)
         keys[precision] = key_of("model", identity(bench, plan))
         asked = bench.testbed.prompts("artists", concept)
-        shipped = features_identity(bench, base(bench), asked, Artists())
+        shipped = features_identity(bench, Base(bench), asked, Artists())
         found[precision] = bench.store.find("features", shipped) is not None
     assert keys["fp32"] in kept
     assert keys["bf16"] not in kept

@@ -7,7 +7,7 @@ import pytest
 from standin import ASKED
 from test_prunings import bench, refused
 
-from benchmark.api.request import RunRequest
+from benchmark.api.request import Runtime
 from benchmark.console import Progress
 from benchmark.models.pruned import Pruned
 from benchmark.pipeline.setup import workbench_for
@@ -74,7 +74,7 @@ def test_a_pruning_of_ones_own_has_no_row(standin: Path, own: Path) -> None:
 def test_a_file_that_was_moved_is_another_pruning_or_one_that_was_edited_the_same(
     standin: Path, own: Path, tmp_path: Path
 ) -> None:
-    place = workbench_for(RunRequest("distilled", "coco", device="cpu"), tmp_path, Progress())
+    place = workbench_for(Runtime(device="cpu"), tmp_path, Progress())
     moved = tmp_path / "elsewhere" / "other_name.py"
     moved.parent.mkdir()
     moved.write_text(OWN)
@@ -122,7 +122,7 @@ def test_a_network_that_a_method_cannot_edit_is_distilled_first(
 
 
 def test_what_a_strangers_choice_cost_is_told_as_nothing(standin: Path, own: Path, tmp_path: Path) -> None:
-    place = workbench_for(RunRequest("distilled", "coco", device="cpu"), tmp_path, Progress())
+    place = workbench_for(Runtime(device="cpu"), tmp_path, Progress())
     assert Pruned(f"{own}:other", 0.7).counted(place)["spent"] == 0
     assert "spent" not in Pruned(f"{own}:shown", 0.7).counted(place)
 

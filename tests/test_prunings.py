@@ -140,12 +140,12 @@ def test_published_vectors_of_another_base_end_in_a_traceback(standin: Path, tmp
 
 
 def test_keys_of_magnitude_know_of_the_search(standin: Path, tmp_path: Path) -> None:
-    from benchmark.api.request import RunRequest
+    from benchmark.api.request import Runtime
     from benchmark.console import Progress
     from benchmark.models.pruned import Pruned
     from benchmark.pipeline.setup import workbench_for
 
-    place = workbench_for(RunRequest("distilled", "coco", device="cpu"), tmp_path, Progress())
+    place = workbench_for(Runtime(device="cpu"), tmp_path, Progress())
     for name in ("magnitude", "none", "random", "blocks"):
         assert set(Pruned(name, 0.8).identity(place)) == {"testbed", "weights", "data", "pruning", "macs", "cut"}
     assert "experts" in Pruned("aptp", 0.8).identity(place)

@@ -13,7 +13,7 @@ from benchmark.api import RunRequest
 from benchmark.api.testbed import Workbench
 from benchmark.cli.app import app
 from benchmark.console import Progress
-from benchmark.models.fitted import base
+from benchmark.models.fitted import Base
 from benchmark.models.plan import identity, plan_of
 from benchmark.models.prunings import further_identity, search_identity
 from benchmark.records.record import read_records
@@ -94,7 +94,7 @@ def keys(testbed: Path) -> dict[str, str]:
     bench = bench_on(testbed)
     plan = plan_of(bench, RunRequest("distilled", "artists", testbed=str(testbed)), bench.testbed.concept(()))
     identities = {
-        "base": base(bench).identity,
+        "base": Base(bench).identity,
         "distilled": identity(bench, plan),
         "magnitude": further_identity(bench, "magnitude"),
         "taylor": further_identity(bench, "taylor"),

@@ -19,7 +19,7 @@ from benchmark.api.testbed import Workbench
 from benchmark.console import Progress
 from benchmark.errors import StoreError
 from benchmark.generation import features, images, run_sheet
-from benchmark.models.fitted import fitted
+from benchmark.models.fitted import Fitted
 from benchmark.models.plan import plan_of
 from benchmark.models.pruned import Pruned
 from benchmark.records.record import read_records, read_scores
@@ -336,7 +336,7 @@ def test_model_is_known_by_what_changes_it_alone(weights: Path, tmp_path: Path) 
         bench = Workbench(Standin(weights), Store(tmp_path), Progress(), torch.device("cpu"))
         concept = bench.testbed.concept(asked.targets)
         plan = plan_of(bench, asked, concept)
-        return key_of("model", fitted(bench, plan).identity)
+        return key_of("model", Fitted(bench, plan).identity)
 
     usual = key(overrides={})
     assert key(overrides={"checkpoint_every": 7, "log_every": 3}) == usual
@@ -356,7 +356,7 @@ def test_reference_does_not_know_the_targets(weights: Path, tmp_path: Path) -> N
         asked = request(tmp_path, targets=targets, method="distilled", overrides={})
         bench = Workbench(Standin(weights), Store(tmp_path), Progress(), torch.device("cpu"))
         plan = plan_of(bench, asked, bench.testbed.concept(targets))
-        keys.add(key_of("model", fitted(bench, plan).identity))
+        keys.add(key_of("model", Fitted(bench, plan).identity))
     assert len(keys) == 1
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from tiny import same
 from typer.testing import CliRunner
 
-from benchmark.api.request import RunRequest
+from benchmark.api.request import Runtime
 from benchmark.api.testbed import Workbench
 from benchmark.cli.app import app
 from benchmark.console import Progress
@@ -112,7 +112,7 @@ def test_experts_are_searched_by_other_prompts_than_the_pictures_captions(librar
     assert called("prune", "route", "a boat", *QUICK, *where).splitlines()[-1].startswith("expert ")
     assert library[10:] == ["a boat"]
     monkeypatch.setattr(search, "Search", partial(search.Search, experts=2, steps=3, macs=0.7))
-    bench = workbench_for(RunRequest("distilled", "artists", testbed=str(tiny)), tmp_path, Progress())
+    bench = workbench_for(Runtime(str(tiny)), tmp_path, Progress())
     assert len(prunings.pruner(bench, "aptp", 0.9).keywords["experts"].shares) == 2
     assert len(library) == 11  # the search that was done serves a run
 
@@ -134,7 +134,7 @@ def test_a_public_expert_cannot_be_run_or_becomes_another(tiny, tmp_path, monkey
     save_file({"embedding_gs": gates}, tmp_path / "quantizer.safetensors")
     path = tmp_path / "own.toml"
     path.write_text(f'like = "{tiny}"\nname = "own"\nexperts = "quantizer.safetensors"\n')
-    bench = workbench_for(RunRequest("distilled", "artists", testbed=str(path), device="cpu"), tmp_path, Progress())
+    bench = workbench_for(Runtime(str(path), device="cpu"), tmp_path, Progress())
     size, length = bench.testbed.sampler.latent_size, bench.testbed.text_length
     small = to_architecture(base, gates[1]).apply(base)
     share = count_macs(small, size, length) / count_macs(base, size, length)

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from benchmark.api import RunRequest, Workbench
+from benchmark.api.request import Runtime
 from benchmark.console import Progress
-from benchmark.models.fitted import base, fitted
+from benchmark.models.fitted import Base, Fitted
 from benchmark.models.plan import plan_of
 from benchmark.pipeline.setup import workbench_for
 from benchmark.store.artefacts import key_of
@@ -29,12 +30,12 @@ MODELS = {
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Workbench:
-    return workbench_for(RunRequest("distilled", "artists", device="cpu"), tmp_path, Progress())
+    return workbench_for(Runtime(device="cpu"), tmp_path, Progress())
 
 
 def identity_of(bench: Workbench, method: str) -> dict:
     plan = plan_of(bench, RunRequest(method, "artists"), bench.testbed.concept(()))
-    return fitted(bench, plan).identity
+    return Fitted(bench, plan).identity
 
 
 @pytest.mark.parametrize("method", MODELS)
@@ -43,7 +44,7 @@ def test_model_of_a_method_has_the_key_that_it_always_had(method: str, bench: Wo
 
 
 def test_no_identity_names_a_module_of_ours(bench: Workbench) -> None:
-    for identity in (base(bench).identity, *(identity_of(bench, method) for method in MODELS)):
+    for identity in (Base(bench).identity, *(identity_of(bench, method) for method in MODELS)):
         assert not re.search(r"\b(benchmark|methods|metrics|prompts)[./]\w", json.dumps(identity))
 
 

@@ -1,7 +1,6 @@
 """Broken weights are refused wherever they are read, and what they would sample stops the run or is counted."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,14 @@ from record_examples import cell, record
 from safetensors.torch import load_file, save_file
 from tiny import SCHEDULER, tiny_unet
 
-from benchmark.api import RunRequest, Workbench
+from benchmark.api import Workbench
+from benchmark.api.request import Runtime
 from benchmark.console import Progress
 from benchmark.errors import DataError, SamplingError
 from benchmark.generation import shards
 from benchmark.generation.images import deal
 from benchmark.models.external_checkpoint import load, locate
-from benchmark.models.fitted import base
+from benchmark.models.fitted import Base
 from benchmark.pipeline.setup import workbench_for
 from benchmark.suites.artists import Artists
 from benchmark.tables.table1_styles import table
@@ -158,7 +158,7 @@ def test_part_of_mini_with_a_broken_weight_is_refused(weights: Path, tmp_path: P
 
 @pytest.fixture
 def bench(standin: Path, tmp_path: Path) -> Workbench:
-    return workbench_for(RunRequest("distilled", "artists", device="cpu"), tmp_path, Progress())
+    return workbench_for(Runtime(device="cpu"), tmp_path, Progress())
 
 
 def sampled(bench: Workbench) -> list:
@@ -168,7 +168,9 @@ def sampled(bench: Workbench) -> list:
 def test_latents_that_are_not_finite_stop_the_run_and_keep_no_picture(bench: Workbench) -> None:
     unet = bench.testbed.base()
     unet.conv_out.bias.data[0] = torch.inf
-    model = replace(base(bench), label="theirs", load=lambda: unet)
+    model = Base(bench)
+    model.label = "theirs"
+    model.load = lambda: unet  # type: ignore[method-assign]
     with pytest.raises(SamplingError, match="theirs: The model samples latents that are not finite"):
         deal(bench, model, sampled(bench), Artists())
     assert not list(bench.store.home.glob("artefacts/images/*"))
@@ -180,7 +182,7 @@ def test_features_that_are_not_finite_stop_the_run(bench: Workbench, monkeypatch
     broken = lambda images: torch.full((len(images), 3), torch.nan)  # noqa: E731
     monkeypatch.setattr(bench.testbed, "encoder", lambda job: broken)
     with pytest.raises(DataError, match=r"scores 'clip' \(mini-clip\) gives features that are not finite"):
-        deal(bench, base(bench), sampled(bench), Artists())
+        deal(bench, Base(bench), sampled(bench), Artists())
     assert not list(bench.store.home.glob("artefacts/seen/*"))
 
 
@@ -190,7 +192,7 @@ def test_pictures_of_one_colour_are_counted(kept: str, bench: Workbench, monkeyp
     noise[1], noise[2, 0], noise[2, 1:] = 0, 200, 7
     noise[2, :, ::2] += 2
     monkeypatch.setattr(bench.testbed, "decode", lambda latents: noise)
-    model, prompts = base(bench), sampled(bench)
+    model, prompts = Base(bench), sampled(bench)
     if kept != "with its count":
         monkeypatch.setattr("benchmark.generation.images.ONE_COLOUR", "something else")
     deal(bench, model, prompts, Artists())

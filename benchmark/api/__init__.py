@@ -4,8 +4,8 @@ No import here needs torch. A metric is a `torchmetrics.Metric` on `metrics.base
 `benchmark/models/prunings.py`.
 """
 
-from benchmark.api.model import Model
-from benchmark.api.request import Outcome, RunRequest
+from benchmark.api.model import Model, TrainingFacts
+from benchmark.api.request import Outcome, RunRequest, Runtime
 from benchmark.api.suite import Evidence, Scores, Suite
 from benchmark.api.testbed import PictureFiles, Testbed, Workbench
 from methods.base import Checkpointer, Context, Data, Materials, Method, State, configure
@@ -32,12 +32,14 @@ __all__ = [
     "PictureFiles",
     "Prompt",
     "RunRequest",
+    "Runtime",
     "Scores",
     "State",
     "Step",
     "Suite",
     "Terms",
     "Testbed",
+    "TrainingFacts",
     "UpperObjective",
     "Workbench",
     "configure",

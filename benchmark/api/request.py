@@ -30,6 +30,19 @@ class BudgetFigure(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Runtime:
+    """Where a run works, what it computes with and which prompts it asks: all that a workbench needs."""
+
+    testbed: str = "mini"
+    runs: Path = Path("runs")
+    device: str = "auto"
+    precision: str = ""  # of training and sampling; empty: the testbed's own
+    compiles: bool = False  # models that sample are compiled
+    as_published: bool = False  # public lists with every row, and each row's own guidance and size
+    limit: int | None = None  # score the first prompts of each group alone, to screen settings
+
+
+@dataclass(frozen=True)
 class RunRequest:
     """One `bench run`. Raises UsageError or BudgetError for a figure that makes no sense.
 
@@ -82,6 +95,13 @@ class RunRequest:
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"--limit is a number of prompts a group, at least 1; {self.limit} is not.")
         parse_budget(self.budget)
+
+    @property
+    def runtime(self) -> Runtime:
+        """The part of the request that a workbench is made from."""
+        return Runtime(
+            self.testbed, self.runs, self.device, self.precision, self.compiles, self.as_published, self.limit
+        )
 
 
 class Outcome(NamedTuple):

@@ -107,7 +107,7 @@ def evaluate(
     from benchmark.console import Progress
 
     with Progress() as progress:
-        outcome = scored(request, checkpoint, label, reference.value, progress, architecture, parts.value)
+        outcome = scored(request, checkpoint, label, progress, architecture, parts.value)
     if not launcher.is_first():
         return  # the first process has the records
 

@@ -144,12 +144,12 @@ def _searched(
 
 
 def _bench(testbed: str, runs: Path | None) -> Workbench:
-    from benchmark.api.request import RunRequest
+    from benchmark.api.request import Runtime
     from benchmark.console import Progress
     from benchmark.pipeline.setup import workbench_for
 
     runs_folder = runs or home()
-    return workbench_for(RunRequest("distilled", "coco", testbed=testbed, runs=runs_folder), runs_folder, Progress())
+    return workbench_for(Runtime(testbed, runs_folder), runs_folder, Progress())
 
 
 def _as_published(base: UNet2DConditionModel, expert_set: Experts) -> list[float]:

@@ -51,7 +51,7 @@ def rehearse(
     """
     check_plugin("testbeds", testbed)
     check_size(latent_size, testbed)
-    from benchmark.api.request import RunRequest
+    from benchmark.api.request import Runtime
     from benchmark.console import Progress
     from benchmark.cost.rehearse import rehearse as rehearsed
     from benchmark.pipeline.setup import workbench_on
@@ -60,14 +60,11 @@ def rehearse(
 
     runs_folder = runs or home()
     with Progress() as progress:
-        request = RunRequest(
-            "distilled", "artists", testbed=testbed, runs=runs_folder, device=device, precision=precision,
-            compiles=compiles,
-        )  # fmt: skip
+        runtime = Runtime(testbed, runs_folder, device, precision, compiles)
         testbed_options: dict[str, Any] = {} if latent_size is None else {"latent_size": latent_size}
         testbed_options |= {"exact": True} if precision and testbed == FULL else {}
         make_testbed = partial(resolve.load(testbed), **testbed_options)
-        report = rehearsed(workbench_on(make_testbed, request, runs_folder, progress), batch, steps, images)
+        report = rehearsed(workbench_on(make_testbed, runtime, runs_folder, progress), batch, steps, images)
     size = report["latent_size"]
     print(
         f"{report['testbed']} on {report['device']}, {report['precision']}, {size} x {size} latents, batch "

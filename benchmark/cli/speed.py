@@ -65,7 +65,9 @@ def speed(
         with Progress() as progress:
             testbed_options: dict[str, Any] = {} if latent_size is None else {"latent_size": latent_size}
             testbed_options |= {"exact": True} if testbed == FULL else {}
-            bench = workbench_on(partial(resolve.load(testbed), **testbed_options), request, runs_folder, progress)
+            bench = workbench_on(
+                partial(resolve.load(testbed), **testbed_options), request.runtime, runs_folder, progress
+            )
             concept = bench.testbed.concept(())
             prompts = bench.testbed.prompts("artists", concept)[:images]
             report = measure(bench, concept, prompts, steps, batch)

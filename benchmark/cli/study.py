@@ -131,13 +131,13 @@ def _run(bench: Any, words: list[str]) -> None:
 
 
 def _footprints(prunings: tuple[str, ...], macs: float, runs: Path, out: Path) -> Path:
-    from benchmark.api.request import RunRequest
+    from benchmark.api.request import Runtime
     from benchmark.console import Progress
     from benchmark.experiments.footprint import footprint, write
     from benchmark.models.pruned import Pruned
     from benchmark.pipeline.setup import workbench_for
 
     with Progress() as progress:
-        bench = workbench_for(RunRequest("distilled", "coco", runs=runs), runs, progress)
+        bench = workbench_for(Runtime(runs=runs), runs, progress)
         rows = [footprint(bench, Pruned("none", 1.0)), *(footprint(bench, Pruned(name, macs)) for name in prunings)]
     return write(rows, out)

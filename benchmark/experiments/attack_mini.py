@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.api.request import RunRequest
-from benchmark.models.fitted import base, fitted
+from benchmark.models.fitted import Base, Fitted
 from benchmark.models.plan import plan_of
 from benchmark.pipeline.setup import workbench_for
 from benchmark.records import provenance
@@ -64,7 +64,7 @@ def search(name: str, testbed: Mini, count: int, seed: int, progress: Progress) 
 def make(name: str, out: Path, runs: Path, progress: Progress, count: int = COUNT, seed: int = 0) -> dict[str, Any]:
     """Write the list `out` (CSV) and its success rates beside it (JSON), and return the latter."""
     request = RunRequest("distilled", "coco", runs=runs, device="cpu")
-    bench = workbench_for(request, runs, progress)
+    bench = workbench_for(request.runtime, runs, progress)
     assert isinstance(bench.testbed, Mini)
     attacks = search(name, bench.testbed, count, seed, progress)
     words = bench.testbed.tokenizer
@@ -73,8 +73,8 @@ def make(name: str, out: Path, runs: Path, progress: Progress, count: int = COUN
         for k, text in enumerate(tokens.nonsense(words, STRANGE * count, LENGTHS[name], seed))
     ]
     rows = {
-        "base": base(bench),
-        "distilled": fitted(bench, plan_of(bench, request, explicit.CONCEPT)),
+        "base": Base(bench),
+        "distilled": Fitted(bench, plan_of(bench, request, explicit.CONCEPT)),
     }
     rates = {
         label: {"attack": rate(bench, row, attacks), "random words": rate(bench, row, random_prompts)}

@@ -12,8 +12,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.api.request import RunRequest
-from benchmark.models.fitted import base, fitted
+from benchmark.api.request import RunRequest, Runtime
+from benchmark.models.fitted import Base, Fitted
 from benchmark.testbeds.mini.testbed import PREBUILT
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ def prebuild(home: Path, progress: Progress, out: Path = PREBUILT) -> None:
 
     prepare(home, DISK_NEEDED)
     prepare(out.parent, NEEDED)  # fails now and not after ten minutes of runs
-    bench = workbench_for(RunRequest("distilled", "artists"), home, progress)
+    bench = workbench_for(Runtime(), home, progress)
     concept = bench.testbed.concept(())
     plans = [plan_of(bench, RunRequest("distilled", "artists", seed=seed), concept) for seed in SEEDS]
-    models = [base(bench), *(fitted(bench, plan) for plan in plans)]
+    models = [Base(bench), *(Fitted(bench, plan) for plan in plans)]
     home = home / key_of("prebuilt", {"models": [model.identity for model in models]})[:8]
     shutil.rmtree(out, ignore_errors=True)  # the runs must make all artefacts and not read the old ones
     for seed in SEEDS:

@@ -8,8 +8,10 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
+
 from benchmark import registry
-from benchmark.api.model import Model
+from benchmark.api.model import Model, TrainingFacts
 from benchmark.errors import DataError, RecordError, UsageError
 from benchmark.models import external_checkpoint
 from benchmark.models.external_checkpoint import Parts
@@ -26,94 +28,114 @@ if TYPE_CHECKING:
     from benchmark.store.artefacts import Artefact
 
 
-def base(bench: Workbench) -> Model:
-    """The base model, which is not trained here."""
-    facts = {
-        "method": "base", "preset": "default", "variant": "default", "solver": None, "data": "plain",
-        "budget": {"default": True}, "seed": 0, "recipe": 1, "pruning": "none", "macs": 1.0,
-    }  # fmt: skip
-    identity = {**bench.testbed.identity(), "model": "base"}
-    return Model("base", identity, facts, bench.testbed.base, list, list, lambda: {"share": 1.0})
+class Base(Model):
+    """The testbed's base model, which is not trained here."""
+
+    def __init__(self, bench: Workbench) -> None:
+        identity = {**bench.testbed.identity(), "model": "base"}
+        super().__init__("base", identity, TrainingFacts("base", budget={"default": True}))
+        self._testbed = bench.testbed
+
+    def load(self) -> UNet2DConditionModel:
+        return self._testbed.base()
 
 
-def fitted(bench: Workbench, plan: Plan) -> Model:
-    """The model that `plan` trains; found in the store by its identity, or trained (and resumed) when asked for."""
-    from accelerate import PartialState
+class Fitted(Model):
+    """The model that a plan trains; found in the store by its identity, or trained (and resumed) at its first use."""
 
-    from benchmark.models.fit import concept_images, fit
-    from benchmark.parallel import agreed
-    from benchmark.store.claims import making
+    notice: str = ""
+    """A line that is shown before it is trained."""
+
+    def __init__(self, bench: Workbench, plan: Plan) -> None:
+        from benchmark.models.fit import concept_images
+
+        concept_images(bench, plan)  # a budget that cannot be met is refused before any work
+        label, facts = _named(plan)
+        super().__init__(label, identity(bench, plan), facts, identity(bench, unseeded(plan)))
+        self._bench, self._plan = bench, plan
+        self._first = Fitted(bench, plan.first) if plan.first else None
+
+    def train(self) -> None:
+        from benchmark.parallel import agreed
+
+        [missing] = agreed([self._bench.store.find("cost", self.identity) is None])
+        if missing:
+            self._make()
+
+    def load(self) -> UNet2DConditionModel:
+        from methods.pruning.architecture import read_pruned
+
+        store = self._bench.store
+        if (artefact := store.find("model", self.identity)) is None:
+            self._make()
+            artefact = store.get("model", self.identity)
+        return read_pruned(artefact.folder)[0].float().to(self._bench.device)
+
+    def ledger(self) -> list[dict[str, Any]]:
+        return list(json.loads(self._cost().path("ledger.json").read_text()))
+
+    def curve(self) -> list[dict[str, Any]]:
+        artefact = self._cost()
+        return list(json.loads(artefact.path("curve.json").read_text())) if "curve.json" in artefact.files else []
+
+    def counted(self) -> dict[str, Any]:
+        return self._plan.pruned.counted(self._bench)
+
+    def _cost(self) -> Artefact:
+        """The ledger and curve, which are stored with the weights."""
+        store = self._bench.store
+        if (artefact := store.find("cost", self.identity)) is None:
+            self._make()
+            artefact = store.get("cost", self.identity)
+        return artefact
+
+    def _make(self) -> None:
+        from accelerate import PartialState
+
+        from benchmark.models.fit import fit
+        from benchmark.parallel import agreed
+        from benchmark.store.claims import making
+
+        store, progress = self._bench.store, self._bench.progress
+        if self.notice:
+            progress.say(escape(self.notice))
+        # The main process checks, waits and decides for all: another run may end this training between two checks.
+        is_main = PartialState().is_main_process
+        stage = f"train {self.label}"
+        claim = making(store, "model", self.identity, stage, progress) if is_main else nullcontext()
+        with claim as artefact:
+            [missing] = agreed([artefact is None or store.find("cost", self.identity) is None])
+            if missing:
+                fit(self._bench, self._plan, self.identity, self._first)
+
+
+def _named(plan: Plan) -> tuple[str, TrainingFacts]:
+    """The label and the facts of the model that a plan trains."""
     from methods.base import configure
     from methods.config_fields import settings_of
 
     method = plan.method
-    concept_images(bench, plan)  # a budget that cannot be met is refused before any work
-    model_identity = identity(bench, plan)
-    first = fitted(bench, plan.first) if plan.first else None
     settings, preset_settings = settings_of(method.config), settings_of(configure(type(method), plan.preset).config)
     changed = {key: value for key, value in settings.items() if value != preset_settings[key]}
     if chooses_names(plan):
         changed["kept_names"] = plan.kept_names
     variant = ",".join(f"{key}={value}" for key, value in sorted(changed.items())) or "default"
-    facts = {
-        "method": plan.name,
-        "preset": plan.preset,
-        "variant": variant,
-        "solver": method.solver,
-        "data": plan.data,
-        "budget": {**plan.budget, "default": plan.default_budget},
-        "seed": plan.seed,
-        "recipe": method.recipe,
-        "pruning": plan.pruned.pruning,
-        "macs": plan.pruned.macs,
-    }
+    facts = TrainingFacts(
+        method=plan.name,
+        preset=plan.preset,
+        variant=variant,
+        solver=method.solver,
+        data=plan.data,
+        budget={**plan.budget, "default": plan.default_budget},
+        seed=plan.seed,
+        recipe=method.recipe,
+        pruning=plan.pruned.pruning,
+        macs=plan.pruned.macs,
+    )
     preset = plan.preset if plan.preset != "default" else ""
     seed = f"seed {plan.seed}" if plan.seed else ""
     details = ", ".join(detail for detail in (preset, variant if changed else "", seed) if detail)
-    label = f"{plan.name} ({details})" if details else plan.name
-
-    def train() -> None:
-        [missing] = agreed([bench.store.find("cost", model_identity) is None])
-        if missing:
-            make()
-
-    def make() -> None:
-        # The main process checks, waits and decides for all: another run may end this training between two checks.
-        is_main = PartialState().is_main_process
-        stage = f"train {label}"
-        claim = making(bench.store, "model", model_identity, stage, bench.progress) if is_main else nullcontext()
-        with claim as artefact:
-            [missing] = agreed([artefact is None or bench.store.find("cost", model_identity) is None])
-            if missing:
-                fit(bench, plan, model_identity, first)
-
-    def load() -> UNet2DConditionModel:
-        from methods.pruning.architecture import read_pruned
-
-        artefact = bench.store.find("model", model_identity)
-        if artefact is None:
-            make()
-            artefact = bench.store.find("model", model_identity)
-            assert artefact is not None, "an artefact that was just made is there"
-        return read_pruned(artefact.folder)[0].float().to(bench.device)
-
-    def cost() -> Artefact:
-        artefact = bench.store.find("cost", model_identity)
-        if artefact is None:
-            make()
-            artefact = bench.store.find("cost", model_identity)
-            assert artefact is not None, "a model's cost is stored with it"
-        return artefact
-
-    def ledger() -> list[dict[str, Any]]:
-        return list(json.loads(cost().path("ledger.json").read_text()))
-
-    def curve() -> list[dict[str, Any]]:
-        artefact = cost()
-        return list(json.loads(artefact.path("curve.json").read_text())) if "curve.json" in artefact.files else []
-
-    setting = identity(bench, unseeded(plan))
-    return Model(label, model_identity, facts, load, ledger, curve, lambda: plan.pruned.counted(bench), setting, train)
+    return (f"{plan.name} ({details})" if details else plan.name), facts
 
 
 LONGEST_NAME = 120
@@ -152,45 +174,50 @@ def check_name_is_free(folder: Path, testbed: str, name: str, checksum: str) -> 
                 )
 
 
-def brought(bench: Workbench, checkpoint: external_checkpoint.Checkpoint, name: str, parts: Parts = "all") -> Model:
-    """The checkpoint as a model, identified by its checksum; it was trained elsewhere.
+class Brought(Model):
+    """A checkpoint that was trained elsewhere, identified by its checksum.
 
     DataError for a pipeline that differs from the testbed's in another part than its U-Net, unless `parts` is "unet".
     """
-    from methods.pruning.macs import count_macs
 
-    testbed = bench.testbed
-    unused = _unused(testbed.pipeline, checkpoint, parts)
-    base = testbed.base()
-    size, length = testbed.sampler.latent_size, testbed.text_length
-    base_macs = count_macs(base, size, length)
-    unet = external_checkpoint.load(checkpoint, base, testbed.scheduler)
-    try:
-        macs = count_macs(unet, size, length)
-    except (TypeError, ValueError, RuntimeError, AttributeError) as error:  # its authors may have changed any part
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(
-            f"The checkpoint {checkpoint.place} cannot be called as the testbed's U-Net is ({first}): choose the "
-            "testbed of its base model."
-        ) from error
-    share, checksum = macs / base_macs, checkpoint.sha256()
-    counted: dict[str, Any] = {
-        "share": share, "counter": "torch flop_counter", "latent_size": size, "text_length": length,
-        "checkpoint": checksum, "form": checkpoint.form,
-    }  # fmt: skip
+    def __init__(
+        self, bench: Workbench, checkpoint: external_checkpoint.Checkpoint, name: str, parts: Parts = "all"
+    ) -> None:
+        from methods.pruning.macs import count_macs
 
-    def load() -> UNet2DConditionModel:
-        return unet.to(bench.device)  # type: ignore[arg-type]
+        testbed = bench.testbed
+        unused = _unused(testbed.pipeline, checkpoint, parts)
+        base = testbed.base()
+        size, length = testbed.sampler.latent_size, testbed.text_length
+        base_macs = count_macs(base, size, length)
+        unet = external_checkpoint.load(checkpoint, base, testbed.scheduler)
+        try:
+            macs = count_macs(unet, size, length)
+        except (TypeError, ValueError, RuntimeError, AttributeError) as error:  # its authors may have changed any part
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            raise DataError(
+                f"The checkpoint {checkpoint.place} cannot be called as the testbed's U-Net is ({first}): choose the "
+                "testbed of its base model."
+            ) from error
+        share, checksum = macs / base_macs, checkpoint.sha256()
+        self._counted: dict[str, Any] = {
+            "share": share, "counter": "torch flop_counter", "latent_size": size, "text_length": length,
+            "checkpoint": checksum, "form": checkpoint.form,
+        }  # fmt: skip
+        if parts == "unet":
+            self._counted |= {"parts": parts, "not used": unused}
+        super().__init__(
+            f"{name} (U-Net alone)" if parts == "unet" else name,
+            {**testbed.identity(), "model": BROUGHT, "checkpoint": checksum},
+            TrainingFacts(name, data=BROUGHT, pruning=BROUGHT, macs=min(1.0, round(share, 4))),
+        )
+        self._unet, self._device = unet, bench.device
 
-    facts: dict[str, Any] = {
-        "method": name, "preset": "default", "variant": "default", "solver": None, "data": BROUGHT, "budget": {},
-        "seed": 0, "recipe": 1, "pruning": BROUGHT, "macs": min(1.0, round(share, 4)),
-    }  # fmt: skip
-    identity = {**testbed.identity(), "model": BROUGHT, "checkpoint": checksum}
-    if parts == "unet":
-        counted |= {"parts": parts, "not used": unused}
-    label = f"{name} (U-Net alone)" if parts == "unet" else name
-    return Model(label, identity, facts, load, list, list, lambda: counted)
+    def load(self) -> UNet2DConditionModel:
+        return self._unet.to(self._device)  # type: ignore[arg-type]
+
+    def counted(self) -> dict[str, Any]:
+        return self._counted
 
 
 def _unused(pipeline: Path, checkpoint: external_checkpoint.Checkpoint, parts: Parts) -> list[str]:

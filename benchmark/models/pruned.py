@@ -45,9 +45,7 @@ class Pruned:
         with making(bench.store, "pruned", identity, f"prune to {self.macs:.0%} MACs", bench.progress) as made:
             if made is None:
                 self._make(bench, identity)
-        artefact = bench.store.find("pruned", identity)
-        assert artefact is not None, "an artefact that was just made is there"
-        return artefact
+        return bench.store.get("pruned", identity)
 
     def _make(self, bench: Workbench, identity: dict[str, Any]) -> None:
         from benchmark.models.prunings import pruner

@@ -130,9 +130,7 @@ def experts(bench: Workbench, config: Search | None = None, target_macs: float |
     with making(bench.store, "experts", identity, "search for experts", bench.progress) as artefact:
         if artefact is None:
             _search(bench, config, identity, target_macs)
-    artefact = bench.store.find("experts", identity)
-    assert artefact is not None, "an artefact that was just made is there"
-    return Experts.read(artefact.folder)
+    return Experts.read(bench.store.get("experts", identity).folder)
 
 
 def _search(bench: Workbench, config: Search, identity: dict[str, Any], target_macs: float | None) -> None:
@@ -168,8 +166,7 @@ def _search(bench: Workbench, config: Search, identity: dict[str, Any], target_m
 
 def prompts_of(bench: Workbench, config: Search) -> list[int]:
     """How many of the search's captions each expert takes, by the nearest code."""
-    artefact = bench.store.find("experts", search_identity(bench, config))
-    assert artefact is not None, "experts are searched for first"
+    artefact = bench.store.get("experts", search_identity(bench, config))
     return list(json.loads(artefact.path("search.json").read_text())["prompts"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,7 +91,7 @@ def _score(bench: Workbench, model: Model, suite: Suite, evidence: Evidence, ref
         reference=reference.label,
         reference_key=key_of("model", reference.identity),
         model_key=key_of("model", model.identity),
-        setting_key=key_of("model", model.setting or model.identity),
+        setting_key=key_of("model", model.setting),
         world=bench.testbed.identity() | lists | scores.world,
         counted=model.counted() | ({ONE_COLOUR: blank} if blank else {}),
         cells=scores.cells,
@@ -105,7 +106,7 @@ def _score(bench: Workbench, model: Model, suite: Suite, evidence: Evidence, ref
                 *(f"limit{number}" for number in bench.limited.values()),
             ]
         ),
-        **model.facts,
+        **asdict(model.facts),
     )
     rows = evidence.prompts
     columns = ([p.id for p in rows], [p.part for p in rows], [p.target for p in rows], [p.seed for p in rows])

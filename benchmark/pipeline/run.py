@@ -1,12 +1,10 @@
-"""`bench run`, told in one function: prune, train, sample, look, score, record."""
+"""`bench run` and `bench eval`: prune, train, sample, score, record."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-from rich.markup import escape
+from typing import TYPE_CHECKING
 
 from benchmark import registry
 from benchmark.api.request import Outcome, RunRequest
@@ -18,24 +16,66 @@ from benchmark.store import paths
 from benchmark.testbeds import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from collections.abc import Mapping, Sequence
 
     from benchmark.api.model import Model
     from benchmark.api.suite import Suite
     from benchmark.api.testbed import Workbench
     from benchmark.models.external_checkpoint import Parts
+    from benchmark.models.plan import Plan
+    from prompts.concepts import Concept
+    from prompts.lists import Prompt
 
 
-Reference = Literal["distilled", "base"]
+DISK_NEEDED = 300_000_000
+"""Bytes that a run on mini may write: pictures, features, checkpoints."""
+NOT_RELATIVE = ("coco",)
+"""Suites none of whose figures compares with the reference."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What models of a run are scored on."""
+
+    bench: Workbench
+    suites: Sequence[Suite]
+    concept: Concept
+    prompts: Mapping[str, Sequence[Prompt]]
+    """Those of each suite, by its name."""
+    reveal: bool
+
+    @classmethod
+    def of(cls, request: RunRequest, home: Path, progress: Progress) -> Scoring:
+        """The request's suites with their prompts on a workbench. A missing list is reported before any work."""
+        from benchmark.pipeline.setup import workbench_for
+        from benchmark.suites import prompts
+
+        bench = workbench_for(request.runtime, home, progress)
+        first: Suite = registry.load("suites", request.suite)()
+        suites = [first, *(registry.load("suites", name)() for name in first.brings if not request.alone)]
+        prompts.check_as_published(bench, [suite.name for suite in suites])
+        concept = bench.testbed.concept(request.targets, first.forgets)
+        prompts_by_suite = {suite.name: prompts.suite_prompts(bench, suite.name, concept) for suite in suites}
+        return cls(bench, suites, concept, prompts_by_suite, request.reveal)
+
+    def outcome(self, plans: Sequence[Plan], rows: Sequence[Model], reference: Model) -> Outcome:
+        """The records of all rows, which are trained first: a budget that is too small is refused before any sampling.
+
+        `plans` are those of trained rows.
+        """
+        from benchmark.pipeline import disk_needs
+        from benchmark.pipeline.evaluation import measure
+
+        disk_needs.check(self.bench, plans, rows, self.suites, self.prompts)
+        for row in reversed(rows):
+            row.train()
+        return measure(self.bench, rows, reference, self.suites, self.prompts, self.concept, self.reveal)
 
 
 def evaluate(
     request: RunRequest,
     checkpoint: str,
     name: str,
-    reference: Reference,
     progress: Progress,
     architecture: Path | None = None,
     parts: Parts = "all",
@@ -48,38 +88,22 @@ def evaluate(
     matched before anything is trained or sampled.
     """
     from benchmark.models import external_checkpoint
-    from benchmark.models.fitted import base, brought, check_name, check_name_is_free, fitted
+    from benchmark.models.fitted import Base, Brought, Fitted, check_name, check_name_is_free
     from benchmark.models.plan import REFERENCE_SEED, plan_of
-    from benchmark.pipeline.setup import workbench_for
 
     check_name(name)
     home = paths.prepare(request.runs, DISK_NEEDED)
     external = replace(external_checkpoint.locate(checkpoint, parts), architecture=architecture)
     check_name_is_free(paths.records_folder(home), resolve.name_of(request.testbed), name, external.sha256())
 
-    from benchmark.pipeline import disk_needs
-    from benchmark.pipeline.evaluation import measure
-    from benchmark.suites import prompts
-
-    bench = workbench_for(request, home, progress)
-    first: Suite = registry.load("suites", request.suite)()
-    suites = [first, *(registry.load("suites", suite)() for suite in first.brings if not request.alone)]
-    prompts.check_as_published(bench, [suite.name for suite in suites])
-    concept = bench.testbed.concept(request.targets, first.forgets)
-    prompts_by_suite = {suite.name: prompts.suite_prompts(bench, suite.name, concept) for suite in suites}
-    evaluated = brought(bench, external, name, parts)
-    rows, plans = [base(bench), evaluated], []
-    if reference == "distilled":
-        plans.append(plan_of(bench, replace(request, seed=REFERENCE_SEED), concept))
-        rows.insert(1, fitted(bench, plans[0]))
-    disk_needs.check(bench, plans, rows, suites, prompts_by_suite)
-    for row in rows:
-        row.train()
-    return measure(bench, rows, rows[-2], suites, prompts_by_suite, concept, request.reveal)
-
-
-DISK_NEEDED = 300_000_000
-"""Bytes that a run on mini may write: pictures, features, checkpoints."""
+    scoring = Scoring.of(request, home, progress)
+    evaluated = Brought(scoring.bench, external, name, parts)
+    rows: list[Model] = [Base(scoring.bench), evaluated]
+    plans: list[Plan] = []
+    if request.reference == "distilled":
+        plans.append(plan_of(scoring.bench, replace(request, seed=REFERENCE_SEED), scoring.concept))
+        rows.insert(1, Fitted(scoring.bench, plans[0]))
+    return scoring.outcome(plans, rows, rows[-2])
 
 
 def run(request: RunRequest, progress: Progress) -> Outcome:
@@ -97,70 +121,32 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
     refuse_newer(paths.records_folder(home))
 
     from benchmark.models import minimum_budget
-    from benchmark.models.fitted import base, fitted
+    from benchmark.models.fitted import Base, Fitted
     from benchmark.models.plan import REFERENCE_SEED, plan_of
-    from benchmark.pipeline import disk_needs
-    from benchmark.pipeline.evaluation import measure
-    from benchmark.pipeline.setup import workbench_for
-    from benchmark.suites import prompts
 
-    bench = workbench_for(request, home, progress)
-    first: Suite = registry.load("suites", request.suite)()
-    suites = [first, *(registry.load("suites", name)() for name in first.brings if not request.alone)]
-    prompts.check_as_published(bench, [suite.name for suite in suites])
-    concept = bench.testbed.concept(request.targets, first.forgets)
-    # Before any work, so that a missing list is reported first.
-    prompts_by_suite = {suite.name: prompts.suite_prompts(bench, suite.name, concept) for suite in suites}
+    scoring = Scoring.of(request, home, progress)
+    bench, concept = scoring.bench, scoring.concept
     plan = plan_of(bench, request, concept)
     minimum_budget.check(bench, plan)
-    rows, plans = [base(bench)], [plan]
+    rows: list[Model] = [Base(bench), Fitted(bench, plan)]
+    plans, reference = [plan], rows[0]
     if request.reference == "distilled":
         plain = replace(request, method="distilled", preset="", overrides={}, seed=REFERENCE_SEED)
         plans.insert(0, plan_of(bench, plain, concept))
-        rows.append(fitted(bench, plans[0]))
-    reference, model = rows[-1], fitted(bench, plan)
-    if model.identity != reference.identity:
-        if reference is not rows[0]:
-            reference = rows[-1] = _announced(bench, reference, suites, request.method)
-        rows.append(model)
-
-    disk_needs.check(bench, plans, rows, suites, prompts_by_suite)
-    for row in reversed(rows):
-        row.train()  # trains missing models: a budget that is too small is refused before any sampling
-    outcome = measure(bench, rows, reference, suites, prompts_by_suite, concept, request.reveal)
+        distilled = Fitted(bench, plans[0])
+        if distilled.identity == rows[1].identity:
+            reference = rows[1]
+        else:
+            distilled.notice = _notice(distilled.label, scoring.suites, request.method)
+            reference = distilled
+            rows.insert(1, distilled)
+    outcome = scoring.outcome(plans, rows, reference)
     run_cache.keep(request, outcome)
     return outcome
 
 
-NOT_RELATIVE = ("coco",)
-"""Suites none of whose figures compares with the reference."""
-
-
-def _announced(bench: Workbench, reference: Model, suites: Sequence[Suite], method: str) -> Model:
-    """The reference; before it is trained, a line says what for and how to do without it."""
+def _notice(reference: str, suites: Sequence[Suite], method: str) -> str:
+    """The line before a reference is trained: what it is needed for, and how to do without it."""
     relative = [suite.name for suite in suites if suite.name not in NOT_RELATIVE]
     why = f"figures of {', '.join(relative)} compare with it" if relative else "none of the figures compares with it"
-
-    def announce() -> None:
-        if not bench.store.has("model", reference.identity):
-            bench.progress.say(
-                escape(
-                    f"reference {reference.label} is trained as a whole: {why}; --reference base trains {method} alone"
-                )
-            )
-
-    def load() -> UNet2DConditionModel:
-        announce()
-        return reference.load()
-
-    def ledger() -> list[dict[str, Any]]:
-        if not bench.store.has("cost", reference.identity):
-            announce()
-        return reference.ledger()
-
-    def train() -> None:
-        if not bench.store.has("cost", reference.identity):
-            announce()
-        reference.train()
-
-    return replace(reference, load=load, ledger=ledger, train=train)
+    return f"reference {reference} is trained as a whole: {why}; --reference base trains {method} alone"

@@ -1,4 +1,4 @@
-"""A workbench for a request."""
+"""A workbench for a runtime."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark import launcher
-from benchmark.api.request import RunRequest
+from benchmark.api.request import Runtime
 from benchmark.console import Progress, quiet_libraries
 from benchmark.testbeds import resolve
 
@@ -21,11 +21,12 @@ PATIENCE = timedelta(days=1)
 to do. The launcher ends those that wait for a dead one."""
 
 
-def workbench_for(request: RunRequest, home: Path, progress: Progress) -> Workbench:
-    return workbench_on(resolve.load(request.testbed), request, home, progress)
+def workbench_for(runtime: Runtime, home: Path, progress: Progress) -> Workbench:
+    """A workbench on the runs folder `home`."""
+    return workbench_on(resolve.load(runtime.testbed), runtime, home, progress)
 
 
-def workbench_on(make: Callable[..., Any], request: RunRequest, home: Path, progress: Progress) -> Workbench:
+def workbench_on(make: Callable[..., Any], runtime: Runtime, home: Path, progress: Progress) -> Workbench:
     """A workbench with the testbed that `make` gives for a device."""
     import torch
     from accelerate import PartialState
@@ -36,16 +37,16 @@ def workbench_on(make: Callable[..., Any], request: RunRequest, home: Path, prog
     from methods.training.precision import settle
 
     quiet_libraries()
-    name = ("cuda" if torch.cuda.is_available() else "cpu") if request.device == "auto" else request.device
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if runtime.device == "auto" else runtime.device
     # The first one made decides for the whole process. The others wait while the first process scores.
     state = PartialState(cpu=name == "cpu", **({"timeout": PATIENCE} if launcher.processes() > 1 else {}))
-    device = usable(str(state.device) if request.device == "auto" else name)
-    with progress.stage(f"load testbed {request.testbed}", 1, "testbed") as stage:
+    device = usable(str(state.device) if runtime.device == "auto" else name)
+    with progress.stage(f"load testbed {runtime.testbed}", 1, "testbed") as stage:
         testbed = make(device=str(device))
         stage.advance()
-    precision: Any = request.precision or testbed.precision
+    precision: Any = runtime.precision or testbed.precision
     settle(device, precision)
     store = Store(home, testbed.shipped)
     if isinstance(testbed, PictureFiles):
         testbed.picture_checksum(store, "val", progress)  # one that is cut is told before anything is made
-    return Workbench(testbed, store, progress, device, request.as_published, precision, request.compiles, request.limit)
+    return Workbench(testbed, store, progress, device, runtime.as_published, precision, runtime.compiles, runtime.limit)

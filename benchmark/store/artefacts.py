@@ -15,7 +15,7 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,6 +141,34 @@ class Store:
         finally:
             durable.remove(temporary)
         self._discard(self._scratch(kind, key))
+
+    def get_or_make(
+        self,
+        kind: str,
+        identity: Mapping[str, Any],
+        fill: Callable[[Path], None],
+        made: Mapping[str, Any] | None = None,
+    ) -> Artefact:
+        """The artefact from the store, or made now by `fill`, which writes its files into an empty folder.
+
+        `made` is read after `fill`. Raises what `make` and `get` raise.
+        """
+        artefact = self.find(kind, identity)
+        if artefact is not None:
+            return artefact
+        with self.make(kind, identity, made) as folder:
+            fill(folder)
+        return self.get(kind, identity)
+
+    def get(self, kind: str, identity: Mapping[str, Any]) -> Artefact:
+        """The artefact. Raises StoreError where it is missing or damaged, for example removed while the run goes on."""
+        artefact = self.find(kind, identity)
+        if artefact is None:
+            raise StoreError(
+                f"{self._place(kind, key_of(kind, identity))} was made and is not there any more: something else "
+                "removes or damages files in the runs folder; run again without it."
+            )
+        return artefact
 
     def scratch(self, kind: str, identity: Mapping[str, Any]) -> Path:
         """A folder for resumable partial work towards an artefact. Raises StoreError.

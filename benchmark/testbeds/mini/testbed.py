@@ -245,16 +245,12 @@ class Mini(Testbed):
 
     def real(self, store: Store) -> Tensor:
         identity = {**self.identity(), "real": "plain", "encoder": self.networks["features"]}
-        artefact = store.find("features", identity) or _keep(
-            store, "features", identity, lambda: self.features(data.real_pictures())
-        )
+        artefact = _keep(store, "features", identity, lambda: self.features(data.real_pictures()))
         return load_file(artefact.path("tensor.safetensors"))["tensor"].float()
 
     def real_style(self, artist: str, store: Store) -> Tensor:
         identity = {**self.identity(), "real": artist, "encoder": self.networks["style"]}
-        artefact = store.find("features", identity) or _keep(
-            store, "features", identity, lambda: self.style(data.real_of(artist))
-        )
+        artefact = _keep(store, "features", identity, lambda: self.style(data.real_of(artist)))
         return load_file(artefact.path("tensor.safetensors"))["tensor"].float()
 
 
@@ -264,13 +260,15 @@ def _words(concept: Concept) -> Any:
 
 
 def _keep(store: Store, kind: str, identity: dict[str, Any], make: Callable[[], Tensor]) -> Artefact:
-    began = time.perf_counter()
-    tensor = make()
-    with store.make(kind, identity, {"seconds": time.perf_counter() - began}) as folder:
+    made: dict[str, Any] = {}
+
+    def fill(folder: Path) -> None:
+        began = time.perf_counter()
+        tensor = make()
+        made["seconds"] = time.perf_counter() - began
         save_file({"tensor": tensor.contiguous()}, folder / "tensor.safetensors")
-    artefact = store.find(kind, identity)
-    assert artefact is not None, "an artefact that was just made is there"
-    return artefact
+
+    return store.get_or_make(kind, identity, fill, made)
 
 
 def _digest(texts: list[str]) -> str:

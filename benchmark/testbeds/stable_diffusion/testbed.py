@@ -253,9 +253,7 @@ class Sd21(StableDiffusion):
 def _keep(store: Store, kind: str, identity: dict[str, Any], tensor: Tensor, seconds: float) -> Artefact:
     with store.make(kind, identity, {"seconds": seconds}) as folder:
         save_file({"tensor": tensor.contiguous()}, folder / "tensor.safetensors")
-    artefact = store.find(kind, identity)
-    assert artefact is not None, "an artefact that was just made is there"
-    return artefact
+    return store.get(kind, identity)
 
 
 def _digest(texts: Sequence[str]) -> str:
