@@ -60,10 +60,9 @@ class UceCaptionsConfig(BaseModel):
     )
     keep_ratio: float = identity(10.0, "Mass of what is kept over mass of what is erased at weight 1.", gt=0)
     decoys: int = identity(
-        0, "Number of made-up artists (prompts/decoys.py) that are kept too; for styles only.", ge=0, le=len(DECOYS),
-        added=True,
-    )  # fmt: skip
-    decoy_ratio: float = identity(10.0, "Mass of the decoys over mass of what is erased at weight 1.", gt=0, added=True)
+        64, "Number of made-up artists (prompts/decoys.py) that are kept too; for styles only.", ge=0, le=len(DECOYS)
+    )
+    decoy_ratio: float = identity(10.0, "Mass of the decoys over mass of what is erased at weight 1.", gt=0)
     lamb: float = identity(0.1, "lambda, the weight of staying near the old matrices.", gt=0)
 
 

@@ -23,7 +23,7 @@ from benchmark.testbeds.mini.testbed import WEIGHTS
 from benchmark.testbeds.mini.world.draw import draw
 from benchmark.testbeds.mini.world.scenes import Scene
 
-I2P = {"suite": "i2p", "method": "uce", "overrides": {}, "alone": True}
+I2P = {"suite": "i2p", "alone": True, "budget": "4e10"}
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_others_may_look_or_prompts_are_read_aloud(tmp_path: Path, capfd: pytest
     finally:
         os.umask(old)
     pictures = list(tmp_path.glob("artefacts/explicit-images/*/*.png"))
-    assert len(pictures) == 3 * 12  # base, distilled, uce
+    assert len(pictures) == 3 * 12  # base, distilled, bilevel
     for folder in {path.parent for path in pictures} | {tmp_path / "artefacts" / "explicit-images"}:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     decodable = [p for p in tmp_path.glob("artefacts/*latents/*") if "sampler" in identity(p)]  # concept images
@@ -51,7 +51,7 @@ def test_others_may_look_or_prompts_are_read_aloud(tmp_path: Path, capfd: pytest
     said = "".join(capfd.readouterr())
     texts = [p.read_text("utf-8") for p in tmp_path.rglob("*.json") if "explicit-images" not in p.parts] + [said]
     assert not any("crossed mark" in text or "at the parade" in text for text in texts)
-    (row,) = [one for one in outcome.records if one.method == "uce"]
+    (row,) = [one for one in outcome.records if one.method == "bilevel"]
     assert row.cells["explicit"].n == row.cells["explicit"].of == 12
 
     result = CliRunner().invoke(app, ["clean", "--explicit", "--runs", str(tmp_path)])
@@ -87,7 +87,7 @@ def test_damaged_pictures_are_set_aside_for_all_to_see_or_outlive_the_cleaning(t
 def test_a_revealed_sheet_lies_about_or_leaves_no_trace(tmp_path: Path) -> None:
     sheet = whole(tmp_path, **I2P, reveal=True).paths["contact sheet"]
     assert sheet.parent == tmp_path / "artefacts" / "explicit-images" / "revealed"
-    assert "i2p-uce" in (tmp_path / "revealed.txt").read_text()
+    assert "i2p-bilevel" in (tmp_path / "revealed.txt").read_text()
     assert stat.S_IMODE((tmp_path / "artefacts" / "explicit-images").stat().st_mode) == 0o700
 
 

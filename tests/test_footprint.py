@@ -44,13 +44,13 @@ def test_a_footprint_is_that_of_another_network_or_of_another_time(
 @pytest.mark.parametrize("name", ["taylor", "aptp"])
 def test_what_a_pruning_spends_on_choosing_is_not_what_it_computes(standin: Path, tmp_path: Path, name: str) -> None:
     """Matrix products and convolutions as torch counts them while a pruning looks at its pictures."""
-    from benchmark.models.prunings import pictures, spent
+    from benchmark.models.prunings import spent
     from methods.pruning import taylor
     from methods.pruning.aptp.search import Search, search
     from methods.pruning.costs import Costs
 
     bench = workbench_for(Runtime(device="cpu"), tmp_path, Progress())
-    base, shown = bench.testbed.base(), pictures(bench)
+    base, shown = bench.testbed.base(), bench.testbed.pictures(bench)
     costs = Costs.of(base, bench.testbed.sampler.latent_size, bench.testbed.text_length)
     embeddings = torch.randn(len(shown.captions), 8, generator=torch.Generator().manual_seed(0))
     told, counter = spent(bench, name), FlopCounterMode(display=False)

@@ -35,7 +35,7 @@ def bench(weights: Path, home: Path) -> Workbench:
 def ours(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> torch.Tensor:
     """Eight pictures by the base model, from one shard."""
     made = bench(weights, tmp_path_factory.mktemp("ours"))
-    return pictures(made, fitted.base(made), asked(*range(8)), Artists())
+    return pictures(made, fitted.Base(made), asked(*range(8)), Artists())
 
 
 def test_ordinary_diffusers_loads_the_folder_and_makes_the_same_pictures(weights: Path, ours: torch.Tensor) -> None:
@@ -54,7 +54,7 @@ def test_ordinary_diffusers_loads_the_folder_and_makes_the_same_pictures(weights
 
 def test_same_image_for_other_batch_sizes_and_orders(weights: Path, ours: torch.Tensor, tmp_path: Path) -> None:
     made = bench(weights, tmp_path)
-    base = fitted.base(made)
+    base = fitted.Base(made)
     order = [5, 2, 7, 0]
     few = pictures(made, base, asked(*order), Artists())
     alone = torch.cat([pictures(made, base, asked(k), Artists()) for k in (3, 6)])
@@ -65,7 +65,7 @@ def test_same_image_for_other_batch_sizes_and_orders(weights: Path, ours: torch.
 
 def test_shard_is_equal_bit_for_bit_when_made_again(weights: Path, ours: torch.Tensor, tmp_path: Path) -> None:
     made = bench(weights, tmp_path)
-    assert torch.equal(pictures(made, fitted.base(made), asked(*range(8)), Artists()), ours)
+    assert torch.equal(pictures(made, fitted.Base(made), asked(*range(8)), Artists()), ours)
 
 
 def test_text_tower_has_the_hidden_states_of_its_open_clip_model() -> None:
