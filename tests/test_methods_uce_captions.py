@@ -12,6 +12,7 @@ from methods.budget import Budget
 from methods.uce import edited_weights
 from methods.uce_captions import UceCaptions, UceCaptionsConfig, move, reading, rows_of, solve
 from prompts.concepts import Concept
+from prompts.decoys import DECOYS
 
 CONCEPT = Concept("style", ("Claude Monet", "Pablo Picasso"), "art")
 KEPT = ("Edvard Munch", "Mary Cassatt")
@@ -47,15 +48,31 @@ def differing(named: str, bare: str):
     return [(with_name[k], without[k]) for k in range(1, LENGTH) if not torch.equal(with_name[k], without[k])]
 
 
-def test_edit_is_the_least_squares_solution_over_places_that_depend_on_the_name() -> None:
-    config = UceCaptionsConfig(move=None, keep_ratio=3.0, lamb=0.2)
+def decoyed(count: int):
+    """States of the targets' captions under made-up names: full names and surnames, targets in turns."""
+    rows = []
+    for number, decoy in enumerate(DECOYS[:count]):
+        target = CONCEPT.targets[number % 2]
+        for named, bare in CAPTIONS[target]:
+            for name in (decoy, decoy.split()[-1]):
+                rows += [state for state, _ in differing(named.replace(target, name), bare)]
+    return rows
+
+
+@pytest.mark.parametrize("decoys", [0, 3])
+def test_edit_is_the_least_squares_solution_over_places_that_depend_on_the_name(decoys: int) -> None:
+    config = UceCaptionsConfig(move=None, keep_ratio=3.0, lamb=0.2, decoys=decoys, decoy_ratio=2.0)
     pulled = [row for target in CONCEPT.targets for pair in CAPTIONS[target] for row in differing(*pair)]
     stay = [named for name in KEPT for pair in CAPTIONS[name] for named, _ in differing(*pair)]
     for text in dict.fromkeys(["", *(bare for pairs in CAPTIONS.values() for _, bare in pairs)]):
         stay += list(states([text])[0, 1:].double())
-    keep = 3.0 * sum(float(c @ c) for c, _ in pulled) / sum(float(p @ p) for p in stay)
-    left = [c for c, _ in pulled] + [keep**0.5 * p for p in stay] + list(0.2**0.5 * torch.eye(WIDTH).double())
-    right = [g for _, g in pulled] + [keep**0.5 * p for p in stay] + list(0.2**0.5 * torch.eye(WIDTH).double())
+    mass = sum(float(c @ c) for c, _ in pulled)
+    kept = [(3.0 * mass / sum(float(p @ p) for p in stay)) ** 0.5 * p for p in stay]
+    if made_up := decoyed(decoys):
+        kept += [(2.0 * mass / sum(float(d @ d) for d in made_up)) ** 0.5 * d for d in made_up]
+    kept += list(0.2**0.5 * torch.eye(WIDTH).double())
+    left = [c for c, _ in pulled] + kept
+    right = [g for _, g in pulled] + kept
     expected = torch.linalg.lstsq(torch.stack(left), torch.stack(right)).solution.T
     before, unet = tiny_unet(3).state_dict(), tiny_unet(3)
     UceCaptions(config).fit(unet, given(), CONCEPT, Budget(flops=0), context(), 0)
@@ -89,7 +106,7 @@ def test_every_target_moves_as_far_as_asked(share: float) -> None:
 
 def test_kept_names_move_less_than_targets() -> None:
     unet = tiny_unet(3)
-    matrix, moves = solve(unet, given(), CONCEPT, UceCaptionsConfig())
+    matrix, moves = solve(unet, given(), CONCEPT, UceCaptionsConfig(decoys=0))
     metric = reading(list(edited_weights(unet, "").values()))
     kept = [move(matrix, rows_of(given(), name), metric) for name in KEPT]
     assert max(kept) < 0.5 * min(moves.values())
