@@ -149,6 +149,10 @@ MOVED = {
 """Old dotted name -> new dotted name, of modules and of names in modules that were split."""
 
 
+FUNCTIONS = {"benchmark.run", "benchmark.evaluate", "benchmark.load_records"}
+"""Functions of the Python interface that have names of former modules."""
+
+
 def moved_imports(source: str) -> dict[str, str]:
     """Imports in Python text that no longer work, old dotted name -> new dotted name.
 
@@ -162,7 +166,8 @@ def moved_imports(source: str) -> dict[str, str]:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            full_names = (f"{node.module}.{alias.name}" for alias in node.names)
+            names = [name for name in full_names if name not in FUNCTIONS]
         elif not isinstance(node, ast.Try):
             nodes += ast.iter_child_nodes(node)
         for name in names:

@@ -1,49 +1,126 @@
-"""What the README shows works as it stands there."""
+"""What README and docs show works as it stands there."""
 
 import re
+import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
 from standin import whole
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-CODE = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+ROOT = Path(__file__).parents[1]
+PAGES = {path.name: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+METHOD, OBJECTIVE = re.findall(r"```python\n(.*?)```", PAGES["method.md"], re.DOTALL)
+
+
+def test_readme_is_short_and_links_to_pages_that_exist() -> None:
+    assert len(PAGES["README.md"].splitlines()) <= 190
+    for name, text in PAGES.items():
+        folder = ROOT if name == "README.md" else ROOT / "docs"
+        for link in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert (folder / link).exists(), f"{name} links to {link}"
+    linked = set(re.findall(r"docs/([a-z-]+\.md)", PAGES["README.md"]))
+    assert linked == PAGES.keys() - {"README.md"}
 
 
 @pytest.mark.usefixtures("standin")
-def test_the_readmes_method_runs_and_gets_its_row(tmp_path):
-    code = CODE[0]
+def test_the_docs_method_runs_and_gets_its_row(tmp_path):
     file = tmp_path / "hush.py"
-    file.write_text(code)
-    assert len([line for line in code.splitlines() if line.strip()]) <= 30, "the README promises a short one"
+    file.write_text(METHOD)
+    assert len([line for line in METHOD.splitlines() if line.strip()]) <= 30
     outcome = whole(tmp_path / "runs", method=f"{file}:Hush", alone=True, overrides={"batch": 4}, budget="5it")
-    (mine,) = [one for one in outcome.records if one.method not in ("base", "distilled")]
-    assert {entry["phase"]: entry["iterations"] for entry in mine.ledger if entry["iterations"]} == {
+    (row,) = [record for record in outcome.records if record.method not in ("base", "distilled")]
+    assert {entry["phase"]: entry["iterations"] for entry in row.ledger if entry["iterations"]} == {
         "lower": 4,
         "forget": 1,
     }
-    assert mine.cells["clip"].n == mine.cells["clip"].of > 0
+    assert row.cells["clip"].n == row.cells["clip"].of > 0
 
 
 @pytest.mark.usefixtures("standin")
-def test_the_readmes_objective_is_another_when_its_file_changes(tmp_path):
-    assert len(CODE) == 2
+def test_the_docs_objective_is_another_when_its_file_changes(tmp_path):
     file, rows = tmp_path / "forget.py", []
-    for code in (CODE[1], CODE[1].replace('answers["null"]', '2 * answers["null"]')):
+    for code in (OBJECTIVE, OBJECTIVE.replace('answers["null"]', '2 * answers["null"]')):
         file.write_text(code)
         overrides = {"batch": 4, "lower_steps": 1, "objective": f"{file}:Forget"}
         outcome = whole(tmp_path / "runs", alone=True, overrides=overrides, budget="4it")
-        rows.append(next(one for one in outcome.records if one.method == "bilevel"))
+        rows.append(next(record for record in outcome.records if record.method == "bilevel"))
     assert rows[0].cells["drift"] != rows[1].cells["drift"]
     assert "objective=" in rows[0].variant
 
 
-def test_every_command_in_the_readme_exists():
+def commands() -> list[tuple[str, str]]:
+    """(page, command) for each `bench ...` in code, inline or in blocks; line ends inside inline code are blanks."""
+    shown = []
+    for name, text in PAGES.items():
+        blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+        inline = re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+        lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()] + inline
+        for line in lines:
+            if match := re.search(r"(?:^|uv run |-m )bench(?:mark)? ([a-z]+\b[^&'|]*)", line.replace("\n", " ")):
+                shown.append((name, match[1].strip()))
+    return shown
+
+
+def test_every_command_and_option_in_readme_and_docs_exists() -> None:
     from typer.main import get_group
 
     from benchmark.cli.app import app
 
-    commands = set(get_group(app).commands)
-    said = set(re.findall(r"bench ([a-z]+)", README))
-    assert said <= commands
-    assert {"run", "table", "list"} <= said
+    known_commands = get_group(app).commands
+    assert len(commands()) > 40
+    for page, command in commands():
+        words = shlex.split(command)
+        assert words[0] in known_commands, f"{page}: bench {command}"
+        group = known_commands[words[0]]
+        options = {option for parameter in group.params for option in parameter.opts}
+        options |= {
+            option
+            for sub in getattr(group, "commands", {}).values()
+            for parameter in sub.params
+            for option in parameter.opts
+        }
+        used = {word for word in words if word.startswith("--")}
+        assert used <= options, f"{page}: bench {command}"
+
+
+def test_toml_in_the_docs_is_a_testbed_file(tmp_path: Path) -> None:
+    from benchmark.testbeds.stable_diffusion.definition import read
+
+    (text,) = re.findall(r"```toml\n(.*?)```", PAGES["paper-scale.md"], re.DOTALL)
+    assert tomllib.loads(text)["like"] == "sd21"
+    file = tmp_path / "sd15.toml"
+    file.write_text(text)
+    assert read(file).name == "sd15"
+
+
+@pytest.mark.usefixtures("standin")
+def test_python_in_the_docs_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    from benchmark.testbeds.mini import testbed
+
+    examples = re.findall(r"```python\n(.*?)```", PAGES["python.md"], re.DOTALL)
+    assert len(examples) == 4
+    assert all(len(example.splitlines()) <= 10 for example in examples)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").symlink_to(ROOT / "results")
+    unet: UNet2DConditionModel = testbed.Mini(device="cpu").base()
+    unet.conv_out.bias.data += 0.1
+    unet.save_pretrained(tmp_path / "my" / "unet")
+    printed = []
+    for example in examples:
+        exec(compile(example, "python.md", "exec"), {})
+        printed.append(capsys.readouterr().out)
+    assert [line.split()[0] for line in printed[0].splitlines()] == [
+        "base",
+        "distilled",
+        "uce",
+        "base",
+        "distilled",
+        "uce",
+    ]
+    assert printed[2].count("'label'") == 5
+    assert -100 <= float(printed[3].split("(")[1].split(",")[0].rstrip(")\n")) <= 100

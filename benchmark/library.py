@@ -1,0 +1,141 @@
+"""The Python interface: `from benchmark import run, evaluate, load_records`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.api.request import Outcome, RunRequest
+from benchmark.cli.run import requests_of
+from benchmark.errors import UsageError
+from benchmark.store.paths import home
+
+if TYPE_CHECKING:
+    import pyarrow
+
+    from benchmark.models.external_checkpoint import Parts
+
+
+def run(
+    method: str,
+    suite: str,
+    *,
+    testbed: str = "mini",
+    targets: Sequence[str] = (),
+    pruning: str = "magnitude",
+    macs: float | None = None,
+    preset: str = "",
+    settings: Mapping[str, Any] | None = None,
+    budget: str = "default",
+    seed: int = 0,
+    data: str = "plain",
+    kept_names: str = "all",
+    reference: str = "distilled",
+    alone: bool = False,
+    limit: int | None = None,
+    as_published: bool = False,
+    device: str = "auto",
+    precision: str = "",
+    compiles: bool = False,
+    runs: str | Path | None = None,
+) -> Outcome:
+    """Train, sample, score and write records, as `bench run` does; finished work in the runs folder is reused.
+
+    Args:
+        method: name of a method, or path/to/file.py:Class.
+        suite: name of a suite; the suites that it brings are run too, unless `alone`.
+        settings: fields of the method's config that differ from its preset.
+        budget: "default", U-Net FLOPs such as "1e13", "2h", or iterations such as "350it".
+        runs: folder of checkpoints, pictures and records; $PALIMPSEST_HOME, else ./runs, by default.
+
+    The other arguments are options of `bench run` with the same names.
+
+    Returns:
+        The records of all rows (base, reference, method), and the paths of the contact sheet, pictures and records.
+
+    Raises:
+        PalimpsestError: a wrong argument (before any work), or a run that cannot be finished.
+    """
+    from benchmark.console import Progress
+    from benchmark.pipeline.run import run as run_request
+
+    requests = requests_of(
+        method=method, suite=suite, testbed=testbed, pruning=pruning, macs=macs, targets=",".join(targets), seed=seed,
+        preset=preset, set_=[f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()], budget=budget,
+        data=data, kept_names=kept_names, limit=limit, runs=_folder(runs), device=device, alone=alone,
+        reference=reference, reveal=False, as_published=as_published, precision=precision, compiles=compiles,
+    )  # fmt: skip
+    if len(requests) > 1:
+        raise UsageError("run() takes one method and one budget: call it once for each.")
+    with Progress() as progress:
+        return run_request(requests[0], progress)
+
+
+def evaluate(
+    checkpoint: str | Path,
+    suite: str,
+    *,
+    name: str = "",
+    testbed: str = "mini",
+    targets: Sequence[str] = (),
+    architecture: Path | None = None,
+    parts: Parts = "all",
+    reference: str = "distilled",
+    budget: str = "default",
+    alone: bool = False,
+    limit: int | None = None,
+    device: str = "auto",
+    precision: str = "",
+    runs: str | Path | None = None,
+) -> Outcome:
+    """Score a checkpoint that was made elsewhere, as `bench eval` does.
+
+    Args:
+        checkpoint: folder or file of weights, or a Hub id.
+        name: its name in tables; by default that of the file or folder.
+        architecture: a file that cuts weights of full size.
+        parts: "unet" scores the U-Net of a pipeline whose other parts differ from the testbed's.
+        reference: what CP and CSD compare with, "distilled" (trained with `budget` where it is missing) or "base".
+
+    The other arguments are those of `run`, and so are what it returns and raises.
+    """
+    from benchmark.console import Progress
+    from benchmark.models.external_checkpoint import default_name
+    from benchmark.pipeline.run import evaluate as evaluate_checkpoint
+
+    [request] = requests_of(
+        method="distilled", suite=suite, testbed=testbed, pruning=RunRequest.pruning, macs=None,
+        targets=",".join(targets), preset="", set_=None, budget=budget, limit=limit, runs=_folder(runs), device=device,
+        alone=alone, reference=reference, precision=precision,
+    )  # fmt: skip
+    with Progress() as progress:
+        return evaluate_checkpoint(
+            replace(request), str(checkpoint), name or default_name(str(checkpoint)), progress, architecture, parts
+        )
+
+
+def load_records(*folders: str | Path) -> pyarrow.Table:
+    """Read all records under the folders into one table, a row a record.
+
+    Columns are `label`, `testbed`, `suite`, `method`, `preset`, `variant`, `pruning`, `macs`, `data`, `seed`,
+    `targets`, `reference`, `model_key`, `flops`, `seconds`, and for each figure its value, `<figure>_n` (pictures that
+    were scored) and `<figure>_low`, `<figure>_high` (95 % interval); null where a record has no such figure.
+
+    Raises:
+        UsageError: a folder that does not exist.
+        RecordError: a record that is damaged, or of a newer version.
+    """
+    from benchmark.records.arrow_table import as_table
+    from benchmark.records.record import read_records
+
+    paths = [Path(folder) for folder in folders]
+    if missing := [path for path in paths if not path.is_dir()]:
+        raise UsageError(f"There is no folder {missing[0]} to read records from.")
+    return as_table(read_records(paths))
+
+
+def _folder(runs: str | Path | None) -> Path:
+    return home() if runs is None else Path(runs)
