@@ -192,15 +192,24 @@ def brought(bench: Workbench, checkpoint: external_checkpoint.Checkpoint, name: 
 
 def _unused(ours: Path, checkpoint: external_checkpoint.Checkpoint, parts: Parts) -> list[str]:
     """What of the checkpoint's pipeline differs from the testbed's and is not used; DataError unless that is wanted."""
-    if checkpoint.pipeline is None:
-        return []
-    from benchmark.models.pipeline_parts import differences
+    from benchmark.models.pipeline_parts import differences, loras
 
+    if checkpoint.form == "weights":
+        return []
+    beside = [name for folder in {checkpoint.place, checkpoint.pipeline} if folder for name in loras(folder)]
+    if beside and parts != "unet":
+        raise DataError(
+            f"The checkpoint {checkpoint.pipeline or checkpoint.place} has a LoRA beside it ({beside[0]}), which is "
+            "not used here: merge it (load_lora_weights, fuse_lora) and save the U-Net, or score the U-Net without it "
+            "by --parts unet."
+        )
+    if checkpoint.pipeline is None:
+        return beside
     if parts == "unet":
         try:
-            return differences(checkpoint.pipeline, ours)
+            return [*beside, *differences(checkpoint.pipeline, ours)]
         except DataError as error:
-            return [str(error)]
+            return [*beside, str(error)]
     if unlike := differences(checkpoint.pipeline, ours):
         raise DataError(
             f"The checkpoint {checkpoint.pipeline} differs from the testbed's model in what is not used here: "

@@ -12,6 +12,7 @@ from urllib.parse import urlparse
 from benchmark import hub
 from benchmark.errors import DataError
 from benchmark.store.listing import visible
+from metrics.networks.weights import stored
 
 PIPELINE = ("unet", "vae", "text_encoder")
 READ = ["*/config.json", "*/*.safetensors", "tokenizer/*", "scheduler/scheduler_config.json"]
@@ -101,6 +102,8 @@ def _check_whole(folder: Path) -> None:
     missing += [] if visible(folder, "tokenizer/*.json") else ["tokenizer/*.json"]
     if missing:
         raise DataError(f"{folder} is no pipeline in diffusers' layout with safetensors, it lacks {missing[0]}")
+    for part in PIPELINE:
+        stored([file.name for file in visible(folder / part, "*")], str(folder / part))
 
 
 def _of_pipeline(files: Sequence[str]) -> list[str]:
@@ -169,6 +172,9 @@ def _chosen(folder: Path, patterns: Sequence[str]) -> Path:
             raise DataError(f"{folder} has no {missing[0]}")
         return folder
     for files in there.values():
+        if len(files) > 1:
+            listed = ", ".join(file.name for file in files[:3])
+            raise DataError(f"{folder} has several files of weights ({listed}), name one of them")
         if files:
             return files[0]
     raise DataError(f"{folder} has none of {', '.join(patterns)}")

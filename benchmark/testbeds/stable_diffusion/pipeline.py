@@ -16,9 +16,10 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from benchmark.errors import DataError
+from benchmark.store.listing import visible
 from methods.sampling import check_finite, extra_inputs, inputs
 from methods.training.adaptive_batch import AdaptiveBatch
-from metrics.networks.weights import check_finite as check_finite_weights
+from metrics.networks.weights import check_is_itself, check_values
 
 DECODED = 8
 """Pictures that the VAE has in hand at once: at 512 x 512 each takes about a GB."""
@@ -53,7 +54,12 @@ class Pipeline:
 
     @cached_property
     def tokenizer(self) -> Any:
-        return CLIPTokenizer.from_pretrained(self.folder / "tokenizer")
+        folder = self.folder / "tokenizer"
+        try:
+            return CLIPTokenizer.from_pretrained(folder)
+        except Exception as error:  # tokenizers raises nothing narrower, for merges that do not fit the vocabulary, say
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            raise DataError(f"The tokenizer in {folder} cannot be read ({first}): download the model again.") from error
 
     @cached_property
     def text_length(self) -> int:
@@ -93,15 +99,17 @@ class Pipeline:
 
     def _load(self, kind: Any, part: str, **how: Any) -> Any:
         where = self.folder / part
+        for file in visible(where, "*.safetensors"):
+            check_is_itself(file)
         try:
             network, told = kind.from_pretrained(where, use_safetensors=True, output_loading_info=True, **how)
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
             first = (str(error).splitlines() or [""])[0]
             raise DataError(f"The weights in {where} cannot be loaded ({first}): download them again.") from error
         beside = () if kind is CLIPTextModel else told["unexpected_keys"]  # towers are cut out of whole CLIPs
         if odd := [*told["missing_keys"], *beside]:  # diffusers would go on with random ones
             raise DataError(f"The weights in {where} do not fit their config.json ('{odd[0]}'): download them again.")
-        check_finite_weights(network.state_dict(), f"The weights in {where}")
+        check_values(network.state_dict(), f"The weights in {where}")
         return network.float().eval().requires_grad_(False)
 
 
