@@ -43,7 +43,7 @@ def style_concept(titles: Path, targets: tuple[str, ...]) -> Concept:
     """The concept of these painters (full names or surnames; the list's own if empty), in the list's order."""
     there = artists(titles)
     called = {form.casefold(): one.name for one in there for form in (one.surname, one.name)}
-    chosen = [called.get(name.casefold().strip(), "") for name in targets]
+    chosen = [called.get(" ".join(name.casefold().split()), "") for name in targets]
     if "" in chosen:
         known = ", ".join(one.name for one in there)
         raise UsageError(f"No titles by '{targets[chosen.index('')]}' are in {titles.name}. Painters: {known}.")
