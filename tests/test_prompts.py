@@ -4,8 +4,8 @@ import pytest
 
 import prompts.lists
 from benchmark.errors import DataError, UsageError
-from benchmark.testbeds.stable_diffusion.artists import artists
 from benchmark.store.artefacts import key_of
+from benchmark.testbeds.stable_diffusion.artists import artists
 from prompts.concepts import Concept
 from prompts.lists import Prompt, read_prompts, write_prompts
 
