@@ -26,8 +26,8 @@ FLOORS = (
     "benchmark.errors benchmark.moved_modules benchmark.launcher benchmark.parallel benchmark.stats metrics.base "
     "metrics.encoders",
     "benchmark.registry benchmark.hardware benchmark.console prompts.concepts prompts.tables "
-    "methods.budget methods.config_fields metrics.networks metrics.detectors metrics.clip metrics.cp metrics.csd "
-    "metrics.drift metrics.fid metrics.kid metrics.oracle",
+    "methods.budget methods.config_fields methods.sampling_steps metrics.networks metrics.detectors metrics.clip "
+    "metrics.cp metrics.csd metrics.drift metrics.fid metrics.kid metrics.oracle",
     "prompts.lists prompts.sources methods.costs methods.sampling benchmark.hub",
     "prompts.rows methods.base",
     "prompts.public methods.training methods.uce benchmark.store",

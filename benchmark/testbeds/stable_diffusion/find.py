@@ -65,15 +65,34 @@ def network(place: str, job: str, ask: bool = True) -> Path:
 
 def checksums(folder: Path, known: Mapping[str, str]) -> dict[str, str]:
     """sha256 of every file of a pipeline that shapes results, by name; DataError for another than is known of it."""
-    files = [file for pattern in READ for file in visible(folder, pattern) if not _left(file)]
-    sums = {file.relative_to(folder).as_posix(): sha256(file) for file in sorted(files)}
+    sums = {name: sha256(folder / name) for name in _shaping(folder)}
+    _check_known(folder, known, sums)
+    return sums
+
+
+def check_known(folder: Path, known: Mapping[str, str]) -> None:
+    """DataError for the first file of a pipeline with another sha256 than is known of it; no other file is read."""
+    _check_known(folder, known, {name: sha256(folder / name) for name in _shaping(folder) if name in known})
+
+
+def _shaping(folder: Path) -> list[str]:
+    """Files of a pipeline that shape results, by their names below its folder."""
+    files = {file for pattern in READ for file in visible(folder, pattern) if not _left(file)}
+    return [file.relative_to(folder).as_posix() for file in sorted(files)]
+
+
+def _check_known(folder: Path, known: Mapping[str, str], sums: Mapping[str, str]) -> None:
     for name, wanted in known.items():
+        if name not in sums:
+            raise DataError(
+                f"[sha256] in the testbed's file names {name!r}, and {folder} has no such file that is read: mend the "
+                "name, or take the line out."
+            )
         if sums.get(name) != wanted:
             raise DataError(
                 f"{folder / name} is not the file that the testbed names (its sha256 is {sums.get(name)}, not "
                 f"{wanted}): it is another model or damaged; download it again, or mend [sha256] in the testbed's file."
             )
-    return sums
 
 
 def fingerprint(sums: Mapping[str, str], part: str = "") -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from benchmark.errors import DataError
 from benchmark.store.listing import visible
+from benchmark.testbeds.stable_diffusion.model_settings import factor, read_config
 from methods.sampling import check_finite, extra_inputs, inputs
 from methods.training.adaptive_batch import AdaptiveBatch
 from metrics.networks.weights import check_is_itself, check_values
@@ -31,9 +31,9 @@ class Pipeline:
     def __init__(self, folder: Path, device: torch.device) -> None:
         self.folder, self.device = folder, device
         self._decoding, self._encoding = AdaptiveBatch("decoding", DECODED), AdaptiveBatch("encoding", DECODED)
-        self.scheduler = _config(folder, "scheduler/scheduler_config.json")
-        self.unet_config, vae = _config(folder, "unet/config.json"), _config(folder, "vae/config.json")
-        self.factor = 2 ** (len(vae["block_out_channels"]) - 1)
+        self.scheduler = read_config(folder, "scheduler/scheduler_config.json")
+        self.unet_config, vae = read_config(folder, "unet/config.json"), read_config(folder, "vae/config.json")
+        self.factor = factor(vae)
         """Pixels a latent, in each direction."""
         self.latent_channels = int(vae["latent_channels"])
         self.kind = str(self.unet_config.get("_class_name", "UNet2DConditionModel"))
@@ -121,15 +121,8 @@ def _check_conditioning(folder: Path, unet: dict[str, Any], latent_channels: int
             f"{folder} is not a text-to-image model of the Stable Diffusion family: its U-Net has {field} {value}, and "
             "is given nothing beside noise, time and text here."
         )
-    fields, width = inputs(unet), _config(folder, "text_encoder/config.json").get("hidden_size", 512)
+    fields, width = inputs(unet), read_config(folder, "text_encoder/config.json").get("hidden_size", 512)
     for field, value, ours in (("out_channels", fields["out_channels"], latent_channels),
                                ("cross_attention_dim", fields["cross_attention_dim"], width)):  # fmt: skip
         if value != ours:
             raise DataError(f"{folder} does not fit together: its U-Net has {field} {value} where {ours} are needed.")
-
-
-def _config(folder: Path, name: str) -> dict[str, Any]:
-    try:
-        return dict(json.loads((folder / name).read_text("utf-8-sig")))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder / name} cannot be read ({error}): download the model again.") from error
