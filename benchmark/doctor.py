@@ -146,13 +146,23 @@ def _parts(definition: Definition, home: Path) -> Iterator[Finding]:
         except DataError as error:
             return Finding("lacking", subject, str(error))
 
-    yield checked("model", find.model, definition.model, False)
+    yield checked("model", _model, definition)
     for job in find.NETWORKS:
         yield checked(job, find.network, definition.networks.by_job[job], job, False)
     for side in ("train", "val"):
         yield checked(f"{side} captions", _captioned, definition.captions, side, home)
     yield _sentences(definition.sentences)
     yield checked("painters", lambda titles: f"{len(artists(titles))} in {titles}", definition.artists)
+
+
+def _model(definition: Definition) -> str:
+    """Say where the model lies. DataError for one that is not whole, not the one of [sha256], or does not fit."""
+    from benchmark.testbeds.stable_diffusion import find, model_settings
+
+    folder = find.model(definition.model, False)
+    find.check_expected(folder, definition.sha256)
+    model_settings.check(definition, folder)
+    return str(folder)
 
 
 def _captioned(folder: Path, side: Literal["train", "val"], home: Path) -> str:

@@ -3,12 +3,13 @@
 A plug-in is imported only by `load`, so listing names and refusing a wrong one take no time.
 """
 
+import ast
 import difflib
 import hashlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import EntryPoint, entry_points
 from inspect import isclass
@@ -73,6 +74,36 @@ def find_source(module: str) -> ModuleSpec | None:
             return None
         path = list(spec.submodule_search_locations or [])
     return spec
+
+
+def parsed(point: EntryPoint) -> ast.Module | None:
+    """The source of a plug-in's module as a tree, without importing it; None where there is no source."""
+    spec = find_source(point.module)
+    if spec is None or spec.origin is None:
+        return None
+    with open(spec.origin, encoding="utf-8-sig") as source:
+        return ast.parse(source.read())
+
+
+def assigned(body: Iterable[ast.stmt], name: str) -> ast.expr | None:
+    """What a class body assigns to `name`."""
+    for node in body:
+        targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            return getattr(node, "value", None)
+    return None
+
+
+def literal_keys(group: str, name: str, attribute: str) -> list[str]:
+    """The keys, as far as they are literals, of the dict that a plug-in's class assigns to `attribute` in its body."""
+    point = _points(group)[name]
+    module = parsed(point)
+    for node in module.body if module else []:
+        if isinstance(node, ast.ClassDef) and node.name == point.attr:
+            value = assigned(node.body, attribute)
+            keys = value.keys if isinstance(value, ast.Dict) else []
+            return [str(key.value) for key in keys if isinstance(key, ast.Constant)]
+    return []
 
 
 def fingerprint(name: str) -> str | None:

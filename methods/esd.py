@@ -17,6 +17,7 @@ from benchmark.errors import UsageError
 from methods import costs
 from methods.base import Method, Start
 from methods.config_fields import identity, runtime
+from methods.sampling_steps import TRAINED
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -47,7 +48,9 @@ class EsdConfig(BaseModel):
     eta: float = identity(1.0, "Strength of negative guidance: target e_null - eta (e_name - e_null).", ge=0)
     target: Literal["start", "base"] = identity("start", "Frozen model of the target: the initial student, or base.")
     guidance: float = identity(3.0, "Classifier-free guidance while x_t is made.", gt=1)
-    steps: int = identity(20, "DDIM steps of a whole denoising; x_t is that before a random one of them.", ge=1)
+    steps: int = identity(
+        20, "DDIM steps of a whole denoising; x_t is that before a random one of them.", ge=1, le=TRAINED - 1
+    )
     inner_steps: bool = identity(
         False, "Whether x_t lies before one of steps 1 to steps - 2, instead of 0 to steps - 1.", added=True
     )

@@ -11,8 +11,9 @@ from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from benchmark.errors import SamplingError, UsageError
+from benchmark.errors import SamplingError
 from methods.config_fields import identity
+from methods.sampling_steps import check_schedule
 
 
 class Sampler(BaseModel):
@@ -73,15 +74,12 @@ def make_scheduler(config: dict[str, Any], sampler: Sampler) -> Any:
     """Return a new diffusers scheduler with its timesteps set.
 
     Raises:
-        UsageError: the scheduler is PNDM, and the model predicts the sample or has zero terminal SNR.
+        UsageError: the scheduler cannot sample the model, or not in so many steps (`check_schedule`).
     """
+    check_schedule(config, sampler.scheduler, sampler.steps)
     scheduler: Any
     if sampler.scheduler == "ddim":
         scheduler = DDIMScheduler.from_config(config, steps_offset=1, clip_sample=False, set_alpha_to_one=False)
-    elif config.get("prediction_type", "epsilon") == "sample":
-        raise UsageError("PNDM cannot sample a model that predicts the sample: choose scheduler 'ddim'.")
-    elif config.get("rescale_betas_zero_snr"):
-        raise UsageError("PNDM cannot rescale betas to zero terminal SNR, as this model has: choose scheduler 'ddim'.")
     else:
         scheduler = PNDMScheduler.from_config(config, skip_prk_steps=True, steps_offset=1)
     scheduler.set_timesteps(sampler.steps)

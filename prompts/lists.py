@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from benchmark.errors import DataError
+from prompts.tables import check_commas, is_missing
 
 _LARGEST_SEED = 2**63 - 1
 
@@ -25,13 +26,16 @@ class Prompt:
 
 COLUMNS = tuple(field.name for field in fields(Prompt))
 REQUIRED = COLUMNS[:4]
+NAMES = ("part", "target", "content")
+"""Columns whose cells are compared with each other: a blank at an end would make another painter."""
 
 
 def read_prompts(path: Path) -> list[Prompt]:
     """The prompts of a UTF-8 CSV file in its order; the columns `target` and `content` may be missing.
 
     Raises DataError naming file and row (the header is row 1) for a missing file, another encoding, wrong columns, a
-    row of another width, an empty id, prompt or part, a repeated id, and a seed that is no integer in 0..2**63 - 1.
+    row of another width, an empty id, prompt or part, a prompt that stands for a missing value ("NaN"), a repeated id,
+    and a seed that is no integer in 0..2**63 - 1. Blanks around and in names (part, target, content) are made one.
     """
     rows = _rows(Path(path))
     if not rows:
@@ -53,6 +57,9 @@ def read_prompts(path: Path) -> list[Prompt]:
         for name in ("id", "text", "part"):
             if not cells[name].strip():
                 raise DataError(f"{where}: the {name} is empty.")
+        if is_missing(cells["text"]):
+            raise DataError(f"{where}: the text is {cells['text']!r}, a missing value; fill or remove the row.")
+        cells |= {name: " ".join(cells[name].split()) for name in NAMES if name in cells}
         if cells["id"] in first_row:
             raise DataError(f"{where}: the id {cells['id']!r} is that of row {first_row[cells['id']]} already.")
         first_row[cells["id"]] = number
@@ -74,6 +81,7 @@ def _rows(path: Path) -> list[list[str]]:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"The prompt list {path} cannot be read ({error.strerror}).") from error
+    check_commas(data, path, COLUMNS)
     try:
         text = data.decode("utf-8-sig")  # spreadsheets put a mark in front
     except UnicodeDecodeError as error:

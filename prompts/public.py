@@ -12,7 +12,7 @@ from typing import Literal
 from benchmark.errors import DataError
 from prompts.rows import PublicPrompt, prompt_of
 from prompts.sources import ONLY, SOURCES, Source
-from prompts.tables import LINES, NUMBERS, Table, read_table
+from prompts.tables import LINES, NUMBERS, Table, check_commas, is_missing, read_table
 
 Variant = Literal["as-published", "unique"]
 _NAMED = 5  # rows that a warning names
@@ -89,7 +89,7 @@ def examine(data: bytes, source: Source, path: Path) -> Report:
     Errors: another checksum than the declared one, what `tables.read_table` refuses, a declared column that is missing
     or there twice, a column by which it is another list, no rows, a row of another width, a seed, guidance or size out
     of range, another artist, and a quote that swallows lines. Warnings: another number of rows, empty prompts, repeated
-    ones, and prompts of several lines.
+    ones, those that stand for a missing value ("NaN"), and prompts of several lines.
     """
     checksum = hashlib.sha256(data).hexdigest()
     if source.sha256 not in (None, checksum):
@@ -97,7 +97,9 @@ def examine(data: bytes, source: Source, path: Path) -> Report:
         return Report((f"{path} is not {source.name} as published ({published}): download it again.",))
     try:
         if source.columns:
-            _check_commas(data, path)
+            check_commas(
+                data, path, {column for listed in SOURCES for names in listed.columns.values() for column in names}
+            )
         table = read_table(data, path, headed=bool(source.columns))
         places = _places(table, source, path)
         if not table.rows:
@@ -120,20 +122,13 @@ def examine(data: bytes, source: Source, path: Path) -> Report:
     if errors:
         return Report(tuple(errors), tuple(warnings))
     prompt_list = PublicList(source, tuple(rows), checksum, table.kind)
+    missing = tuple(n for n, row in enumerate(rows) if row.text.strip() and is_missing(row.text))
+    if missing:
+        warnings.append(f"{path}: {_some(missing, table.first)} what tables write for a missing value, such as NaN.")
     for problem, numbers in (("empty", prompt_list.empty), ("repeated", prompt_list.repeated)):
         if numbers:
             warnings.append(f"{path}: {_some(numbers, table.first)} {problem}; the variant `unique` does without.")
     return Report((), tuple(warnings), prompt_list)
-
-
-def _check_commas(data: bytes, path: Path) -> None:
-    """DataError for a header with other separators than commas, as spreadsheets of many countries write them."""
-    header = data.partition(b"\n")[0].decode("utf-8-sig", "replace")
-    known_columns = {column for source in SOURCES for names in source.columns.values() for column in names}
-    for separator, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")):
-        columns = [column.strip('" \r') for column in header.split(separator)]
-        if len(columns) > 1 and "," not in header and known_columns.intersection(columns):
-            raise DataError(f"{path}, row 1: its columns are separated by {name}; save it with commas.")
 
 
 def _places(table: Table, source: Source, path: Path) -> dict[str, int]:

@@ -30,7 +30,7 @@ def prompt_of(number: int, cells: Mapping[str, str], source: Source) -> PublicPr
 
     Raises ValueError saying which cell is wrong, and why.
     """
-    artist = cells.get("artist", "").strip()
+    artist = " ".join(cells.get("artist", "").split())
     if source.artist and not is_by(artist, source.artist):
         raise ValueError(f"the artist is not {source.artist}, as all through {source.name}")
     if "artist" in source.columns and not artist:

@@ -5,7 +5,7 @@ No message quotes the file, not even its header: without one, that is a prompt, 
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from benchmark.errors import DataError
 
 NUMBERS = "numbers"
 """The kind of a Parquet column of integers, floats or decimals."""
+MISSING = ("nan", "none", "null", "<na>")
+"""What pandas and databases write where a value is missing, in lower case."""
 LINES = ("text",)
 """The header given to lines that have none."""
 
@@ -28,6 +30,23 @@ class Table:
     first: int  # number of the first row as people count: a header is row 1
     spans: tuple[tuple[int, int, int], ...] = ()  # rows that run over several lines: row, first and last line
     kinds: Mapping[str, str] = field(default_factory=dict)  # columns that are no text: NUMBERS, or what they hold
+
+
+def is_missing(text: str) -> bool:
+    """Whether a cell stands for a missing value: it is blank, or what tables write there ("NaN")."""
+    return not text.strip() or text.strip().casefold() in MISSING
+
+
+def check_commas(data: bytes, path: Path, expected_columns: Collection[str]) -> None:
+    """DataError for a header that is separated by something else than commas, as spreadsheets of many countries do.
+
+    A header is one if any of its columns is among `expected_columns`.
+    """
+    header = data.partition(b"\n")[0].decode("utf-8-sig", "replace")
+    for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")):
+        columns = [column.strip('" \r') for column in header.split(mark)]
+        if len(columns) > 1 and "," not in header and not set(columns).isdisjoint(expected_columns):
+            raise DataError(f"{path}, row 1: its columns are separated by {name}; save it with commas.")
 
 
 def read_table(data: bytes, path: Path, headed: bool) -> Table:

@@ -221,7 +221,7 @@ def test_a_wrong_architecture_is_a_traceback(base, tmp_path):
         ("shape of some", "some weights alone must have the base's shapes"),
         ("shape of all", "not the testbed's U-Net with smaller inner widths"),
         ("wide", "smaller inner widths"),
-        ("text", "hold more than tensors|cannot be read"),
+        ("text", "is a web page, not weights"),
         ("width", "cross_attention_dim 8, the testbed's model 16: choose the testbed"),
         ("prediction", "predicts epsilon, the testbed's model v_prediction: choose the testbed"),
         ("torn", "does not fit its config.json|cannot be loaded"),

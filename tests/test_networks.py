@@ -118,7 +118,7 @@ def test_a_checkpoint_runs_code_or_is_no_checkpoint(tmp_path, capsys):
     (tmp_path / "page.safetensors").write_text("<!DOCTYPE html>")
     for name, message in (
         ("list.pth", "no table of weights"),
-        ("page.safetensors", "cannot be read"),
+        ("page.safetensors", "is a web page, not weights"),
         ("x.pth", "x.pth"),
     ):
         with pytest.raises(DataError, match=message) as caught:

@@ -1,6 +1,8 @@
 """Every form of picture file is read as what people see in it, or refused; nothing is read as something else."""
 
+import struct
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,43 @@ def grey(values: np.ndarray) -> np.ndarray:
 )
 def test_more_bits_become_eight_of_the_same_look(name: str, values: np.ndarray, tmp_path: Path) -> None:
     assert np.array_equal(pixels(written(tmp_path, name, Image.fromarray(values))), grey(RAMP))
+
+
+def tiff(folder: Path, values: bytes, bits: int, kind: int, zero: int) -> Path:
+    """A grey TIFF of 6 x 4 pixels; `kind` 1 is whole numbers, 3 floating point; `zero` 0 is white, 1 black."""
+    fields = {256: 6, 257: 4, 258: bits, 259: 1, 262: zero, 273: 8, 277: 1, 278: 4, 279: len(values), 339: kind}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in fields.items())
+    file = folder / f"{bits}-{kind}-{zero}.tiff"
+    directory = struct.pack("<H", len(fields)) + entries + bytes(4)
+    file.write_bytes(b"II*\0" + struct.pack("<I", 8 + len(values)) + values + directory)
+    return file
+
+
+def twelve_bits(values: np.ndarray) -> bytes:
+    """Two pixels in three bytes."""
+    first, second = values.reshape(-1, 2).astype(int).T
+    return np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], 1).astype(np.uint8).tobytes()
+
+
+@pytest.mark.parametrize("zero", [0, 1])
+@pytest.mark.parametrize(
+    ("bits", "kind", "values"),
+    [
+        (8, 1, RAMP.tobytes()),
+        (12, 1, twelve_bits(RAMP.astype(int) * 16 + 15)),
+        (16, 1, (RAMP.astype("<u2") * 257).tobytes()),
+        (32, 3, (RAMP.astype("<f4") / 255).tobytes()),
+    ],
+)
+def test_grey_tiff_has_its_brightness_whichever_end_is_white(
+    bits: int, kind: int, values: bytes, zero: int, tmp_path: Path
+) -> None:
+    file = tiff(tmp_path, values, bits, kind, zero)
+    if (bits, zero) == (12, 0):  # Pillow knows no such form
+        with pytest.raises(DataError, match="cannot be read"):
+            read_rgb(file)
+    else:
+        assert np.array_equal(pixels(file), grey(RAMP if zero else 255 - RAMP))
 
 
 @pytest.mark.parametrize("values", [np.full((4, 6), value, np.float32) for value in (1.5, -0.1, np.nan, np.inf)])
@@ -128,6 +167,42 @@ def test_a_transparent_colour_or_grey_becomes_white(tmp_path: Path) -> None:
     veil = written(tmp_path, "veil.png", Image.new("LA", (6, 4), (0, 127)))
     assert tuple(pixels(colour)[0, 0]) == tuple(pixels(shade)[0, 0]) == WHITE
     assert pixels(veil)[0, 0].tolist() == [128] * 3
+
+
+def png(folder: Path, depth: int, colour: int, row: bytes, clear: bytes) -> Path:
+    """A PNG of 4 x 1 pixels in which the colour `clear` is transparent; `colour` is PNG's kind, 0 grey or 2 RGB."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    head, body = struct.pack(">IIBBBBB", 4, 1, depth, colour, 0, 0, 0), zlib.compress(b"\0" + row)
+    chunks = chunk(b"IHDR", head) + chunk(b"tRNS", clear) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    (folder / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    return folder / "a.png"
+
+
+@pytest.mark.parametrize(
+    ("depth", "row", "clear", "shades"),
+    [
+        (1, b"\x50", 1, [0, 255, 0, 255]),
+        (1, b"\x50", 0, [255, 255, 255, 255]),
+        (2, b"\x1b", 1, [0, 255, 170, 255]),
+        (4, b"\x12\x34", 2, [17, 255, 51, 68]),
+        (8, b"\x01\x02\x03\x04", 2, [1, 255, 3, 4]),
+        (16, b"\x01\x00\x02\x00\x02\x01\x04\x00", 512, [1, 255, 2, 4]),
+    ],
+)
+def test_a_transparent_grey_becomes_white_whatever_its_bits(
+    depth: int, row: bytes, clear: int, shades: list[int], tmp_path: Path
+) -> None:
+    found = pixels(png(tmp_path, depth, 0, row, struct.pack(">H", clear)))
+    assert found[0, :, 0].tolist() == shades
+
+
+def test_a_transparent_colour_of_16_bits_is_refused(tmp_path: Path) -> None:
+    file = png(tmp_path, 16, 2, b"\x02\x01" * 12, struct.pack(">HHH", 512, 512, 512))
+    with pytest.raises(DataError, match="a transparent colour in RGB of 16 bits, save it with an alpha channel"):
+        read_rgb(file)
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.tiff"])

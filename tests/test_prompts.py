@@ -5,6 +5,7 @@ import pytest
 import prompts.lists
 from benchmark.errors import DataError, UsageError
 from benchmark.store.artefacts import key_of
+from benchmark.testbeds.stable_diffusion.artists import artists
 from prompts.concepts import Concept
 from prompts.lists import Prompt, read_prompts, write_prompts
 
@@ -97,7 +98,9 @@ def test_a_mark_that_spreadsheets_put_in_front_is_no_part_of_the_header(tmp_path
         ("id,text,seed,part,id\nx,a,1,k,y\n", "row 1: the columns are"),
         (HEAD + "x,a,1,kept,,\ny,a fish, red,1,kept,,\n", "row 3: 7 fields where the header has 6"),
         (HEAD + "x,a,1,kept,,\n\ny,a,1,kept,,\n", "row 3: 0 fields"),
+        (HEAD.replace(",", ";") + "x;a;1;kept;;\n", "row 1: its columns are separated by semicolons"),
         (HEAD + "x, ,1,kept,,\n", "row 2: the text is empty"),
+        (HEAD + "x,NaN,1,kept,,\n", "row 2: the text is 'NaN', a missing value"),
         (HEAD + ",a,1,kept,,\n", "row 2: the id is empty"),
         (HEAD + "x,a,1,,,\n", "row 2: the part is empty"),
         (HEAD + 'x,"two\nlines",1,kept,,\nx,b,2,kept,,\n', "row 3: the id 'x' is that of row 2 already"),
@@ -116,6 +119,18 @@ def test_a_bad_list_is_refused_with_file_and_row(tmp_path, text, message):
         read_prompts(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_blanks_in_names_make_no_other_name(tmp_path):
+    rows = HEAD + "x,a,1,targets, Claude  Monet ,\ny,b,2,targets ,Claude\u00a0Monet,\n"
+    assert {(row.part, row.target) for row in read_prompts(written(tmp_path, rows))} == {("targets", "Claude Monet")}
+
+
+def test_painter_spelt_in_two_ways_is_refused(tmp_path):
+    for first, second in (("Claude Monet", "claude monet"), ("Andr\u00e9 Derain", "Andre\u0301 Derain")):
+        path = written(tmp_path, HEAD + f"x,a,1,targets,{first},\ny,b,2,targets,{second},\nz,c,3,kept,Bo,\n")
+        with pytest.raises(DataError, match=rf"list\.csv, y: the painter '{second}' is spelt '{first}' in another row"):
+            artists(path)
 
 
 def test_a_missing_list_is_named(tmp_path):

@@ -49,13 +49,51 @@ def test_a_row_that_is_not_whole_is_refused_by_its_number(rows: str, told: str, 
 @pytest.mark.parametrize(
     ("header", "told"),
     [
-        ("file_name;text", "the column file_name is missing; there are file_name;text"),
+        ("file_name;text", "its columns are separated by semicolons; save it with commas"),
+        ("file_name\ttext", "its columns are separated by tabs; save it with commas"),
         ("file_name,caption", "the column text is missing"),
         ("file_name,text,text", "the column text is there twice"),
     ],
 )
 def test_a_header_without_its_columns_is_refused(header: str, told: str, tmp_path: Path) -> None:
     assert f"metadata.csv, row 1: {told}" in refused(own(tmp_path, f"{header}\n0.png,a,b\n"))
+
+
+@pytest.mark.parametrize("text", ["NaN", "nan", " None ", "NULL", "<NA>"])
+def test_what_stands_for_a_missing_caption_is_none(text: str, tmp_path: Path) -> None:
+    told = f"the text is '{text.strip()}', a missing value; fill or remove the"
+    assert f"row 3: {told}" in refused(own(tmp_path, f"file_name,text\n0.png,a boat\n1.png,{text}\n"))
+    (tmp_path / "train" / "metadata.csv").unlink()
+    line = json.dumps({"file_name": "0.png", "text": text})
+    assert f"line 1: {told}" in refused(own(tmp_path, line, "jsonl"))
+    path = write_coco(tmp_path / "coco") / "annotations" / "captions_train2017.json"
+    annotations = json.loads(path.read_text())
+    annotations["annotations"][0]["caption"] = text
+    path.write_text(json.dumps(annotations))
+    assert len(read_split(tmp_path / "coco", "train").captions) == 11
+
+
+@pytest.mark.parametrize("second", ["train/metadata.jsonl", "annotations/captions_train2014.json"])
+def test_two_files_of_captions_are_refused_by_name(second: str, tmp_path: Path) -> None:
+    folder = own(tmp_path, "file_name,text\n0.png,a boat\n")
+    (folder / second).parent.mkdir(exist_ok=True)
+    (folder / second).write_text("{}")
+    said = refused(folder)
+    assert "has several files of train captions" in said
+    assert second in said
+    assert "train/metadata.csv" in said
+
+
+def test_one_picture_in_two_spellings_is_one(tmp_path: Path) -> None:
+    split = read_split(own(tmp_path, "file_name,text\n0.png,a boat\n./0.png,a hill\n1.png,a mill\n"), "train")
+    assert [file.name for file in split.files] == ["0.png", "1.png"]
+    assert split.captions == ((0, "a boat"), (0, "a hill"), (1, "a mill"))
+
+
+def test_folder_that_is_called_like_a_picture_is_refused(tmp_path: Path) -> None:
+    folder = own(tmp_path, "file_name,text\nd.png,a boat\n")
+    (folder / "train" / "d.png").mkdir()
+    assert "1 of the 1 pictures" in refused(folder)
 
 
 def test_a_table_that_is_not_utf8_or_no_table_is_refused(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from benchmark.errors import DataError
 from benchmark.testbeds.stable_diffusion.definition import SHIPPED, read
 
 SD21 = read(SHIPPED / "sd21.toml")
+SUM = "0" * 64
 
 
 def written(folder: Path, text: str, name: str = "mine.toml") -> Path:
@@ -46,9 +47,9 @@ def test_a_hub_id_is_taken_for_a_folder(tmp_path):
 
 
 def test_checksums_of_one_model_are_asked_of_another(tmp_path):
-    parent = written(tmp_path, 'like = "sd21"\n[sha256]\n"unet/config.json" = "00"\n', "parent.toml")
-    assert read(parent).sha256 == {"unet/config.json": "00"}
-    assert read(written(tmp_path, 'like = "parent.toml"\nsteps = 3\n')).sha256 == {"unet/config.json": "00"}
+    parent = written(tmp_path, f'like = "sd21"\n[sha256]\n"unet/config.json" = "{SUM}"\n', "parent.toml")
+    assert read(parent).sha256 == {"unet/config.json": SUM}
+    assert read(written(tmp_path, 'like = "parent.toml"\nsteps = 3\n')).sha256 == {"unet/config.json": SUM}
     assert read(written(tmp_path, 'like = "parent.toml"\nmodel = "x/y"\n')).sha256 == {}
 
 
@@ -64,9 +65,24 @@ def test_checksums_of_one_model_are_asked_of_another(tmp_path):
         ('like = "sd21"\nflops = inf\n', "'flops': input should be a finite number"),
         ('like = "sd21"\nsize = 100\n', "'size': input should be a multiple of 8"),
         ('like = "sd21"\nscheduler = "euler"\n', "'scheduler': input should be 'pndm' or 'ddim'"),
-        ('like = "sd21"\nname = "../x"\n', "'name'"),
+        ('like = "sd21"\nname = "../x"\n', "'name' is \"../x\", and may have letters A to Z, digits"),
         ('like = "sd21"\nmodel = []\n', "'model'"),
-        ('like = "sd12"\n', "sd12 cannot be read"),
+        ('like = "sd12"\n', 'is like = "sd12", and there is no file'),
+        ('like = "sd21.toml"\n', "or one of the shipped ones, of which there is sd21"),
+        ('like = "mini"\n', 'is like = "mini", and there is no file'),
+        ('like = "sd21"\nsteps = true\n', "'steps': input should be a valid integer and is true"),
+        ('like = "sd21"\nsteps = "2"\n', "'steps': input should be a valid integer and is \"2\""),
+        ('like = "sd21"\nsteps = 2.0\n', "'steps': input should be a valid integer and is 2.0"),
+        ('like = "sd21"\nguidance = "7.5"\n', "'guidance': input should be a valid number and is \"7.5\""),
+        ('like = "sd21"\nhalf = 1\n', "'half': input should be a valid boolean and is 1"),
+        ('like = "sd21"\nmodel = ["a", 3]\n', "'model.1': input should be a valid string and is 3"),
+        ('like = "sd21"\ncaptions = ["coco"]\n', "'captions': "),
+        ('like = "sd21"\npreset = "papr"\n', "Unknown testbed preset 'papr'. Did you mean 'paper'?"),
+        ('like = "sd21"\n[networks]\nsteps = 4\n', "'steps' stands under [networks], and belongs to the file"),
+        ('like = "sd21"\n[sha256]\npreset = "paper"\n', "'preset' stands under [sha256], and belongs to the file"),
+        ('like = "sd21"\n[sha256]\nclip = "x"\n', "'clip' stands under [sha256]; put it under [networks]"),
+        ('like = "sd21"\nclip = "x"\n', "'clip' is one of [networks]; put it under that line"),
+        ('like = "sd21"\n[sha256]\n"unet/x" = "abc"\n', "'sha256.unet/x' is \"abc\", and should be 64 digits"),
         ('like = "mine.toml"\n', "is like mine.toml, which is like itself"),
         ("steps 3", "is not TOML"),
     ],
@@ -99,3 +115,15 @@ def test_a_name_that_no_file_can_have_is_refused(tmp_path):
         read(written(tmp_path, f'like = "sd21"\nname = "{"x" * 300}"\n'))
     with pytest.raises(DataError, match="'name'"):
         read(written(tmp_path, 'like = "sd21"\nname = "two\\nlines"\n'))
+
+
+@pytest.mark.parametrize(("name", "suggested"), [("my bed", "my-bed"), ("größe", "gr-e"), ("-", "mine")])
+def test_file_whose_name_is_no_testbeds_is_told_what_to_write(name, suggested, tmp_path):
+    with pytest.raises(DataError, match=f'called after its file, .*: write name = "{suggested}" into it'):
+        read(written(tmp_path, 'like = "sd21"\n', f"{name}.toml"))
+    assert read(written(tmp_path, f'like = "sd21"\nname = "{suggested}"\n', f"{name}.toml")).name == suggested
+
+
+def test_whole_numbers_may_stand_for_floats_and_presets_of_any_method_are_known(tmp_path):
+    mine = read(written(tmp_path, 'like = "sd21"\nguidance = 7\nflops = 1_000_000\npreset = "uce-2025"\n'))
+    assert (mine.guidance, mine.flops, mine.preset) == (7.0, 1e6, "uce-2025")

@@ -14,7 +14,6 @@ from tiny import SCHEDULER, tiny_unet
 from typer.testing import CliRunner
 
 from benchmark import registry
-from benchmark.cli import list_plugins
 from benchmark.cli.app import app
 from benchmark.cost.estimate import Speeds
 from benchmark.errors import DataError
@@ -82,7 +81,7 @@ def test_a_plug_in_with_a_mark_is_loaded_and_looked_into(tmp_path: Path, monkeyp
     assert registry.load("methods", f"{path}:Hush").presets == {"default": {}, "harder": {}}
     monkeypatch.syspath_prepend(tmp_path)
     point = registry.EntryPoint("hush", "theirs:Hush", "palimpsest.methods")
-    assert list_plugins._parsed(point) is not None
+    assert registry.parsed(point) is not None
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 
-from benchmark.registry import find_source, unknown
+from benchmark.registry import assigned, literal_keys, parsed, unknown
 from benchmark.testbeds.resolve import artists_of
 from prompts.artists import Artist
 
@@ -27,7 +27,7 @@ def listing(kind: str, testbed: str = "mini") -> list[tuple[str, str]]:
     summaries = [(name, summary_of(points[name])) for name in sorted(points)]
     if kind != "methods":
         return summaries
-    presets = {name: presets_of(points[name]) for name in points}
+    presets = {name: literal_keys(kind, name, "presets") for name in points}
     return [
         (name, line + (f" (presets: {', '.join(presets[name])})" if presets[name] else "")) for name, line in summaries
     ]
@@ -35,7 +35,7 @@ def listing(kind: str, testbed: str = "mini") -> list[tuple[str, str]]:
 
 def summary_of(point: EntryPoint) -> str:
     """The `summary` of the class an entry point names, else the first line of its docstring, else of its module's."""
-    module = _parsed(point)
+    module = parsed(point)
     if module is None:
         return f"cannot be read: no module {point.module}"
     named = [node for node in module.body if getattr(node, "name", None) == point.attr.partition(".")[0]]
@@ -49,37 +49,10 @@ def summary_of(point: EntryPoint) -> str:
     return ""
 
 
-def presets_of(point: EntryPoint) -> list[str]:
-    """The keys, as far as they are literals, of the `presets` that a method's class has in its body."""
-    module = _parsed(point)
-    for node in module.body if module else []:
-        if isinstance(node, ast.ClassDef) and node.name == point.attr:
-            presets = _value(node.body, "presets")
-            keys = presets.keys if isinstance(presets, ast.Dict) else []
-            return [str(key.value) for key in keys if isinstance(key, ast.Constant)]
-    return []
-
-
-def _parsed(point: EntryPoint) -> ast.Module | None:
-    spec = find_source(point.module)
-    if spec is None or spec.origin is None:
-        return None
-    with open(spec.origin, encoding="utf-8-sig") as source:
-        return ast.parse(source.read())
-
-
 def _assigned(body: Iterable[ast.stmt], name: str) -> str:
     """The string that a class body assigns to `name`, if it is a literal."""
-    value = _value(body, name)
+    value = assigned(body, name)
     return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else ""
-
-
-def _value(body: Iterable[ast.stmt], name: str) -> ast.expr | None:
-    for node in body:
-        targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
-        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
-            return getattr(node, "value", None)
-    return None
 
 
 def _artist_line(artist: Artist) -> str:

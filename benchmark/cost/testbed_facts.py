@@ -118,6 +118,7 @@ def _prompts_of_mini(suite: str, concept: Concept) -> Sequence[Prompt]:
 def _of_definition(request: RunRequest, definition: Definition) -> Ground:
     from benchmark.testbeds.stable_diffusion import prompts
 
+    _check_model(definition)
     assumed, latent = [], definition.size // 8
     if definition.name != "sd21":
         assumed.append("the model is as large as Stable Diffusion 2.1")
@@ -173,6 +174,17 @@ def _count_prompts(
     public = source(names[0])
     assumed.append(f"suite {suite} asks all {public.rows:,} rows of the list {public.name}, which was not added yet")
     return public.rows
+
+
+def _check_model(definition: Definition) -> None:
+    """DataError for settings that the model does not allow; what the model says is not known where it is not here."""
+    from benchmark.testbeds.stable_diffusion import find, model_settings
+
+    try:
+        folder = find.model(definition.model, ask=False)
+    except DataError:
+        return
+    model_settings.check(definition, folder)
 
 
 def _parameters(definition: Definition) -> int | None:

@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from benchmark import hub
 from benchmark.errors import DataError, UsageError
-from benchmark.models.pipeline_parts import prediction_type, read_json
+from benchmark.models.pipeline_parts import LORA, prediction_type, read_json
 from benchmark.store.listing import visible
-from metrics.networks.weights import SUFFIXES, check_finite, check_kind, read_weights, stored
+from metrics.networks.weights import SUFFIXES, check_kind, check_values, is_averaged, read_weights, stored
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -41,6 +41,8 @@ GENERIC_NAMES = (
 )  # fmt: skip
 """Names that every model's files and folders have, so that they name no model."""
 _FORM = re.compile(r"[.](fp16|bf16|non_ema)$")
+EMBEDDINGS = "it holds embeddings of new words (textual inversion) and no U-Net, so nothing of it can be scored"
+AVERAGED = "it holds averaged (EMA) weights; save one model alone, the averaged or the other, under diffusers' names"
 OTHER_FORMS = {
     "model.diffusion_model.": "it is a single file of a whole model under its authors' names; load it by diffusers' "
     "StableDiffusionPipeline.from_single_file, save_pretrained a folder, and name that",
@@ -49,6 +51,8 @@ OTHER_FORMS = {
     "text_encoder": "it holds other parts beside the U-Net; save the U-Net alone",
     "class_embedding.": "its U-Net needs class labels, which it is not given here",
     "add_embedding.": "its U-Net needs further embeddings (as SDXL's), which it is not given here",
+    "emb_params": EMBEDDINGS,
+    "string_to_param": EMBEDDINGS,
     "encoder_hid_proj.": "its U-Net projects another text encoder's states, which it is not given here",
     "time_embedding.cond_proj.": "its U-Net needs a guidance embedding (as LCM's), which it is not given here",
 }
@@ -104,6 +108,11 @@ def locate(place: str, parts: Parts = "all") -> Checkpoint:
             raise DataError(f"The checkpoint {path} is no file of weights ({', '.join(SUFFIXES)}).")
         return Checkpoint("weights", path)
     if (path / "unet" / "config.json").is_file():
+        if averaged := [f.name for f in visible(path, "*") if is_averaged(f.name) and (f / "config.json").is_file()]:
+            raise DataError(
+                f"The checkpoint {path} holds two U-Nets, unet and {averaged[0]}: name the one to be scored, "
+                f"{path / 'unet'} or {path / averaged[0]}."
+            )
         return Checkpoint("diffusers", path / "unet", path)
     if (path / "architecture.json").is_file():
         return Checkpoint("pruned", path)
@@ -140,7 +149,7 @@ def load(checkpoint: Checkpoint, base: UNet2DConditionModel, scheduler: Mapping[
     else:
         unet = _from_weights(checkpoint.place, base)
     _check_inputs(checkpoint.place, unet.config, base)
-    check_finite(unet.state_dict(), f"The weights {checkpoint.place}")
+    check_values(unet.state_dict(), f"The weights {checkpoint.place}")
     if checkpoint.architecture is not None:
         unet = _cut(unet, checkpoint.architecture)
     return unet.float().eval().requires_grad_(False)  # type: ignore[return-value]
@@ -201,13 +210,16 @@ def _from_weights(path: Path, base: UNet2DConditionModel) -> UNet2DConditionMode
             weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
     foreign = [name for name in weights if name not in own]
     if foreign:
-        remedies = [text for mark, text in OTHER_FORMS.items() if any(_marked(name, mark) for name in foreign)]
+        remedies = [AVERAGED] if any(is_averaged(name.partition(".")[0]) for name in foreign) else []
+        remedies += [text for mark, text in OTHER_FORMS.items() if any(_marked(name, mark) for name in foreign)]
+        remedies += [EMBEDDINGS] if not any("." in name for name in weights) else []
         remedy = (remedies or ["they must be named as diffusers names them"])[0]
         raise DataError(
             f"The weights {path} are not those of the testbed's U-Net: {len(foreign)} of {len(weights)} names are "
             f"foreign, the first is '{foreign[0]}'; {remedy}."
         )
     check_kind(weights, own, f"The weights {path}")
+    _check_inputs(path, {**base.config, **_widths(weights)}, base)
     reshaped = [name for name in weights if weights[name].shape != own[name].shape]
     weights = {name: tensor.float() for name, tensor in weights.items()}
     dropped = _dropped(weights, base)
@@ -223,6 +235,21 @@ def _from_weights(path: Path, base: UNet2DConditionModel) -> UNet2DConditionMode
             "some weights alone must have the base's shapes, and those of a pruned U-Net must be whole."
         )
     return _pruned(path, weights, base, ())
+
+
+def _widths(weights: Mapping[str, Tensor]) -> dict[str, int]:
+    """Fields of a U-Net's config that the shapes of its weights tell, as far as they are there."""
+    text = next((name for name in weights if name.endswith("attn2.to_k.weight")), "")
+    places = (
+        ("in_channels", "conv_in.weight", 1),
+        ("out_channels", "conv_out.weight", 0),
+        ("cross_attention_dim", text, 1),
+    )
+    return {
+        field: int(weights[name].shape[axis])
+        for field, name, axis in places
+        if name in weights and weights[name].ndim > axis
+    }
 
 
 def _marked(name: str, mark: str) -> bool:
@@ -301,16 +328,27 @@ def _wanted(name: str, files: Sequence[str], parts: Parts) -> list[str]:
     """The files to download of a repository: a pipeline's parts, a U-Net's config and weights, or else the only file
     of weights. DataError if there are several."""
     if "unet/config.json" in files:
+        folders = {file.partition("/")[0] for file in files if file.endswith("/config.json")}
+        if averaged := sorted(folder for folder in folders if is_averaged(folder)):
+            raise DataError(
+                f"The checkpoint {name} holds two U-Nets, unet and {averaged[0]}: download it, and name the folder of "
+                "the one to be scored."
+            )
         beside = [] if parts == "unet" else [*hub.network(files, "text_encoder"), *hub.network(files, "vae")]
         beside += [] if parts == "unet" else [file for file in files if file.startswith("tokenizer/")]
-        about = ("model_index.json", "scheduler/scheduler_config.json")
+        about = ("model_index.json", "scheduler/scheduler_config.json", *_loras(files))
         return [*hub.network(files, "unet"), *beside, *(file for file in about if file in files)]
     if "config.json" in files:
         pruned = [file for file in ("architecture.json", "unet.safetensors") if "architecture.json" in files]
-        return [*hub.network(files, ""), *pruned]
+        return [*hub.network(files, ""), *pruned, *_loras(files)]
     weights = [file for file in files if "/" not in file and Path(file).suffix in SUFFIXES]
     chosen = [file for file in weights if file.endswith(".safetensors")] or weights
     if len(chosen) != 1:
         what = f"{len(chosen)} files of weights ({', '.join(chosen[:3])}...): download one of them, and name it"
         raise DataError(f"The checkpoint {name} has {what if chosen else 'neither a U-Net, a pipeline nor weights'}.")
     return chosen
+
+
+def _loras(files: Sequence[str]) -> list[str]:
+    """LoRAs beside a repository's U-Net, which are downloaded to be spoken of."""
+    return [file for file in files if re.fullmatch(rf"(unet/)?{LORA}[^/]*", file)]

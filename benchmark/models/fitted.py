@@ -223,15 +223,24 @@ class Brought(Model):
 def _unused(pipeline: Path, checkpoint: external_checkpoint.Checkpoint, parts: Parts) -> list[str]:
     """What differs between the checkpoint's pipeline and the testbed's, and is not used; DataError unless `parts` is
     "unet"."""
-    if checkpoint.pipeline is None:
-        return []
-    from benchmark.models.pipeline_parts import differences
+    from benchmark.models.pipeline_parts import differences, loras
 
+    if checkpoint.form == "weights":
+        return []
+    beside = [name for folder in {checkpoint.place, checkpoint.pipeline} if folder for name in loras(folder)]
+    if beside and parts != "unet":
+        raise DataError(
+            f"The checkpoint {checkpoint.pipeline or checkpoint.place} has a LoRA beside it ({beside[0]}), which is "
+            "not used here: merge it (load_lora_weights, fuse_lora) and save the U-Net, or score the U-Net without it "
+            "by --parts unet."
+        )
+    if checkpoint.pipeline is None:
+        return beside
     if parts == "unet":
         try:
-            return differences(checkpoint.pipeline, pipeline)
+            return [*beside, *differences(checkpoint.pipeline, pipeline)]
         except DataError as error:
-            return [str(error)]
+            return [*beside, str(error)]
     if unused := differences(checkpoint.pipeline, pipeline):
         raise DataError(
             f"The checkpoint {checkpoint.pipeline} differs from the testbed's model in what is not used here: "

@@ -29,6 +29,8 @@ COMPARED = (*NETWORKS, "tokenizer", "scheduler")
 ELSE = "save the pipeline again by diffusers, or score its U-Net alone with --parts unet"
 PASSED_OVER = ("safety_checker", "feature_extractor", "image_encoder")
 """Parts that make no picture from text."""
+LORA = "pytorch_lora_weights"
+"""What diffusers calls files of LoRAs."""
 TEXT_TO_IMAGE = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline")
 """Classes that sample as the testbeds do."""
 TEXT = (
@@ -61,6 +63,11 @@ def differences(theirs: Path, ours: Path) -> list[str]:
         elif _checksums(theirs / part) != _checksums(ours / part):
             unlike += [f"{part} ({what})" for what in [compare[part](theirs / part, ours / part)] if what]
     return unlike
+
+
+def loras(folder: Path) -> list[str]:
+    """Files of LoRAs in a folder, by the name that diffusers gives them: a U-Net beside them is without them."""
+    return [file.name for file in visible(folder, f"{LORA}*") if file.is_file()]
 
 
 def prediction_type(pipeline: Path) -> str | None:
@@ -99,7 +106,10 @@ def _text_config(folder: Path) -> dict[str, Any]:
     kind = config.get("model_type", "clip_text_model")
     if kind not in ("clip_text_model", "clip"):
         return {"model_type": kind}
-    full = CLIPTextConfig.from_pretrained(folder)
+    try:
+        full = CLIPTextConfig.from_pretrained(folder)
+    except Exception as error:  # each field is checked by an error class of its own
+        raise DataError(f"{folder / 'config.json'} cannot be read ({_first_line(error)}): {ELSE}.") from error
     return {"model_type": "clip_text_model", **{name: getattr(full, name) for name in TEXT}}
 
 
@@ -123,7 +133,7 @@ def _tokenizer(theirs: Path, ours: Path) -> str:
     for folder in (theirs, ours):
         try:
             words: Any = CLIPTokenizer.from_pretrained(folder)
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except Exception as error:  # tokenizers raises nothing narrower, for merges that do not fit the vocabulary, say
             raise DataError(f"The tokenizer in {folder} cannot be read ({_first_line(error)}): {ELSE}.") from error
         form = json.loads(words.backend_tokenizer.to_str())
         form |= {"length": words.model_max_length, "padding": words.pad_token_id, "truncation": None, "decoder": None}
@@ -156,10 +166,10 @@ def _schedule(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _weights(network: Any, theirs: Path, ours: Path) -> str:
     """Both loaded by the library that knows their layouts and older names, and compared tensor by tensor."""
-    from metrics.networks.weights import check_finite
+    from metrics.networks.weights import check_values
 
     first, second = (_state(network, folder) for folder in (theirs, ours))
-    check_finite(first, f"The weights in {theirs}")
+    check_values(first, f"The weights in {theirs}")
     if first.keys() != second.keys():
         return f"another '{min(first.keys() ^ second.keys())}'"
     odd = [name for name, tensor in second.items() if not _same(first[name], tensor)]
@@ -169,16 +179,18 @@ def _weights(network: Any, theirs: Path, ours: Path) -> str:
 def _state(network: Any, folder: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
 
-    from metrics.networks.weights import stored
+    from metrics.networks.weights import check_is_itself, stored
 
     variant, files = stored([file.name for file in visible(folder, "*")], str(folder))
     if not files:
         raise DataError(f"{folder} has no weights in safetensors, to be compared with the testbed's: {ELSE}.")
+    for file in files:
+        check_is_itself(folder / file)
     try:
         loaded, notes = network.from_pretrained(
             folder, use_safetensors=True, variant=variant, output_loading_info=True, local_files_only=True
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
         raise DataError(f"The weights in {folder} cannot be loaded ({_first_line(error)}): {ELSE}.") from error
     if missing := sorted(notes["missing_keys"]):
         raise DataError(f"The weights in {folder} do not fit their config.json: they lack '{missing[0]}'; {ELSE}.")

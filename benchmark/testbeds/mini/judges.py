@@ -18,7 +18,7 @@ from benchmark.testbeds.mini.world.scenes import CONTENTS, EMBLEMS
 from metrics.detectors.base import Detection, check_images
 from metrics.detectors.rows import DetectionRows
 from metrics.encoders import ModuleEncoder, OpenClipEncoder
-from metrics.networks.weights import check_finite
+from metrics.networks.weights import check_values
 
 HALF = (0.5, 0.5, 0.5)
 NAMES = {
@@ -35,7 +35,7 @@ FLOOR = 0.05
 
 def _load(module: nn.Module, path: Path) -> nn.Module:
     weights = load_file(path)
-    check_finite(weights, f"The weights {path}")
+    check_values(weights, f"The weights {path}")
     module.load_state_dict({key: value.float() for key, value in weights.items()}, strict=True)
     return module.eval().requires_grad_(False)
 

@@ -14,20 +14,20 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from metrics.networks.weights import check_finite
+from metrics.networks.weights import check_values
 
 
 def load_vae(pipeline: Path, device: str = "cpu") -> AutoencoderKL:
     """The VAE in fp32, eval mode."""
     vae: Any = AutoencoderKL.from_pretrained(pipeline / "vae")
-    check_finite(vae.state_dict(), f"The weights in {pipeline / 'vae'}")
+    check_values(vae.state_dict(), f"The weights in {pipeline / 'vae'}")
     return vae.float().eval().requires_grad_(False).to(device)
 
 
 def load_unet(pipeline: Path, device: str = "cpu") -> UNet2DConditionModel:
     """The base U-Net in fp32, eval mode."""
     unet: Any = UNet2DConditionModel.from_pretrained(pipeline / "unet")
-    check_finite(unet.state_dict(), f"The weights in {pipeline / 'unet'}")
+    check_values(unet.state_dict(), f"The weights in {pipeline / 'unet'}")
     return unet.float().eval().requires_grad_(False).to(device)
 
 
@@ -45,7 +45,7 @@ def load_text(pipeline: Path, device: str = "cpu") -> Callable[[Sequence[str]], 
         .requires_grad_(False)
         .to(device)
     )
-    check_finite(tower.state_dict(), f"The weights in {pipeline / 'text_encoder'}")
+    check_values(tower.state_dict(), f"The weights in {pipeline / 'text_encoder'}")
 
     @lru_cache(maxsize=64)  # the shards of a suite come again for every model
     @torch.no_grad()

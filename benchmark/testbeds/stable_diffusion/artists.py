@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -38,11 +39,18 @@ class Artist:
 def artists(titles: Path) -> tuple[Artist, ...]:
     """The painters in the order of the list. DataError for a list without targets or without any who is kept."""
     parts: dict[str, Part] = {}
+    spellings: dict[str, str] = {}
     for row in read_prompts(titles):
         if row.part not in PARTS or not row.target:
             raise DataError(
                 f"{titles}, {row.id}: a row of painters needs a target, and a part of {', '.join(PARTS)}; "
                 f"its part is '{row.part}'."
+            )
+        plain = unicodedata.normalize("NFKC", row.target).casefold()
+        if spellings.setdefault(plain, row.target) != row.target:
+            raise DataError(
+                f"{titles}, {row.id}: the painter {row.target!r} is spelt {spellings[plain]!r} in another row; spell "
+                "the name alike in all rows."
             )
         if parts.setdefault(row.target, PARTS[row.part]) != PARTS[row.part]:
             raise DataError(f"{titles}, {row.id}: {row.target} is of two parts; give all rows of a painter the same.")

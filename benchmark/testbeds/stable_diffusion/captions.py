@@ -5,7 +5,7 @@
     one's own   train/metadata.csv (or .jsonl) with the columns file_name and text, pictures beside it; and so val/
 
 A value that is no text (a null, a number) is refused by its place; so are, in tables of one's own, a row of another
-width and an empty value.
+width and a value that is empty or stands for a missing one ("NaN").
 
 Train pictures are what models are fine-tuned on (D_f), val pictures what FID compares with.
 """
@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from benchmark.errors import DataError
 from benchmark.store.listing import visible
-from prompts.tables import read_table
+from prompts.tables import check_commas, is_missing, read_table
 
 Side = Literal["train", "val"]
 OWN = ("file_name", "text")
@@ -62,15 +62,22 @@ class Split:
 
 
 def annotation_file(folder: Path, side: Side) -> Path:
-    """The file with the captions of one side. DataError if there is none."""
+    """The file with the captions of one side. DataError if there is none, or if there are several."""
     if not folder.is_dir():
         raise DataError(
             f"There is no folder {folder} with captioned pictures: unpack COCO 2017 there (annotations and images), or "
             'write captions = "<folder>" into a testbed file of your own (like = "sd21").'
         )
-    for pattern in (f"annotations/captions_{side}*.json", f"{side}/metadata.csv", f"{side}/metadata.jsonl"):
-        if matches := visible(folder, pattern):
-            return matches[0]
+    patterns = (f"annotations/captions_{side}*.json", f"{side}/metadata.csv", f"{side}/metadata.jsonl")
+    files = [file for pattern in patterns for file in visible(folder, pattern)]
+    if len(files) > 1:
+        names = ", ".join(str(file.relative_to(folder)) for file in files)
+        raise DataError(
+            f"{folder} has several files of {side} captions ({names}): keep the one that is meant, and move the others "
+            "elsewhere."
+        )
+    if files:
+        return files[0]
     raise DataError(
         f"{folder} has neither annotations/captions_{side}*.json (COCO) nor {side}/metadata.csv or .jsonl "
         "(file_name, text): it is not a folder of captioned pictures."
@@ -151,18 +158,19 @@ def _no_coco(annotations: Path, error: Exception) -> DataError:
 def _own(metadata: Path) -> Split:
     data = _read(metadata)
     pairs = _csv_pairs(data, metadata) if metadata.suffix == ".csv" else _json_pairs(data, metadata)
-    names = list(dict.fromkeys(name for name, _ in pairs))
-    place = {name: k for k, name in enumerate(names)}
+    files = [Path(os.path.normpath(metadata.parent / name)) for name, _ in pairs]  # ./0.png is 0.png
+    place = {file: k for k, file in enumerate(dict.fromkeys(files))}
     return Split(
-        files=tuple(metadata.parent / name for name in names),
-        numbers=tuple(range(len(names))),
-        captions=tuple((place[name], text) for name, text in pairs),
+        files=tuple(place),
+        numbers=tuple(range(len(place))),
+        captions=tuple((place[file], text) for file, (_, text) in zip(files, pairs, strict=True)),
         sha256=hashlib.sha256(data).hexdigest(),
     )
 
 
 def _csv_pairs(data: bytes, metadata: Path) -> list[tuple[str, str]]:
     """(file name, caption) of each row. DataError names the first incomplete row (the header is row 1)."""
+    check_commas(data, metadata, OWN)
     table = read_table(data, metadata, headed=True)
     if table.kind != "csv":
         raise DataError(f"{metadata} is a {table.kind} file: save it as CSV.")
@@ -181,6 +189,8 @@ def _csv_pairs(data: bytes, metadata: Path) -> list[tuple[str, str]]:
         name, text = row[places[0]], " ".join(row[places[1]].split())
         if not name.strip() or not text:
             raise DataError(f"{where}: the {'text' if name.strip() else 'file_name'} is empty; fill or remove the row.")
+        if is_missing(text):
+            raise DataError(f"{where}: the text is {text!r}, a missing value; fill or remove the row.")
         pairs.append((name, text))
     return pairs
 
@@ -199,6 +209,8 @@ def _json_pairs(data: bytes, metadata: Path) -> list[tuple[str, str]]:
         try:
             entry = json.loads(line)
             pairs.append((_text(entry, "file_name"), " ".join(_text(entry, "text").split())))
+            if is_missing(pairs[-1][1]):
+                raise _WrongType(f"the text is {pairs[-1][1]!r}, a missing value; fill or remove the entry")
         except KeyError as error:
             raise DataError(
                 f"{metadata}, line {number}: there is no {error.args[0]}; it needs file_name, text."
@@ -235,7 +247,7 @@ def _integer(entry: Any, name: str) -> int:
 
 def _without_empty(captions: Iterable[tuple[int, str]]) -> tuple[tuple[int, str], ...]:
     """Leaves out blank captions, which COCO has as published; in the user's own tables they are refused."""
-    return tuple((place, text) for place, text in captions if text)
+    return tuple((place, text) for place, text in captions if not is_missing(text))
 
 
 def _read(path: Path) -> bytes:
@@ -251,7 +263,8 @@ def _check_exist(files: tuple[Path, ...], annotations: Path) -> None:
     missing = []
     for file in files:
         if file.parent not in listed:
-            listed[file.parent] = set(os.listdir(file.parent)) if file.parent.is_dir() else set()
+            entries = os.scandir(file.parent) if file.parent.is_dir() else ()
+            listed[file.parent] = {entry.name for entry in entries if not entry.is_dir()}
         if file.name not in listed[file.parent]:
             missing.append(file)
     if missing:

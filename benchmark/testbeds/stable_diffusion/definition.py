@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark.api.testbed import TEXT_TOWER
 from benchmark.errors import DataError
-from benchmark.registry import names
+from benchmark.registry import literal_keys, load, names, unknown
 from methods.base import Precision
 
 SHIPPED = Path(__file__).parent
@@ -20,7 +22,8 @@ PAINTERS = Path(__file__).parents[3] / "prompts" / "artists_sd21.csv"
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    # Strict, since TOML has kinds of its own: "2" or true are slips where a number is meant.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
 
 class Networks(_Table):
@@ -74,7 +77,9 @@ def read(path: Path) -> Definition:
     try:
         definition = Definition(**_settings(Path(path)))
     except ValidationError as error:
-        raise DataError(f"The testbed {path}: {_sentence(error)}.") from error
+        raise DataError(f"The testbed {path}: {_sentence(error, Path(path))}.") from error
+    if definition.preset not in (presets := _presets(definition.preset)):
+        raise DataError(f"The testbed {path}: {unknown('testbed preset', definition.preset, presets)}")
     installed = {name.casefold(): name for name in names("testbeds")}
     taken = installed.get(definition.name.casefold())  # names of folders with results, and some disks ignore case
     if taken and Path(path).resolve().parent != SHIPPED.resolve():
@@ -96,6 +101,8 @@ def _settings(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise DataError(f"The testbed {path} is not TOML ({error}).") from error
     if (empty := _empty(settings)) is not None:
         raise DataError(f"The testbed {path}: '{empty}' is empty; give it a value, or leave the line out.")
+    if misplaced := _misplaced(settings):
+        raise DataError(f"The testbed {path}: {misplaced}.")
     parent_name = settings.pop("like", None)
     for key, kind, wanted in (("like", str, "a text"), ("networks", dict, "a table")):
         value = parent_name if key == "like" else settings.get(key)
@@ -118,6 +125,12 @@ def _settings(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
     parent_path = (
         SHIPPED / f"{parent_name}.toml" if (SHIPPED / f"{parent_name}.toml").exists() else folder / str(parent_name)
     )
+    if not parent_path.is_file():
+        shipped = ", ".join(file.stem for file in sorted(SHIPPED.glob("*.toml")))
+        raise DataError(
+            f"The testbed {path} is like = {json.dumps(parent_name)}, and there is no file {parent_path}: name another "
+            f"testbed file, or one of the shipped ones, of which there is {shipped}."
+        )
     if parent_path.resolve() in (*(child.resolve() for child in children), path.resolve()):
         raise DataError(f"The testbed {path} is like {parent_name}, which is like itself: name another.")
     inherited = _settings(parent_path, (*children, path))
@@ -127,6 +140,35 @@ def _settings(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
     checksums = {} if "model" in settings else inherited.get("sha256", {})
     networks = {**inherited.get("networks", {}), **settings.get("networks", {})}
     return {**inherited, **settings, "sha256": settings.get("sha256", checksums), "networks": networks}
+
+
+def _presets(wanted: str) -> list[str]:
+    """Presets of all installed methods, sorted; methods are imported only if `wanted` is not found in their source."""
+    presets = {preset for method in names("methods") for preset in literal_keys("methods", method, "presets")}
+    if wanted not in presets:
+        presets |= {preset for method in names("methods") for preset in load("methods", method).presets}
+    return sorted(presets)
+
+
+def _misplaced(settings: dict[str, Any]) -> str | None:
+    """What is said of a setting in the wrong place of a file, or of a checksum that is none; None if all is well.
+
+    A line that is added at a file's end belongs to the file's last table.
+    """
+    for table in ("networks", "sha256"):
+        inner = settings.get(table)
+        for key in inner if isinstance(inner, dict) else ():
+            if key in ("like", *Definition.model_fields) and key not in Networks.model_fields:
+                return f"'{key}' stands under [{table}], and belongs to the file as a whole; put it above that line"
+            if table == "sha256" and key in Networks.model_fields:
+                return f"'{key}' stands under [{table}]; put it under [networks]"
+    if outside := [key for key in settings if key in Networks.model_fields]:
+        return f"'{outside[0]}' is one of [networks]; put it under that line"
+    sums = settings.get("sha256")
+    for key, value in sums.items() if isinstance(sums, dict) else ():
+        if not isinstance(value, str) or not re.fullmatch(r"[0-9a-f]{64}", value):
+            return f"'sha256.{key}' is {json.dumps(value, default=str)}, and should be 64 digits 0 to 9 and a to f"
+    return None
 
 
 def _empty(value: Any, name: str = "") -> str | None:
@@ -147,7 +189,7 @@ def _place(value: Any, folder: Path) -> Any:
     return str(path.resolve()) if path.exists() or not (hub or value.startswith("https://")) else value
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentence(error: ValidationError, path: Path) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     setting_names = [*Definition.model_fields, *(f"networks.{name}" for name in Networks.model_fields)]
@@ -158,4 +200,11 @@ def _sentence(error: ValidationError) -> str:
         return f"it has no setting '{where}'. There are like, {', '.join(setting_names)}"
     if first["type"] == "missing":
         return f"it does not say '{where}'; begin it with like = \"sd21\" to take what it leaves out from there"
-    return f"'{where}': {first['msg'][:1].lower()}{first['msg'][1:]}"
+    if first["type"] == "string_pattern_mismatch":
+        allowed = "letters A to Z, digits, '.', '_' and '-' alone, at most 64, the first a letter or digit"
+        if first["input"] != path.stem:
+            return f"'{where}' is {json.dumps(first['input'])}, and may have {allowed}"
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._")[:64] or "mine"
+        return f'it is called after its file, and a testbed\'s name may have {allowed}: write name = "{plain}" into it'
+    value = f" and is {json.dumps(first['input'], default=str)}" if first["type"].endswith("_type") else ""
+    return f"'{where}': {first['msg'][:1].lower()}{first['msg'][1:]}{value}"

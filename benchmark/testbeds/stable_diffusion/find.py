@@ -12,6 +12,7 @@ from urllib.parse import urlparse
 from benchmark import hub
 from benchmark.errors import DataError
 from benchmark.store.listing import visible
+from metrics.networks.weights import stored
 
 PIPELINE = ("unet", "vae", "text_encoder")
 READ = ["*/config.json", "*/*.safetensors", "tokenizer/*", "scheduler/scheduler_config.json"]
@@ -64,15 +65,34 @@ def network(place: str, job: str, ask: bool = True) -> Path:
 
 def checksums(folder: Path, expected: Mapping[str, str]) -> dict[str, str]:
     """sha256 of every file of a pipeline that shapes results, by name; DataError for one that is not as `expected`."""
-    files = [file for pattern in READ for file in visible(folder, pattern) if not _is_left_out(file)]
-    sums = {file.relative_to(folder).as_posix(): sha256(file) for file in sorted(files)}
+    sums = {name: sha256(folder / name) for name in _shaping(folder)}
+    _compare(folder, expected, sums)
+    return sums
+
+
+def check_expected(folder: Path, expected: Mapping[str, str]) -> None:
+    """DataError for the first file of a pipeline whose sha256 is not as `expected`; no other file is read."""
+    _compare(folder, expected, {name: sha256(folder / name) for name in _shaping(folder) if name in expected})
+
+
+def _shaping(folder: Path) -> list[str]:
+    """Files of a pipeline that shape results, by their names below its folder."""
+    files = {file for pattern in READ for file in visible(folder, pattern) if not _is_left_out(file)}
+    return [file.relative_to(folder).as_posix() for file in sorted(files)]
+
+
+def _compare(folder: Path, expected: Mapping[str, str], sums: Mapping[str, str]) -> None:
     for name, wanted in expected.items():
+        if name not in sums:
+            raise DataError(
+                f"[sha256] in the testbed's file names {name!r}, and {folder} has no such file that is read: correct "
+                "the name, or remove the line."
+            )
         if sums.get(name) != wanted:
             raise DataError(
                 f"{folder / name} is not the file that the testbed names (its sha256 is {sums.get(name)}, not "
                 f"{wanted}): it is another model or damaged; download it again, or mend [sha256] in the testbed's file."
             )
-    return sums
 
 
 def fingerprint(sums: Mapping[str, str], part: str = "") -> str:
@@ -103,6 +123,8 @@ def _check_whole(folder: Path) -> None:
     missing += [] if visible(folder, "tokenizer/*.json") else ["tokenizer/*.json"]
     if missing:
         raise DataError(f"{folder} is no pipeline in diffusers' layout with safetensors, it lacks {missing[0]}")
+    for part in PIPELINE:
+        stored([file.name for file in visible(folder / part, "*")], str(folder / part))
 
 
 def _of_pipeline(files: Sequence[str]) -> list[str]:
@@ -171,6 +193,9 @@ def _chosen(folder: Path, patterns: Sequence[str]) -> Path:
             raise DataError(f"{folder} has no {missing[0]}")
         return folder
     for files in matches.values():
+        if len(files) > 1:
+            listed = ", ".join(file.name for file in files[:3])
+            raise DataError(f"{folder} has several files of weights ({listed}), name one of them")
         if files:
             return files[0]
     raise DataError(f"{folder} has none of {', '.join(patterns)}")

@@ -58,15 +58,18 @@ def load(job: str, place: Path, name: str, device: str) -> Encoder:
 def clip(folder: Path, name: str, device: str) -> OpenClipEncoder:
     """Both towers of an open_clip model from a folder in open_clip's layout."""
     import open_clip
-    from safetensors import SafetensorError
 
-    from metrics.networks.weights import check_finite
+    from metrics.networks.weights import check_is_itself, check_values
 
+    for file in visible(folder, "*.safetensors"):
+        check_is_itself(file)
     try:
         model = open_clip.create_model(f"local-dir:{folder}", device=device)
-        check_finite(model.state_dict(), f"The weights of CLIP in {folder}")
+        check_values(model.state_dict(), f"The weights of CLIP in {folder}")
         return OpenClipEncoder(name, model.requires_grad_(False), open_clip.get_tokenizer(f"local-dir:{folder}"))
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # tokenizers raises nothing narrower, for merges that do not fit the vocabulary, say
         first = (str(error).splitlines() or [""])[0]
         raise DataError(f"The CLIP in {folder} cannot be loaded ({first}): download it again.") from error
 

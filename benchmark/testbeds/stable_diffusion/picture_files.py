@@ -1,10 +1,11 @@
 """Picture files as 8-bit RGB, whatever form people have them in; no torch. Each form is read in one way:
 
     grey, palette, black and white     RGB of the same look
-    16 bits a channel                  the high byte: 0 to 65,535 becomes 0 to 255
+    16 bits a channel, 12 bits grey    the highest 8 bits: 0 to 65,535 (or to 4,095) becomes 0 to 255
+    grey whose 0 is white (TIFF)       turned round, whatever its bits
     floating point (TIFF)              0 to 1 becomes 0 to 255; a picture with other values is refused
     32-bit integers, CIELAB            refused, as their range or colours are not said
-    alpha, or a transparent colour     laid on white
+    alpha, or a transparent colour     laid on white; a transparent colour in RGB of 16 bits is refused
     CMYK                               by Pillow's plain formula; colour profiles are not applied, in no form
     turned by EXIF                     turned as EXIF says; EXIF that cannot be read turns nothing
     animated, or of several pages      the first frame
@@ -23,6 +24,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from benchmark.errors import DataError
 from benchmark.store import contents
@@ -40,6 +43,8 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """What each orientation of EXIF asks for."""
+STRETCHED = {"L;2": 85, "L;4": 17}
+"""By what Pillow multiplies PNG's greys of 2 and 4 bits; it does not multiply the one that is transparent."""
 
 
 def read_rgb(file: Path) -> Image.Image:
@@ -97,7 +102,12 @@ def digest(files: Sequence[Path], sums: Sequence[str]) -> str:
 
 
 def _rgb(opened: Image.Image) -> Image.Image:
+    stored_as = opened.tile[0].args if isinstance(opened, PngImageFile) and opened.tile else ""
     opened.load()
+    if "transparency" in opened.info and stored_as == "RGB;16B":  # its colour has 16 bits, what was read of it 8
+        raise ValueError("a transparent colour in RGB of 16 bits, save it with an alpha channel or 8 bits")
+    if "transparency" in opened.info and stored_as in STRETCHED:
+        opened.info["transparency"] *= STRETCHED[stored_as]
     picture = _eight_bits(opened)
     if picture.has_transparency_data:
         seen = picture.convert("RGBA")
@@ -110,13 +120,23 @@ def _rgb(opened: Image.Image) -> Image.Image:
 
 def _eight_bits(picture: Image.Image) -> Image.Image:
     """A picture of more bits as one of 8 bits a channel; ValueError for one whose range is not said."""
+    tags = picture.tag_v2 if isinstance(picture, TiffImageFile) else {}
+    # Pillow turns 8 bits and fewer round itself.
+    white_is_zero = tags.get(PHOTOMETRIC_INTERPRETATION) == 0
     if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG"):
-        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))  # as Pillow reads 16-bit RGB
+        bits = 12 if tuple(tags.get(BITSPERSAMPLE, ())) == (12,) else 16
+        values = np.asarray(picture)
+        eight = (values >> (bits - 8)).astype(np.uint8)  # as Pillow reads 16-bit RGB
+        if "transparency" in picture.info:
+            alpha = np.where(values == picture.info["transparency"], 0, 255).astype(np.uint8)
+            return Image.fromarray(np.stack([eight, alpha], -1))
+        return Image.fromarray(255 - eight if white_is_zero else eight)
     if picture.mode == "F":
         values = np.asarray(picture)
         if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
             raise ValueError("floating point with values outside 0 to 1, save it with 8 or 16 bits")
-        return Image.fromarray((values * 255).round().astype(np.uint8))
+        eight = (values * 255).round().astype(np.uint8)
+        return Image.fromarray(255 - eight if white_is_zero else eight)
     if picture.mode in ("I", "LAB"):
         raise ValueError(f"Pillow's mode {picture.mode}, save it as RGB with 8 or 16 bits")
     return picture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,9 +15,11 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from benchmark.errors import DataError
+from benchmark.store.listing import visible
+from benchmark.testbeds.stable_diffusion.model_settings import factor, read_config
 from methods.sampling import check_finite, extra_inputs, inputs
 from methods.training.adaptive_batch import AdaptiveBatch
-from metrics.networks.weights import check_finite as check_finite_weights
+from metrics.networks.weights import check_is_itself, check_values
 
 DECODED = 8
 """Pictures that the VAE has in hand at once: at 512 x 512 each takes about a GB."""
@@ -30,9 +31,9 @@ class Pipeline:
     def __init__(self, folder: Path, device: torch.device) -> None:
         self.folder, self.device = folder, device
         self._decoding, self._encoding = AdaptiveBatch("decoding", DECODED), AdaptiveBatch("encoding", DECODED)
-        self.scheduler = _config(folder, "scheduler/scheduler_config.json")
-        self.unet_config, vae = _config(folder, "unet/config.json"), _config(folder, "vae/config.json")
-        self.factor = 2 ** (len(vae["block_out_channels"]) - 1)
+        self.scheduler = read_config(folder, "scheduler/scheduler_config.json")
+        self.unet_config, vae = read_config(folder, "unet/config.json"), read_config(folder, "vae/config.json")
+        self.factor = factor(vae)
         """Pixels a latent, in each direction."""
         self.latent_channels = int(vae["latent_channels"])
         self.kind = str(self.unet_config.get("_class_name", "UNet2DConditionModel"))
@@ -53,7 +54,12 @@ class Pipeline:
 
     @cached_property
     def tokenizer(self) -> Any:
-        return CLIPTokenizer.from_pretrained(self.folder / "tokenizer")
+        folder = self.folder / "tokenizer"
+        try:
+            return CLIPTokenizer.from_pretrained(folder)
+        except Exception as error:  # tokenizers raises nothing narrower, for merges that do not fit the vocabulary, say
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            raise DataError(f"The tokenizer in {folder} cannot be read ({first}): download the model again.") from error
 
     @cached_property
     def text_length(self) -> int:
@@ -93,9 +99,11 @@ class Pipeline:
 
     def _load(self, kind: Any, part: str, **options: Any) -> Any:
         folder = self.folder / part
+        for file in visible(folder, "*.safetensors"):
+            check_is_itself(file)
         try:
             network, loading = kind.from_pretrained(folder, use_safetensors=True, output_loading_info=True, **options)
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
             first = (str(error).splitlines() or [""])[0]
             raise DataError(f"The weights in {folder} cannot be loaded ({first}): download them again.") from error
         unexpected = () if kind is CLIPTextModel else loading["unexpected_keys"]  # towers are cut out of whole CLIPs
@@ -103,7 +111,7 @@ class Pipeline:
             raise DataError(
                 f"The weights in {folder} do not fit their config.json ('{odd_keys[0]}'): download them again."
             )
-        check_finite_weights(network.state_dict(), f"The weights in {folder}")
+        check_values(network.state_dict(), f"The weights in {folder}")
         return network.float().eval().requires_grad_(False)
 
 
@@ -116,15 +124,8 @@ def _check_conditioning(folder: Path, unet: dict[str, Any], latent_channels: int
             f"{folder} is not a text-to-image model of the Stable Diffusion family: its U-Net has {field} {value}, and "
             "is given nothing beside noise, time and text here."
         )
-    fields, width = inputs(unet), _config(folder, "text_encoder/config.json").get("hidden_size", 512)
+    fields, width = inputs(unet), read_config(folder, "text_encoder/config.json").get("hidden_size", 512)
     for field, value, needed in (("out_channels", fields["out_channels"], latent_channels),
                                ("cross_attention_dim", fields["cross_attention_dim"], width)):  # fmt: skip
         if value != needed:
             raise DataError(f"{folder} does not fit together: its U-Net has {field} {value} where {needed} are needed.")
-
-
-def _config(folder: Path, name: str) -> dict[str, Any]:
-    try:
-        return dict(json.loads((folder / name).read_text("utf-8-sig")))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder / name} cannot be read ({error}): download the model again.") from error

@@ -43,7 +43,7 @@ def style_concept(titles: Path, targets: tuple[str, ...]) -> Concept:
     """The concept of these painters (full names or surnames; the list's own if empty), in the list's order."""
     painters = artists(titles)
     full_names = {form.casefold(): painter.name for painter in painters for form in (painter.surname, painter.name)}
-    chosen = [full_names.get(name.casefold().strip(), "") for name in targets]
+    chosen = [full_names.get(" ".join(name.casefold().split()), "") for name in targets]
     if "" in chosen:
         available = ", ".join(painter.name for painter in painters)
         raise UsageError(f"No titles by '{targets[chosen.index('')]}' are in {titles.name}. Painters: {available}.")

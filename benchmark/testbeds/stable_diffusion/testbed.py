@@ -15,12 +15,21 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchmark.api.testbed import Testbed, Workbench
-from benchmark.errors import DataError, UsageError
+from benchmark.errors import UsageError
 from benchmark.store import contents
 from benchmark.store.artefacts import Artefact, Store
 from benchmark.store.claims import making
 from benchmark.testbeds.captioned_latents import kind_of_latents, no_latents
-from benchmark.testbeds.stable_diffusion import captions, data, find, judges, picture_files, pictures, prompts
+from benchmark.testbeds.stable_diffusion import (
+    captions,
+    data,
+    find,
+    judges,
+    model_settings,
+    picture_files,
+    pictures,
+    prompts,
+)
 from benchmark.testbeds.stable_diffusion.artists import artists
 from benchmark.testbeds.stable_diffusion.definition import SHIPPED, Definition, read
 from benchmark.testbeds.stable_diffusion.pipeline import Pipeline
@@ -29,7 +38,7 @@ from methods.budget import Entry
 from methods.pruning.aptp.experts import read_gates
 from methods.pruning.macs import forward_flops
 from methods.pruning.pictures import Pictures
-from methods.sampling import Sampler, check_finite, initial_noise, make_scheduler, sample
+from methods.sampling import Sampler, check_finite, initial_noise, sample
 from methods.training.precision import lowered
 from metrics.encoders import Encoder, OpenClipEncoder
 from prompts.concepts import Concept, Kind
@@ -73,13 +82,11 @@ class StableDiffusion(Testbed):
         self._places, self._loaded = places, dict[str, Encoder]()
         folder = find.model(definition.model)
         self.pipeline, self._parts = folder, Pipeline(folder, self.device)
+        model_settings.check(definition, folder)
         sums = find.checksums(folder, definition.sha256)
         self._model, self._vae = find.fingerprint(sums), find.fingerprint(sums, "vae/")
         self.scheduler, self.text_length = self._parts.scheduler, self._parts.text_length
         self.pixels = self._parts.factor
-        coarsest = self._parts.factor * 2 ** (len(self._parts.unet_config["block_out_channels"]) - 1)
-        if definition.size % coarsest:
-            raise DataError(f"Testbed {self.name}: this model makes pictures of a multiple of {coarsest} pixels only.")
         self.sampler = Sampler(
             scheduler=definition.scheduler,
             steps=definition.steps,
@@ -87,7 +94,6 @@ class StableDiffusion(Testbed):
             latent_channels=self._parts.latent_channels,
             latent_size=definition.size // self._parts.factor,
         )
-        make_scheduler(self.scheduler, self.sampler)  # refuses a model that the scheduler cannot sample
 
     def identity(self) -> dict[str, Any]:
         parts = [self._train.sha256, self._val.sha256, find.sha256(self.definition.artists)]

@@ -1,0 +1,43 @@
+"""Whether a testbed's settings fit its model, from the model's configs alone; no torch, for `bench doctor`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import DataError, UsageError
+from benchmark.testbeds.stable_diffusion.definition import Definition
+from methods.sampling_steps import check_schedule
+
+
+def read_config(folder: Path, name: str) -> dict[str, Any]:
+    """A JSON file of a pipeline. DataError if it cannot be read."""
+    try:
+        return dict(json.loads((folder / name).read_text("utf-8-sig")))
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{folder / name} cannot be read ({error}): download the model again.") from error
+
+
+def factor(vae: dict[str, Any]) -> int:
+    """Pixels a latent, in each direction, by the VAE's config."""
+    return 2 ** (len(vae["block_out_channels"]) - 1)
+
+
+def check(definition: Definition, folder: Path) -> None:
+    """DataError for steps, a scheduler or a size of pictures that the model in `folder` does not allow."""
+    scheduler = read_config(folder, "scheduler/scheduler_config.json")
+    unet, vae = (read_config(folder, f"{part}/config.json") for part in ("unet", "vae"))
+    try:
+        check_schedule(scheduler, definition.scheduler, definition.steps)
+        coarsest = factor(vae) * 2 ** (len(unet["block_out_channels"]) - 1)
+    except UsageError as error:
+        raise DataError(f"Testbed {definition.name}: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"A config.json in {folder} is not as diffusers writes it ({error}): download it again."
+        ) from error
+    if definition.size % coarsest:
+        raise DataError(
+            f"Testbed {definition.name}: this model makes pictures of a multiple of {coarsest} pixels only."
+        )
