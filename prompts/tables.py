@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import DataError
+from prompts.parquet import read_parquet
 
 NUMBERS = "numbers"
 """The kind of a Parquet column of integers, floats or decimals."""
@@ -82,10 +83,9 @@ def _lines(text: str) -> Table:
 
 def _parquet(data: bytes, path: Path) -> Table:
     import pyarrow  # heavy
-    import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.read_table(pyarrow.BufferReader(data))
+        table = read_parquet(data)
         columns, kinds = [], dict[str, str]()
         for name, column in zip(table.column_names, table.columns, strict=True):
             cells, kind = _cells(column)
