@@ -60,10 +60,7 @@ class RunRequest:
     reference: str = "distilled"  # what CP and CSD compare with; "base" trains nothing but the method itself
 
     def __post_init__(self) -> None:
-        if not 0 < self.macs <= 1:
-            raise UsageError(
-                f"--macs is a share of the base U-Net's MACs, above 0 and at most 1; {self.macs:g} is not."
-            )
+        check_macs(self.macs)
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"--seed must be between 0 and 2^63 - 1; {self.seed} is not.")
         if self.precision and self.precision not in get_args(Precision):
@@ -82,6 +79,12 @@ class RunRequest:
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"--limit is a number of prompts a group, at least 1; {self.limit} is not.")
         parse_budget(self.budget)
+
+
+def check_macs(macs: float) -> None:
+    """UsageError unless `macs` is a share, above 0 and at most 1; NaN is none."""
+    if not 0 < macs <= 1:
+        raise UsageError(f"--macs is a share of the base U-Net's MACs, above 0 and at most 1; {macs:g} is not.")
 
 
 class Outcome(NamedTuple):

@@ -76,9 +76,14 @@ def fill(path: Path, printed: Callable[[list[str]], str]) -> int:
 
 
 def _printed_table(command: str, printed: Callable[[list[str]], str]) -> str:
-    words = shlex.split(command)
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"`bench {command}` cannot be read ({error}): close its quotes.") from error
     if not words or words[0] not in MAKERS:
         raise UsageError(f"`bench {command}` makes no table for a page: {', '.join(MAKERS)} do.")
+    if any(word.partition("=")[0] == "--format" for word in words):
+        raise UsageError(f"`bench {command}` cannot be made: a page takes Markdown, so leave --format out.")
     try:
         return printed([*words, "--format", "markdown"])
     except SystemExit:
