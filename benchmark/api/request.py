@@ -76,8 +76,8 @@ class RunRequest:
             raise UsageError(
                 f"--kept-names {self.kept_names} needs --data plain: the captions of {self.data} hold all names."
             )
-        if self.limit is not None and self.limit < 1:
-            raise UsageError(f"--limit is a number of prompts a group, at least 1; {self.limit} is not.")
+        if self.limit is not None:
+            check_limit(self.limit)
         parse_budget(self.budget)
 
 
@@ -85,6 +85,12 @@ def check_macs(macs: float) -> None:
     """UsageError unless `macs` is a share, above 0 and at most 1; NaN is none."""
     if not 0 < macs <= 1:
         raise UsageError(f"--macs is a share of the base U-Net's MACs, above 0 and at most 1; {macs:g} is not.")
+
+
+def check_limit(limit: int) -> None:
+    """UsageError unless `limit` is a number of prompts."""
+    if limit < 1:
+        raise UsageError(f"--limit is a number of prompts a group, at least 1; {limit} is not.")
 
 
 class Outcome(NamedTuple):

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmark.errors import DataError, UsageError
-from benchmark.store import durable
+from benchmark.store import durable, outputs
 
 
 def page(
@@ -71,6 +71,7 @@ def fill(path: Path, printed: Callable[[list[str]], str]) -> int:
         raise DataError(f"Cannot read {path} ({error}): give a Markdown page.") from error
     if not (count := len(blocks(page))):
         raise DataError(f"{path} has no block to fill: put `<!-- bench table -->` and `<!-- end -->` around its place.")
+    outputs.check_file(path, "The page")
     durable.write_bytes(path, filled(page, printed).encode())
     return count
 
