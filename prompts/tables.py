@@ -5,17 +5,40 @@ No message quotes the file, not even its header: without one, that is a prompt, 
 
 import csv
 import io
+import json
+import zipfile
+import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmark.errors import DataError
+from prompts.parquet import read_parquet
 
 NUMBERS = "numbers"
 """The kind of a Parquet column of integers, floats or decimals."""
 MISSING = ("nan", "none", "null", "<na>")
 """What pandas and databases write where a value is missing, in lower case."""
+COMPRESSED = (
+    b"\x1f\x8b",
+    b"PK\x03\x04",
+    b"PK\x05\x06",
+    b"BZh91AY&SY",
+    b"\xfd7zXZ\x00",
+    b"(\xb5/\xfd",
+    b"7z\xbc\xaf",
+    b"Rar!\x1a",
+)
+"""How gzip, zip, bzip2, xz, Zstandard, 7z and rar begin."""
+OTHER_FORMS = {
+    b"%PDF-": "a PDF",
+    b"SQLite format 3\x00": "an SQLite database",
+    b"ARROW1": "an Arrow (Feather) file",
+    b"\x93NUMPY": "a NumPy file",
+    b"\x80\x04": "a Python pickle",
+}
+"""How further forms in which people have tables begin."""
 LINES = ("text",)
 """The header given to lines that have none."""
 
@@ -52,13 +75,12 @@ def check_commas(data: bytes, path: Path, expected_columns: Collection[str]) -> 
 def read_table(data: bytes, path: Path, headed: bool) -> Table:
     """`data` by what it is: Parquet by its mark, else UTF-8 text, CSV if `headed` and one prompt a line if not.
 
-    Raises DataError naming `path`, and the row where there is one, for a compressed file, a web page or a Git LFS
-    pointer in place of the list, text that is not UTF-8, and what is not CSV or Parquet after all.
+    Raises DataError naming `path`, and the row where there is one, for a compressed file, a spreadsheet, JSON, a web
+    page or a Git LFS pointer in place of the list, text that is not UTF-8, and what is not CSV or Parquet after all.
     """
     if data.startswith(b"PAR1"):
         return _parquet(data, path)
-    if data.startswith((b"\x1f\x8b", b"PK\x03\x04")):
-        raise DataError(f"{path} is compressed (gzip or zip): unpack it first.")
+    _refuse_other_forms(data, path)
     start = data[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype", b"<html", b"version https://git-lfs")):
         raise DataError(f"{path} is not the list but a web page or a pointer to it: download the file itself.")
@@ -68,6 +90,47 @@ def read_table(data: bytes, path: Path, headed: bool) -> Table:
         row = data.count(b"\n", 0, error.start) + 1
         raise DataError(f"{path}, row {row}: not UTF-8 (byte {error.start}); save it as UTF-8.") from None
     return _csv(text, path) if headed else _lines(text)
+
+
+def _refuse_other_forms(data: bytes, path: Path) -> None:
+    """DataError, saying what to do, for a file whose first bytes show that it is of another form."""
+    if _is_spreadsheet(data):
+        raise DataError(f"{path} is a spreadsheet: save it as CSV.")
+    if data.startswith(COMPRESSED) or data[257:262] == b"ustar":
+        raise DataError(f"{path} is compressed: unpack it first.")
+    for mark, form in OTHER_FORMS.items():
+        if data.startswith(mark):
+            raise DataError(f"{path} is {form}: save it as CSV.")
+    text = data.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text.startswith((b"{", b"[")):
+        if isinstance(_json(text.partition(b"\n")[0]), dict) and b"\n" in text.rstrip():
+            raise DataError(f"{path} is JSON lines: save it as CSV.")
+        if isinstance(_json(text), dict | list):
+            raise DataError(f"{path} is JSON: save it as CSV.")
+
+
+def _is_spreadsheet(data: bytes) -> bool:
+    """Whether these are the bytes of a workbook: old Excel, or a zip with a workbook's parts in it."""
+    if data.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
+        return True
+    if not data.startswith(b"PK\x03\x04"):
+        return False
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = archive.namelist()
+            kind = archive.read("mimetype") if "mimetype" in names else b""
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, zlib.error):
+        return False  # a damaged or encrypted zip, which is told to be compressed
+    excel_or_numbers = any(name.startswith("xl/") or name in ("Index.zip", "Index/Document.iwa") for name in names)
+    return excel_or_numbers or b"opendocument.spreadsheet" in kind
+
+
+def _json(text: bytes) -> object:
+    """What the text holds as JSON; None if it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _csv(text: str, path: Path) -> Table:
@@ -101,10 +164,9 @@ def _lines(text: str) -> Table:
 
 def _parquet(data: bytes, path: Path) -> Table:
     import pyarrow  # heavy
-    import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.read_table(pyarrow.BufferReader(data))
+        table = read_parquet(data)
         columns, kinds = [], dict[str, str]()
         for name, column in zip(table.column_names, table.columns, strict=True):
             cells, kind = _cells(column)

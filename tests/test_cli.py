@@ -35,6 +35,14 @@ def answer(result: Result) -> str:
     return result.stderr
 
 
+def but_for(words: list[str], option: str, value: str) -> list[str]:
+    """The words with another value of an option, which may be new to them."""
+    if option not in words:
+        return [*words, option, value]
+    place = words.index(option)
+    return [*words[: place + 1], value, *words[place + 2 :]]
+
+
 def fresh(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
     """`bench` in a new interpreter that prints, last of all, which heavy packages it has imported."""
     code = (
@@ -192,7 +200,7 @@ def test_runs_go_to_palimpsest_home(asked: list[RunRequest], monkeypatch: pytest
      ("--targets", "Hokusay", "Katsushika Hokusai")],
 )  # fmt: skip
 def test_wrong_name_is_met_with_the_right_one(asked: list[RunRequest], option: str, wrong: str, right: str) -> None:
-    told = answer(bench(*RUN, option, wrong))
+    told = answer(bench(*but_for(RUN, option, wrong)))
     assert wrong in told
     assert f"Did you mean '{right}'?" in told
     assert not asked
@@ -204,7 +212,7 @@ def test_wrong_name_is_met_with_the_right_one(asked: list[RunRequest], option: s
      ("--data", "everything"), ("--set", "solver"), ("--method", "no/such/file.py:Eraser")],
 )  # fmt: skip
 def test_impossible_option_is_refused_before_anything_runs(asked: list[RunRequest], option: str, wrong: str) -> None:
-    assert wrong.removesuffix(":Eraser") in answer(bench(*RUN, option, wrong))
+    assert wrong.removesuffix(":Eraser") in answer(bench(*but_for(RUN, option, wrong)))
     assert not asked
 
 

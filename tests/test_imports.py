@@ -24,7 +24,7 @@ LEAVES = {"benchmark.errors", "benchmark.moved_modules", "benchmark.registry"}
 """What all packages may import: how to fail, and how a name becomes code."""
 FLOORS = (
     "benchmark.errors benchmark.moved_modules benchmark.launcher benchmark.parallel benchmark.stats metrics.base "
-    "metrics.encoders",
+    "metrics.encoders prompts.parquet",
     "benchmark.registry benchmark.hardware benchmark.console prompts.concepts prompts.tables prompts.artists "
     "prompts.decoys methods.budget methods.config_fields methods.objective methods.sampling_steps metrics.networks "
     "metrics.detectors metrics.clip metrics.cp metrics.csd metrics.drift metrics.fid metrics.kid metrics.oracle",

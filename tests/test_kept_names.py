@@ -13,7 +13,7 @@ from record_examples import record
 from standin import request, whole
 
 from benchmark.api.request import RunRequest
-from benchmark.errors import UsageError
+from benchmark.errors import DataError, UsageError
 from benchmark.records.record import Record, read_records, scores_table, write_record
 from benchmark.tables.compare import compare
 from benchmark.tables.picture_scores import derived, kept_names_of
@@ -132,7 +132,8 @@ def test_limited_runs_stand_in_tables_of_their_own(tmp_path: Path) -> None:
     records = [tmp_path / "records"]
     assert {r.label for r, _ in gather("mini", tmp_path, records)} == {"base", "uce"}
     assert {r.label for r, _ in gather("mini", tmp_path, records, limit=1)} == {"base, limit 1", "uce, limit 1"}
-    assert gather("mini", tmp_path, records, limit=2) == []
+    with pytest.raises(DataError, match=r"No record on testbed 'mini' is of a run with --limit 2"):
+        gather("mini", tmp_path, records, limit=2)
     assert set(_ids(few)) < set(_ids(full))
 
 

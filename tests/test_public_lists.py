@@ -223,8 +223,8 @@ def test_open_quote_that_swallows_rows_of_a_list_of_any_length_is_refused(tmp_pa
         ("ring-a-bell-paper", b"PAR1 and then nothing", "begins as a Parquet file"),
         ("ring-a-bell-paper", parquet({"prompt": [SECRET]}), "is a parquet file; ring-a-bell-paper is text"),
         ("ring-a-bell-paper", "\n<!DOCTYPE html><p>Sign in</p>", "is not the list but a web page"),
-        ("i2p", gzip.compress(table("i2p").encode()), "is compressed (gzip or zip): unpack it first"),
-        ("ring-a-bell-paper", b"PK\x03\x04 and so on", "is compressed (gzip or zip)"),
+        ("i2p", gzip.compress(table("i2p").encode()), "is compressed: unpack it first"),
+        ("ring-a-bell-paper", b"PK\x03\x04 and so on", "is compressed: unpack"),
         ("ring-a-bell", "one\ntwo\nthree\nfour\n", "row 1: this is no header; write the line sensitive prompt above"),
         ("ring-a-bell-paper", "404: Not Found", "is a single line, such as an answer instead of the file"),
         (

@@ -73,10 +73,7 @@ class RunRequest:
     reference: str = "distilled"  # what CP and CSD compare with; "base" trains nothing but the method itself
 
     def __post_init__(self) -> None:
-        if not 0 < self.macs <= 1:
-            raise UsageError(
-                f"--macs is a share of the base U-Net's MACs, above 0 and at most 1; {self.macs:g} is not."
-            )
+        check_macs(self.macs)
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"--seed must be between 0 and 2^63 - 1; {self.seed} is not.")
         if self.precision and self.precision not in get_args(Precision):
@@ -92,8 +89,8 @@ class RunRequest:
             raise UsageError(
                 f"--kept-names {self.kept_names} needs --data plain: the captions of {self.data} hold all names."
             )
-        if self.limit is not None and self.limit < 1:
-            raise UsageError(f"--limit is a number of prompts a group, at least 1; {self.limit} is not.")
+        if self.limit is not None:
+            check_limit(self.limit)
         parse_budget(self.budget)
 
     @property
@@ -102,6 +99,18 @@ class RunRequest:
         return Runtime(
             self.testbed, self.runs, self.device, self.precision, self.compiles, self.as_published, self.limit
         )
+
+
+def check_macs(macs: float) -> None:
+    """UsageError unless `macs` is a share, above 0 and at most 1; NaN is none."""
+    if not 0 < macs <= 1:
+        raise UsageError(f"--macs is a share of the base U-Net's MACs, above 0 and at most 1; {macs:g} is not.")
+
+
+def check_limit(limit: int) -> None:
+    """UsageError unless `limit` is a number of prompts."""
+    if limit < 1:
+        raise UsageError(f"--limit is a number of prompts a group, at least 1; {limit} is not.")
 
 
 class Outcome(NamedTuple):

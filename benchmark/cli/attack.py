@@ -9,6 +9,7 @@ import typer
 
 from benchmark.cli.options import Runs
 from benchmark.errors import UsageError
+from benchmark.store import outputs
 from benchmark.store.paths import home
 
 KINDS = ("mma", "ring-a-bell")
@@ -38,11 +39,12 @@ def attack(
         )
     if kind not in KINDS:
         raise UsageError(f"Unknown attack '{kind}'. Available: {', '.join(KINDS)}.")
+    runs_folder = runs or home()
+    path = out or runs_folder / "attacks" / f"{kind.replace('-', '_')}.csv"
+    outputs.check_file(path, suffixes=(".csv",), beside=".json")
     from benchmark.console import Progress
     from benchmark.experiments.attack_mini import make
 
-    runs_folder = runs or home()
-    path = out or runs_folder / "attacks" / f"{kind.replace('-', '_')}.csv"
     with Progress() as progress:
         report = make(kind, path, runs_folder, progress, count, seed)
     for model, rates in report["success"].items():

@@ -1,8 +1,12 @@
-"""Commands that refuse a value which is given but empty: an unset shell variable must not stand for a default."""
+"""Commands that refuse an empty value and an option that is given twice.
+
+An unset shell variable must not stand for a default, and of two values one must not be dropped in silence.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from typer.core import TyperCommand
@@ -11,15 +15,16 @@ from benchmark.errors import UsageError
 
 
 class CheckedCommand(TyperCommand):
-    """A command none of whose options and arguments may be an empty string, whatever their type.
+    """A command none of whose options and arguments may be an empty string, whatever their type, or be given twice.
 
     Every command of the command line is one. An empty value is refused here, before its type can read it as something
     else: an empty path as the working folder, an empty list as the default list.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        values, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+        values, _, given_parameters = self.make_parser(ctx).parse_args(args=list(args))
         refuse_empty(values, self.get_params(ctx))
+        refuse_repeated(given_parameters)
         return super().parse_args(ctx, args)
 
 
@@ -33,3 +38,13 @@ def refuse_empty(values_by_name: Mapping[str, Any], parameters: list[Any]) -> No
             name = option if option.startswith("-") else f"The argument {option.upper()}"
             remedy = "give it a value" if parameter.required else "give it a value, or leave it out"
             raise UsageError(f"{name} is empty: {remedy} (is a shell variable unset?).")
+
+
+def refuse_repeated(given_parameters: Sequence[Any]) -> None:
+    """UsageError that names the first option with a single value that was given more than once.
+
+    A flag that is given twice says the same twice, and passes.
+    """
+    for parameter, count in Counter(given_parameters).items():
+        if count > 1 and not (parameter.multiple or parameter.is_flag):
+            raise UsageError(f"{max(parameter.opts, key=len)} is given {count} times: give it once.")

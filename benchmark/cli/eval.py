@@ -20,9 +20,8 @@ from benchmark.cli.options import (
     Runs,
     Targets,
     Testbed,
-    artist,
+    artists_named,
     check_plugin,
-    names,
     refuse_unread,
 )
 from benchmark.errors import UsageError
@@ -94,7 +93,7 @@ def evaluate(
         method="distilled",
         suite=suite,
         testbed=testbed,
-        targets=tuple(artist(testbed, artist_name) for artist_name in names(targets)),
+        targets=artists_named(testbed, targets),
         budget=budget,
         runs=runs or home(),
         device=device,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +10,13 @@ import typer
 
 from benchmark.cli.options import Records, Runs, Testbed, check_plugin, records_home, refuse_unread
 from benchmark.errors import UsageError
+from benchmark.registry import home_of
+from benchmark.store import outputs
 from benchmark.store.paths import home
 
 FIGURES = ("tradeoff", "losses", "7")
+PICTURES = (".png", ".svg", ".pdf", ".svgz", ".eps", ".ps", "")
+"""Endings of pictures that can be written; without one it is a PNG."""
 
 
 def figure(
@@ -42,6 +47,7 @@ def figure(
       bench figure 7 --suite mma
     """
     from benchmark.figures import explicit, losses, tradeoff
+    from benchmark.tables.columns import EXPLICIT
     from benchmark.tables.select import gather, of_definition
     from benchmark.tables.table1_styles import table
     from benchmark.testbeds.resolve import sampling_of
@@ -54,8 +60,9 @@ def figure(
     made_on, testbed = testbed, check_plugin("testbeds", testbed)
     suite = suite or ("i2p" if kind == "7" else "artists")
     check_plugin("suites", suite)
+    _check_suite(kind, suite, EXPLICIT)
+    path = outputs.check_file(out or (runs or home()) / f"{kind}.png", suffixes=PICTURES, beside=".csv")
     entries = of_definition(gather(testbed, records_home(runs, records), records or []), testbed, sampling)
-    path = out or (runs or home()) / f"{kind}.png"
     if kind == "7":
         written_paths = explicit.write(entries, testbed, suite, path, made_on)
     else:
@@ -64,3 +71,16 @@ def figure(
         )
     for written_path in written_paths:
         print(written_path)
+
+
+def _check_suite(kind: str, suite: str, explicit_suites: Sequence[str]) -> None:
+    """UsageError for a suite that the figure cannot be drawn of. Of a plug-in's suite its records decide."""
+    if home_of("suites", suite) != "benchmark":
+        return
+    if kind == "7" and suite not in explicit_suites:
+        raise UsageError(
+            f"Figure 7 is of {', '.join(explicit_suites[:-1])} or {explicit_suites[-1]}: --suite {suite} has nothing "
+            "explicit to count."
+        )
+    if kind == "tradeoff" and suite != "artists":
+        raise UsageError(f"Figure tradeoff is of artists: --suite {suite} has no style of targets; leave --suite out.")

@@ -125,20 +125,38 @@ def check_plugin(group: str, name: str) -> str:
 def names(text: str, option: str = "--targets") -> tuple[str, ...]:
     """`"A, B"` -> `("A", "B")`; none for an option that was left out.
 
-    UsageError for a list with an empty name, which an unset shell variable can cause.
+    UsageError for a list with an empty name, which an unset shell variable can cause, and for one that repeats a name.
     """
     listed_names = tuple(name.strip() for name in text.split(",")) if text else ()
     if not all(listed_names):
         raise UsageError(
             f"{option} '{text}' is a list with a place without a name: write \"A,B\", or leave the option out."
         )
+    for name in listed_names:
+        if listed_names.count(name) > 1:
+            raise UsageError(f"{option} names '{name}' twice: name it once.")
     return listed_names
 
 
-def share_of_macs(pruning: str, macs: float | None) -> float:
-    """The share that a request gets. UsageError for one that nothing would read, since the base is not pruned."""
-    from benchmark.api.request import RunRequest
+def artists_named(testbed: str, targets: str) -> tuple[str, ...]:
+    """The full names of the artists that `--targets` lists; none if it was left out.
 
+    UsageError for an artist that the testbed does not know, and for one that is named twice, as "Monet,Claude Monet".
+    """
+    full_names = tuple(artist(testbed, name) for name in names(targets))
+    for name in full_names:
+        if full_names.count(name) > 1:
+            raise UsageError(f"--targets names '{name}' twice: name it once.")
+    return full_names
+
+
+def share_of_macs(pruning: str, macs: float | None) -> float:
+    """The share that a request gets. UsageError for what is no share, and for one that nothing would read, since the
+    base is not pruned."""
+    from benchmark.api.request import RunRequest, check_macs
+
+    if macs is not None:
+        check_macs(macs)
     if macs is not None and macs != 1 and pruning == "none":
         raise UsageError(
             f"--macs {macs:g} goes with a pruning, and --pruning none cuts nothing: leave one of them out."

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmark.errors import DataError, UsageError
-from benchmark.store import durable
+from benchmark.store import durable, outputs
 
 
 def page(
@@ -71,14 +71,20 @@ def fill(path: Path, printed: Callable[[list[str]], str]) -> int:
         raise DataError(f"Cannot read {path} ({error}): give a Markdown page.") from error
     if not (count := len(blocks(page))):
         raise DataError(f"{path} has no block to fill: put `<!-- bench table -->` and `<!-- end -->` around its place.")
+    outputs.check_file(path, "The page")
     durable.write_bytes(path, filled(page, printed).encode())
     return count
 
 
 def _printed_table(command: str, printed: Callable[[list[str]], str]) -> str:
-    words = shlex.split(command)
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"`bench {command}` cannot be read ({error}): close its quotes.") from error
     if not words or words[0] not in MAKERS:
         raise UsageError(f"`bench {command}` makes no table for a page: {', '.join(MAKERS)} do.")
+    if any(word.partition("=")[0] == "--format" for word in words):
+        raise UsageError(f"`bench {command}` cannot be made: a page takes Markdown, so leave --format out.")
     try:
         return printed([*words, "--format", "markdown"])
     except SystemExit:

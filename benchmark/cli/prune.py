@@ -10,7 +10,7 @@ import typer
 
 from benchmark.cli.checked_command import CheckedCommand
 from benchmark.cli.options import Runs, Testbed, check_plugin
-from benchmark.errors import BudgetError, UsageError
+from benchmark.errors import UsageError
 from benchmark.store.paths import home
 
 if TYPE_CHECKING:
@@ -133,8 +133,9 @@ def _searched(
     testbed: str, runs: Path | None, experts: int, macs: float, steps: int, seed: int
 ) -> tuple[Workbench, Experts, Search]:
     check_plugin("testbeds", testbed)
-    if not 0 < macs <= 1:
-        raise BudgetError(f"--macs is a share of the base U-Net's MACs, above 0 and at most 1; {macs:g} is not.")
+    from benchmark.api.request import check_macs
+
+    check_macs(macs)
     from benchmark.models.prunings import experts as search_experts
     from methods.pruning.aptp.search import Search
 

@@ -11,6 +11,7 @@ import typer
 
 from benchmark.cli.options import Compiles, Device, Precision, Runs, Testbed, check_plugin
 from benchmark.errors import UsageError
+from benchmark.store import outputs
 from benchmark.store.paths import home
 
 FULL = "sd21-rehearsal"
@@ -51,6 +52,8 @@ def rehearse(
     """
     check_plugin("testbeds", testbed)
     check_size(latent_size, testbed)
+    if out:
+        outputs.check_file(out)
     from benchmark.api.request import Runtime
     from benchmark.console import Progress
     from benchmark.cost.rehearse import rehearse as rehearsed

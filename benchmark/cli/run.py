@@ -29,9 +29,8 @@ from benchmark.cli.options import (
     Settings,
     Targets,
     Testbed,
-    artist,
+    artists_named,
     check_plugin,
-    names,
     share_of_macs,
 )
 from benchmark.errors import BudgetError, TrainingError, UsageError
@@ -167,7 +166,7 @@ def requests_of(
         macs=share_of_macs(pruning, macs),
         preset=preset,
         overrides=parse_settings(set_ or []),
-        targets=tuple(artist(testbed, name) for name in names(targets)),
+        targets=artists_named(testbed, targets),
         budget=budgets[0],
         reference=str(reference),
         **given,

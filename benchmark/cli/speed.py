@@ -10,6 +10,7 @@ import typer
 
 from benchmark.cli.options import Device, Precision, Runs, Testbed, check_plugin
 from benchmark.cli.rehearse import FULL, LatentSize, check_size
+from benchmark.store import outputs
 from benchmark.store.paths import home
 
 
@@ -43,6 +44,8 @@ def speed(
     """
     check_plugin("testbeds", testbed)
     check_size(latent_size, testbed)
+    if out:
+        outputs.check_file(out)
     from functools import partial
 
     from benchmark.api.request import RunRequest

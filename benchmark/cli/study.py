@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark import launcher
-from benchmark.cli.options import Records, Runs, check_plugin, names, records_home
+from benchmark.cli.options import Records, Runs, check_plugin, names, records_home, refuse_unread
 from benchmark.errors import UsageError
+from benchmark.store import outputs
 from benchmark.store.paths import home, records_folder
 
 if TYPE_CHECKING:
@@ -70,6 +71,15 @@ def study(
 
     if name not in STUDIES:
         raise UsageError(f"Unknown study '{name}'. Available: {', '.join(STUDIES)}.")
+    if format == Format.markdown:
+        refuse_unread(ctx, {"out": "--out", "lanes": "--lanes"}, "--format markdown prints, and runs nothing")
+    elif only_figure:
+        refuse_unread(ctx, {"lanes": "--lanes"}, "--only-figure runs nothing")
+    elif records:
+        raise UsageError(
+            "--records would stand in the place of what the study's runs give: add --only-figure or --format markdown, "
+            "or leave it out."
+        )
     chosen_prunings = names(prunings, "--prunings")
     for pruning in chosen_prunings:
         check_plugin("prunings", pruning)
@@ -82,7 +92,7 @@ def study(
     chosen_study, runs_folder = STUDIES[name], runs or home()
     if only_figure or format == Format.markdown:
         records_home(runs, records)  # nothing is run, so the records must exist
-    folder = out or runs_folder / "studies"
+    folder = outputs.check_folder(out or runs_folder / "studies")
     suite = "artists" if any(key in ("kept_style", "content_kept") for key, _ in chosen_study.panels) else "coco"
 
     def current_points() -> list[Point]:
@@ -104,6 +114,8 @@ def study(
     if format == Format.markdown:
         print(markdown(chosen_study, current_points()))
         return
+    if only_figure:
+        current_points()  # where there is nothing to draw, nothing is written
     write_bytes(folder / f"{name}.txt", plan(chosen_study, seeds, chosen_prunings).encode())
     failed = [] if only_figure else conduct_runs(read_plan(folder / f"{name}.txt"), runs_folder)
     if not launcher.is_first():

@@ -13,11 +13,12 @@ from benchmark.cli.options import (
     Records,
     Runs,
     Testbed,
-    artist,
+    artists_named,
     check_plugin,
     names,
     records_home,
     refuse_unread,
+    share_of_macs,
 )
 from benchmark.cli.run import ALL
 from benchmark.errors import UsageError
@@ -96,15 +97,16 @@ def show_table(
     refuse_unread(ctx, UNREAD[number], f"table {number} has none of it")
     if not 0 < threshold < 1:
         raise UsageError(f"--threshold is a score between 0 and 1; {threshold:g} is not.")
+    target_names = artists_named(testbed, targets)
+    column_names = names(columns, "--columns")
     all_entries = gather(testbed, records_home(runs, records), records or [], limit)
     entries = of_definition(all_entries, testbed, sampling)
     from benchmark.tables.table2_3_explicit import table2, table3
 
     if number == 1:
-        artist_names = [artist(testbed, name) for name in names(targets)]
         wide = long or bool(columns)
         shown_table = table(
-            entries, testbed, suite, long=wide, paper=paper, everything=all_, pruning=pruning, targets=artist_names,
+            entries, testbed, suite, long=wide, paper=paper, everything=all_, pruning=pruning, targets=target_names,
             made_on=made_on,
         )  # fmt: skip
     elif number == 2:
@@ -120,7 +122,7 @@ def show_table(
         shown_table = noted(
             shown_table, f"{records_are} left out: of a testbed '{testbed}' whose file says other sampling."
         )
-    FORMATS[format](only(shown_table, names(columns, "--columns")) if columns else shown_table)
+    FORMATS[format](only(shown_table, column_names) if columns else shown_table)
 
 
 def compare(
@@ -160,9 +162,11 @@ def compare(
         raise UsageError(f"'{left}' would be compared with itself: name two rows of `bench table`.")
     testbed = check_plugin("testbeds", testbed)
     check_plugin("suites", suite)
-    entries = gather(testbed, records_home(runs, records), records or [], limit)
     if pruning and not is_file(pruning):
         check_plugin("prunings", pruning)
+    share_of_macs(pruning, macs)
+    column_names = names(columns, "--columns")
+    entries = gather(testbed, records_home(runs, records), records or [], limit)
     wide = long or bool(columns)
     comparison = compared(entries, testbed, suite, left, right, long=wide, pruning=pruning, macs=macs)
-    FORMATS[format](only(comparison, names(columns, "--columns")) if columns else comparison)
+    FORMATS[format](only(comparison, column_names) if columns else comparison)

@@ -11,6 +11,7 @@ import typer
 from benchmark.cli.checked_command import CheckedCommand
 from benchmark.cli.options import Runs, check_plugin, names
 from benchmark.errors import UsageError
+from benchmark.store import outputs
 from benchmark.store.paths import home
 
 testbed_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, add_completion=False)
@@ -42,8 +43,9 @@ def build(
     module = _beside_testbed(testbed, "build")
     from benchmark.console import Progress
 
+    folder = outputs.check_folder(out or home() / "testbeds" / testbed)
     with Progress() as progress:
-        module.build(out or home() / "testbeds" / testbed, progress, names(only, "--only"), device)
+        module.build(folder, progress, names(only, "--only"), device)
 
 
 @testbed_app.command(cls=CheckedCommand)
@@ -65,8 +67,9 @@ def check(
     module = _beside_testbed(testbed, "check")
     from benchmark.console import Progress
 
+    folder = outputs.check_folder(out or home() / "testbeds" / f"{testbed}-card")
     with Progress() as progress:
-        module.check(out or home() / "testbeds" / f"{testbed}-card", progress, weights, device)
+        module.check(folder, progress, weights, device)
 
 
 @testbed_app.command(cls=CheckedCommand)

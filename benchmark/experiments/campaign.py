@@ -43,7 +43,7 @@ def read_plan(path: Path, check: Callable[[list[str]], None] = lambda words: Non
             try:
                 words = shlex.split(run_line)
             except ValueError as error:
-                raise UsageError(f"{path}, line {number}: {error}.") from error
+                raise UsageError(f"{path}, line {number}: {_unreadable(run_line)}") from error
             option_names = {word.partition("=")[0] for word in words}  # --runs=elsewhere says --runs as well
             if words and (not {"--method", "--suite"} <= option_names or option_names & set(OWN)):
                 raise UsageError(
@@ -61,6 +61,13 @@ def read_plan(path: Path, check: Callable[[list[str]], None] = lambda words: Non
     if not plan:
         raise UsageError(f"The campaign {path} asks for no run.")
     return plan
+
+
+def _unreadable(line: str) -> str:
+    """Say why a shell's words cannot be read from a line: there are two ways."""
+    if line.endswith("\\"):
+        return "it ends in a backslash, and no line goes on in the next one: write the run in one line."
+    return "a quote is left open: close it."
 
 
 def conduct(plan: list[list[str]], runs: Path, lanes: int = 1) -> list[list[str]]:

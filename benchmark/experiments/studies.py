@@ -160,5 +160,5 @@ def points(study: Study, rows: Sequence[Row], seeds: int, prunings: Sequence[str
             if key not in points_by_place or len(values) >= len(points_by_place[key].values):
                 points_by_place[key] = Point(*key, values)
     if not points_by_place:
-        raise DataError("None of the study's runs has a record yet.")
+        raise DataError("None of the study's runs has a record yet: leave out --only-figure and --format to do them.")
     return sorted(points_by_place.values(), key=lambda point: (point.macs, point.line, point.iterations, point.seed))

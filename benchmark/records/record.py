@@ -21,6 +21,7 @@ from benchmark.errors import RecordError
 from benchmark.registry import is_file
 from benchmark.store import durable, manifest
 from benchmark.store.listing import visible
+from prompts.parquet import read_parquet
 
 if TYPE_CHECKING:
     import pyarrow
@@ -240,9 +241,6 @@ def refuse_newer(folder: Path) -> None:
 
 def read_scores(record: Record) -> pyarrow.Table:
     """The per-image values of a record that was read or written. Raises RecordError if they are not as recorded."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     if record.folder is None or record.scores is None:
         raise ValueError("this record was never written, so it has no scores")
     path = record.folder / record.scores.file
@@ -253,7 +251,7 @@ def read_scores(record: Record) -> pyarrow.Table:
         raise RecordError(f"The scores {path} cannot be read ({error.strerror}): {remedy}.") from error
     if hashlib.sha256(data).hexdigest() != record.scores.sha256:
         raise RecordError(f"The scores {path} do not match the checksum in their record: {remedy}.")
-    return pq.read_table(pa.BufferReader(data))
+    return read_parquet(data)
 
 
 def check_one_sampler(records: Iterable[Record]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from benchmark.api.request import RunRequest
+from benchmark.api.request import RunRequest, check_limit
 from benchmark.errors import DataError
 from benchmark.records.record import BROUGHT, SUFFIX, Record, read_records
 from benchmark.store.paths import records_folder
@@ -27,10 +27,17 @@ def gather(testbed: str, runs: Path, paths: Sequence[Path] = (), limit: int | No
     """Records with where they come from: the committed and the user's own, or only those in `paths` (files or folders).
 
     Records of runs with `--limit` never stand beside full ones: those of this `limit` are returned, or those without.
-    Raises RecordError for a damaged or newer one, DataError for a path that holds none.
+    Raises RecordError for a damaged or newer one, DataError for a path that holds none or a limit that no record has.
     """
     entries = _all_records(RESULTS / testbed / "records", runs, paths)
-    return [(record, source) for record, source in entries if record.sampler.get("limit") == limit]
+    chosen = [(record, source) for record, source in entries if record.sampler.get("limit") == limit]
+    if limit is not None and not any(record.testbed == testbed for record, _ in chosen):
+        check_limit(limit)
+        raise DataError(
+            f"No record on testbed '{testbed}' is of a run with --limit {limit}: add --limit {limit} to a `bench run`, "
+            "or leave it out here to see full runs."
+        )
+    return chosen
 
 
 def _all_records(reference: Path, runs: Path, paths: Sequence[Path]) -> list[Found]:

@@ -1,0 +1,92 @@
+"""What a user names for a command to write is checked before the work, and the advice is about that option."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from test_cli import answer, bench
+
+from benchmark.errors import StoreError, UsageError
+from benchmark.store.outputs import check_file, check_folder
+
+FILES = (["figure", "tradeoff"], ["figure", "losses"], ["figure", "7"], ["attack", "mma"], ["rehearse"], ["speed"])
+FOLDERS = (["study", "init"], ["testbed", "build", "mini"], ["testbed", "check", "mini"])
+WRITERS = {"attack": ".csv", "figure": ".png"}
+
+
+@pytest.fixture(autouse=True)
+def no_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No command may come as far as asking for its testbed or its records."""
+    monkeypatch.chdir(tmp_path)
+    for place in ("pipeline.setup.workbench_on", "tables.select.gather", "experiments.campaign.conduct",
+                  "testbeds.mini.build.build", "testbeds.mini.check.check"):  # fmt: skip
+        monkeypatch.setattr(f"benchmark.{place}", lambda *_, **__: pytest.fail("the work has begun"))
+
+
+@pytest.mark.parametrize("words", FILES, ids=" ".join)
+def test_a_file_that_cannot_be_written_is_told_before_the_work(words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("x")
+    suffix = WRITERS.get(words[0], ".json")
+    for out, sentence in {
+        str(tmp_path): f"--out {tmp_path} is a folder: name a file in it.",
+        f"taken/x{suffix}": "which is not a folder: give another --out.",
+        f"/proc/x/y{suffix}": f"--out /proc/x/y{suffix} cannot be written (",
+    }.items():
+        assert sentence in answer(bench(*words, "--out", out))
+    assert sorted(os.listdir()) == ["taken"]
+
+
+@pytest.mark.parametrize("words", FOLDERS, ids=" ".join)
+def test_a_folder_that_cannot_be_written_is_told_before_the_work(words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("x")
+    for out, sentence in {
+        "taken": "--out taken is not a folder: give another --out.",
+        "taken/x": "which is not a folder: give another --out.",
+        "/proc/x": "--out /proc/x cannot be written (",
+    }.items():
+        assert sentence in answer(bench(*words, "--out", out))
+    assert sorted(os.listdir()) == ["taken"]
+
+
+@pytest.mark.parametrize(
+    ("words", "out", "endings"),
+    [
+        (["figure", "tradeoff"], "x.csv", ".png, .svg or .pdf"),
+        (["figure", "7"], "x.pgf", ".png, .svg or .pdf"),
+        (["attack", "mma"], "x.json", ".csv"),  # where its rates go
+    ],
+)
+def test_an_ending_that_the_command_cannot_write_is_refused(words: list[str], out: str, endings: str) -> None:
+    assert answer(bench(*words, "--out", out)) == f"error: --out {out} must end in {endings}.\n"
+
+
+def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "loop.json").symlink_to("loop.json")
+    (tmp_path / "x.csv").mkdir()
+    for path in (tmp_path / "pipe.json", tmp_path / "loop.json", Path("/dev/null")):
+        with pytest.raises(UsageError, match=r"is no regular file: give another --out\.$"):
+            check_file(path)
+    with pytest.raises(UsageError, match=r"writes .*x\.csv, which is there and is no regular file"):
+        check_file(tmp_path / "x.png", beside=".csv")
+
+
+def test_a_full_disk_is_told_without_advice_about_the_runs_folder(tmp_path: Path, monkeypatch) -> None:
+    def full(**_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    for check in (check_file, check_folder):
+        with pytest.raises(StoreError, match=r"cannot be written \(no space left on device\): give another --out\.$"):
+            check(tmp_path / "x")
+    with pytest.raises(StoreError, match=r"The page .* make its folder writable, or copy it elsewhere\.$"):
+        check_file(tmp_path / "page.md", "The page")
+
+
+def test_new_folders_and_files_that_are_replaced_pass(tmp_path: Path) -> None:
+    (tmp_path / "old.PNG").write_text("x")
+    assert check_file(tmp_path / "old.PNG", suffixes=(".png",)) == tmp_path / "old.PNG"
+    assert check_file(tmp_path / "a" / "b" / "new.json")
+    assert check_folder(tmp_path / "c" / "d")
+    assert sorted(os.listdir(tmp_path)) == ["old.PNG"]

@@ -1,0 +1,48 @@
+"""A figure, table or study refuses options that it cannot draw or would not read, and says what it is of."""
+
+from pathlib import Path
+
+import pytest
+from test_cli import answer, bench
+
+RESULTS = Path(__file__).parents[1] / "results" / "mini"
+
+
+@pytest.mark.parametrize("suite", ["artists", "coco"])
+def test_figure_7_says_which_suites_it_is_of(suite: str, tmp_path: Path) -> None:
+    complaint = answer(bench("figure", "7", "--suite", suite, "--out", str(tmp_path / "7.png")))
+    assert "Figure 7 is of i2p, mma or ring-a-bell: " in complaint
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suite", ["coco", "i2p", "mma", "ring-a-bell"])
+def test_the_tradeoff_says_which_suite_it_is_of(suite: str) -> None:
+    assert f"Figure tradeoff is of artists: --suite {suite} has no style" in answer(
+        bench("figure", "tradeoff", "--suite", suite)
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--only-figure", "--lanes", "2"], "--lanes would not be read: --only-figure runs nothing"),
+        (["--format", "markdown", "--lanes", "2"], "--lanes would not be read"),
+        (["--format", "markdown", "--out", "x"], "--out would not be read"),
+        (["--records", str(RESULTS / "studies")], "add --only-figure or --format markdown, or leave it out."),
+    ],
+)
+def test_a_study_refuses_options_that_it_would_not_read(words: list[str], sentence: str, monkeypatch) -> None:
+    monkeypatch.setattr("benchmark.experiments.campaign.conduct", lambda *_: pytest.fail("it has begun"))
+    assert sentence in answer(bench("study", "init", *words))
+
+
+def test_a_study_that_finds_nothing_to_draw_writes_nothing(tmp_path: Path) -> None:
+    words = ["study", "init", "--only-figure", "--records", str(RESULTS / "records"), "--out", str(tmp_path / "out")]
+    assert "leave out --only-figure" in answer(bench(*words))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [["table"], ["table", "2"], ["compare", "bilevel", "esd"]], ids=" ".join)
+def test_a_limit_that_no_record_has_is_told_with_the_run_that_makes_some(words: list[str]) -> None:
+    assert "add --limit 3 to a `bench run`, or leave it out here" in answer(bench(*words, "--limit", "3"))
+    assert "at least 1; 0 is not." in answer(bench(*words, "--limit", "0"))
