@@ -30,9 +30,21 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "train", never)
 
 
+def _last_of_each(words: list[str]) -> list[str]:
+    """The command with the last value of each option, since a repeated option is refused; --set may be repeated."""
+    kept: list[list[str]] = [[words[0]]]
+    for word in words[1:]:
+        if not word.startswith("--"):
+            kept[-1].append(word)
+            continue
+        kept = [group for group in kept if group[0] != word or word == "--set"]
+        kept.append([word])
+    return [word for group in kept for word in group]
+
+
 def refused(home: Path, *arguments: str) -> str:
     """The one sentence with which `bench` refuses."""
-    result = CliRunner().invoke(app, [*RUN, "--runs", str(home), *arguments])
+    result = CliRunner().invoke(app, _last_of_each([*RUN, "--runs", str(home), *arguments]))
     assert result.exit_code == 2, result.output
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     assert "Traceback" not in result.output
