@@ -136,7 +136,7 @@ def test_a_damaged_record_is_one_sentence_that_names_the_file(tmp_path, text):
 def test_an_unreadable_record_is_one_sentence_that_names_the_file(tmp_path):
     path = tmp_path / "folder.record.json"
     path.mkdir()
-    with pytest.raises(RecordError, match=rf"^The record {re.escape(str(path))} cannot be read \(Is a directory\)"):
+    with pytest.raises(RecordError, match=rf"^The record {re.escape(str(path))} is a folder: move it away\.$"):
         read_records([tmp_path])
 
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, Valid
 from benchmark.errors import RecordError
 from benchmark.registry import is_file
 from benchmark.store import durable, manifest
-from benchmark.store.listing import visible
+from benchmark.store.listing import refuse_unreadable, visible
 from prompts.parquet import read_parquet
 
 if TYPE_CHECKING:
@@ -227,9 +227,18 @@ def read_records(folders: Iterable[Path]) -> list[Record]:
     """All records under `folders` in order of their names, hidden files passed over; a folder that does not exist has
     none.
 
-    Raises RecordError, naming the file, for one of a newer schema and one that is damaged.
+    Raises RecordError, naming the file, for one of a newer schema and one that is damaged, and DataError for what has a
+    record's name and is no file.
     """
-    return [read_record(path) for folder in folders for path in visible(Path(folder), "**/*" + SUFFIX)]
+    records = []
+    for path in (path for folder in folders for path in visible(Path(folder), "**/*" + SUFFIX)):
+        try:
+            records.append(read_record(path))
+        except FileNotFoundError as error:
+            if path.is_symlink():
+                raise RecordError(f"The record {path} is a link to nothing: move it away.") from error
+            # else another process has removed it since the folder was listed
+    return records
 
 
 def refuse_newer(folder: Path) -> None:
@@ -245,6 +254,7 @@ def read_scores(record: Record) -> pyarrow.Table:
         raise ValueError("this record was never written, so it has no scores")
     path = record.folder / record.scores.file
     remedy = "run `bench run` again with the same options to score it anew"
+    refuse_unreadable(path)
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -278,6 +288,8 @@ def read_record(path: Path) -> Record:
         raw: Any = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise
+    except IsADirectoryError as error:
+        raise RecordError(f"The record {path} is a folder: move it away.") from error
     except OSError as error:
         raise RecordError(f"The record {path} cannot be read ({error.strerror}): make it readable.") from error
     except ValueError as error:

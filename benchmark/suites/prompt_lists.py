@@ -14,6 +14,7 @@ from typing import Literal
 
 from benchmark.errors import DataError
 from benchmark.store import durable, paths
+from benchmark.store.listing import refuse_unreadable
 from prompts.public import PublicList, accepted, examine, read_bytes
 from prompts.sources import Source, source
 
@@ -85,8 +86,10 @@ def _papers(home: Path, name: str) -> Path:
 def _kept(home: Path, name: str) -> tuple[Path, bytes]:
     """The copy's path and bytes, which are those that its papers name. Raises DataError if not."""
     try:
+        refuse_unreadable(_papers(home, name))
         papers = json.loads(_papers(home, name).read_bytes())
         kept = folder(home) / Path(papers["file"]).name
+        refuse_unreadable(kept)
         data = kept.read_bytes()
         if hashlib.sha256(data).hexdigest() == papers["sha256"]:
             return kept, data

@@ -1,0 +1,93 @@
+"""What has a file's name and is none is told by its path wherever a folder is listed: nothing waits for a pipe."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from record_examples import record, write
+from test_cli import answer, bench
+
+from benchmark.errors import DataError
+from benchmark.records.record import read_record, read_records, read_scores
+from benchmark.store.listing import visible
+from benchmark.testbeds.stable_diffusion.captions import annotation_file
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def loop(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def bound_socket(path: Path) -> None:
+    folder = os.open(path.parent, os.O_RDONLY)  # a socket's whole path may not be long
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(f"/proc/self/fd/{folder}/{path.name}")
+    os.close(folder)
+
+
+ODD = {"pipe": (pipe, "is a pipe, and no file: move it away."),
+       "loop": (loop, "is a link that leads to itself, and no file: move it away."),
+       "socket": (bound_socket, "is a socket, and no file: move it away.")}  # fmt: skip
+NAMED = {
+    "folder": (Path.mkdir, "is a folder: move it away."),
+    "link to nothing": (lambda path: path.symlink_to("nothing"), "is a link to nothing: move it away."),
+}
+
+
+@pytest.mark.parametrize(("make", "sentence"), (ODD | NAMED).values(), ids=ODD | NAMED)
+@pytest.mark.parametrize("words", [["table"], ["compare", "bilevel", "esd"], ["figure", "losses"]], ids=" ".join)
+def test_what_is_no_record_in_the_records_folder_is_told(words, make, sentence, tmp_path: Path) -> None:
+    write(tmp_path / "records", record("bilevel"))
+    make(tmp_path / "records" / "x.record.json")
+    complaint = answer(bench(*words, "--runs", str(tmp_path)))
+    assert str(tmp_path / "records" / "x.record.json") in complaint
+    assert sentence in complaint
+
+
+@pytest.mark.parametrize(("make", "sentence"), ODD.values(), ids=ODD)
+def test_what_is_no_file_in_any_listed_folder_is_told(make, sentence, tmp_path: Path) -> None:
+    (tmp_path / "annotations").mkdir()
+    make(tmp_path / "annotations" / "captions_val2017.json")
+    with pytest.raises(DataError, match=sentence):
+        annotation_file(tmp_path, "val")
+    with pytest.raises(DataError, match=sentence):
+        visible(tmp_path, "**/*")
+
+
+def test_links_to_files_and_folders_pass(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "other").symlink_to("nothing")
+    assert [path.name for path in visible(tmp_path, "*")] == ["file", "folder", "link", "other"]
+
+
+def test_scores_that_are_a_pipe_are_told(tmp_path: Path) -> None:
+    write(tmp_path, record("bilevel"))
+    (scores,) = tmp_path.glob("*.parquet")
+    scores.unlink()
+    pipe(scores)
+    with pytest.raises(DataError, match="is a pipe, and no file: move it away"):
+        read_scores(read_records([tmp_path])[0])
+
+
+def test_a_record_that_is_removed_while_its_folder_is_read_is_passed_over(tmp_path: Path, monkeypatch) -> None:
+    write(tmp_path, record("bilevel"), record("esd"))
+
+    def read(path: Path):
+        if "esd" in path.name:
+            path.unlink(missing_ok=True)
+        return read_record(path)
+
+    monkeypatch.setattr("benchmark.records.record.read_record", read)
+    assert [kept.method for kept in read_records([tmp_path])] == ["bilevel"]
+
+
+def test_a_folder_that_may_not_be_listed_does_not_pass_for_an_empty_one(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(DataError, match=r"cannot be listed \(permission denied\): make it readable"):
+        read_records([tmp_path])
