@@ -25,14 +25,13 @@ from benchmark.suites import prompt_lists
 from benchmark.testbeds import resolve
 
 if TYPE_CHECKING:
+    from benchmark.console import Progress
     from benchmark.testbeds.stable_diffusion.definition import Definition
 
 
 PYTHON = (3, 11)
 REACHED = 0.5
 """Share of a CPU's best rate that training is taken to reach, as `bench estimate` assumes it."""
-ROOM = {True: 60_000_000_000, False: 300_000_000}
-"""Bytes that a run writes at Stable Diffusion's size (checkpoints of training are the most), and on mini."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +43,26 @@ class Finding:
     message: str
 
 
-def examine(testbed: str, home: Path, ask: bool) -> Iterator[Finding]:
-    """Yield all findings; with `ask`, the Hub is asked too. UsageError or DataError if there is no such testbed."""
+def examine(
+    testbed: str, home: Path, ask: bool, needed: float | None = None, progress: Progress | None = None
+) -> Iterator[Finding]:
+    """Yield all findings. UsageError or DataError if there is no such testbed.
+
+    Args:
+        testbed: its name or file.
+        home: the runs folder.
+        ask: whether the Hub is asked too.
+        needed: bytes that a run writes; None if that is not known.
+        progress: shows how far the first look at pictures is, which takes minutes for many.
+    """
     definition = resolve.definition_of(testbed)
     yield _python()
     yield _torch()
     yield _gpu(definition.flops if definition is not None else None)
-    yield _disk(home, ROOM[definition is not None])
+    yield _disk(home, needed)
     if definition is not None:
         yield _hub(definition, ask)
-        yield from _parts(definition, home)
+        yield from _parts(definition, home, progress)
     yield _nudenet()
     yield from _lists(home, resolve.public_lists(testbed))
 
@@ -103,10 +112,15 @@ def _gpu(flops: float | None) -> Finding:
     )
 
 
-def _disk(home: Path, needed: int) -> Finding:
+def _disk(home: Path, needed: float | None) -> Finding:
     existing_folder = next(folder for folder in (home.absolute(), *home.absolute().parents) if folder.is_dir())
     free = shutil.disk_usage(existing_folder).free
-    message = f"{paths.size(free)} free for {home}, a run may write {paths.size(needed)}"
+    message = f"{paths.size(free)} free for {home}"
+    if needed is None:
+        return Finding("there", "disk", message)
+    message += f", a run from nothing writes {paths.size(round(needed))}"
+    if free < needed and (home / "artefacts").exists():  # a run asks for what is missing of it
+        return Finding("without", "disk", f"{message}: what it keeps in {home} already is not written again")
     if free < needed:
         return Finding("lacking", "disk", f"{message}: free some space or set PALIMPSEST_HOME to a folder elsewhere")
     return Finding("there", "disk", message)
@@ -135,10 +149,11 @@ def _of_hub(name: str) -> bool:
     return not Path(name).is_absolute() and not name.startswith("https://")
 
 
-def _parts(definition: Definition, home: Path) -> Iterator[Finding]:
-    """Check the model, the networks and the captioned pictures."""
+def _parts(definition: Definition, home: Path, progress: Progress | None) -> Iterator[Finding]:
+    """Check the model, the networks, the captioned pictures and the experts."""
     from benchmark.testbeds.stable_diffusion import find
     from benchmark.testbeds.stable_diffusion.artists import artists
+    from benchmark.testbeds.stable_diffusion.definition import experts_file
 
     def checked(subject: str, check: object, *arguments: object) -> Finding:
         try:
@@ -150,8 +165,10 @@ def _parts(definition: Definition, home: Path) -> Iterator[Finding]:
     for job in find.NETWORKS:
         yield checked(job, find.network, definition.networks.by_job[job], job, False)
     for side in ("train", "val"):
-        yield checked(f"{side} captions", _captioned, definition.captions, side, home)
+        yield checked(f"{side} captions", _captioned, definition.captions, side, home, progress)
     yield _sentences(definition.sentences)
+    if definition.experts:
+        yield checked("experts", experts_file, definition.experts)
     yield checked("painters", lambda titles: f"{len(artists(titles))} in {titles}", definition.artists)
 
 
@@ -165,7 +182,7 @@ def _model(definition: Definition) -> str:
     return str(folder)
 
 
-def _captioned(folder: Path, side: Literal["train", "val"], home: Path) -> str:
+def _captioned(folder: Path, side: Literal["train", "val"], home: Path, progress: Progress | None) -> str:
     """Say how many captioned pictures there are; val pictures are decoded too, if that was not done before.
 
     DataError for captions that a run would refuse, and for pictures that are missing or empty.
@@ -178,7 +195,7 @@ def _captioned(folder: Path, side: Literal["train", "val"], home: Path) -> str:
     if side == "train":
         picture_files.refuse(contents.sizes(split.files), len(split.files), side)
     else:
-        picture_files.checksums(home, split.files, side, keep=os.access(home, os.W_OK))
+        picture_files.checksums(home, split.files, side, progress, keep=os.access(home, os.W_OK))
     return f"{len(split.captions):,} for {len(split.files):,} pictures in {annotation_file(folder, side)}"
 
 

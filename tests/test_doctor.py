@@ -1,5 +1,6 @@
 """`bench doctor`: what is wrong with a machine is named with its remedy, at once and without a network."""
 
+import re
 import subprocess
 import sys
 from collections import namedtuple
@@ -33,7 +34,6 @@ def told(*arguments: str, code: int) -> dict[str, tuple[str, str]]:
 
 
 def test_a_testbed_that_is_whole_is_called_incomplete(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(doctor, "ROOM", {True: 1, False: 1})
     prompt_lists.add(tmp_path, "i2p", written(tmp_path, table("i2p")))
     found = told("--testbed", str(tiny), "--runs", str(tmp_path), code=0)
     for what in ("Python", "torch", "model", "clip", "style", "features", "train captions", "painters", "detector"):
@@ -91,6 +91,43 @@ def test_a_full_disk_is_met_later(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage(10**9, 10**9, 10**6))
     found = doctor._disk(tmp_path / "not" / "yet", 300_000_000)
     assert (found.state, "1.0 MB free" in found.message, "PALIMPSEST_HOME" in found.message) == ("lacking", True, True)
+
+
+def test_the_disk_that_is_wanted_is_the_estimates_own(tiny, tmp_path):
+    for testbed in ("mini", "sd21", str(tiny)):
+        words = ["--method", "bilevel", "--suite", "artists", "--testbed", testbed, "--runs", str(tmp_path)]
+        estimated = CliRunner().invoke(app, ["estimate", *words, "--on", "H100"]).stdout
+        written = re.search(r"^in all .*?([\d.]+ [kMGT]?B)$", estimated, re.MULTILINE)
+        shown = CliRunner().invoke(app, ["doctor", "--testbed", testbed, "--runs", str(tmp_path)]).stdout
+        assert written
+        assert f"a run from nothing writes {written[1]}\n" in shown.replace(": free some space", "\n")
+
+
+def test_a_disk_that_holds_a_run_already_lacks_nothing(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage(10**9, 10**9, 10**6))
+    assert doctor._disk(tmp_path, None).message.startswith("1.0 MB free for ")
+    assert doctor._disk(tmp_path, None).state == "there"
+    (tmp_path / "artefacts").mkdir()
+    assert doctor._disk(tmp_path, 3e8).state == "without"
+
+
+def test_the_first_look_at_pictures_shows_how_far_it_is(tiny, tmp_path):
+    words = ["doctor", "--testbed", str(tiny), "--runs", str(tmp_path)]
+    assert "look at val pictures" in CliRunner().invoke(app, words).stderr
+
+
+def test_experts_that_are_not_there_are_told_before_anything_is_loaded(tiny, tmp_path, monkeypatch):
+    mine = tiny.with_name("with-experts.toml")
+    mine.write_text(f'like = "{tiny.name}"\nname = "with-experts"\nexperts = "nothing.safetensors"\n')
+    found = told("--testbed", str(mine), "--runs", str(tmp_path), code=1)
+    assert found["experts"][0] == "✗"
+    assert "nothing.safetensors are not there: get the quantizer's .safetensors" in found["experts"][1]
+    monkeypatch.setattr("benchmark.cost.confirm.estimate", lambda *_: pytest.fail("it is estimated"))
+    words = ["run", "--method", "uce", "--suite", "artists", "--testbed", str(mine), "--runs", str(tmp_path)]
+    result = CliRunner().invoke(app, words)
+    assert (result.exit_code, "nothing.safetensors are not there" in result.stderr) == (2, True)
+    mine.unlink()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -36,6 +37,9 @@ from benchmark.store.paths import environment
 
 VARIABLES = (HOME_VARIABLE, "TORCH_HOME", "RANK", "WORLD_SIZE", "OMP_NUM_THREADS")
 """Environment variables that are read; one that is set but empty is refused, as an empty option is."""
+LAUNCHERS = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": -1, "LOCAL_WORLD_SIZE": 1, "MASTER_PORT": 0}
+"""Variables by which launchers tell processes apart, each with the least number that it may be; they count where RANK
+and WORLD_SIZE are both set."""
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 GRACE = 10.0
 """Seconds in which the first of several processes says what is wrong with all of them, and ends them with itself."""
@@ -141,7 +145,21 @@ def _show_version(wanted: bool) -> None:
 
 
 def _check_launcher(command: str | None) -> None:
-    """UsageError for a command of `SINGLE` in several processes; all but the first end here if it shares no work."""
+    """UsageError for a launcher's variables that make no sense, and for a command of `SINGLE` in several processes; all
+    but the first end here if it shares no work."""
+    if {"RANK", "WORLD_SIZE"} <= os.environ.keys():
+        for variable, least in LAUNCHERS.items():
+            text = os.environ.get(variable, str(least))
+            if not (text.removeprefix("-").isdecimal() and int(text) >= least):
+                raise UsageError(
+                    f"The environment variable {variable} is '{text}', and should be a whole number of at least "
+                    f"{least}: unset RANK and WORLD_SIZE, or let torchrun or accelerate set all."
+                )
+        if launcher.rank() >= launcher.processes() > 1:
+            raise UsageError(
+                f"RANK is {launcher.rank()}, which is no process of {launcher.processes()} (WORLD_SIZE): unset both, "
+                "or let torchrun or accelerate set them."
+            )
     if launcher.processes() == 1 or command in SHARED:
         return
     if command in SINGLE:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from benchmark.cli.options import Runs, Testbed, check_plugin
+from benchmark.errors import PalimpsestError
 from benchmark.store.paths import home
 
 MARKS = {"there": "✓", "without": "!", "lacking": "✗"}
@@ -25,11 +27,26 @@ def doctor(
       bench doctor --testbed my.toml --online
     """
     check_plugin("testbeds", testbed)
+    from benchmark.console import Progress
     from benchmark.doctor import examine
 
-    missing_count = 0
-    for finding in examine(testbed, runs or home(), online):
-        print(f"{MARKS[finding.state]} {finding.subject.ljust(24)} {finding.message}")
-        missing_count += finding.state == "lacking"
+    missing_count, runs_folder = 0, runs or home()
+    with Progress() as progress:
+        for finding in examine(testbed, runs_folder, online, _needed(testbed, runs_folder), progress):
+            print(f"{MARKS[finding.state]} {finding.subject.ljust(24)} {finding.message}")
+            missing_count += finding.state == "lacking"
     if missing_count:
         raise typer.Exit(1)
+
+
+def _needed(testbed: str, runs_folder: Path) -> float | None:
+    """Bytes that the run of the README writes, by the estimate; None for a testbed of which that is not known."""
+    from benchmark.api.request import RunRequest
+    from benchmark.cost import devices
+    from benchmark.cost.estimate import Speeds, estimate
+
+    request = RunRequest("bilevel", "artists", testbed=testbed, runs=runs_folder)
+    try:
+        return estimate(request, Speeds.of_device(devices.SLOWEST)).disk
+    except PalimpsestError:
+        return None

@@ -80,13 +80,15 @@ def evaluate(
     check_plugin("suites", suite)
     if reference == Reference.base:
         refuse_unread(ctx, {"budget": "--budget"}, "it is the training budget of the reference, which is the base here")
-    from benchmark.api.request import RunRequest
+    from benchmark.api.request import RunRequest, parse_budgets
     from benchmark.models.external_checkpoint import default_name
     from benchmark.models.fitted import check_name
     from benchmark.pipeline.run import evaluate as scored
 
     if not checkpoint.strip():
         raise UsageError("--checkpoint is empty: name a folder, a file of weights or a Hub id.")
+    if len(parse_budgets(budget)) > 1:
+        raise UsageError(f"--budget '{budget}' is several budgets, and the reference has one: give one of them.")
     label = name or default_name(checkpoint)
     check_name(label)
     request = RunRequest(

@@ -14,6 +14,7 @@ from benchmark.errors import PalimpsestError, UsageError
 from benchmark.store import disk, paths
 from benchmark.testbeds import resolve
 from benchmark.testbeds.stable_diffusion.captions import annotation_file
+from benchmark.testbeds.stable_diffusion.definition import experts_file
 
 CONFIRMED_ABOVE = 1.0
 """GPU-hours. Where there is no GPU, those that the slowest one of the table would take."""
@@ -30,6 +31,8 @@ def consent(requests: Sequence[RunRequest], yes: bool) -> None:
     if definition is not None:
         for side in ("train", "val"):
             annotation_file(definition.captions, side)  # these are never downloaded: fail before the question
+        if definition.experts:
+            experts_file(definition.experts)
     device, is_listed = devices.here(requests[0].device)
     precision = precision_of(requests[0])
     speeds = Speeds.of_device(device, precision)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 from benchmark import launcher
 from benchmark.api.request import Runtime
 from benchmark.console import Progress, quiet_libraries
+from benchmark.errors import UsageError
 from benchmark.testbeds import resolve
 
 if TYPE_CHECKING:
     from benchmark.api.testbed import Workbench
 
 
+MEETING = ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+"""Environment variables by which the processes of a launch find each other."""
 PATIENCE = timedelta(days=1)
 """How long processes wait for each other: one scores, or waits for another run's model, while the others have nothing
 to do. The launcher ends those that wait for a dead one."""
@@ -37,9 +41,16 @@ def workbench_on(make: Callable[..., Any], runtime: Runtime, home: Path, progres
     from methods.training.precision import settle
 
     quiet_libraries()
+    missing_variables = [variable for variable in MEETING if variable not in os.environ]
+    if launcher.processes() > 1 and missing_variables:
+        raise UsageError(
+            f"RANK and WORLD_SIZE are set, and {missing_variables[0]} is not, so the processes cannot meet: let "
+            "torchrun or accelerate set them, or unset both."
+        )
     name = ("cuda" if torch.cuda.is_available() else "cpu") if runtime.device == "auto" else runtime.device
     # The first one made decides for the whole process. The others wait while the first process scores.
-    state = PartialState(cpu=name == "cpu", **({"timeout": PATIENCE} if launcher.processes() > 1 else {}))
+    with launcher.hidden_unless_launched():
+        state = PartialState(cpu=name == "cpu", **({"timeout": PATIENCE} if launcher.processes() > 1 else {}))
     device = usable(str(state.device) if runtime.device == "auto" else name)
     with progress.stage(f"load testbed {runtime.testbed}", 1, "testbed") as stage:
         testbed = make(device=str(device))

@@ -90,6 +90,16 @@ def read(path: Path) -> Definition:
     return definition
 
 
+def experts_file(file: Path) -> Path:
+    """The file of architecture vectors that a testbed names. DataError if it is not there; it is not read."""
+    if not file.is_file():
+        raise DataError(
+            f"The experts {file} are not there: get the quantizer's .safetensors, or leave the line `experts` out of "
+            "the testbed's file."
+        )
+    return file
+
+
 def _settings(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The settings in a file, and those it inherits from the testbed that it is `like`; `children` are the files that
     inherit from it."""

@@ -31,7 +31,7 @@ from benchmark.testbeds.stable_diffusion import (
     prompts,
 )
 from benchmark.testbeds.stable_diffusion.artists import artists
-from benchmark.testbeds.stable_diffusion.definition import SHIPPED, Definition, read
+from benchmark.testbeds.stable_diffusion.definition import SHIPPED, Definition, experts_file, read
 from benchmark.testbeds.stable_diffusion.pipeline import Pipeline
 from methods.base import Materials
 from methods.budget import Entry
@@ -70,13 +70,13 @@ class StableDiffusion(Testbed):
         self.definition, self.name, self.device = definition, definition.name, torch.device(device)
         self.default_flops, self.half, self.precision = definition.flops, definition.half, definition.precision
         self.sentences, self.preset = definition.sentences, definition.preset
+        self.experts = definition.experts
+        if self.experts:
+            read_gates(experts_file(self.experts))
         self._train = captions.read_split(definition.captions, "train")
         self._val = captions.read_split(definition.captions, "val")
         self._train_sums: dict[Path, str] = {}  # by runs folder
         artists(definition.artists)
-        self.experts = definition.experts
-        if self.experts:
-            read_gates(self.experts)
         places = judges.located(definition.networks)
         self.networks: Mapping[str, str] = judges.names(definition.networks, places)
         self._places, self._loaded = places, dict[str, Encoder]()

@@ -1,0 +1,77 @@
+"""Variables of a launcher that make no sense are told before anything is loaded."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_cli import answer, bench
+
+from benchmark import launcher
+from benchmark.api.request import RunRequest
+from benchmark.errors import UsageError
+
+ROOT = Path(__file__).parents[1]
+RUN = ("run", "--method", "uce", "--suite", "artists")
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"RANK": "0", "WORLD_SIZE": "abc"}, "WORLD_SIZE is 'abc', and should be a whole number of at least 1: unset"),
+        ({"RANK": "-1", "WORLD_SIZE": "2"}, "RANK is '-1', and should be a whole number of at least 0"),
+        ({"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "x"}, "LOCAL_RANK is 'x'"),
+        ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_PORT": "x"}, "MASTER_PORT is 'x'"),
+        ({"RANK": "2", "WORLD_SIZE": "2"}, "RANK is 2, which is no process of 2 (WORLD_SIZE): unset both"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("words", [RUN, ("table",)], ids=["run", "table"])
+def test_variables_that_make_no_sense_together_are_told(words, variables, sentence, monkeypatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    result = bench(*words)
+    assert (result.exit_code, sentence in result.stderr) == (2, True), result.output
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"WORLD_SIZE": "abc"}, {"WORLD_SIZE": "8"}, {"RANK": "1"}, {"RANK": "x"}, {"LOCAL_RANK": "y"}],
+    ids=str,
+)
+def test_one_variable_alone_is_no_launcher_for_a_run_either(variables, monkeypatch, tmp_path) -> None:
+    code = (
+        "from pathlib import Path; from accelerate import PartialState; from benchmark import launcher; "
+        "from benchmark.api.request import RunRequest; from benchmark.console import Progress; "
+        "from benchmark.pipeline.setup import workbench_for; "
+        f"home = Path({str(tmp_path)!r}); "
+        "workbench_for(RunRequest('uce', 'artists', runs=home, device='cpu'), home, Progress()); "
+        "print(PartialState().num_processes, launcher.is_first())"
+    )
+    for variable in (*launcher.VARIABLES, "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(variable, raising=False)
+    environment = {**os.environ, **variables}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120, cwd=ROOT
+    )
+    assert done.stdout == "1 True\n", done.stderr
+
+
+def test_processes_that_cannot_meet_are_told(monkeypatch, tmp_path) -> None:
+    from benchmark.console import Progress
+    from benchmark.pipeline.setup import workbench_for
+
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    with pytest.raises(UsageError, match="MASTER_ADDR is not, so the processes cannot meet"):
+        workbench_for(RunRequest("uce", "artists", runs=tmp_path), tmp_path, Progress())
+
+
+@pytest.mark.parametrize("budget", ["9it,8it", "1h,2h"])
+def test_several_budgets_of_one_reference_are_told_as_such(budget: str) -> None:
+    words = ["eval", "--checkpoint", "x", "--suite", "artists", "--budget", budget]
+    assert "is several budgets, and the reference has one: give one of them." in answer(bench(*words))
