@@ -39,7 +39,7 @@ def attack(
         )
     if kind not in KINDS:
         raise UsageError(f"Unknown attack '{kind}'. Available: {', '.join(KINDS)}.")
-    runs_folder = runs or home()
+    runs_folder = outputs.check_folder(runs or home(), "--runs")
     path = out or runs_folder / "attacks" / f"{kind.replace('-', '_')}.csv"
     outputs.check_file(path, suffixes=(".csv",), beside=".json")
     from benchmark.console import Progress

@@ -87,5 +87,11 @@ def _remove(folder: Path, runs_folder: Path) -> int:
     if not folder.is_dir():
         return 0
     count = sum(path.is_file() for path in visible(folder, "**/*.png"))
-    remove(runs_folder, folder)
+    for removed_folder in _own_folders(folder):
+        remove(runs_folder, removed_folder)
     return count
+
+
+def _own_folders(folder: Path) -> list[Path]:
+    """The folder, or what is in it where it is a link: then the link stays, and its pictures go."""
+    return [path for path in folder.iterdir() if path.is_dir()] if folder.is_symlink() else [folder]

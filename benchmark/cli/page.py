@@ -18,6 +18,7 @@ import typer
 
 from benchmark.errors import DataError, UsageError
 from benchmark.store import durable, outputs
+from benchmark.store.listing import refuse_unreadable
 
 
 def page(
@@ -34,10 +35,12 @@ def page(
       bench page results/mini/README.md
     """
 
-    print(f"{fill(file, _printed(ctx.find_root().command))} tables filled in {file}")
+    count = fill(file, _printed(ctx.find_root().command))
+    print(f"{count} table{'s' * (count != 1)} filled in {file}")
 
 
 BLOCK = re.compile(r"<!-- bench (?P<command>[^\r\n]*?) -->(?P<end>\r\n|\n|\r)(?P<made>.*?)<!-- end -->", re.DOTALL)
+_BEGIN = re.compile(r"^<!-- bench [^\r\n]*?-->", re.MULTILINE)
 MAKERS = ("table", "compare", "study")
 
 
@@ -64,16 +67,27 @@ def filled(page: str, printed: Callable[[list[str]], str]) -> str:
 
 
 def fill(path: Path, printed: Callable[[list[str]], str]) -> int:
-    """Fill the page in its place; how many blocks it has. DataError where there is no page, or no block in it."""
+    """Fill the page in its place; how many blocks it has. DataError where there is no page, no block in it, or no end
+    of a block."""
+    refuse_unreadable(path)
     try:
         page = path.read_bytes().decode("utf-8")  # line ends stay as they are
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"Cannot read {path} ({error}): give a Markdown page.") from error
+    _check_ends(path, page)
     if not (count := len(blocks(page))):
         raise DataError(f"{path} has no block to fill: put `<!-- bench table -->` and `<!-- end -->` around its place.")
     outputs.check_file(path, "The page")
-    durable.write_bytes(path, filled(page, printed).encode())
+    durable.write_bytes(path.resolve(), filled(page, printed).encode())  # a link to the page stays one
     return count
+
+
+def _check_ends(path: Path, page: str) -> None:
+    """DataError for a block without its end, which would take what follows it for its table, or stay as it is."""
+    unended = [f"<!-- bench {match['command']} -->" for match in BLOCK.finditer(page) if _BEGIN.search(match["made"])]
+    unended += _BEGIN.findall(BLOCK.sub("", page))
+    if unended:
+        raise DataError(f"{path} has no `<!-- end -->` for its block `{unended[0]}`: put it below the table.")
 
 
 def _printed_table(command: str, printed: Callable[[list[str]], str]) -> str:
@@ -83,6 +97,8 @@ def _printed_table(command: str, printed: Callable[[list[str]], str]) -> str:
         raise UsageError(f"`bench {command}` cannot be read ({error}): close its quotes.") from error
     if not words or words[0] not in MAKERS:
         raise UsageError(f"`bench {command}` makes no table for a page: {', '.join(MAKERS)} do.")
+    if "--help" in words:
+        raise UsageError(f"`bench {command}` makes no table: leave --help out.")
     if any(word.partition("=")[0] == "--format" for word in words):
         raise UsageError(f"`bench {command}` cannot be made: a page takes Markdown, so leave --format out.")
     try:

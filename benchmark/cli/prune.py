@@ -11,6 +11,7 @@ import typer
 from benchmark.cli.checked_command import CheckedCommand
 from benchmark.cli.options import Runs, Testbed, check_plugin
 from benchmark.errors import UsageError
+from benchmark.store import outputs
 from benchmark.store.paths import home
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ def _searched(
     from benchmark.api.request import check_macs
 
     check_macs(macs)
+    outputs.check_folder(runs or home(), "--runs")
     from benchmark.models.prunings import experts as search_experts
     from methods.pruning.aptp.search import Search
 

@@ -52,6 +52,7 @@ def rehearse(
     """
     check_plugin("testbeds", testbed)
     check_size(latent_size, testbed)
+    runs_folder = outputs.check_folder(runs or home(), "--runs")
     if out:
         outputs.check_file(out)
     from benchmark.api.request import Runtime
@@ -61,7 +62,6 @@ def rehearse(
     from benchmark.store import durable, paths
     from benchmark.testbeds import resolve
 
-    runs_folder = runs or home()
     with Progress() as progress:
         runtime = Runtime(testbed, runs_folder, device, precision, compiles)
         testbed_options: dict[str, Any] = {} if latent_size is None else {"latent_size": latent_size}

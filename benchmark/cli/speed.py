@@ -44,6 +44,7 @@ def speed(
     """
     check_plugin("testbeds", testbed)
     check_size(latent_size, testbed)
+    runs_folder = outputs.check_folder(runs or home(), "--runs")
     if out:
         outputs.check_file(out)
     from functools import partial
@@ -54,7 +55,6 @@ def speed(
     from benchmark.store import durable
     from benchmark.testbeds import resolve
 
-    runs_folder = runs or home()
     request = RunRequest("distilled", "artists", testbed=testbed, runs=runs_folder, device=device, precision=precision)
     command = f"bench speed --testbed {testbed} --device {device}" + (f" --precision {precision}" if precision else "")
     if stages:

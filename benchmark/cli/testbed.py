@@ -65,6 +65,9 @@ def check(
       bench testbed check mini --weights runs/testbeds/mini
     """
     module = _beside_testbed(testbed, "check")
+    if weights is not None and not weights.is_dir():
+        state = "is not a folder" if weights.exists() else "is not there"
+        raise UsageError(f"--weights {weights} {state}: name the folder that `bench testbed build` wrote.")
     from benchmark.console import Progress
 
     folder = outputs.check_folder(out or home() / "testbeds" / f"{testbed}-card")

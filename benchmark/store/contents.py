@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import PalimpsestError, StoreError
 from benchmark.store import durable
+from benchmark.store.listing import refuse_unreadable
 
 if TYPE_CHECKING:
     from benchmark.console import Progress
@@ -170,6 +171,7 @@ def _notes(home: Path) -> dict[str, dict[str, Any]]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    refuse_unreadable(path)
     with suppress(OSError, ValueError):
         content = json.loads(path.read_bytes())
         if isinstance(content, dict):

@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmark.store import contents, durable, manifest
 from benchmark.store.artefacts import key_of
+from benchmark.store.listing import visible
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def remove(home: Path, folder: Path) -> None:
 
 
 def _identities(home: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    for path in (home / "artefacts").glob(f"*/*/{manifest.MANIFEST}"):
+    for path in visible(home / "artefacts", f"*/*/{manifest.MANIFEST}"):
         with suppress(OSError, ValueError, KeyError, TypeError):
             yield path.parent, dict(json.loads(path.read_bytes())["identity"])
 

@@ -1,6 +1,7 @@
 """Experts: the result of a search, or the architecture vectors that the authors published."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,6 +126,9 @@ def read_gates(path: Path) -> Tensor:
     Raises:
         DataError: the file cannot be read, or holds no architecture vectors.
     """
+    if not path.is_file():  # also for a pipe, for which the library would wait
+        state = "is no file" if os.path.lexists(path) else "is not there"
+        raise DataError(f"{path} holds no architecture vectors (it {state}): give the quantizer's .safetensors.")
     try:
         tables = {name: value for name, value in load_file(path).items() if value.ndim in (1, 2)}
     except (OSError, ValueError, SafetensorError) as error:

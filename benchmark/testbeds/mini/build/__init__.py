@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import StoreError, UsageError
 from benchmark.store import durable, paths
+from benchmark.store.listing import visible
 
 if TYPE_CHECKING:
     from benchmark.console import Progress
@@ -30,7 +31,7 @@ def build(out: Path, progress: Progress, only: tuple[str, ...] = (), device: str
         device: device for training.
 
     Raises:
-        UsageError: a stage or the device does not exist.
+        UsageError: a stage or the device does not exist, or the folder holds something else.
         StoreError: the disk is full, the folder cannot be written, or another process builds into it.
     """
     from rich.markup import escape
@@ -46,6 +47,8 @@ def build(out: Path, progress: Progress, only: tuple[str, ...] = (), device: str
     where = usable(device)
     out = Path(os.path.abspath(out))  # "." has no name to put .work behind
     scratch = out.with_name(out.name + ".work")
+    if not (scratch.exists() or (out / "manifest.json").exists()) and visible(out, "*"):
+        raise UsageError(f"{out} has other things in it, and no build was begun there: give the build a new folder.")
     quiet_libraries()
     with durable.alone(out, wait=False):
         if (out / "manifest.json").exists():
