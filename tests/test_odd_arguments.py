@@ -43,7 +43,8 @@ def test_vectors_that_are_no_file_are_told_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name, state in {"pipe": "is no file", ".": "is no file", "nothing": "is not there"}.items():
         path = tmp_path / name
-        assert f"{path} holds no architecture vectors (it {state}): give the quantizer's .safetensors." in answer(bench("prune", "published", str(path)))
+        complaint = answer(bench("prune", "published", str(path)))
+        assert f"{path} holds no architecture vectors (it {state}): give the quantizer's .safetensors." in complaint
 
 
 @pytest.mark.parametrize(
