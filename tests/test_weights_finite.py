@@ -193,7 +193,9 @@ def test_figure_or_interval_that_is_not_finite_names_its_score_and_network(
     value: float, error: float | None, interval: tuple[float, float] | None
 ) -> None:
     scores = Scores(4)
-    with pytest.raises(DataError, match=r"The score 'kid' or its interval is not finite .*: the network blown-up gives"):
+    with pytest.raises(
+        DataError, match=r"The score 'kid' or its interval is not finite .*: the network blown-up gives"
+    ):
         scores.put("kid", value, 4, 4, "", False, "blown-up", error=error, interval=interval)
     assert not scores.cells
 

@@ -98,7 +98,13 @@ def _settings(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
     if misplaced := _misplaced(said):
         raise DataError(f"The testbed {path}: {misplaced}.")
     like = said.pop("like", None)
-    for key, kind, wanted in (("like", str, "a text"), ("networks", dict, "a table")):
+    texts = (
+        ("like", str, "a text"),
+        ("captions", str, "a text"),
+        ("artists", str, "a text"),
+        ("experts", str, "a text"),
+    )
+    for key, kind, wanted in (*texts, ("networks", dict, "a table")):
         value = like if key == "like" else said.get(key)
         if value is not None and not isinstance(value, kind):
             raise DataError(f"The testbed {path}: '{key}' is {value!r}, and should be {wanted}.")
@@ -120,8 +126,8 @@ def _settings(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
     if not parent.is_file():
         shipped = ", ".join(file.stem for file in sorted(SHIPPED.glob("*.toml")))
         raise DataError(
-            f"The testbed {path} is like = {json.dumps(like)}, and there is no file {parent}: name another testbed "
-            f"file, or one of the shipped ones, of which there is {shipped}."
+            f"The testbed {path} says like = {json.dumps(like)}, and there is no file {parent}: name another testbed "
+            f"file, or a shipped one ({shipped})."
         )
     if parent.resolve() in (*(each.resolve() for each in below), path.resolve()):
         raise DataError(f"The testbed {path} is like {like}, which is like itself: name another.")
