@@ -98,7 +98,7 @@ def examine(data: bytes, source: Source, path: Path) -> Report:
     try:
         if source.columns:
             check_commas(
-                data, path, {column for one in SOURCES for called in one.columns.values() for column in called}
+                data, path, {column for listed in SOURCES for called in listed.columns.values() for column in called}
             )
         table = read_table(data, path, headed=bool(source.columns))
         places = _places(table, source, path)

@@ -37,15 +37,15 @@ def is_missing(text: str) -> bool:
     return not text.strip() or text.strip().casefold() in MISSING
 
 
-def check_commas(data: bytes, path: Path, known: Collection[str]) -> None:
+def check_commas(data: bytes, path: Path, columns_known: Collection[str]) -> None:
     """DataError for a header that is separated by something else than commas, as spreadsheets of many countries do.
 
-    A header is one if any of its columns is among `known`.
+    A header is one if any of its columns is among `columns_known`.
     """
     header = data.partition(b"\n")[0].decode("utf-8-sig", "replace")
     for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")):
         columns = [column.strip('" \r') for column in header.split(mark)]
-        if len(columns) > 1 and "," not in header and not set(columns).isdisjoint(known):
+        if len(columns) > 1 and "," not in header and not set(columns).isdisjoint(columns_known):
             raise DataError(f"{path}, row 1: its columns are separated by {name}; save it with commas.")
 
 

@@ -63,16 +63,16 @@ def network(place: str, job: str, ask: bool = True) -> Path:
         raise DataError(f"No network for '{job}': {error}. {remedy}") from None
 
 
-def checksums(folder: Path, known: Mapping[str, str]) -> dict[str, str]:
+def checksums(folder: Path, known_sums: Mapping[str, str]) -> dict[str, str]:
     """sha256 of every file of a pipeline that shapes results, by name; DataError for another than is known of it."""
     sums = {name: sha256(folder / name) for name in _shaping(folder)}
-    _check_known(folder, known, sums)
+    _check_known(folder, known_sums, sums)
     return sums
 
 
-def check_known(folder: Path, known: Mapping[str, str]) -> None:
+def check_known(folder: Path, known_sums: Mapping[str, str]) -> None:
     """DataError for the first file of a pipeline with another sha256 than is known of it; no other file is read."""
-    _check_known(folder, known, {name: sha256(folder / name) for name in _shaping(folder) if name in known})
+    _check_known(folder, known_sums, {name: sha256(folder / name) for name in _shaping(folder) if name in known_sums})
 
 
 def _shaping(folder: Path) -> list[str]:
@@ -81,8 +81,8 @@ def _shaping(folder: Path) -> list[str]:
     return [file.relative_to(folder).as_posix() for file in sorted(files)]
 
 
-def _check_known(folder: Path, known: Mapping[str, str], sums: Mapping[str, str]) -> None:
-    for name, wanted in known.items():
+def _check_known(folder: Path, known_sums: Mapping[str, str], sums: Mapping[str, str]) -> None:
+    for name, wanted in known_sums.items():
         if name not in sums:
             raise DataError(
                 f"[sha256] in the testbed's file names {name!r}, and {folder} has no such file that is read: mend the "
