@@ -46,11 +46,14 @@ def test_a_testbed_that_is_whole_is_called_incomplete(tiny, tmp_path, monkeypatc
 
 def test_another_file_than_the_one_of_sha256_is_named(tiny, tmp_path):
     path = tiny.parent / "sums.toml"
-    for name, said in (("unet/config.json", "is not the file that the testbed names"), ("unet/x", "has no such file")):
+    for name, message in (
+        ("unet/config.json", "is not the file that the testbed names"),
+        ("unet/x", "has no such file"),
+    ):
         path.write_text(f'like = "tiny.toml"\n[sha256]\n"{name}" = "{"0" * 64}"\n')
         result = CliRunner().invoke(app, ["doctor", "--testbed", str(path), "--runs", str(tmp_path)])
         (model,) = (line for line in result.stdout.splitlines() if line[2:].startswith("model "))
-        assert (result.exit_code, model[0], said in model, name in model) == (1, "✗", True, True)
+        assert (result.exit_code, model[0], message in model, name in model) == (1, "✗", True, True)
 
 
 def test_a_missing_part_is_not_named_or_the_exit_code_says_all_is_well(tmp_path, monkeypatch):

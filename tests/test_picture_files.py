@@ -195,8 +195,8 @@ def png(folder: Path, depth: int, colour: int, row: bytes, clear: bytes) -> Path
 def test_a_transparent_grey_becomes_white_whatever_its_bits(
     depth: int, row: bytes, clear: int, shades: list[int], tmp_path: Path
 ) -> None:
-    found = pixels(png(tmp_path, depth, 0, row, struct.pack(">H", clear)))
-    assert found[0, :, 0].tolist() == shades
+    picture = pixels(png(tmp_path, depth, 0, row, struct.pack(">H", clear)))
+    assert picture[0, :, 0].tolist() == shades
 
 
 def test_a_transparent_colour_of_16_bits_is_refused(tmp_path: Path) -> None:

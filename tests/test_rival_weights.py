@@ -24,14 +24,14 @@ def shard(number: int, count: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "message"),
     [
         ([WHOLE, shard(1, 2), shard(2, 2), f"{WHOLE}.index.json"], "holds its weights in 2 shards and whole"),
         ([shard(1, 2), shard(2, 2), shard(1, 3), shard(2, 3), shard(3, 3)], "in 2 shards and in 3 shards"),
     ],
 )
-def test_weights_of_two_saves_in_one_folder_are_refused(names: list[str], said: str) -> None:
-    with pytest.raises(DataError, match=f"unet .*{said}: take away those of the earlier save"):
+def test_weights_of_two_saves_in_one_folder_are_refused(names: list[str], message: str) -> None:
+    with pytest.raises(DataError, match=f"unet .*{message}: take away those of the earlier save"):
         stored(names, "unet")
     assert stored([shard(1, 2), shard(2, 2)], "unet") == (None, [shard(1, 2), shard(2, 2)])
 
@@ -100,7 +100,7 @@ def test_folder_of_plain_and_averaged_unets_names_both_places(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("ema.conv_in.weight", "it holds averaged \\(EMA\\) weights; save one model alone"),
         ("unet_ema.conv_in.weight", "it holds averaged"),
@@ -108,10 +108,10 @@ def test_folder_of_plain_and_averaged_unets_names_both_places(tmp_path: Path) ->
         ("emb_params", "textual inversion"),
     ],
 )
-def test_file_of_another_form_gets_a_fitting_remedy(name: str, said: str, tmp_path: Path) -> None:
+def test_file_of_another_form_gets_a_fitting_remedy(name: str, message: str, tmp_path: Path) -> None:
     beside = tiny_unet(0).state_dict() if "ema" in name else {}
     save_file({**beside, name: torch.randn(1, 4)}, tmp_path / "theirs.safetensors")
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         load(locate(str(tmp_path / "theirs.safetensors")), tiny_unet(0), SCHEDULER)
 
 

@@ -29,7 +29,7 @@ def test_as_many_steps_are_allowed_as_have_a_time_of_their_own(scheduler: str, s
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("steps = 1000", "This model can be sampled in 999 steps at most, not in 1000: take fewer."),
         ('steps = 5000\nscheduler = "ddim"', "999 steps at most"),
@@ -37,18 +37,18 @@ def test_as_many_steps_are_allowed_as_have_a_time_of_their_own(scheduler: str, s
     ],
 )
 def test_settings_that_the_model_does_not_allow_are_refused_by_every_command(
-    line: str, told: str, tiny: Path, tmp_path: Path
+    line: str, message: str, tiny: Path, tmp_path: Path
 ) -> None:
     path = tiny.parent / "changed.toml"
     path.write_text(f'like = "tiny.toml"\n{line}\n')
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         load(str(path))()
     examined = CliRunner().invoke(app, ["doctor", "--testbed", str(path), "--runs", str(tmp_path)])
     (model,) = (row for row in examined.stdout.splitlines() if row[2:].startswith("model "))
-    assert (examined.exit_code, model[0], told in model) == (1, "✗", True)
+    assert (examined.exit_code, model[0], message in model) == (1, "✗", True)
     command = ["estimate", "--method", "uce", "--suite", "artists", "--on", "H100", "--testbed", str(path)]
     estimated = CliRunner().invoke(app, command)
-    assert (estimated.exit_code, told in estimated.stderr) == (2, True), estimated.output
+    assert (estimated.exit_code, message in estimated.stderr) == (2, True), estimated.output
 
 
 def test_steps_of_a_methods_setting_are_limited_before_training() -> None:

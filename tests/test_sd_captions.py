@@ -61,11 +61,11 @@ def test_a_header_without_its_columns_is_refused(header: str, told: str, tmp_pat
 
 @pytest.mark.parametrize("text", ["NaN", "nan", " None ", "NULL", "<NA>"])
 def test_what_stands_for_a_missing_caption_is_none(text: str, tmp_path: Path) -> None:
-    told = f"the text is '{text.strip()}', a missing value; fill or remove the"
-    assert f"row 3: {told}" in refused(own(tmp_path, f"file_name,text\n0.png,a boat\n1.png,{text}\n"))
+    message = f"the text is '{text.strip()}', a missing value; fill or remove the"
+    assert f"row 3: {message}" in refused(own(tmp_path, f"file_name,text\n0.png,a boat\n1.png,{text}\n"))
     (tmp_path / "train" / "metadata.csv").unlink()
     line = json.dumps({"file_name": "0.png", "text": text})
-    assert f"line 1: {told}" in refused(own(tmp_path, line, "jsonl"))
+    assert f"line 1: {message}" in refused(own(tmp_path, line, "jsonl"))
     path = write_coco(tmp_path / "coco") / "annotations" / "captions_train2017.json"
     annotations = json.loads(path.read_text())
     annotations["annotations"][0]["caption"] = text
@@ -78,10 +78,10 @@ def test_two_files_of_captions_are_refused_by_name(second: str, tmp_path: Path) 
     folder = own(tmp_path, "file_name,text\n0.png,a boat\n")
     (folder / second).parent.mkdir(exist_ok=True)
     (folder / second).write_text("{}")
-    said = refused(folder)
-    assert "has several files of train captions" in said
-    assert second in said
-    assert "train/metadata.csv" in said
+    message = refused(folder)
+    assert "has several files of train captions" in message
+    assert second in message
+    assert "train/metadata.csv" in message
 
 
 def test_one_picture_in_two_spellings_is_one(tmp_path: Path) -> None:

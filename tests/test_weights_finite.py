@@ -11,7 +11,7 @@ from record_examples import cell, record
 from safetensors.torch import load_file, save_file
 from tiny import SCHEDULER, tiny_unet
 
-from benchmark.api import Workbench
+from benchmark.api import Scores, Workbench
 from benchmark.api.request import Runtime
 from benchmark.console import Progress
 from benchmark.errors import DataError, SamplingError
@@ -21,6 +21,7 @@ from benchmark.models.external_checkpoint import load, locate
 from benchmark.models.fitted import Base
 from benchmark.pipeline.setup import workbench_for
 from benchmark.suites.artists import Artists
+from benchmark.suites.scoring import make_metric
 from benchmark.tables.table1_styles import table
 from benchmark.testbeds.mini import judges as mini_judges
 from benchmark.testbeds.mini import load as mini_load
@@ -184,6 +185,29 @@ def test_features_that_are_not_finite_stop_the_run(bench: Workbench, monkeypatch
     with pytest.raises(DataError, match=r"scores 'clip' \(mini-clip\) gives features that are not finite"):
         deal(bench, Base(bench), sampled(bench), Artists())
     assert not list(bench.store.home.glob("artefacts/seen/*"))
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "interval"),
+    [(torch.inf, None, None), (1.0, torch.inf, None), (1.0, torch.nan, None), (1.0, None, (-torch.inf, 1.0))],
+)
+def test_figure_or_interval_that_is_not_finite_names_its_score_and_network(
+    value: float, error: float | None, interval: tuple[float, float] | None
+) -> None:
+    scores = Scores(4)
+    with pytest.raises(
+        DataError, match=r"The score 'kid' or its interval is not finite .*: the network blown-up gives"
+    ):
+        scores.put("kid", value, 4, 4, "", False, "blown-up", error=error, interval=interval)
+    assert not scores.cells
+
+
+def test_features_whose_powers_overflow_give_no_figure_in_silence() -> None:
+    metric = make_metric("kid", "blown-up", 8)
+    for real in (True, False):
+        metric.update(torch.randn(12, 8, generator=torch.Generator().manual_seed(int(real))) * 1e30, real=real)
+    with pytest.raises(DataError, match="the network blown-up gives features that are too large"):
+        Scores(12).add("kid", metric, "kept", 12, 12, error=float(metric.standard_error()))
 
 
 @pytest.mark.parametrize("kept", ["with its count", "before there were counts"])

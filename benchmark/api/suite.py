@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from benchmark.errors import DataError
 from benchmark.records.record import Cell
 from benchmark.stats import bootstrap_interval
 
@@ -99,9 +101,18 @@ class Scores:
         error: float | None = None,
         interval: tuple[float, float] | None = None,
     ) -> None:
-        """A cell from figures; its interval as given, from the values an image, or from a standard error."""
+        """A cell from figures; its interval as given, from the values an image, or from a standard error.
+
+        DataError for a figure or an end of its interval that is not finite, as no table can show it.
+        """
         if interval is None:
             interval = bootstrap_interval(values) if error is None else (value - 1.96 * error, value + 1.96 * error)
+        if not all(map(math.isfinite, (value, *(interval or ())))):
+            raise DataError(
+                f"The score '{name}' or its interval is not finite (NaN or infinity): the network {back_end} gives "
+                "features that are too large to be compared; it is damaged or another network: name another in the "
+                "testbed's file."
+            )
         cell = Cell(value=value, n=n, of=of, unit=unit, higher_is_better=better, back_end=back_end, ci=interval)
         self.cells[name] = cell
 

@@ -114,7 +114,13 @@ def _settings(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
     if misplaced := _misplaced(settings):
         raise DataError(f"The testbed {path}: {misplaced}.")
     parent_name = settings.pop("like", None)
-    for key, kind, wanted in (("like", str, "a text"), ("networks", dict, "a table")):
+    texts = (
+        ("like", str, "a text"),
+        ("captions", str, "a text"),
+        ("artists", str, "a text"),
+        ("experts", str, "a text"),
+    )
+    for key, kind, wanted in (*texts, ("networks", dict, "a table")):
         value = parent_name if key == "like" else settings.get(key)
         if value is not None and not isinstance(value, kind):
             raise DataError(f"The testbed {path}: '{key}' is {value!r}, and should be {wanted}.")
@@ -138,8 +144,8 @@ def _settings(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
     if not parent_path.is_file():
         shipped = ", ".join(file.stem for file in sorted(SHIPPED.glob("*.toml")))
         raise DataError(
-            f"The testbed {path} is like = {json.dumps(parent_name)}, and there is no file {parent_path}: name another "
-            f"testbed file, or one of the shipped ones, of which there is {shipped}."
+            f"The testbed {path} says like = {json.dumps(parent_name)}, and there is no file {parent_path}: name "
+            f"another testbed file, or a shipped one ({shipped})."
         )
     if parent_path.resolve() in (*(child.resolve() for child in children), path.resolve()):
         raise DataError(f"The testbed {path} is like {parent_name}, which is like itself: name another.")
