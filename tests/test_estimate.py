@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from test_cli import answer, bench, fresh
 from tiny import SAMPLER, context, materials, tiny_unet
+from typer.main import get_command
 
 from benchmark import registry
 from benchmark.api.request import RunRequest
+from benchmark.cli.app import app
 from benchmark.cost import confirm, devices
 from benchmark.cost.devices import GPUS
 from benchmark.cost.estimate import Speeds, estimate
@@ -265,6 +267,32 @@ def test_a_machine_without_a_gpu_is_asked_less(monkeypatch: pytest.MonkeyPatch) 
 def test_a_run_starts_although_nobody_said_yes() -> None:
     told = answer(bench("run", "--method", "bilevel", "--suite", "artists", "--testbed", "sd21"))
     assert "add --yes" in told
+
+
+def test_estimate_takes_each_option_of_run() -> None:
+    options = {name: {o for p in command.params for o in p.opts} for name, command in get_command(app).commands.items()}
+    assert options["estimate"] == options["run"] | {"--on", "--from"}
+    result = bench(
+        *("estimate", "--method", "all", "--suite", "artists", "--budget", "60it,30it", "--device", "cpu"),
+        *("--kept-names", "none", "--limit", "1", "--compile", "--reveal", "--yes", "--on", "H100"),
+    )
+    assert "uce for budget 30it, with all that it starts from:" in result.output
+
+
+def test_a_limited_estimate_counts_the_prompts_of_a_limited_run() -> None:
+    from benchmark.suites.prompts import first_of_groups
+    from benchmark.testbeds.mini.testbed import Mini
+
+    mini = Mini()
+    prompts = mini.prompts("artists", mini.concept(()))
+    limited = ground(RunRequest("esd", "artists", limit=2)).prompt_counts
+    assert limited == {"artists": len(first_of_groups(prompts, 2)), "coco": 2}
+    full, short = (estimate(replace(SD21, limit=limit), H100) for limit in (None, 1))
+    assert short.hours < full.hours
+    sampled = {row.piece.what: row.piece.count for row in short.rows}
+    assert sampled["sample coco"] == 3  # of the base, the reference and the method
+    explicit = ground(RunRequest("esd", "ring-a-bell", testbed="sd21", limit=5, alone=True))
+    assert explicit.prompt_counts == {"ring-a-bell": 5}
 
 
 @pytest.mark.parametrize("method", ["esd", "uce", "conceptprune"])

@@ -13,7 +13,9 @@ from benchmark.cli.options import (
     Alone,
     AsPublished,
     ComparedWith,
+    Compiles,
     Device,
+    Limit,
     Precision,
     Reference,
     Reveal,
@@ -59,6 +61,8 @@ def evaluate(
     reveal: Reveal = False,
     as_published: AsPublished = False,
     precision: Precision = "",
+    compiles: Compiles = False,
+    limit: Limit = None,
 ) -> None:
     """Score a model that was made elsewhere.
 
@@ -102,6 +106,8 @@ def evaluate(
         reveal=reveal,
         as_published=as_published,
         precision=precision,
+        compiles=compiles,
+        limit=limit,
         reference=reference.value,
     )
     from benchmark.console import Progress

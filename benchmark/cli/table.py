@@ -19,7 +19,7 @@ from benchmark.cli.options import (
     records_home,
     refuse_unread,
 )
-from benchmark.cli.run import ALL
+from benchmark.cli.run_options import ALL
 from benchmark.errors import UsageError
 
 
