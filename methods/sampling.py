@@ -116,7 +116,7 @@ def sample(
     training = unet.training
     unet.eval()
     dtype, wide_dtype = unet.dtype, torch.promote_types(unet.dtype, torch.float32)
-    latents = noise.to(unet.device, wide_dtype) * scheduler.init_noise_sigma
+    latents: Tensor = noise.to(unet.device, wide_dtype) * scheduler.init_noise_sigma
     guided = sampler.guidance > 1
     states = torch.cat([null.to(text).expand_as(text), text]) if guided else text
     states = states.to(unet.device, dtype)

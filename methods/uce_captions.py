@@ -181,7 +181,8 @@ def kept_states(materials: Materials, concept: Concept) -> Tensor:
 
 def scaled(states: Tensor, mass: float) -> Tensor:
     """The states (m, D) by one factor, such that their sum of squares is `mass`."""
-    return states * (mass / float(states.square().sum())) ** 0.5
+    factor: float = (mass / float(states.square().sum())) ** 0.5
+    return states * factor
 
 
 def decoy_states(materials: Materials, targets: Sequence[str], decoys: Sequence[str]) -> Tensor:

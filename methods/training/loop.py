@@ -193,7 +193,7 @@ def _tell_of_idle(phases: Sequence[Phase], steps: int, context: Context) -> None
         before, flops = before + phase.repeats, flops + phase.repeats * phase.cost.flops
 
 
-def _landmarks(phases: Sequence[Phase], steps: int, context: Context) -> dict[int, Callable]:
+def _landmarks(phases: Sequence[Phase], steps: int, context: Context) -> dict[int, Callable[..., None]]:
     """Return the functions that copy the student, by the number of steps after which they are called."""
     cycle = [(phase.cost, phase.repeats) for phase in phases]
     payable = {b: copy for b, copy in context.landmarks.items() if b.flops is None or b.flops >= cycle[0][0].flops}

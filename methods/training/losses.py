@@ -41,17 +41,19 @@ class Process:
 
     def noisy(self, batch: Batch) -> Tensor:
         """Return x_t, shaped like x0."""
-        return self.scheduler.add_noise(batch.x0, batch.noise, batch.t)
+        noisy: Tensor = self.scheduler.add_noise(batch.x0, batch.noise, batch.t)
+        return noisy
 
     def target(self, batch: Batch) -> Tensor:
         """Return the prediction target (v, noise or x0) for x_t, shaped like x0."""
         if self.prediction == "v_prediction":
-            return self.scheduler.get_velocity(batch.x0, batch.noise, batch.t)
+            velocity: Tensor = self.scheduler.get_velocity(batch.x0, batch.noise, batch.t)
+            return velocity
         return batch.noise if self.prediction == "epsilon" else batch.x0
 
     def snr(self, t: Tensor) -> Tensor:
         """Return the signal-to-noise ratio a_t / (1 - a_t), shaped like t."""
-        signal = self.scheduler.alphas_cumprod.to(t.device)[t]
+        signal: Tensor = self.scheduler.alphas_cumprod.to(t.device)[t]
         return signal / (1 - signal)
 
     def min_snr(self, t: Tensor, gamma: float, weighting: Weighting) -> Tensor:
@@ -105,7 +107,8 @@ def feature_maps(unet: nn.Module) -> Iterator[list[Tensor]]:
 
 def predict(unet: nn.Module, x: Tensor, t: Tensor, text: Tensor) -> Tensor:
     """Return the prediction of a diffusers U-Net."""
-    return unet(x, t, encoder_hidden_states=text, return_dict=False)[0]
+    prediction: Tensor = unet(x, t, encoder_hidden_states=text, return_dict=False)[0]
+    return prediction
 
 
 def distillation_loss(

@@ -128,7 +128,7 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor], path: Path, what: st
     network.load_state_dict({**own, **weights}, strict=True)
 
 
-def _flat(nested: Mapping) -> dict[str, object]:
+def _flat(nested: Mapping[str, object]) -> dict[str, object]:
     """Flattens weights that are nested by module, as the ESD authors' are: {"mid_block.attn": {"weight": ...}}."""
     flat: dict[str, object] = {}
     for name, value in nested.items():
