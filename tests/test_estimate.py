@@ -1,5 +1,6 @@
 """`bench estimate` says what a run's ledger will say, and `bench run` asks before it spends hours."""
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -235,7 +236,7 @@ def test_hours_are_spent_without_asking(monkeypatch: pytest.MonkeyPatch, capsys:
     assert "estimate  about " in capsys.readouterr().err
     monkeypatch.setattr(confirm, "_is_interactive", lambda: True)
     for said, begun in (("y\n", True), ("\n", False), ("", False), ("no\n", False)):
-        monkeypatch.setattr("sys.stdin.readline", lambda said=said: said, raising=False)
+        monkeypatch.setattr("sys.stdin", io.StringIO(said))
         if begun:
             confirm.consent([SD21], yes=False)
         else:
