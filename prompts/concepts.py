@@ -8,6 +8,8 @@ from typing import Any, Literal, get_args
 from benchmark.errors import UsageError
 
 Kind = Literal["style", "explicit", "object"]
+DEFAULT_KIND: Kind = "style"
+"""What is forgotten unless a suite says otherwise."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ class Prompt:
     part: str  # "targets", "neighbours", "kept", "implicit", "probes", "retention"
     target: str = ""  # the concept it asks for, where it asks for one
     content: str = ""  # what is to be seen beside the style, where that is known
+    form: str = ""  # of a probe: how it asks, such as "misspelt"; probes of one form are scored or left out together
 
 
 COLUMNS = tuple(field.name for field in fields(Prompt))
@@ -28,7 +29,7 @@ REQUIRED = COLUMNS[:4]
 
 
 def read_prompts(path: Path) -> list[Prompt]:
-    """The prompts of a UTF-8 CSV file in its order; the columns `target` and `content` may be missing.
+    """The prompts of a UTF-8 CSV file in its order; the columns `target`, `content` and `form` may be missing.
 
     Raises DataError naming file and row (the header is row 1) for a missing file, another encoding, wrong columns, a
     row of another width, an empty id, prompt or part, a repeated id, and a seed that is no integer in 0..2**63 - 1.

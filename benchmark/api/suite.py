@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from benchmark.records.record import Cell
 from benchmark.stats import bootstrap_interval
+from prompts.concepts import DEFAULT_KIND
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -119,7 +120,7 @@ class Suite:
     """Jobs of the testbed's networks that look at the pictures; those that the testbed lacks are left out."""
     brings: ClassVar[tuple[str, ...]] = ()
     """Suites that are run too, because their figures belong into the same table."""
-    forgets: ClassVar[Kind] = "style"
+    forgets: ClassVar[Kind] = DEFAULT_KIND
     """The kind of concept that a method erases when it is run on this suite."""
     explicit: ClassVar[bool] = False
     """Whether pictures may be explicit: they are kept from other users of the machine, and blurred on sheets."""

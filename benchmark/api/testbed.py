@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from benchmark.errors import UsageError
 from methods.base import Precision
+from prompts.concepts import DEFAULT_KIND
 
 if TYPE_CHECKING:
     import torch
@@ -95,7 +96,7 @@ class Testbed:
         """Name and fingerprint of everything that shapes results."""
         raise NotImplementedError
 
-    def concept(self, targets: tuple[str, ...], kind: Kind = "style") -> Concept:
+    def concept(self, targets: tuple[str, ...], kind: Kind = DEFAULT_KIND) -> Concept:
         """The concept of erasing these artists (the default ones if empty); UsageError for an unknown artist.
 
         Of kind "explicit" it is the testbed's own, and `targets` must be empty.

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from benchmark import registry
+from benchmark.api.testbed import Testbed
 from benchmark.cost.network_costs import Sizes, sizes
 from benchmark.errors import DataError, UsageError
 from benchmark.suites.prompts import first_of_groups
 from benchmark.testbeds import resolve
+from benchmark.testbeds.stable_diffusion.definition import PRUNING
 from methods.base import Precision
 
 if TYPE_CHECKING:
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from prompts.lists import Prompt
 
 
-PRUNING = 10_000
-"""Pictures to prune by on testbeds of the Stable Diffusion family, at most."""
 COCO = {"train": 118_287, "val": 5_000}
 """Pictures of COCO 2017, where the folder is not there to be counted."""
 
@@ -121,7 +121,7 @@ def _prompts_of_mini(suite: str, concept: Concept) -> Sequence[Prompt]:
 def _of_definition(request: RunRequest, definition: Definition) -> Ground:
     from benchmark.testbeds.stable_diffusion import prompts
 
-    assumed, latent = [], definition.size // 8
+    assumed, latent = [], definition.size // Testbed.pixels
     if request.as_published:
         assumed.append("rows of public lists have the testbed's own guidance and size")
     if definition.name != "sd21":

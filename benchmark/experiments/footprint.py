@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import statistics
 import time
 from collections.abc import Sequence
@@ -57,9 +55,4 @@ def footprint(bench: Workbench, pruned: Pruned) -> dict[str, Any]:
 
 def write(rows: Sequence[dict[str, Any]], path: Path) -> Path:
     """Write the rows as CSV and return the path."""
-    text = io.StringIO()
-    sheet = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    sheet.writeheader()
-    sheet.writerows(rows)
-    durable.write_bytes(path, text.getvalue().encode())
-    return path
+    return durable.write_csv(path, COLUMNS, [[row[column] for column in COLUMNS] for row in rows])

@@ -56,7 +56,7 @@ def kind_of(suite: Suite) -> str:
 
 def picture_bytes(bench: Workbench, prompt: Prompt) -> float:
     """About how much disk the picture takes that a prompt asks for."""
-    side = bench.testbed.sampler.latent_size * disk.AT_MOST
+    side = bench.testbed.sampler.latent_size * bench.testbed.pixels
     if isinstance(prompt, Published):
         return disk.pictures(1, prompt.height or side, prompt.width or side)
     return disk.pictures(1, side, side)

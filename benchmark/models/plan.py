@@ -122,10 +122,6 @@ def unseeded(plan: Plan) -> Plan:
     return replace(plan, seed=0, first=replace(plan.first, seed=0) if plan.first else None)
 
 
-REFERENCE_SEED = 0
-"""CP and CSD compare with the distilled model of this training seed, whatever the method's own seed."""
-
-
 def plan_of(bench: Workbench, request: RunRequest, concept: Concept) -> Plan:
     """The plan of a request on this bench."""
     from benchmark.models.throughput import flops_in

@@ -15,8 +15,6 @@ from benchmark.store.checkpoints import KEPT
 FP32 = 4
 PNG = 0.7
 """Share of a picture's bytes that its file takes."""
-AT_MOST = 8
-"""Side in pixels of a latent's place, of Stable Diffusion; mini's is smaller."""
 
 
 def weights(parameters: float, half: bool) -> float:

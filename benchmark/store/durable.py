@@ -7,14 +7,16 @@ start sweeps away. The price is one fsync a file and one a folder: milliseconds 
 
 from __future__ import annotations
 
+import csv
 import errno
 import hashlib
+import io
 import os
 import platform
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -135,6 +137,16 @@ def write_bytes(path: Path, data: bytes) -> None:
                 os.unlink(temporary)
             raise
         sync_folder(path.parent)
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:
+    """Write `header` and `rows` as UTF-8 CSV to `path`, as `write_bytes` does, and return `path`."""
+    text = io.StringIO()
+    sheet = csv.writer(text, lineterminator="\n")
+    sheet.writerow(header)
+    sheet.writerows(rows)
+    write_bytes(path, text.getvalue().encode())
+    return path
 
 
 @contextmanager

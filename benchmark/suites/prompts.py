@@ -162,7 +162,8 @@ def _prompts(bench: Workbench, rows: Sequence[PublicPrompt], part: str, target: 
     for row in rows:
         _check_size(bench, row)
     return [
-        Published(row.id, row.text, row.seed, part, target, "", row.guidance, row.width, row.height) for row in rows
+        Published(row.id, row.text, row.seed, part, target, guidance=row.guidance, width=row.width, height=row.height)
+        for row in rows
     ]
 
 

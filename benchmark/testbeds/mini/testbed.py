@@ -33,7 +33,7 @@ from methods.pruning.pictures import Pictures
 from methods.sampling import Sampler, check_finite, initial_noise, sample
 from methods.training.precision import lowered
 from metrics.encoders import Encoder, OpenClipEncoder
-from prompts.concepts import Concept, Kind
+from prompts.concepts import DEFAULT_KIND, Concept, Kind
 from prompts.lists import Prompt
 
 Make = Callable[[Callable[[int], None]], Tensor]
@@ -67,7 +67,7 @@ class Mini(Testbed):
     def identity(self) -> dict[str, Any]:
         return {"testbed": self.name, "weights": self._manifest["fingerprint"], "data": DATA_RECIPE}
 
-    def concept(self, targets: tuple[str, ...], kind: Kind = "style") -> Concept:
+    def concept(self, targets: tuple[str, ...], kind: Kind = DEFAULT_KIND) -> Concept:
         if kind == "explicit":
             if targets:
                 raise UsageError("--targets are artists: what the explicit suites forget is fixed, leave them out.")

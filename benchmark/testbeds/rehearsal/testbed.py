@@ -24,7 +24,7 @@ from methods.base import Materials
 from methods.budget import Entry
 from methods.sampling import Sampler, make_scheduler
 from metrics.encoders import Encoder, OpenClipEncoder
-from prompts.concepts import Concept, Kind
+from prompts.concepts import DEFAULT_KIND, Concept, Kind
 from prompts.lists import Prompt
 
 ROOM = 40e9
@@ -83,7 +83,7 @@ class Rehearsal(Testbed):
     def identity(self) -> dict[str, Any]:
         return {"testbed": self.name, "size": self.sampler.latent_size, "dtype": str(self.dtype)}
 
-    def concept(self, targets: tuple[str, ...], kind: Kind = "style") -> Concept:
+    def concept(self, targets: tuple[str, ...], kind: Kind = DEFAULT_KIND) -> Concept:
         return prompts.style_concept(PAINTERS, targets) if kind == "style" else prompts.EXPLICIT
 
     def prompts(self, suite: str, concept: Concept) -> Sequence[Prompt]:

@@ -9,13 +9,17 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from benchmark.api.testbed import TEXT_TOWER
+from benchmark.api.testbed import TEXT_TOWER, Testbed
 from benchmark.errors import DataError
 from benchmark.registry import names
 from methods.base import Precision
 
 SHIPPED = Path(__file__).parent
 WEIGHTS = (".safetensors", ".bin", ".pth", ".pt")
+PRUNING = 10_000
+"""Pictures to prune by, at most: as many as a search draws."""
+DECODED = 8
+"""Pictures that the VAE has in hand at once: at 512 x 512 each takes about a GB."""
 PAINTERS = Path(__file__).parents[3] / "prompts" / "artists_sd21.csv"
 
 
@@ -49,7 +53,7 @@ class Definition(_Table):
         description="crops of a train picture that are encoded and kept; 0 encodes in the step", ge=0, le=16
     )
     artists: Path = Field(default=PAINTERS, description="CSV of the painters' titles")
-    size: int = Field(description="height and width of pictures, pixels", ge=8, multiple_of=8)
+    size: int = Field(description="height and width of pictures, pixels", ge=Testbed.pixels, multiple_of=Testbed.pixels)
     scheduler: Literal["pndm", "ddim"] = Field(description="what samples")
     steps: int = Field(description="steps of sampling", ge=1)
     guidance: float = Field(description="classifier-free guidance", ge=0)

@@ -16,12 +16,10 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from benchmark.errors import DataError
+from benchmark.testbeds.stable_diffusion.definition import DECODED
 from methods.sampling import check_finite, extra_inputs, inputs
 from methods.training.adaptive_batch import AdaptiveBatch
 from metrics.networks.weights import check_finite as check_finite_weights
-
-DECODED = 8
-"""Pictures that the VAE has in hand at once: at 512 x 512 each takes about a GB."""
 
 
 class Pipeline:

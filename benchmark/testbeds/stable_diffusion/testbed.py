@@ -22,7 +22,7 @@ from benchmark.store.claims import making
 from benchmark.testbeds.captioned_latents import kind_of_latents, no_latents
 from benchmark.testbeds.stable_diffusion import captions, data, find, judges, picture_files, pictures, prompts
 from benchmark.testbeds.stable_diffusion.artists import artists
-from benchmark.testbeds.stable_diffusion.definition import SHIPPED, Definition, read
+from benchmark.testbeds.stable_diffusion.definition import PRUNING, SHIPPED, Definition, read
 from benchmark.testbeds.stable_diffusion.pipeline import Pipeline
 from methods.base import Materials
 from methods.budget import Entry
@@ -32,7 +32,7 @@ from methods.pruning.pictures import Pictures
 from methods.sampling import Sampler, check_finite, initial_noise, make_scheduler, sample
 from methods.training.precision import lowered
 from metrics.encoders import Encoder, OpenClipEncoder
-from prompts.concepts import Concept, Kind
+from prompts.concepts import DEFAULT_KIND, Concept, Kind
 from prompts.lists import Prompt
 
 if TYPE_CHECKING:
@@ -44,8 +44,6 @@ SAMPLED = 16
 """Concept images that are made together."""
 LOOKED = 64
 """Pictures that are read from the disk together."""
-PRUNING = 10_000
-"""Pictures to prune by: as many as a search draws."""
 
 
 class StableDiffusion(Testbed):
@@ -111,7 +109,7 @@ class StableDiffusion(Testbed):
             self._train_sums[store.home] = checksum
         return checksum
 
-    def concept(self, targets: tuple[str, ...], kind: Kind = "style") -> Concept:
+    def concept(self, targets: tuple[str, ...], kind: Kind = DEFAULT_KIND) -> Concept:
         if kind == "style":
             return prompts.style_concept(self.definition.artists, targets)
         if targets:
