@@ -123,15 +123,12 @@ def test_what_stands_in_the_table_of_sizes_is_another_mini() -> None:
 
 
 def test_a_pruning_looks_at_other_pictures_than_are_counted(tmp_path: Path) -> None:
-    from benchmark.cost import testbed_facts
     from benchmark.testbeds.mini import data
-    from benchmark.testbeds.stable_diffusion import testbed
     from methods.pruning import taylor
     from methods.pruning.aptp.search import Search
 
     assert {"taylor": taylor.TIMES * taylor.BATCH, "aptp": Search().steps * Search().batch} == costs.CALIBRATION_IMAGES
     assert taylor.BATCH == Search().batch == AT_ONCE
-    assert testbed_facts.PRUNING == testbed.PRUNING
     assert ground(RunRequest("distilled", "artists")).shown == data.PRUNING
     assert set(KNOWN) | {"none"} == set(registry.names("prunings"))
 
