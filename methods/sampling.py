@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from benchmark.errors import SamplingError, UsageError
+from benchmark.json_types import NetworkConfig
 from methods.config_fields import identity
 
 
@@ -35,7 +36,7 @@ INPUTS = (
 _DEFAULTS = {name: p.default for name, p in inspect.signature(UNet2DConditionModel.__init__).parameters.items()}
 
 
-def inputs(config: Mapping[str, Any]) -> dict[str, Any]:
+def inputs(config: Mapping[str, Any]) -> NetworkConfig:
     """`INPUTS` of a U-Net's config, diffusers' defaults filled in; a list of one repeated value is that value."""
     fields = {name: config.get(name, _DEFAULTS[name]) for name in INPUTS}
     return {
@@ -44,7 +45,7 @@ def inputs(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def extra_inputs(config: Mapping[str, Any]) -> dict[str, Any]:
+def extra_inputs(config: Mapping[str, Any]) -> NetworkConfig:
     """Fields by which a U-Net needs more than latents, a time and text states, which is all that `sample` gives."""
     conditions = INPUTS[INPUTS.index("encoder_hid_dim") :]
     return {name: value for name, value in inputs(config).items() if name in conditions and value != _DEFAULTS[name]}
@@ -69,7 +70,7 @@ def initial_noise(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
     return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
-def make_scheduler(config: dict[str, Any], sampler: Sampler) -> Any:
+def make_scheduler(config: NetworkConfig, sampler: Sampler) -> Any:
     """Return a new diffusers scheduler with its timesteps set.
 
     Raises:
@@ -91,7 +92,7 @@ def make_scheduler(config: dict[str, Any], sampler: Sampler) -> Any:
 @torch.no_grad()
 def sample(
     unet: UNet2DConditionModel,
-    scheduler_config: dict[str, Any],
+    scheduler_config: NetworkConfig,
     text: Tensor,
     null: Tensor,
     noise: Tensor,

@@ -16,11 +16,12 @@ exactly if the c_i are linearly independent; otherwise W' is a least-squares fit
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.errors import UsageError
+from benchmark.json_types import Settings
 from methods import costs
 from methods.base import Method, Start
 from methods.budget import Cost
@@ -68,7 +69,7 @@ class Uce(Method):
     strength: ClassVar[str] = "keep_ratio"
     recipe: ClassVar[int] = 1
     uses_concept_images = False
-    presets: ClassVar[dict[str, dict[str, Any]]] = {
+    presets: ClassVar[dict[str, Settings]] = {
         "default": {},
         "released": {"keep_scale": "by-count", "tokens": "tail"},
         "uce-2025": {"keep_scale": 1.0, "kept_tokens": "last", "keep_empty": False},

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from benchmark.json_types import Identity
 from benchmark.records.record import Cell
 from benchmark.stats import bootstrap_interval
 from prompts.concepts import DEFAULT_KIND
@@ -50,7 +51,7 @@ class Scores:
     count: int
     cells: dict[str, Cell] = field(default_factory=dict)
     columns: dict[str, list[float | None]] = field(default_factory=dict)
-    world: dict[str, Any] = field(default_factory=dict)
+    world: Identity = field(default_factory=dict)
     """What the cells stand on beyond the testbed's identity, for the record's `world`."""
 
     def add(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from benchmark import launcher
 from benchmark.cli.options import check_plugin
 from benchmark.cli.run_options import RunOptions, takes_run_options
 from benchmark.errors import BudgetError, TrainingError
+
+if TYPE_CHECKING:
+    from benchmark.records.record import Record
 
 
 @takes_run_options
@@ -34,7 +37,7 @@ def run(options: RunOptions) -> None:
 
     consent(requests, options.yes)
 
-    records: dict[str, Any] = {}
+    records: dict[str, Record] = {}
     paths: dict[str, Path] = {}
     failed: list[str] = []
     completed = 0

@@ -17,6 +17,7 @@ from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor, nn
 
 from benchmark.errors import UsageError
+from benchmark.json_types import NetworkConfig
 from methods.training.batches import Batch
 from methods.training.negative_guidance import negative_guidance
 
@@ -29,7 +30,7 @@ Weighting = Literal["shifted", "diffusers"]
 class Process:
     """The forward process x_t = sqrt(a_t) x0 + sqrt(1 - a_t) noise, and the network's prediction target."""
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         self.scheduler = DDPMScheduler.from_config(config)
         self.timesteps: int = self.scheduler.config.num_train_timesteps
         self.prediction: str = self.scheduler.config.prediction_type

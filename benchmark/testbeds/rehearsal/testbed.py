@@ -15,6 +15,7 @@ from torch import Tensor
 
 from benchmark.api.testbed import Testbed, Workbench
 from benchmark.errors import UsageError
+from benchmark.json_types import Identity
 from benchmark.store.artefacts import Store
 from benchmark.testbeds.rehearsal import networks
 from benchmark.testbeds.stable_diffusion import architecture, prompts
@@ -80,7 +81,7 @@ class Rehearsal(Testbed):
         self.sampler = Sampler(steps=25, guidance=7.5, latent_size=latent_size)
         self._loaded: dict[str, Encoder] = {}
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Identity:
         return {"testbed": self.name, "size": self.sampler.latent_size, "dtype": str(self.dtype)}
 
     def concept(self, targets: tuple[str, ...], kind: Kind = DEFAULT_KIND) -> Concept:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark.api.testbed import TEXT_TOWER, Testbed
 from benchmark.errors import DataError
+from benchmark.json_types import JsonObject, Settings
 from benchmark.registry import names
 from methods.base import Precision
 
@@ -89,11 +90,11 @@ def read(path: Path) -> Definition:
     return definition
 
 
-def _settings(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
+def _settings(path: Path, children: tuple[Path, ...] = ()) -> JsonObject:
     """The settings in a file, and those it inherits from the testbed that it is `like`; `children` are the files that
     inherit from it."""
     try:
-        settings: dict[str, Any] = tomllib.loads(path.read_text("utf-8-sig"))
+        settings: Settings = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise DataError(f"The testbed {path} cannot be read ({error.strerror}).") from error
     except ValueError as error:  # also what is not UTF-8

@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from benchmark.errors import DataError
+from benchmark.json_types import NetworkConfig
 from benchmark.testbeds.stable_diffusion.definition import DECODED
 from methods.sampling import check_finite, extra_inputs, inputs
 from methods.training.adaptive_batch import AdaptiveBatch
@@ -105,7 +106,7 @@ class Pipeline:
         return network.float().eval().requires_grad_(False)
 
 
-def _check_conditioning(folder: Path, unet: dict[str, Any], latent_channels: int) -> None:
+def _check_conditioning(folder: Path, unet: NetworkConfig, latent_channels: int) -> None:
     """DataError for a U-Net with other inputs than latents, time and text, or with outputs of another shape than the
     VAE's latents."""
     if extra := extra_inputs(unet):
@@ -121,7 +122,7 @@ def _check_conditioning(folder: Path, unet: dict[str, Any], latent_channels: int
             raise DataError(f"{folder} does not fit together: its U-Net has {field} {value} where {needed} are needed.")
 
 
-def _config(folder: Path, name: str) -> dict[str, Any]:
+def _config(folder: Path, name: str) -> NetworkConfig:
     try:
         return dict(json.loads((folder / name).read_text("utf-8-sig")))
     except (OSError, ValueError) as error:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from benchmark.api.testbed import Testbed, Workbench
 from benchmark.errors import DataError, UsageError
+from benchmark.json_types import Identity
 from benchmark.store import contents
 from benchmark.store.artefacts import Artefact, Store
 from benchmark.store.claims import making
@@ -87,7 +88,7 @@ class StableDiffusion(Testbed):
         )
         make_scheduler(self.scheduler, self.sampler)  # refuses a model that the scheduler cannot sample
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Identity:
         parts = [self._train.sha256, self._val.sha256, find.sha256(self.definition.artists)]
         parts += [str(self.definition.size), str(self.definition.crops), str(DATA_RECIPE)]
         parts += ["half"] if self.definition.half else []
@@ -248,7 +249,7 @@ class Sd21(StableDiffusion):
         super().__init__(read(SHIPPED / "sd21.toml"), device)
 
 
-def _keep(store: Store, kind: str, identity: dict[str, Any], tensor: Tensor, seconds: float) -> Artefact:
+def _keep(store: Store, kind: str, identity: Identity, tensor: Tensor, seconds: float) -> Artefact:
     with store.make(kind, identity, {"seconds": seconds}) as folder:
         save_file({"tensor": tensor.contiguous()}, folder / "tensor.safetensors")
     return store.get(kind, identity)
