@@ -1,12 +1,11 @@
 """Prompt lists: CSV files with a header, one prompt a row, each with its own seed."""
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from benchmark.errors import DataError
+from prompts.tables import csv_text, read_table
 
 _LARGEST_SEED = 2**63 - 1
 
@@ -35,8 +34,6 @@ def read_prompts(path: Path) -> list[Prompt]:
     row of another width, an empty id, prompt or part, a repeated id, and a seed that is no integer in 0..2**63 - 1.
     """
     rows = _rows(Path(path))
-    if not rows:
-        raise DataError(f"{path} is empty; its first row must be a header with {', '.join(REQUIRED)}.")
     header = rows[0]
     missing = [name for name in REQUIRED if name not in header]
     foreign = [name for name in header if name not in COLUMNS]
@@ -64,10 +61,8 @@ def read_prompts(path: Path) -> list[Prompt]:
 def write_prompts(path: Path, prompts: Sequence[Prompt]) -> None:
     """Write `prompts` as `read_prompts` reads them; optional columns that are empty throughout are left out."""
     columns = [name for name in COLUMNS if name in REQUIRED or any(getattr(p, name) for p in prompts)]
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(prompt) for prompt in prompts)
+    rows = [[getattr(prompt, name) for name in columns] for prompt in prompts]
+    path.write_text(csv_text(columns, rows), encoding="utf-8", newline="")
 
 
 def _rows(path: Path) -> list[list[str]]:
@@ -75,23 +70,8 @@ def _rows(path: Path) -> list[list[str]]:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"The prompt list {path} cannot be read ({error.strerror}).") from error
-    try:
-        text = data.decode("utf-8-sig")  # spreadsheets put a mark in front
-    except UnicodeDecodeError as error:
-        row = data.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path}, row {row}: not UTF-8 (byte {error.start}); save it as UTF-8.") from error
-    try:
-        return list(_without_blank(csv.reader(io.StringIO(text, newline=""), strict=True)))
-    except csv.Error as error:
-        raise DataError(f"{path} is not a CSV file ({error}).") from error
-
-
-def _without_blank(rows: Iterable[list[str]]) -> Iterable[list[str]]:
-    """Rows up to the last one that is not blank: editors end files with blank lines, but one inside is an error."""
-    kept = list(rows)
-    while kept and not any(cell.strip() for cell in kept[-1]):
-        kept.pop()
-    return kept
+    table = read_table(data, path, headed=True)
+    return [list(table.header), *table.rows]
 
 
 def _seed(text: str, where: str) -> int:

@@ -5,7 +5,7 @@ No message quotes the file, not even its header: without one, that is a prompt, 
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,15 @@ def read_table(data: bytes, path: Path, headed: bool) -> Table:
         row = data.count(b"\n", 0, error.start) + 1
         raise DataError(f"{path}, row {row}: not UTF-8 (byte {error.start}); save it as UTF-8.") from None
     return _csv(text, path) if headed else _lines(text)
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """`header` and `rows` as CSV with line ends of one character, the same on every system."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def _csv(text: str, path: Path) -> Table:

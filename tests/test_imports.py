@@ -25,10 +25,10 @@ LEAVES = {"benchmark.errors", "benchmark.json_types", "benchmark.moved_modules",
 FLOORS = (
     "benchmark.errors benchmark.json_types benchmark.moved_modules benchmark.launcher benchmark.parallel "
     "benchmark.stats metrics.base metrics.encoders",
-    "benchmark.registry benchmark.hardware benchmark.console prompts.concepts prompts.lists prompts.tables "
+    "benchmark.registry benchmark.hardware benchmark.console prompts.concepts prompts.tables "
     "prompts.artists prompts.decoys methods.budget methods.config_fields methods.objective metrics.networks "
     "metrics.detectors metrics.clip metrics.cp metrics.csd metrics.drift metrics.fid metrics.kid metrics.oracle",
-    "prompts.sources methods.costs methods.sampling benchmark.hub",
+    "prompts.lists prompts.sources methods.costs methods.sampling benchmark.hub",
     "prompts.rows methods.base",
     "prompts.public methods.kept_names methods.training methods.uce benchmark.store",
     "methods.pruning methods.uce_captions benchmark.records benchmark.contact_sheet",

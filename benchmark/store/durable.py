@@ -7,10 +7,8 @@ start sweeps away. The price is one fsync a file and one a folder: milliseconds 
 
 from __future__ import annotations
 
-import csv
 import errno
 import hashlib
-import io
 import os
 import platform
 import secrets
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.errors import StoreError
+from prompts.tables import csv_text
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -141,11 +140,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:
     """Write `header` and `rows` as UTF-8 CSV to `path`, as `write_bytes` does, and return `path`."""
-    text = io.StringIO()
-    sheet = csv.writer(text, lineterminator="\n")
-    sheet.writerow(header)
-    sheet.writerows(rows)
-    write_bytes(path, text.getvalue().encode())
+    write_bytes(path, csv_text(header, rows).encode())
     return path
 
 
