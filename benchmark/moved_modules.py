@@ -74,7 +74,7 @@ MOVED = {
     "benchmark.report.tradeoff": "benchmark.figures.tradeoff",
     "benchmark.request": "benchmark.api.request",
     "benchmark.run": "benchmark.pipeline.run",
-    "benchmark.run.REFERENCE_SEED": "benchmark.models.plan.REFERENCE_SEED",
+    "benchmark.run.REFERENCE_SEED": "benchmark.records.record.REFERENCE_SEED",
     "benchmark.run.plan_of": "benchmark.models.plan.plan_of",
     "benchmark.run.planned": "benchmark.models.plan.planned",
     "benchmark.run.workbench_for": "benchmark.pipeline.setup.workbench_for",

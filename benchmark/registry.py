@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import UsageError
+from benchmark.json_types import Settings
 from benchmark.moved_modules import moved_imports
 
 GROUPS = {
@@ -116,7 +117,7 @@ def fingerprint(name: str) -> str | None:
     return hashlib.sha256(_file(name)[0].read_bytes()).hexdigest()
 
 
-def resolved(settings: Mapping[str, Any]) -> dict[str, Any]:
+def resolved(settings: Mapping[str, Any]) -> Settings:
     """Settings with the fingerprint in place of each name of a file: what is in it counts, not where it lies."""
     return {
         key: f"sha256:{code}" if isinstance(value, str) and (code := fingerprint(value)) else value

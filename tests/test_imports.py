@@ -20,11 +20,11 @@ ALLOWED = {
     "metrics": {"metrics"},
     "prompts": {"prompts"},
 }
-LEAVES = {"benchmark.errors", "benchmark.moved_modules", "benchmark.registry"}
-"""What all packages may import: how to fail, and how a name becomes code."""
+LEAVES = {"benchmark.errors", "benchmark.json_types", "benchmark.moved_modules", "benchmark.registry"}
+"""What all packages may import: how to fail, what JSON objects are called, and how a name becomes code."""
 FLOORS = (
-    "benchmark.errors benchmark.moved_modules benchmark.launcher benchmark.parallel benchmark.stats metrics.base "
-    "metrics.encoders prompts.parquet",
+    "benchmark.errors benchmark.json_types benchmark.moved_modules benchmark.launcher benchmark.parallel "
+    "benchmark.stats metrics.base metrics.encoders prompts.parquet",
     "benchmark.registry benchmark.hardware benchmark.console prompts.concepts prompts.tables prompts.artists "
     "prompts.decoys methods.budget methods.config_fields methods.objective methods.sampling_steps metrics.networks "
     "metrics.detectors metrics.clip metrics.cp metrics.csd metrics.drift metrics.fid metrics.kid metrics.oracle",

@@ -13,7 +13,9 @@ from benchmark.cli.options import (
     Alone,
     AsPublished,
     ComparedWith,
+    Compiles,
     Device,
+    Limit,
     Precision,
     Reference,
     Reveal,
@@ -58,6 +60,8 @@ def evaluate(
     reveal: Reveal = False,
     as_published: AsPublished = False,
     precision: Precision = "",
+    compiles: Compiles = False,
+    limit: Limit = None,
 ) -> None:
     """Score a model that was made elsewhere.
 
@@ -103,6 +107,8 @@ def evaluate(
         reveal=reveal,
         as_published=as_published,
         precision=precision,
+        compiles=compiles,
+        limit=limit,
         reference=reference.value,
     )
     from benchmark.console import Progress

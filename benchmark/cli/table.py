@@ -20,7 +20,7 @@ from benchmark.cli.options import (
     refuse_unread,
     share_of_macs,
 )
-from benchmark.cli.run import ALL
+from benchmark.cli.run_options import ALL
 from benchmark.errors import UsageError
 
 

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from benchmark import registry
+from benchmark.api.testbed import Testbed
 from benchmark.cost.network_costs import Sizes, sizes
 from benchmark.errors import DataError, UsageError
+from benchmark.suites.prompts import first_of_groups
 from benchmark.testbeds import resolve
+from benchmark.testbeds.stable_diffusion.definition import PRUNING
 from methods.base import Precision
 
 if TYPE_CHECKING:
@@ -20,8 +23,6 @@ if TYPE_CHECKING:
     from prompts.lists import Prompt
 
 
-PRUNING = 10_000
-"""Pictures to prune by on testbeds of the Stable Diffusion family, at most."""
 COCO = {"train": 118_287, "val": 5_000}
 """Pictures of COCO 2017, where the folder is not there to be counted."""
 
@@ -96,7 +97,9 @@ def _of_mini(request: RunRequest) -> Ground:
     is_explicit = _kind(request) == "explicit"
     concept = explicit.CONCEPT if is_explicit else prompts.style_concept(request.targets)
     captions = explicit if is_explicit else prompts
-    prompt_counts = {name: len(_prompts_of_mini(name, concept)) for name in suites(request)}
+    prompt_counts = {
+        name: len(first_of_groups(_prompts_of_mini(name, concept), request.limit)) for name in suites(request)
+    }
     return Ground(
         name="mini", sizes=sizes("mini"), size=16, steps=20, calls=21, guidance=2.5, flops=2.2e13, half=True,
         precision=precision_of(request), concept=concept, prompt_counts=prompt_counts,
@@ -119,14 +122,18 @@ def _of_definition(request: RunRequest, definition: Definition) -> Ground:
     from benchmark.testbeds.stable_diffusion import prompts
 
     _check_model(definition)
-    assumed, latent = [], definition.size // 8
+    assumed, latent = [], definition.size // Testbed.pixels
+    if request.as_published:
+        assumed.append("rows of public lists have the testbed's own guidance and size")
     if definition.name != "sd21":
         assumed.append("the model is as large as Stable Diffusion 2.1")
     is_explicit = _kind(request) == "explicit"
     concept = prompts.EXPLICIT if is_explicit else prompts.style_concept(definition.artists, request.targets)
     pictures = {side: _pictures(definition, side, assumed) for side in COCO}
     prompt_counts = {
-        name: pictures["val"] if name == "coco" else _count_prompts(request, definition, concept, name, assumed)
+        name: _at_most(pictures["val"], request.limit)
+        if name == "coco"
+        else _count_prompts(request, definition, concept, name, assumed)
         for name in suites(request)
     }
     return Ground(
@@ -157,7 +164,8 @@ def _of_definition(request: RunRequest, definition: Definition) -> Ground:
 def _count_prompts(
     request: RunRequest, definition: Definition, concept: Concept, suite: str, assumed: list[str]
 ) -> int:
-    """The number of a suite's prompts, from public lists as far as they were added."""
+    """The number of a suite's prompts, from public lists as far as they were added. Each list's rows by a painter, and
+    all rows of an explicit list, are a group of which `--limit` takes the first."""
     from benchmark.suites.prompts import added_lists, by_target
     from benchmark.testbeds.stable_diffusion import prompts
     from prompts.sources import source
@@ -165,15 +173,24 @@ def _count_prompts(
     variant: Any = "as-published" if request.as_published else "unique"
     if suite == "artists":
         title_lists = added_lists(request.runs, prompts.TITLES[suite])
-        rows = {target: len(titles) for target, (_, titles) in by_target(title_lists, concept, variant).items()}
+        rows = {
+            target: _at_most(len(titles), request.limit)
+            for target, (_, titles) in by_target(title_lists, concept, variant).items()
+        }
         own = [prompt for prompt in prompts.titles_asked(definition.artists, concept) if prompt.target not in rows]
-        return len(own) + sum(rows.values())
+        return len(first_of_groups(own, request.limit)) + sum(rows.values())
     names = prompts.PUBLIC.get(suite, (suite,))
     if added := added_lists(request.runs, names):
-        return len(added[0].variant(variant))
+        return _at_most(len(added[0].variant(variant)), request.limit)
     public = source(names[0])
-    assumed.append(f"suite {suite} asks all {public.rows:,} rows of the list {public.name}, which was not added yet")
-    return public.rows
+    count = _at_most(public.rows, request.limit)
+    rows_asked = f"all {count:,}" if count == public.rows else f"{count:,} of the"
+    assumed.append(f"suite {suite} asks {rows_asked} rows of the list {public.name}, which was not added yet")
+    return count
+
+
+def _at_most(count: int, limit: int | None) -> int:
+    return count if limit is None else min(count, limit)
 
 
 def _check_model(definition: Definition) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from benchmark import registry
 from benchmark.api.testbed import Testbed
 from benchmark.errors import DataError, UsageError
+from benchmark.json_types import NetworkConfig
 from prompts.artists import Artist
 
 
@@ -69,7 +70,7 @@ def name_of(testbed: str) -> str:
     return definition_of(testbed).name if is_file(testbed) else testbed
 
 
-def sampling_of(testbed: str) -> dict[str, Any]:
+def sampling_of(testbed: str) -> NetworkConfig:
     """The sampling settings in a testbed's file, as records hold them; empty for a testbed that is not a file."""
     if not is_file(testbed):
         return {}

@@ -11,13 +11,18 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from benchmark.api.testbed import TEXT_TOWER
+from benchmark.api.testbed import TEXT_TOWER, Testbed
 from benchmark.errors import DataError
+from benchmark.json_types import JsonObject, Settings
 from benchmark.registry import literal_keys, load, names, unknown
 from methods.base import Precision
 
 SHIPPED = Path(__file__).parent
 WEIGHTS = (".safetensors", ".bin", ".pth", ".pt")
+PRUNING = 10_000
+"""Pictures to prune by, at most: as many as a search draws."""
+DECODED = 8
+"""Pictures that the VAE has in hand at once: at 512 x 512 each takes about a GB."""
 PAINTERS = Path(__file__).parents[3] / "prompts" / "artists_sd21.csv"
 
 
@@ -52,7 +57,7 @@ class Definition(_Table):
         description="crops of a train picture that are encoded and kept; 0 encodes in the step", ge=0, le=16
     )
     artists: Path = Field(default=PAINTERS, description="CSV of the painters' titles")
-    size: int = Field(description="height and width of pictures, pixels", ge=8, multiple_of=8)
+    size: int = Field(description="height and width of pictures, pixels", ge=Testbed.pixels, multiple_of=Testbed.pixels)
     scheduler: Literal["pndm", "ddim"] = Field(description="what samples")
     steps: int = Field(description="steps of sampling", ge=1)
     guidance: float = Field(description="classifier-free guidance", ge=0)
@@ -100,11 +105,11 @@ def experts_file(file: Path) -> Path:
     return file
 
 
-def _settings(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
+def _settings(path: Path, children: tuple[Path, ...] = ()) -> JsonObject:
     """The settings in a file, and those it inherits from the testbed that it is `like`; `children` are the files that
     inherit from it."""
     try:
-        settings: dict[str, Any] = tomllib.loads(path.read_text("utf-8-sig"))
+        settings: Settings = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise DataError(f"The testbed {path} cannot be read ({error.strerror}).") from error
     except ValueError as error:  # also what is not UTF-8
