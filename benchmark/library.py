@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.api.request import Outcome, RunRequest
+from benchmark.cli.options import Reference
 from benchmark.cli.run_options import RunOptions
 from benchmark.errors import UsageError
 from benchmark.store.paths import home
@@ -65,7 +66,7 @@ def run(
         method=method, suite=suite, testbed=testbed, pruning=pruning, macs=macs, targets=",".join(targets), seed=seed,
         preset=preset, set_=[f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()], budget=budget,
         data=data, kept_names=kept_names, limit=limit, runs=_folder(runs), device=device, alone=alone,
-        reference=reference, reveal=False, as_published=as_published, precision=precision, compiles=compiles,
+        reference=_reference(reference), reveal=False, as_published=as_published, precision=precision, compiles=compiles,
     )  # fmt: skip
     requests = options.requests()
     if len(requests) > 1:
@@ -109,7 +110,7 @@ def evaluate(
     options = RunOptions(
         method="distilled", suite=suite, testbed=testbed, pruning=RunRequest.pruning, macs=None,
         targets=",".join(targets), preset="", set_=None, budget=budget, limit=limit, runs=_folder(runs), device=device,
-        alone=alone, reference=reference, precision=precision,
+        alone=alone, reference=_reference(reference), precision=precision,
     )  # fmt: skip
     [request] = options.requests()
     with Progress() as progress:
@@ -140,3 +141,9 @@ def load_records(*folders: str | Path) -> pyarrow.Table:
 
 def _folder(runs: str | Path | None) -> Path:
     return home() if runs is None else Path(runs)
+
+
+def _reference(name: str) -> Reference:
+    if name not in Reference.__members__:
+        raise UsageError(f"{name!r} is not a reference: {' or '.join(Reference.__members__)}.")
+    return Reference(name)
