@@ -66,7 +66,7 @@ def run(
         method=method, suite=suite, testbed=testbed, pruning=pruning, macs=macs, targets=",".join(targets), seed=seed,
         preset=preset, set_=[f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()], budget=budget,
         data=data, kept_names=kept_names, limit=limit, runs=_folder(runs), device=device, alone=alone,
-        reference=_reference(reference), reveal=False, as_published=as_published, precision=precision, compiles=compiles,
+        reference=_reference(reference), as_published=as_published, precision=precision, compiles=compiles,
     )  # fmt: skip
     requests = options.requests()
     if len(requests) > 1:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import DataError
 
@@ -87,7 +87,7 @@ def is_averaged(name: str) -> bool:
     return "non_ema" not in name.lower() and _AVERAGED.search(name) is not None
 
 
-def _check_single(loaded: Mapping[object, object], path: Path) -> None:
+def _check_single(loaded: Mapping[str, Any], path: Path) -> None:
     """DataError for tables of several models in one file: which of them is meant cannot be known."""
     tables = {str(key): table for key, table in loaded.items() if _holds_tensors(table)}
     averaged = [name for name in tables if is_averaged(name)]
