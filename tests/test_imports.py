@@ -36,7 +36,7 @@ FLOORS = (
     "methods.bilevel benchmark.models benchmark.suites benchmark.testbeds",
     "methods.esd_kd benchmark.generation benchmark.tables benchmark.doctor",
     "benchmark.pipeline benchmark.figures",
-    "benchmark.cost benchmark.experiments",
+    "benchmark.cost benchmark.experiments benchmark.export",
     "benchmark.cli",
     "benchmark.__main__ benchmark.library",
 )
