@@ -27,6 +27,8 @@ from benchmark.cli.options import (
     refuse_unread,
 )
 from benchmark.errors import UsageError
+from benchmark.records.record import BROUGHT
+from benchmark.store import durable
 from benchmark.store.paths import home
 
 
@@ -62,6 +64,15 @@ def evaluate(
     precision: Precision = "",
     compiles: Compiles = False,
     limit: Limit = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="COLUMN<=NUMBER or COLUMN>=NUMBER: exit with 1 unless the whole 95 % interval keeps this bound; may "
+            "be repeated. Columns are named as in `bench table --format json`.",
+            show_default="none",
+        ),
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write the results of --require as JUnit XML.")] = None,
 ) -> None:
     """Score a model that was made elsewhere.
 
@@ -79,6 +90,7 @@ def evaluate(
     Examples:
       bench eval --checkpoint esd-van-gogh.safetensors --suite artists --testbed sd21 --name esd-x
       bench eval --checkpoint my/pipeline --suite artists --reference base
+      bench eval --checkpoint new.pt --suite artists --require 'target_style<=0.1' --require 'kept_style>=0.8'
     """
     check_plugin("testbeds", testbed)
     check_plugin("suites", suite)
@@ -93,6 +105,16 @@ def evaluate(
         raise UsageError("--checkpoint is empty: name a folder, a file of weights or a Hub id.")
     if len(parse_budgets(budget)) > 1:
         raise UsageError(f"--budget '{budget}' is several budgets, and the reference has one: give one of them.")
+    from benchmark.store.outputs import check_file
+    from benchmark.tables.requirements import judge, parse
+    from benchmark.tables.requirements import junit as junit_xml
+    from benchmark.tables.select import BESIDE
+
+    requirements = parse(require or (), [suite] if alone else [suite, *filter(None, [BESIDE.get(suite)])])
+    if junit is not None and not requirements:
+        raise UsageError("--junit writes the results of --require: give at least one.")
+    if junit is not None:
+        check_file(junit, "--junit")
     label = name or default_name(checkpoint)
     check_name(label)
     request = RunRequest(
@@ -127,3 +149,12 @@ def evaluate(
     width = max(map(len, outcome.paths), default=0)
     for description, path in outcome.paths.items():
         print(f"{description.ljust(width)}  {path}")
+    if not requirements:
+        return
+    verdicts = judge(requirements, [record for record in outcome.records if record.pruning == BROUGHT])
+    for verdict in verdicts:
+        print(verdict)
+    if junit is not None:
+        durable.write_bytes(junit, junit_xml(verdicts, label).encode())
+    if not all(verdict.passed for verdict in verdicts):
+        raise typer.Exit(1)
