@@ -26,7 +26,8 @@ FLOORS = (
     "benchmark.errors benchmark.json_types benchmark.moved_modules benchmark.launcher benchmark.parallel "
     "benchmark.stats metrics.base metrics.encoders prompts.parquet",
     "benchmark.registry benchmark.hardware benchmark.console prompts.concepts prompts.tables prompts.artists "
-    "prompts.decoys methods.budget methods.config_fields methods.objective methods.sampling_steps metrics.networks "
+    "prompts.decoys methods.budget methods.config_fields methods.objective methods.sampling_steps methods.quantization "
+    "metrics.networks "
     "metrics.detectors metrics.clip metrics.cp metrics.csd metrics.drift metrics.fid metrics.kid metrics.oracle",
     "prompts.lists prompts.sources methods.costs methods.sampling benchmark.hub",
     "prompts.rows methods.base",

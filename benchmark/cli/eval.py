@@ -32,6 +32,14 @@ from benchmark.store import durable
 from benchmark.store.paths import home
 
 
+class Rounding(StrEnum):
+    """To how many bits weights are rounded."""
+
+    full = "full"
+    int8 = "int8"
+    int4 = "int4"
+
+
 class Parts(StrEnum):
     """What of a pipeline is scored."""
 
@@ -52,6 +60,9 @@ def evaluate(
         Parts,
         typer.Option(help="`unet`: of a pipeline the U-Net alone, among the testbed's own parts; its row says so."),
     ] = Parts.all,
+    weights: Annotated[
+        Rounding, typer.Option(help="Round the U-Net's weights to 8 or 4 bits first; its row says so.")
+    ] = Rounding.full,
     testbed: Testbed = "mini",
     reference: ComparedWith = Reference.distilled,
     targets: Targets = "",
@@ -136,7 +147,7 @@ def evaluate(
     from benchmark.console import Progress
 
     with Progress() as progress:
-        outcome = scored(request, checkpoint, label, progress, architecture, parts.value)
+        outcome = scored(request, checkpoint, label, progress, architecture, parts.value, weights.value)
     if not launcher.is_first():
         return  # the first process has the records
 
