@@ -27,8 +27,6 @@ from benchmark.cli.options import (
     refuse_unread,
 )
 from benchmark.errors import UsageError
-from benchmark.records.record import BROUGHT
-from benchmark.store import durable
 from benchmark.store.paths import home
 
 
@@ -162,6 +160,9 @@ def evaluate(
         print(f"{description.ljust(width)}  {path}")
     if not requirements:
         return
+    from benchmark.records.record import BROUGHT
+    from benchmark.store import durable
+
     verdicts = judge(requirements, [record for record in outcome.records if record.pruning == BROUGHT])
     for verdict in verdicts:
         print(verdict)
