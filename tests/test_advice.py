@@ -88,9 +88,7 @@ def test_an_estimate_says_what_the_store_has(tmp_path: Path, monkeypatch) -> Non
     concept = {"kind": "style", "targets": targets}
     budget = {"flops": 2.2e13, "default": True}
     write(tmp_path / "records", record("bilevel", concept=concept, recipe=recipe, budget=budget))
-    clause = (
-        f"{tmp_path / 'records'} has records of bilevel with these settings: what is kept of them is not made again"
-    )
+    clause = f"{tmp_path / 'records'} has records of bilevel with these settings: their stored results will be reused"
     assert clause in estimate(asked, H100).assumed
     for other in (RunRequest("bilevel", "artists", runs=tmp_path, seed=1),
                   RunRequest("bilevel", "artists", runs=tmp_path, overrides={"eta": 2.0}),
@@ -98,7 +96,8 @@ def test_an_estimate_says_what_the_store_has(tmp_path: Path, monkeypatch) -> Non
                   RunRequest("bilevel", "artists", runs=tmp_path, targets=("Piet Mondrian",))):  # fmt: skip
         assert "nothing is in the store yet" in estimate(other, H100).assumed
     monkeypatch.setattr(run_cache, "find", lambda request: Outcome([], {}))
-    assert estimate(asked, H100).assumed[1].startswith("all of it is in the store: `bench run` answers at once")
+    clause = "the whole result is in the store: `bench run` returns it at once"
+    assert estimate(asked, H100).assumed[1].startswith(clause)
     assert estimates.in_store(asked, estimates.ground(asked), 1.0)
 
 

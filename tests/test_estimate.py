@@ -151,7 +151,7 @@ def test_a_pruning_looks_at_other_pictures_than_are_counted(tmp_path: Path) -> N
     assert looked(pruning="aptp", testbed=str(given)) == train
     assert looked(testbed="sd21") == {"encode in the step": (640, 640 * picture)}
     told = estimate(RunRequest("distilled", "artists", pruning="mine"), H100).assumed
-    assert any("cutting takes no time, nor what mine looks at before it" in line for line in told)
+    assert any("removing weights takes no time, and neither does the calibration of mine" in line for line in told)
 
 
 def test_sd21_is_not_as_large_as_it_is() -> None:
@@ -183,11 +183,11 @@ def test_a_rehearsal_is_not_believed_or_a_broken_one_is(tmp_path: Path) -> None:
     speeds = Speeds.of_rehearsal(path)
     assert (speeds.of("lower"), speeds.of("upper")) == (1e14, 1e14)
     asked = ["estimate", "--method", "distilled", "--suite", "artists", "--testbed", "sd21", "--from", str(path)]
-    assert "as rehearsed on sd21-rehearsal" in bench(*asked).output
+    assert "measured by `bench rehearse` on sd21-rehearsal" in bench(*asked).output
     path.write_text(json.dumps({"device": "cuda", "testbed": "x", "rows": [failed]}))
     assert "No stage" in answer(bench(*asked))
     path.write_text("{}")
-    assert "rehearse again" in answer(bench(*asked))
+    assert "run `bench rehearse` again" in answer(bench(*asked))
     assert "one of them" in answer(bench(*asked, "--on", "H100"))
 
 
@@ -237,7 +237,7 @@ def test_hours_are_spent_without_asking(monkeypatch: pytest.MonkeyPatch, capsys:
         if begun:
             confirm.consent([SD21], yes=False)
         else:
-            with pytest.raises(UsageError, match="Not begun"):
+            with pytest.raises(UsageError, match="Not started"):
                 confirm.consent([SD21], yes=False)
 
 

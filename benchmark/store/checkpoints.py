@@ -1,4 +1,4 @@
-"""Saves checkpoints of running trainings. A checkpoint is a folder with tensors.safetensors, meta.json and a manifest."""
+"""Saves checkpoints of running trainings: folders with tensors.safetensors, meta.json and a manifest."""
 
 from __future__ import annotations
 
