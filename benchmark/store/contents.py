@@ -100,7 +100,7 @@ def look(
 def _contents(
     files: Sequence[tuple[Path, list[int]]], check: Check, stage: Any
 ) -> Iterable[tuple[Path, list[int], str, str]]:
-    """Read files in parallel, and yield (file, stamp, sha256, problem) for each; the problem is empty for a good file."""
+    """Read files in parallel, and yield (file, stamp, sha256, problem) for each; valid files have no problem."""
 
     def read(pair: tuple[Path, list[int]]) -> tuple[Path, list[int], str, str]:
         file, stamp = pair
