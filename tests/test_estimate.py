@@ -142,14 +142,14 @@ def test_a_pruning_looks_at_other_pictures_than_are_counted(tmp_path: Path) -> N
 
     call, picture = sizes("sd21").call(64), sizes("sd21").encode
     train = {"encode training pictures": (118_287, 118_287 * picture)}
-    shown = {"encode pictures to prune by": (10_000, 10_000 * picture)}
+    shown = {"encode calibration images": (10_000, 10_000 * picture)}
     assert looked() == train
     assert looked(pruning="taylor") == {**train, **shown, "gradients of taylor": (256, 256 * 3 * call)}
     assert looked(pruning="aptp") == {**train, **shown, "search for experts": (9600, 9600 * 4 * call)}
     given = tmp_path / "given.toml"
     given.write_text('like = "mine.toml"\nexperts = "quantizer.safetensors"\n')
     assert looked(pruning="aptp", testbed=str(given)) == train
-    assert looked(testbed="sd21") == {"encode in the step": (640, 640 * picture)}
+    assert looked(testbed="sd21") == {"encode in training steps": (640, 640 * picture)}
     told = estimate(RunRequest("distilled", "artists", pruning="mine"), H100).assumed
     assert any("removing weights takes no time, and neither does the calibration of mine" in line for line in told)
 

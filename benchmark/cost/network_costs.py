@@ -42,7 +42,7 @@ class Sizes:
         return self.unet[nearest] * (size / int(nearest)) ** 2
 
     def scaled(self, size: int) -> Sizes:
-        """Return the costs for latents of another height: the VAE's FLOPs and all memory are scaled by area."""
+        """Return the costs for latents of a different height; the VAE's FLOPs and all memory are scaled by area."""
         area = (size / self.size) ** 2
         memory = {what: round(count * area) for what, count in self.memory.items()}
         decode, encode = round(self.decode * area), round(self.encode * area)

@@ -186,7 +186,7 @@ def pieces(request: RunRequest, ground: Ground, rate: float) -> list[Piece]:
             work.append(replace(piece, memory=weight_bytes + batch * activation_bytes, least=least, disk=disk_bytes))
     drawn_count = sum(piece.count * piece.batch for piece in work if piece.kind == "lower")
     if drawn_count and not ground.encoded:
-        work.append(_vae("encode in the step", "encode", drawn_count, sizes.encode, frozen_bytes, ground, 0))
+        work.append(_vae("encode in training steps", "encode", drawn_count, sizes.encode, frozen_bytes, ground, 0))
     scored_count = 1 if request.reference == "base" or len(trained) == 1 else 2  # the method and, if any, the reference
     call_flops = [call] + [student] * scored_count  # U-Net FLOPs of the base and of the scored models
     for suite, count in ground.prompt_counts.items():
@@ -216,9 +216,9 @@ def _pruning(request: RunRequest, ground: Ground, frozen_bytes: float) -> Iterat
     sizes, searches = ground.sizes, request.pruning == "aptp"
     if ground.shown:
         disk = ground.shown * 2 * 4 * ground.size**2 * 2
-        yield _vae("encode pictures to prune by", "encode", ground.shown, sizes.encode, frozen_bytes, ground, disk)
+        yield _vae("encode calibration images", "encode", ground.shown, sizes.encode, frozen_bytes, ground, disk)
     else:
-        yield _vae("encode pictures to prune by", "encode", count, sizes.encode, frozen_bytes, ground, 0)
+        yield _vae("encode calibration images", "encode", count, sizes.encode, frozen_bytes, ground, 0)
     unet_bytes = FP32 * sizes.parameters["unet"]
     weight_bytes = frozen_bytes + (unet_bytes if searches else 2 * unet_bytes)
     per_image = sizes.memory["training"]  # prunings compute in fp32 for every precision of the run

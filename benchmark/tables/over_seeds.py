@@ -117,12 +117,13 @@ def key_of(record: Record) -> tuple:
 
 
 def _mean(rows: list[Row]) -> Row:
+    """Merge the rows of one setting into a row of means over training seeds."""
     cells = {}
     for key, first in rows[0].cells.items():
-        figures = [row.cells[key] for row in rows if key in row.cells]
-        values = [figure.value for figure in figures if figure.value is not None]
+        seed_cells = [row.cells[key] for row in rows if key in row.cells]
+        values = [cell.value for cell in seed_cells if cell.value is not None]
         if len(values) == len(rows):
-            n, of = (_sum([getattr(figure, count_name) for figure in figures]) for count_name in ("n", "of"))
+            n, of = (_sum([getattr(cell, count_name) for cell in seed_cells]) for count_name in ("n", "of"))
             mean = sum(values) / len(values)
             interval = possible(student_interval(values), key, first.unit)
             cells[key] = Figure(mean, n, of, first.unit, first.back_end, interval, "", first.paper)
@@ -130,5 +131,6 @@ def _mean(rows: list[Row]) -> Row:
 
 
 def _sum(counts: list[int | None]) -> int | None:
+    """Return the sum of counts; None if one of them is None."""
     present_counts = [count for count in counts if count is not None]
     return sum(present_counts) if len(present_counts) == len(counts) else None
