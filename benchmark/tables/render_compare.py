@@ -41,9 +41,8 @@ def print_rich(comparison: Comparison, margins: bool = False) -> None:
         console.print(table)
     for contrast in comparison.contrasts if narrow else ():
         name, *values = _row(contrast, margins)
-        labelled_values = [
-            f"{header} {value}" for header, value in zip(_headers(comparison, margins)[1:], values, strict=True) if value
-        ]
+        headers = _headers(comparison, margins)[1:]
+        labelled_values = [f"{header} {value}" for header, value in zip(headers, values, strict=True) if value]
         lines = "\n  ".join([name, *labelled_values])
         console.print(lines, style=styles[_left_is_better(contrast)], markup=False, soft_wrap=True)
     for note in _notes(comparison, margins):
