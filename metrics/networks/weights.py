@@ -48,9 +48,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             content: object = load_file(path)
         else:
-            content = torch.load(
-                path, map_location="cpu", weights_only=True
-            )  # loads tensors and plain containers, but no code
+            # Loads tensors and plain containers, and executes no code.
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, ValueError, EOFError, RuntimeError) as error:
         raise DataError(f"The weights {path} cannot be read ({_first_line(error)}): download them again.") from error
     except Exception as error:  # errors of pickle, whose module is not imported here
