@@ -69,10 +69,10 @@ def test_a_table_without_rows_advises_the_run_that_makes_them(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("prompt;evaluation_seed;artist\na, b;1;x\n", "its columns are separated by semicolons; save it with commas."),
-        ('prompt\tevaluation_seed\tartist\r\n"a\nb\t1\tx\n', "row 1: its columns are separated by tabs; save it"),
-        ("prompt,seed,artist\na,1,x\n", "no column evaluation_seed; it is not artists, or its header is lost."),
-        ("prompt\na;b\n", "there is no column evaluation_seed, artists; is it ring-a-bell?"),
+        ("prompt;evaluation_seed;artist\na, b;1;x\n", "row 1: its columns are separated by semicolons: save the file"),
+        ('prompt\tevaluation_seed\tartist\r\n"a\nb\t1\tx\n', "row 1: its columns are separated by tabs: save the file"),
+        ("prompt,seed,artist\na,1,x\n", "columns: evaluation_seed; it is not artists, or its header is missing."),
+        ("prompt\na;b\n", "missing columns: evaluation_seed, artists; is it ring-a-bell?"),
     ],
 )  # fmt: skip
 def test_a_wrong_file_of_prompts_is_not_guessed_to_be_another_list(text: str, told: str) -> None:

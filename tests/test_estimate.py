@@ -206,7 +206,7 @@ def test_nonsense_is_estimated() -> None:
     assert "Did you mean 'H100'?" in answer(bench(*asked, "--on", "H101"))
     assert "Did you mean 'bilevel'?" in answer(bench("estimate", "--method", "bilevle", "--suite", "artists"))
     assert "above 0 and at most 1" in answer(bench(*asked, "--macs", "0"))
-    with pytest.raises(BudgetError, match="less than one step"):
+    with pytest.raises(BudgetError, match="does not pay for one step"):
         estimate(RunRequest("distilled", "artists", budget="1e6"), H100)
     with pytest.raises(UsageError, match="cannot be estimated"):
         estimate(RunRequest("distilled", "artists", testbed="stranger"), H100)

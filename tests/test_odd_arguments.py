@@ -41,10 +41,17 @@ def test_a_pipe_in_the_runs_folder_does_not_keep_clean_waiting(name: str, tmp_pa
 
 def test_vectors_that_are_no_file_are_told_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for name, state in {"pipe": "is no file", ".": "is no file", "nothing": "is not there"}.items():
+    for name, state in {
+        "pipe": "is not a regular file",
+        ".": "is not a regular file",
+        "nothing": "does not exist",
+    }.items():
         path = tmp_path / name
         complaint = answer(bench("prune", "published", str(path)))
-        assert f"{path} holds no architecture vectors (it {state}): give the quantizer's .safetensors." in complaint
+        assert (
+            f"{path} contains no architecture vectors (it {state}): give the quantizer's .safetensors file."
+            in complaint
+        )
 
 
 @pytest.mark.parametrize(
