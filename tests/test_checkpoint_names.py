@@ -43,15 +43,15 @@ def test_a_folder_asked_for_from_within_is_called_by_its_name(tmp_path: Path, mo
     ("name", "reason"),
     [
         ("", "give it one with --name"),
-        ("esd", "choose another"),
-        ("distilled (seed 1)", "choose another"),
-        ("two\nlines", "a line end"),
-        ("tab\tand bell\a", "a line end"),
-        ("line\u2028separator", "a line end"),
-        ("ends \u200b", "a line end"),
-        ("half\ud800", "a line end"),
-        (" theirs", "a blank at its end"),
-        ("x" * 300, "300 letters"),
+        ("esd", "choose a different name"),
+        ("distilled (seed 1)", "choose a different name"),
+        ("two\nlines", "a line break"),
+        ("tab\tand bell\a", "a line break"),
+        ("line\u2028separator", "a line break"),
+        ("ends \u200b", "a line break"),
+        ("half\ud800", "a line break"),
+        (" theirs", "a space at its start or end"),
+        ("x" * 300, "300 bytes"),
         ("\u6f22" * (LONGEST_NAME // 3 + 1), f"at most {LONGEST_NAME} bytes"),
     ],
 )
@@ -96,6 +96,6 @@ def test_a_name_of_another_checkpoint_is_refused_before_the_testbed_is_loaded(tm
     given = ["--checkpoint", checkpoint, "--suite", "artists", "--runs", str(tmp_path / "runs"), "--device", "cpu"]
     outcome = CliRunner().invoke(app, ["eval", *given])
     assert outcome.exit_code == 2
-    assert "'eraser-v1.5' is the name of another checkpoint" in outcome.stderr
+    assert "'eraser-v1.5' is the name of a different checkpoint" in outcome.stderr
     assert "give another --name" in outcome.stderr
     assert "load testbed" not in outcome.stderr

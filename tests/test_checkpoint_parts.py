@@ -112,17 +112,17 @@ def test_same_parts_in_other_files_or_precision_do_not_differ(form: str, tiny: P
 
 
 OTHER: dict[str, tuple[Change, str]] = {
-    "text weights": (reweighted(TEXT, lambda w: w * 1.001), "text_encoder (other weights in "),
+    "text weights": (reweighted(TEXT, lambda w: w * 1.001), "text_encoder (different weights in "),
     "clip skip": (edited("text_encoder/config.json", num_hidden_layers=1),
                   "text_encoder (num_hidden_layers 1, not 2)"),
     "activation": (edited("text_encoder/config.json", hidden_act="quick_gelu"), "text_encoder (hidden_act quick_gelu"),
     "t5": (edited("text_encoder/config.json", model_type="t5"), "text_encoder (model_type t5, not clip_text_model"),
-    "vae weights": (reweighted(VAE, lambda w: w + 1e-3), "vae (other weights in "),
+    "vae weights": (reweighted(VAE, lambda w: w + 1e-3), "vae (different weights in "),
     "vae scale": (edited("vae/config.json", scaling_factor=0.13025), "vae (scaling_factor 0.13025, not 0.18215)"),
     "vae kind": (edited("vae/config.json", _class_name="AutoencoderTiny"), "vae (_class_name AutoencoderTiny"),
-    "token": (with_a_token, "tokenizer (another added tokens"),
-    "padding": (padded_as_sd1, "tokenizer (another padding token"),
-    "length": (edited("tokenizer/tokenizer_config.json", model_max_length=64), "tokenizer (another length)"),
+    "token": (with_a_token, "tokenizer (different added tokens"),
+    "padding": (padded_as_sd1, "tokenizer (different padding token"),
+    "length": (edited("tokenizer/tokenizer_config.json", model_max_length=64), "tokenizer (different length)"),
     "betas": (edited(STEPS, beta_end=0.02, beta_schedule="linear"),
               "scheduler (beta_end 0.02, not 0.012; beta_schedule linear, not scaled_linear)"),
     "zero snr": (edited(STEPS, rescale_betas_zero_snr=True), "scheduler (rescale_betas_zero_snr True, not False)"),
@@ -130,7 +130,7 @@ OTHER: dict[str, tuple[Change, str]] = {
     "flow": (edited(STEPS, _class_name="FlowMatchEulerDiscreteScheduler", beta_start=None, beta_end=None),
              "scheduler ("),
     "pipeline": (edited(INDEX, _class_name="StableDiffusionPipelineSafe"), "class (StableDiffusionPipelineSafe)"),
-    "lost part": (without_its_text_encoder, "text_encoder (its folder is not there)"),
+    "lost part": (without_its_text_encoder, "text_encoder (its folder does not exist)"),
     "further part": (edited(INDEX, text_encoder_2=["transformers", "CLIPTextModel"]), "text_encoder_2 (the testbed"),
 }  # fmt: skip
 
@@ -176,7 +176,7 @@ def test_part_that_cannot_be_compared_is_refused(change: Change, message: str, t
         ({"out_channels": 8}, "out_channels 8, the testbed's model 4"),
         ({"in_channels": 9}, "in_channels 9"),
         ({"_class_name": "UNetMotionModel"}, "is a UNetMotionModel, not a U-Net of the Stable Diffusion family"),
-        ({"field_of_tomorrow": 3}, "a field 'field_of_tomorrow' that this diffusers does not know"),
+        ({"field_of_tomorrow": 3}, "a field 'field_of_tomorrow' that the installed diffusers does not know"),
     ],
 )
 def test_unet_that_needs_or_answers_something_else_is_refused(fields: dict, message: str, tmp_path: Path) -> None:
@@ -211,8 +211,8 @@ def test_unet_inside_a_pipeline_stands_for_the_pipeline(tiny: Path) -> None:
     [
         ({"time_cond_proj_dim": 8}, "its U-Net has time_cond_proj_dim 8"),
         ({"class_embed_type": "projection"}, "its U-Net has class_embed_type projection"),
-        ({"out_channels": 8}, "its U-Net has out_channels 8 where 4 are needed"),
-        ({"cross_attention_dim": 64}, "its U-Net has cross_attention_dim 64 where 32 are needed"),
+        ({"out_channels": 8}, "its U-Net has out_channels 8; 4 is needed"),
+        ({"cross_attention_dim": 64}, "its U-Net has cross_attention_dim 64; 32 is needed"),
     ],
 )
 def test_testbed_on_a_model_that_needs_more_than_text_is_refused(

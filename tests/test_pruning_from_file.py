@@ -89,8 +89,8 @@ def test_a_pruning_that_takes_or_gives_something_else_ends_in_a_traceback(standi
     for name in ("short", "odd"):
         assert "cannot be called as prunings are" in refused(bench(*run(own, name)))
     assert "must return a smaller copy" in refused(bench(*run(own, "nothing")))
-    assert "the Architecture is not that of the U-Net" in refused(bench(*run(own, "mixed")))
-    assert "kept 100.0% of MACs, 70.0% were asked for" in refused(bench(*run(own, "idle")))
+    assert "an Architecture that does not fit its U-Net" in refused(bench(*run(own, "mixed")))
+    assert "kept 100.0% of MACs; 70.0% were requested" in refused(bench(*run(own, "idle")))
     assert not list((own.parent / "runs").glob("artefacts/pruned/*"))
     assert "Unknown function in" in refused(bench(*run(own, "othr")))
     estimated = ["estimate", *run(own, "othr")[1:-2]]

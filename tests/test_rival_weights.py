@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 from tiny import SCHEDULER, tiny_unet
 
 from benchmark.errors import DataError
-from benchmark.models.external_checkpoint import Checkpoint, _wanted, load, locate
-from benchmark.models.fitted import _unused
+from benchmark.models.external_checkpoint import Checkpoint, _select_files, load, locate
+from benchmark.models.fitted import _list_unused
 from benchmark.models.pipeline_parts import differences
 from benchmark.testbeds.stable_diffusion import find, judges
 from benchmark.testbeds.stable_diffusion.pipeline import Pipeline
@@ -51,7 +51,7 @@ def test_whole_file_beside_shards_is_refused_in_checkpoint_and_testbed(tiny: Pat
 def test_network_that_scores_from_a_folder_with_several_files_is_refused(tmp_path: Path) -> None:
     for name in ("a.pth", "b.pth"):
         (tmp_path / name).write_bytes(b"")
-    with pytest.raises(DataError, match=r"has several files of weights \(a.pth, b.pth\), name one of them"):
+    with pytest.raises(DataError, match=r"has several files of weights \(a.pth, b.pth\), give the path of one of them"):
         find.network(str(tmp_path), "features")
     assert find.network(str(tmp_path / "b.pth"), "features") == tmp_path / "b.pth"
 
@@ -96,7 +96,7 @@ def test_folder_of_plain_and_averaged_unets_names_both_places(tmp_path: Path) ->
     for name in ("unet", "unet_ema"):
         assert locate(str(tmp_path / name)).place == tmp_path / name
     with pytest.raises(DataError, match="org/model holds two U-Nets, unet and unet_ema: download it"):
-        _wanted("org/model", ["unet/config.json", f"unet/{WHOLE}", "unet_ema/config.json"], "all")
+        _select_files("org/model", ["unet/config.json", f"unet/{WHOLE}", "unet_ema/config.json"], "all")
 
 
 @pytest.mark.parametrize(
@@ -173,14 +173,14 @@ def test_lora_beside_a_unet_is_not_passed_over(place: str, tiny: Path, tmp_path:
     )
     ours, theirs = tiny.parent / "model", locate(str(tmp_path / "model"))
     with pytest.raises(
-        DataError, match=r"has a LoRA beside it \(pytorch_lora_weights.safetensors\), which is not used"
+        DataError, match=r"contains a LoRA \(pytorch_lora_weights.safetensors\), which would not be used"
     ):
-        _unused(ours, theirs, "all")
-    assert _unused(ours, theirs, "unet")[0] == "pytorch_lora_weights.safetensors"
-    with pytest.raises(DataError, match="has a LoRA beside it"):
-        _unused(ours, Checkpoint("diffusers", tmp_path / "model" / place), "all")
+        _list_unused(ours, theirs, "all")
+    assert _list_unused(ours, theirs, "unet")[0] == "pytorch_lora_weights.safetensors"
+    with pytest.raises(DataError, match="contains a LoRA"):
+        _list_unused(ours, Checkpoint("diffusers", tmp_path / "model" / place), "all")
     files = ["unet/config.json", f"unet/{WHOLE}", "pytorch_lora_weights.safetensors"]
-    assert "pytorch_lora_weights.safetensors" in _wanted("org/model", files, "unet")
+    assert "pytorch_lora_weights.safetensors" in _select_files("org/model", files, "unet")
 
 
 def test_tokenizer_whose_merges_are_not_in_its_vocabulary_is_refused(tiny: Path, tmp_path: Path) -> None:

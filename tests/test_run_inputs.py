@@ -141,7 +141,7 @@ def test_damaged_weights_of_the_testbed_are_refused(
         (["--macs", "0.01"], "1.0% of MACs cannot be reached"),
         (
             ["--method", "distilled", "--budget", "1e6"],
-            "does not hold one step of each stage of 'distilled': give at least",
+            "does not cover one step of each stage of 'distilled': give at least",
         ),
     ],
     ids=["macs", "budget"],
@@ -202,8 +202,8 @@ class Narrower(Distilled):
         ("Huge", "not finite ('conv_in.weight' and 0 more) in the half precision"),
         ("Layer", "returned Conv2d"),
         ("Nothing", "returned NoneType"),
-        ("Wider", "of another form than it was given ('adapter.bias' was added"),
-        ("Narrower", "of another form than it was given ('mid_block.resnets.0.conv1.weight' was added"),
+        ("Wider", "differs from the one it received ('adapter.bias' was added"),
+        ("Narrower", "differs from the one it received ('mid_block.resnets.0.conv1.weight' was added"),
     ],
 )
 def test_a_broken_model_is_kept(name: str, told: str, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_a_stage_kept_on_the_way_is_other_than_one_trained_for_itself(tmp_path, 
     with monkeypatch.context() as patch:
         patch.setattr(Distilled, "fit", lambda *told: pytest.fail("distilled again"))
         spent, passed = phases(whole(tmp_path / "on the way", **esd), "esd")
-    monkeypatch.setattr(fit, "_landmarks", lambda *told: {})
+    monkeypatch.setattr(fit, "_milestones", lambda *told: {})
     again, alone = phases(whole(tmp_path / "alone", **esd), "esd")
     assert (spent, passed.cells) == (again, alone.cells)
     assert passed.ledger[0]["flops"] == alone.ledger[0]["flops"]

@@ -33,7 +33,7 @@ def test_as_many_steps_are_allowed_as_have_a_time_of_their_own(scheduler: str, s
     [
         ("steps = 1000", "This model can be sampled in at most 999 steps, not in 1000: choose fewer steps."),
         ('steps = 5000\nscheduler = "ddim"', "at most 999 steps"),
-        ("size = 72", "this model makes pictures of a multiple of 64 pixels only"),
+        ("size = 72", "size = 72 is not possible; this model needs a multiple of 64 pixels"),
     ],
 )
 def test_settings_that_the_model_does_not_allow_are_refused_by_every_command(

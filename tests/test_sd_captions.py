@@ -32,8 +32,11 @@ def refused(folder: Path) -> str:
 @pytest.mark.parametrize(
     ("rows", "told"),
     [
-        ("0.png,a boat\n1.png,a red mill, at dusk\n", "row 3: 3 fields where the header has 2; is a comma unquoted?"),
-        ("0.png,a boat\n1.png\n", "row 3: 1 fields where the header has 2"),
+        (
+            "0.png,a boat\n1.png,a red mill, at dusk\n",
+            "row 3: 3 fields, but the header has 2; quote texts that contain commas",
+        ),
+        ("0.png,a boat\n1.png\n", "row 3: 1 fields, but the header has 2"),
         ("0.png,a boat\n\n1.png,a mill\n", "row 3: 0 fields"),
         ("0.png,a boat\n1.png,\n", "row 3: the text is empty"),
         ('0.png,a boat\n1.png," "\n', "row 3: the text is empty"),
@@ -52,7 +55,7 @@ def test_a_row_that_is_not_whole_is_refused_by_its_number(rows: str, told: str, 
         ("file_name;text", "its columns are separated by semicolons: save the file with commas"),
         ("file_name\ttext", "its columns are separated by tabs: save the file with commas"),
         ("file_name,caption", "the column text is missing"),
-        ("file_name,text,text", "the column text is there twice"),
+        ("file_name,text,text", "the column text is duplicate"),
     ],
 )
 def test_a_header_without_its_columns_is_refused(header: str, told: str, tmp_path: Path) -> None:
@@ -61,7 +64,7 @@ def test_a_header_without_its_columns_is_refused(header: str, told: str, tmp_pat
 
 @pytest.mark.parametrize("text", ["NaN", "nan", " None ", "NULL", "<NA>"])
 def test_what_stands_for_a_missing_caption_is_none(text: str, tmp_path: Path) -> None:
-    message = f"the text is '{text.strip()}', a missing value; fill or remove the"
+    message = f"the text is '{text.strip()}', a missing value; fill it in or remove the"
     assert f"row 3: {message}" in refused(own(tmp_path, f"file_name,text\n0.png,a boat\n1.png,{text}\n"))
     (tmp_path / "train" / "metadata.csv").unlink()
     line = json.dumps({"file_name": "0.png", "text": text})
@@ -113,15 +116,15 @@ def test_other_columns_quotes_and_a_mark_in_front_are_read(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("entry", "told"),
     [
-        ({"file_name": "1.png", "text": None}, "the text is null, which is no text"),
-        ({"file_name": "1.png", "text": 5}, "the text is 5, which is no text"),
-        ({"file_name": "1.png", "text": ["a", "b"]}, 'the text is ["a", "b"], which is no text'),
+        ({"file_name": "1.png", "text": None}, "the text is null, which is not a string"),
+        ({"file_name": "1.png", "text": 5}, "the text is 5, which is not a string"),
+        ({"file_name": "1.png", "text": ["a", "b"]}, 'the text is ["a", "b"], which is not a string'),
         ({"file_name": "1.png", "text": True}, "the text is true"),
         ({"file_name": "1.png", "text": " "}, "the text is empty"),
         ({"file_name": None, "text": "a"}, "the file_name is null"),
-        ({"file_name": "1.png"}, "there is no text"),
-        (["1.png", "a"], "no JSON object with file_name and text"),
-        ("1.png", "no JSON object"),
+        ({"file_name": "1.png"}, "text is missing"),
+        (["1.png", "a"], "not a JSON object with file_name and text"),
+        ("1.png", "not a JSON object"),
     ],
 )
 def test_what_is_no_text_in_json_lines_is_refused_by_its_line(entry: Any, told: str, tmp_path: Path) -> None:
@@ -132,11 +135,11 @@ def test_what_is_no_text_in_json_lines_is_refused_by_its_line(entry: Any, told: 
 @pytest.mark.parametrize(
     ("part", "key", "value", "told"),
     [
-        ("annotations", "caption", None, "annotations[1]: the caption is null, which is no text"),
+        ("annotations", "caption", None, "annotations[1]: the caption is null, which is not a string"),
         ("annotations", "caption", 3.5, "annotations[1]: the caption is 3.5"),
-        ("annotations", "image_id", 1.5, "annotations[1]: the image_id is 1.5, which is no integer"),
+        ("annotations", "image_id", 1.5, "annotations[1]: the image_id is 1.5, which is not an integer"),
         ("annotations", "image_id", True, "annotations[1]: the image_id is true"),
-        ("annotations", "image_id", 99, "is of image 99, which is not among the images"),
+        ("annotations", "image_id", 99, "belongs to image 99, which is not among the images"),
         ("images", "file_name", None, "images[1]: the file_name is null"),
         ("images", "id", 100, "two images have the id 100"),
     ],

@@ -91,16 +91,16 @@ def spoilt(folder: Path, how: str) -> str:
     annotations = folder / "annotations" / "captions_train2017.json"
     if how == "folder":
         shutil.rmtree(folder)
-        return "There is no folder"
+        return "with captioned pictures does not exist"
     if how == "annotations":
         annotations.unlink()
         return "has neither annotations/captions_train*.json"
     if how == "form":
         annotations.write_text('{"images": [{"id": 1}]}')
-        return "is not COCO's captions (KeyError: 'file_name')"
+        return "is not a file of COCO captions (KeyError: 'file_name')"
     if how == "truncated":
         annotations.write_bytes(annotations.read_bytes()[:90])
-        return "is not COCO's captions"
+        return "is not a file of COCO captions"
     if how == "empty":
         annotations.write_text('{"images": [], "annotations": []}')
         return "has no captions"
@@ -258,7 +258,9 @@ def test_text_fills_the_memory(tiny, pipeline, tmp_path, monkeypatch, capsys):
     assert asked == [12]
     monkeypatch.setattr(data, "REMEMBERED", 10**5)
     streamed = retention(tiny, pipeline, tmp_path)
-    assert "12 unique ones would take 118.3 kB: encoded in every step" in capsys.readouterr().err
+    notice = capsys.readouterr().err
+    assert "hidden states of 12 unique captions would take 118.3 kB of memory" in notice
+    assert "captions are encoded in every step instead" in notice
     assert torch.allclose(streamed.batch(torch.arange(12))[1], first, atol=1e-6)
     assert streamed._states is None
 

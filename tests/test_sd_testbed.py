@@ -122,11 +122,11 @@ def test_artists_of_a_testbed_file_are_those_of_mini(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("gone", "told"),
     [
-        ("model", ["No model: there is no folder", 'like = "sd21", model = ']),
+        ("model", ["No model: the folder", "model does not exist", 'like = "sd21", model = ']),
         ("model/vae/diffusion_pytorch_model.safetensors", ["lacks vae/*.safetensors"]),
         ("model/tokenizer", ["lacks tokenizer/*.json"]),
         ("model/scheduler", ["lacks scheduler/scheduler_config.json"]),
-        ("coco", ["There is no folder", "COCO 2017"]),
+        ("coco", ["with captioned pictures does not exist", "COCO 2017"]),
         ("coco/val2017", ["4 of the 4 pictures", "000000000100.jpg"]),
         ("networks/csd.pth", ["No network for 'style'", 'like = "sd21", [networks] style']),
         ("networks/clip/open_clip_model.safetensors", ["No network for 'clip'", "open_clip_model.safetensors"]),
@@ -149,7 +149,7 @@ def test_sd21_without_its_parts_is_not_told_in_one_sentence(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     said = called("run", "--method", "bilevel", "--suite", "artists", "--testbed", "sd21", "--runs", "r", code=2)
     (sentence,) = [line for line in said.splitlines() if line.startswith("error: ")]
-    assert f"There is no folder {tmp_path / 'data' / 'coco2017'}" in sentence
+    assert f"The folder {tmp_path / 'data' / 'coco2017'} with captioned pictures does not exist" in sentence
 
 
 def _unreachable(name: str) -> list[str]:
@@ -172,7 +172,7 @@ def test_a_mirror_that_cannot_be_had_is_named_with_its_remedy(offline, monkeypat
     with pytest.raises(DataError) as caught:
         find.model(["one/model", "two/model"])
     assert tried == ["one/model", "two/model"]
-    why = "not downloaded before, and HF_HUB_OFFLINE is set" if offline else "the Hub cannot be reached"
+    why = "it has not been downloaded, and HF_HUB_OFFLINE is set" if offline else "the Hub cannot be reached"
     assert str(caught.value).count(why) == 2
     assert "one/model" in str(caught.value)
 
@@ -239,9 +239,9 @@ def test_a_painter_cannot_be_chosen_or_all_can(testbed):
         "kept", "targets", "neighbours", "kept",
     ]  # fmt: skip
     for wrong, message in (
-        (("Monet",), "No titles by 'Monet'"),
+        (("Monet",), "has no titles by 'Monet'"),
         (("Birch", "Bo Birch"), "twice"),
-        (("Birch", "Cedar", "van Oak"), "some must be kept"),
+        (("Birch", "Cedar", "van Oak"), "at least one must be kept"),
     ):
         with pytest.raises(UsageError, match=message):
             testbed.concept(wrong)

@@ -21,6 +21,6 @@ def test_hours_are_other_flops_when_asked_for_again(tmp_path, monkeypatch):
     assert record.budget["default"] is False
     spent = sum(entry["flops"] for entry in record.ledger)
     assert flops - spent < spent / sum(entry["iterations"] for entry in record.ledger) <= spent <= flops
-    monkeypatch.setattr(throughput, "_measured", lambda *told: pytest.fail("measured again"))
+    monkeypatch.setattr(throughput, "_measure_speed", lambda *told: pytest.fail("measured again"))
     again = whole(tmp_path, **asked)
     assert record.stem in {one.stem for one in again.records}

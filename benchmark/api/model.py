@@ -1,4 +1,7 @@
-"""Models by what made them: base, pruned, fitted. Weights are loaded, or made, at their first use."""
+"""The interface of a scored model, and the facts that records state about its training.
+
+Weights are loaded, or trained if the store lacks them, when they are first needed.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingFacts:
-    """How a model was made, in the words of its records: the fields of `Record` with the same names."""
+    """How a model was trained. Each field is stored in the `Record` field of the same name."""
 
     method: str
     preset: str = "default"
@@ -30,13 +33,14 @@ class TrainingFacts:
 
 
 class Model:
-    """A U-Net known by its identity. The base class is of a model that is not trained here.
+    """A U-Net with an identity. This base class suits models that this package does not train.
 
     Args:
         label: its name in tables.
         identity: everything that decides its weights, in canonical JSON types.
-        facts: how it was made.
-        setting: the identity with training seed 0, which all seeds of one setting share; None for `identity` itself.
+        facts: how it was trained.
+        setting: the identity with training seed 0, shared by all training seeds of one configuration; by default
+            `identity` itself.
     """
 
     def __init__(
@@ -50,23 +54,27 @@ class Model:
         self.setting = identity if setting is None else setting
 
     def load(self) -> UNet2DConditionModel:
-        """The U-Net in fp32 on the run's device, trained first where the store lacks it."""
+        """Return the U-Net in fp32 on the run's device. Trains it first if the store lacks it."""
         raise NotImplementedError
 
     def train(self) -> None:
-        """Train it where the store lacks its cost, or wait for another run that does; all processes call it together.
+        """Train the model if the store lacks its training cost, or wait for another run that is training it.
 
-        A model whose cost is known, such as one that ships without weights, is trained when it is first loaded.
+        All processes of a distributed run must call it. A model whose cost is already stored but whose weights are
+        not, such as one shipped without weights, is trained by `load` instead.
         """
 
     def ledger(self) -> list[LedgerRow]:
-        """What its training cost, phase by phase. Trains it where that is not known: all processes call it then."""
+        """Return the cost of each training phase.
+
+        Trains the model first if its cost is not stored; in a distributed run all processes must then call it.
+        """
         return []
 
     def curve(self) -> list[CurveRow]:
-        """Mean losses along its training, thinned; empty where none were kept."""
+        """Return the mean training losses, thinned to a bounded number of rows; empty if none were saved."""
         return []
 
     def counted(self) -> Counted:
-        """Share of the base's MACs, how they were counted, and what choosing them cost."""
+        """Return the share of the base's MACs, how they were counted, and the cost of choosing what to prune."""
         return {"share": 1.0}

@@ -1,1 +1,1 @@
-"""Pictures of models and the features that networks see in them, a shard at a time."""
+"""Samples pictures from models and computes their features, one shard at a time."""

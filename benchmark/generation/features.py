@@ -1,4 +1,4 @@
-"""What the networks see in a suite's pictures: a shard is looked at once, beside the sampling of the next."""
+"""Computes and stores the features of a suite's pictures, once per shard and while the next shard is sampled."""
 
 from __future__ import annotations
 
@@ -23,48 +23,50 @@ if TYPE_CHECKING:
     from prompts.lists import Prompt
 
 
-_LOOKING = Lock()
-"""Held while features are computed: networks are loaded on first use, which is safe for one thread at a time."""
+_NETWORKS_LOCK = Lock()
+"""Held while features are computed, because networks are loaded at first use and loading is not thread-safe."""
 
 
 class Look(Protocol):
-    """Takes a shard whose pictures have just been made."""
+    """Schedules the features of a shard whose pictures have just been sampled."""
 
     def __call__(self, shard: Shard) -> None: ...
 
 
 def _networks(bench: Workbench, suite: Suite) -> dict[str, str]:
-    """The suite's networks, as far as the testbed has them: job -> back end."""
+    """Return the networks that the suite needs and the testbed has: job -> back end."""
     return {job: name for job, name in bench.testbed.networks.items() if job in suite.encoders}
 
 
 def features_identity(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> Identity:
-    """What makes a suite's features: its pictures and the networks that look at them."""
+    """Return the key of a suite's features in the store: its pictures, and the networks that compute the features."""
     return {
         "images": [key_of(kind_of(suite), shard_identity(bench, model, shard)) for shard in shards(prompts)],
         "encoders": _networks(bench, suite),
     }
 
 
-def _seen(bench: Workbench, model: Model, shard: Shard, suite: Suite) -> dict[str, Tensor] | None:
-    """Return this shard's features from the store, if they are there."""
+def _find_shard(bench: Workbench, model: Model, shard: Shard, suite: Suite) -> dict[str, Tensor] | None:
+    """Return the features of a shard from the store; None if the store lacks them."""
     from safetensors.torch import load_file
 
     artefact = bench.store.find("seen", features_identity(bench, model, shard, suite))
     return None if artefact is None else load_file(artefact.path("seen.safetensors"))
 
 
-def _look(bench: Workbench, model: Model, shard: Shard, suite: Suite) -> dict[str, Tensor]:
+def _compute_shard(bench: Workbench, model: Model, shard: Shard, suite: Suite) -> dict[str, Tensor]:
     """Return the features of a shard whose pictures exist: from the store, or computed and then stored."""
     from safetensors.torch import save_file
 
-    with _LOOKING:
-        stored_features = _seen(bench, model, shard, suite)
+    with _NETWORKS_LOCK:
+        stored_features = _find_shard(bench, model, shard, suite)
         if stored_features is not None:
             return stored_features
         artefact = bench.store.find(kind_of(suite), shard_identity(bench, model, shard))
         if artefact is None:
-            raise StoreError(f"Pictures of {model.label} were damaged or taken away as they were looked at: run again.")
+            raise StoreError(
+                f"Pictures of {model.label} were damaged or removed while their features were computed: run again."
+            )
         pictures = read_shard(artefact.folder, len(shard))
         features_by_job = {job: _by_size(bench.testbed.encoder(job), pictures) for job in _networks(bench, suite)}
         _check_finite(features_by_job, bench.testbed.networks)
@@ -74,17 +76,18 @@ def _look(bench: Workbench, model: Model, shard: Shard, suite: Suite) -> dict[st
 
 
 def _check_finite(features_by_job: Mapping[str, Tensor], networks: Mapping[str, str]) -> None:
-    """DataError for features that no metric can compare; rows of detections have gaps."""
+    """Raise DataError if features are not finite. Rows of the detector are lists of detections and not checked."""
     for job, rows in features_by_job.items():
         if job != "detector" and not rows.isfinite().all():
             raise DataError(
                 f"The network that scores '{job}' ({networks[job]}) gives features that are not finite (NaN or "
-                "infinity): it is damaged or another network; name another in the testbed's file."
+                "infinity): its weights are damaged or those of a different network; give different weights in the "
+                "testbed's file."
             )
 
 
 def _by_size(encoder: Encoder, pictures: Sequence[Tensor]) -> Tensor:
-    """Rows of all pictures, in order; those of one size, which are most often all, are looked at together."""
+    """Return one row of features per picture, in order. Pictures of equal size are encoded in one batch."""
     import torch
 
     groups: dict[Any, list[int]] = {}
@@ -96,14 +99,15 @@ def _by_size(encoder: Encoder, pictures: Sequence[Tensor]) -> Tensor:
 
 @contextmanager
 def beside(bench: Workbench, model: Model, suite: Suite) -> Iterator[Look]:
-    """Give a function that takes fresh shards, and look at them in a thread of its own while others are sampled.
+    """Compute features in a separate thread while further shards are sampled.
 
-    At the block's end all are waited for; if it raises, what has not been begun is left for later.
+    The context manager yields a function that takes a sampled shard. Leaving the block waits for the features of all
+    shards; if the block raises, shards that have not been started are skipped.
     """
     pool = ThreadPoolExecutor(1, "look")
     looks: list[Future[Any]] = []
     try:
-        yield lambda shard: looks.append(pool.submit(_look, bench, model, shard, suite))
+        yield lambda shard: looks.append(pool.submit(_compute_shard, bench, model, shard, suite))
         for look in looks:
             look.result()
     finally:
@@ -111,10 +115,22 @@ def beside(bench: Workbench, model: Model, suite: Suite) -> Iterator[Look]:
 
 
 def features(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> dict[str, Tensor]:
-    """What each network sees in the suite's pictures, (N, d) each, and under "text" what CLIP reads in its prompts.
+    """Return the features of a suite's pictures, from the store or computed from its stored pictures.
 
-    The pictures have been made. Kept, so that none is looked at twice, and a table is made again without a network.
-    Raises StoreError if pictures are gone.
+    They are stored, so tables can be created again without loading a network.
+
+    Args:
+        bench: testbed and store.
+        model: the model that the pictures were sampled from.
+        prompts: the suite's prompts, in the order of their shards.
+        suite: the suite, which determines the networks.
+
+    Returns:
+        Features (N, d) by job of the network, and CLIP's text features of the prompts under "text".
+
+    Raises:
+        StoreError: if pictures are missing.
+        DataError: if features are not finite.
     """
     import torch
     from safetensors.torch import load_file, save_file
@@ -125,10 +141,10 @@ def features(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: S
         bench.progress.reuse(f"{model.label}: {suite.name}, {len(prompts)} pictures")
         return load_file(artefact.path("features.safetensors"))
     all_shards = shards(prompts)
-    with bench.progress.stage(f"look at {model.label}: {suite.name}", len(prompts), "images") as stage:
+    with bench.progress.stage(f"compute features of {model.label}: {suite.name}", len(prompts), "images") as stage:
         rows = []
         for shard in all_shards:
-            rows.append(_look(bench, model, shard, suite))
+            rows.append(_compute_shard(bench, model, shard, suite))
             stage.advance(len(shard))
     suite_features = {job: torch.cat([row[job] for row in rows]) for job in rows[0]}
     suite_features["text"] = bench.testbed.clip.text([prompt.text for prompt in prompts])

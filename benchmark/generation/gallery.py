@@ -1,4 +1,4 @@
-"""A folder in which a person finds a model's pictures by their prompts' ids; the files themselves stay in the store."""
+"""Links a model's pictures into a folder under the ids of their prompts. The files themselves stay in the store."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
 
 
 LONGEST = 160
-"""Bytes of a label in a folder's name: file systems take 255 with what is put around it."""
+"""Maximum length in bytes of a label in a folder's name; most file systems limit the whole name to 255 bytes."""
 
 
 def name_of(model: Model) -> str:
-    """Folder name: readable, and different for different models."""
+    """Return a folder name for a model: its label, followed by part of its key, which makes the name unique."""
     words = "".join(c if c.isalnum() or c in "._-" else "-" for c in model.label)
     words = words.encode()[-LONGEST:].decode(errors="ignore")
     return f"{words.strip('-')}-{key_of('model', model.identity)[:8]}"
 
 
 def hang(bench: Workbench, model: Model, prompts: Sequence[Prompt], folder: Path, kind: str = "images") -> Path:
-    """Link every picture that exists as `<prompt id>.png` into `folder`; return it."""
+    """Link every stored picture into `folder` as `<prompt id>.png`; return `folder`."""
     with durable.storing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for shard in shards(prompts):
             artefact = bench.store.find(kind, shard_identity(bench, model, shard))
-            if artefact is None:  # its features were shipped, the pictures were not
+            if artefact is None:  # shipped results contain features but not pictures
                 continue
             for k, prompt in enumerate(shard):
                 link, target = folder / f"{prompt.id}.png", os.path.relpath(artefact.folder / f"{k:02d}.png", folder)
-                with suppress(OSError):  # an id may have been asked otherwise before, and shows that picture
+                with suppress(OSError):  # an earlier run may have linked a picture of a different prompt under this id
                     if os.readlink(link) != target:
                         link.unlink()
-                with suppress(FileExistsError):  # hung before, or by another process just now
+                with suppress(FileExistsError):  # an earlier run or another process has created the link
                     link.symlink_to(target)
     return folder

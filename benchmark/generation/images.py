@@ -1,4 +1,4 @@
-"""Pictures of a suite, sampled a shard at a time, and the shards dealt out among processes."""
+"""Samples the pictures of a suite in shards, which are distributed among processes and runs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
 
 def deal(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> None:
-    """Make the missing shards and compute their features; all processes call this and share the shards out."""
+    """Sample the missing shards of a suite and compute their features.
+
+    All processes of a distributed run must call this; each samples a part of the shards.
+    """
     from accelerate import PartialState
 
     from benchmark.parallel import agreed
@@ -46,14 +49,14 @@ def deal(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite
     todo = [shard for shard, is_missing in zip(all_shards, missing_flags, strict=True) if is_missing]
     if todo:
         unet = model.load()
-        with features.beside(bench, model, suite) as look:
-            _sample(bench, model, unet, todo[state.process_index :: state.num_processes], suite, look)
+        with features.beside(bench, model, suite) as compute_features:
+            _sample(bench, model, unet, todo[state.process_index :: state.num_processes], suite, compute_features)
     with bench.progress.doing("wait for the other processes"):
         state.wait_for_everyone()
 
 
 def each_picture(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> list[Tensor]:
-    """All pictures uint8 (3, H, W), perhaps of several sizes; a missing or damaged shard is made (again)."""
+    """Return all pictures as uint8 (3, H, W), which may differ in size. Missing or damaged shards are sampled again."""
     all_shards = shards(prompts)
     if todo := _missing(bench, model, all_shards, suite):
         _sample(bench, model, model.load(), todo, suite)
@@ -66,7 +69,7 @@ def each_picture(bench: Workbench, model: Model, prompts: Sequence[Prompt], suit
 
 
 def pictures(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> Tensor:
-    """All pictures uint8 (N, 3, H, W), of one size, in the order of the prompts."""
+    """Return all pictures as one tensor uint8 (N, 3, H, W), in the order of the prompts; they must have one size."""
     import torch
 
     return torch.stack(each_picture(bench, model, prompts, suite))
@@ -78,22 +81,27 @@ def _missing(bench: Workbench, model: Model, all_shards: Sequence[Shard], suite:
 
 
 def _sample(
-    bench: Workbench, model: Model, unet: Any, todo: Sequence[Shard], suite: Suite, look: features.Look | None = None
+    bench: Workbench,
+    model: Model,
+    unet: Any,
+    todo: Sequence[Shard],
+    suite: Suite,
+    compute_features: features.Look | None = None,
 ) -> None:
-    """Make these shards; each is passed to `look` as soon as it is in the store."""
+    """Sample these shards; pass each to `compute_features` as soon as it is stored."""
     from benchmark.parallel import side_by_side
 
     null = bench.testbed.encode([""])[0]
     ready(bench, unet)
 
     def make(shard: Shard) -> Holder | None:
-        """Make the shard, or return the process of another run that is making it."""
+        """Sample the shard, or return the process of another run that is sampling it."""
         identity, kind = shard_identity(bench, model, shard), kind_of(suite)
         claim = take(bench.store, kind, identity, title, bench.progress)
         if isinstance(claim, Holder):
             return claim
         with claim:
-            if bench.store.find(kind, identity) is None:  # another run may have made it since
+            if bench.store.find(kind, identity) is None:  # another run may have stored it in the meantime
                 _make(bench, model, unet, null, shard, kind)
         return None
 
@@ -108,20 +116,21 @@ def _sample(
                     claimed_elsewhere.append(shard)
                     if not has_warned:
                         bench.progress.warn(
-                            f"{title}: another run makes some of these ({holder}); it goes on with others"
+                            f"{title}: another run is sampling some of these ({holder}); "
+                            "this run continues with the others"
                         )
                     has_warned = True
                     continue
                 stage.advance(len(shard))
-                if look:
-                    look(shard)
+                if compute_features:
+                    compute_features(shard)
             if len(claimed_elsewhere) == len(todo):
                 sleep(POLL)
             todo = claimed_elsewhere
 
 
 def ready(bench: Workbench, unet: Any) -> Any:
-    """Prepare a U-Net for sampling in the run's precision, in place."""
+    """Convert a U-Net to the run's precision for sampling, in place, and compile it if the run asks for it."""
     from methods.training.precision import compiled, lowered
 
     lowered(unet, bench.device, bench.precision).eval()
@@ -129,27 +138,35 @@ def ready(bench: Workbench, unet: Any) -> Any:
 
 
 _ENCODING = Lock()
-"""Tokenizers are not made for several threads."""
+"""Held while prompts are encoded, because tokenizers are not thread-safe."""
 
 
 def render(bench: Workbench, unet: Any, null: Tensor, shard: Shard) -> list[Tensor]:
-    """The shard's pictures uint8 (3, H, W), not stored. `null`: hidden states of the empty prompt (L, D).
+    """Sample the pictures of a shard without storing them.
 
-    Prompts are sampled together, except those that have their own settings from a public list.
+    Prompts with equal settings are sampled in one batch; prompts of public lists may have their own settings.
+
+    Args:
+        bench: testbed, device and precision.
+        unet: the U-Net, as `ready` returns it.
+        null: hidden states (L, D) of the empty prompt.
+        shard: prompts with their seeds.
+
+    Returns:
+        One picture uint8 (3, H, W) per prompt, in order.
     """
     groups: dict[Any, list[int]] = {}
     for k, prompt in enumerate(shard):
         groups.setdefault(prompt.own if isinstance(prompt, Published) else None, []).append(k)
-    picture_by_place: dict[int, Tensor] = {}
-    for places in groups.values():
-        picture_by_place |= dict(
-            zip(places, _sample_together(bench, unet, null, [shard[k] for k in places]), strict=True)
-        )
-    return [picture_by_place[k] for k in range(len(shard))]
+    picture_by_index: dict[int, Tensor] = {}
+    for indices in groups.values():
+        pictures = _sample_batch(bench, unet, null, [shard[k] for k in indices])
+        picture_by_index |= dict(zip(indices, pictures, strict=True))
+    return [picture_by_index[k] for k in range(len(shard))]
 
 
-def _sample_together(bench: Workbench, unet: Any, null: Tensor, prompts: Sequence[Prompt]) -> Tensor:
-    """Pictures uint8 (n, 3, H, W) of prompts that share their settings."""
+def _sample_batch(bench: Workbench, unet: Any, null: Tensor, prompts: Sequence[Prompt]) -> Tensor:
+    """Sample pictures uint8 (n, 3, H, W) for prompts with equal settings."""
     from methods.sampling import check_finite, initial_noise, sample
     from methods.training.precision import decoding
 

@@ -1,4 +1,4 @@
-"""The contact sheet of a run: base, reference and method side by side, same prompts and seeds."""
+"""Creates the contact sheet of a run: pictures of base, reference and method for the same prompts and seeds."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 
 SHOWN = {"targets": 6, "neighbours": 3, "kept": 4, "implicit": 3}
-"""Columns a part."""
+"""Maximum number of columns for each part of the suite."""
 
 
 LARGEST = 256
-"""Side of a picture on the sheet; smaller ones are shown twice as large as they are."""
+"""Maximum side of a picture on the sheet in pixels. Smaller pictures are enlarged to twice their size."""
 
 
 def _same_size(pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return the pictures unchanged if they are small and of one size; else fit each into a square."""
+    """Return the pictures unchanged if they are small and have one size; otherwise fit each into a square."""
     from PIL import Image, ImageOps
 
     side = max(max(picture.shape[:2]) for picture in pictures)
@@ -43,7 +43,7 @@ def _same_size(pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def chosen(prompts: Sequence[Prompt]) -> list[int]:
-    """Which prompts of a shard are shown: the first few of each part."""
+    """Return the indices of the prompts to show: the first few of each part."""
     columns_left = dict(SHOWN)
     rows = []
     for part in SHOWN:
@@ -64,10 +64,20 @@ def write_run_sheet(
     *,
     reveal: bool = False,
 ) -> Path:
-    """Write runs/pictures/<model>.png from the suite's first shard, a cross-section of it; return the path.
+    """Write the contact sheet runs/pictures/<suite>-<model>.png from the suite's first shard; return its path.
 
-    Pictures of an explicit suite are blurred beyond recognition, and its prompts go by their ids. Where `reveal` shows
-    them, the sheet lies among the private pictures, and runs/revealed.txt says when it was made.
+    Pictures of an explicit suite are blurred beyond recognition, and its prompts are represented by their ids. With
+    `reveal` they are not blurred; the sheet is then written to the private pictures, and runs/revealed.txt records the
+    time.
+
+    Args:
+        bench: testbed and store.
+        models: the models to compare, one row each; the title names the last.
+        suite: the suite.
+        prompts: its prompts, of which a few of each part are shown.
+        concept: the erased concept, for the title.
+        home: the runs folder.
+        reveal: whether to show explicit pictures without blur.
     """
     first = shards(prompts)[0]
     columns = chosen(first) or list(range(min(12, len(first))))
@@ -86,7 +96,7 @@ def write_run_sheet(
     name = f"{suite.name}-{name_of(models[-1])}.png"
     if not (explicit and reveal):
         return write_contact_sheet(home / "pictures" / name, sheet)
-    bench.progress.warn("--reveal: the contact sheet shows explicit pictures as they are")
+    bench.progress.warn("--reveal: the contact sheet shows explicit pictures without blur")
     log = home / "revealed.txt"
     earlier_lines = log.read_text("utf-8") if log.exists() else ""
     durable.write_bytes(log, f"{earlier_lines}{datetime.now(UTC):%Y-%m-%d %H:%M:%SZ} {name}\n".encode())

@@ -1,4 +1,4 @@
-"""Prompts in fixed shards of 32, whose pictures are made whole: the unit of resuming and of sharing out."""
+"""Splits prompts into fixed shards of 32. Pictures are sampled, stored, resumed and distributed by shard."""
 
 from __future__ import annotations
 
@@ -23,21 +23,24 @@ if TYPE_CHECKING:
 
 
 RECIPE = 1
-"""Goes up when sampling or decoding changes pictures."""
+"""Version of the sampling and decoding procedure, increased when a change of the code changes pictures."""
 ONE_COLOUR = "one colour"
-"""Under which an artefact of pictures and a record's `counted` say how many pictures are of one colour."""
+"""Key in a stored shard's metadata and in a record's `counted` for the number of pictures of a single colour."""
 SPAN = 3
-"""Levels between which a channel of one colour may lie, for rounding."""
+"""Maximum range of a channel, in levels of 255, of a picture that counts as a single colour; allows for rounding."""
 Shard: TypeAlias = Sequence[Prompt]
 
 
 def shards(prompts: Sequence[Prompt]) -> list[Shard]:
-    """The prompts in order, 32 at a time."""
+    """Split prompts into shards of 32, in order; the last may be shorter."""
     return [list(prompts[k : k + SHARD_SIZE]) for k in range(0, len(prompts), SHARD_SIZE)]
 
 
 def shard_identity(bench: Workbench, model: Model, shard: Shard) -> Identity:
-    """What makes a shard's pictures: model, sampler, precision, texts, seeds; not the batch or order of shards."""
+    """Return the key of a shard's pictures in the store: model, sampler, precision, texts and seeds.
+
+    Batch size and order of the shards are not part of it, because they do not change the pictures.
+    """
     own_settings = [list(prompt.own) if isinstance(prompt, Published) else None for prompt in shard]
     return {
         "model": key_of("model", model.identity),
@@ -51,12 +54,12 @@ def shard_identity(bench: Workbench, model: Model, shard: Shard) -> Identity:
 
 
 def kind_of(suite: Suite) -> str:
-    """What the store calls a suite's pictures; those of explicit suites are kept from others' eyes."""
+    """Return the kind of a suite's pictures in the store. Those of explicit suites have a separate, private kind."""
     return "explicit-images" if suite.explicit else "images"
 
 
 def picture_bytes(bench: Workbench, prompt: Prompt) -> float:
-    """About how much disk the picture takes that a prompt asks for."""
+    """Estimate the disk space in bytes of a prompt's picture."""
     side = bench.testbed.sampler.latent_size * bench.testbed.pixels
     if isinstance(prompt, Published):
         return disk.pictures(1, prompt.height or side, prompt.width or side)
@@ -64,15 +67,15 @@ def picture_bytes(bench: Workbench, prompt: Prompt) -> float:
 
 
 def of_one_colour(picture: Tensor) -> bool:
-    """Whether a picture uint8 (3, H, W) shows nothing: no channel spans more than `SPAN` of 255 levels."""
+    """Return whether a picture uint8 (3, H, W) is of a single colour: no channel has a range above `SPAN` levels."""
     flat = picture.flatten(1)
     return bool(((flat.amax(1) - flat.amin(1)) <= SPAN).all())
 
 
 def one_colour(bench: Workbench, model: Model, prompts: Sequence[Prompt], kind: str) -> int:
-    """How many of the model's pictures that are there are of one colour.
+    """Count the stored pictures of a model that are of a single colour.
 
-    It stands beside the shards; of those made before it did, the pictures are looked at.
+    The count is stored with each shard. For shards from versions that did not store it, the pictures are read.
     """
     count = 0
     for shard in shards(prompts):
@@ -85,12 +88,16 @@ def one_colour(bench: Workbench, model: Model, prompts: Sequence[Prompt], kind: 
 
 
 def read_shard(folder: Path, count: int) -> list[Tensor]:
-    """The `count` pictures uint8 (3, H, W) of a shard's folder. DataError for another number of them."""
+    """Read the pictures uint8 (3, H, W) of a shard's folder.
+
+    Raises:
+        DataError: if the folder does not hold exactly `count` pictures.
+    """
     import numpy as np
     import torch
     from PIL import Image
 
     arrays = [np.array(Image.open(path).convert("RGB")) for path in visible(folder, "*.png")]
     if len(arrays) != count:
-        raise DataError(f"{folder} holds {len(arrays)} pictures of {count}: remove it, and it is made again.")
+        raise DataError(f"{folder} holds {len(arrays)} of {count} pictures: remove it, and they are sampled again.")
     return [torch.from_numpy(array).permute(2, 0, 1).contiguous() for array in arrays]

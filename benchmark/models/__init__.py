@@ -1,1 +1,1 @@
-"""Models that are scored: pruned, trained by a method, or read from a checkpoint made elsewhere."""
+"""Models that are scored: pruned, trained by a method, or read from an external checkpoint."""

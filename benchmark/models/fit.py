@@ -1,4 +1,4 @@
-"""Training one model of a plan: from materials, budget and checkpoints to weights and their cost."""
+"""Trains the model that a plan describes, and stores its weights, cost and loss curve."""
 
 from __future__ import annotations
 
@@ -25,29 +25,41 @@ if TYPE_CHECKING:
 
 
 def concept_images(bench: Workbench, plan: Plan) -> list[Entry]:
-    """The cost of concept images for a method that uses them; BudgetError if it takes the whole budget."""
+    """Return the cost of the concept images as a list of one entry; empty if the method does not use them.
+
+    Raises:
+        BudgetError: if sampling them would use up the method's whole budget.
+    """
     if not plan.method.uses_concept_images:
         return []
     cost = bench.testbed.erase_cost(plan.concept)
     if plan.own_flops is not None and plan.own_flops <= cost.flops:
         raise BudgetError(
-            f"A budget of {plan.own_flops:.3g} FLOPs does not even pay for the concept images of '{plan.name}': "
+            f"A budget of {plan.own_flops:.3g} FLOPs does not cover the concept images of '{plan.name}': "
             f"give more than {cost.flops:.3g}."
         )
     return [cost]
 
 
 def _reporter(bench: Workbench, plan: Plan) -> Callable[[str, int, int, dict[str, float]], None]:
-    """A function that reports a fit's progress: one bar, with the first figure of each phase, usually its loss."""
+    """Return a function that shows training progress in one bar, with the first value of each phase (usually its
+    loss)."""
 
-    def report(phase: str, done: int, total: int, figures: dict[str, float]) -> None:
-        bench.progress.report(f"train {plan.name}", done, total, {phase: next(iter(figures.values()))})
+    def report(phase: str, done: int, total: int, values: dict[str, float]) -> None:
+        bench.progress.report(f"train {plan.name}", done, total, {phase: next(iter(values.values()))})
 
     return report
 
 
 def fit(bench: Workbench, plan: Plan, identity: Identity, first: Model | None) -> None:
-    """Train, and store the weights (in the testbed's precision) and their cost."""
+    """Train a model; store its weights (in the testbed's precision), its ledger of FLOPs and its loss curve.
+
+    Args:
+        bench: testbed, store and device.
+        plan: everything that determines the weights.
+        identity: the key of the model in the store.
+        first: the distilled model that training starts from; None to start from the pruned base.
+    """
     from accelerate import PartialState
 
     from benchmark.store.checkpoints import Checkpointer
@@ -65,7 +77,8 @@ def fit(bench: Workbench, plan: Plan, identity: Identity, first: Model | None) -
     materials = bench.testbed.materials(bench, plan.concept, plan.data, method.uses_concept_images)
     materials, concept = restricted(materials, plan.concept, plan.kept_names)
     seconds = materials.erase_seconds
-    first_entries = Ledger.from_json(first.ledger()) if first else ()  # a shared stage counts in full for each user
+    # The cost of a first stage is charged in full to every model that starts from it.
+    first_entries = Ledger.from_json(first.ledger()) if first else ()
     ledger = Ledger(
         [*first_entries, *(replace(entry, wall_seconds=seconds, device_seconds=seconds) for entry in images)]
     )
@@ -78,7 +91,7 @@ def fit(bench: Workbench, plan: Plan, identity: Identity, first: Model | None) -
         bench.device,
         bench.precision,
         bench.progress.warn,
-        landmarks=_landmarks(bench, plan, architecture),
+        landmarks=_milestones(bench, plan, architecture),
     )
     shapes = _shapes(student)
     _check_disk(bench, plan, identity, student)
@@ -87,12 +100,12 @@ def fit(bench: Workbench, plan: Plan, identity: Identity, first: Model | None) -
     _check(bench, plan, unet, shapes, ledger)
     state = PartialState()
     if state.is_main_process:
-        _keep(bench, identity, unet, architecture, ledger, context.curve)
+        _save(bench, identity, unet, architecture, ledger, context.curve)
     state.wait_for_everyone()
 
 
 def _check_disk(bench: Workbench, plan: Plan, identity: Identity, student: UNet2DConditionModel) -> None:
-    """StoreError unless the disk holds the training's checkpoints and what it gives."""
+    """Raise StoreError unless the disk has room for the training's checkpoints and its weights."""
     from benchmark.store import disk
 
     home, parameters = bench.store.home, sum(parameter.numel() for parameter in student.parameters())
@@ -102,30 +115,30 @@ def _check_disk(bench: Workbench, plan: Plan, identity: Identity, student: UNet2
 
 
 def _shapes(unet: UNet2DConditionModel) -> dict[str, tuple[int, ...]]:
-    """The shapes of a U-Net's weights and buffers, by name."""
+    """Return the shapes of a U-Net's weights and buffers, by name."""
     return {name: tuple(tensor.shape) for name, tensor in unet.state_dict().items()}
 
 
 def _check(bench: Workbench, plan: Plan, unet: Any, shapes: dict[str, tuple[int, ...]], ledger: Ledger) -> None:
-    """TrainingError unless a method returned a U-Net of the same `shapes` with finite weights; a warning if it spent
-    more than its budget."""
+    """Raise TrainingError unless a method returned a U-Net with the given `shapes` and finite weights; warn if it
+    exceeded its budget."""
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     if not isinstance(unet, UNet2DConditionModel):
         raise TrainingError(f"Method '{plan.name}' returned {type(unet).__name__}: its `fit` must return the U-Net.")
     if different := sorted(name for name, _ in shapes.items() ^ _shapes(unet).items()):
         raise TrainingError(
-            f"Method '{plan.name}' returned a U-Net of another form than it was given ('{different[0]}' was added, "
-            "removed or reshaped), which could not be read again: let its `fit` change weights alone, and merge what "
-            "it adds for training into them."
+            f"Method '{plan.name}' returned a U-Net whose architecture differs from the one it received "
+            f"('{different[0]}' was added, removed or reshaped), so it could not be loaded again: its `fit` may change "
+            "only the values of weights, and must merge modules that it adds for training into them."
         )
     as_stored = (lambda weight: weight.half()) if bench.testbed.half else (lambda weight: weight)
     broken = [name for name, weight in unet.named_parameters() if not bool(as_stored(weight).isfinite().all())]
     if broken:
-        in_precision = " in the half precision that they are kept in" if bench.testbed.half else ""
+        in_precision = " in the half precision that they are stored in" if bench.testbed.half else ""
         raise TrainingError(
             f"Method '{plan.name}' returned weights that are not finite ('{broken[0]}' and {len(broken) - 1} more)"
-            f"{in_precision}: nothing was kept of it but its last checkpoint."
+            f"{in_precision}: nothing was saved except its last checkpoint."
         )
     spent = ledger.total().flops
     if plan.flops is not None and spent > plan.flops:
@@ -133,7 +146,7 @@ def _check(bench: Workbench, plan: Plan, unet: Any, shapes: dict[str, tuple[int,
         bench.progress.warn(f"{plan.name} spent {excess:.1%} more than its budget: do not compare its row with others")
 
 
-def _keep(
+def _save(
     bench: Workbench,
     identity: Identity,
     unet: UNet2DConditionModel,
@@ -150,10 +163,11 @@ def _keep(
         write_pruned(folder, unet.half() if bench.testbed.half else unet, architecture)
 
 
-def _landmarks(bench: Workbench, plan: Plan, architecture: Architecture) -> dict[Budget, Callable[..., None]]:
-    """For each shorter distillation that this one passes, its budget and a function that stores it.
+def _milestones(bench: Workbench, plan: Plan, architecture: Architecture) -> dict[Budget, Callable[..., None]]:
+    """Return checkpoints to store on the way: for each shorter distillation, its budget and a function that stores it.
 
-    They are those with the other budgets of the request, and those that other installed methods start from.
+    A distillation passes through every distillation with a smaller budget. Stored are those with the other budgets of
+    the request, and those that other installed methods start from.
     """
     from accelerate import PartialState
 
@@ -172,14 +186,14 @@ def _landmarks(bench: Workbench, plan: Plan, architecture: Architecture) -> dict
 
         def keep(student: Any, entries: Any, curve: Any, identity: Identity = identity) -> None:
             if PartialState().is_main_process:
-                _keep(bench, identity, copy.deepcopy(student), architecture, Ledger(entries), curve)
+                _save(bench, identity, copy.deepcopy(student), architecture, Ledger(entries), curve)
 
         keep_at[Budget(flops=shorter.flops, iterations=shorter.iterations)] = keep
     return keep_at
 
 
 def _first_stages(plan: Plan) -> list[Plan]:
-    """The shorter distillations that other installed methods start from, if this one has default settings."""
+    """Return the shorter distillations that installed methods start from; none if this plan overrides settings."""
     from benchmark.models.plan import first_stage
     from methods.base import configure
 

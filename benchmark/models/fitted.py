@@ -1,4 +1,4 @@
-"""The models of rows: the base, a trained one (found in the store or trained), a checkpoint made elsewhere."""
+"""The kinds of models that can be scored: the base, a model trained from a plan, and an external checkpoint."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Base(Model):
-    """The testbed's base model, which is not trained here."""
+    """The testbed's base model, without pruning or training."""
 
     def __init__(self, bench: Workbench) -> None:
         identity = {**bench.testbed.identity(), "model": "base"}
@@ -44,16 +44,19 @@ class Base(Model):
 
 
 class Fitted(Model):
-    """The model that a plan trains; found in the store by its identity, or trained (and resumed) at its first use."""
+    """A model trained from a plan. It is read from the store, or trained when it is first needed.
+
+    An interrupted training is resumed from its last checkpoint.
+    """
 
     notice: str = ""
-    """A line that is shown before it is trained."""
+    """A line to show before training starts."""
 
     def __init__(self, bench: Workbench, plan: Plan) -> None:
         from benchmark.models.fit import concept_images
 
-        concept_images(bench, plan)  # a budget that cannot be met is refused before any work
-        label, facts = _named(plan)
+        concept_images(bench, plan)  # refuses a budget that is too small before any computation
+        label, facts = _describe(plan)
         super().__init__(label, identity(bench, plan), facts, identity(bench, unseeded(plan)))
         self._bench, self._plan = bench, plan
         self._first = Fitted(bench, plan.first) if plan.first else None
@@ -63,14 +66,14 @@ class Fitted(Model):
 
         [missing] = agreed([self._bench.store.find("cost", self.identity) is None])
         if missing:
-            self._make()
+            self._train()
 
     def load(self) -> UNet2DConditionModel:
         from methods.pruning.architecture import read_pruned
 
         store = self._bench.store
         if (artefact := store.find("model", self.identity)) is None:
-            self._make()
+            self._train()
             artefact = store.get("model", self.identity)
         return read_pruned(artefact.folder)[0].float().to(self._bench.device)
 
@@ -85,14 +88,14 @@ class Fitted(Model):
         return self._plan.pruned.counted(self._bench)
 
     def _cost(self) -> Artefact:
-        """The ledger and curve, which are stored with the weights."""
+        """Return the stored ledger and loss curve; train the model if the store lacks them."""
         store = self._bench.store
         if (artefact := store.find("cost", self.identity)) is None:
-            self._make()
+            self._train()
             artefact = store.get("cost", self.identity)
         return artefact
 
-    def _make(self) -> None:
+    def _train(self) -> None:
         from accelerate import PartialState
 
         from benchmark.models.fit import fit
@@ -102,7 +105,8 @@ class Fitted(Model):
         store, progress = self._bench.store, self._bench.progress
         if self.notice:
             progress.say(escape(self.notice))
-        # The main process checks, waits and decides for all: another run may end this training between two checks.
+        # Only the main process checks the store and decides for all processes, because another run may finish this
+        # training between the checks of two processes.
         is_main = PartialState().is_main_process
         stage = f"train {self.label}"
         claim = making(store, "model", self.identity, stage, progress) if is_main else nullcontext()
@@ -112,8 +116,8 @@ class Fitted(Model):
                 fit(self._bench, self._plan, self.identity, self._first)
 
 
-def _named(plan: Plan) -> tuple[str, TrainingFacts]:
-    """The label and the facts of the model that a plan trains."""
+def _describe(plan: Plan) -> tuple[str, TrainingFacts]:
+    """Return the label and the facts of the model that a plan trains."""
     from methods.base import configure
     from methods.config_fields import settings_of
 
@@ -142,45 +146,67 @@ def _named(plan: Plan) -> tuple[str, TrainingFacts]:
 
 
 LONGEST_NAME = 120
-"""Bytes of a name: it becomes part of the names of files and folders, which have 255 at most."""
+"""Maximum length of a name in bytes. It becomes part of file names, which most file systems limit to 255 bytes."""
 _OWN_SEED = re.compile(r" \(seed \d+\)$")
 
 
 def check_name(name: str) -> None:
-    """UsageError for a name that the table reserves, or that is no valid name for a row or a file."""
+    """Check the name of an external checkpoint.
+
+    Raises:
+        UsageError: if the table reserves the name, or a row or a file cannot have it.
+    """
     if not name.strip():
-        raise UsageError("The model has no name to stand under in the table: give it one with --name.")
+        raise UsageError("The model has no name for its row in the table: give it one with --name.")
     if _OWN_SEED.sub("", name) in (*registry.names("methods"), "base"):
-        raise UsageError(f"--name {name!r} is what the table calls a row of its own: choose another.")
+        raise UsageError(f"--name {name!r} is reserved for a row of the benchmark: choose a different name.")
     if not name.isprintable() or name != name.strip():
         raise UsageError(
-            f"--name {name[:LONGEST_NAME]!r} has a line end, a control character or a blank at its end: give a name of "
-            "one line."
+            f"--name {name[:LONGEST_NAME]!r} has a line break, a control character, or a space at its start or end: "
+            "give a name of one line without them."
         )
     if len(name.encode()) > LONGEST_NAME:
         raise UsageError(
-            f"--name '{name[:20]}...' has {len(name)} letters, too many for a file's name: give one of at most "
-            f"{LONGEST_NAME} bytes."
+            f"--name '{name[:20]}...' is {len(name.encode())} bytes long, too long for a file name: give one of at "
+            f"most {LONGEST_NAME} bytes."
         )
 
 
 def check_name_is_free(folder: Path, testbed: str, name: str, checksum: str) -> None:
-    """UsageError if records in `folder` have this name for a checkpoint with another checksum."""
+    """Check that no record in `folder` uses this name for a different checkpoint.
+
+    Args:
+        folder: folder of records.
+        testbed: name of the testbed.
+        name: name of the checkpoint.
+        checksum: its sha256.
+
+    Raises:
+        UsageError: if a record has the same testbed and name and a different checksum.
+    """
     for path in visible(folder, "*" + SUFFIX):
         with suppress(RecordError, OSError):
             record = read_record(path)
             recorded = record.counted.get("checkpoint")
             if (record.testbed, record.pruning, record.method) == (testbed, BROUGHT, name) and recorded != checksum:
                 raise UsageError(
-                    f"'{name}' is the name of another checkpoint in {folder} (its sha256 begins with "
-                    f"{str(recorded)[:12]}, this one's with {checksum[:12]}): give another --name."
+                    f"'{name}' is the name of a different checkpoint in {folder} (its sha256 begins with "
+                    f"{str(recorded)[:12]}, this one's with {checksum[:12]}): give a different --name."
                 )
 
 
 class Brought(Model):
-    """A checkpoint that was trained elsewhere, identified by its checksum.
+    """An external checkpoint, identified by its checksum.
 
-    DataError for a pipeline that differs from the testbed's in another part than its U-Net, unless `parts` is "unet".
+    Args:
+        bench: testbed and device.
+        checkpoint: result of `external_checkpoint.locate`.
+        name: the name of its row.
+        parts: "all" requires that the checkpoint's pipeline has the same other parts as the testbed's; "unet" scores
+            the U-Net with the testbed's other parts.
+
+    Raises:
+        DataError: if the U-Net does not fit the testbed, or, with parts "all", if another part of the pipeline differs.
     """
 
     def __init__(
@@ -195,14 +221,14 @@ class Brought(Model):
         from methods.quantization import round_weights
 
         testbed = bench.testbed
-        unused = _unused(testbed.pipeline, checkpoint, parts)
+        unused = _list_unused(testbed.pipeline, checkpoint, parts)
         base = testbed.base()
         size, length = testbed.sampler.latent_size, testbed.text_length
         base_macs = count_macs(base, size, length)
         unet = external_checkpoint.load(checkpoint, base, testbed.scheduler)
         try:
             macs = count_macs(unet, size, length)
-        except (TypeError, ValueError, RuntimeError, AttributeError) as error:  # its authors may have changed any part
+        except (TypeError, ValueError, RuntimeError, AttributeError) as error:  # a modified U-Net can fail in many ways
             first = (str(error).splitlines() or [type(error).__name__])[0]
             raise DataError(
                 f"The checkpoint {checkpoint.place} cannot be called as the testbed's U-Net is ({first}): choose the "
@@ -239,30 +265,32 @@ class Brought(Model):
         return self._counted
 
 
-def _unused(pipeline: Path, checkpoint: external_checkpoint.Checkpoint, parts: Parts) -> list[str]:
-    """What differs between the checkpoint's pipeline and the testbed's, and is not used; DataError unless `parts` is
-    "unet"."""
+def _list_unused(pipeline: Path, checkpoint: external_checkpoint.Checkpoint, parts: Parts) -> list[str]:
+    """List the parts of the checkpoint's pipeline that differ from the testbed's, and so are not used.
+
+    Raises DataError if there are any, unless `parts` is "unet".
+    """
     from benchmark.models.pipeline_parts import differences, loras
 
     if checkpoint.form == "weights":
         return []
-    beside = [name for folder in {checkpoint.place, checkpoint.pipeline} if folder for name in loras(folder)]
-    if beside and parts != "unet":
+    lora_files = [name for folder in {checkpoint.place, checkpoint.pipeline} if folder for name in loras(folder)]
+    if lora_files and parts != "unet":
         raise DataError(
-            f"The checkpoint {checkpoint.pipeline or checkpoint.place} has a LoRA beside it ({beside[0]}), which is "
-            "not used here: merge it (load_lora_weights, fuse_lora) and save the U-Net, or score the U-Net without it "
-            "by --parts unet."
+            f"The checkpoint {checkpoint.pipeline or checkpoint.place} contains a LoRA ({lora_files[0]}), which would "
+            "not be used: merge it (load_lora_weights, fuse_lora) and save the U-Net, or score the U-Net without it "
+            "with --parts unet."
         )
     if checkpoint.pipeline is None:
-        return beside
+        return lora_files
     if parts == "unet":
         try:
-            return [*beside, *differences(checkpoint.pipeline, pipeline)]
+            return [*lora_files, *differences(checkpoint.pipeline, pipeline)]
         except DataError as error:
-            return [*beside, str(error)]
+            return [*lora_files, str(error)]
     if unused := differences(checkpoint.pipeline, pipeline):
         raise DataError(
-            f"The checkpoint {checkpoint.pipeline} differs from the testbed's model in what is not used here: "
-            f"{', '.join(unused)}; choose the testbed of its base model, or score its U-Net alone with --parts unet."
+            f"The checkpoint {checkpoint.pipeline} differs from the testbed's model in parts that would not be used: "
+            f"{', '.join(unused)}; choose the testbed of its base model, or score only its U-Net with --parts unet."
         )
     return []

@@ -1,7 +1,7 @@
-"""The least budget that a method can be trained with, told before any work: each of its stages must take one step.
+"""Checks before training that a budget allows at least one training step in every stage of a method.
 
-Stages share a budget, so that what one of them lacks is less than what must be given. The pruned U-Net is taken to have
-the MACs that are asked for; what that leaves open is found out by the training itself.
+Stages share one budget in fixed proportions, so the minimum is the total with which every stage can take its first
+step. The cost of a step is estimated by assuming that the pruned U-Net has exactly the requested share of MACs.
 """
 
 from __future__ import annotations
@@ -18,15 +18,18 @@ if TYPE_CHECKING:
 
 
 SLACK = 0.05
-"""How far a pruned U-Net's costs may be from what is reckoned here."""
+"""Relative tolerance for the difference between a pruned U-Net's real cost and this estimate."""
 SEARCHED = range(1, 1000)
-"""Iterations among which the least is looked for."""
+"""Budgets in iterations that are tried to find the smallest sufficient one."""
 
 
 def check(bench: Workbench, plan: Plan) -> None:
-    """BudgetError, naming the least, for a budget that leaves a stage of `plan` without a step.
+    """Check that the budget of `plan` allows one step in each of its stages.
 
-    Methods that do not say what they spend (`cycle`) are not checked.
+    Methods that do not state the cost of their steps (`Method.cycle` returns None) are not checked.
+
+    Raises:
+        BudgetError: if it does not; the message names the smallest sufficient budget.
     """
     cost = bench.testbed.erase_cost(plan.concept)
     given = _terms(bench, plan, cost.flops // max(1, cost.unet_forwards))
@@ -38,15 +41,21 @@ def check(bench: Workbench, plan: Plan) -> None:
     images = cost.flops if plan.method.uses_concept_images else 0
     need = least(plan, given, images)
     if plan.flops < (1 - SLACK) * need:
-        also = ", nor its concept images" if images else ""
+        also = " and its concept images" if images else ""
         raise BudgetError(
-            f"A budget of {plan.flops:.3g} FLOPs does not hold one step of each stage of '{plan.name}'{also}: "
+            f"A budget of {plan.flops:.3g} FLOPs does not cover one step of each stage of '{plan.name}'{also}: "
             f"give at least {(1 + SLACK) * need:.3g}."
         )
 
 
 def least(plan: Plan, given: Terms, images: float) -> float:
-    """FLOPs with which each stage takes its first step; `images` are those of the concept images."""
+    """Return the smallest budget in FLOPs with which each stage can take its first step.
+
+    Args:
+        plan: the model to train.
+        given: sizes that determine the cost of a step.
+        images: FLOPs of sampling the concept images; 0 if the method does not use them.
+    """
     share = (plan.own_flops or 0.0) / (plan.flops or 1.0)
     stages = [(images + _first_step(plan, given), share)]
     if plan.first:
@@ -55,7 +64,7 @@ def least(plan: Plan, given: Terms, images: float) -> float:
 
 
 def _first_step(plan: Plan, given: Terms) -> float:
-    """FLOPs of the first step of a method's cycle; 0 where it does not state them."""
+    """Return the FLOPs of the first step of a method's cycle; 0 if the method does not state them."""
     steps = plan.method.cycle(given)
     return steps[0].cost.flops if steps else 0.0
 
@@ -67,7 +76,8 @@ def _check_iterations(plan: Plan, given: Terms) -> None:
         return
     enough = next((n for n in SEARCHED if (first_stage(replace(plan, iterations=n)).iterations or n) < n), SEARCHED[-1])
     raise BudgetError(
-        f"Of {plan.iterations} iterations none is left to '{plan.name}' after distillation: give at least {enough}it."
+        f"A budget of {plan.iterations} iterations leaves none to '{plan.name}' after distillation: give at least "
+        f"{enough}it."
     )
 
 

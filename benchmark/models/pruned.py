@@ -1,4 +1,4 @@
-"""The pruned base: a pruning's result, checked and counted once."""
+"""The pruned base U-Net: created once per pruning and share of MACs, checked, and stored."""
 
 from __future__ import annotations
 
@@ -20,12 +20,18 @@ if TYPE_CHECKING:
 
 
 MACS_TOLERANCE, FAR = 0.01, 0.1
-"""How far the share of MACs may be from the requested one: beyond the first a warning, beyond the second an error."""
+"""Allowed difference between the achieved and the requested share of MACs. More than the first gives a warning, more
+than the second an error."""
 
 
 @dataclass(frozen=True)
 class Pruned:
-    """How the base is made smaller; `macs` is the share of its MACs that is kept."""
+    """How the base U-Net is pruned.
+
+    Attributes:
+        pruning: name of the pruning, or path/to/file.py:name.
+        macs: share of the base's MACs to retain, 0 to 1.
+    """
 
     pruning: str
     macs: float
@@ -38,17 +44,17 @@ class Pruned:
         return bench.testbed.identity() | own | further_identity(bench, self.pruning)
 
     def _artefact(self, bench: Workbench) -> Artefact:
-        """The pruned U-Net's folder, made once, with `counted.json` beside the weights."""
+        """Return the stored folder of the pruned U-Net, with its weights and `counted.json`; prune if it is missing."""
         identity = self.identity(bench)
         artefact = bench.store.find("pruned", identity)
         if artefact is not None:
             return artefact
         with making(bench.store, "pruned", identity, f"prune to {self.macs:.0%} MACs", bench.progress) as made:
             if made is None:
-                self._make(bench, identity)
+                self._prune(bench, identity)
         return bench.store.get("pruned", identity)
 
-    def _make(self, bench: Workbench, identity: Identity) -> None:
+    def _prune(self, bench: Workbench, identity: Identity) -> None:
         from benchmark.models.prunings import pruner
         from methods.pruning.architecture import config_of, write_pruned
         from methods.pruning.macs import PUBLISHED_SIZE, count_macs, published_macs
@@ -59,16 +65,16 @@ class Pruned:
         with bench.progress.stage(f"prune to {self.macs:.0%} MACs", 1, "U-Net") as stage:
             whole = testbed.base()
             macs, as_published = count_macs(whole, size, length), published_macs(whole)
-            small, architecture = self._checked(prune(whole, self.macs, size, length), config_of(whole))
+            small, architecture = self._check_result(prune(whole, self.macs, size, length), config_of(whole))
             share = count_macs(small, size, length) / macs
             if abs(share - self.macs) > FAR:
-                raise BudgetError(f"Pruning '{self.pruning}' kept {share:.1%} of MACs, {self.macs:.1%} were asked for.")
+                raise BudgetError(f"Pruning '{self.pruning}' kept {share:.1%} of MACs; {self.macs:.1%} were requested.")
             counted = {
                 "share": share,
                 "counter": "torch flop_counter",
                 "latent_size": size,
                 "text_length": length,
-                # Also the share as papers on pruning count it: see methods/pruning/macs.py.
+                # Papers on pruning count MACs differently, so their share is stored too: see methods/pruning/macs.py.
                 "published": {"share": published_macs(small) / as_published, "latent_size": PUBLISHED_SIZE},
             }
             with bench.store.make("pruned", identity, provenance.collect()) as folder:
@@ -76,10 +82,10 @@ class Pruned:
                 (folder / "counted.json").write_text(json.dumps(counted))
             stage.advance()
         if abs(share - self.macs) > MACS_TOLERANCE:
-            bench.progress.warn(f"pruning kept {share:.1%} of MACs where {self.macs:.1%} were asked for")
+            bench.progress.warn(f"pruning kept {share:.1%} of MACs; {self.macs:.1%} were requested")
 
-    def _checked(self, result: Any, config: NetworkConfig) -> tuple[UNet2DConditionModel, Architecture]:
-        """A pruning's result; UsageError unless it is a U-Net with its architecture."""
+    def _check_result(self, result: Any, config: NetworkConfig) -> tuple[UNet2DConditionModel, Architecture]:
+        """Return the result of a pruning; raise UsageError unless it is a U-Net with its architecture."""
         from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
         from methods.pruning.architecture import Architecture, load_pruned
@@ -90,17 +96,19 @@ class Pruned:
         try:
             load_pruned(config, architecture, small.state_dict())
         except DataError as error:
-            raise UsageError(f"Pruning '{self.pruning}': the Architecture is not that of the U-Net: {error}") from error
+            raise UsageError(
+                f"Pruning '{self.pruning}' returned an Architecture that does not fit its U-Net: {error}"
+            ) from error
         return small, architecture
 
     def load(self, bench: Workbench) -> tuple[UNet2DConditionModel, Architecture]:
-        """The pruned U-Net."""
+        """Return the pruned U-Net and its architecture; prune first if the store lacks it."""
         from methods.pruning.architecture import read_pruned
 
         return read_pruned(self._artefact(bench).folder)
 
     def counted(self, bench: Workbench) -> Counted:
-        """The share of MACs that was kept, how it was counted, and the FLOPs `spent` on the choice, if known."""
+        """Return the retained share of MACs, how it was counted, and, if known, the FLOPs `spent` on pruning."""
         from benchmark.models.prunings import spent
 
         counted = dict(json.loads(self._artefact(bench).path("counted.json").read_text()))

@@ -1,4 +1,4 @@
-"""How many U-Net FLOPs a machine trains in a second: what turns `--budget 2h` into a budget that others can repeat."""
+"""Measures how many U-Net FLOPs per second a machine trains, to convert `--budget 2h` into reproducible FLOPs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 WARM_UP, TIMED = 3, 10
-"""Steps of distillation: to warm the machine up, and to time."""
+"""Numbers of distillation steps for warm-up and for timing."""
 
 
-class _Nowhere:
-    """A calibration is too short to be resumed."""
+class _Unsaved:
+    """Saves no checkpoints, because a calibration is too short to be resumed."""
 
     def load(self) -> State | None:
         return None
@@ -31,11 +31,11 @@ class _Nowhere:
 
 
 def flops_in(bench: Workbench, pruned: Pruned, concept: Concept, data: str, seconds: float) -> float:
-    """U-Net FLOPs that training takes `seconds` for here, to three digits.
+    """Convert a training time in seconds to U-Net FLOPs on this machine, rounded to three digits.
 
-    Measured once for a runs folder, machine and pruning, by steps of Eq. 8, and kept: the same hours are the same FLOPs
-    when the command is given again. Wall time of a run will differ from the hours asked for as far as the method's
-    steps are not those of Eq. 8, and as far as the machine is as busy as it was.
+    The speed is measured on distillation steps (Eq. 8 of the paper), once per machine and pruning, and stored in the
+    runs folder. Repeating a command therefore gives the same FLOPs. The wall time of a run can differ from the
+    requested time if the method's steps have a different speed from distillation, or the load of the machine changes.
     """
     speed = _speed(bench, pruned, concept, data)
     return float(f"{seconds * speed:.3g}")
@@ -58,8 +58,8 @@ def _speed(bench: Workbench, pruned: Pruned, concept: Concept, data: str) -> flo
     artefact = bench.store.find("speed", identity)
     [missing] = agreed([artefact is None])
     if missing:
-        speed = _measured(bench, pruned, concept, data)
-        bench.progress.say(f"budget    an hour of training is {3600 * speed:.3g} U-Net FLOPs here")
+        speed = _measure_speed(bench, pruned, concept, data)
+        bench.progress.say(f"budget    an hour of training is {3600 * speed:.3g} U-Net FLOPs on this machine")
         if PartialState().is_main_process:
             with bench.store.make("speed", identity, provenance.collect()) as folder:
                 (folder / "speed.json").write_text(json.dumps({"flops_per_second": speed}))
@@ -69,7 +69,7 @@ def _speed(bench: Workbench, pruned: Pruned, concept: Concept, data: str) -> flo
     return float(json.loads(artefact.path("speed.json").read_text())["flops_per_second"])
 
 
-def _measured(bench: Workbench, pruned: Pruned, concept: Concept, data: str) -> float:
+def _measure_speed(bench: Workbench, pruned: Pruned, concept: Concept, data: str) -> float:
     from methods.base import Context, configure
     from methods.budget import Budget, Ledger
 
@@ -79,7 +79,7 @@ def _measured(bench: Workbench, pruned: Pruned, concept: Concept, data: str) -> 
     with bench.progress.stage("calibrate the budget", WARM_UP + TIMED, "steps") as stage:
         for steps in (WARM_UP, TIMED):
             ledger = Ledger()
-            context = Context(_Nowhere(), ledger, lambda *_progress: stage.advance(), bench.device, bench.precision)
+            context = Context(_Unsaved(), ledger, lambda *_progress: stage.advance(), bench.device, bench.precision)
             student = method.fit(student, materials, concept, Budget(iterations=steps), context, 0)
     spent = ledger.total()
     return spent.flops / spent.wall_seconds

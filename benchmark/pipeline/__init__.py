@@ -1,1 +1,1 @@
-"""A whole run: prune, train, sample, score, record."""
+"""Runs a whole evaluation: prune, train, sample, score, record."""

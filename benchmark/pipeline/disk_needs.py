@@ -1,4 +1,4 @@
-"""The disk space that a run needs, checked before anything is trained: results in the store need no more space."""
+"""Checks the disk space that a run needs before it starts. Results that are already stored need no more space."""
 
 from __future__ import annotations
 
@@ -23,7 +23,18 @@ def check(
     suites: Sequence[Suite],
     prompts: Mapping[str, Sequence[Prompt]],
 ) -> None:
-    """StoreError unless the disks of the runs folder hold what is missing of models, checkpoints and pictures."""
+    """Check that the disks of the runs folder have room for all models, checkpoints and pictures still to be created.
+
+    Args:
+        bench: testbed and store.
+        plans: models to train.
+        rows: models to score.
+        suites: suites to run.
+        prompts: the prompts of each suite, by the suite's name.
+
+    Raises:
+        StoreError: if a disk is too full; the message names it.
+    """
     needs = _training(bench, plans)
     for suite in suites:
         for row in rows:
@@ -32,12 +43,13 @@ def check(
 
 
 def _training(bench: Workbench, plans: Sequence[Plan]) -> dict[Path, float]:
-    """Bytes by folder: the weights of all models that are missing, and the largest one's checkpoints."""
+    """Return the bytes needed in each folder: for the weights of all missing models, and for the largest checkpoints
+    among them. Checkpoints are deleted after each training."""
     from benchmark.models.plan import identity
 
     home = bench.store.home
     needs = {home / "artefacts": 0.0, home / "scratch": 0.0}
-    by_scratch: dict[Path, Plan] = {}  # of all trainings whose model is missing, each once
+    by_scratch: dict[Path, Plan] = {}  # one entry per missing model, even if several plans start from it
     for stage in (stage for plan in plans for stage in (plan, plan.first) if stage is not None):
         if not bench.store.has("model", stage_identity := identity(bench, stage)):
             by_scratch[bench.store.scratch_path("model", stage_identity)] = stage
@@ -47,7 +59,7 @@ def _training(bench: Workbench, plans: Sequence[Plan]) -> dict[Path, float]:
     for scratch, plan in by_scratch.items():
         trained = parameters * plan.pruned.macs
         needs[home / "artefacts"] += disk.weights(trained, bench.testbed.half)
-        left = disk.checkpoints(trained) - disk.taken(scratch)  # of a run that was stopped
+        left = disk.checkpoints(trained) - disk.taken(scratch)  # an interrupted run has left some of them
         needs[home / "scratch"] = max(needs[home / "scratch"], left)
     return needs
 
@@ -58,10 +70,10 @@ def _pictures(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: 
 
     if bench.store.has("features", features_identity(bench, model, prompts, suite)):
         return 0.0
-    lacking = [
+    missing = [
         prompt
         for shard in shards(prompts)
         if not bench.store.has(kind_of(suite), shard_identity(bench, model, shard))
         for prompt in shard
     ]
-    return sum(picture_bytes(bench, prompt) for prompt in lacking)
+    return sum(picture_bytes(bench, prompt) for prompt in missing)

@@ -1,4 +1,4 @@
-"""A workbench for a runtime."""
+"""Sets up a workbench: device, precision, testbed, store and process group."""
 
 from __future__ import annotations
 
@@ -19,19 +19,23 @@ if TYPE_CHECKING:
 
 
 MEETING = ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-"""Environment variables by which the processes of a launch find each other."""
+"""Environment variables that the processes of a distributed run need to connect to each other."""
 PATIENCE = timedelta(days=1)
-"""How long processes wait for each other: one scores, or waits for another run's model, while the others have nothing
-to do. The launcher ends those that wait for a dead one."""
+"""Timeout of the process group. It is long because all processes wait while one of them scores, or waits for a model
+that another run is training. If a process dies, the launcher ends the others."""
 
 
 def workbench_for(runtime: Runtime, home: Path, progress: Progress) -> Workbench:
-    """A workbench on the runs folder `home`."""
+    """Create a workbench for a runtime, with `home` as its runs folder."""
     return workbench_on(resolve.load(runtime.testbed), runtime, home, progress)
 
 
 def workbench_on(make: Callable[..., Any], runtime: Runtime, home: Path, progress: Progress) -> Workbench:
-    """A workbench with the testbed that `make` gives for a device."""
+    """Create a workbench with the testbed that `make(device=...)` returns.
+
+    Raises:
+        UsageError: if the environment variables of a distributed run are incomplete.
+    """
     import torch
     from accelerate import PartialState
 
@@ -44,11 +48,11 @@ def workbench_on(make: Callable[..., Any], runtime: Runtime, home: Path, progres
     missing_variables = [variable for variable in MEETING if variable not in os.environ]
     if launcher.processes() > 1 and missing_variables:
         raise UsageError(
-            f"RANK and WORLD_SIZE are set, and {missing_variables[0]} is not, so the processes cannot meet: let "
-            "torchrun or accelerate set them, or unset both."
+            f"RANK and WORLD_SIZE are set, but {missing_variables[0]} is not, so the processes cannot connect: start "
+            "the run with torchrun or accelerate, or unset RANK and WORLD_SIZE."
         )
     name = ("cuda" if torch.cuda.is_available() else "cpu") if runtime.device == "auto" else runtime.device
-    # The first one made decides for the whole process. The others wait while the first process scores.
+    # PartialState is a singleton: its first instance fixes the device for the whole process.
     with launcher.hidden_unless_launched():
         state = PartialState(cpu=name == "cpu", **({"timeout": PATIENCE} if launcher.processes() > 1 else {}))
     device = usable(str(state.device) if runtime.device == "auto" else name)
@@ -59,5 +63,5 @@ def workbench_on(make: Callable[..., Any], runtime: Runtime, home: Path, progres
     settle(device, precision)
     store = Store(home, testbed.shipped)
     if isinstance(testbed, PictureFiles):
-        testbed.picture_checksum(store, "val", progress)  # one that is cut is told before anything is made
+        testbed.picture_checksum(store, "val", progress)  # reports truncated pictures before any computation
     return Workbench(testbed, store, progress, device, runtime.as_published, precision, runtime.compiles, runtime.limit)

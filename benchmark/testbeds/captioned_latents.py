@@ -1,4 +1,4 @@
-"""Captioned latents that fit into memory, as every testbed hands them to methods (`methods.base.Data`)."""
+"""Captioned latents in memory, one implementation of the training data that methods receive (`methods.base.Data`)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from prompts.concepts import Concept
 
 @dataclass(frozen=True)
 class Captioned:
-    """Latents (N, C, h, w), already scaled, with the hidden states of their captions (N, L, D), in memory."""
+    """Scaled latents (N, C, h, w) and the hidden states (N, L, D) of their captions, in memory."""
 
     latents: Tensor
     text: Tensor
     seconds: float = 0.0
-    """What making the latents took, once."""
+    """Time that computing the latents took."""
 
     def __len__(self) -> int:
         return len(self.latents)
@@ -26,10 +26,13 @@ class Captioned:
 
 
 def no_latents(text: Tensor) -> Captioned:
-    """No pictures: what stands for concept images where they are not made. `text` (L, D) gives the width of texts."""
+    """Return empty data, for methods without concept images. `text` (L, D) determines the shape of hidden states."""
     return Captioned(text.new_empty(0, 4, 1, 1), text.new_empty(0, *text.shape))
 
 
 def kind_of_latents(concept: Concept) -> str:
-    """What the store calls the latents of concept images: a VAE makes pictures of them again."""
+    """Return the kind of a concept's latents in the store.
+
+    Latents of an explicit concept have a separate, private kind, because a VAE can decode them to pictures.
+    """
     return "explicit-latents" if concept.kind == "explicit" else "latents"

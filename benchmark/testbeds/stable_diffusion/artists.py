@@ -1,4 +1,4 @@
-"""Painters of a list of titles, and the part each plays; torch-free, since `bench list artists` reads it."""
+"""Reads the painters in a list of titles and their parts. Imports no torch, so that `bench list artists` is fast."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PARTS: dict[str, Part] = {"targets": "target", "neighbours": "neighbour", "kept"
 
 @dataclass(frozen=True)
 class Artist:
-    """One painter, and what becomes of them unless `--targets` says otherwise."""
+    """A painter and their default part; `--targets` overrides who is a target."""
 
     name: str
     part: Part
@@ -27,7 +27,7 @@ class Artist:
 
     @property
     def surname(self) -> str:
-        """The last word, with the small ones before it: "van Gogh"."""
+        """The last word of the name and the lower-case words before it, such as "van Gogh"."""
         words = self.name.split()
         start = len(words) - 1
         while start > 1 and words[start - 1].islower():
@@ -37,23 +37,30 @@ class Artist:
 
 @cache
 def artists(titles: Path) -> tuple[Artist, ...]:
-    """The painters in the order of the list. DataError for a list without targets or without any who is kept."""
+    """Return the painters of a list of titles, in order of first appearance.
+
+    Raises:
+        DataError: if a row is invalid, a name is spelt in several ways, a painter has two parts, or the list has no
+            target or no kept painter.
+    """
     parts: dict[str, Part] = {}
     spellings: dict[str, str] = {}
     for row in read_prompts(titles):
         if row.part not in PARTS or not row.target:
             raise DataError(
-                f"{titles}, {row.id}: a row of painters needs a target, and a part of {', '.join(PARTS)}; "
+                f"{titles}, {row.id}: every row needs a target, and a part that is one of {', '.join(PARTS)}; "
                 f"its part is '{row.part}'."
             )
         plain = unicodedata.normalize("NFKC", row.target).casefold()
         if spellings.setdefault(plain, row.target) != row.target:
             raise DataError(
-                f"{titles}, {row.id}: the painter {row.target!r} is spelt {spellings[plain]!r} in another row; spell "
-                "the name alike in all rows."
+                f"{titles}, {row.id}: the painter {row.target!r} is spelt {spellings[plain]!r} in another row; use one "
+                "spelling in all rows."
             )
         if parts.setdefault(row.target, PARTS[row.part]) != PARTS[row.part]:
-            raise DataError(f"{titles}, {row.id}: {row.target} is of two parts; give all rows of a painter the same.")
+            raise DataError(
+                f"{titles}, {row.id}: {row.target} has two parts; give all rows of a painter the same part."
+            )
     for needed in ("target", "kept"):
         if needed not in parts.values():
             raise DataError(f"{titles} has no painter of part '{needed}{'s' if needed == 'target' else ''}': add one.")

@@ -1,4 +1,4 @@
-"""What training draws from: D_f streamed from the disk, and concept images in memory."""
+"""Provides training data of a testbed: the retain set D_f, streamed from disk. Concept images are kept in memory."""
 
 from __future__ import annotations
 
@@ -19,13 +19,17 @@ if TYPE_CHECKING:
     from benchmark.testbeds.stable_diffusion.pipeline import Pipeline
 
 REMEMBERED = 2 * 10**9
-"""Bytes of hidden states that are kept in memory: those of all COCO captions would be 180 GB."""
+"""Maximum size in bytes of the hidden states cached in memory; those of all COCO captions would take 180 GB."""
 
 
 class Streamed:
-    """One row for each caption; latents come from `latents(rows)`, text is encoded when a row is drawn.
+    """Training data with one row per caption, whose latents and hidden states are computed when a row is drawn.
 
-    Hidden states are remembered by caption where those of all captions fit into REMEMBERED bytes.
+    Args:
+        rows: (row number, caption) of each row.
+        latents: returns the latents (n, C, h, w) of some row numbers.
+        encode: returns the hidden states (n, L, D) of some texts.
+        fits: whether the hidden states of all captions fit into `REMEMBERED` bytes, and so are cached in memory.
     """
 
     def __init__(
@@ -54,13 +58,22 @@ class Streamed:
 def retention(
     bench: Workbench, pipeline: Pipeline, vae: str, split: Split, crops_kept: int, size: int, barred: Sequence[str]
 ) -> Streamed:
-    """D_f: every caption that names none of `barred`, with a crop of its picture.
+    """Build the retain set D_f: all captions without a barred word, each with a crop of its picture.
 
-    The captions of a picture take its crops in turn; without kept crops each caption has one of its own, which is read
-    and encoded when it is drawn. A latent is drawn from its moments once for each row.
+    The random noise of a latent depends only on its row, so a row always has the same latent.
+
+    Args:
+        bench: store and progress.
+        pipeline: encodes pictures and captions.
+        vae: checksum of the VAE.
+        split: pictures and captions.
+        crops_kept: number of crops per picture that are encoded and stored in advance; the captions of a picture take
+            them in turn. With 0, every caption has its own crop, which is encoded whenever it is drawn.
+        size: side of a crop in pixels.
+        barred: words whose captions are left out; case is ignored.
     """
     words = [word.casefold() for word in barred]
-    last_crop: dict[int, int] = {}  # by picture
+    last_crop: dict[int, int] = {}  # picture -> number of the last crop that a caption took
     rows: list[tuple[int, str]] = []
     source: list[tuple[int, int]] = []  # (picture, crop) of each row
     for place, text in split.captions:
@@ -85,6 +98,7 @@ def retention(
     needed = unique * pipeline.text_length * int(pipeline.unet_config["cross_attention_dim"]) * 4
     if needed > REMEMBERED:
         bench.progress.say(
-            f"captions  {unique:,} unique ones would take {readable_size(needed)}: encoded in every step"
+            f"captions  hidden states of {unique:,} unique captions would take {readable_size(needed)} of memory: "
+            "captions are encoded in every step instead"
         )
     return Streamed(rows, latents, pipeline.encode, fits=needed <= REMEMBERED)

@@ -1,4 +1,4 @@
-"""Where a testbed's weights lie: a folder or file of one's own, what was downloaded before, or the Hub."""
+"""Locates a testbed's weights: a local folder or file, an earlier download, or a new download from the Hub."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from metrics.networks.weights import stored
 
 PIPELINE = ("unet", "vae", "text_encoder")
 READ = ["*/config.json", "*/*.safetensors", "tokenizer/*", "scheduler/scheduler_config.json"]
-"""Files of a pipeline whose checksums are its own."""
+"""Files of a pipeline that affect its results, and whose checksums identify it."""
 BESIDE = ["model_index.json", "feature_extractor/*.json", "tokenizer/*", "scheduler/scheduler_config.json"]
-"""Files that are downloaded beside the networks, so that diffusers' own pipeline loads the folder too."""
+"""Files that are downloaded in addition to the networks, so that diffusers can load the folder as a pipeline."""
 
 
 NETWORKS: dict[str, tuple[str, ...]] = {
@@ -26,19 +26,25 @@ NETWORKS: dict[str, tuple[str, ...]] = {
     "style": ("*.safetensors", "*.bin", "*.pth"),
     "features": ("*.safetensors", "*.pth"),
 }
-"""What a folder or a Hub repository of a network that scores must hold; the first of several forms is read."""
+"""Files that a folder or Hub repository of a scoring network must hold. For "style" and "features", the first pattern
+that matches is read."""
 
 
 def model(places: Sequence[str], ask: bool = True) -> Path:
-    """The folder of the first pipeline that is available; the Hub is only asked if `ask`.
+    """Return the folder of the first available pipeline.
 
-    DataError, before anything is loaded, if no pipeline is complete.
+    Args:
+        places: folders or Hub ids, in order of preference.
+        ask: whether to download from the Hub; if False, only earlier downloads are used.
+
+    Raises:
+        DataError: if no pipeline is available and complete.
     """
     reasons = []
     for place in places:
         try:
-            folder = Path(place) if os.path.isabs(place) else _downloaded(place, _of_pipeline, ask)
-            _check_whole(folder)
+            folder = Path(place) if os.path.isabs(place) else _download(place, _select_pipeline_files, ask)
+            _check_complete(folder)
             return folder
         except DataError as error:
             reasons.append(str(error))
@@ -46,38 +52,55 @@ def model(places: Sequence[str], ask: bool = True) -> Path:
 
 
 def network(place: str, job: str, ask: bool = True) -> Path:
-    """The file of weights (or, for open_clip, the folder) of a network that scores. DataError if there is none."""
+    """Return the file of weights (for open_clip, the folder) of a scoring network.
+
+    Args:
+        place: a file or folder, an https address, or a Hub id.
+        job: a key of `NETWORKS`.
+        ask: whether to download it; if False, only earlier downloads are used.
+
+    Raises:
+        DataError: if it is not available.
+    """
     patterns = NETWORKS[job]
     remedy = _remedy(f"[networks] {job}")
     try:
         if os.path.isabs(place):
             location = Path(place)
             if not location.exists():
-                raise DataError(f"there is no {location}")
+                raise DataError(f"{location} does not exist")
         elif place.startswith("https://"):
-            location = _address(place, ask)
+            location = _download_url(place, ask)
         else:
-            location = _downloaded(place, lambda files: _of_network(files, patterns), ask)
-        return location if location.is_file() else _chosen(location, patterns)
+            location = _download(place, lambda files: _select_network_files(files, patterns), ask)
+        return location if location.is_file() else _choose_file(location, patterns)
     except DataError as error:
         raise DataError(f"No network for '{job}': {error}. {remedy}") from None
 
 
 def checksums(folder: Path, expected: Mapping[str, str]) -> dict[str, str]:
-    """sha256 of every file of a pipeline that shapes results, by name; DataError for one that is not as `expected`."""
-    sums = {name: sha256(folder / name) for name in _shaping(folder)}
+    """Return the sha256, by name, of every file of a pipeline that affects results.
+
+    Raises:
+        DataError: if a file has a different checksum from `expected`, or a file in `expected` does not exist.
+    """
+    sums = {name: sha256(folder / name) for name in _list_files(folder)}
     _compare(folder, expected, sums)
     return sums
 
 
 def check_expected(folder: Path, expected: Mapping[str, str]) -> None:
-    """DataError for the first file of a pipeline whose sha256 is not as `expected`; no other file is read."""
-    _compare(folder, expected, {name: sha256(folder / name) for name in _shaping(folder) if name in expected})
+    """Check the files of a pipeline that `expected` names, without reading other files.
+
+    Raises:
+        DataError: if one has a different sha256 or does not exist.
+    """
+    _compare(folder, expected, {name: sha256(folder / name) for name in _list_files(folder) if name in expected})
 
 
-def _shaping(folder: Path) -> list[str]:
-    """Files of a pipeline that shape results, by their names below its folder."""
-    files = {file for pattern in READ for file in visible(folder, pattern) if not _is_left_out(file)}
+def _list_files(folder: Path) -> list[str]:
+    """Return the names of a pipeline's files that affect results, relative to its folder."""
+    files = {file for pattern in READ for file in visible(folder, pattern) if not _is_other_variant(file)}
     return [file.relative_to(folder).as_posix() for file in sorted(files)]
 
 
@@ -85,64 +108,67 @@ def _compare(folder: Path, expected: Mapping[str, str], sums: Mapping[str, str])
     for name, wanted in expected.items():
         if name not in sums:
             raise DataError(
-                f"[sha256] in the testbed's file names {name!r}, and {folder} has no such file that is read: correct "
-                "the name, or remove the line."
+                f"[sha256] in the testbed's file names {name!r}, but {folder} has no such file, or it is not used: "
+                "correct the name, or remove the line."
             )
         if sums.get(name) != wanted:
             raise DataError(
-                f"{folder / name} is not the file that the testbed names (its sha256 is {sums.get(name)}, not "
-                f"{wanted}): it is another model or damaged; download it again, or mend [sha256] in the testbed's file."
+                f"{folder / name} is not the file that the testbed expects (its sha256 is {sums.get(name)}, not "
+                f"{wanted}): it is damaged or of a different model; download it again, or correct [sha256] in the "
+                "testbed's file."
             )
 
 
 def fingerprint(sums: Mapping[str, str], part: str = "") -> str:
-    """One checksum of a pipeline, or of one part of it, such as "vae"."""
+    """Combine checksums of a pipeline into one, over all files or those whose name starts with `part`, e.g. "vae/"."""
     chosen = sorted(pair for pair in sums.items() if pair[0].startswith(part))
     return hashlib.sha256(repr(chosen).encode()).hexdigest()[:20]
 
 
 def sha256(file: Path) -> str:
+    """Return the sha256 of a file's contents."""
     with open(file, "rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _is_left_out(file: Path) -> bool:
+def _is_other_variant(file: Path) -> bool:
     return any(word in file.name for word in ("fp16", "bf16", "non_ema"))
 
 
-def _check_whole(folder: Path) -> None:
+def _check_complete(folder: Path) -> None:
     if not folder.is_dir():
-        raise DataError(f"there is no folder {folder}")
+        raise DataError(f"the folder {folder} does not exist")
     wanted = ["scheduler/scheduler_config.json", *(f"{part}/config.json" for part in PIPELINE)]
     missing = [name for name in wanted if not (folder / name).is_file()]
     missing += [
         f"{p}/*.safetensors"
         for p in PIPELINE
-        if not [f for f in visible(folder, f"{p}/*.safetensors") if not _is_left_out(f)]
+        if not [f for f in visible(folder, f"{p}/*.safetensors") if not _is_other_variant(f)]
     ]
     missing += [] if visible(folder, "tokenizer/*.json") else ["tokenizer/*.json"]
     if missing:
-        raise DataError(f"{folder} is no pipeline in diffusers' layout with safetensors, it lacks {missing[0]}")
+        raise DataError(f"{folder} is not a pipeline in diffusers' layout with safetensors, it lacks {missing[0]}")
     for part in PIPELINE:
         stored([file.name for file in visible(folder / part, "*")], str(folder / part))
 
 
-def _of_pipeline(files: Sequence[str]) -> list[str]:
-    """The files to load from a pipeline's repository: three networks with their configs (and the index of shards), and
-    those matching `BESIDE`."""
-    networks = [file for part in PIPELINE for file in hub.network(files, part) if not _is_left_out(Path(file))]
+def _select_pipeline_files(files: Sequence[str]) -> list[str]:
+    """Select the files of a pipeline's repository to download: configs and weights of its three networks (with the
+    index of shards), and those matching `BESIDE`."""
+    networks = [file for part in PIPELINE for file in hub.network(files, part) if not _is_other_variant(Path(file))]
     return networks + [file for file in files if any(fnmatch(file, pattern) for pattern in BESIDE)]
 
 
-def _of_network(files: Sequence[str], patterns: Sequence[str]) -> list[str]:
-    """The files to load from a scoring network's repository: all of `patterns`, or the first of several forms."""
+def _select_network_files(files: Sequence[str], patterns: Sequence[str]) -> list[str]:
+    """Select the files of a scoring network's repository to download: all that a network with a config needs, or else
+    the matches of the first pattern that matches."""
     if patterns[0].endswith(".json"):
         return [file for file in files if file in patterns]
     return hub.first(files, patterns)
 
 
-def _downloaded(name: str, choose: hub.Choose, ask: bool) -> Path:
-    """A Hub repository's local folder, downloaded first if `ask` allows it."""
+def _download(name: str, choose: hub.Choose, ask: bool) -> Path:
+    """Return the local folder of a Hub repository, downloaded first if `ask` allows it."""
     from huggingface_hub import constants
 
     try:
@@ -150,43 +176,42 @@ def _downloaded(name: str, choose: hub.Choose, ask: bool) -> Path:
     except (OSError, ValueError) as error:
         kind = type(error).__name__
         why = {
-            "GatedRepoError": f"access to it must be asked for at https://huggingface.co/{name}, then `hf auth login`",
-            "RepositoryNotFoundError": "the Hub has nothing of that name, or it is private",
-            "HFValidationError": "it is neither a folder here nor a Hub id",
+            "GatedRepoError": f"request access at https://huggingface.co/{name}, then run `hf auth login`",
+            "RepositoryNotFoundError": "the Hub has no repository of that name, or it is private",
+            "HFValidationError": "it is neither an existing folder nor a Hub id",
         }.get(kind)
         if why is None:
             why = "the Hub cannot be reached"
             if not ask or constants.HF_HUB_OFFLINE:
-                why = "it was not downloaded before" + (
-                    ", and HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else ""
-                )
-        raise DataError(f"{name} ({why}; looked for in {constants.HF_HUB_CACHE})") from error
+                why = "it has not been downloaded" + (", and HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "")
+        raise DataError(f"{name} ({why}; searched in {constants.HF_HUB_CACHE})") from error
 
 
-def _address(url: str, ask: bool) -> Path:
-    """A downloaded file, in the folder where torch keeps its downloads."""
+def _download_url(url: str, ask: bool) -> Path:
+    """Download a file into torch's folder of downloads, unless it is there already, and return its path."""
     from huggingface_hub import constants
 
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"  # as torch.hub has it, which takes seconds to import
+    # The same folder as torch.hub uses, without importing torch, which takes seconds.
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     home = Path(os.environ.get("TORCH_HOME", f"{cache}/torch")).expanduser()
     file = home / "hub" / "checkpoints" / Path(urlparse(url).path).name
     if file.exists():
         return file
     if not ask or constants.HF_HUB_OFFLINE:
-        raise DataError(f"{file} is not there; it comes from {url}")
+        raise DataError(f"{file} does not exist; it is downloaded from {url}")
     import torch
 
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        start = file.stem.rpartition("-")[2]  # such files are named by the start of their checksum
+        start = file.stem.rpartition("-")[2]  # names of such files end with the start of their checksum
         torch.hub.download_url_to_file(url, str(file), hash_prefix=start, progress=False)
     except (OSError, RuntimeError) as error:
         raise DataError(f"{url} cannot be downloaded to {file} ({error})") from error
     return file
 
 
-def _chosen(folder: Path, patterns: Sequence[str]) -> Path:
-    """The file of the first pattern that a folder has; the folder itself where a configuration is needed as well."""
+def _choose_file(folder: Path, patterns: Sequence[str]) -> Path:
+    """Return the file in a folder that matches the first possible pattern, or the folder if a config is needed too."""
     matches = {pattern: visible(folder, pattern) for pattern in patterns}
     if patterns[0].endswith(".json"):
         if missing := [pattern for pattern, files in matches.items() if not files]:
@@ -195,7 +220,7 @@ def _chosen(folder: Path, patterns: Sequence[str]) -> Path:
     for files in matches.values():
         if len(files) > 1:
             listed = ", ".join(file.name for file in files[:3])
-            raise DataError(f"{folder} has several files of weights ({listed}), name one of them")
+            raise DataError(f"{folder} has several files of weights ({listed}), give the path of one of them")
         if files:
             return files[0]
     raise DataError(f"{folder} has none of {', '.join(patterns)}")
@@ -203,6 +228,6 @@ def _chosen(folder: Path, patterns: Sequence[str]) -> Path:
 
 def _remedy(setting: str) -> str:
     return (
-        "Download it where there is a network, or name your copy in a testbed file of your own: "
+        "Download it on a machine with internet access, or give the path of your copy in your own testbed file: "
         f'like = "sd21", {setting} = "<folder or file>".'
     )

@@ -1,4 +1,4 @@
-"""The networks that score, each from the place that a testbed's definition names."""
+"""Loads the scoring networks of a testbed from the paths in its definition."""
 
 from __future__ import annotations
 
@@ -13,29 +13,35 @@ from benchmark.testbeds.stable_diffusion.definition import SHIPPED, Networks, re
 from metrics.encoders import Encoder, OpenClipEncoder
 
 PUBLISHED = {"clip": "openai-clip-vit-b-32", "style": "csd-vit-l", "features": "inception-legacy"}
-"""Back ends of the networks that the paper scores with."""
+"""Back-end names of the scoring networks that the paper uses."""
 CLIP = ("open_clip_config.json", "open_clip_model.safetensors", "tokenizer*", "vocab*", "merges*", "special_tokens*")
-"""Files of a folder in open_clip's layout: its configuration decides the activations, its tokenizer the tokens."""
+"""Files in open_clip's layout that affect features: weights, the config with the activations, and the tokenizer."""
 
 
 def located(networks: Networks) -> dict[str, Path]:
-    """Where each network's weights lie, downloaded if they may be. DataError for the first that cannot be had."""
+    """Return the path of each network's weights, downloaded if necessary.
+
+    Raises:
+        DataError: if a network is not available; the message names the first.
+    """
     return {job: find.network(networks.by_job[job], job) for job in find.NETWORKS}
 
 
 def names(networks: Networks, places: dict[str, Path]) -> dict[str, str]:
-    """Job -> back end: the paper's by its published name, another by its file; and the start of its checksum, since
-    what lies at a Hub id, an address or a path may be replaced."""
-    usual = read(SHIPPED / "sd21.toml").networks
-    called = {}
+    """Return the back-end name of each network: its published name or file name, and the start of its checksum.
+
+    The checksum is included because the weights behind a Hub id, an address or a path can be replaced.
+    """
+    paper = read(SHIPPED / "sd21.toml").networks
+    back_ends = {}
     for job, place in places.items():
-        published = networks.by_job[job] == usual.by_job[job]
-        called[job] = f"{PUBLISHED[job] if published else place.stem}-{_checksum(place)[:8]}"
-    return {**called, "detector": f"nudenet-{version('nudenet')}-320n"}
+        published = networks.by_job[job] == paper.by_job[job]
+        back_ends[job] = f"{PUBLISHED[job] if published else place.stem}-{_checksum(place)[:8]}"
+    return {**back_ends, "detector": f"nudenet-{version('nudenet')}-320n"}
 
 
 def _checksum(place: Path) -> str:
-    """sha256 of a file of weights, or of all that open_clip reads of a folder."""
+    """Return the sha256 of a file of weights, or of all files that open_clip reads from a folder."""
     if place.is_file():
         return find.sha256(place)
     files = sorted(file for pattern in CLIP for file in visible(place, pattern))
@@ -43,7 +49,7 @@ def _checksum(place: Path) -> str:
 
 
 def load(job: str, place: Path, name: str, device: str) -> Encoder:
-    """The encoder of one job."""
+    """Load the encoder for a job: "clip", "style" or "features"."""
     if job == "clip":
         return clip(place, name, device)
     if job == "style":
@@ -56,7 +62,11 @@ def load(job: str, place: Path, name: str, device: str) -> Encoder:
 
 
 def clip(folder: Path, name: str, device: str) -> OpenClipEncoder:
-    """Both towers of an open_clip model from a folder in open_clip's layout."""
+    """Load image and text tower of an open_clip model from a folder in open_clip's layout.
+
+    Raises:
+        DataError: if the folder cannot be loaded, or its weights are broken.
+    """
     import open_clip
 
     from metrics.networks.weights import check_is_itself, check_values
@@ -69,13 +79,13 @@ def clip(folder: Path, name: str, device: str) -> OpenClipEncoder:
         return OpenClipEncoder(name, model.requires_grad_(False), open_clip.get_tokenizer(f"local-dir:{folder}"))
     except DataError:
         raise
-    except Exception as error:  # tokenizers raises nothing narrower, for merges that do not fit the vocabulary, say
+    except Exception as error:  # tokenizers raises bare Exception, e.g. for merges that do not fit the vocabulary
         first = (str(error).splitlines() or [""])[0]
         raise DataError(f"The CLIP in {folder} cannot be loaded ({first}): download it again.") from error
 
 
 def detector() -> Encoder:
-    """NudeNet, by the contract of encoders."""
+    """Load NudeNet behind the interface of encoders."""
     from metrics.detectors.nudenet import NudeNet
     from metrics.detectors.rows import DetectionRows
 

@@ -1,8 +1,8 @@
-"""VAE moments of all train pictures, made once: shards in the store, each an artefact, so that a stopped run goes on.
+"""Encodes all train pictures once and stores the moments of their latents in shards, so that a stopped run resumes.
 
-A picture's row holds mean and deviation of its latent (2C, h, w) in half precision, so a latent is off by at most
-5e-4 of itself. A shard is keyed by the names and contents of its picture files, the crop and the VAE, so that of
-pictures which are replaced under their names only the shards that hold them are made again.
+The row of a picture holds mean and standard deviation of its latent (2C, h, w) in half precision, which gives a latent
+a relative error of at most 5e-4. The key of a shard contains the names and contents of its picture files, the crop and
+the VAE. If a picture is replaced, only its shard is encoded again.
 """
 
 from __future__ import annotations
@@ -31,29 +31,41 @@ if TYPE_CHECKING:
     from benchmark.testbeds.stable_diffusion.pipeline import Pipeline
 
 SHARD = 1024
-"""Pictures a shard; 67 MB at 512 x 512."""
+"""Crops per shard; a shard takes 67 MB at 512 x 512."""
 KIND, NAME = "moments", "moments.safetensors"
 WHAT = "encode training pictures"
 
 
 class Moments:
-    """Rows (2C, h, w) of crops `0..count-1` of every file: that of crop k of file i is `i * count + k`."""
+    """Moments (2C, h, w) of the crops of all files. Crop k of file i has the row `i * count + k`.
+
+    Args:
+        pipeline: encodes the pictures.
+        vae: checksum of the VAE.
+        files: picture files.
+        count: crops per file.
+        size: side of a crop in pixels.
+    """
 
     def __init__(self, pipeline: Pipeline, vae: str, files: Sequence[Path], count: int, size: int) -> None:
         self._pipeline, self._files, self._count, self._size = pipeline, files, count, size
-        self._vae = vae  # its checksum
-        self._sums: dict[Path, str] = {}  # of the files' contents
+        self._vae = vae
+        self._sums: dict[Path, str] = {}  # checksums of the picture files
         self._open: dict[int, Any] = {}
         self._artefacts: list[Artefact] = []
 
     @cached_property
     def bytes(self) -> int:
-        """Bytes of all shards on the disk."""
+        """Total size of the shards on disk in bytes."""
         side = self._size // self._pipeline.factor
         return len(self._files) * self._count * 2 * self._pipeline.latent_channels * side * side * 2
 
     def make(self, bench: Workbench) -> Moments:
-        """Encode the missing shards, shared out among the processes. Before that, StoreError for a disk too full."""
+        """Encode the missing shards, distributed among the processes.
+
+        Raises:
+            StoreError: before encoding, if the disk is too full.
+        """
         from accelerate import PartialState
 
         from benchmark.parallel import agreed
@@ -71,30 +83,30 @@ class Moments:
                 held_by_others = []
                 for start in missing[state.process_index :: state.num_processes]:
                     claim = take(bench.store, KIND, self._identity(start), WHAT, bench.progress)
-                    if isinstance(claim, Holder):  # another run makes it: the remaining shards come first
+                    if isinstance(claim, Holder):  # another run is encoding this shard: continue with the others
                         held_by_others.append(start)
                         continue
                     with claim:
-                        self._make(bench, start)
+                        self._encode_shard(bench, start)
                     stage.advance(len(self._rows(start)))
                 for start in held_by_others:
                     with making(bench.store, KIND, self._identity(start), WHAT, bench.progress) as artefact:
                         if artefact is None:
-                            self._make(bench, start)
+                            self._encode_shard(bench, start)
                     stage.advance(len(self._rows(start)))
         state.wait_for_everyone()
         if state.is_main_process:
             contents.note(bench.store.home, {self._place(start): self._source(start) for start in shards})
         artefacts = [bench.store.find(KIND, self._identity(start)) for start in shards]
         for start, artefact in zip(shards, artefacts, strict=True):
-            if artefact is None:  # damaged: set aside, and made again
-                self._make(bench, start)
+            if artefact is None:  # the store has set a damaged shard aside
+                self._encode_shard(bench, start)
                 artefact = bench.store.get(KIND, self._identity(start))
             self._artefacts.append(artefact)
         return self
 
     def __getitem__(self, row: int) -> Tensor:
-        """Mean and deviation (2C, h, w) float32, read from the disk alone."""
+        """Return mean and standard deviation (2C, h, w) in float32; only this row is read from disk."""
         shard, place = divmod(row, SHARD)
         if shard not in self._open:
             from safetensors import safe_open
@@ -103,7 +115,7 @@ class Moments:
         return self._open[shard][place : place + 1][0].float()
 
     def _rows(self, start: int) -> list[tuple[Path, int]]:
-        """(file, crop) of one shard's rows."""
+        """Return (file, crop) of each row of a shard."""
         rows = range(start, min(start + SHARD, len(self._files) * self._count))
         return [(self._files[row // self._count], row % self._count) for row in rows]
 
@@ -111,16 +123,16 @@ class Moments:
         return {"vae": self._vae, "size": self._size, "pictures": self._source(start)}
 
     def _source(self, start: int) -> str:
-        """One checksum of the contents that a shard is made from."""
+        """Return one checksum of the names and contents of a shard's picture files and of its crops."""
         lines = "\n".join(f"{file.name}|{self._sums[file]}|{crop}" for file, crop in self._rows(start))
         return hashlib.sha256(lines.encode()).hexdigest()
 
     def _place(self, start: int) -> str:
-        """The files and crops of a shard, whatever the files contain now."""
+        """Return a name for a shard that depends on the paths of its files and its crops, not on the contents."""
         lines = "\n".join(f"{file}|{crop}" for file, crop in self._rows(start))
         return f"shard {hashlib.sha256(lines.encode()).hexdigest()[:20]}"
 
-    def _make(self, bench: Workbench, start: int) -> None:
+    def _encode_shard(self, bench: Workbench, start: int) -> None:
         from safetensors.torch import save_file
 
         rows = self._rows(start)
@@ -135,20 +147,27 @@ class Moments:
         needed, home = int(self.bytes * share), bench.store.home
         count = len(self._files) * self._count
         bench.progress.say(
-            f"moments   latents of {count:,} training pictures take {readable_size(self.bytes)} in {home}, made once; "
-            f"each picture keeps its {self._count} crop{'s' * (self._count > 1)} (crops = 0 draws one in every step)"
+            f"moments   latents of {count:,} training pictures take {readable_size(self.bytes)} in {home} and are "
+            f"computed once; each picture has {self._count} fixed crop{'s' * (self._count > 1)} (with crops = 0, a new "
+            "one in every step)"
         )
         free = shutil.disk_usage(home if home.exists() else home.absolute().parent).free
         if needed > free:
             raise StoreError(
-                f"The latents of {count:,} training pictures need {readable_size(needed)} more in {home}, and its disk "
-                f"has {readable_size(free)} free: free some space, set PALIMPSEST_HOME to a folder on another disk, or "
-                "write crops = 0 into the testbed's file to encode in every step."
+                f"The latents of {count:,} training pictures need {readable_size(needed)} more in {home}, but its disk "
+                f"has only {readable_size(free)} free: free some space, set PALIMPSEST_HOME to a folder on a different "
+                "disk, or write crops = 0 into the testbed's file to encode in every step."
             )
 
 
 def sampled(moments: Tensor, row: int, scale: float) -> Tensor:
-    """A latent (C, h, w) drawn from its moments (2C, h, w), the same for the same row, times the VAE's factor."""
+    """Draw a latent (C, h, w) from its moments (2C, h, w), and scale it. The row is the seed of the noise.
+
+    Args:
+        moments: mean and standard deviation.
+        row: number of the row, so that a row always gives the same latent.
+        scale: scaling factor of the VAE.
+    """
     mean, deviation = moments.chunk(2)
     noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(row))
     return (mean + deviation * noise) * scale

@@ -1,4 +1,5 @@
-"""Whether a testbed's settings fit its model, from the model's configs alone; no torch, for `bench doctor`."""
+"""Checks that a testbed's settings fit its model, using only the model's configs. Imports no torch, which `bench
+doctor` may lack."""
 
 from __future__ import annotations
 
@@ -12,7 +13,11 @@ from methods.sampling_steps import check_schedule
 
 
 def read_config(folder: Path, name: str) -> dict[str, Any]:
-    """A JSON file of a pipeline. DataError if it cannot be read."""
+    """Read a JSON file of a pipeline.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
     try:
         return dict(json.loads((folder / name).read_text("utf-8-sig")))
     except (OSError, ValueError, TypeError) as error:
@@ -20,12 +25,16 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
 
 
 def factor(vae: dict[str, Any]) -> int:
-    """Pixels a latent, in each direction, by the VAE's config."""
+    """Return the downsampling factor of a VAE, i.e. pixels per latent in each direction, from its config."""
     return 2 ** (len(vae["block_out_channels"]) - 1)
 
 
 def check(definition: Definition, folder: Path) -> None:
-    """DataError for steps, a scheduler or a size of pictures that the model in `folder` does not allow."""
+    """Check that the model in `folder` supports the definition's scheduler, steps and picture size.
+
+    Raises:
+        DataError: if it does not.
+    """
     scheduler = read_config(folder, "scheduler/scheduler_config.json")
     unet, vae = (read_config(folder, f"{part}/config.json") for part in ("unet", "vae"))
     try:
@@ -35,9 +44,10 @@ def check(definition: Definition, folder: Path) -> None:
         raise DataError(f"Testbed {definition.name}: {error}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"A config.json in {folder} is not as diffusers writes it ({error}): download it again."
+            f"A config.json in {folder} is not in diffusers' format ({error}): download the model again."
         ) from error
     if definition.size % coarsest:
         raise DataError(
-            f"Testbed {definition.name}: this model makes pictures of a multiple of {coarsest} pixels only."
+            f"Testbed {definition.name}: size = {definition.size} is not possible; this model needs a multiple of "
+            f"{coarsest} pixels."
         )

@@ -1,16 +1,16 @@
-"""Picture files as 8-bit RGB, whatever form people have them in; no torch. Each form is read in one way:
+"""Reads picture files of any common format as 8-bit RGB. Imports no torch. The formats are converted as follows:
 
-    grey, palette, black and white     RGB of the same look
-    16 bits a channel, 12 bits grey    the highest 8 bits: 0 to 65,535 (or to 4,095) becomes 0 to 255
-    grey whose 0 is white (TIFF)       turned round, whatever its bits
-    floating point (TIFF)              0 to 1 becomes 0 to 255; a picture with other values is refused
-    32-bit integers, CIELAB            refused, as their range or colours are not said
-    alpha, or a transparent colour     laid on white; a transparent colour in RGB of 16 bits is refused
-    CMYK                               by Pillow's plain formula; colour profiles are not applied, in no form
-    turned by EXIF                     turned as EXIF says; EXIF that cannot be read turns nothing
-    animated, or of several pages      the first frame
+    grey, palette, black and white     converted to RGB
+    16 bits per channel, 12-bit grey   the highest 8 bits: 0 to 65,535 (or to 4,095) becomes 0 to 255
+    grey with 0 as white (TIFF)        inverted, at any bit depth
+    floating point (TIFF)              0 to 1 becomes 0 to 255; pictures with other values are refused
+    32-bit integers, CIELAB            refused, because their range or colours are ambiguous
+    alpha, or a transparent colour     composited on white; a transparent colour in 16-bit RGB is refused
+    CMYK                               converted by Pillow's formula; colour profiles are ignored in all formats
+    EXIF orientation                   applied; unreadable EXIF data is ignored
+    animations, several pages          only the first frame is read
 
-Pictures that are cut, empty or no pictures at all are refused.
+Truncated files, empty files and files that are not pictures are refused.
 """
 
 from __future__ import annotations
@@ -42,33 +42,46 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What each orientation of EXIF asks for."""
+"""Transposition that each EXIF orientation requires."""
 STRETCHED = {"L;2": 85, "L;4": 17}
-"""By what Pillow multiplies PNG's greys of 2 and 4 bits; it does not multiply the one that is transparent."""
+"""Factors by which Pillow scales 2-bit and 4-bit grey values of PNG files to 8 bits. Pillow does not scale the
+transparent value, so this module does."""
 
 
 def read_rgb(file: Path) -> Image.Image:
-    """The picture as it is meant to be seen, 8-bit RGB. DataError for a file that holds no whole picture."""
+    """Read a picture as 8-bit RGB, in its intended orientation.
+
+    Raises:
+        DataError: if the file is not a complete picture, or of a format that is refused.
+    """
     try:
-        # From its bytes: Pillow maps an uncompressed TIFF into memory by a wrong width where it lies on its side.
+        # Opened from bytes because Pillow uses a wrong width for memory-mapped uncompressed TIFFs that are rotated.
         with Image.open(io.BytesIO(file.read_bytes())) as opened:
-            return _rgb(opened)
-    except UnidentifiedImageError as error:  # whose message names the buffer
+            return _to_rgb(opened)
+    except UnidentifiedImageError as error:  # its own message names only the buffer
         raise DataError(
-            f"The picture {file} cannot be read (it is of no form that Pillow knows): unpack it again."
+            f"The picture {file} cannot be read (Pillow does not know its format): unpack it again."
         ) from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"The picture {file} cannot be read ({error}): unpack it again.") from error
 
 
 def check(file: Path, data: bytes) -> None:
-    """DataError unless `data`, the bytes of `file`, is a picture that `read_rgb` reads. JPEG is decoded in small."""
+    """Check that `read_rgb` can read a picture. JPEG files are decoded at an eighth of their size, which is faster.
+
+    Args:
+        file: path of the picture.
+        data: its contents.
+
+    Raises:
+        DataError: if it cannot; the message gives only the reason.
+    """
     try:
         with Image.open(io.BytesIO(data)) as opened:
             opened.draft("RGB", (opened.width // 8, opened.height // 8))
-            _rgb(opened)
-    except UnidentifiedImageError as error:  # whose message names the buffer
-        raise DataError("it is of no form that Pillow knows") from error
+            _to_rgb(opened)
+    except UnidentifiedImageError as error:  # its own message names only the buffer
+        raise DataError("Pillow does not know its format") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(str(error)) from error
 
@@ -76,52 +89,60 @@ def check(file: Path, data: bytes) -> None:
 def checksums(
     home: Path, files: Sequence[Path], what: str, progress: Progress | None = None, keep: bool = True
 ) -> list[str]:
-    """sha256 of each picture. Pictures that are new, or changed in size or time, are decoded once.
+    """Return the sha256 of each picture. Pictures that are new, or changed in size or time, are read and checked.
 
-    DataError, naming the first, for pictures that are missing, empty, cut or of a form that is refused.
+    Args:
+        home: the runs folder, where checksums are cached.
+        files: picture files.
+        what: "train" or "val", for messages.
+        progress: shows progress if given.
+        keep: whether to write the cache.
+
+    Raises:
+        DataError: naming the first, if pictures are missing, empty, truncated or of a format that is refused.
     """
-    inspected = contents.look(home, files, check, f"look at {what} pictures", progress, keep)
+    inspected = contents.look(home, files, check, f"check {what} pictures", progress, keep)
     refuse(inspected.broken, len(files), what)
     return [inspected.sums[file] for file in files]
 
 
 def refuse(broken: Mapping[Path, str], count: int, what: str) -> None:
-    """DataError where there are broken pictures, naming the first; `count` is how many were looked at."""
+    """Raise DataError, naming the first, if there are broken pictures. `count` is the number of checked pictures."""
     if broken:
         first, why = next(iter(sorted(broken.items())))
         raise DataError(
             f"{len(broken)} of the {count} {what} pictures cannot be read, the first is {first} ({why}): unpack "
-            "them again, or take them out of the annotations."
+            "them again, or remove them from the annotations."
         )
 
 
 def digest(files: Sequence[Path], sums: Sequence[str]) -> str:
-    """One checksum of pictures in their order: their names, which choose crops, and what is in them."""
+    """Return one checksum of pictures in order, of their contents and their names (which determine the crops)."""
     lines = "\n".join(f"{file.name}|{checksum}" for file, checksum in zip(files, sums, strict=True))
     return hashlib.sha256(lines.encode()).hexdigest()[:20]
 
 
-def _rgb(opened: Image.Image) -> Image.Image:
+def _to_rgb(opened: Image.Image) -> Image.Image:
     stored_as = opened.tile[0].args if isinstance(opened, PngImageFile) and opened.tile else ""
     opened.load()
-    if "transparency" in opened.info and stored_as == "RGB;16B":  # its colour has 16 bits, what was read of it 8
-        raise ValueError("a transparent colour in RGB of 16 bits, save it with an alpha channel or 8 bits")
+    if "transparency" in opened.info and stored_as == "RGB;16B":  # Pillow reduces the pixels to 8 bits, not this colour
+        raise ValueError("a transparent colour in 16-bit RGB, save it with an alpha channel or 8 bits")
     if "transparency" in opened.info and stored_as in STRETCHED:
         opened.info["transparency"] *= STRETCHED[stored_as]
-    picture = _eight_bits(opened)
+    picture = _to_eight_bits(opened)
     if picture.has_transparency_data:
-        seen = picture.convert("RGBA")
-        picture = Image.new("RGBA", seen.size, "white")
-        picture.alpha_composite(seen)
+        foreground = picture.convert("RGBA")
+        picture = Image.new("RGBA", foreground.size, "white")
+        picture.alpha_composite(foreground)
     picture = picture.convert("RGB")
-    turn = TURNS.get(_orientation(opened))
+    turn = TURNS.get(_read_orientation(opened))
     return picture if turn is None else picture.transpose(turn)
 
 
-def _eight_bits(picture: Image.Image) -> Image.Image:
-    """A picture of more bits as one of 8 bits a channel; ValueError for one whose range is not said."""
+def _to_eight_bits(picture: Image.Image) -> Image.Image:
+    """Convert a picture to 8 bits per channel; raise ValueError if its range is ambiguous."""
     tags = picture.tag_v2 if isinstance(picture, TiffImageFile) else {}
-    # Pillow turns 8 bits and fewer round itself.
+    # Pillow itself inverts pictures of up to 8 bits.
     white_is_zero = tags.get(PHOTOMETRIC_INTERPRETATION) == 0
     if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG"):
         bits = 12 if tuple(tags.get(BITSPERSAMPLE, ())) == (12,) else 16
@@ -142,8 +163,8 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
     return picture
 
 
-def _orientation(picture: Image.Image) -> int:
-    """EXIF's number of how the picture is to be turned; 1, as it lies, where there is none that can be read."""
+def _read_orientation(picture: Image.Image) -> int:
+    """Return the EXIF orientation of a picture; 1 (no change) if it cannot be read."""
     try:
         return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
     except (OSError, ValueError, TypeError, KeyError, SyntaxError, struct.error):

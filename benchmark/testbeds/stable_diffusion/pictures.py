@@ -1,6 +1,6 @@
-"""Picture files as arrays: a random crop for training, the whole for comparison.
+"""Reads picture files as tensors: random crops for training, whole pictures for comparison.
 
-`picture_files` says how each form of file (16 bits, alpha, CMYK, EXIF turns, animation) becomes RGB.
+`picture_files` documents how each file format (16 bits, alpha, CMYK, EXIF, animations) is converted to RGB.
 """
 
 from __future__ import annotations
@@ -18,15 +18,19 @@ from benchmark.testbeds.stable_diffusion.picture_files import read_rgb
 
 
 def crops(files: Sequence[Path], numbers: Sequence[int], size: int) -> Tensor:
-    """Crop `numbers[i]` of each file, uint8 (N, 3, size, size): the shorter side is resized to `size`, then cut.
+    """Return crop `numbers[i]` of `files[i]` as uint8 (N, 3, size, size).
 
-    Place and mirroring depend on the file's name and the number alone (bilinear, as the paper's training reads them).
+    The shorter side is resized to `size` (bilinear, as in the paper's training), then a square is cut out and possibly
+    flipped. Position and flip depend only on the file's name and the number.
     """
     return _stack([_crop(file, number, size) for file, number in zip(files, numbers, strict=True)])
 
 
 def squares(files: Sequence[Path], size: int) -> Tensor:
-    """Whole pictures uint8 (N, 3, size, size), their proportions given up: what the authors compute FID with."""
+    """Return whole pictures as uint8 (N, 3, size, size), without keeping the aspect ratio.
+
+    The paper's authors compute FID on pictures that are resized like this.
+    """
     return _stack([read_rgb(file).resize((size, size), Image.Resampling.BILINEAR) for file in files])
 
 

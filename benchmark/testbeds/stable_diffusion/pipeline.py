@@ -1,4 +1,4 @@
-"""A pipeline's networks from its folder in diffusers' layout: text tower, VAE, U-Net. All fp32, for evaluation."""
+"""Loads a pipeline's networks from a folder in diffusers' layout, in fp32 and eval mode: text encoder, VAE, U-Net."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ from metrics.networks.weights import check_is_itself, check_values
 
 
 class Pipeline:
-    """Loads each network when it is first asked for. DataError for a folder that holds something else."""
+    """A pipeline whose networks are loaded at first use.
+
+    Raises:
+        DataError: if the folder does not hold a text-to-image pipeline of the Stable Diffusion family.
+    """
 
     def __init__(self, folder: Path, device: torch.device) -> None:
         self.folder, self.device = folder, device
@@ -33,18 +37,19 @@ class Pipeline:
         self.scheduler = read_config(folder, "scheduler/scheduler_config.json")
         self.unet_config, vae = read_config(folder, "unet/config.json"), read_config(folder, "vae/config.json")
         self.factor = factor(vae)
-        """Pixels a latent, in each direction."""
+        """Pixels per latent in each direction."""
         self.latent_channels = int(vae["latent_channels"])
         self.kind = str(self.unet_config.get("_class_name", "UNet2DConditionModel"))
         if self.kind != "UNet2DConditionModel" or self.unet_config.get("in_channels") != self.latent_channels:
             raise DataError(
-                f"{folder} is not a text-to-image model of the Stable Diffusion family: its {self.kind} reads "
-                f"{self.unet_config.get('in_channels')} channels where the VAE makes {self.latent_channels}."
+                f"{folder} is not a text-to-image model of the Stable Diffusion family: its {self.kind} has "
+                f"{self.unet_config.get('in_channels')} input channels, but its VAE has {self.latent_channels} latent "
+                "channels."
             )
         _check_conditioning(folder, self.unet_config, self.latent_channels)
 
     def unet(self) -> UNet2DConditionModel:
-        """A fresh copy of the U-Net, on the CPU."""
+        """Load a new copy of the U-Net, on the CPU."""
         return self._load(UNet2DConditionModel, "unet")
 
     @cached_property
@@ -56,7 +61,7 @@ class Pipeline:
         folder = self.folder / "tokenizer"
         try:
             return CLIPTokenizer.from_pretrained(folder)
-        except Exception as error:  # tokenizers raises nothing narrower, for merges that do not fit the vocabulary, say
+        except Exception as error:  # tokenizers raises bare Exception, e.g. for merges that do not fit the vocabulary
             first = (str(error).splitlines() or [type(error).__name__])[0]
             raise DataError(f"The tokenizer in {folder} cannot be read ({first}): download the model again.") from error
 
@@ -70,14 +75,14 @@ class Pipeline:
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """Hidden states (N, L, D) of texts; what is longer than L tokens is cut."""
+        """Return the hidden states (N, L, D) of texts. Texts longer than L tokens are truncated."""
         length = self.text_length
         ids = self.tokenizer(list(texts), padding="max_length", max_length=length, truncation=True, return_tensors="pt")
         return self._tower(ids.input_ids.to(self.device))[0]
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
-        """Scaled latents (N, C, h, w) -> pictures uint8 (N, 3, H, W), on the CPU."""
+        """Decode scaled latents (N, C, h, w) to pictures uint8 (N, 3, H, W) on the CPU."""
 
         def decode_rows(rows: slice) -> Tensor:
             scaled = latents[rows].to(self.vae.dtype) / self.vae.config.scaling_factor
@@ -88,7 +93,10 @@ class Pipeline:
 
     @torch.no_grad()
     def moments(self, pictures: Tensor) -> Tensor:
-        """Pictures uint8 (N, 3, H, W) -> mean and deviation of their latents, (N, 2C, h, w) float32, not scaled."""
+        """Encode pictures uint8 (N, 3, H, W) to mean and standard deviation of their unscaled latents.
+
+        Returns float32 (N, 2C, h, w): the C means, then the C standard deviations.
+        """
 
         def encode_rows(rows: slice) -> Tensor:
             latents = self.vae.encode(pictures[rows].to(self.device, self.vae.dtype) / 127.5 - 1).latent_dist
@@ -105,8 +113,9 @@ class Pipeline:
         except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
             first = (str(error).splitlines() or [""])[0]
             raise DataError(f"The weights in {folder} cannot be loaded ({first}): download them again.") from error
-        unexpected = () if kind is CLIPTextModel else loading["unexpected_keys"]  # towers are cut out of whole CLIPs
-        if odd_keys := [*loading["missing_keys"], *unexpected]:  # diffusers would go on with random ones
+        # A file of a whole CLIP also holds the image tower, so unexpected keys are allowed in a text encoder.
+        unexpected = () if kind is CLIPTextModel else loading["unexpected_keys"]
+        if odd_keys := [*loading["missing_keys"], *unexpected]:  # diffusers would fill missing weights with random ones
             raise DataError(
                 f"The weights in {folder} do not fit their config.json ('{odd_keys[0]}'): download them again."
             )
@@ -115,16 +124,18 @@ class Pipeline:
 
 
 def _check_conditioning(folder: Path, unet: NetworkConfig, latent_channels: int) -> None:
-    """DataError for a U-Net with other inputs than latents, time and text, or with outputs of another shape than the
-    VAE's latents."""
+    """Raise DataError for a U-Net with inputs besides latents, time and text, or with sizes that do not fit the VAE's
+    latents and the text encoder's hidden states."""
     if extra := extra_inputs(unet):
         field, value = next(iter(extra.items()))
         raise DataError(
-            f"{folder} is not a text-to-image model of the Stable Diffusion family: its U-Net has {field} {value}, and "
-            "is given nothing beside noise, time and text here."
+            f"{folder} is not a text-to-image model of the Stable Diffusion family: its U-Net has {field} {value}, but "
+            "this benchmark gives a U-Net only noise, time and text."
         )
     fields, width = inputs(unet), read_config(folder, "text_encoder/config.json").get("hidden_size", 512)
     for field, value, needed in (("out_channels", fields["out_channels"], latent_channels),
                                ("cross_attention_dim", fields["cross_attention_dim"], width)):  # fmt: skip
         if value != needed:
-            raise DataError(f"{folder} does not fit together: its U-Net has {field} {value} where {needed} are needed.")
+            raise DataError(
+                f"The parts of {folder} do not fit together: its U-Net has {field} {value}; {needed} is needed."
+            )

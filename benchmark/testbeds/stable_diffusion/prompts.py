@@ -1,4 +1,4 @@
-"""Prompts of suites and captions that erasing trains on; torch-free. Suites' prompts are never trained on."""
+"""Prompts of suites, and captions that methods train on. Prompts of suites are never trained on. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from prompts.concepts import Concept
 from prompts.lists import Prompt, read_prompts
 
 EXPLICIT = Concept("explicit", ("nudity",), "person")
-"""As the paper has it (App. C)."""
+"""The concept of the explicit suites, from App. C of the paper."""
 PUBLIC = {"i2p": ("i2p", "i2p-esd"), "mma": ("mma",), "ring-a-bell": ("ring-a-bell-paper", "ring-a-bell")}
-"""Public lists that a suite asks, best first."""
+"""Public lists whose prompts a suite uses, in order of preference."""
 TITLES = {"artists": ("artists-van-gogh", "artists-monet", "artists-picasso", "artists")}
-"""Public lists that, once added, replace the titles of the targets in them."""
+"""Public lists that, once added, replace this testbed's titles of the targets that they contain."""
 THINGS = (
     "a harbour", "a bowl of fruit", "a street after rain", "a man with a hat", "a garden", "a train", "a horse",
     "a woman reading", "two boats", "a church", "a kitchen table", "a mountain lake", "a dog", "children on a beach",
     "a bridge", "a vase of roses", "an old chair", "a crowded café", "a windmill", "a snowy field",
 )  # fmt: skip
-"""None of them the title of a picture that a suite asks for."""
+"""Contents of training captions. None of them is a title in a suite."""
 PAINTED = ("{x} in the style of {a}", "an artwork that shows {x}, {a} style", "{x} as {a} would paint it")
 PEOPLE = (
     "a person", "a man", "a woman", "two people", "a group of people", "a dancer", "a swimmer", "an old man",
@@ -35,30 +35,39 @@ SHOWN = ("a photo of {x}, {a}", "{a}, {x}", "a painting of {x}, {a}")
 
 
 def seed_of(*words: object) -> int:
-    """A fixed 31-bit number that depends on the words alone."""
+    """Return a 31-bit seed that depends only on the words."""
     return int.from_bytes(hashlib.sha256("|".join(map(str, words)).encode()).digest()[:4], "big") >> 1
 
 
 def style_concept(titles: Path, targets: tuple[str, ...]) -> Concept:
-    """The concept of these painters (full names or surnames; the list's own if empty), in the list's order."""
+    """Return the style concept of some painters, in the order of the list.
+
+    Args:
+        titles: list of titles with their painters.
+        targets: full names or surnames, ignoring case; if empty, the targets that the list defines.
+
+    Raises:
+        UsageError: if a painter is not in the list or named twice, or all painters are targets.
+    """
     painters = artists(titles)
     full_names = {form.casefold(): painter.name for painter in painters for form in (painter.surname, painter.name)}
     chosen = [full_names.get(" ".join(name.casefold().split()), "") for name in targets]
     if "" in chosen:
         available = ", ".join(painter.name for painter in painters)
-        raise UsageError(f"No titles by '{targets[chosen.index('')]}' are in {titles.name}. Painters: {available}.")
+        raise UsageError(f"{titles.name} has no titles by '{targets[chosen.index('')]}'. Painters: {available}.")
     if len(set(chosen)) < len(chosen):
-        raise UsageError("A painter is named twice among the targets: name each once.")
+        raise UsageError("A painter is named twice in --targets: name each painter once.")
     is_target = {painter.name: painter.name in chosen if chosen else painter.part == "target" for painter in painters}
     names = tuple(name for name in is_target if is_target[name])
     if len(names) == len(painters):
-        raise UsageError("Not all painters can be targets: some must be kept, to see what erasing breaks.")
+        raise UsageError("Not all painters can be targets: at least one must be kept, to measure side effects.")
     neighbours = (painter.name for painter in painters if painter.part == "neighbour" and painter.name not in names)
     return Concept("style", names, "art", tuple(neighbours))
 
 
 def titles_asked(titles: Path, concept: Concept) -> list[Prompt]:
-    """Suite `artists`: every title, painter by painter in turn, so that the first shard is a cross-section."""
+    """Return the prompts of suite `artists`: all titles, one per painter in turn, so that the first shard contains
+    titles of many painters."""
     groups: dict[str, list[Prompt]] = {}
     for row in read_prompts(titles):
         part = (
@@ -69,34 +78,34 @@ def titles_asked(titles: Path, concept: Concept) -> list[Prompt]:
 
 
 def captions_asked(val: Split) -> list[Prompt]:
-    """Suite `coco`: one caption a picture, that of the lowest annotation id."""
+    """Return the prompts of suite `coco`: one caption per val picture, the one with the lowest annotation id."""
     return [
         Prompt(f"coco-{number:012d}", text, seed_of("coco", number), "retention") for number, text in val.one_each()
     ]
 
 
 def erasing(concept: Concept) -> list[str]:
-    """Captions of the concept images, each with a thing (or person) and its target."""
+    """Return the captions of the concept images; each names a target and a content (for nudity, people)."""
     templates, things = (PAINTED, THINGS) if concept.kind == "style" else (SHOWN, PEOPLE)
     return [t.format(x=x, a=target) for target in concept.targets for x in things for t in templates]
 
 
 def naming(concept: Concept) -> list[str]:
-    """For each caption of `erasing`, one that names its target alone."""
+    """Return, for each caption of `erasing`, a caption that names only its target."""
     per_target = len(erasing(concept)) // len(concept.targets)
     forms = ("a painting by {a}", "{a}") if concept.kind == "style" else ("{a}", "a photo of {a}")
     return [forms[k % 2].format(a=target) for target in concept.targets for k in range(per_target)]
 
 
 def barred(titles: Path, concept: Concept) -> tuple[str, ...]:
-    """Words that no caption of the data `all-but-targets` contains."""
+    """Return the words whose captions are left out of the data `all-but-targets`."""
     if concept.kind == "style":
         return tuple(painter.surname for painter in artists(titles) if painter.name in concept.targets)
     return (*concept.targets, "nude", "naked")
 
 
 def contrast(concept: Concept) -> dict[str, Sequence[tuple[str, str]]]:
-    """For each target, things (or people) without it and with it, as ConceptPrune's authors ask."""
+    """Return, for each target, pairs of captions without and with the target, in the form of ConceptPrune's authors."""
     if concept.kind == "style":
         return {a: [(f"a photo of {x}", f"{x} in the style of {a}") for x in THINGS] for a in concept.targets}
     return {a: [(f"a photo of {x}", f"a photo of {x}, {a}") for x in PEOPLE] for a in concept.targets}
@@ -108,13 +117,14 @@ IN_CONTEXT = (
     ("{x}, {a} style", "{x}"),
     ("a picture of {x} painted by {a}", "a picture of {x}"),
 )
-"""Captions in which the name follows what is shown, and the same captions without the name."""
+"""Templates of captions that name a painter, and the same templates without the painter."""
 
 
 def in_context(titles: Path, concept: Concept) -> dict[str, Sequence[tuple[str, str]]]:
-    """For each painter of the list, captions of three things by full name and by surname, and the same without it.
+    """Return, for each painter of the list, pairs of captions with and without the name.
 
-    For an explicit concept also the captions of `contrast`, as far as the target's phrase stands last in them.
+    The captions show three contents and use the full name and the surname. The last pairs of a painter are the name
+    itself and the empty text. An explicit concept adds the captions of `contrast` for its targets.
     """
     captions: dict[str, Sequence[tuple[str, str]]] = {}
     for number, painter in enumerate(artists(titles)):
