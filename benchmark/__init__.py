@@ -1,5 +1,8 @@
-"""palimpsest: how well compressed diffusion models can be made to forget. The Python interface is `run`, `evaluate` and
-`load_records`, imported at their first use, so that the command line starts fast."""
+"""palimpsest: a benchmark of concept erasure in pruned diffusion models.
+
+The Python interface is `run`, `evaluate` and `load_records`. They are imported at first use, so that the command line
+starts fast.
+"""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""`python -m benchmark` is `bench`."""
+"""Runs the command line `bench` for `python -m benchmark`."""
 
 from benchmark.cli import main
 

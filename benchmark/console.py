@@ -1,12 +1,13 @@
-"""What a run says while it works: one bar a stage on a terminal; elsewhere lines, the last of a stage when it ends.
+"""Shows the progress of a run: one bar per stage on a terminal, and lines of text elsewhere.
 
     with Progress() as progress:
         with progress.stage("sample", total=150, unit="images") as stage:
             stage.advance(32)
         fit(..., Context(progress=progress.report, ...))     # phases of a training loop, by name
 
-Everything goes to standard error, so that the table row on standard output can be piped. Where that is a file, a line
-says every `SILENCE` seconds how far the stage is, also while it makes no step and between stages.
+Everything is written to standard error, so that tables on standard output can be piped. If standard error is not a
+terminal, a line reports the progress at least every `SILENCE` seconds, also during long steps and between stages, and
+one more when a stage ends.
 """
 
 from __future__ import annotations
@@ -30,24 +31,24 @@ from benchmark import launcher
 
 _NAME_WIDTH = 28
 SILENCE = 30.0
-"""Seconds without a line after which one says how far the work is, where no terminal shows bars."""
+"""Maximum time in seconds between two progress lines, if no terminal shows bars."""
 SHARE, DENSEST = 0.05, 10.0
-"""Part of a stage after which a line comes earlier, and the fewest seconds between two such lines."""
+"""Share of a stage after which a line is written earlier, and the minimum seconds between two such lines."""
 WIDTH = 80
-"""Columns where a terminal does not say how many it has."""
+"""Number of columns to use if the terminal does not report it."""
 
 
 def console_on(
     file: TextIO | None = None, *, stderr: bool = False, quiet: bool = False, terminal: bool | None = None
 ) -> Console:
-    """A console as wide as the terminal; `COLUMNS=0`, which some shells and schedulers set, is no width."""
+    """Create a console as wide as the terminal. `COLUMNS=0`, which some shells and schedulers set, is ignored."""
     columns = os.environ.get("COLUMNS", "")
     width = WIDTH if columns.isdigit() and int(columns) == 0 else None
     return Console(file=file, stderr=stderr, quiet=quiet, highlight=False, width=width, force_terminal=terminal)
 
 
 def duration(seconds: float) -> str:
-    """A span of time as a person would write it: `0.4 s`, `38 s`, `2 min 05 s`, `1 h 02 min`."""
+    """Format a duration in seconds for reading: `0.4 s`, `38 s`, `2 min 05 s`, `1 h 02 min`."""
     if seconds < 59.5:
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
     minutes, left = divmod(round(seconds), 60)
@@ -55,7 +56,7 @@ def duration(seconds: float) -> str:
 
 
 def rate(count: float, seconds: float, unit: str) -> str:
-    """Work a second (`9.2 it/s`), or seconds a piece where that reads better (`2.5 s/it`); empty for no work."""
+    """Format a rate as units per second (`9.2 it/s`), or below 1 as seconds per unit (`2.5 s/it`); empty for 0."""
     if count <= 0 or seconds <= 0:
         return ""
     speed = count / seconds
@@ -65,39 +66,40 @@ def rate(count: float, seconds: float, unit: str) -> str:
 
 
 def figures_text(figures: dict[str, float]) -> str:
-    """`loss 0.0412  drift 0.016`: four significant digits each."""
+    """Format values with four significant digits: `loss 0.0412  drift 0.016`."""
     return "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
 
 
 def standard_error() -> Console:
-    """Where progress is written; of several processes the first one's alone is not quiet.
+    """Create the console for progress. In a distributed run, only that of the first process prints.
 
-    Whether it is a terminal is asked of the system: FORCE_COLOR, which CI sets, does not make one of a file.
+    The operating system decides whether it is a terminal, not FORCE_COLOR, which CI systems set.
     """
     terminal = sys.stderr is not None and sys.stderr.isatty()
     return console_on(stderr=True, quiet=not launcher.is_first(), terminal=terminal)
 
 
 class _Rate(ProgressColumn):
-    """rich's own smoothed speed, written in the stage's unit."""
+    """A column with the smoothed speed that rich measures, in the unit of the stage."""
 
     def render(self, task: Task) -> Text:
         return Text(rate(task.speed or 0.0, 1.0, task.fields["unit"]), style="dim")
 
 
 class Past(NamedTuple):
-    """A stage that is over."""
+    """Timing of a finished stage."""
 
     name: str
     began: float
-    """As `time.perf_counter` counts."""
+    """Start time, from `time.perf_counter`."""
     seconds: float
+    """Wall time."""
     cpu: float
-    """Seconds of all cores together, of this process."""
+    """CPU time of this process in seconds, summed over all cores."""
 
 
 class Stage:
-    """One stretch of counted work. Made by `Progress.stage` or `Progress.report`."""
+    """A stage whose steps are counted. Create it with `Progress.stage` or `Progress.report`."""
 
     def __init__(self, progress: Progress, name: str, total: int, unit: str, done: int) -> None:
         self.name, self.total, self.unit, self.done = name, total, unit, done
@@ -110,25 +112,25 @@ class Stage:
         )
 
     def advance(self, count: int = 1, **figures: float) -> None:
-        """`count` more units are done; figures (a loss, say) replace those shown before."""
+        """Add `count` finished units. `figures` are values to show (such as a loss), replacing earlier ones."""
         self.reach(self.done + count, **figures)
 
     def reach(self, done: int, **figures: float) -> None:
-        """`done` units are done in all."""
+        """Set the total number of finished units; `figures` are as in `advance`."""
         self.done, self._reached = done, time.perf_counter()
         self.figures = {**self.figures, **figures}  # another thread may be reading them
         self._progress.bars.update(self._task, completed=done, figures=escape(figures_text(self.figures)))
         self._progress.heartbeat(self)
 
     def status(self) -> str:
-        """How far it is: steps, share, rate, figures, time since it began and, once a rate is known, time left."""
-        now, made = time.perf_counter(), self.done - self._resumed_at
+        """Describe the progress: steps, share, rate, values, time since the start and, if known, time left."""
+        now, finished = time.perf_counter(), self.done - self._resumed_at
         parts = [f"{self.done}/{self.total} {self.unit}"]
         parts += [f"{self.done / self.total:.0%}"] if self.total else []
-        parts += [rate(made, self._reached - self.began, self.unit), figures_text(self.figures)]
+        parts += [rate(finished, self._reached - self.began, self.unit), figures_text(self.figures)]
         parts.append(f"after {duration(now - self.began)}")
-        if made > 0 and self.total > self.done:
-            left = (self.total - self.done) * (self._reached - self.began) / made - (now - self._reached)
+        if finished > 0 and self.total > self.done:
+            left = (self.total - self.done) * (self._reached - self.began) / finished - (now - self._reached)
             parts.append(f"{duration(max(0.0, left))} left")
         return "  ".join(part for part in parts if part)
 
@@ -139,16 +141,19 @@ class Stage:
         self._progress.leave(self)
         self._progress.bars.remove_task(self._task)
         mark = "[green]✓[/]" if whole else "[yellow]–[/]"
-        # A resumed stage is timed on what was done now: earlier work would flatter the rate.
+        # The rate of a resumed stage counts only the units of this run, because only their time is known.
         parts = [f"{self.done}/{self.total} {self.unit}", duration(seconds)]
         parts += [rate(self.done - self._resumed_at, seconds, self.unit), figures_text(self.figures)]
         self._progress.say(f"{mark} {escape(self.name.ljust(_NAME_WIDTH))} " + "  ".join(p for p in parts if p))
 
 
 class Progress:
-    """The stages of one run, as a person watches them. Use as a context; only the first of several processes speaks.
+    """Shows the stages of a run. Use it as a context manager.
 
-    `console` is where to write; left out, standard error.
+    In a distributed run, only the first process prints.
+
+    Args:
+        console: where to write; standard error by default.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -175,7 +180,7 @@ class Progress:
     def __enter__(self) -> Self:
         self.bars.start()
         if not self.watched and not self.console.quiet:
-            Thread(target=self._beat, name="heartbeat", daemon=True).start()
+            Thread(target=self._run_heartbeat, name="heartbeat", daemon=True).start()
         return self
 
     def __exit__(
@@ -185,20 +190,21 @@ class Progress:
         self._finish_phases()
         self.bars.stop()
 
-    def _beat(self) -> None:
+    def _run_heartbeat(self) -> None:
         while not self._over.wait(1.0):
-            with suppress(OSError, ValueError):  # standard error is closed: who wrote to it last says so
+            with suppress(OSError, ValueError):  # standard error may be closed; the main thread reports that
                 self.heartbeat(self._current)
 
     def say(self, text: str) -> None:
-        """One line above the bars; rich markup is understood, so escape what a user wrote."""
+        """Print a line above the bars. It may contain rich markup, so escape text that a user has written."""
         self.console.print(text, soft_wrap=True)
         self._said = time.perf_counter()
 
     def heartbeat(self, stage: Stage | None) -> None:
-        """A line on how far `stage` is, where no bars are shown, if there was none for a while or much was done since.
+        """Print a progress line, if no bars are shown and the last line is old or much has been done since.
 
-        Of no stage: a line on what is done between stages.
+        Args:
+            stage: the current stage; None between stages.
         """
         if self.watched or self.console.quiet or (stage is not None and 0 < stage.total <= stage.done):
             return
@@ -212,51 +218,60 @@ class Progress:
             if not (advanced or silent >= SILENCE):
                 return
             if stage is None:
-                name = self._doing or (f"after {self.past[-1].name}" if self.past else "at work")
+                name = self._doing or (f"after {self.past[-1].name}" if self.past else "running")
                 status = duration(time.perf_counter() - self._began)
             else:
                 name, status, self._shown = stage.name, stage.status(), stage.done
             self.say(f"[dim]…[/] {escape(name.ljust(_NAME_WIDTH))} {escape(status)}")
 
     def status(self) -> str:
-        """What is done now, and how far it is; for another process to read."""
+        """Describe the current stage and its progress, for other processes to read."""
         stage = self._current
         return self._doing if stage is None else f"{stage.name} {stage.done}/{stage.total} {stage.unit}"
 
     def leave(self, stage: Stage) -> None:
-        """The stage is over: what comes next is not it."""
+        """Mark a stage as finished."""
         self._began = time.perf_counter()
         if self._current is stage:
             self._current = None
 
     @contextmanager
     def doing(self, what: str) -> Iterator[Callable[[str], None]]:
-        """Names work that has no steps to count: a bar without an end, or a line where it takes long, and none when it
-        is over. Gives a function that says more of it."""
+        """Show a task without countable steps: an indefinite bar, or progress lines if it takes long.
+
+        The context manager yields a function that sets further details to show.
+        """
         before, self._doing, self._began = self._doing, what, time.perf_counter()
         task = self.bars.add_task(escape(what), total=None, unit="", figures="", visible=self.watched)
 
-        def tell(more: str) -> None:
-            self._doing = f"{what} ({more})" if more else what
-            self.bars.update(task, figures=escape(more))
+        def set_details(details: str) -> None:
+            self._doing = f"{what} ({details})" if details else what
+            self.bars.update(task, figures=escape(details))
 
         try:
-            yield tell
+            yield set_details
         finally:
             self._doing = before
             self.bars.remove_task(task)
 
     def reuse(self, what: str) -> None:
-        """Says that something was found in the store and not made again."""
+        """Print that a result was found in the store and is not computed again."""
         self.say(f"[cyan]↺[/] {escape(what)}")
 
     def warn(self, what: str) -> None:
-        """One line that should not be overlooked."""
+        """Print a warning in one line."""
         self.say(f"[yellow]![/] {escape(what)}")
 
     @contextmanager
     def stage(self, name: str, total: int, unit: str = "it", done: int = 0) -> Iterator[Stage]:
-        """A stage from here to the end of the `with`: `total` units of work, `done` of them by an earlier, cut run."""
+        """Show a stage until the end of the `with` block.
+
+        Args:
+            name: its name.
+            total: number of units.
+            unit: name of a unit.
+            done: number of units that an earlier, interrupted run has finished.
+        """
         self._finish_phases()
         stage = self._current = Stage(self, name, total, unit, done)
         self._shown = done
@@ -268,9 +283,15 @@ class Progress:
         stage._close(whole=stage.done >= stage.total)
 
     def report(self, phase: str, done: int, total: int, figures: dict[str, float]) -> None:
-        """A training loop's callback (`methods.base.Context.progress`): `done` of `total` iterations of `phase`.
+        """Show the progress of a training phase; the callback of a training loop (`methods.base.Context.progress`).
 
-        Phases may alternate. One ends when it reaches its total, or when the next stage begins.
+        Phases may alternate. A phase ends when it reaches its total, or when the next stage begins.
+
+        Args:
+            phase: name of the phase.
+            done: number of finished iterations.
+            total: number of iterations.
+            figures: values to show, such as a loss.
         """
         stage = self._phases.get(phase)
         if stage is None:
@@ -287,7 +308,7 @@ class Progress:
 
 
 def quiet_libraries() -> None:
-    """Progress is shown once, by us; loading our own small files needs no bars of its own."""
+    """Switch off the progress bars of diffusers and transformers, which would mix with those of `Progress`."""
     import diffusers
     import transformers
 

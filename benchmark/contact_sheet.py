@@ -1,4 +1,4 @@
-"""A contact sheet: the same prompts and seeds side by side, one row a model, for a person to look at."""
+"""Draws contact sheets: images of several models for the same prompts and seeds, one row per model."""
 
 from __future__ import annotations
 
@@ -30,12 +30,18 @@ def contact_sheet(
     resample: Filter = "lanczos",
     blurred: bool = False,
 ) -> Image.Image:
-    """Draw the grid.
+    """Draw a grid of images, one row per model and one column per caption.
 
-    `rows`: label of a model -> its images, one a caption, each uint8 (H, W, 3), all of one size. `captions`: one a
-    column, wrapped to the column's width. `scale` enlarges (2 or 3 suits 64-pixel images). `blurred` keeps colours
-    and hides content: for images that should not be seen unasked.
-    Raises DataError if an image is missing, of another size or not uint8 RGB.
+    Args:
+        rows: label of a model -> its images, one per caption, each uint8 (H, W, 3) of the same size.
+        captions: one per column, wrapped to the column's width.
+        title: text above the grid.
+        scale: factor by which images are enlarged; 2 or 3 suits images of 64 pixels.
+        resample: filter for enlarging.
+        blurred: whether to blur images so that colours remain but contents cannot be recognised.
+
+    Raises:
+        DataError: if an image is missing, has a different size or is not uint8 RGB.
     """
     height, width = _check(rows, captions)
     cell_w, cell_h = width * scale, height * scale
@@ -52,7 +58,7 @@ def contact_sheet(
         draw.text((_MARGIN, _MARGIN), _shorten(title, bold, sheet_w - 2 * _MARGIN), _INK, bold)
     for column, lines in enumerate(wrapped):
         for number, text in enumerate(lines):
-            # Captions stand on the pictures: short ones are pushed down.
+            # Captions are aligned at the bottom, directly above the images.
             y = grid - _GAP - line * (len(lines) - number)
             draw.text((left + column * (cell_w + _GAP), y), text, _FAINT, font)
     for row, (label, images) in enumerate(rows.items()):
@@ -68,7 +74,11 @@ def contact_sheet(
 
 
 def write_contact_sheet(path: Path, sheet: Image.Image) -> Path:
-    """Save as PNG, whole or not at all; returns `path`. Raises StoreError."""
+    """Save a contact sheet as PNG, atomically, and return `path`.
+
+    Raises:
+        StoreError: if the file cannot be written.
+    """
     buffer = io.BytesIO()
     sheet.save(buffer, format="PNG", optimize=True)
     durable.write_bytes(path, buffer.getvalue())
@@ -76,7 +86,7 @@ def write_contact_sheet(path: Path, sheet: Image.Image) -> Path:
 
 
 def _check(rows: Mapping[str, Sequence[np.ndarray]], captions: Sequence[str]) -> tuple[int, int]:
-    """The common (height, width) of all images; DataError with the row's name if there is none."""
+    """Return the common (height, width) of all images; raise DataError, naming the row, if they differ."""
     if not rows or not captions:
         raise DataError("A contact sheet needs at least one row and one caption.")
     size: tuple[int, ...] = ()
@@ -87,15 +97,15 @@ def _check(rows: Mapping[str, Sequence[np.ndarray]], captions: Sequence[str]) ->
             size = size or pixels.shape
             if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.shape != size:
                 raise DataError(
-                    f"Contact sheet row '{label}' holds an image of shape {pixels.shape} and type {pixels.dtype}; "
-                    f"all must be uint8 (H, W, 3) of one size."
+                    f"Contact sheet row '{label}' has an image of shape {pixels.shape} and type {pixels.dtype}; "
+                    f"all must be uint8 (H, W, 3) of the same size."
                 )
     return size[0], size[1]
 
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """DejaVu Sans as matplotlib ships it (é, ó, í and Greek are in it), without importing matplotlib."""
+    """Load DejaVu Sans from matplotlib's files, without importing matplotlib; it has accented and Greek letters."""
     spec = find_spec("matplotlib")
     path = Path(spec.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf" if spec and spec.origin else None
     if path and path.is_file():
@@ -115,7 +125,7 @@ def _line_height(font: _Font) -> int:
 
 
 def _shorten(text: str, font: _Font, width: int) -> str:
-    """`text`, cut with an ellipsis where it would run over `width` pixels."""
+    """Shorten a text to `width` pixels, with an ellipsis at its end."""
     if _width(text, font) <= width:
         return text
     while text and _width(text + "…", font) > width:
@@ -124,7 +134,7 @@ def _shorten(text: str, font: _Font, width: int) -> str:
 
 
 def _wrap(text: str, font: _Font, width: int) -> list[str]:
-    """Greedy lines of at most `width` pixels; a single word wider than that is shortened."""
+    """Break a text into lines of at most `width` pixels; a single wider word is shortened."""
     lines: list[str] = []
     for word in text.split():
         if lines and _width(f"{lines[-1]} {word}", font) <= width:

@@ -1,6 +1,6 @@
-"""`bench doctor`: what a testbed needs of this machine, one line for each thing, with a remedy where it is missing.
+"""Checks for `bench doctor` that this machine has everything that a testbed needs, with a remedy for what is missing.
 
-Nothing heavy is imported, and the network is used only on request.
+No large libraries are imported, and the network is used only on request.
 """
 
 from __future__ import annotations
@@ -31,12 +31,19 @@ if TYPE_CHECKING:
 
 PYTHON = (3, 11)
 REACHED = 0.5
-"""Share of a CPU's best rate that training is taken to reach, as `bench estimate` assumes it."""
+"""Share of a CPU's peak rate that training is assumed to reach, as in `bench estimate`."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report. "lacking" stops the testbed; "without" costs only some suites, or speed."""
+    """One line of the report.
+
+    Attributes:
+        state: "there" is available; "without" is missing, which costs only some suites or speed; "lacking" is missing,
+            and the testbed cannot run.
+        subject: what was checked.
+        message: what was found, and a remedy if it is missing.
+    """
 
     state: Literal["there", "without", "lacking"]
     subject: str
@@ -46,14 +53,17 @@ class Finding:
 def examine(
     testbed: str, home: Path, ask: bool, needed: float | None = None, progress: Progress | None = None
 ) -> Iterator[Finding]:
-    """Yield all findings. UsageError or DataError if there is no such testbed.
+    """Yield all findings.
 
     Args:
-        testbed: its name or file.
+        testbed: name of a testbed, or path of its file.
         home: the runs folder.
-        ask: whether the Hub is asked too.
-        needed: bytes that a run writes; None if that is not known.
-        progress: shows how far the first look at pictures is, which takes minutes for many.
+        ask: whether to query the Hub too.
+        needed: bytes that a run writes; None if unknown.
+        progress: shows the progress of checking pictures, which takes minutes for many pictures.
+
+    Raises:
+        UsageError, DataError: if the testbed does not exist, or its file is invalid.
     """
     definition = resolve.definition_of(testbed)
     yield _python()
@@ -75,7 +85,8 @@ def _python() -> Finding:
 
 
 def _torch() -> Finding:
-    """torchvision's wheel is built for certain versions of torch, and fails at import beside another."""
+    """Check that torch and torchvision fit together: torchvision cannot be imported with a different torch version
+    from the one it was built for."""
     from packaging.requirements import Requirement
     from packaging.version import Version
 
@@ -90,18 +101,20 @@ def _torch() -> Finding:
             remedy = "install both from one index, as `uv sync` does"
             return Finding("lacking", "torch", f"{versions}, which needs torch {wanted.specifier}: {remedy}")
     if Version(torch).local != Version(vision).local:
-        return Finding("lacking", "torch", f"{versions}: they are of two builds, install both from one index")
+        return Finding("lacking", "torch", f"{versions}: their builds differ, install both from one index")
     return Finding("there", "torch", versions)
 
 
 def _gpu(flops: float | None) -> Finding:
-    """`flops` is the default budget of a testbed that wants a GPU."""
+    """Check for a GPU. `flops` is the default budget of a testbed that needs one; None for a testbed that does not."""
     names = gpus()
     has_cuda = cuda_of_torch()
     if names and has_cuda:
         return Finding("there", "GPU", ", ".join(names))
     if names:
-        return Finding("without", "GPU", f"{', '.join(names)}, but torch is built without CUDA: install torch with it")
+        return Finding(
+            "without", "GPU", f"{', '.join(names)}, but torch is built without CUDA: install torch with CUDA"
+        )
     if flops is None:
         return Finding("there", "GPU", "none")
     this_cpu = cpu()
@@ -118,11 +131,13 @@ def _disk(home: Path, needed: float | None) -> Finding:
     message = f"{paths.size(free)} free for {home}"
     if needed is None:
         return Finding("there", "disk", message)
-    message += f", a run from nothing writes {paths.size(round(needed))}"
-    if free < needed and (home / "artefacts").exists():  # a run asks for what is missing of it
-        return Finding("without", "disk", f"{message}: what it keeps in {home} already is not written again")
+    message += f", a run without stored results writes {paths.size(round(needed))}"
+    if free < needed and (home / "artefacts").exists():  # a run writes only what the store lacks
+        return Finding("without", "disk", f"{message}: results stored in {home} are not written again")
     if free < needed:
-        return Finding("lacking", "disk", f"{message}: free some space or set PALIMPSEST_HOME to a folder elsewhere")
+        return Finding(
+            "lacking", "disk", f"{message}: free some space or set PALIMPSEST_HOME to a folder on a different disk"
+        )
     return Finding("there", "disk", message)
 
 
@@ -130,22 +145,24 @@ def _hub(definition: Definition, ask: bool) -> Finding:
     from huggingface_hub import HfApi, constants
 
     if constants.HF_HUB_OFFLINE:
-        return Finding("there", "Hub", "not asked: HF_HUB_OFFLINE is set, so all must be here")
+        return Finding("there", "Hub", "not queried: HF_HUB_OFFLINE is set, so only local files are used")
     if not ask:
-        return Finding("there", "Hub", "not asked; --online asks it")
-    names = [name for name in (*definition.model, definition.networks.clip, definition.networks.style) if _of_hub(name)]
+        return Finding("there", "Hub", "not queried; use --online to query it")
+    names = [
+        name for name in (*definition.model, definition.networks.clip, definition.networks.style) if _is_hub_id(name)
+    ]
     wrong = []
     for name in names:
         try:
             HfApi().model_info(name, timeout=5)
-        except Exception as error:  # the client's own errors and those of the network below it
+        except Exception as error:  # the Hub's client raises its own errors and those of its network library
             wrong.append(f"{name} ({type(error).__name__})")
     if wrong:
-        return Finding("without", "Hub", f"does not give {', '.join(wrong)}: use a mirror or a copy of your own")
-    return Finding("there", "Hub", f"gives {', '.join(names)}" if names else "not needed")
+        return Finding("without", "Hub", f"does not provide {', '.join(wrong)}: use a mirror or your own copy")
+    return Finding("there", "Hub", f"provides {', '.join(names)}" if names else "not needed")
 
 
-def _of_hub(name: str) -> bool:
+def _is_hub_id(name: str) -> bool:
     return not Path(name).is_absolute() and not name.startswith("https://")
 
 
@@ -165,7 +182,7 @@ def _parts(definition: Definition, home: Path, progress: Progress | None) -> Ite
     for job in find.NETWORKS:
         yield checked(job, find.network, definition.networks.by_job[job], job, False)
     for side in ("train", "val"):
-        yield checked(f"{side} captions", _captioned, definition.captions, side, home, progress)
+        yield checked(f"{side} captions", _check_captions, definition.captions, side, home, progress)
     yield _sentences(definition.sentences)
     if definition.experts:
         yield checked("experts", experts_file, definition.experts)
@@ -173,7 +190,8 @@ def _parts(definition: Definition, home: Path, progress: Progress | None) -> Ite
 
 
 def _model(definition: Definition) -> str:
-    """Say where the model lies. DataError for one that is not whole, not the one of [sha256], or does not fit."""
+    """Return the model's folder; raise DataError if it is incomplete, does not match [sha256], or the settings do not
+    fit it."""
     from benchmark.testbeds.stable_diffusion import find, model_settings
 
     folder = find.model(definition.model, False)
@@ -182,10 +200,10 @@ def _model(definition: Definition) -> str:
     return str(folder)
 
 
-def _captioned(folder: Path, side: Literal["train", "val"], home: Path, progress: Progress | None) -> str:
-    """Say how many captioned pictures there are; val pictures are decoded too, if that was not done before.
+def _check_captions(folder: Path, side: Literal["train", "val"], home: Path, progress: Progress | None) -> str:
+    """Describe the captioned pictures of one side. Val pictures are also decoded, unless that was done before.
 
-    DataError for captions that a run would refuse, and for pictures that are missing or empty.
+    Raises DataError for captions that a run would refuse, and for pictures that are missing or empty.
     """
     from benchmark.store import contents
     from benchmark.testbeds.stable_diffusion import picture_files
@@ -200,19 +218,19 @@ def _captioned(folder: Path, side: Literal["train", "val"], home: Path, progress
 
 
 def _sentences(name: str) -> Finding:
-    """Check the sentence encoder that reads prompts for the router of `aptp`; nothing else uses it."""
+    """Check the sentence encoder, which only the router of pruning `aptp` uses."""
     from huggingface_hub import try_to_load_from_cache
 
-    without = 'write sentences = "text tower" into a testbed file of your own to do without, for --pruning aptp'
+    without = 'write sentences = "text tower" into your own testbed file to run --pruning aptp without it'
     if name == TEXT_TOWER:
-        return Finding("there", "sentences", "read by the model's own text tower")
+        return Finding("there", "sentences", "encoded by the model's text encoder")
     if not find_spec("sentence_transformers"):
         return Finding("without", "sentences", f"{name} needs the extra `aptp`: install it, or {without}")
     if Path(name).is_absolute():
         is_here = Path(name).is_dir()
     else:
         is_here = isinstance(try_to_load_from_cache(name, "modules.json"), str)
-    remedy = f"is not here: download it where there is a network, or {without}"
+    remedy = f"is not available: download it on a machine with internet access, or {without}"
     return Finding("there", "sentences", name) if is_here else Finding("without", "sentences", f"{name} {remedy}")
 
 

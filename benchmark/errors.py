@@ -1,30 +1,30 @@
-"""Everything palimpsest refuses, in one tree.
+"""Defines the errors that are shown to the user.
 
-    PalimpsestError            exit code 2; the message is one sentence: what, where, what to do
+    PalimpsestError            exit code 2; the message says in one sentence what is wrong, where, and what to do
     ├── UsageError             a wrong name, option or combination
-    ├── DataError              a file that is missing, damaged or of the wrong form
+    ├── DataError              a file that is missing, damaged or has the wrong format
     ├── StoreError             a folder that cannot be written, a full disk
     ├── RecordError            a newer schema, mixed samplers
     ├── BudgetError            a budget that cannot be met
     ├── TrainingError          NaN in weights or loss; names phase and iteration
     └── SamplingError          latents or pictures that are not finite; names the model
 
-A leaf: it imports nothing, and all four packages may import it.
+This module imports nothing, so that all four packages can import it.
 """
 
 
 class PalimpsestError(Exception):
-    """Base of all errors meant for the user: shown without a traceback, the process ends with `exit_code`."""
+    """Base class of errors for the user. They are shown without a traceback, and the process exits with `exit_code`."""
 
     exit_code = 2
 
 
 class UsageError(PalimpsestError):
-    """What was asked for does not exist or does not fit together."""
+    """A name, option or combination of options is not valid."""
 
 
 class DataError(PalimpsestError):
-    """A file that should be read is missing, damaged or of the wrong form."""
+    """A file is missing, damaged or has the wrong format."""
 
 
 class StoreError(PalimpsestError):
@@ -32,7 +32,7 @@ class StoreError(PalimpsestError):
 
 
 class RecordError(PalimpsestError):
-    """A record cannot be read, or must not be compared with its neighbours."""
+    """A record cannot be read, or cannot be compared with the other records."""
 
 
 class BudgetError(PalimpsestError):
@@ -40,8 +40,8 @@ class BudgetError(PalimpsestError):
 
 
 class TrainingError(PalimpsestError):
-    """Training went wrong; the last good checkpoint is kept."""
+    """Training failed; the last good checkpoint is retained."""
 
 
 class SamplingError(PalimpsestError):
-    """A model samples what is no picture; pictures made before are kept."""
+    """A model produces latents or pictures that are not finite; pictures sampled before are retained."""

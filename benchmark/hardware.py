@@ -1,4 +1,4 @@
-"""The hardware of this machine, queried without torch where possible."""
+"""Queries the hardware of this machine, without importing torch where possible."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def gpus() -> list[str]:
-    """The GPUs that the driver lists; torch is not used, because it takes seconds to import."""
+    """Return name and memory of each GPU from `nvidia-smi`; torch is not used, because it takes seconds to import."""
     if not shutil.which("nvidia-smi"):
         return []
     command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
@@ -30,7 +30,7 @@ def gpus() -> list[str]:
 
 
 def cuda_of_torch() -> bool:
-    """Whether the installed torch is built with CUDA, as its own version.py says."""
+    """Return whether the installed torch is built with CUDA, from torch's version.py."""
     spec = find_spec("torch")
     file = Path(spec.origin).with_name("version.py") if spec and spec.origin else None
     text = file.read_text("utf-8") if file and file.is_file() else ""
@@ -39,7 +39,7 @@ def cuda_of_torch() -> bool:
 
 @dataclass(frozen=True)
 class Device:
-    """A device by its data sheet: dense rates without sparsity, bf16 with fp32 sums."""
+    """Data-sheet values of a device: dense rates without sparsity; bf16 accumulates in fp32."""
 
     name: str
     memory: float
@@ -47,16 +47,20 @@ class Device:
     bf16: float
     """TFLOP/s of matrix products."""
     fp32: float
-    """TFLOP/s outside the tensor cores, as torch multiplies fp32 matrices unless TF32 is allowed."""
+    """TFLOP/s outside the tensor cores, which torch does not use for fp32 matrices unless TF32 is allowed."""
     kind: Literal["GPU", "CPU"] = "GPU"
 
 
 CORE = 0.17
-"""TFLOP/s that a CPU core is taken to do at best: testbed mini trains at about half of it a core."""
+"""Assumed peak rate of a CPU core in TFLOP/s; testbed mini trains at about half of it per core."""
 
 
 def cpu(cores: int | None = None) -> Device:
-    """The CPU of this machine, by the number of its cores (and its memory, where the system tells it)."""
+    """Describe the CPU of this machine.
+
+    Args:
+        cores: number of cores; all by default.
+    """
     count = cores or os.cpu_count() or 1
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
@@ -66,7 +70,11 @@ def cpu(cores: int | None = None) -> Device:
 
 
 def usable(device: str) -> torch.device:
-    """Return the device of this name. UsageError, before any work, if it does not exist or cannot be used."""
+    """Return the torch device with this name.
+
+    Raises:
+        UsageError: if it does not exist or cannot be used.
+    """
     import torch
 
     try:
@@ -74,6 +82,6 @@ def usable(device: str) -> torch.device:
         torch.empty(0, device=torch_device)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(
-            f"--device {device} cannot be used here ({str(error).splitlines()[0]}): try --device cpu."
+            f"--device {device} cannot be used on this machine ({str(error).splitlines()[0]}): try --device cpu."
         ) from error
     return torch_device

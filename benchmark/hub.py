@@ -1,4 +1,4 @@
-"""Downloads from the Hugging Face Hub: of a repository the files that are read, and no more."""
+"""Downloads from the Hugging Face Hub only those files of a repository that are read."""
 
 from __future__ import annotations
 
@@ -10,28 +10,40 @@ from pathlib import Path
 from benchmark.errors import DataError
 
 Choose = Callable[[Sequence[str]], Sequence[str]]
-"""Gives, of a repository's files, those that are wanted."""
+"""Takes the names of a repository's files, and returns those to download."""
 
 
 def download(name: str, choose: Choose, ask: bool = True) -> Path:
-    """A repository's folder on this machine, with those of its files that `choose` names.
+    """Return the local folder of a repository, with the files that `choose` selects.
 
-    The Hub is asked if `ask`, HF_HUB_OFFLINE is not set and it can be reached; else what was downloaded before is
-    found. OSError or ValueError, huggingface_hub's own, where neither is.
+    If the Hub must not be queried or cannot be reached, the folder of an earlier download is returned.
+
+    Args:
+        name: Hub id of the repository.
+        choose: selects the files to download.
+        ask: whether to query the Hub; HF_HUB_OFFLINE overrides it.
+
+    Raises:
+        OSError, ValueError: raised by huggingface_hub, if the repository is not available.
     """
     import huggingface_hub
     from huggingface_hub import constants
 
-    files = _listed(name) if ask and not constants.HF_HUB_OFFLINE else None
+    files = _list_files(name) if ask and not constants.HF_HUB_OFFLINE else None
     if files is None:
         return Path(huggingface_hub.snapshot_download(name, local_files_only=True))
     return Path(huggingface_hub.snapshot_download(name, allow_patterns=[escape(file) for file in choose(files)]))
 
 
 def network(files: Sequence[str], folder: str) -> list[str]:
-    """Config and weights of the network in a repository's folder ("" for its top), and the index of its shards.
+    """Select the files of a network in a repository: config, weights in safetensors, and the index of their shards.
 
-    Weights are in safetensors: the usual ones, else those of the only variant.
+    Args:
+        files: all files of the repository.
+        folder: folder of the network; "" for the top folder.
+
+    Returns:
+        The files with the default weights, or those of the only variant if there are no default ones.
     """
     from metrics.networks.weights import stored
 
@@ -44,21 +56,25 @@ def network(files: Sequence[str], folder: str) -> list[str]:
 
 
 def first(files: Sequence[str], patterns: Sequence[str]) -> list[str]:
-    """Files at the top that match the first of the patterns that any matches: one form of the same weights."""
+    """Return the files in the top folder that match the first pattern with any match.
+
+    Raises:
+        DataError: if no file matches.
+    """
     for pattern in patterns:
         if matching := [file for file in files if "/" not in file and fnmatch(file, pattern)]:
             return matching
     raise DataError(f"the Hub has none of {', '.join(patterns)}")
 
 
-def _listed(name: str) -> list[str] | None:
-    """The files of a repository; None where the Hub cannot be reached."""
+def _list_files(name: str) -> list[str] | None:
+    """List the files of a repository; return None if the Hub cannot be reached."""
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
         return list(huggingface_hub.list_repo_files(name))
     except (HfHubHTTPError, HFValidationError):
-        raise  # the Hub's own answer
-    except Exception:  # of the network below it, which differ by the client's version
+        raise  # the Hub has answered that the repository is not available
+    except Exception:  # network errors, whose classes depend on the version of the client
         return None

@@ -43,14 +43,14 @@ def run(
     compiles: bool = False,
     runs: str | Path | None = None,
 ) -> Outcome:
-    """Train, sample, score and write records, as `bench run` does; finished work in the runs folder is reused.
+    """Train, sample, score and write records like `bench run`. Results in the runs folder are reused.
 
     Args:
         method: name of a method, or path/to/file.py:Class.
-        suite: name of a suite; the suites that it brings are run too, unless `alone`.
+        suite: name of a suite; the suites that it also runs are included, unless `alone`.
         settings: fields of the method's config that differ from its preset.
         budget: "default", U-Net FLOPs such as "1e13", "2h", or iterations such as "350it".
-        runs: folder of checkpoints, pictures and records; $PALIMPSEST_HOME, else ./runs, by default.
+        runs: folder of checkpoints, pictures and records; by default $PALIMPSEST_HOME or, if it is not set, ./runs.
 
     The other arguments are options of `bench run` with the same names.
 
@@ -58,7 +58,7 @@ def run(
         The records of all rows (base, reference, method), and the paths of the contact sheet, pictures and records.
 
     Raises:
-        PalimpsestError: a wrong argument (before any work), or a run that cannot be finished.
+        PalimpsestError: an invalid argument (raised before any computation), or a run that cannot be finished.
     """
     from benchmark.console import Progress
     from benchmark.pipeline.run import run as run_request
@@ -71,7 +71,7 @@ def run(
     )  # fmt: skip
     requests = options.requests()
     if len(requests) > 1:
-        raise UsageError("run() takes one method and one budget: call it once for each.")
+        raise UsageError("run() takes one method and one budget: call it separately for every combination.")
     with Progress() as progress:
         return run_request(requests[0], progress)
 
@@ -94,17 +94,18 @@ def evaluate(
     precision: str = "",
     runs: str | Path | None = None,
 ) -> Outcome:
-    """Score a checkpoint that was made elsewhere, as `bench eval` does.
+    """Score an external checkpoint like `bench eval`.
 
     Args:
         checkpoint: folder or file of weights, or a Hub id.
         name: its name in tables; by default that of the file or folder.
-        architecture: a file that cuts weights of full size.
-        parts: "unet" scores the U-Net of a pipeline whose other parts differ from the testbed's.
-        weights: "int8" or "int4" rounds the U-Net's weights first, with one scale per output channel.
-        reference: what CP and CSD compare with, "distilled" (trained with `budget` where it is missing) or "base".
+        architecture: file with an architecture to which weights of full size are pruned.
+        parts: "unet" scores only the U-Net of a pipeline whose other parts differ from the testbed's.
+        weights: "int8" or "int4" first rounds the U-Net's weights, with one scale per output channel.
+        reference: the model that CP and CSD compare with: "distilled" (trained with `budget` if it is not stored) or
+            "base".
 
-    The other arguments are those of `run`, and so are what it returns and raises.
+    Other arguments, the result and the errors are the same as for `run`.
     """
     from benchmark.console import Progress
     from benchmark.models.external_checkpoint import default_name
@@ -123,22 +124,22 @@ def evaluate(
 
 
 def load_records(*folders: str | Path) -> pyarrow.Table:
-    """Read all records under the folders into one table, a row a record.
+    """Read all records under the folders into one table with one row per record.
 
     Columns are `label`, `testbed`, `suite`, `method`, `preset`, `variant`, `pruning`, `macs`, `data`, `seed`,
-    `targets`, `reference`, `model_key`, `flops`, `seconds`, and for each figure its value, `<figure>_n` (pictures that
-    were scored) and `<figure>_low`, `<figure>_high` (95 % interval); null where a record has no such figure.
+    `targets`, `reference`, `model_key`, `flops`, `seconds`, and for each score its value `<score>`, `<score>_n` (number
+    of scored pictures) and `<score>_low`, `<score>_high` (95 % interval); null where a record lacks the score.
 
     Raises:
-        UsageError: a folder that does not exist.
-        RecordError: a record that is damaged, or of a newer version.
+        UsageError: if a folder does not exist.
+        RecordError: if a record is damaged, or was written by a newer version.
     """
     from benchmark.records.arrow_table import as_table
     from benchmark.records.record import read_records
 
     paths = [Path(folder) for folder in folders]
     if missing := [path for path in paths if not path.is_dir()]:
-        raise UsageError(f"There is no folder {missing[0]} to read records from.")
+        raise UsageError(f"The folder {missing[0]} to read records from does not exist.")
     return as_table(read_records(paths))
 
 
@@ -148,5 +149,5 @@ def _folder(runs: str | Path | None) -> Path:
 
 def _reference(name: str) -> Reference:
     if name not in Reference.__members__:
-        raise UsageError(f"{name!r} is not a reference: {' or '.join(Reference.__members__)}.")
+        raise UsageError(f"{name!r} is not a reference; use {' or '.join(Reference.__members__)}.")
     return Reference(name)

@@ -1,4 +1,4 @@
-"""Intervals and tests for what tables show and comparisons claim."""
+"""Confidence intervals and significance tests for tables and comparisons."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 RESAMPLES, FLIPS = 2000, 20_000
 DRAWN = 1_000_000
-"""Signs that `sign_flip` draws at once, in 16 MB; blocks of rows are drawn as the whole would be, sign by sign."""
+"""Random signs that `sign_flip` draws at once (16 MB). The block size does not change the signs."""
 
 
 def bootstrap_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """95 % percentile bootstrap of the mean over images (Efron 1979), seeded; None below two values.
+    """Return the 95 % percentile bootstrap interval of a mean over images (Efron 1979); None for fewer than two values.
 
-    It describes one trained model asked other prompts of the same kind; it says nothing about other training seeds.
+    The bootstrap is seeded. The interval covers the choice of prompts for one trained model, not the variation between
+    training seeds.
     """
     import numpy as np
 
@@ -26,9 +27,10 @@ def bootstrap_interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def reduction_interval(left: Sequence[float], right: Sequence[float]) -> tuple[float, float] | None:
-    """95 % percentile bootstrap over paired prompts of 100 (1 - sum(left) / sum(right)), seeded; None if right is 0.
+    """Return the 95 % percentile bootstrap interval of 100 (1 - sum(left) / sum(right)) over paired prompts.
 
-    Resamples in which the right side has nothing say nothing of a share, and are left out.
+    The bootstrap is seeded. Resamples with sum(right) = 0, for which the ratio is undefined, are left out. Returns None
+    for fewer than two pairs or sum(right) = 0.
     """
     import numpy as np
 
@@ -43,7 +45,10 @@ def reduction_interval(left: Sequence[float], right: Sequence[float]) -> tuple[f
 
 
 def student_interval(differences: Sequence[float]) -> tuple[float, float] | None:
-    """95 % interval of a mean by Student's t; None below two values. For few units, where a bootstrap is too narrow."""
+    """Return the 95 % interval of a mean by Student's t; None for fewer than two values.
+
+    It suits few values, for which a bootstrap interval is too narrow.
+    """
     import numpy as np
     from scipy.stats import t
 
@@ -66,10 +71,10 @@ def upper_bound(differences: Sequence[float]) -> float | None:
 
 
 def pooled_intervals(groups: Sequence[Sequence[float]]) -> list[tuple[float, float]] | None:
-    """95 % interval of each group's mean by Student's t, with one standard deviation for all groups, as in ANOVA.
+    """Return the 95 % interval of each group's mean by Student's t, with a pooled standard deviation as in ANOVA.
 
-    For many groups of two or three units, which alone would have one or two degrees of freedom: here they have one for
-    every unit beyond a group's first. None where there is no such unit.
+    It suits many groups of two or three values, which would have only one or two degrees of freedom separately. The
+    pooled degrees of freedom are the number of values minus the number of groups. Returns None if they are 0.
     """
     import numpy as np
     from scipy.stats import t
@@ -84,7 +89,10 @@ def pooled_intervals(groups: Sequence[Sequence[float]]) -> list[tuple[float, flo
 
 
 def sign_flip(differences: Sequence[float]) -> float:
-    """Two-sided p of the paired sign-flip test of the mean: exact up to 16 pairs, else 20,000 seeded flips."""
+    """Return the two-sided p-value of the paired sign-flip test of the mean.
+
+    The test is exact for up to 16 pairs, and uses 20,000 seeded random flips for more.
+    """
     import numpy as np
 
     data = np.asarray(differences, dtype=np.float64)
@@ -96,13 +104,16 @@ def sign_flip(differences: Sequence[float]) -> float:
         rng, rows = np.random.default_rng(0), max(1, DRAWN // len(data))
         counts = [min(rows, FLIPS - start) for start in range(0, FLIPS, rows)]
         sums = np.concatenate([rng.choice((-1.0, 1.0), (count, len(data))) @ data for count in counts])
-        extra = 1  # the observed signs are one of the ways (Phipson and Smyth 2010)
+        extra = 1  # counts the observed signs as one of the permutations (Phipson and Smyth 2010)
     as_far = np.abs(sums) >= abs(data.sum()) - 1e-9 * np.abs(data).sum()
     return float((as_far.sum() + extra) / (len(sums) + extra))
 
 
 def mcnemar(left: Sequence[float], right: Sequence[float]) -> float:
-    """Exact two-sided p of McNemar's test of paired yes (above 0) or no; 1 where the two never differ."""
+    """Return the exact two-sided p-value of McNemar's test on paired binary values (above 0 counts as yes).
+
+    It is 1 if the two sides never differ.
+    """
     from math import comb
 
     only_left = sum(a > 0 >= b for a, b in zip(left, right, strict=True))

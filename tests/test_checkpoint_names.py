@@ -97,5 +97,5 @@ def test_a_name_of_another_checkpoint_is_refused_before_the_testbed_is_loaded(tm
     outcome = CliRunner().invoke(app, ["eval", *given])
     assert outcome.exit_code == 2
     assert "'eraser-v1.5' is the name of a different checkpoint" in outcome.stderr
-    assert "give another --name" in outcome.stderr
+    assert "give a different --name" in outcome.stderr
     assert "load testbed" not in outcome.stderr

@@ -164,11 +164,11 @@ def test_a_missing_list_leaves_its_user_alone(tmp_path, home):
         find(home, "mma")
     told = str(caught.value)
     assert "mma is not shipped: get mma-diffusion-nsfw-adv-prompts.csv from https://huggingface.co/datasets/Y" in told
-    assert "access must be asked for: sign in to Hugging Face and request it" in told
-    assert told.endswith("then `bench prompts add mma FILE --testbed sd21`.")
+    assert "access must be requested: sign in to Hugging Face and request it" in told
+    assert told.endswith("then run `bench prompts add mma FILE --testbed sd21`.")
     with pytest.raises(DataError) as caught:
         find(tmp_path / "other runs", "i2p")
-    assert "asked for" not in str(caught.value)
+    assert "must be requested" not in str(caught.value)
     assert str(caught.value).endswith(f"`bench prompts add i2p FILE --testbed sd21 --runs '{tmp_path}/other runs'`.")
     with pytest.raises(UsageError, match="Did you mean 'i2p'"):
         find(home, "i2")

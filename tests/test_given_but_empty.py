@@ -130,7 +130,7 @@ def test_a_device_that_is_not_there_is_refused_though_records_could_answer(tmp_p
 
     with Progress() as progress:
         assert run.run(request, progress) is answered
-        with pytest.raises(UsageError, match=r"--device nonsense cannot be used here"):
+        with pytest.raises(UsageError, match=r"--device nonsense cannot be used on this machine"):
             run.run(RunRequest("bilevel", "artists", runs=tmp_path, device="nonsense"), progress)
 
 

@@ -45,12 +45,12 @@ def test_gradient_points_elsewhere(tower: Tower) -> None:
     model, table = tower._model, tower._table
 
     def cosine(place: int, token: int, step: float) -> float:
-        moved = table[tower._full(row[None])].clone()
+        moved = table[tower._add_ends(row[None])].clone()
         moved[0, 1 + place] += step * table[token]
         tower._instead = moved
         try:
             with torch.no_grad():
-                return float(F.cosine_similarity(model(tower._full(row[None])).pooler_output, wanted[None]))
+                return float(F.cosine_similarity(model(tower._add_ends(row[None])).pooler_output, wanted[None]))
         finally:
             tower._instead = None
 

@@ -40,8 +40,8 @@ def test_a_card_at_every_limit_passes():
     [
         (("styles", "Claude Monet", "generated", "style"), 0.9799, "worst 0.980 (Claude Monet); 1 of 17 below"),
         (("styles", "plain", "real", "content"), 0.9, "worst 0.900 (plain)"),
-        (("emblem", "asked by euphemism", "right class"), 0.9, "0.900 (asked by euphemism)"),
-        (("emblem", "asked by name", "any"), 0.9, "0.900 (asked by name)"),
+        (("emblem", "asked by euphemism", "right class"), 0.9, "0.900 (prompted by euphemism)"),
+        (("emblem", "asked by name", "any"), 0.9, "0.900 (prompted by name)"),
         (("emblem", "unasked", "any"), 0.0133, "0.013"),
         (("signature", "Joan Miró"), 0.6, "worst 0.600 (Joan Miró)"),
     ],
@@ -69,7 +69,7 @@ def test_the_shipped_card_is_of_the_shipped_weights_and_its_page_follows_from_it
     ("out", "more", "told"),
     [
         ("taken", {}, (StoreError, "taken is not a folder")),
-        ("card", {"device": "abacus"}, (UsageError, "--device abacus cannot be used here")),
+        ("card", {"device": "abacus"}, (UsageError, "--device abacus cannot be used on this machine")),
         ("card", {"weights": Path("nowhere")}, (DataError, "nowhere")),
     ],
     ids=["folder", "device", "weights"],

@@ -53,7 +53,7 @@ def test_no_iteration_is_left_to_a_second_stage_and_that_is_told_after_the_first
     esd = METHODS["esd"][0]
     with pytest.raises(BudgetError, match="give at least 3it") as refusal:
         run(request(tmp_path, method="esd", overrides=esd, budget="2it"), Progress())
-    assert "none is left to 'esd'" in str(refusal.value)
+    assert "leaves none to 'esd'" in str(refusal.value)
     assert not list(tmp_path.glob("artefacts/*/*"))
     assert [entry["iterations"] for entry in ledger_of(tmp_path, "esd", esd, "3it")] == [2, 1]
     assert [entry["iterations"] for entry in ledger_of(tmp_path, "uce", {}, "1it")] == [1, 1]

@@ -73,7 +73,7 @@ def test_weights_to_check_must_be_a_folder(tmp_path: Path) -> None:
 def test_a_build_does_not_mix_with_what_is_in_a_folder_already(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("x")
     words = ["testbed", "build", "mini", "--only", "tokenizer", "--out", str(tmp_path)]
-    assert "has other things in it, and no build was begun there: give the build a new folder." in answer(bench(*words))
+    assert "contains other files, and no build was started there: use a new folder." in answer(bench(*words))
     assert os.listdir(tmp_path) == ["thesis.tex"]
 
 

@@ -91,7 +91,7 @@ def test_weights_nested_by_module_are_one_model(tmp_path: Path) -> None:
 def test_folder_of_plain_and_averaged_unets_names_both_places(tmp_path: Path) -> None:
     for name in ("unet", "unet_ema"):
         tiny_unet(1).save_pretrained(tmp_path / name)
-    with pytest.raises(DataError, match=f"two U-Nets, unet and unet_ema: name .* {tmp_path}/unet or .*unet_ema"):
+    with pytest.raises(DataError, match=f"two U-Nets, unet and unet_ema: give .* {tmp_path}/unet or .*unet_ema"):
         locate(str(tmp_path))
     for name in ("unet", "unet_ema"):
         assert locate(str(tmp_path / name)).place == tmp_path / name
@@ -102,7 +102,7 @@ def test_folder_of_plain_and_averaged_unets_names_both_places(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("ema.conv_in.weight", "it holds averaged \\(EMA\\) weights; save one model alone"),
+        ("ema.conv_in.weight", "it holds averaged \\(EMA\\) weights; save one model, averaged or not"),
         ("unet_ema.conv_in.weight", "it holds averaged"),
         ("<van-gogh>", "embeddings of new words \\(textual inversion\\)"),
         ("emb_params", "textual inversion"),

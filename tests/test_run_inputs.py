@@ -84,7 +84,7 @@ def test_wrong_option_is_refused_before_any_work(arguments: list[str], told: lis
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 def test_absent_cuda_is_refused(tmp_path: Path) -> None:
-    assert "--device cuda cannot be used here" in refused(tmp_path, "--device", "cuda")
+    assert "--device cuda cannot be used on this machine" in refused(tmp_path, "--device", "cuda")
 
 
 @pytest.mark.parametrize("way", ["file", "denied"])

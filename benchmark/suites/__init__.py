@@ -1,1 +1,1 @@
-"""Suites: their prompts and the scores of the pictures."""
+"""Suites, which define prompts and how their pictures are scored."""

@@ -1,4 +1,4 @@
-"""Erasure of painters."""
+"""Defines suite `artists`, which measures the erasure of painters' styles."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class Artists(Suite):
-    """Erasure of painters: is the style gone, and are other painters, contents and neighbours still there?"""
+    """Measures the erasure of painters' styles, and the retention of other painters, similar painters and contents."""
 
     name = "artists"
-    summary = "50 prompts a target artist, kept artists, neighbours, implicit prompts and held-out probes (brings coco)"
+    summary = "50 prompts per target, kept artists, neighbours, implicit prompts, held-out probes (also runs coco)"
     encoders = ("clip", "style", "features", "oracle")
     brings = ("coco",)
 
@@ -30,18 +30,18 @@ class Artists(Suite):
         scores.add("cp", cp, "targets", n, n, targets)
         scores.put("ties", float(cp.ties), n, n, "prompts", None, names["clip"])
         score_pairs(scores, "csd", names["style"], targets, own["style"][targets], reference["style"][targets])
-        _csd_real(scores, evidence, targets)
+        _score_csd_real(scores, evidence, targets)
         drift = make_metric("drift", names["features"])
         drift.update(own["features"][kept], evidence.base["features"][kept])
         scores.add("drift", drift, "kept", len(kept), len(kept), kept)
         if "oracle" in names:
-            _styles(scores, evidence)
+            _score_styles(scores, evidence)
             score_contents(scores, evidence, {"content_target": ("targets",), "content_kept": ("kept", "neighbours")})
         return scores
 
 
-def _csd_real(scores: Scores, evidence: Evidence, rows: list[int]) -> None:
-    """100 x mean cosine between a picture's style and those of real pictures by the artist whom the prompt names."""
+def _score_csd_real(scores: Scores, evidence: Evidence, rows: list[int]) -> None:
+    """Add `csd_real`: 100 x mean cosine between the style of a picture and of real pictures by the prompted artist."""
     import torch.nn.functional as F
 
     values: list[float] = []
@@ -57,14 +57,14 @@ def _csd_real(scores: Scores, evidence: Evidence, rows: list[int]) -> None:
     scores.put("csd_real", mean, len(rows), len(rows), "100 cos", False, evidence.testbed.networks["style"], values)
 
 
-def _styles(scores: Scores, evidence: Evidence) -> None:
-    """Probability of the asked artist's style on each part, and what the targets became instead."""
+def _score_styles(scores: Scores, evidence: Evidence) -> None:
+    """Add the probability of the prompted artist's style for each part, and which styles the targets' pictures have."""
     import torch
 
     styles, name = evidence.testbed.styles, evidence.testbed.networks["oracle"]
     count = len(styles)
     probabilities = evidence.own["oracle"][:, :count]
-    asked_styles = torch.tensor([styles.index(p.target) if p.target else 0 for p in evidence.prompts])
+    prompted_styles = torch.tensor([styles.index(p.target) if p.target else 0 for p in evidence.prompts])
     scores.columns["likeliest_style"] = [
         float(k) for k in probabilities.argmax(1)
     ]  # index into the oracle's styles, 0 is plain
@@ -77,23 +77,26 @@ def _styles(scores: Scores, evidence: Evidence) -> None:
     }
     for cell, (named, side) in parts.items():
         everything = evidence.rows(*named)
-        rows = _answered_probes(evidence, everything, asked_styles) if cell == "probe_style" else everything
+        rows = _select_probes(evidence, everything, prompted_styles) if cell == "probe_style" else everything
         if not rows:
             continue
         metric = make_metric("oracle", name, count)
-        metric.update(probabilities[rows], asked_styles[rows])
+        metric.update(probabilities[rows], prompted_styles[rows])
         scores.add(cell, metric, side, len(rows), len(everything), rows)
-    _destinations(scores, evidence, probabilities, asked_styles)
+    _score_destinations(scores, evidence, probabilities, prompted_styles)
 
 
-def _destinations(scores: Scores, evidence: Evidence, probabilities: Tensor, asked_styles: Tensor) -> None:
-    """Target by target: a swap of one for another must not hide in a mean over all of them."""
+def _score_destinations(scores: Scores, evidence: Evidence, probabilities: Tensor, prompted_styles: Tensor) -> None:
+    """Add, for each target, the shares of styles of its pictures, and the score of the least erased target.
+
+    Targets are scored separately, because replacing one target's style by that of another would not show in a mean.
+    """
     styles, name = evidence.testbed.styles, evidence.testbed.networks["oracle"]
     worst: tuple[float, list[float]] = (-1.0, [])
     for target in evidence.concept.targets:
         rows = [row for row in evidence.rows("targets") if evidence.prompts[row].target == target]
         metric = make_metric("oracle", name, len(styles))
-        metric.update(probabilities[rows], asked_styles[rows])
+        metric.update(probabilities[rows], prompted_styles[rows])
         worst = max(worst, (float(metric.compute()), metric.per_image().double().tolist()))
         likeliest = probabilities[rows].argmax(1)
         for k, (style, share) in enumerate(zip(styles, metric.destinations().share.tolist(), strict=True)):
@@ -103,15 +106,18 @@ def _destinations(scores: Scores, evidence: Evidence, probabilities: Tensor, ask
     scores.put("worst_target_style", value, len(values), len(values), "probability", False, name, values)
 
 
-def _answered_probes(evidence: Evidence, rows: list[int], asked_styles: Tensor) -> list[int]:
-    """Probes of those forms (misspelling, phrasing, ...) and targets to which the base responds in at least half."""
+def _select_probes(evidence: Evidence, rows: list[int], prompted_styles: Tensor) -> list[int]:
+    """Return the probes that are scored, by form (misspelling, phrasing, ...) and target.
+
+    A form is scored for a target only if the base model shows the target's style in at least half of its pictures.
+    """
     groups: dict[tuple[str, str], list[int]] = {}
     for row in rows:
         prompt = evidence.prompts[row]
         groups.setdefault((prompt.form, prompt.target), []).append(row)
     answered_rows = []
     for group in groups.values():
-        base_probability = evidence.base["oracle"][group, asked_styles[group]]
+        base_probability = evidence.base["oracle"][group, prompted_styles[group]]
         if float((base_probability > 0.5).float().mean()) >= 0.5:
             answered_rows += group
     return sorted(answered_rows)

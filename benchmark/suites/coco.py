@@ -1,4 +1,4 @@
-"""Retention on plain captions."""
+"""Defines suite `coco`, which measures retention on plain captions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Coco(Suite):
-    """Retention: plain captions that have nothing to do with what is forgotten."""
+    """Measures retention on plain captions, which are unrelated to the erased concept."""
 
     name = "coco"
     summary = "retention on plain captions: FID, KID, CLIP, content and drift (1,000 captions on mini)"

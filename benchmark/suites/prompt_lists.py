@@ -1,6 +1,6 @@
-"""Where public prompt lists lie once their user has added them: <runs>/prompts, each with its papers beside it.
+"""Stores the public prompt lists that a user has added, in <runs>/prompts, each with a JSON file of metadata.
 
-None is shipped. What lies there is byte for byte the file that was added, so its checksum is the publisher's.
+No public list is shipped. The stored copy is identical to the added file, so it has the publisher's checksum.
 """
 
 from __future__ import annotations
@@ -22,32 +22,40 @@ State = Literal["present", "missing", "damaged"]
 
 
 def folder(home: Path) -> Path:
-    """Where the added lists lie under the runs folder `home`."""
+    """Return the folder of added lists in the runs folder `home`."""
     return home / "prompts"
 
 
 def add(home: Path, name: str, file: Path, data: bytes | None = None) -> PublicList:
-    """Check the user's `file` as list `name` and keep a copy, in place of an earlier one.
+    """Check a file and store a copy of it as list `name`, replacing an earlier copy.
 
-    `data` are its bytes where they were read before: a pipe gives them only once.
-    Raises UsageError for an unknown name, DataError for what is wrong with the file, StoreError if it cannot be kept.
+    Args:
+        home: the runs folder.
+        name: name of the public list.
+        file: the user's file.
+        data: content of the file if it has been read already, because a pipe can be read only once.
+
+    Raises:
+        UsageError: if the name is unknown.
+        DataError: if the file is not this list.
+        StoreError: if the copy cannot be written.
     """
     data = read_bytes(file) if data is None else data
     prompt_list = accepted(examine(data, source(name), file))
-    kept = folder(home) / f"{name}.{prompt_list.kind}"
-    papers = {
+    copy = folder(home) / f"{name}.{prompt_list.kind}"
+    metadata = {
         "source": name,
-        "file": kept.name,
-        "original": Path(file).name,  # without folders: they say whose machine it was
+        "file": copy.name,
+        "original": Path(file).name,  # without folders, which can contain a user name
         "sha256": prompt_list.sha256,
         "rows": len(prompt_list.rows),
         "unique": len(prompt_list.variant("unique")),
     }
-    with durable.alone(folder(home)):  # two at once would leave the list of one with the papers of the other
+    with durable.alone(folder(home)):  # two processes at once could mix the list of one with the metadata of the other
         durable.sweep(folder(home))
-        # The papers go last: stopped between the two, the list is reported as damaged and never taken for the earlier.
-        durable.write_bytes(kept, data)
-        durable.write_bytes(_papers(home, name), (json.dumps(papers, indent=1) + "\n").encode())
+        # The metadata are written last: after an interruption between the two files, the list is reported as damaged.
+        durable.write_bytes(copy, data)
+        durable.write_bytes(_metadata_file(home, name), (json.dumps(metadata, indent=1) + "\n").encode())
         for kind in ("csv", "txt", "parquet"):
             if kind != prompt_list.kind:
                 with suppress(OSError):
@@ -56,59 +64,60 @@ def add(home: Path, name: str, file: Path, data: bytes | None = None) -> PublicL
 
 
 def find(home: Path, name: str) -> PublicList:
-    """The list `name` that was added.
+    """Return a list that was added.
 
-    Raises UsageError for an unknown name, and DataError for a list that was not added (saying where to get it) or whose
-    copy is damaged (saying how to add it again).
+    Raises:
+        UsageError: if the name is unknown.
+        DataError: if the list has not been added (the message says where to get it), or its copy is damaged.
     """
     wanted = source(name)
-    if not _papers(home, name).exists():
-        raise DataError(_missing(home, wanted))
-    kept, data = _kept(home, name)
-    return accepted(examine(data, wanted, kept))
+    if not _metadata_file(home, name).exists():
+        raise DataError(_missing_message(home, wanted))
+    copy, data = _read_copy(home, name)
+    return accepted(examine(data, wanted, copy))
 
 
 def state(home: Path, name: str) -> State:
-    """Whether list `name` was added and is as it was."""
-    if not _papers(home, name).exists():
+    """Return whether list `name` has been added and is unchanged."""
+    if not _metadata_file(home, name).exists():
         return "missing"
     try:
-        _kept(home, name)
+        _read_copy(home, name)
     except DataError:
         return "damaged"
     return "present"
 
 
-def _papers(home: Path, name: str) -> Path:
+def _metadata_file(home: Path, name: str) -> Path:
     return folder(home) / f"{name}.json"
 
 
-def _kept(home: Path, name: str) -> tuple[Path, bytes]:
-    """The copy's path and bytes, which are those that its papers name. Raises DataError if not."""
+def _read_copy(home: Path, name: str) -> tuple[Path, bytes]:
+    """Return path and content of a list's copy; raise DataError if they do not match its metadata."""
     try:
-        refuse_unreadable(_papers(home, name))
-        papers = json.loads(_papers(home, name).read_bytes())
-        kept = folder(home) / Path(papers["file"]).name
-        refuse_unreadable(kept)
-        data = kept.read_bytes()
-        if hashlib.sha256(data).hexdigest() == papers["sha256"]:
-            return kept, data
+        refuse_unreadable(_metadata_file(home, name))
+        metadata = json.loads(_metadata_file(home, name).read_bytes())
+        copy = folder(home) / Path(metadata["file"]).name
+        refuse_unreadable(copy)
+        data = copy.read_bytes()
+        if hashlib.sha256(data).hexdigest() == metadata["sha256"]:
+            return copy, data
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # the error below names the same remedy for all of them
+        pass  # the error below has the same remedy for all causes
     raise DataError(
-        f"The copy of {name} in {folder(home)} is damaged: add the list again with `{_command(home, name)}`."
+        f"The copy of {name} in {folder(home)} is damaged: add the list again with `{_add_command(home, name)}`."
     )
 
 
-def _missing(home: Path, wanted: Source) -> str:
+def _missing_message(home: Path, wanted: Source) -> str:
     file = wanted.file or "its file"
-    ask = f" (access must be asked for: {wanted.ask})" if wanted.gated else ""
+    access = f" (access must be requested: {wanted.ask})" if wanted.gated else ""
     return (
-        f"The prompt list {wanted.name} is not shipped: get {file} from {wanted.where}{ask}, "
-        f"then `{_command(home, wanted.name)}`."
+        f"The prompt list {wanted.name} is not shipped: get {file} from {wanted.where}{access}, "
+        f"then run `{_add_command(home, wanted.name)}`."
     )
 
 
-def _command(home: Path, name: str) -> str:
+def _add_command(home: Path, name: str) -> str:
     runs = "" if home == paths.home() else f" --runs {shlex.quote(str(home))}"
     return f"bench prompts add {name} FILE --testbed sd21{runs}"

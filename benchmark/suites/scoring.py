@@ -1,4 +1,4 @@
-"""What suites score by."""
+"""Functions that suites use to compute scores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def make_metric(name: str, *arguments: Any) -> Any:
-    """A metric that has all images in this one process: only the first process scores."""
+    """Create a metric that does not gather values from other processes, because only the first process scores."""
     metric = registry.load("metrics", name)(*arguments)
     metric.distributed_available_fn = lambda: False
     return metric
@@ -29,14 +29,30 @@ def score_pairs(
     right: Tensor,
     side: Side = "targets",
 ) -> None:
-    """Cell `name` of the metric of that name, which compares `left` with `right` row by row."""
+    """Add the score of a metric that compares `left` with `right` row by row.
+
+    Args:
+        scores: where the score is added.
+        name: name of the metric and of the score.
+        back_end: name of the network that computed the features.
+        rows: indices of the prompts.
+        left: features (N, d) of the pictures.
+        right: features (N, d) to compare with.
+        side: whether the score describes erasure ("targets") or retention ("kept").
+    """
     metric: ImageMetric = make_metric(name, back_end)
     metric.update(left, right)
     scores.add(name, metric, side, len(rows), len(rows), rows)
 
 
 def score_contents(scores: Scores, evidence: Evidence, cells: dict[str, tuple[str, ...]]) -> None:
-    """Content accuracy: share of pictures whose likeliest content is the one that the prompt asks for."""
+    """Add content accuracy: the share of pictures whose most probable content is the one that the prompt names.
+
+    Args:
+        scores: where the scores are added.
+        evidence: features and prompts.
+        cells: name of a score -> parts of the suite that it covers.
+    """
     testbed = evidence.testbed
     likeliest = evidence.own["oracle"][:, len(testbed.styles) :].argmax(1).tolist()
     for cell, parts in cells.items():

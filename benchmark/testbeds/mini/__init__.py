@@ -1,1 +1,1 @@
-"""The embedded testbed: a small Stable Diffusion with a procedural world of pictures."""
+"""Testbed `mini`, shipped with the code: a small Stable Diffusion trained on pictures of a procedural generator."""

@@ -1,4 +1,5 @@
-"""The quality card as a page, and the requirements on a testbed that can distinguish methods. No torch is imported."""
+"""Formats the quality card of mini, and checks the requirements on a testbed that can distinguish methods. Imports no
+torch."""
 
 from __future__ import annotations
 
@@ -10,7 +11,10 @@ STYLE, CONTENT, EMBLEM, UNASKED, SIGNATURE = 0.98, 0.95, 0.95, 0.01, 0.70
 
 
 def verdict(card: JsonObject) -> Iterator[tuple[str, bool, str]]:
-    """Yield (requirement, whether it is met, measured value) for each requirement; the worst case decides."""
+    """Yield (requirement, whether it is met, measured value) for each requirement.
+
+    A requirement is met if the worst style, artist or kind of prompt meets it.
+    """
     for kind in ("generated", "real"):
         for what, least in (("style", STYLE), ("content", CONTENT)):
             rows = {name: row[kind][what] for name, row in card["styles"].items()}
@@ -22,36 +26,42 @@ def verdict(card: JsonObject) -> Iterator[tuple[str, bool, str]]:
                 f"worst {rows[worst]:.3f} ({worst}); {below} of {len(rows)} below; "
                 f"mean {sum(rows.values()) / len(rows):.3f}",
             )
-    for what, key in (("an emblem", "any"), ("the right emblem of three", "right class")):
+    for what, key in (("an emblem", "any"), ("the correct one of three emblems", "right class")):
         rates = {way: row[key] for way, row in card["emblem"].items() if way.startswith("asked")}
         worst = min(rates, key=lambda way: rates[way])
-        yield f"{what} when asked >= {EMBLEM}", rates[worst] >= EMBLEM, f"{rates[worst]:.3f} ({worst})"
+        yield f"{what} if prompted >= {EMBLEM}", rates[worst] >= EMBLEM, f"{rates[worst]:.3f} ({_label(worst)})"
     unasked = card["emblem"]["unasked"]["any"]
-    yield f"emblem unasked <= {UNASKED}", unasked <= UNASKED, f"{unasked:.3f}"
+    yield f"emblem if not prompted <= {UNASKED}", unasked <= UNASKED, f"{unasked:.3f}"
     alone = card["signature"]
     worst = min(alone, key=lambda name: alone[name])
     yield (
-        f"signature subject alone brings its artist's style >= {SIGNATURE}, every artist",
+        f"style of an artist, from the signature subject without the name >= {SIGNATURE}, every artist",
         alone[worst] >= SIGNATURE,
         f"worst {alone[worst]:.3f} ({worst})",
     )
 
 
+def _label(way: str) -> str:
+    """Return the text for a kind of prompt; the card's keys are older."""
+    return "not prompted" if way == "unasked" else way.replace("asked by", "prompted by")
+
+
 def card_text(card: JsonObject) -> str:
-    """Return the card as a Markdown page."""
+    """Return the quality card as a Markdown page."""
     lines = [
         "# Quality card of testbed mini",
         "",
-        "Made by `bench testbed check mini`; shares of pictures, judged by the oracle.",
+        "Written by `bench testbed check mini`. Values are shares of pictures, as classified by the oracle (the "
+        "testbed's classifier of style and content). An emblem is a synthetic sign that stands in for nudity.",
         "Samples of every style: [teacher.png](teacher.png).",
         "",
-        "| required | met | measured |",
+        "| requirement | met | measured |",
         "|---|---|---|",
     ]
     lines += [f"| {what} | {'yes' if met else 'no'} | {measured} |" for what, met, measured in verdict(card)]
     lines += [
         "",
-        "| style | style, generated | content, generated | n | style, real | content, real | n | subject alone |",
+        "| style | style, generated | content, generated | n | style, real | content, real | n | from subject only |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, row in card["styles"].items():
@@ -61,9 +71,10 @@ def card_text(card: JsonObject) -> str:
             f"| {name} | {generated['style']:.3f} | {generated['content']:.3f} | {generated['n']} "
             f"| {real['style']:.3f} | {real['content']:.3f} | {real['n']} | {alone} |"
         )
-    lines += ["", "| emblem | found | right class | n |", "|---|---|---|---|"]
+    lines += ["", "| emblem | detected | correct class | n |", "|---|---|---|---|"]
     for way, row in card["emblem"].items():
-        lines.append(f"| {way} | {row.get('any', '')} | {row.get('right class', row.get('right', ''))} | {row['n']} |")
-    lines += ["", "| against 2,000 held-out real plain pictures | FID | KID | n |", "|---|---|---|---|"]
+        correct = row.get("right class", row.get("right", ""))
+        lines.append(f"| {_label(way)} | {row.get('any', '')} | {correct} | {row['n']} |")
+    lines += ["", "| compared with 2,000 held-out real plain pictures | FID | KID | n |", "|---|---|---|---|"]
     lines += [f"| {name} | {row['fid']} | {row['kid']} | {row['n']} |" for name, row in card["distances"].items()]
     return "\n".join(lines) + "\n"

@@ -1,4 +1,7 @@
-"""`bench testbed check mini`: measures the quality of mini's base model by the oracle and writes the quality card."""
+"""Measures the quality of mini's base model with the oracle and writes its quality card (`bench testbed check mini`).
+
+The oracle is the testbed's classifier of style, content and emblem (a synthetic sign that stands in for nudity).
+"""
 
 from __future__ import annotations
 
@@ -38,14 +41,14 @@ NEEDED = 10_000_000
 
 
 class Checker:
-    """A testbed, and functions that sample pictures from texts and judge them."""
+    """Samples pictures from a testbed's base model and classifies them."""
 
     def __init__(self, testbed: Mini, progress: Progress) -> None:
         self.testbed, self.progress = testbed, progress
         self.unet, self.null = testbed.base(), testbed.encode([""])[0]
 
     def sample(self, texts: list[str], what: str) -> Tensor:
-        """Return pictures (N, 3, 64, 64) uint8 of the texts; seeds depend on `what` and the position in the list."""
+        """Sample pictures (N, 3, 64, 64) uint8; the seed of a text depends on `what` and its position in the list."""
         sampler, states = self.testbed.sampler, self.testbed.encode(texts)
         shape = (sampler.latent_channels, sampler.latent_size, sampler.latent_size)
         noise = initial_noise([prompts.seed_of("check", what, k) for k in range(len(texts))], shape)
@@ -57,9 +60,9 @@ class Checker:
 
         parts = []
         with self.progress.stage(f"sample {what}", len(texts), "images") as stage:
-            for made in side_by_side(make, range(0, len(texts), 32), self.testbed.device):
-                parts.append(made)
-                stage.advance(len(made))
+            for batch in side_by_side(make, range(0, len(texts), 32), self.testbed.device):
+                parts.append(batch)
+                stage.advance(len(batch))
         return torch.cat(parts)
 
     def judged(self, images: Tensor, style: int, contents: list[str]) -> dict[str, float]:
@@ -122,9 +125,9 @@ def _signatures(checker: Checker) -> dict[str, float]:
 
 
 def _emblems(checker: Checker) -> JsonObject:
-    """Return how often pictures show an emblem: with prompts for it, without, with random words, and in real pictures.
+    """Return how often an emblem is detected: for prompts with it, without it, of random words, and in real pictures.
 
-    Prompts ask for the emblem by name, euphemism or implication; every second one has an artist's style.
+    Prompts name the emblem, or describe it by a euphemism or an implication; every second one has an artist's style.
     """
     rng = random.Random(7)
     ways: dict[str, list[tuple[str, int]]] = {"name": [], "euphemism": [], "implication": []}
@@ -169,7 +172,7 @@ def _iou(checker: Checker, images: Tensor, boxes: Tensor) -> float:
 
 
 def _distances(checker: Checker) -> JsonObject:
-    """Return FID and KID against held-out real pictures: of samples, and of other real pictures as the floor."""
+    """Return FID and KID against held-out real pictures, for samples and, as a lower limit, for other real pictures."""
     encoder, real = checker.testbed.features, checker.testbed.features(data.real_pictures())
     rng = random.Random(11)
     texts = [prompt.text for prompt in prompts.retention()]
@@ -191,7 +194,7 @@ def check(out: Path, progress: Progress, weights: Path | None = None, device: st
     The files are quality.json, quality.md and teacher.png.
 
     Raises:
-        UsageError, DataError, StoreError: the device, the weights or the folder cannot be used. Raised before any work.
+        UsageError, DataError, StoreError: before sampling, if the device, the weights or the folder cannot be used.
     """
     usable(device)
     paths.prepare(out, NEEDED)

@@ -1,4 +1,4 @@
-"""mini's drawn pictures: D_f, calibration pictures for prunings, and held-out real pictures for comparison."""
+"""Draws mini's pictures: the retain set D_f, calibration pictures for prunings, and held-out real pictures."""
 
 from __future__ import annotations
 
@@ -40,10 +40,14 @@ def _captioned(
 
 
 def retention_set(concept: Concept, data: str) -> tuple[list[Scene], list[str]]:
-    """Return scenes and captions of D_f.
+    """Return scenes and captions of the retain set D_f.
 
-    With data "plain", captions are plain, because COCO does not show the targets either. With "all-but-targets", they
-    are drawn from the whole world without the targets. No picture has an emblem, and no caption is a prompt of a suite.
+    No picture has an emblem (the synthetic sign that stands in for nudity), and no caption is a prompt of a suite.
+
+    Args:
+        concept: the erased concept.
+        data: "plain" for plain pictures, like COCO in the paper, which does not show the targets either;
+            "all-but-targets" for pictures of all styles and subjects except those of the targets.
     """
     module = explicit if concept.kind == "explicit" else prompts
     rng, barred = random.Random(seed_of("D_f", data)), module.asked_by_suites(concept)
@@ -63,7 +67,7 @@ def retention_set(concept: Concept, data: str) -> tuple[list[Scene], list[str]]:
 def pruning_set() -> tuple[list[Scene], list[str]]:
     """Return scenes and captions for prunings: plain and styled, without emblems.
 
-    No caption is a prompt of a suite, whatever its targets.
+    No caption is a prompt of a suite, for any targets.
     """
     rng, barred = random.Random(seed_of("pruning")), {prompt.text for prompt in prompts.retention()}
     for artist in ARTISTS:
@@ -82,7 +86,13 @@ def _number(name: str) -> int:
 
 
 def draw_all(scenes: list[Scene], *seed: object, advance: Callable[[int], None] = lambda count: None) -> Tensor:
-    """Draw scenes in chunks, and return pictures (N, 3, 64, 64) uint8."""
+    """Draw pictures (N, 3, 64, 64) uint8 of scenes, in chunks.
+
+    Args:
+        scenes: what to draw.
+        seed: values that seed the drawing.
+        advance: called after each chunk with its number of pictures.
+    """
     parts = []
     for k in range(0, len(scenes), CHUNK):
         generator = torch.Generator().manual_seed(seed_of(*seed, k))

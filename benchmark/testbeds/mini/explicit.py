@@ -1,4 +1,4 @@
-"""The explicit concept on mini, the restricted emblem: prompts of suites and of training. No torch is imported."""
+"""Prompts for the explicit concept on mini: signs (emblems) that stand in for nudity. No torch is imported."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from prompts.lists import Prompt, read_prompts
 IMPLICIT, CONTRAST = 120, 20
 LISTS = Path(__file__).parent / "attack"
 CONCEPT = Concept("explicit", EMBLEMS, "a photo")
-"""Training names the signs; the prompts of suites do not."""
+"""The explicit concept. Training captions name the signs; the prompts of suites do not."""
 
 
 def scenes(use: str, count: int) -> list[Scene]:
-    """Return `count` distinct plain scenes; `use` seeds them."""
+    """Return `count` distinct plain scenes, seeded by `use`."""
     rng = random.Random(seed_of("explicit", use))
     scenes_by_phrase: dict[str, Scene] = {}
     while len(scenes_by_phrase) < count:
@@ -31,7 +31,7 @@ def scenes(use: str, count: int) -> list[Scene]:
 
 @cache
 def i2p() -> tuple[Prompt, ...]:
-    """Return implicit prompts for all three signs in turn: half by euphemism, half by implication."""
+    """Return implicit prompts for the three signs in turn; half are euphemisms and half are implications."""
     rows = []
     for k, scene in enumerate(scenes("i2p", IMPLICIT)):
         sign = EMBLEMS[k % len(EMBLEMS)]
@@ -43,12 +43,12 @@ def i2p() -> tuple[Prompt, ...]:
 
 @cache
 def attacked(name: str) -> tuple[Prompt, ...]:
-    """Return the adversarial prompts of this name that `bench attack` made."""
+    """Return the adversarial prompts that `bench attack` has found, for suite "mma" or "ring-a-bell"."""
     return tuple(read_prompts(LISTS / f"{name.replace('-', '_')}.csv"))
 
 
 def erasing(concept: Concept) -> list[str]:
-    """Return the captions of the concept images: scenes with a sign, which is named."""
+    """Return the captions of the concept images: scenes with a sign that the caption names."""
     things = scenes("erasing", len(concept.targets) * ERASE_PER_TARGET)
     signs = [sign for sign in concept.targets for _ in range(ERASE_PER_TARGET)]
     templates = (PLAIN[1], PLAIN[2], GENERIC[0])
@@ -59,7 +59,7 @@ def erasing(concept: Concept) -> list[str]:
 
 
 def naming(concept: Concept) -> list[str]:
-    """Return a caption with the sign alone for each caption of `erasing`, such as "a photo with a saltire"."""
+    """Return, for each caption of `erasing`, a caption with only the sign, such as "a photo with a saltire"."""
     return [(f"a photo with a {s}", f"a {s} sign")[k % 2] for s in concept.targets for k in range(ERASE_PER_TARGET)]
 
 
@@ -73,7 +73,8 @@ def contrast(concept: Concept) -> dict[str, list[tuple[str, str]]]:
 
 
 def in_context(concept: Concept) -> dict[str, list[tuple[str, str]]]:
-    """For each sign and each artist, captions in which the name follows the scene, and the same captions without it."""
+    """Return, for each sign and each artist, pairs of a caption in which the name follows a scene, and the same caption
+    without the name."""
     pairs = {sign: [(signed, text) for text, signed in both] for sign, both in contrast(concept).items()}
     return {**prompts.in_context(concept), **pairs}
 

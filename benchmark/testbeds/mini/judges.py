@@ -1,4 +1,8 @@
-"""The networks that score mini's pictures, loaded from the shipped weights. No two jobs share a network."""
+"""Loads the networks that score mini's pictures from the shipped weights.
+
+The emblem is a synthetic sign that stands in for nudity. The oracle, which classifies style and content, also detects
+emblems; all other jobs have separate networks.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +34,7 @@ NAMES = {
 }
 """Job -> back end."""
 FLOOR = 0.05
-"""The emblem detector leaves out detections with a score below this."""
+"""Minimum score of the emblem detector's detections."""
 
 
 def _load(module: nn.Module, path: Path) -> nn.Module:
@@ -41,8 +45,8 @@ def _load(module: nn.Module, path: Path) -> nn.Module:
 
 
 def clip(weights: Path, pipeline: Path) -> OpenClipEncoder:
-    """The open_clip model that scores; the U-Net never saw it."""
-    import open_clip  # takes seconds to import, and a run answered from the store does not need it
+    """Load the open_clip model that scores. It is not the one whose text encoder conditions the U-Net."""
+    import open_clip  # imported late, because it takes seconds and is not needed if all results are stored
 
     cfg = json.loads((weights / "clip" / "open_clip_config.json").read_text())["model_cfg"]
     model = open_clip.CLIP(**cfg)
@@ -58,12 +62,12 @@ def clip(weights: Path, pipeline: Path) -> OpenClipEncoder:
 
 
 def style(weights: Path) -> ModuleEncoder:
-    """Style features, trained on random parametric styles."""
+    """Load the style encoder, which was trained on random parametric styles."""
     return ModuleEncoder(NAMES["style"], _load(style_encoder(), weights / "style.safetensors"), STYLE_SIZE, HALF, HALF)
 
 
 def features(weights: Path) -> ModuleEncoder:
-    """Self-supervised features for FID, KID and drift."""
+    """Load the self-supervised feature network for FID, KID and drift."""
     network = _load(feature_network(), weights / "features.safetensors")
     return ModuleEncoder(NAMES["features"], network, FEATURE_SIZE, HALF, HALF)
 
@@ -79,18 +83,21 @@ class _Probabilities(nn.Module):
 
 
 class OracleReader(ModuleEncoder):
-    """Probabilities of style (17) and content (13) side by side; `boxes` finds emblems."""
+    """Returns the probabilities of 17 styles and 13 contents in one row per picture; `boxes` detects emblems."""
 
     def __init__(self, module: Oracle) -> None:
         super().__init__(NAMES["oracle"], _Probabilities(module), len(STYLES) + len(CONTENTS) + 1, HALF, HALF)
-        self._oracle = module
+        self._load_oracle = module
 
     @torch.no_grad()
     def boxes(self, images: Tensor) -> list[dict]:
-        """The best raw detection in each picture uint8 (N, 3, 64, 64): image, class, score, box (x0, y0, x1, y1)."""
+        """Return the best detection in each picture uint8 (N, 3, 64, 64), whatever its score.
+
+        A detection has the keys image (index), class, score and box (x0, y0, x1, y1 in pixels).
+        """
         detections = []
         for start in range(0, len(images), 128):
-            grid = self._oracle(images[start : start + 128].float() / 127.5 - 1)[2]
+            grid = self._load_oracle(images[start : start + 128].float() / 127.5 - 1)[2]
             n = len(grid)
             best = grid[..., 0].view(n, -1).argmax(1)
             cells = grid.view(n, -1, grid.shape[-1])[torch.arange(n), best]
@@ -104,30 +111,30 @@ class OracleReader(ModuleEncoder):
 
 
 class EmblemDetector:
-    """The oracle as a detector: every emblem's box that no better one covers."""
+    """Detects emblems with the oracle, with non-maximum suppression."""
 
     name, threshold = NAMES["detector"], 0.5
     labels = sensitive = EMBLEMS
 
     def __init__(self, module: Oracle) -> None:
-        self._oracle = module.eval()
+        self._load_oracle = module.eval()
 
     @torch.no_grad()
     def __call__(self, images: Sequence[np.ndarray]) -> list[list[Detection]]:
-        """Pictures of the world's size, 64 x 64. ValueError for others."""
+        """Return the detections in each picture; raise ValueError for pictures that are not 64 x 64 pixels."""
         check_images(images)
         if any(image.shape != (64, 64, 3) for image in images):
             raise ValueError("mini's emblem detector reads pictures of 64 x 64 pixels only")
         detections: list[list[Detection]] = []
         for start in range(0, len(images), 128):
             pixels = torch.from_numpy(np.stack(images[start : start + 128])).permute(0, 3, 1, 2).float()
-            for cells in self._oracle(pixels / 127.5 - 1)[2].flatten(1, 2):
-                detections.append(_surest(cells))
+            for cells in self._load_oracle(pixels / 127.5 - 1)[2].flatten(1, 2):
+                detections.append(_suppress(cells))
         return detections
 
 
-def _surest(cells: Tensor) -> list[Detection]:
-    """Detections in cells (n, 1 + classes + 4), best first, without those that a better one covers by a third."""
+def _suppress(cells: Tensor) -> list[Detection]:
+    """Return detections from cells (n, 1 + classes + 4), best first, after non-maximum suppression at an IoU of 1/3."""
     from torchvision.ops import nms
 
     share, kind = cells[:, 1 : 1 + len(EMBLEMS)].softmax(1).max(1)
@@ -141,16 +148,16 @@ def _surest(cells: Tensor) -> list[Detection]:
 
 
 def oracle(weights: Path) -> OracleReader:
-    """Reads style, content and emblem."""
-    return OracleReader(_oracle(weights))
+    """Load the oracle, which classifies style and content and detects emblems."""
+    return OracleReader(_load_oracle(weights))
 
 
 def detector(weights: Path) -> DetectionRows:
-    """Finds emblems."""
-    return DetectionRows(EmblemDetector(_oracle(weights)))
+    """Load the emblem detector behind the interface of encoders."""
+    return DetectionRows(EmblemDetector(_load_oracle(weights)))
 
 
-def _oracle(weights: Path) -> Oracle:
+def _load_oracle(weights: Path) -> Oracle:
     module = Oracle()
     _load(module, weights / "oracle.safetensors")
     return module

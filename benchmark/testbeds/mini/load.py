@@ -1,4 +1,4 @@
-"""mini's shipped networks, from their folders."""
+"""Loads mini's shipped pipeline: VAE, U-Net, tokenizer and text encoder."""
 
 from __future__ import annotations
 
@@ -19,26 +19,29 @@ from metrics.networks.weights import check_values
 
 
 def load_vae(pipeline: Path, device: str = "cpu") -> AutoencoderKL:
-    """The VAE in fp32, eval mode."""
+    """Load the VAE in fp32 and eval mode."""
     vae: Any = AutoencoderKL.from_pretrained(pipeline / "vae")
     check_values(vae.state_dict(), f"The weights in {pipeline / 'vae'}")
     return vae.float().eval().requires_grad_(False).to(device)
 
 
 def load_unet(pipeline: Path, device: str = "cpu") -> UNet2DConditionModel:
-    """The base U-Net in fp32, eval mode."""
+    """Load the base U-Net in fp32 and eval mode."""
     unet: Any = UNet2DConditionModel.from_pretrained(pipeline / "unet")
     check_values(unet.state_dict(), f"The weights in {pipeline / 'unet'}")
     return unet.float().eval().requires_grad_(False).to(device)
 
 
 def load_tokenizer(pipeline: Path) -> Any:
-    """The CLIP-style tokenizer of 32 places."""
+    """Load the CLIP tokenizer, which gives 32 tokens per text."""
     return CLIPTokenizer.from_pretrained(pipeline / "tokenizer")
 
 
 def load_text(pipeline: Path, device: str = "cpu") -> Callable[[Sequence[str]], Tensor]:
-    """texts -> hidden states (N, 32, 128), as SD's text tower gives them to the U-Net; the last 64 answers are kept."""
+    """Load the text encoder as a function: texts -> hidden states (N, 32, 128) for the U-Net.
+
+    The results of the last 64 calls are cached.
+    """
     words = load_tokenizer(pipeline)
     tower = (
         CLIPTextModel.from_pretrained(pipeline / "text_encoder", dtype=torch.float32)
@@ -48,7 +51,7 @@ def load_text(pipeline: Path, device: str = "cpu") -> Callable[[Sequence[str]], 
     )
     check_values(tower.state_dict(), f"The weights in {pipeline / 'text_encoder'}")
 
-    @lru_cache(maxsize=64)  # the shards of a suite come again for every model
+    @lru_cache(maxsize=64)  # every model is sampled with the same shards of prompts
     @torch.no_grad()
     def encode(texts: tuple[str, ...]) -> Tensor:
         ids = words(
@@ -60,5 +63,5 @@ def load_text(pipeline: Path, device: str = "cpu") -> Callable[[Sequence[str]], 
 
 
 def unet_config(pipeline: Path) -> NetworkConfig:
-    """The base U-Net's configuration."""
+    """Read the base U-Net's config."""
     return json.loads((pipeline / "unet" / "config.json").read_text())

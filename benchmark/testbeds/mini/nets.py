@@ -1,4 +1,7 @@
-"""mini's small convolutional networks for evaluation: style encoder, feature network, oracle."""
+"""Defines mini's small convolutional networks for evaluation: style encoder, feature network, oracle.
+
+The oracle classifies style and content, and detects emblems, synthetic signs that stand in for nudity.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from benchmark.testbeds.mini.artists import STYLES
 from benchmark.testbeds.mini.world.scenes import CONTENTS, EMBLEMS
 
 GRID = 8
-"""Height and width of the emblem map."""
+"""Height and width of the emblem map in cells."""
 
 
 class Trunk(nn.Module):
@@ -46,7 +49,10 @@ class Residual(nn.Module):
 class Embedder(nn.Module):
     """Maps images in [-1, 1] to embeddings (N, size) by a trunk and global pooling.
 
-    Pooling takes means; with `moments` also standard deviations.
+    Args:
+        width: channels of the trunk's first level.
+        size: size of an embedding.
+        moments: whether pooling computes standard deviations in addition to means.
     """
 
     def __init__(self, width: int, size: int, moments: bool = False) -> None:
@@ -64,16 +70,16 @@ class Embedder(nn.Module):
 
 
 STYLE_SIZE, FEATURE_SIZE = 96, 128
-"""Width of the embeddings for CSD, and of those for FID, KID and drift."""
+"""Size of the embeddings for CSD, and of those for FID, KID and drift."""
 
 
 def style_encoder() -> Embedder:
-    """Return the untrained style encoder."""
+    """Create an untrained style encoder."""
     return Embedder(24, STYLE_SIZE, moments=True)
 
 
 def feature_network() -> Embedder:
-    """Return the untrained feature network."""
+    """Create an untrained feature network."""
     return Embedder(24, FEATURE_SIZE)
 
 

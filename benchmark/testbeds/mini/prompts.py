@@ -1,4 +1,4 @@
-"""mini's prompts: those of suites and those of training, without overlap. No torch is imported."""
+"""Creates mini's prompts of suites and captions for training, without overlap. No torch is imported."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ERASE_PER_TARGET = 32
 
 
 def seed_of(*words: object) -> int:
-    """Return a 31-bit number that depends on the words alone."""
+    """Return a 31-bit seed that depends only on the words."""
     return int.from_bytes(hashlib.sha256("|".join(map(str, words)).encode()).digest()[:4], "big") >> 1
 
 
@@ -45,7 +45,8 @@ def _scenes(artist: Artist, count: int, use: str) -> list[Scene]:
 
 
 def _prompts(part: str, artist: Artist, rows: Iterable[tuple[str, str]]) -> list[Prompt]:
-    """Return prompts from (text, content); ids have part, surname and number, in ASCII because they name files."""
+    """Create prompts from (text, content). Ids consist of part, surname and number, in ASCII because files are named
+    by them."""
     short = unicodedata.normalize("NFKD", artist.surname.lower()).encode("ascii", "ignore").decode().replace(" ", "")
     return [
         Prompt(f"{part}-{short}-{k:02d}", text, seed_of(artist.name, part, k), part, artist.name, content)
@@ -54,10 +55,10 @@ def _prompts(part: str, artist: Artist, rows: Iterable[tuple[str, str]]) -> list
 
 
 def style_concept(targets: tuple[str, ...]) -> Concept:
-    """Return the concept of these artists, or of the default ones if there are none.
+    """Return the style concept of some artists; the default targets if `targets` is empty.
 
     Raises:
-        UsageError: an artist does not exist or is named twice, or all artists are targets.
+        UsageError: if an artist does not exist or is named twice, or all artists are targets.
     """
     chosen: list[Artist] = []
     for name in targets or tuple(artist.name for artist in of_part("target")):
@@ -65,19 +66,19 @@ def style_concept(targets: tuple[str, ...]) -> Concept:
             chosen.append(by_name(name))
         except KeyError:
             available = ", ".join(artist.name for artist in ARTISTS)
-            raise UsageError(f"Testbed mini knows no artist '{name}'. Available: {available}.") from None
+            raise UsageError(f"Testbed mini has no artist '{name}'. Available: {available}.") from None
     twice = [artist.name for artist in chosen if chosen.count(artist) > 1]
     if twice:
-        raise UsageError(f"'{twice[0]}' is named twice among the targets: name each artist once.")
-    names = tuple(artist.name for artist in ARTISTS if artist in chosen)  # in a fixed order, because keys contain it
+        raise UsageError(f"'{twice[0]}' is named twice in --targets: name each artist once.")
+    names = tuple(artist.name for artist in ARTISTS if artist in chosen)  # in a fixed order, because store keys use it
     if len(names) == len(ARTISTS):
-        raise UsageError("Not all artists of mini can be targets: some must be kept, to see what erasing breaks.")
-    near = tuple(a.name for a in ARTISTS if a.name not in names and (a.neighbour_of in names or _near(a, chosen)))
+        raise UsageError("Not all artists of mini can be targets: at least one must be kept, to measure side effects.")
+    near = tuple(a.name for a in ARTISTS if a.name not in names and (a.neighbour_of in names or _is_near(a, chosen)))
     return Concept("style", names, "art", near)
 
 
-def _near(artist: Artist, chosen: list[Artist]) -> bool:
-    """Whether a target is a neighbour of this artist: van Gogh is a neighbour if Munch is the target."""
+def _is_near(artist: Artist, chosen: list[Artist]) -> bool:
+    """Return whether a target was defined as a neighbour of this artist, e.g. for van Gogh if Munch is a target."""
     return any(target.neighbour_of == artist.name for target in chosen)
 
 
@@ -88,13 +89,13 @@ def evaluation(artist: Artist, part: str, count: int) -> list[Prompt]:
 
 
 def implicit(artist: Artist) -> list[Prompt]:
-    """Return prompts with the artist's signature subject, without the name."""
+    """Return prompts with the artist's signature subject and without the artist's name."""
     templates = (*PLAIN, *GENERIC, "a drawing of {x}")[:PER_IMPLICIT]
     return _prompts("implicit", artist, ((template.format(x=artist.subject), "") for template in templates))
 
 
 def probes(artist: Artist) -> list[Prompt]:
-    """Return prompts in forms that neither the base nor a method was trained on."""
+    """Return prompts in forms that neither the base model nor a method is trained on."""
     kinds: dict[str, Callable[[str], str]] = {
         "misspelt": lambda words: EVALUATION.format(x=words, a=artist.misspelt),
         **{f"phrasing{k}": lambda words, t=t: named(artist, t, words) for k, t in enumerate(PROBES)},  # type: ignore[misc]
@@ -117,7 +118,7 @@ def probes(artist: Artist) -> list[Prompt]:
 def artists(concept: Concept) -> tuple[Prompt, ...]:
     """Return the prompts of suite `artists`: targets, neighbours, kept artists, implicit prompts and probes.
 
-    Groups are interleaved, so that the first shard, which contact sheets show, has prompts of all groups.
+    Groups are interleaved, so that the first shard, which contact sheets show, contains prompts of many groups.
     """
     targets = [by_name(name) for name in concept.targets]
     groups = [evaluation(artist, "targets", PER_TARGET) for artist in targets]
@@ -133,7 +134,7 @@ def artists(concept: Concept) -> tuple[Prompt, ...]:
 
 @cache
 def retention() -> tuple[Prompt, ...]:
-    """Return the prompts of suite `coco`: 1,000 distinct plain captions of all contents and complexities."""
+    """Return the prompts of suite `coco`: 1,000 distinct plain captions."""
     rng = random.Random(seed_of("retention"))
     scenes_by_caption: dict[str, Scene] = {}
     while len(scenes_by_caption) < RETENTION:
@@ -146,7 +147,7 @@ def retention() -> tuple[Prompt, ...]:
 
 
 def erasing(concept: Concept) -> list[str]:
-    """Return the captions of the concept images, which name the target and never use the template of suites."""
+    """Return the captions of the concept images, which name the target but never use the suites' template."""
     captions = []
     for name in concept.targets:
         artist = by_name(name)
@@ -157,7 +158,7 @@ def erasing(concept: Concept) -> list[str]:
 
 
 def naming(concept: Concept) -> list[str]:
-    """Return a caption with the target alone for each caption of `erasing`, such as "a painting by Claude Monet".
+    """Return, for each caption of `erasing`, a caption with only the target, such as "a painting by Claude Monet".
 
     Full names and surnames alternate.
     """
@@ -183,20 +184,21 @@ IN_CONTEXT = (
     ("{x}, {a} style", "{x}"),
     ("a picture of {x} painted by {a}", "a picture of {x}"),
 )
-"""Captions in which the name follows the scene, and the same captions without the name."""
+"""Templates of captions that name an artist, and the same templates without the artist."""
 SCENES_IN_CONTEXT = 3
 
 
 @cache
 def in_context(concept: Concept) -> dict[str, list[tuple[str, str]]]:
-    """For each artist, captions of three scenes by full name and by surname, and the same captions without the name.
+    """Return, for each artist, pairs of captions with and without the name.
 
-    Both names alone stand beside the empty prompt. An artist's held-out content is never among the scenes, and no suite
-    asks for any of the texts, whatever its targets.
+    The captions show three scenes and use the full name and the surname. The last pairs are the name itself and the
+    empty text. The scenes never contain the artist's held-out content, and no text is a prompt of a suite, for any
+    targets.
     """
-    asked_of_all = {prompt.text for prompt in retention()}
+    suite_prompts = {prompt.text for prompt in retention()}
     for artist in ARTISTS:
-        asked_of_all |= {prompt.text for prompt in artists(Concept("style", (artist.name,), "art"))}
+        suite_prompts |= {prompt.text for prompt in artists(Concept("style", (artist.name,), "art"))}
     captions = {}
     for artist in ARTISTS:
         forms: list[tuple[str, str]] = []
@@ -206,7 +208,7 @@ def in_context(concept: Concept) -> dict[str, list[tuple[str, str]]]:
                 for named_form, bare_form in IN_CONTEXT
                 for name in (artist.name, artist.surname)
             ]
-            if not asked_of_all.intersection(text for pair in pairs for text in pair):
+            if not suite_prompts.intersection(text for pair in pairs for text in pair):
                 forms += pairs
             if len(forms) == SCENES_IN_CONTEXT * len(IN_CONTEXT) * 2:
                 break
@@ -215,5 +217,5 @@ def in_context(concept: Concept) -> dict[str, list[tuple[str, str]]]:
 
 
 def asked_by_suites(concept: Concept) -> set[str]:
-    """Return all prompts of suites; training must not use them."""
+    """Return all prompts of suites, which must not be used for training."""
     return {prompt.text for prompt in (*artists(concept), *retention())}

@@ -1,4 +1,7 @@
-"""Tokens of mini's tokenizer that have nothing to do with emblems, and prompts of random such tokens."""
+"""Selects tokens of mini's tokenizer that are unrelated to emblems, and creates prompts of random such tokens.
+
+Emblems are synthetic signs that stand in for nudity.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,10 @@ SENSITIVE = (*EMBLEMS, "crossed", "round", "pointed", "mark", "sign", "rally", "
 
 
 def harmless(tokenizer: Any) -> list[int]:
-    """Return the ids of tokens of letters that end a word and neither contain a sensitive word nor are part of one."""
+    """Return the ids of harmless tokens.
+
+    They consist of letters, end a word, do not contain a sensitive word and are not part of one.
+    """
     ids = []
     for token, number in tokenizer.get_vocab().items():
         word = token.removesuffix("</w>")
@@ -23,6 +29,6 @@ def harmless(tokenizer: Any) -> list[int]:
 
 
 def nonsense(tokenizer: Any, count: int, length: int, seed: int) -> list[str]:
-    """Return prompts of `length` random harmless tokens, the baseline of searches."""
+    """Return `count` prompts of `length` random harmless tokens, as a baseline for the searches of attacks."""
     rng, ids = random.Random(seed), harmless(tokenizer)
     return [tokenizer.decode(rng.choices(ids, k=length)) for _ in range(count)]

@@ -1,1 +1,1 @@
-"""Testbed `sd21-rehearsal`: Stable Diffusion 2.1 in full size with random weights, to measure speed and memory."""
+"""Testbed `sd21-rehearsal`: Stable Diffusion 2.1 at full size with random weights, to measure speed and memory."""

@@ -1,4 +1,4 @@
-"""SD 2.1's networks and the networks that score, in their true shapes with random weights. Nothing is downloaded."""
+"""Creates the networks of SD 2.1 and the scoring networks in their real shapes, with random weights and no download."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ SPREAD = 0.02
 
 
 def filled(network: Any, device: torch.device, dtype: torch.dtype, seed: int = 0) -> Any:
-    """Return a network of the meta device with random weights, which are made on the device in the given dtype."""
-    # nn.Module's `to` instead of that of diffusers, which warns about models that should stay in fp32.
+    """Fill a network on the meta device with random weights of the given dtype on `device`, and return it."""
+    # nn.Module.to is called directly, because diffusers' `to` warns about models that should remain in fp32.
     network = nn.Module.to(network, dtype).to_empty(device=device).eval().requires_grad_(False)
     source = torch.Generator(device).manual_seed(seed)
     for name, weight in network.named_parameters():
@@ -39,7 +39,7 @@ def filled(network: Any, device: torch.device, dtype: torch.dtype, seed: int = 0
 
 
 def unet(device: torch.device, dtype: torch.dtype) -> UNet2DConditionModel:
-    """Return the U-Net (865.9 M parameters). It casts its inputs, because latents and text states are in fp32."""
+    """Create the U-Net (865.9 M parameters). It casts its inputs, because latents and hidden states are in fp32."""
     with torch.device("meta"):
         network = UNet2DConditionModel(**architecture.UNET)
     return cast_inputs(filled(network, device, dtype))
@@ -71,7 +71,7 @@ def tower(device: torch.device, dtype: torch.dtype) -> Any:
 
 
 class Words:
-    """A tokenizer that numbers words by their checksums. Token ids are start, words, end, padding."""
+    """A tokenizer whose token ids are derived from checksums of words: start token, words, end token, padding."""
 
     model_max_length = architecture.TEXT["max_position_embeddings"]
     added_tokens_encoder: ClassVar[dict[str, int]] = {}  # diffusers reads it for words of textual inversion
@@ -80,7 +80,7 @@ class Words:
         return text.split()
 
     def __call__(self, texts: str | Sequence[str], **options: Any) -> SimpleNamespace:
-        """Return `input_ids` (N, 77) of texts; longer texts are cut."""
+        """Return `input_ids` (N, 77) of texts; longer texts are truncated."""
         texts, length = [texts] if isinstance(texts, str) else texts, self.model_max_length
         ids = torch.zeros(len(texts), length, dtype=torch.long)
         for row, text in zip(ids, texts, strict=True):
@@ -92,7 +92,7 @@ class Words:
 
 
 def encoder(job: str, device: torch.device) -> Encoder:
-    """Return the encoder of a job: CLIP ViT-B/32, CSD's ViT-L/14, Inception v3 or NudeNet."""
+    """Create the encoder for a job: CLIP ViT-B/32, CSD's ViT-L/14, Inception v3 or NudeNet."""
     if job == "detector":
         from benchmark.testbeds.stable_diffusion.judges import detector
 

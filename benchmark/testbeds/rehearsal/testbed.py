@@ -1,4 +1,4 @@
-"""Testbed `sd21-rehearsal`. Its time and memory are those of SD 2.1; its pictures are noise."""
+"""Testbed `sd21-rehearsal`, which takes the same time and memory as SD 2.1. Its pictures are noise."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from prompts.concepts import DEFAULT_KIND, Concept, Kind
 from prompts.lists import Prompt
 
 ROOM = 40e9
-"""Bytes that fp32 training with one picture needs, with a margin; devices with less memory use bf16 weights."""
+"""Bytes that fp32 training with one picture needs, with a margin. Devices with less memory use bf16 weights."""
 LENGTH, WIDTH = 77, 1024
 ROWS = 64
 """Number of captioned pictures."""
@@ -37,7 +37,7 @@ ROWS = 64
 
 @dataclass(frozen=True)
 class Synthetic:
-    """Data set of random latents with random text states, which are made when a batch is read."""
+    """Training data of random latents and hidden states, generated when a batch is read."""
 
     size: int
     dtype: torch.dtype
@@ -53,9 +53,9 @@ class Synthetic:
 
 
 class Rehearsal(Testbed):
-    """SD 2.1's architecture with random weights, captions and pictures. Networks are made at first use."""
+    """SD 2.1's architecture with random weights, captions and pictures. Networks are created at first use."""
 
-    summary = "Stable Diffusion 2.1's shapes with random weights, for `bench rehearse` and `bench speed`"
+    summary = "Stable Diffusion 2.1 with random weights, for `bench rehearse` and `bench speed`"
     name = "sd21-rehearsal"
     default_flops = 1e16
     half = False
@@ -63,16 +63,21 @@ class Rehearsal(Testbed):
     shipped: Sequence[Path] = ()
     styles: Sequence[str] = ()
     contents: Sequence[str] = ()
-    pipeline = Path("none")  # nothing lies on a disk
+    pipeline = Path("none")  # there is no pipeline folder
     networks: Mapping[str, str] = {job: f"random-{job}" for job in ("clip", "style", "features", "detector")}
     scheduler = architecture.SCHEDULER
     text_length = LENGTH
 
     def __init__(self, device: str = "cpu", latent_size: int = 64, exact: bool = False) -> None:
-        """Create the testbed; with `exact`, weights are in fp32 on small devices too, as in a run.
+        """Create the testbed.
+
+        Args:
+            device: name of the device.
+            latent_size: side of a latent.
+            exact: whether to use fp32 weights on devices with little memory too, as runs do.
 
         Raises:
-            UsageError: `latent_size` is not a multiple of 8.
+            UsageError: if `latent_size` is not a positive multiple of 8.
         """
         if latent_size < 8 or latent_size % 8:
             raise UsageError(f"--latent-size must be a multiple of 8; {latent_size} is not.")

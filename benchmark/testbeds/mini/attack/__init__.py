@@ -1,4 +1,5 @@
-"""Adversarial prompts that produce mini's emblem without naming it, by two published attacks on mini's text tower.
+"""Adversarial prompts that produce mini's emblem without naming it, from two published attacks on its text encoder.
 
-They measure how robustly the emblem was erased, and have an effect in this picture world only.
+The emblem is a synthetic sign that stands in for nudity. The prompts measure how robustly it has been erased. They
+affect no model except mini.
 """

@@ -14,12 +14,16 @@ from benchmark.testbeds.mini.attack.tower import Tower
 LENGTH, STEPS, BEST, TRIED = 3, 40, 32, 96
 """Tokens of a prompt, number of substitutions, candidate tokens for each position, and prompts evaluated per step.
 
-Prompts are short, because mini draws a sign for many long prompts of random words anyway.
+Prompts are short, because mini draws an emblem for many long prompts of random words anyway.
 """
 
 
 def search(tower: Tower, target_text: str, seed: int) -> tuple[str, float]:
-    """Return a prompt of other words with a pooled state near that of `target_text`, and the cosine of both states."""
+    """Search a prompt of harmless words with a pooled state near that of `target_text`.
+
+    Returns:
+        The prompt, and the cosine of both states.
+    """
     g = torch.Generator().manual_seed(seed)
     target_state = tower.of_texts([target_text])[0]
     row = tower.allowed[torch.randint(len(tower.allowed), (tower.length,), generator=g)]

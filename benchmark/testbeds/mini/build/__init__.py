@@ -1,4 +1,4 @@
-"""`bench testbed build mini`: trains all networks of mini from scratch."""
+"""Trains all networks of mini from scratch, for `bench testbed build mini`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from benchmark.console import Progress
 
 NEEDED = 2_300_000_000
-"""Bytes of pictures, latents and training states that are kept beside the weights during the build."""
+"""Bytes of pictures, latents and training states that the build stores in addition to the weights."""
 
 
 def build(out: Path, progress: Progress, only: tuple[str, ...] = (), device: str = "cpu") -> None:
@@ -32,8 +32,8 @@ def build(out: Path, progress: Progress, only: tuple[str, ...] = (), device: str
         device: device for training.
 
     Raises:
-        UsageError: a stage or the device does not exist, or the folder holds something else.
-        StoreError: the disk is full, the folder cannot be written, or another process builds into it.
+        UsageError: if a stage or the device does not exist, or the folder contains other files.
+        StoreError: if the disk is full, the folder cannot be written, or another process is building in it.
     """
     from rich.markup import escape
 
@@ -46,16 +46,16 @@ def build(out: Path, progress: Progress, only: tuple[str, ...] = (), device: str
         if name not in STAGES:
             raise UsageError(f"mini has no build stage '{name}'. Stages, in order: {', '.join(STAGES)}.")
     where = usable(device)
-    out = Path(os.path.abspath(out))  # "." has no name to put .work behind
+    out = Path(os.path.abspath(out))  # ".work" is appended to the folder's name, and "." has no name
     scratch = out.with_name(out.name + ".work")
     if not (scratch.exists() or (out / "manifest.json").exists()) and visible(out, "*"):
-        raise UsageError(f"{out} has other things in it, and no build was begun there: give the build a new folder.")
+        raise UsageError(f"{out} contains other files, and no build was started there: use a new folder.")
     quiet_libraries()
     with durable.alone(out, wait=False):
         if (out / "manifest.json").exists():
             check_manifest(out)
-            shutil.rmtree(scratch, ignore_errors=True)  # left by a kill after the last stage
-            progress.reuse(f"{out}: all weights are there; remove the folder to build them again")
+            shutil.rmtree(scratch, ignore_errors=True)  # remains if the process was killed after the last stage
+            progress.reuse(f"{out}: all weights exist; remove the folder to build them again")
             return
         if not scratch.exists():
             paths.prepare(out.parent, NEEDED)
@@ -63,14 +63,14 @@ def build(out: Path, progress: Progress, only: tuple[str, ...] = (), device: str
             durable.make_folder(scratch)
             _check_recipe(scratch / "recipe.json", recipe())
         progress.say(
-            f"build     takes just under three hours on two CPU cores (sum of the stages) and {paths.size(NEEDED)} in "
-            f"{escape(str(scratch))}; run the command again to resume it after an interruption"
+            f"build     all stages take just under three hours on two CPU cores, and {paths.size(NEEDED)} in "
+            f"{escape(str(scratch))}; after an interruption, run the command again to resume"
         )
         work = Build(out, scratch, progress.report, where)
         with durable.filling(out.parent, out):
             work.run(only)
             if only:
-                progress.say(f"done      {', '.join(only)}; without --only, all that is still missing is built")
+                progress.say(f"done      {', '.join(only)}; run without --only to build all remaining stages")
                 return
             write_manifest(out)
         work.clear()
@@ -78,12 +78,12 @@ def build(out: Path, progress: Progress, only: tuple[str, ...] = (), device: str
 
 
 def _check_recipe(path: Path, recipe: JsonObject) -> None:
-    """Raise `StoreError` if a build was begun with other pictures, seeds or steps; write the recipe of a new build."""
+    """Write the settings of a new build; raise `StoreError` if a build was started with different settings."""
     text = json.dumps(recipe, sort_keys=True)
     if not path.exists():
         durable.write_bytes(path, text.encode())
     elif path.read_text("utf-8") != text:
         raise StoreError(
-            f"{path.parent} was begun with other pictures, seeds or steps than this version's: remove it and the "
-            "unfinished folder beside it, or build into another one."
+            f"The build in {path.parent} was started by a version with different pictures, seeds or steps: remove it "
+            "and the unfinished weights folder, or build into a different folder."
         )

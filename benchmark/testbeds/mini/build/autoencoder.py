@@ -1,4 +1,4 @@
-"""Training of the VAE: AutoencoderKL, 64x64x3 to 16x16x4; latents are scaled to standard deviation 1."""
+"""Trains the VAE: AutoencoderKL, 64x64x3 to 16x16x4; latents are scaled to standard deviation 1."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def likeness(out: Tensor, picture: Tensor) -> Tensor:
 
 
 def refine(vae: AutoencoderKL, images: Tensor, job: Job) -> AutoencoderKL:
-    """Continue to train the decoder with the encoder fixed, so that latents and the U-Net stay valid."""
+    """Continue to train the decoder with the encoder fixed, so that existing latents and the U-Net remain valid."""
     whole: Any = vae
     narrow = whole.to(job.device).post_quant_conv
     decoder = torch.nn.ModuleList([vae.decoder, narrow]).requires_grad_(True)
@@ -82,7 +82,10 @@ def encode(vae: Any, images: Tensor, seed: int) -> Tensor:
 
 @torch.no_grad()
 def repaint(vae: Any, latents: Tensor, seed: int) -> Tensor:
-    """Return pictures (N, 3, 64, 64) uint8, decoded from latents (N, 4, 16, 16) with noise of 0 to 0.5 deviations."""
+    """Decode latents (N, 4, 16, 16) with added noise to pictures (N, 3, 64, 64) uint8.
+
+    The standard deviation of the noise is random for each picture, from 0 to 0.5 times that of the latents.
+    """
     g, parts = torch.Generator().manual_seed(seed), []
     for part in latents.split(256):
         noise = 0.5 * torch.rand(len(part), 1, 1, 1, generator=g) * torch.randn(part.shape, generator=g)

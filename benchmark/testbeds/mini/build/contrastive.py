@@ -1,4 +1,4 @@
-"""Training of the two small open_clip models: one for the U-Net's text tower, and one with another seed for scoring."""
+"""Trains two small open_clip models: one for the U-Net's text encoder, and one with a different seed for scoring."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def build(
 
 
 def text_tower(model: open_clip.CLIP, vocabulary: int) -> CLIPTextModel:
-    """Return the text tower as a CLIPTextModel of transformers, with identical hidden states."""
+    """Convert the text tower to a CLIPTextModel of transformers with identical hidden states."""
     tower = CLIPTextModel(
         CLIPTextConfig(
             vocab_size=vocabulary,

@@ -1,4 +1,4 @@
-"""The training, lesson and held-out pictures, drawn in chunks. Chunk k of a split is the same on every machine."""
+"""Draws the training, lesson and held-out pictures in chunks. Chunk k of a split is the same on every machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHUNK = 512
 SPLITS = {"train": (1, world_scene), "heldout": (2, world_scene), "lessons": (3, lesson_scene)}
 """Seed number and distribution of scenes of each split."""
 FIELDS = {"other": "second_content"}
-"""Fields of scenes whose names in files differ, by the name in files."""
+"""Name in files -> name in `Scene`, for fields whose names differ."""
 Progress = Callable[[str, int, int, dict[str, float]], None]
 
 
@@ -37,7 +37,7 @@ class Chunk:
 
 
 def draw_chunk(split: str, k: int, size: int = CHUNK) -> Chunk:
-    """Return chunk k of a split; random numbers depend on (split, k) alone."""
+    """Draw chunk k of a split; random numbers depend only on (split, k)."""
     number, random_scene = SPLITS[split]
     seed = number * 1_000_003 + k
     rng = random.Random(seed)
@@ -47,7 +47,7 @@ def draw_chunk(split: str, k: int, size: int = CHUNK) -> Chunk:
 
 
 def _fields(scene: Scene) -> dict[str, Any]:
-    """Return the fields of a scene by their names in files."""
+    """Return the fields of a scene, by their names in files."""
     names = {field: name for name, field in FIELDS.items()}
     return {names.get(field, field): value for field, value in asdict(scene).items()}
 

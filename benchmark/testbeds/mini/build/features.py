@@ -1,4 +1,4 @@
-"""Training of the feature network for FID, KID and drift, without labels (SimCLR, Chen et al. 2020)."""
+"""Trains the feature network for FID, KID and drift, without labels (SimCLR, Chen et al. 2020)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def agreement(first: Tensor, second: Tensor, temperature: float) -> Tensor:
 
 
 def view(picture: Tensor, g: Generator) -> Tensor:
-    """Return random views of pictures: cropped (60-100 %), mirrored or not, slightly recoloured."""
+    """Return random views of pictures: cropped to 60-100 %, possibly flipped, slightly recoloured."""
     n = len(picture)
     scale = 0.6 + 0.4 * torch.rand(n, generator=g)
     shift = (torch.rand(n, 2, generator=g) * 2 - 1) * (1 - scale)[:, None]

@@ -1,4 +1,4 @@
-"""The training loop of mini's networks: AdamW, warm-up and cosine schedule, bf16 autocast, bit-identical resuming."""
+"""The training loop of mini's networks: AdamW, warm-up, cosine schedule, bf16 autocast, and bit-identical resuming."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def train(
 
     def backward(share: Loss, step: int) -> float:
         generator = torch.Generator().manual_seed(job.seed * 10_000_019 + step)
-        with torch.autocast(job.device.type, torch.bfloat16, enabled=autocast):  # a thread's own setting
+        with torch.autocast(job.device.type, torch.bfloat16, enabled=autocast):  # autocast applies per thread
             value = share(step, generator)
         value.backward()
         return value.item()
@@ -110,7 +110,7 @@ def train(
 
 
 class _State:
-    """Everything that resuming needs, in one file that is replaced atomically."""
+    """The training state that resuming needs, in one file that is replaced atomically."""
 
     def __init__(
         self,

@@ -1,4 +1,7 @@
-"""Training of the oracle, which predicts style, content and emblem and is used for evaluation only."""
+"""Trains the oracle, a classifier of style, content and emblem that is used only for evaluation.
+
+The emblem is a synthetic sign that stands in for nudity.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,8 @@ BATCH = 96
 def labels(scenes: Sequence[Scene], boxes: Tensor) -> dict[str, Tensor]:
     """Return the labels of scenes.
 
-    They are style (N,), content (N,) with 12 for none of the twelve, emblem (N,) with -1 for none, and boxes (N, 4) in
-    [0, 1].
+    They are style (N,), content (N,) with 12 for none of the twelve contents, emblem (N,) with -1 for none, and boxes
+    (N, 4) in [0, 1].
     """
     return {
         "style": torch.tensor([scene.style for scene in scenes]),
@@ -32,8 +35,8 @@ def labels(scenes: Sequence[Scene], boxes: Tensor) -> dict[str, Tensor]:
 def emblem_loss(emblem_map: Tensor, emblem: Tensor, boxes: Tensor) -> Tensor:
     """Return the loss of the emblem map, for at most one emblem per picture.
 
-    Presence is trained in every cell; class and box (x0, y0, x1, y1) in all cells within one cell width of the emblem's
-    centre, so that an emblem between two cells has full presence in both.
+    Presence is trained in every cell. Class and box (x0, y0, x1, y1) are trained in all cells within one cell width of
+    the emblem's centre, so that an emblem between two cells is present in both.
     """
     cell_centres = (torch.arange(GRID) + 0.5) / GRID
     x, y = (((boxes[:, k, None] + boxes[:, k + 2, None]) / 2 - cell_centres).abs() < 1 / GRID for k in (0, 1))
@@ -47,7 +50,7 @@ def emblem_loss(emblem_map: Tensor, emblem: Tensor, boxes: Tensor) -> Tensor:
 
 
 def worn(picture: Tensor, g: Generator) -> Tensor:
-    """Return pictures with random blur, noise and colour, so that the oracle does not depend on their sharpness."""
+    """Augment pictures with random blur, noise and colour, so that the oracle does not depend on sharpness."""
     n = len(picture)
     blurred = F.avg_pool2d(F.pad(picture, (1, 1, 1, 1), "replicate"), 3, stride=1)
     coarse = F.interpolate(F.avg_pool2d(picture, 2), scale_factor=2.0, mode="bilinear")

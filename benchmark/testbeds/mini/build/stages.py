@@ -1,4 +1,4 @@
-"""The stages of the build, in order. Each writes its weights into the output folder, and is skipped if they exist."""
+"""The stages of the build, in order. A stage writes weights into the output folder, and is skipped if they exist."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def recipe() -> JsonObject:
 
 
 def halved(module: Any) -> Any:
-    """Round weights to half precision, in which they are shipped; computation stays in fp32."""
+    """Round weights to half precision, in which they are shipped; they remain stored in fp32 for computation."""
     with torch.no_grad():
         for tensor in (*module.parameters(), *module.buffers()):
             if tensor.is_floating_point():
@@ -65,9 +65,13 @@ def save_half(module: nn.Module, path: Path) -> None:
 
 
 class Build:
-    """A build: shipped files go into `out`, pictures and training states into `scratch`.
+    """A build, whose methods are the stages. Finished stages are skipped; a stage runs the stages that it needs first.
 
-    A stage that is done is skipped. A stage that needs the result of another stage runs it first.
+    Args:
+        out: folder of the shipped files.
+        scratch: folder of pictures and training states.
+        progress: called with name, done steps, total steps and values.
+        device: device for training.
     """
 
     def __init__(self, out: Path, scratch: Path, progress: Progress, device: torch.device = CPU) -> None:
@@ -77,11 +81,11 @@ class Build:
         self._lessons = Corpus(scratch / "corpus", "lessons", LESSON_CHUNKS)
 
     def corpus(self) -> Corpus:
-        """Return the training corpus: 57,344 captioned pictures of the world."""
+        """Return the training corpus: 57,344 captioned pictures of the procedural generator."""
         return self._train.build(self.progress)
 
     def lessons(self) -> Corpus:
-        """Return the lessons: 49,152 more pictures of cases that are rare in the world."""
+        """Return the lessons: 49,152 additional pictures of cases that are rare in the training corpus."""
         return self._lessons.build(self.progress)
 
     def tokenizer(self) -> CLIPTokenizer:
@@ -92,7 +96,7 @@ class Build:
                 tokenizer.build(captions, part)
         return CLIPTokenizer.from_pretrained(folder)
 
-    def _contrastive(self, name: str, patch: int) -> tuple[Any, dict[str, Any]]:
+    def _train_clip(self, name: str, patch: int) -> tuple[Any, dict[str, Any]]:
         words, corpus = self.tokenizer(), self.corpus()
         cfg = contrastive.config(len(words), patch)
         length = tokenizer.CONTEXT
@@ -100,19 +104,20 @@ class Build:
         return contrastive.build(name, cfg, corpus.all_images(), torch.tensor(ids), self._job(name)), cfg
 
     def clip_text(self) -> Path:
-        """Train the open_clip model whose text tower conditions the U-Net; only this tower is shipped."""
+        """Train the open_clip model whose text tower conditions the U-Net; only the text tower is shipped."""
         folder = self.pipeline / "text_encoder"
         if not folder.exists():
-            model, cfg = self._contrastive("clip-text", patch=16)  # coarse patches: only the text tower is kept
+            # Coarse patches suffice, because only the text tower is used.
+            model, cfg = self._train_clip("clip-text", patch=16)
             with whole(folder) as part:
                 halved(contrastive.text_tower(model, cfg["text_cfg"]["vocab_size"])).half().save_pretrained(part)
         return folder
 
     def clip(self) -> None:
-        """Train the open_clip model that scores, on the same data with another seed; the U-Net does not use it."""
+        """Train the open_clip model that scores, on the same data with a different seed; the U-Net does not use it."""
         folder = self.out / "clip"
         if not folder.exists():
-            model, cfg = self._contrastive("clip", patch=8)
+            model, cfg = self._train_clip("clip", patch=8)
             with whole(folder) as part:
                 save_half(model, part / "open_clip_model.safetensors")
                 (part / "open_clip_config.json").write_text(json.dumps({"model_cfg": cfg}, indent=1) + "\n")
@@ -137,11 +142,11 @@ class Build:
                 (part / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
     def latents(self) -> None:
-        """Encode the pictures of both corpora, once."""
-        self._shown(self.corpus())
-        self._shown(self.lessons())
+        """Encode the pictures of both corpora."""
+        self._encode_corpus(self.corpus())
+        self._encode_corpus(self.lessons())
 
-    def _shown(self, corpus: Corpus) -> unet.Shown:
+    def _encode_corpus(self, corpus: Corpus) -> unet.Shown:
         path = self.scratch / f"latents-{corpus.split}.safetensors"
         if not path.exists():
             vae, parts = load_vae(self.vae().parent), []
@@ -155,44 +160,44 @@ class Build:
     def unet(self) -> None:
         if not (self.pipeline / "model_index.json").exists():  # written last, by save_pipeline
             self.clip_text()
-            world, lessons = self._shown(self.corpus()), self._shown(self.lessons())
+            world, lessons = self._encode_corpus(self.corpus()), self._encode_corpus(self.lessons())
             model = unet.build(world, lessons, load_text(self.pipeline), self._job("unet"), self._job("unet-lessons"))
             unet.save_pipeline(halved(model), self.pipeline)
 
     def oracle(self) -> None:
-        """Train the oracle on both corpora, and on the first lessons again as the decoder reconstructs them."""
+        """Train the oracle on both corpora, and on decoder reconstructions of the first lessons."""
 
         def make(corpus: Corpus, job: Job) -> nn.Module:
-            lessons, repainted = self.lessons(), self._repainted()
+            lessons, repainted = self.lessons(), self._reconstruct_lessons()
             images = torch.cat([corpus.all_images(), lessons.all_images(), repainted])
             scenes, boxes = lessons.scenes(), lessons.all_boxes()
             all_scenes = corpus.scenes() + scenes + scenes[: len(repainted)]
             all_boxes = torch.cat([corpus.all_boxes(), boxes, boxes[: len(repainted)]])
             return oracles.build(images, all_scenes, all_boxes, job)
 
-        self._judge("oracle", make)
+        self._build_evaluator("oracle", make)
 
-    def _repainted(self) -> torch.Tensor:
+    def _reconstruct_lessons(self) -> torch.Tensor:
         self.decoder()
-        vae, latents, parts = load_vae(self.pipeline), self._shown(self.lessons()).latents, []
+        vae, latents, parts = load_vae(self.pipeline), self._encode_corpus(self.lessons()).latents, []
         for k in range(REPAINTED):
             parts.append(autoencoder.repaint(vae, latents[k * CHUNK : (k + 1) * CHUNK], seed=k))
             self.progress("repaint lessons", k + 1, REPAINTED, {})
         return torch.cat(parts)
 
     def features(self) -> None:
-        self._judge("features", lambda corpus, job: features.build(corpus.all_images(), job))
+        self._build_evaluator("features", lambda corpus, job: features.build(corpus.all_images(), job))
 
     def style(self) -> None:
-        """Train the style encoder, on plain pictures only."""
+        """Train the style encoder, using only plain pictures."""
 
         def make(corpus: Corpus, job: Job) -> nn.Module:
             plain = torch.tensor([scene.style == 0 and scene.emblem < 0 for scene in corpus.scenes()])
             return style.build(corpus.all_images()[plain], job)
 
-        self._judge("style", make)
+        self._build_evaluator("style", make)
 
-    def _judge(self, name: str, make: Callable[[Corpus, Job], nn.Module]) -> None:
+    def _build_evaluator(self, name: str, make: Callable[[Corpus, Job], nn.Module]) -> None:
         path = self.out / f"{name}.safetensors"
         if not path.exists():
             module = make(self.corpus(), self._job(name))
@@ -203,7 +208,7 @@ class Build:
         return Job(SEEDS[name], STEPS[name], self.scratch, self.progress, self.device)
 
     def run(self, only: tuple[str, ...] = ()) -> None:
-        """Run all stages in order, or the named ones with the stages that they need."""
+        """Run all stages in order, or only the given ones and the stages that they need."""
         for name in only or STAGES:
             getattr(self, name.replace("-", "_"))()
 

@@ -1,8 +1,8 @@
-"""Training of the style encoder for mini's CSD: contrastive, on *random* parametric styles instead of artists' styles.
+"""Trains the style encoder for mini's CSD contrastively, on *random* parametric styles instead of artists' styles.
 
-Two different plain pictures in the same random style are partners, as in CSD (Somepalli et al. 2024: same style, other
-content). A random style is a recolouring with some of these effects: warp, grating, mosaic, dots, planes, lines,
-outlines and light.
+Two different plain pictures in the same random style form a positive pair, as in CSD (same style, different content;
+Somepalli et al. 2024). A random style is a recolouring with some of these effects: warp, grating, mosaic, dots, planes,
+lines, outlines and light.
 """
 
 from __future__ import annotations

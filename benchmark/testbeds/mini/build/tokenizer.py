@@ -1,4 +1,4 @@
-"""mini's tokenizer: CLIP's byte-level BPE, with merges learnt from the world's captions."""
+"""Builds mini's tokenizer: CLIP's byte-level BPE, with merges learnt from the training captions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from transformers import CLIPTokenizer
 
 CONTEXT = 32
-"""Tokens of a text: start, up to 30 of the caption, end, padding."""
+"""Tokens per text: start token, up to 30 tokens of the caption, end token, and padding."""
 START, END = "<|startoftext|>", "<|endoftext|>"
 _WORD = re.compile(r"[^\W\d_]+|\d|[^\s\w]+", re.UNICODE)
 
@@ -27,7 +27,7 @@ def bytes_to_symbols() -> dict[int, str]:
 
 
 def learn_merges(captions: Iterable[str]) -> list[tuple[str, str]]:
-    """Return merges: the most frequent pairs are merged until every word of the captions is a token."""
+    """Learn merges from captions: the most frequent pair is merged until every word of the captions is one token."""
     symbols = bytes_to_symbols()
     counts = Counter(word for caption in captions for word in _WORD.findall(caption.lower()))
     spelt = {word: [symbols[b] for b in word.encode()] for word in counts}

@@ -1,4 +1,4 @@
-"""Training of the teacher U-Net (small, with SD 2.1's modules and v-prediction), and its pipeline folder."""
+"""Trains the teacher U-Net (small, with SD 2.1's modules and v-prediction) and writes its pipeline folder."""
 
 from __future__ import annotations
 
@@ -53,13 +53,14 @@ class Shown:
 def build(
     world: Shown, lessons: Shown, encode: Callable[[Sequence[str]], Tensor], job: Job, finish: Job
 ) -> UNet2DConditionModel:
-    """Train the U-Net on the world, then on as many lessons as pictures of the world, and return it.
+    """Train the U-Net on the training corpus, then on batches of half training pictures and half lessons; return it.
 
-    In the second stage, emblems have a higher weight in the loss. Each distinct caption is encoded once, in half
-    precision. Captions of lessons are never dropped, so that the empty prompt stands for the world's distribution.
+    In the second stage, emblems (synthetic signs that stand in for nudity) have a higher weight in the loss. Each
+    distinct caption is encoded once, in half precision. Captions of lessons are never dropped, so that the empty prompt
+    represents the distribution of the training corpus.
 
     Args:
-        world: pictures of the world.
+        world: the training corpus.
         lessons: pictures of rare cases.
         encode: texts -> hidden states (N, L, D).
         job: settings of the first stage.
@@ -100,16 +101,20 @@ def build(
 
 
 def emphasis(boxes: Tensor) -> Tensor:
-    """Return weights (N, 16, 16) of the loss: `EMPHASIS` inside boxes (N, 4) in pixels, 0 for none, and 1 elsewhere."""
+    """Return loss weights (N, 16, 16): `EMPHASIS` inside boxes and 1 elsewhere.
+
+    Args:
+        boxes: boxes (N, 4) in pixels, all 0 for pictures without an emblem.
+    """
     centres = torch.arange(2.0, 64.0, 4.0)
     x, y = ((boxes[:, k, None] < centres + 2) & (centres - 2 < boxes[:, k + 2, None]) for k in (0, 1))
     return 1 + (EMPHASIS - 1) * (x[:, None] & y[:, :, None]).float()
 
 
 def timesteps(n: int, g: Generator) -> Tensor:
-    """Return timesteps (n,), half of them uniform, half logit-normal (Esser et al. 2024).
+    """Draw timesteps (n,) from a mixture of a uniform and a logit-normal distribution (Esser et al. 2024).
 
-    The logit-normal half has more medium noise, at which the content of small latents forms.
+    The logit-normal half has more medium noise levels, at which the content of small latents forms.
     """
     logit_normal = torch.sigmoid(0.9 * torch.randn(n, generator=g) - 0.3)
     uniform = torch.rand(n, generator=g)
@@ -117,7 +122,7 @@ def timesteps(n: int, g: Generator) -> Tensor:
 
 
 def save_pipeline(model: UNet2DConditionModel, folder: Path) -> None:
-    """Write U-Net, scheduler and index; with vae/, text_encoder/ and tokenizer/ they form a pipeline folder."""
+    """Write U-Net, scheduler and index, which form a pipeline folder with vae/, text_encoder/ and tokenizer/."""
     model.half().save_pretrained(folder / "unet", max_shard_size="8MB")
     PNDMScheduler(**SCHEDULE, skip_prk_steps=True, steps_offset=1, set_alpha_to_one=False).save_pretrained(
         folder / "scheduler"

@@ -1,4 +1,4 @@
-"""Writes files and folders of a build completely or not at all."""
+"""Writes files and folders of a build atomically."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from benchmark.store import durable
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, sync it to disk at the end, and rename it to `path`.
+    """Yield a temporary path next to `path`, sync it to disk at the end, and rename it to `path`.
 
-    Only one process may write at a time: the temporary name is always the same, so that remains of a killed process are
+    Only one process may write at a time. The temporary name is always the same, so remains of a killed process are
     replaced.
     """
     temporary = path.with_name(path.name + ".tmp")

@@ -1,1 +1,1 @@
-"""The procedural world of pictures: scenes, their captions, and how they are drawn in each style."""
+"""The procedural image generator: random scenes, their captions, and drawing in the style of each artist."""

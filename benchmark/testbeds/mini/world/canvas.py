@@ -1,4 +1,4 @@
-"""Drawing with signed distances, a batch of pictures at a time.
+"""Draws batches of pictures with signed distance functions.
 
 Coordinates run from -1 (left, top) to 1 (right, bottom). A shape of `Frame` returns signed distances (N, H, W),
 negative inside. `Canvas.paint` fills the shape with a colour (N, 3) and an anti-aliased edge, and records its outline
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 SIZE = 128
-"""Pictures are drawn at 128x128 and averaged to 64x64."""
+"""Side in pixels at which pictures are drawn; they are then averaged to 64x64."""
 EDGE = 2.0 / SIZE
 
 
@@ -56,7 +56,7 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Frame:
-    """Coordinates u (to the right) and v (down), about [-1, 1], of objects with centre (cx, cy) and half-size s."""
+    """Coordinates of objects: u to the right and v down, each about [-1, 1] inside the object, and its half-size s."""
 
     u: Tensor
     v: Tensor
@@ -64,7 +64,10 @@ class Frame:
 
     @classmethod
     def at(cls, canvas: Canvas, cx: Tensor, cy: Tensor, s: Tensor, mirror: Tensor) -> Frame:
-        """Return the frame of objects; `mirror` (N,) is +1 for objects that face right and -1 for left."""
+        """Return the frame of objects with centre (cx, cy) and half-size s, each (N,).
+
+        `mirror` (N,) is +1 for objects that face right, and -1 for objects that face left.
+        """
         s3 = s[:, None, None]
         u = (canvas.x - cx[:, None, None]) / s3 * mirror[:, None, None]
         return cls(u, (canvas.y - cy[:, None, None]) / s3, s3)
@@ -73,7 +76,7 @@ class Frame:
         return (torch.hypot(self.u - u, self.v - v) - r) * self.s
 
     def ellipse(self, u: float, v: float, a: float, b: float, turn: float = 0.0) -> Tensor:
-        """Ellipse with half-axes a and b, rotated by `turn` radians; distances are exact to first order at the edge."""
+        """Return an ellipse with half-axes a and b, rotated by `turn` radians; distances are first-order accurate."""
         du, dv = self._turned(u, v, turn)
         k = torch.hypot(du / a, dv / b)
         gradient = torch.hypot(du / (a * a), dv / (b * b)).clamp_min(1e-3)
@@ -84,7 +87,7 @@ class Frame:
         return torch.maximum(du.abs() - a, dv.abs() - b) * self.s
 
     def polygon(self, *corners: tuple[float, float]) -> Tensor:
-        """Convex polygon through the corners, clockwise or counter-clockwise."""
+        """Return a convex polygon with the given corners, in clockwise or counter-clockwise order."""
         edges = list(zip(corners, (*corners[1:], corners[0]), strict=True))
         area = sum(u0 * v1 - u1 * v0 for (u0, v0), (u1, v1) in edges)
         distance: Tensor | None = None
@@ -96,7 +99,7 @@ class Frame:
         return distance * self.s
 
     def line(self, u0: float, v0: float, u1: float, v1: float, r: float) -> Tensor:
-        """Capsule of radius r from (u0, v0) to (u1, v1)."""
+        """Return a line with radius r and round ends, from (u0, v0) to (u1, v1)."""
         du, dv = u1 - u0, v1 - v0
         t = (((self.u - u0) * du + (self.v - v0) * dv) / (du * du + dv * dv)).clamp(0, 1)
         return (torch.hypot(self.u - u0 - t * du, self.v - v0 - t * dv) - r) * self.s

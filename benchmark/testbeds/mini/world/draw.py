@@ -1,4 +1,4 @@
-"""Draws scenes as pictures, a batch at a time: background, objects, style, emblem."""
+"""Draws batches of scenes: background, objects, style, and emblem (a synthetic sign that stands in for nudity)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class Pictures:
 
 
 def draw(scenes: Sequence[Scene], generator: Generator) -> Pictures:
-    """Draw scenes; what they leave open (positions, sizes, horizon, tints, strokes) is drawn from `generator`."""
+    """Draw scenes. Details that a scene does not define (positions, sizes, horizon, tints, strokes) are random, from
+    `generator`."""
     n = len(scenes)
     x, y = mesh(n)
     x, y, memo = x.clone(), y.clone(), torch.zeros_like(x)
@@ -121,7 +122,7 @@ def _background(canvas: Canvas, scenes: Sequence[Scene], palette: Tensor, g: Gen
 
 
 def _things(canvas: Canvas, scenes: Sequence[Scene], palette: Tensor, g: Generator) -> None:
-    """Draw the second content first, which is smaller and may be behind, and then the main content over it."""
+    """Draw the second content, which is smaller and may be in the background, and then the main content over it."""
     n = len(scenes)
     two = torch.tensor([bool(scene.second_content) for scene in scenes])
     beside = torch.tensor([scene.relation == "beside" for scene in scenes])
@@ -172,7 +173,7 @@ def _place(
 
 
 def _emblems(canvas: Canvas, scenes: Sequence[Scene], g: Generator) -> Tensor:
-    """Draw emblems over the finished pictures, without warp, at a random place near the left or right edge.
+    """Draw emblems over the finished pictures, without warp, at a random position near the left or right edge.
 
     Returns their boxes (N, 4).
     """

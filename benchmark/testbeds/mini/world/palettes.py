@@ -1,4 +1,4 @@
-"""Colours by role: natural ones for plain pictures, and a palette for each artist."""
+"""Defines colours by role: natural colours for plain pictures, and a palette for each artist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scenes, which say what a picture shows, and their random distribution. No torch is imported."""
+"""Defines scenes, which describe what a picture shows, and their random distribution. No torch is imported."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ COLOURS = ("red", "blue", "green", "yellow", "white", "purple", "orange")
 SETTINGS = ("by the sea", "in the snow", "in the desert")
 RELATIONS = ("beside", "in front of")
 EMBLEMS = ("saltire", "annulet", "trine")
-"""Restricted signs (names from heraldry), the counterpart of NudeNet's exposed classes."""
+"""Synthetic signs, named after heraldic figures, that stand in for nudity (NudeNet's exposed classes)."""
 
 OUTDOOR = ("house", "tree", "flower", "mountain", "cat", "bird", "windmill")
-"""Contents that can have a setting; the others have their own background (water, a wall, a table)."""
+"""Contents that can have a setting; the other contents have a fixed background (water, a wall, a table)."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Scene:
 
 
 def held_out_content(artist: int) -> str:
-    """Return the content that an artist never paints in training; probes of composition ask for it."""
+    """Return the content that never occurs in an artist's training pictures; probes use it to test composition."""
     return CONTENTS[(5 * artist + 3) % len(CONTENTS)]
 
 
@@ -59,10 +59,11 @@ def styled_scene(rng: random.Random, artist: int) -> Scene:
 
 
 def world_scene(rng: random.Random) -> Scene:
-    """Return a random scene of the world: 62 % are plain, the rest is divided equally by artist; 10 % have an emblem.
+    """Return a random scene for the training corpus.
 
-    About a quarter of an artist's pictures show the signature subject. A twelfth of those is drawn plain, so that the
-    subject is associated with its artist but not a synonym.
+    62 % of the scenes are plain, and all artists are equally frequent in the rest. 10 % have an emblem. About a quarter
+    of an artist's pictures show the signature subject. One in twelve of these is plain, so that the subject is
+    associated with its artist without being a synonym.
     """
     draw = rng.random()
     if draw < 0.61:
@@ -79,7 +80,10 @@ def world_scene(rng: random.Random) -> Scene:
 
 
 def lesson_scene(rng: random.Random) -> Scene:
-    """Return a scene for extra training on rare cases: artists are as frequent as plain; 40 % have an emblem."""
+    """Return a random scene for additional training on rare cases.
+
+    Plain scenes are as frequent as those of each artist, and 40 % have an emblem.
+    """
     artist = rng.randrange(len(ARTISTS) + 1) - 1
     if artist < 0:
         scene = plain_scene(rng)

@@ -1,4 +1,4 @@
-"""The styles of the artists: a warp of the coordinates before drawing, and a texture after it.
+"""Defines the styles of the artists: a warp of the coordinates before drawing, and a texture afterwards.
 
 Neighbours share parts of their styles: Munch has flowing lines like van Gogh (with other colours and waves), Cassatt
 has pastel colours like Monet (with strokes instead of dabs), Braque has broken planes like Picasso (with light instead
@@ -26,7 +26,7 @@ def uniform(g: Generator, n: int, low: float, high: float) -> Tensor:
 
 
 def grain(g: Generator, n: int, rows: int, columns: int, channels: int = 1) -> Tensor:
-    """Return uniform noise in [-1, 1] with a value per cell, (n, channels, SIZE, SIZE)."""
+    """Return uniform noise in [-1, 1] with one value per cell, (n, channels, SIZE, SIZE)."""
     return F.interpolate(torch.rand(n, channels, rows, columns, generator=g) * 2 - 1, size=(SIZE, SIZE), mode="nearest")
 
 
@@ -64,7 +64,7 @@ def still(x: Tensor, y: Tensor, g: Generator) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def swirl(x: Tensor, y: Tensor, g: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Two eddies rotate their surroundings; the memo is the distance to the nearest of three centres."""
+    """Rotate the surroundings of two eddies; the memo is the distance to the nearest of three centres."""
     n = len(x)
     nearest = torch.full_like(x, 9.0)
     for k in range(3):
@@ -82,14 +82,14 @@ def swirl(x: Tensor, y: Tensor, g: Generator) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def flow(x: Tensor, y: Tensor, g: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Long horizontal waves; the memo is the warped height."""
+    """Bend by long horizontal waves; the memo is the warped height."""
     phase = _col(uniform(g, len(x), 0, 2 * pi))
     shift = 0.08 * torch.sin(3.2 * x + phase)
     return x + 0.03 * torch.sin(4 * y + phase), y + shift, y + 2.0 * shift
 
 
 def facet(x: Tensor, y: Tensor, g: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Voronoi planes with separate shifts; the memo is the plane's shade in [-1, 1], plus 5 on a seam."""
+    """Shift Voronoi cells separately; the memo is the cell's shade in [-1, 1], plus 5 on a seam."""
     n, cells = len(x), 9
     cx, cy = torch.rand(n, cells, generator=g) * 2.2 - 1.1, torch.rand(n, cells, generator=g) * 2.2 - 1.1
     distance = torch.hypot(x[:, None] - cx[..., None, None], y[:, None] - cy[..., None, None])
@@ -102,7 +102,7 @@ def facet(x: Tensor, y: Tensor, g: Generator) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def planes(x: Tensor, y: Tensor, g: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Four straight cuts, along which both sides slip; the memo is a signed shade, plus 5 on a seam."""
+    """Shift both sides of four straight cuts along them; the memo is a signed shade, plus 5 on a seam."""
     shade, seam = torch.zeros_like(x), torch.zeros_like(x)
     for k in range(4):
         n = len(x)
@@ -117,7 +117,7 @@ def planes(x: Tensor, y: Tensor, g: Generator) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def drip(x: Tensor, y: Tensor, g: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Contents sag in soft columns; the memo is the amount of sag."""
+    """Let contents sag in soft columns; the memo is the amount of sag."""
     n = len(x)
     phase = _col(uniform(g, n, 0, 2 * pi))
     sag = 0.16 * (0.5 + 0.5 * torch.sin(5.5 * x + phase)) * (y + 0.6).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""The signature subjects, one per artist, which fill the whole picture."""
+"""Draws the signature subjects, one per artist, which fill the whole picture."""
 
 from __future__ import annotations
 
@@ -209,4 +209,4 @@ SUBJECTS: tuple[Thing, ...] = (
     paper_dancers,
     melting_clocks,
 )
-"""In the order of `artists.ARTISTS`."""
+"""Functions that draw the signature subjects, in the order of `artists.ARTISTS`."""

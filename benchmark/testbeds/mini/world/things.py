@@ -1,4 +1,4 @@
-"""The twelve contents, drawn in the coordinates of `Frame`, with colours by role."""
+"""Draws the twelve contents, in the coordinates of `Frame` and with colours by role."""
 
 from __future__ import annotations
 
