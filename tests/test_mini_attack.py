@@ -47,12 +47,12 @@ def test_gradient_points_elsewhere(tower: Tower) -> None:
     def cosine(place: int, token: int, step: float) -> float:
         moved = table[tower._add_ends(row[None])].clone()
         moved[0, 1 + place] += step * table[token]
-        tower._instead = moved
+        tower._embeddings = moved
         try:
             with torch.no_grad():
                 return float(F.cosine_similarity(model(tower._add_ends(row[None])).pooler_output, wanted[None]))
         finally:
-            tower._instead = None
+            tower._embeddings = None
 
     for place, token in ((0, 17), (1, 200), (2, int(tower.allowed[9]))):
         slope = (cosine(place, token, 0.01) - cosine(place, token, -0.01)) / 0.02
