@@ -78,7 +78,7 @@ def test_mini_is_asked_for_a_model_or_for_lists_that_it_never_asks(tmp_path):
     ("needs", "torch", "state", "said"),
     [
         ("torch==2.15.0", "2.15.0", "there", "2.15.0 with torchvision 0.30.0"),
-        ("torch==2.15.0", "2.15.0+cpu", "lacking", "of two builds"),
+        ("torch==2.15.0", "2.15.0+cpu", "lacking", "their builds differ"),
         ("torch==2.14.1", "2.15.0", "lacking", "which needs torch ==2.14.1: install both from one index"),
     ],
 )

@@ -16,7 +16,7 @@ class Captioned:
     latents: Tensor
     text: Tensor
     seconds: float = 0.0
-    """Time that computing the latents took."""
+    """Time that computing the latents took, in seconds."""
 
     def __len__(self) -> int:
         return len(self.latents)
