@@ -60,7 +60,10 @@ def student_interval(differences: Sequence[float]) -> tuple[float, float] | None
 
 
 def upper_bound(differences: Sequence[float]) -> float | None:
-    """One-sided 95 % upper bound of a mean by Student's t; None below two values. Of non-inferiority tests."""
+    """Return the one-sided 95 % upper bound of a mean by Student's t, for non-inferiority tests.
+
+    Returns None for fewer than two values.
+    """
     import numpy as np
     from scipy.stats import t
 

@@ -209,7 +209,7 @@ def _load_diffusers(folder: Path, base: UNet2DConditionModel) -> UNet2DCondition
     try:
         with torch.device("meta"):
             unet: Any = UNet2DConditionModel.from_config(config)
-            if (folder / "architecture.json").is_file():  # as `bench export` writes a pruned pipeline
+            if (folder / "architecture.json").is_file():  # `bench export` writes pruned pipelines in this form
                 unet = Architecture.from_json(read_json(folder / "architecture.json")).apply(unet)
     except (ValueError, TypeError, KeyError, NotImplementedError) as error:
         first = (str(error).splitlines() or [""])[0]

@@ -204,6 +204,7 @@ class Brought(Model):
         name: the name of its row.
         parts: "all" requires that the checkpoint's pipeline has the same other parts as the testbed's; "unet" scores
             the U-Net with the testbed's other parts.
+        weights: "full", or the number format to which the U-Net's weights are rounded, "int8" or "int4".
 
     Raises:
         DataError: if the U-Net does not fit the testbed, or, with parts "all", if another part of the pipeline differs.
