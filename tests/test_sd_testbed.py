@@ -274,7 +274,7 @@ def test_concept_images_are_charged_for_other_passes_than_are_made(testbed):
 def test_a_size_that_the_unet_cannot_halve_is_a_traceback(tiny):
     path = tiny.parent / "odd.toml"
     path.write_text(TESTBED.replace("size = 64", "size = 72").replace("tiny", "odd"))
-    with pytest.raises(DataError, match="a multiple of 64 pixels only"):
+    with pytest.raises(DataError, match="needs a multiple of 64 pixels"):
         StableDiffusion(read(path))
 
 
