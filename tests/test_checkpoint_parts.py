@@ -150,7 +150,7 @@ def test_part_that_differs_is_named_with_what_differs(name: str, tiny: Path, tmp
         (lambda folder: (folder / VAE).rename(folder / "vae" / "vae.bin"), "has no weights in safetensors"),
         (lambda folder: (folder / TEXT).write_bytes(b"cut"), "cannot be loaded"),
         (lambda folder: (folder / "vae" / "config.json").write_text("{"), "config.json cannot be read"),
-        (reweighted(TEXT, lambda w: w * torch.nan), "text_encoder are broken: .* are NaN or infinite"),
+        (reweighted(TEXT, lambda w: w * torch.nan), "text_encoder are broken, because .* are NaN or infinite"),
     ],
 )
 def test_part_that_cannot_be_compared_is_refused(change: Change, message: str, tiny: Path, tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_folder_that_lacks_a_shard_is_refused(base, tmp_path):
     base.save_pretrained(tmp_path / "u", max_shard_size="30KB")
     files = sorted((tmp_path / "u").glob("*.safetensors"))
     files[0].unlink()
-    with pytest.raises(DataError, match=f"holds {len(files) - 1} of the {len(files)} files of its weights"):
+    with pytest.raises(DataError, match=f"contains only {len(files) - 1} of the {len(files)} files of its weights"):
         read(tmp_path / "u", base)
 
 
