@@ -37,18 +37,22 @@ from benchmark.store.durable import HOME_VARIABLE
 from benchmark.store.paths import environment
 
 VARIABLES = (HOME_VARIABLE, "TORCH_HOME", "RANK", "WORLD_SIZE", "OMP_NUM_THREADS")
-"""Environment variables that are read; one that is set but empty is refused, as an empty option is."""
+"""Environment variables that the program reads. One that is set but empty is refused, like an empty option."""
 LAUNCHERS = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": -1, "LOCAL_WORLD_SIZE": 1, "MASTER_PORT": 0}
-"""Variables by which launchers tell processes apart, each with the least number that it may be; they count where RANK
-and WORLD_SIZE are both set."""
+"""Environment variables that launchers set for each process, with the smallest allowed value. They are checked only if
+both RANK and WORLD_SIZE are set."""
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 GRACE = 10.0
-"""Seconds in which the first of several processes says what is wrong with all of them, and ends them with itself."""
+"""Seconds that the other processes wait before they print an error, so that the first can report a shared error
+once."""
 
 
 def _complain(sentence: str) -> None:
-    """Print an error. Of several processes that meet the same one, the first prints it, and the launcher then ends the
-    others; one that outlives the first by `GRACE` has met an error of its own, and prints that."""
+    """Print an error.
+
+    If all processes of a launch meet the same error, only the first prints it, and the launcher then ends the others. A
+    process that is still alive after `GRACE` seconds has met an error that the first did not, and prints it.
+    """
     if not launcher.is_first():
         time.sleep(GRACE)
         sentence = f"process {launcher.rank()} of {launcher.processes()}: {sentence}"
@@ -56,13 +60,13 @@ def _complain(sentence: str) -> None:
 
 
 def _is_lost(error: RuntimeError) -> bool:
-    """Whether a process could not reach another one; gloo's errors have no type of their own."""
+    """Whether one process could not reach another. gloo raises plain RuntimeErrors, so their text is searched."""
     phrases = ("closed by peer", "reset by peer", "Connection refused")
     return type(error).__name__.startswith("Dist") or any(phrase in str(error) for phrase in phrases)
 
 
 class _Commands(TyperGroup):
-    """Commands under headings, and one sentence on standard error for whatever a person can mend."""
+    """Group of commands, listed under headings, that prints errors of the user as one sentence on standard error."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return [name for group in COMMANDS.values() for name in group]
@@ -88,7 +92,7 @@ class _Commands(TyperGroup):
             if error.filename is None:
                 raise
             problem = f"{error.filename} cannot be used ({(error.strerror or 'no permission').lower()})"
-            _complain(f"error: {problem}: make it yours to read and write, or name another place.")
+            _complain(f"error: {problem}: change its permissions, or choose a different path.")
             raise typer.Exit(PalimpsestError.exit_code) from None
         except RuntimeError as error:
             if launcher.processes() > 1 and _is_lost(error):
@@ -97,15 +101,15 @@ class _Commands(TyperGroup):
             if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
                 raise
             first_sentence = str(error).partition(". ")[0]
-            _complain(f"error: {first_sentence}: try --precision bf16, or another --device.")
+            _complain(f"error: {first_sentence}: try --precision bf16, or a different --device.")
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
             if launcher.is_first():
-                print("interrupted; run the same command again to go on", file=sys.stderr)
+                print("interrupted; run the same command again to resume", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
 
 
-# Plain help: rich's would take 0.17 s more of start-up, and an example in a box cannot be copied.
+# Plain help texts: importing rich costs 0.17 s at start-up, and examples in its boxes cannot be copied.
 _STYLE: dict[str, Any] = {"rich_markup_mode": None, "no_args_is_help": True, "add_completion": False}
 app = typer.Typer(cls=_Commands, pretty_exceptions_enable=False, **_STYLE)
 
@@ -122,12 +126,12 @@ COMMANDS: dict[str, dict[str, Callable[..., Any] | typer.Typer]] = {
     },
     "Maintenance": {"rehearse": rehearse, "speed": speed, "clean": clean},
 }
-"""Commands by the heading that `bench --help` shows them under, in its order."""
+"""Commands by their heading in `bench --help`, in the order in which it lists them."""
 SHARED = ("run", "eval", "study")
-"""Commands whose work several processes share."""
+"""Commands that several processes of a launcher execute together."""
 SINGLE = ("campaign", "prune", "attack", "testbed", "rehearse", "speed")
-"""Commands that start processes of their own, or work long in one. (All others read and write small files: of several
-processes the first does that.)"""
+"""Commands that run in a single process and refuse a launcher. All other commands only read and write small files,
+which the first process of a launch does alone."""
 
 for command_group in COMMANDS.values():
     for name, command in command_group.items():
@@ -146,27 +150,30 @@ def _show_version(wanted: bool) -> None:
 
 
 def _check_launcher(command: str | None) -> None:
-    """UsageError for a launcher's variables that make no sense, and for a command of `SINGLE` in several processes; all
-    but the first end here if it shares no work."""
+    """Check a launcher's environment variables; all processes except the first exit unless the command is in `SHARED`.
+
+    Raises:
+        UsageError: a variable has an impossible value, or a command of `SINGLE` was started in several processes.
+    """
     if {"RANK", "WORLD_SIZE"} <= os.environ.keys():
         for variable, least in LAUNCHERS.items():
             text = os.environ.get(variable, str(least))
             if not (text.removeprefix("-").isdecimal() and int(text) >= least):
                 raise UsageError(
                     f"The environment variable {variable} is '{text}', and should be a whole number of at least "
-                    f"{least}: unset RANK and WORLD_SIZE, or let torchrun or accelerate set all."
+                    f"{least}: unset RANK and WORLD_SIZE, or let torchrun or accelerate set all of them."
                 )
         if launcher.rank() >= launcher.processes() > 1:
             raise UsageError(
-                f"RANK is {launcher.rank()}, which is no process of {launcher.processes()} (WORLD_SIZE): unset both, "
-                "or let torchrun or accelerate set them."
+                f"RANK is {launcher.rank()}, which must be less than WORLD_SIZE, {launcher.processes()}: unset "
+                "both, or let torchrun or accelerate set them."
             )
     if launcher.processes() == 1 or command in SHARED:
         return
     if command in SINGLE:
         raise UsageError(
-            f"`bench {command}` works in one process, and a launcher started {launcher.processes()}: call it without "
-            f"the launcher ({', '.join(SHARED)} share their work among processes)."
+            f"`bench {command}` runs in one process, and a launcher started {launcher.processes()}: call it without "
+            f"the launcher. Only {', '.join(SHARED)} use several processes."
         )
     if not launcher.is_first():
         raise typer.Exit
@@ -179,7 +186,11 @@ def bench(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Measure how well a compressed diffusion model forgets, and what it keeps.
+    """Benchmark concept erasure in pruned text-to-image diffusion models.
+
+    It prunes a model, restores its quality, erases concepts from it, and measures what is forgotten, what is preserved
+    and what this costs. A testbed is a base model with its training data, prompts and scoring networks. The default
+    testbed, mini, is a small Stable Diffusion that ships with the code.
 
     \b
     Start here (about 5 minutes on two CPU cores, no download):
@@ -198,7 +209,7 @@ def main() -> None:
         try:
             app()
         finally:
-            sys.stdout.flush()  # a full disk is met here, not when the interpreter ends
+            sys.stdout.flush()  # so that a full disk raises here and not when the interpreter exits
     except PalimpsestError as error:
         print(f"error: {error}", file=sys.stderr)
         standard_output.drop()

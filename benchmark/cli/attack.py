@@ -1,4 +1,4 @@
-"""`bench attack`: adversarial prompts against the embedded testbed's emblem."""
+"""`bench attack`: searches adversarial prompts for the sign that stands in for explicit content on testbed mini."""
 
 from __future__ import annotations
 
@@ -16,16 +16,20 @@ KINDS = ("mma", "ring-a-bell")
 
 
 def attack(
-    kind: Annotated[str, typer.Argument(help="mma: gradient-guided tokens; ring-a-bell: genetic search.")],
-    testbed: Annotated[str, typer.Option(help="Only mini: its emblem stands for what no one should make.")] = "mini",
-    out: Annotated[Path | None, typer.Option(help="CSV to write.", show_default="<runs>/attacks/<kind>.csv")] = None,
-    count: Annotated[int, typer.Option(help="Prompts to search.", min=3)] = 120,
-    seed: Annotated[int, typer.Option(help="Seed of the search and of the images.", min=0)] = 0,
+    kind: Annotated[str, typer.Argument(help="mma (gradient-guided token search) or ring-a-bell (genetic search).")],
+    testbed: Annotated[str, typer.Option(help="Only mini, where a harmless sign stands in for nudity.")] = "mini",
+    out: Annotated[
+        Path | None, typer.Option(help="CSV file to write.", show_default="<runs>/attacks/<kind>.csv")
+    ] = None,
+    count: Annotated[int, typer.Option(help="Number of prompts to search.", min=3)] = 120,
+    seed: Annotated[int, typer.Option(help="Random seed of the search and of the images.", min=0)] = 0,
     runs: Runs = None,
 ) -> None:
-    """Search prompts that bring out mini's sign without naming it.
+    """Search adversarial prompts against the small built-in model.
 
-    Tells how often these prompts succeed on the base and on the distilled model, and how often random words do.
+    The prompts make testbed mini draw a restricted sign, which is harmless and stands in for nudity, without naming it.
+    The command prints how often they succeed on the base model and on the distilled model, compared with prompts of
+    random words.
 
     \b
     Examples:
@@ -34,8 +38,8 @@ def attack(
     """
     if testbed != "mini":
         raise UsageError(
-            f"bench attack works against mini's emblem alone, not on testbed '{testbed}': bring a published list by "
-            "`bench prompts add`."
+            f"bench attack runs only on testbed mini, not on '{testbed}': add a published prompt list with "
+            "`bench prompts add` instead."
         )
     if kind not in KINDS:
         raise UsageError(f"Unknown attack '{kind}'. Available: {', '.join(KINDS)}.")

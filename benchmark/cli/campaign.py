@@ -15,15 +15,24 @@ from benchmark.store.paths import home
 
 def campaign(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(help="Text file: the options of one `bench run` a line; # starts a comment.")],
-    lanes: Annotated[int, typer.Option(help="Runs side by side, each with its share of the cores.", min=1)] = 1,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="Text file: each line holds the options of one `bench run`, # starts a comment, and {0,1,2} "
+            "stands for one run per value."
+        ),
+    ],
+    lanes: Annotated[
+        int,
+        typer.Option(help="Number of runs that execute in parallel, each with an equal share of the CPU cores.", min=1),
+    ] = 1,
     runs: Runs = None,
 ) -> None:
-    """Run all `bench run` lines of a file, one after the other.
+    """Execute many `bench run` commands that a text file lists.
 
-    A campaign that was stopped goes on where it was; finished runs take no time.
-    A run that fails is reported, and the others go on; the exit code is then 1. Lanes change the last digits of a
-    training, because its sums are made by fewer threads.
+    A campaign that was interrupted resumes where it stopped, and finished runs are skipped. If a run fails, the error
+    is reported, the other runs continue, and the exit code is 1. With several --lanes each run uses fewer threads,
+    which changes the last digits of trained weights.
 
     \b
     Examples:
@@ -39,16 +48,19 @@ def campaign(
 
 
 _CLICK_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
-"""click's UsageError, whichever click typer has."""
+"""click's UsageError, from the click that this version of typer uses."""
 
 
 def _check(command: Any, ctx: Any, words: list[str]) -> None:
-    """Read the options of one `bench run` as the run will; UsageError for what it would refuse, and for an option such
-    as --help that runs nothing."""
+    """Parse the options of one `bench run` as the run will.
+
+    Raises:
+        UsageError: the run would refuse them, or they contain an option such as --help that runs nothing.
+    """
     from benchmark.cli.run_options import RunOptions
 
     if idle_words := [word for word in words if word in command.get_help_option_names(ctx)]:
-        raise UsageError(f"{idle_words[0]} runs nothing: leave it out.")
+        raise UsageError(f"{idle_words[0]} only prints a help text: leave it out.")
     try:
         with command.make_context("run", list(words), parent=ctx) as run_context:
             RunOptions(**{**run_context.params, "runs": Path("runs")}).requests()

@@ -1,6 +1,7 @@
 """Commands that refuse an empty value and an option that is given twice.
 
-An unset shell variable must not stand for a default, and of two values one must not be dropped in silence.
+An empty value often comes from an unset shell variable, which should not silently select a default. If an option is
+given twice, one of the two values would be dropped silently.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from benchmark.errors import UsageError
 
 
 class CheckedCommand(TyperCommand):
-    """A command none of whose options and arguments may be an empty string, whatever their type, or be given twice.
+    """Base class of all commands: refuses empty options and arguments of any type, and options that are given twice.
 
-    Every command of the command line is one. An empty value is refused here, before its type can read it as something
-    else: an empty path as the working folder, an empty list as the default list.
+    Empty values are refused before they are converted, because a converter could accept them: an empty path would
+    become the working folder, and an empty list the default list.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -29,7 +30,7 @@ class CheckedCommand(TyperCommand):
 
 
 def refuse_empty(values_by_name: Mapping[str, Any], parameters: list[Any]) -> None:
-    """UsageError that names the first option or argument whose text is empty or blank."""
+    """Raise UsageError, naming the option or argument, if a value is empty or blank."""
     for parameter in parameters:
         value = values_by_name.get(parameter.name)
         values = value if isinstance(value, list | tuple) else [value]
@@ -41,9 +42,9 @@ def refuse_empty(values_by_name: Mapping[str, Any], parameters: list[Any]) -> No
 
 
 def refuse_repeated(given_parameters: Sequence[Any]) -> None:
-    """UsageError that names the first option with a single value that was given more than once.
+    """Raise UsageError, naming the option, if an option with a single value was given more than once.
 
-    A flag that is given twice says the same twice, and passes.
+    A repeated flag is accepted, because both say the same.
     """
     for parameter, count in Counter(given_parameters).items():
         if count > 1 and not (parameter.multiple or parameter.is_flag):

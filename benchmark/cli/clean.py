@@ -1,4 +1,4 @@
-"""`bench clean`: remove explicit pictures, and what can no longer be reached; leave what was learnt from them."""
+"""`bench clean`: deletes explicit images and unused files of the runs folder; records and scores are kept."""
 
 from __future__ import annotations
 
@@ -20,19 +20,21 @@ if TYPE_CHECKING:
 
 def clean(
     explicit: Annotated[
-        bool, typer.Option("--explicit", help="Explicit pictures, links to them, and latents that decode to some.")
+        bool, typer.Option("--explicit", help="Delete explicit images, links to them, and latents that decode to them.")
     ] = False,
     unreachable: Annotated[
-        bool, typer.Option("--unreachable", help="What was made of files that have been replaced since.")
+        bool,
+        typer.Option(
+            "--unreachable",
+            help="Delete files that were computed from input files, such as pictures, that have been replaced since.",
+        ),
     ] = False,
     runs: KeptRuns = None,
 ) -> None:
-    """Remove explicit pictures, or unreachable artefacts.
+    """Delete explicit images, or files that no run uses any more.
 
-    Records and scores stay.
-
-    Without an option it removes nothing, and says how much can no longer be reached because the pictures that it was
-    made of were replaced.
+    Records and scores are kept. Without an option nothing is deleted; the command only reports how many files were
+    computed from input files that have been replaced since, so that no run will use them again.
 
     \b
     Examples:
@@ -60,11 +62,11 @@ def clean(
             if link.is_symlink() and not link.exists():
                 link.unlink()
     if explicit:
-        print(f"{removed} explicit pictures removed from {runs_folder}; records and scores are left")
+        print(f"{removed} explicit pictures removed from {runs_folder}; records and scores are kept")
     if unreachable:
-        print(f"{summary} removed from {runs_folder}; records and scores are left")
+        print(f"{summary} removed from {runs_folder}; records and scores are kept")
     elif unreachable_artefacts:
-        print(f"{summary} in {runs_folder} can no longer be reached: files they were made of were replaced.")
+        print(f"{summary} in {runs_folder} will not be used again: the files they were computed from were replaced.")
     if not explicit and not unreachable:
         raise UsageError("bench clean removes nothing by default: give --explicit or --unreachable.")
 
@@ -80,18 +82,18 @@ def _summary(artefacts: Sequence[Unreachable]) -> str:
 
 
 def _remove(folder: Path, runs_folder: Path) -> int:
-    """Remove the folder and return how many pictures were in it. StoreError if it cannot be removed."""
+    """Delete the folder and return how many pictures it held. Raises StoreError if it cannot be deleted."""
     from benchmark.store.listing import visible
     from benchmark.store.unreachable import remove
 
     if not folder.is_dir():
         return 0
     count = sum(path.is_file() for path in visible(folder, "**/*.png"))
-    for removed_folder in _own_folders(folder):
+    for removed_folder in _folders_to_delete(folder):
         remove(runs_folder, removed_folder)
     return count
 
 
-def _own_folders(folder: Path) -> list[Path]:
-    """The folder, or what is in it where it is a link: then the link stays, and its pictures go."""
+def _folders_to_delete(folder: Path) -> list[Path]:
+    """Return the folders to delete: the folder itself, or its subfolders if it is a link, so that the link is kept."""
     return [path for path in folder.iterdir() if path.is_dir()] if folder.is_symlink() else [folder]

@@ -1,4 +1,4 @@
-"""`bench doctor`: say what a testbed has on this machine, what it lacks, and how to get that."""
+"""`bench doctor`: checks what a testbed needs on this machine, and says how to get what is missing."""
 
 from __future__ import annotations
 
@@ -17,9 +17,15 @@ MARKS = {"there": "✓", "without": "!", "lacking": "✗"}
 def doctor(
     testbed: Testbed = "mini",
     runs: Runs = None,
-    online: Annotated[bool, typer.Option("--online", help="Ask the Hub whether it gives what is named.")] = False,
+    online: Annotated[
+        bool,
+        typer.Option("--online", help="Also check that the Hugging Face Hub offers the models that the testbed names."),
+    ] = False,
 ) -> None:
-    """Say what a testbed needs of this machine, a line each. Exit code 1 if it lacks what it cannot do without.
+    """Check whether this machine has everything that a testbed needs.
+
+    Each line is one requirement: ✓ available, ! missing but not needed by every run, ✗ missing and required, with what
+    to do about it. The exit code is 1 if a required part is missing.
 
     \b
     Examples:
@@ -40,7 +46,7 @@ def doctor(
 
 
 def _needed(testbed: str, runs_folder: Path) -> float | None:
-    """Bytes that the run of the README writes, by the estimate; None for a testbed of which that is not known."""
+    """Return the estimated bytes that the README's run writes; None if the testbed's costs are not known."""
     from benchmark.api.request import RunRequest
     from benchmark.cost import devices
     from benchmark.cost.estimate import Speeds, estimate

@@ -1,4 +1,4 @@
-"""`bench estimate`: what a run will take, before it starts."""
+"""`bench estimate`: estimates time, memory and disk of a run before it starts."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ if TYPE_CHECKING:
 @takes_run_options
 def estimate(
     options: RunOptions,
-    on: Annotated[str, typer.Option(help="A GPU, such as H100, or cpu.", show_default="this machine's")] = "",
+    on: Annotated[
+        str, typer.Option(help="Device to estimate for: a GPU such as H100, or cpu.", show_default="this machine's")
+    ] = "",
     rehearsal: Annotated[
-        Path | None, typer.Option("--from", help="What `bench rehearse --out` wrote: speeds as measured.")
+        Path | None,
+        typer.Option("--from", help="File that `bench rehearse --out` wrote: use the speeds that it measured."),
     ] = None,
 ) -> None:
-    """Say how many hours, memory and disk a `bench run` takes.
+    """Estimate time, memory and disk of a run before you start it.
 
-    It takes every option of `bench run`, so a line of one is a line of the other. --on names the GPU in the place of
-    the one that --device selects here.
-    FLOPs are counted, speeds are assumed (or rehearsed), and assumptions are listed. Nothing is loaded or downloaded.
+    It takes all options of `bench run` and prints one line per stage. FLOPs are counted. Hours follow from an assumed
+    speed of the device (--on), or from speeds that `bench rehearse` measured (--from). All assumptions are listed below
+    the table. Nothing is loaded or downloaded.
 
     \b
     Examples:
@@ -37,7 +40,7 @@ def estimate(
       bench estimate --method esd --suite artists --testbed sd21 --from rehearsal.json
     """
     if on and rehearsal:
-        raise UsageError("--on and --from both say how fast it goes: give one of them.")
+        raise UsageError("--on and --from both set the speed: give only one of them.")
     requests = options.requests()
     from benchmark.cost import devices
     from benchmark.cost.estimate import Speeds
@@ -47,7 +50,7 @@ def estimate(
     speeds = Speeds.of_rehearsal(rehearsal) if rehearsal else Speeds.of_device(device, precision_of(requests[0]))
     for request in requests:
         if len(requests) > 1:
-            print(f"{request.method} for budget {request.budget}, with all that it starts from:")
+            print(f"{request.method} with budget {request.budget}, including the models that it starts from:")
         _print(request, speeds)
 
 
@@ -59,12 +62,12 @@ def _print(request: RunRequest, speeds: Speeds) -> None:
     for row in costs.rows:
         piece = row.piece
         print(_line(piece.what, f"{piece.count:,} {piece.unit}", piece.flops, row.seconds, piece.memory, piece.disk))
-    print(_line("in all", "", costs.flops, 3600 * costs.hours, costs.memory, costs.disk))
+    print(_line("total", "", costs.flops, 3600 * costs.hours, costs.memory, costs.disk))
     capacity = f"{speeds.source.partition(':')[0]} has {speeds.memory / 1e9:.0f} GB of memory"
     if costs.least > speeds.memory:
         print(f"It does not fit: {capacity}, and one image at a time takes {costs.least / 1e9:.0f} GB.")
     elif costs.memory > speeds.memory:
-        print(f"{capacity}: what does not fit is taken in parts, as small as need be.")
+        print(f"{capacity}: larger batches are split until they fit.")
     print("Assumed: " + ";\n         ".join(costs.assumed) + ".")
 
 

@@ -1,4 +1,4 @@
-"""`bench eval`: score a checkpoint that was made elsewhere."""
+"""`bench eval`: scores an external checkpoint."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Rounding(StrEnum):
 
 
 class Parts(StrEnum):
-    """What of a pipeline is scored."""
+    """Parts of a pipeline that must match the testbed: all of them, or only the U-Net."""
 
     all = "all"
     unet = "unet"
@@ -47,16 +47,32 @@ class Parts(StrEnum):
 
 def evaluate(
     ctx: typer.Context,
-    checkpoint: Annotated[str, typer.Option(help="Folder, file of weights, or Hub id of a U-Net or a pipeline.")],
-    suite: Annotated[str, typer.Option(help="What to generate and score; `artists` brings `coco` along.")],
-    name: Annotated[str, typer.Option(help="What the table calls it.", show_default="the checkpoint's")] = "",
+    checkpoint: Annotated[
+        str, typer.Option(help="U-Net or pipeline to score: a folder, a file of weights, or a Hugging Face Hub id.")
+    ],
+    suite: Annotated[
+        str,
+        typer.Option(
+            help="Prompts and scores: a name from `bench list suites`. Suite `coco` is run as well, unless "
+            "--alone is given."
+        ),
+    ],
+    name: Annotated[str, typer.Option(help="Label of the row in tables.", show_default="the checkpoint's name")] = "",
     architecture: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="Cut weights of full size: architecture.json or APTP's vector."),
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="Pruned architecture to cut a full-size checkpoint to: an architecture.json, or a vector as "
+            "APTP saves it.",
+        ),
     ] = None,
     parts: Annotated[
         Parts,
-        typer.Option(help="`unet`: of a pipeline the U-Net alone, among the testbed's own parts; its row says so."),
+        typer.Option(
+            help="`all` refuses a pipeline whose text encoder, tokenizer, VAE or noise schedule differs from the "
+            "testbed's. `unet` ignores these parts, and the row says so."
+        ),
     ] = Parts.all,
     weights: Annotated[
         Rounding, typer.Option(help="Round the U-Net's weights to 8 or 4 bits first; its row says so.")
@@ -64,7 +80,12 @@ def evaluate(
     testbed: Testbed = "mini",
     reference: ComparedWith = Reference.distilled,
     targets: Targets = "",
-    budget: Annotated[str, typer.Option(help="Training budget of the reference; see `bench run`.")] = "default",
+    budget: Annotated[
+        str,
+        typer.Option(
+            help="Training budget of the distilled reference, as in `bench run`.", show_default="set by the testbed"
+        ),
+    ] = "default",
     alone: Alone = False,
     runs: Runs = None,
     device: Device = "auto",
@@ -83,17 +104,20 @@ def evaluate(
     ] = None,
     junit: Annotated[Path | None, typer.Option(help="Write the results of --require as JUnit XML.")] = None,
 ) -> None:
-    """Score a model that was made elsewhere.
+    """Score a U-Net or pipeline that was trained elsewhere.
 
-    Its row stands in the table beside the base and the reference.
+    Its row appears in the table next to the base model and the reference.
 
     \b
     A checkpoint is one of:
       a pipeline or a U-Net in diffusers' layout (folder or Hub id)
-      a file with all of the U-Net's weights, pruned or not, under diffusers' names
-      a file with some of them, such as ESD publishes: they replace the testbed's
-    Whole ones can be cut by --architecture. A pipeline whose text encoder, tokenizer, VAE or noise schedule differs
-    from the testbed's is refused, since these are not used: --parts unet scores its U-Net without them.
+      a file with all weights of the U-Net, pruned or not, under diffusers' names
+      a file with some of them, as ESD publishes; the testbed's U-Net supplies
+      the others
+
+    \b
+    Only the U-Net is sampled, with the testbed's text encoder, VAE and
+    scheduler. If a pipeline brings different ones, add --parts unet.
 
     \b
     Examples:
@@ -104,16 +128,16 @@ def evaluate(
     check_plugin("testbeds", testbed)
     check_plugin("suites", suite)
     if reference == Reference.base:
-        refuse_unread(ctx, {"budget": "--budget"}, "it is the training budget of the reference, which is the base here")
+        refuse_unread(ctx, {"budget": "--budget"}, "it trains the distilled reference, and --reference is base")
     from benchmark.api.request import RunRequest, parse_budgets
     from benchmark.models.external_checkpoint import default_name
     from benchmark.models.fitted import check_name
-    from benchmark.pipeline.run import evaluate as scored
+    from benchmark.pipeline.run import evaluate as score_checkpoint
 
     if not checkpoint.strip():
         raise UsageError("--checkpoint is empty: name a folder, a file of weights or a Hub id.")
     if len(parse_budgets(budget)) > 1:
-        raise UsageError(f"--budget '{budget}' is several budgets, and the reference has one: give one of them.")
+        raise UsageError(f"--budget '{budget}' lists several budgets, and the reference has one: give only one.")
     from benchmark.store.outputs import check_file
     from benchmark.tables.requirements import judge, parse
     from benchmark.tables.requirements import junit as junit_xml
@@ -145,7 +169,7 @@ def evaluate(
     from benchmark.console import Progress
 
     with Progress() as progress:
-        outcome = scored(request, checkpoint, label, progress, architecture, parts.value, weights.value)
+        outcome = score_checkpoint(request, checkpoint, label, progress, architecture, parts.value, weights.value)
     if not launcher.is_first():
         return  # the first process has the records
 

@@ -1,4 +1,4 @@
-"""`bench figure`: draw a figure from the records of many runs."""
+"""`bench figure`: plots the records of many runs."""
 
 from __future__ import annotations
 
@@ -16,27 +16,42 @@ from benchmark.store.paths import home
 
 FIGURES = ("tradeoff", "losses", "7")
 PICTURES = (".png", ".svg", ".pdf", ".svgz", ".eps", ".ps", "")
-"""Endings of pictures that can be written; without one it is a PNG."""
+"""File extensions that can be written; a path without one becomes a PNG."""
 
 
 def figure(
     ctx: typer.Context,
-    kind: Annotated[str, typer.Argument(help="tradeoff, losses, or 7 (the paper's).", metavar="KIND")],
+    kind: Annotated[str, typer.Argument(help="tradeoff, losses, or 7 (Figure 7 of the paper).", metavar="KIND")],
     out: Annotated[
-        Path | None, typer.Option(help="Picture to write: .png, .svg or .pdf.", show_default="<runs>/<kind>.png")
+        Path | None, typer.Option(help="Image file to write: .png, .svg or .pdf.", show_default="<runs>/<kind>.png")
     ] = None,
     testbed: Testbed = "mini",
-    suite: Annotated[str, typer.Option(help="Whose records.", show_default="artists; i2p for figure 7")] = "",
-    all_: Annotated[bool, typer.Option("--all", help="Every budget, target set, pruning and older recipe.")] = False,
+    suite: Annotated[
+        str, typer.Option(help="Suite whose records to plot.", show_default="artists; i2p for figure 7")
+    ] = "",
+    all_: Annotated[
+        bool,
+        typer.Option(
+            "--all",
+            help="Include records with other budgets, targets, prunings or precisions, and of older versions "
+            "of a method.",
+        ),
+    ] = False,
     records: Records = None,
     runs: Runs = None,
 ) -> None:
-    """Draw a figure from records, and write its numbers as CSV.
+    """Plot results: forgetting against damage, losses, or Figure 7.
+
+    The plotted numbers are written next to the image, as CSV.
 
     \b
-    tradeoff  what forgetting costs: a line a method over its erasing strengths, a star at its default
-    losses    both levels, L_ft and L_CU, over U-Net FLOPs
-    7         how much explicit content of the base is gone (suite i2p, mma or ring-a-bell)
+    tradeoff  what each method damages (FID, other styles, content) against how
+              much of the target style is left; one line per method over its
+              erasing strengths, with a star at the default
+    losses    training losses over U-Net FLOPs: L_ft (restoring quality) and
+              L_CU (forgetting)
+    7         Figure 7 of the paper: how many fewer explicit images than the
+              base model each method generates (suite i2p, mma or ring-a-bell)
 
     \b
     Examples:
@@ -55,7 +70,7 @@ def figure(
     if kind not in FIGURES:
         raise UsageError(f"Unknown figure '{kind}'. Available: {', '.join(FIGURES)}.")
     if kind == "7":
-        refuse_unread(ctx, {"all_": "--all"}, "figure 7 is of the default budget and pruning")
+        refuse_unread(ctx, {"all_": "--all"}, "figure 7 shows the default budget and pruning")
     sampling = sampling_of(testbed)
     made_on, testbed = testbed, check_plugin("testbeds", testbed)
     suite = suite or ("i2p" if kind == "7" else "artists")
@@ -74,13 +89,15 @@ def figure(
 
 
 def _check_suite(kind: str, suite: str, explicit_suites: Sequence[str]) -> None:
-    """UsageError for a suite that the figure cannot be drawn of. Of a plug-in's suite its records decide."""
+    """Raise UsageError if the figure cannot show the suite. A plug-in's suite is not checked: its records decide."""
     if home_of("suites", suite) != "benchmark":
         return
     if kind == "7" and suite not in explicit_suites:
         raise UsageError(
-            f"Figure 7 is of {', '.join(explicit_suites[:-1])} or {explicit_suites[-1]}: --suite {suite} has nothing "
-            "explicit to count."
+            f"Figure 7 shows suite {', '.join(explicit_suites[:-1])} or {explicit_suites[-1]}: --suite {suite} has no "
+            "explicit images to count."
         )
     if kind == "tradeoff" and suite != "artists":
-        raise UsageError(f"Figure tradeoff is of artists: --suite {suite} has no style of targets; leave --suite out.")
+        raise UsageError(
+            f"Figure tradeoff shows suite artists: --suite {suite} has no target styles; leave --suite out."
+        )

@@ -11,10 +11,15 @@ from benchmark.cli.options import check_plugin, refuse_unread
 
 def show_list(
     ctx: typer.Context,
-    kind: Annotated[str, typer.Argument(help="methods, objectives, suites, testbeds, metrics, prunings or artists.")],
-    testbed: Annotated[str, typer.Option(help="Whose artists to list.")] = "mini",
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="methods, objectives (losses for forgetting), suites, testbeds, metrics, prunings or artists."
+        ),
+    ],
+    testbed: Annotated[str, typer.Option(help="Testbed whose artists to list.")] = "mini",
 ) -> None:
-    """Say what there is to choose from, one line each.
+    """List methods, suites, testbeds, metrics, prunings or artists.
 
     \b
     Examples:

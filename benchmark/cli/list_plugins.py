@@ -1,4 +1,4 @@
-"""`bench list`: what is installed, one line each, read from source text so that nothing heavy is imported."""
+"""`bench list`: lists what is installed, one line each. Source files are parsed, so that nothing heavy is imported."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from benchmark.testbeds.resolve import artists_of
 from prompts.artists import Artist
 
 KINDS = ("methods", "objectives", "suites", "testbeds", "metrics", "prunings", "artists")
-"""What can be listed: the plug-in groups, and the artists that a testbed knows."""
+"""Kinds that can be listed: the plug-in groups, and the artists of a testbed."""
 
 
 def listing(kind: str, testbed: str = "mini") -> list[tuple[str, str]]:
-    """(name, one line) of everything of one of the KINDS, in alphabetical order; artists in their testbed's.
+    """Return (name, description) pairs for one of the KINDS, in alphabetical order; artists in their testbed's order.
 
-    A method's line ends with its presets.
+    A method's description ends with its presets.
     """
     if kind == "artists":
         return [(artist.name, _artist_line(artist)) for artist in artists_of(testbed)]
@@ -34,13 +34,13 @@ def listing(kind: str, testbed: str = "mini") -> list[tuple[str, str]]:
 
 
 def summary_of(point: EntryPoint) -> str:
-    """The `summary` of the class an entry point names, else the first line of its docstring, else of its module's."""
+    """Return the `summary` of an entry point's class, or else the first paragraph of its or its module's docstring."""
     module = parsed(point)
     if module is None:
         return f"cannot be read: no module {point.module}"
     named = [node for node in module.body if getattr(node, "name", None) == point.attr.partition(".")[0]]
     for node in named:
-        if isinstance(node, ast.ClassDef) and (text := _assigned(node.body, "summary")):
+        if isinstance(node, ast.ClassDef) and (text := _literal_text(node.body, "summary")):
             return text
     documented = [node for node in named if isinstance(node, ast.ClassDef | ast.FunctionDef)]
     for owner in [*documented, module]:
@@ -49,8 +49,8 @@ def summary_of(point: EntryPoint) -> str:
     return ""
 
 
-def _assigned(body: Iterable[ast.stmt], name: str) -> str:
-    """The string that a class body assigns to `name`, if it is a literal."""
+def _literal_text(body: Iterable[ast.stmt], name: str) -> str:
+    """Return the string literal that a class body assigns to `name`; empty if there is none."""
     value = assigned(body, name)
     return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else ""
 

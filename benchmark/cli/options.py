@@ -1,4 +1,4 @@
-"""Options that several commands share, and the check of a name before anything heavy is imported."""
+"""Options that several commands share, and checks of their values that import nothing heavy."""
 
 from __future__ import annotations
 
@@ -12,20 +12,26 @@ import typer
 from benchmark.errors import UsageError
 from benchmark.store.paths import check_folder, kept_home, records_folder
 
-Testbed = Annotated[str, typer.Option(help="What the run stands on: see `bench list testbeds`; or a file, my.toml.")]
+Testbed = Annotated[
+    str,
+    typer.Option(
+        help="Testbed: base model, training data, prompts and scoring networks. A name from `bench list testbeds`, or "
+        "a file such as my.toml."
+    ),
+]
 
 
 def _check_runs(value: Path | None) -> Path | None:
-    """UsageError where a file has the folder's name; a new folder is made when there is something to write."""
+    """Raise UsageError if the path is a file. A folder that does not exist is created with the first file in it."""
     return None if value is None else check_folder(value, "--runs")
 
 
 def _check_kept_runs(value: Path | None) -> Path | None:
-    """UsageError for a folder that is to be read and is not there."""
+    """Raise UsageError for a folder that must be read and does not exist."""
     return None if value is None else kept_home(value)
 
 
-_HOME = "$PALIMPSEST_HOME, else ./runs"
+_HOME = "$PALIMPSEST_HOME if set, else ./runs"
 Runs = Annotated[
     Path | None,
     typer.Option(help="Folder of checkpoints, images and records.", show_default=_HOME, callback=_check_runs),
@@ -34,70 +40,126 @@ KeptRuns = Annotated[
     Path | None,
     typer.Option(help="Folder of checkpoints, images and records.", show_default=_HOME, callback=_check_kept_runs),
 ]
-"""Of commands that only read."""
+"""The runs folder of commands that only read it."""
 Pruning = Annotated[
-    str, typer.Option(help="How the base is made smaller: see `bench list prunings`; or my.py:function.")
+    str,
+    typer.Option(
+        help="How the base U-Net is pruned: a name from `bench list prunings`, or a function of yours as "
+        "my.py:function."
+    ),
 ]
 Macs = Annotated[
-    float | None, typer.Option(help="Share of the base U-Net's MACs to keep, above 0, at most 1.", show_default="0.8")
+    float | None,
+    typer.Option(
+        help="Fraction of the base U-Net's MACs that the pruned U-Net keeps, above 0 and at most 1.",
+        show_default="0.8",
+    ),
 ]
 Targets = Annotated[
-    str, typer.Option(help='Artists to forget: "A,B"; see `bench list artists`.', show_default="the testbed's")
+    str,
+    typer.Option(
+        help='Artists to forget, separated by commas: "A,B". `bench list artists` shows their names.',
+        show_default="set by the testbed",
+    ),
 ]
-Seed = Annotated[int, typer.Option(help="Seed of the training run; images keep their prompts' seeds.")]
+Seed = Annotated[
+    int, typer.Option(help="Random seed of training. It does not change the seeds that images are sampled with.")
+]
 Preset = Annotated[
-    str, typer.Option(help="The method's settings: default, paper or released.", show_default="the testbed's")
+    str,
+    typer.Option(
+        help="Named set of the method's settings, such as default, paper or released; `bench list methods` lists them.",
+        show_default="set by the testbed",
+    ),
 ]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the method. May be repeated."),
 ]
 Budget = Annotated[
-    str, typer.Option(help="Training budget: default, U-Net FLOPs (1e15), time here (2h) or iterations (350it).")
+    str,
+    typer.Option(
+        help="Training budget of the method: U-Net FLOPs (1e15), time on this machine (2h or 30min) or iterations "
+        '(350it). With several budgets, "60it,350it", each is trained and scored.',
+        show_default="set by the testbed",
+    ),
 ]
-Captions = Annotated[str, typer.Option(help="Fine-tuning captions: plain, or all-but-targets.")]
+Captions = Annotated[
+    str,
+    typer.Option(
+        help="Captions to fine-tune on: `plain` (on mini they name no artist) or `all-but-targets` (all captions that "
+        "name no target)."
+    ),
+]
 KeptNames = Annotated[
     str,
     typer.Option(
-        help="Names of other artists that a method may read: all, half:0, half:1, half:2 (fixed halves) or none."
+        help="Names of artists to preserve that the method receives: all, none, or one of three fixed halves (half:0, "
+        "half:1, half:2). Most methods use no names."
     ),
 ]
 LimitShown = Annotated[
     int | None,
-    typer.Option(help="Records of runs with this --limit, which are shown alone.", show_default="full runs"),
+    typer.Option(help="Show records of runs with this --limit instead of full runs.", show_default="full runs"),
 ]
 Limit = Annotated[
     int | None,
     typer.Option(
-        help="Screening: only the first N prompts of each group. Such records stand in tables of their own.",
+        help="Score only the first N prompts of each group, for a quick look. `bench table` shows these records only "
+        "with the same --limit.",
         show_default="all prompts",
     ),
 ]
-Alone = Annotated[bool, typer.Option("--alone", help="Only this suite: `artists` without `coco`.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes what there is.")]
+Alone = Annotated[bool, typer.Option("--alone", help="Score only the given suite, without `coco`.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps; auto is cuda if available, else cpu.")]
 Precision = Annotated[
-    str, typer.Option(help="Of training and sampling: fp32 or bf16, which records say.", show_default="the testbed's")
+    str,
+    typer.Option(
+        help="Precision of training and sampling: fp32 or bf16. Tables mark bf16 results.",
+        show_default="set by the testbed",
+    ),
 ]
-Compiles = Annotated[bool, typer.Option("--compile", help="Compile models that sample: for long ones.")]
-Reveal = Annotated[bool, typer.Option("--reveal", help="Explicit suites: a contact sheet without blur.")]
+Compiles = Annotated[
+    bool,
+    typer.Option(
+        "--compile", help="Compile the U-Net with torch.compile before sampling, which pays off in long runs."
+    ),
+]
+Reveal = Annotated[bool, typer.Option("--reveal", help="Do not blur the contact sheet of a suite of explicit content.")]
 AsPublished = Annotated[
-    bool, typer.Option("--as-published", help="Public lists: every row, with its own guidance and size.")
+    bool,
+    typer.Option(
+        "--as-published",
+        help="Sample public prompt lists as published: repeated rows too, each with the guidance scale and image size "
+        "that the list gives.",
+    ),
 ]
 
 
 class Reference(StrEnum):
-    """What CP and CSD compare with."""
+    """The model that CP and CSD compare with."""
 
     distilled = "distilled"
     base = "base"
 
 
 ComparedWith = Annotated[
-    Reference, typer.Option(help="What CP and CSD compare with; `distilled` is trained if it is not there yet.")
+    Reference,
+    typer.Option(help="Model that CP and CSD compare with. `distilled` is trained first if it does not exist yet."),
 ]
-Columns = Annotated[str, typer.Option(help='Only these columns: "cp,kept_style"; names as in JSON.')]
+Columns = Annotated[
+    str,
+    typer.Option(
+        help='Show only these columns: "cp,kept_style". `--format json` shows their names.', show_default="all"
+    ),
+]
 Records = Annotated[
     list[Path] | None,
-    typer.Option(help="Record files or folders to read instead of the usual ones; may be repeated."),
+    typer.Option(
+        metavar="<path>",
+        help="Record file or folder to read instead of the defaults. May be repeated.",
+        show_default="the reference records and --runs",
+    ),
 ]
 
 
@@ -123,9 +185,10 @@ def check_plugin(group: str, name: str) -> str:
 
 
 def names(text: str, option: str = "--targets") -> tuple[str, ...]:
-    """`"A, B"` -> `("A", "B")`; none for an option that was left out.
+    """Split a comma-separated list: `"A, B"` -> `("A", "B")`; empty if the option was left out.
 
-    UsageError for a list with an empty name, which an unset shell variable can cause, and for one that repeats a name.
+    Raises:
+        UsageError: a name is empty (an unset shell variable can cause this), or is given twice.
     """
     listed_names = tuple(name.strip() for name in text.split(",")) if text else ()
     if not all(listed_names):
@@ -139,9 +202,10 @@ def names(text: str, option: str = "--targets") -> tuple[str, ...]:
 
 
 def artists_named(testbed: str, targets: str) -> tuple[str, ...]:
-    """The full names of the artists that `--targets` lists; none if it was left out.
+    """Return the full names of the artists that `--targets` lists; empty if it was left out.
 
-    UsageError for an artist that the testbed does not know, and for one that is named twice, as "Monet,Claude Monet".
+    Raises:
+        UsageError: the testbed has no such artist, or one is named twice, as in "Monet,Claude Monet".
     """
     full_names = tuple(artist(testbed, name) for name in names(targets))
     for name in full_names:
@@ -151,47 +215,60 @@ def artists_named(testbed: str, targets: str) -> tuple[str, ...]:
 
 
 def share_of_macs(pruning: str, macs: float | None) -> float:
-    """The share that a request gets. UsageError for what is no share, and for one that nothing would read, since the
-    base is not pruned."""
+    """Return the fraction of MACs for a request.
+
+    Raises:
+        UsageError: `macs` is not in (0, 1], or is below 1 although the base is not pruned.
+    """
     from benchmark.api.request import RunRequest, check_macs
 
     if macs is not None:
         check_macs(macs)
     if macs is not None and macs != 1 and pruning == "none":
         raise UsageError(
-            f"--macs {macs:g} goes with a pruning, and --pruning none cuts nothing: leave one of them out."
+            f"--macs {macs:g} has no effect with --pruning none, which removes nothing: leave one of them out."
         )
     return RunRequest.macs if macs is None else macs
 
 
 def records_home(runs: Path | None, records: Sequence[Path] | None) -> Path:
-    """The runs folder whose records a table shows; any one where `records` are read instead.
+    """Return the runs folder whose records a table shows. It is not read if `records` are given.
 
-    UsageError for a named folder that is not there, or in which nothing was run.
+    Raises:
+        UsageError: the folder does not exist, or holds no records.
     """
     if records:
         return runs or Path("runs")
     home = kept_home(runs)
     if runs is not None and not records_folder(home).is_dir():
         raise UsageError(
-            f"--runs {home} has no records in it: `bench run --method bilevel --suite artists --runs {home}` makes "
-            "some; folders of records alone are read by --records."
+            f"--runs {home} has no records in it: create some with `bench run --method bilevel --suite artists --runs "
+            f"{home}`, or read a folder that holds only records with --records."
         )
     return home
 
 
 def refuse_unread(ctx: typer.Context, options: Mapping[str, str], why: str) -> None:
-    """UsageError for one of these options that was given and would not be read. `options`: parameter -> option."""
+    """Raise UsageError if one of these options was given although the command ignores it.
+
+    Args:
+        ctx: the command's context.
+        options: maps names of parameters to names of options.
+        why: the reason, as a clause of the message.
+    """
     for parameter, option in options.items():
         source = ctx.get_parameter_source(parameter)
         if source is not None and source.name == "COMMANDLINE":
-            raise UsageError(f"{option} would not be read: {why}; leave it out.")
+            raise UsageError(f"{option} has no effect here: {why}. Leave it out.")
 
 
 def artist(testbed: str, name: str) -> str:
-    """The full name of an artist called by full name or surname, in any case; a testbed without a list takes any.
+    """Return an artist's full name, given the full name or the surname in upper or lower case.
 
-    UsageError, with a suggestion, for an artist that the testbed does not know.
+    A testbed without a list of artists accepts any name.
+
+    Raises:
+        UsageError: the testbed has no such artist; the message suggests a similar name.
     """
     from difflib import get_close_matches
 

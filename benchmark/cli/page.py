@@ -1,7 +1,7 @@
-"""`bench page`: the tables of a Markdown page, made again by the commands that stand above them.
+"""`bench page`: updates the tables of a Markdown page by running the commands that are written above them.
 
-A block begins with `<!-- bench table ... -->` (or `compare`, or `study`) and ends with `<!-- end -->`; what is between
-is what the command prints as Markdown. So no figure of a page is typed, and each says how it is made.
+A block begins with `<!-- bench table ... -->` (or `compare`, or `study`) and ends with `<!-- end -->`. Its content is
+replaced by the command's output in Markdown, so no number on a page is typed by hand, and each can be reproduced.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from benchmark.store.listing import refuse_unreadable
 
 def page(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(help="Markdown page; its tables are replaced.")],
+    file: Annotated[Path, typer.Argument(help="Markdown file whose tables are replaced.")],
 ) -> None:
-    """Make the tables of a Markdown page again.
+    """Update the result tables inside a Markdown file.
 
-    Each table is made by the command in the comment above it. A block begins with
-    `<!-- bench table ... -->` or `<!-- bench compare ... -->` and ends with `<!-- end -->`.
+    A table stands between a comment with the command that prints it, such as `<!-- bench table --paper -->`, and the
+    comment `<!-- end -->`. Each command is run again, and its output replaces the old table. The commands `table`,
+    `compare` and `study` can be used.
 
     \b
     Examples:
@@ -36,23 +37,24 @@ def page(
     """
 
     count = fill(file, _printed(ctx.find_root().command))
-    print(f"{count} table{'s' * (count != 1)} filled in {file}")
+    print(f"{count} table{'s' * (count != 1)} updated in {file}")
 
 
-BLOCK = re.compile(r"<!-- bench (?P<command>[^\r\n]*?) -->(?P<end>\r\n|\n|\r)(?P<made>.*?)<!-- end -->", re.DOTALL)
+BLOCK = re.compile(r"<!-- bench (?P<command>[^\r\n]*?) -->(?P<end>\r\n|\n|\r)(?P<content>.*?)<!-- end -->", re.DOTALL)
 _BEGIN = re.compile(r"^<!-- bench [^\r\n]*?-->", re.MULTILINE)
 MAKERS = ("table", "compare", "study")
 
 
 def blocks(page: str) -> list[str]:
-    """The commands of a page, in their order, as they stand there."""
+    """Return the commands of a page, in order, as they are written there."""
     return [match["command"] for match in BLOCK.finditer(page)]
 
 
 def filled(page: str, printed: Callable[[list[str]], str]) -> str:
-    """The page with every block made anew, under the line ends that the block has.
+    """Return the page with the content of every block replaced; each block keeps its style of line ends.
 
-    UsageError for a command that prints no table, or a wrong one.
+    Raises:
+        UsageError: a block's command is not `table`, `compare` or `study`, or fails.
     """
 
     def block(match: re.Match[str]) -> str:
@@ -67,48 +69,56 @@ def filled(page: str, printed: Callable[[list[str]], str]) -> str:
 
 
 def fill(path: Path, printed: Callable[[list[str]], str]) -> int:
-    """Fill the page in its place; how many blocks it has. DataError where there is no page, no block in it, or no end
-    of a block."""
+    """Update a page in place and return how many blocks it has.
+
+    Raises:
+        DataError: the page cannot be read, has no block, or a block has no end.
+    """
     refuse_unreadable(path)
     try:
-        page = path.read_bytes().decode("utf-8")  # line ends stay as they are
+        page = path.read_bytes().decode("utf-8")  # read_text would change line ends
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"Cannot read {path} ({error}): give a Markdown page.") from error
+        raise DataError(f"Cannot read {path} ({error}): give the path of a Markdown file.") from error
     _check_ends(path, page)
     if not (count := len(blocks(page))):
-        raise DataError(f"{path} has no block to fill: put `<!-- bench table -->` and `<!-- end -->` around its place.")
+        raise DataError(
+            f"{path} has no block to update: write `<!-- bench table -->` and `<!-- end -->` where a "
+            f"table should appear."
+        )
     outputs.check_file(path, "The page")
-    durable.write_bytes(path.resolve(), filled(page, printed).encode())  # a link to the page stays one
+    durable.write_bytes(path.resolve(), filled(page, printed).encode())  # writes through a link instead of replacing it
     return count
 
 
 def _check_ends(path: Path, page: str) -> None:
-    """DataError for a block without its end, which would take what follows it for its table, or stay as it is."""
-    unended = [f"<!-- bench {match['command']} -->" for match in BLOCK.finditer(page) if _BEGIN.search(match["made"])]
+    """Raise DataError if a block has no end, because the text below it would be replaced as well."""
+    unended = [
+        f"<!-- bench {match['command']} -->" for match in BLOCK.finditer(page) if _BEGIN.search(match["content"])
+    ]
     unended += _BEGIN.findall(BLOCK.sub("", page))
     if unended:
-        raise DataError(f"{path} has no `<!-- end -->` for its block `{unended[0]}`: put it below the table.")
+        raise DataError(f"{path} has no `<!-- end -->` for its block `{unended[0]}`: add it below the table.")
 
 
 def _printed_table(command: str, printed: Callable[[list[str]], str]) -> str:
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise UsageError(f"`bench {command}` cannot be read ({error}): close its quotes.") from error
+        raise UsageError(f"`bench {command}` cannot be parsed ({error}): close its quotes.") from error
     if not words or words[0] not in MAKERS:
-        raise UsageError(f"`bench {command}` makes no table for a page: {', '.join(MAKERS)} do.")
+        raise UsageError(f"`bench {command}` prints no table for a page: use {', '.join(MAKERS)}.")
     if "--help" in words:
-        raise UsageError(f"`bench {command}` makes no table: leave --help out.")
+        raise UsageError(f"`bench {command}` prints no table: leave --help out.")
     if any(word.partition("=")[0] == "--format" for word in words):
-        raise UsageError(f"`bench {command}` cannot be made: a page takes Markdown, so leave --format out.")
+        raise UsageError(f"`bench {command}` cannot be used: a page is always Markdown, so leave --format out.")
     try:
         return printed([*words, "--format", "markdown"])
     except SystemExit:
-        raise UsageError(f"`bench {command}` cannot be made, see above: the page stays as it is.") from None
+        raise UsageError(f"`bench {command}` failed, see above: the page was not changed.") from None
 
 
 def _printed(bench: Any) -> Callable[[list[str]], str]:
-    """Return a function that gives what `bench` prints for some words; SystemExit if the command fails."""
+    """Return a function that runs `bench` with some words and returns its output; SystemExit if the command fails."""
 
     def printed(words: list[str]) -> str:
         out = io.StringIO()

@@ -1,4 +1,4 @@
-"""`bench prompts`: public prompt lists that are not shipped: which there are, whether a file is one, and keeping it.
+"""`bench prompts`: lists, checks and adds public prompt lists, which are not shipped with the code.
 
 No command prints a prompt.
 """
@@ -21,22 +21,28 @@ if TYPE_CHECKING:
     from prompts.public import PublicList, Report
 
 
-SHOWN = 20  # errors, or warnings, of one file
+SHOWN = 20  # most errors, or warnings, that are printed for one file
 
 prompts_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, add_completion=False)
 
-Name = Annotated[str, typer.Argument(help="Which list; see `bench prompts list`.")]
-File = Annotated[Path, typer.Argument(help="Where you have it.")]
+Name = Annotated[str, typer.Argument(help="Name of the list; see `bench prompts list`.")]
+File = Annotated[Path, typer.Argument(help="Path of the file that you downloaded.")]
 
 
 @prompts_app.callback()
 def prompts() -> None:
-    """Check and add public prompt lists, which are not shipped."""
+    """Check and add public prompt lists, such as I2P.
+
+    The lists are not shipped with the code: download them yourself, then add them.
+    """
 
 
 @prompts_app.command("list", cls=CheckedCommand)
 def show_list(runs: KeptRuns = None) -> None:
-    """Say which public lists there are, and which you have added.
+    """List the public prompt lists, and show which you have added.
+
+    Columns: name, number of prompts, access (gated: its owner must approve a request), licence, whether it was added,
+    and content.
 
     \b
     Example:
@@ -65,9 +71,9 @@ def show_list(runs: KeptRuns = None) -> None:
 
 @prompts_app.command(cls=CheckedCommand)
 def check(name: Name, file: File) -> None:
-    """Say what is wrong with a file, row by row.
+    """Check the file of a prompt list and report each wrong row.
 
-    It changes nothing, and its exit code is 2 if the file cannot be used.
+    Nothing is changed. The exit code is 2 if the file cannot be used.
 
     \b
     Example:
@@ -88,14 +94,17 @@ def add(
     name: Name,
     file: File,
     testbed: Annotated[
-        str, typer.Option(help="For which testbed; one that asks other prompts is refused.", show_default="any")
+        str,
+        typer.Option(
+            help="Testbed to add the list for. One that does not use this list is refused.", show_default="any"
+        ),
     ] = "",
     runs: Runs = None,
 ) -> None:
-    """Check a file and keep a copy where the suites of a testbed find it.
+    """Check the file of a prompt list and add it for later runs.
 
-    It takes the place of an earlier one. mini has prompts of its own and asks no public list, so a list that is called
-    like one of its suites needs --testbed.
+    A copy is stored in the runs folder and replaces an earlier one. Testbed mini has built-in prompts and uses no
+    public list. For a list that has the same name as a suite, such as i2p, add --testbed sd21.
 
     \b
     Examples:
@@ -108,13 +117,13 @@ def add(
 
     source(name)
     if not testbed and name in installed("suites"):
-        testbed = "mini"  # whose suite of this name is what a command without --testbed runs
+        testbed = "mini"  # a command without --testbed runs the suite of this name on mini
     if testbed:
         check_plugin("testbeds", testbed)
     if testbed and name not in public_lists(testbed):
         raise UsageError(
-            f"Testbed {testbed} never asks the list {name}, so nothing was kept: "
-            f"`bench prompts add {name} {shlex.quote(str(file))} --testbed sd21` keeps it for one that does."
+            f"Testbed {testbed} does not use the list {name}, so nothing was added: "
+            f"`bench prompts add {name} {shlex.quote(str(file))} --testbed sd21` adds it for a testbed that does."
         )
     from benchmark.suites.prompt_lists import add as add_list
     from benchmark.suites.prompt_lists import folder
@@ -122,15 +131,15 @@ def add(
     runs_folder = runs or home()
     _, data = _examined(name, file)
     print(_counts(add_list(runs_folder, name, file, data)))
-    print(f"kept in {folder(runs_folder)}")
+    print(f"stored in {folder(runs_folder)}")
     if not testbed:
-        print("asked on testbed sd21 and testbed files like it, not on mini, which has prompts of its own")
+        print("used on testbed sd21 and testbed files based on it, not on mini, which has built-in prompts")
 
 
 def _examined(name: str, file: Path) -> tuple[Report, bytes]:
-    """Check a file as list `name` and print its warnings; return the report and the file's bytes.
+    """Check a file as list `name`, print its warnings, and return the report and the file's bytes.
 
-    The file is read only once.
+    The file is read only once, so that the bytes are those that were checked.
     """
     from prompts.public import examine, read_bytes
     from prompts.sources import source
@@ -141,7 +150,7 @@ def _examined(name: str, file: Path) -> tuple[Report, bytes]:
     for line in report.warnings[:SHOWN]:
         print(f"warning: {line}", file=sys.stderr)
     if len(report.warnings) > SHOWN:
-        print(f"warning: {file} has {len(report.warnings) - SHOWN} more rows to look at.", file=sys.stderr)
+        print(f"warning: {file} has {len(report.warnings) - SHOWN} more rows with warnings.", file=sys.stderr)
     return report, data
 
 

@@ -1,4 +1,4 @@
-"""`bench prune`: search APTP's experts, ask which of them a prompt goes to, read those that were published."""
+"""`bench prune`: searches APTP's experts (pruned U-Nets), routes a prompt to one, and reads published ones."""
 
 from __future__ import annotations
 
@@ -24,15 +24,19 @@ if TYPE_CHECKING:
 
 prune_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, add_completion=False)
 
-Number = Annotated[int, typer.Option("--experts", help="Experts to search.", min=1, max=64)]
-Macs = Annotated[float, typer.Option(help="Mean share of the base U-Net's MACs over the experts.")]
-Steps = Annotated[int, typer.Option(help="Steps of the search.", min=1)]
-Seed = Annotated[int, typer.Option(help="Seed of the search.", min=0)]
+Number = Annotated[int, typer.Option("--experts", help="Number of experts to search.", min=1, max=64)]
+Macs = Annotated[float, typer.Option(help="Fraction of the base U-Net's MACs that the experts use on average.")]
+Steps = Annotated[int, typer.Option(help="Training steps of the search.", min=1)]
+Seed = Annotated[int, typer.Option(help="Random seed of the search.", min=0)]
 
 
 @prune_app.callback()
 def prune() -> None:
-    """Search APTP's pruned experts and their router, or read some."""
+    """Search APTP's pruned U-Nets, or read published ones.
+
+    APTP (prompt-tailored pruning) searches several pruned U-Nets, called experts, and a router that sends each prompt
+    to one of them.
+    """
 
 
 @prune_app.command(cls=CheckedCommand)
@@ -44,12 +48,12 @@ def aptp(
     testbed: Testbed = "mini",
     runs: Runs = None,
 ) -> None:
-    """Search experts and the router that chooses among them.
+    """Search experts and the router that sends prompts to them.
 
-    The U-Net stays as it is while gates, codes and router are learnt. Says what each expert costs, and which
-    captions of suite coco the router sends to it.
+    The search learns the experts' gates, their codes and the router; the U-Net's weights do not change. The command
+    prints each expert's MACs, and the captions of suite coco that are routed to it.
 
-    `bench run --pruning aptp` takes one of the default search by its MACs.
+    `bench run --pruning aptp --macs 0.8` uses the expert of the default search whose MACs are nearest.
 
     \b
     Examples:
@@ -64,13 +68,13 @@ def aptp(
     _print(bench, expert_set, prompts_of(bench, search))
     captions = [prompt.text for prompt in bench.testbed.prompts("coco", bench.testbed.concept(()))]
     caption_experts = expert_set.route(Layout.of(bench.testbed.base()), embed(bench)(captions)).tolist()
-    print("\nCaptions of suite coco, each by its nearest code:\n")
+    print("\nCaptions of suite coco, by the expert that they are routed to:\n")
     print("\n".join(routing(captions, caption_experts, expert_set.shares)))
 
 
 @prune_app.command(cls=CheckedCommand)
 def route(
-    prompt: Annotated[str, typer.Argument(help="What is to be generated.")],
+    prompt: Annotated[str, typer.Argument(help="Prompt to route.")],
     experts: Number = 8,
     macs: Macs = 0.6,
     steps: Steps = 600,
@@ -78,16 +82,16 @@ def route(
     testbed: Testbed = "mini",
     runs: Runs = None,
 ) -> None:
-    """Say which expert a prompt goes to, and its share of MACs.
+    """Print the expert that a prompt is routed to, and its MACs.
 
-    Experts are searched first if that was not done.
+    The experts are searched first if these options were not searched before.
 
     \b
     Example:
       bench prune route "a boat by Claude Monet"
     """
     if not prompt.strip():
-        raise UsageError("There is no prompt to route: say what is to be generated.")
+        raise UsageError("The prompt is empty: give a prompt to route.")
     bench, expert_set, _ = _searched(testbed, runs, experts, macs, steps, seed)
     from benchmark.models.prunings import embed
     from methods.pruning.vector import Layout
@@ -98,15 +102,18 @@ def route(
 
 @prune_app.command(cls=CheckedCommand)
 def published(
-    file: Annotated[Path, typer.Argument(help="The quantizer's .safetensors.")],
+    file: Annotated[Path, typer.Argument(help="File of APTP's quantizer (.safetensors), which holds the vectors.")],
     testbed: Testbed = "mini",
-    expert: Annotated[int | None, typer.Option(help="Only this one, with the blocks that it drops.")] = None,
+    expert: Annotated[
+        int | None, typer.Option(help="Number of one expert: print only this one, and which blocks it keeps or drops.")
+    ] = None,
 ) -> None:
-    """Read architecture vectors in the form of APTP's authors.
+    """Read architecture vectors that APTP's authors published.
 
-    Says what each comes to on a testbed's base U-Net, by both counters.
+    The command prints the MACs of each vector's pruned U-Net on a testbed, as counted here and as APTP's authors count
+    them.
 
-    `experts = "FILE"` in a testbed file lets `bench run --pruning aptp` take one of them.
+    With `experts = "FILE"` in a testbed file, `bench run --pruning aptp` uses these experts.
 
     \b
     Example:
@@ -117,7 +124,7 @@ def published(
     from methods.pruning.aptp.experts import read_gates
     from methods.pruning.costs import Costs
 
-    read_gates(file)  # a wrong file is refused before a base of gigabytes is looked for
+    read_gates(file)  # refuses a wrong file before the base model, which may have gigabytes, is loaded
     bench = _bench(testbed, None)
     costs = Costs.of(bench.testbed.base(), bench.testbed.sampler.latent_size, bench.testbed.text_length)
     expert_set = read_experts(file, costs)
@@ -156,20 +163,20 @@ def _bench(testbed: str, runs: Path | None) -> Workbench:
 
 
 def _as_published(base: UNet2DConditionModel, expert_set: Experts) -> list[float]:
-    """Return each expert's share of MACs, counted as APTP's authors count it."""
+    """Return each expert's fraction of the base's MACs, counted as APTP's authors count them."""
     import torch
 
     from methods.pruning.macs import published_macs
     from methods.pruning.vector import to_architecture
 
-    with torch.device("meta"):  # shapes are enough to count
+    with torch.device("meta"):  # counting needs only shapes
         unet: Any = type(base).from_config(dict(base.config))
     base_macs = published_macs(unet)
     return [published_macs(to_architecture(unet, vector).apply(unet)) / base_macs for vector in expert_set.scores]
 
 
 def _print(bench: Workbench, expert_set: Experts, prompt_counts: list[int], published: Sequence[float] = ()) -> None:
-    """Print a line for each expert: its share of MACs, its prompts in the search, and the blocks that it drops."""
+    """Print one line per expert: its fraction of MACs, its prompts in the search, and the blocks that it drops."""
     from methods.pruning.costs import Costs
 
     costs = Costs.of(bench.testbed.base(), bench.testbed.sampler.latent_size, bench.testbed.text_length)

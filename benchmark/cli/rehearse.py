@@ -1,4 +1,4 @@
-"""`bench rehearse`: what each stage takes on this machine, in time and memory, before anything long is begun."""
+"""`bench rehearse`: measures time and memory of each stage on this machine, before a long run is started."""
 
 from __future__ import annotations
 
@@ -17,33 +17,37 @@ from benchmark.store.paths import home
 
 FULL = "sd21-rehearsal"
 LatentSize = Annotated[
-    int | None, typer.Option(help=f"Height of latents, on {FULL}: 64 is full size, 16 what a CPU can do.")
+    int | None,
+    typer.Option(
+        help=f"Height and width of latents on {FULL}: 64 is full size, 16 is feasible on a CPU.",
+        show_default="64",
+    ),
 ]
 
 
 def check_size(latent_size: int | None, testbed: str) -> None:
-    """UsageError for a size that is asked of a testbed which has one of its own."""
+    """Raise UsageError if a size is given for a testbed whose size cannot be changed."""
     if latent_size is not None and testbed != FULL:
-        raise UsageError(f"--latent-size goes with testbed {FULL}: other testbeds have a size of their own.")
+        raise UsageError(f"--latent-size needs --testbed {FULL}: the latent size of other testbeds is fixed.")
 
 
 def rehearse(
     testbed: Testbed = FULL,
     latent_size: LatentSize = None,
-    batch: Annotated[int, typer.Option(help="Images a training step.", min=1)] = 4,
-    steps: Annotated[int, typer.Option(help="Steps of each kind that are timed.", min=1)] = 3,
-    images: Annotated[int, typer.Option(help="Pictures that are sampled, decoded and looked at.", min=1)] = 4,
+    batch: Annotated[int, typer.Option(help="Images per training step.", min=1)] = 4,
+    steps: Annotated[int, typer.Option(help="Number of steps to time for each kind of training step.", min=1)] = 3,
+    images: Annotated[int, typer.Option(help="Number of images to sample, decode and score.", min=1)] = 4,
     device: Device = "auto",
     precision: Precision = "",
     compiles: Compiles = False,
-    out: Annotated[Path | None, typer.Option(help="JSON to write as well; `bench estimate --from` reads it.")] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write as well, for `bench estimate --from`.")] = None,
     runs: Runs = None,
 ) -> None:
-    """Time a few steps of every stage of every method.
+    """Time a few steps of each stage, to predict long runs.
 
-    It says how fast each stage goes and how much memory it holds.
-    Utilisation is the share of what a large matrix product reaches here in the same precision. A stage that fails, for
-    lack of memory say, is reported in its line, and the others go on.
+    It covers every method and prints the speed and the memory of each stage, and its utilisation: the FLOP/s reached,
+    as a percentage of those of a large matrix product in the same precision. A stage that fails, for example because
+    memory is too small, is reported in its line, and the other stages are still timed.
 
     \b
     Examples:
@@ -58,7 +62,7 @@ def rehearse(
         outputs.check_file(out)
     from benchmark.api.request import Runtime
     from benchmark.console import Progress
-    from benchmark.cost.rehearse import rehearse as rehearsed
+    from benchmark.cost.rehearse import rehearse as time_stages
     from benchmark.pipeline.setup import workbench_on
     from benchmark.store import durable, paths
     from benchmark.testbeds import resolve
@@ -68,11 +72,11 @@ def rehearse(
         testbed_options: Settings = {} if latent_size is None else {"latent_size": latent_size}
         testbed_options |= {"exact": True} if precision and testbed == FULL else {}
         make_testbed = partial(resolve.load(testbed), **testbed_options)
-        report = rehearsed(workbench_on(make_testbed, runtime, runs_folder, progress), batch, steps, images)
+        report = time_stages(workbench_on(make_testbed, runtime, runs_folder, progress), batch, steps, images)
     size = report["latent_size"]
     print(
         f"{report['testbed']} on {report['device']}, {report['precision']}, {size} x {size} latents, batch "
-        f"{report['batch']}; at best {report['matmul'] / 1e12:.3g} TFLOP/s"
+        f"{report['batch']}; a large matrix product reaches {report['matmul'] / 1e12:.3g} TFLOP/s"
     )
     for row in report["rows"]:
         if row["error"]:
@@ -85,6 +89,6 @@ def rehearse(
             f"{1 / seconds_per_unit:9.3g}/s {paths.size(row['memory']):>9} memory {utilisation}".rstrip()
         )
     weights = report["weights"]
-    print(f"a fitted U-Net takes {paths.size(weights)} of disk, a checkpoint {paths.size(3 * weights)}")
+    print(f"disk: {paths.size(weights)} per trained U-Net, {paths.size(3 * weights)} per checkpoint of a training")
     if out:
         durable.write_bytes(out, (json.dumps(report, indent=1) + "\n").encode())

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @takes_run_options
 def run(options: RunOptions) -> None:
-    """Train, generate, score and write a record.
+    """Train a method, sample images, score them and write a record.
 
-    What was made before is reused; an interrupted run goes on where it stopped. Of several budgets, "60it,350it", each
-    is scored; a distillation keeps the shorter ones as it passes them.
+    Models and images of earlier runs are reused, and an interrupted run resumes where it stopped. With several budgets,
+    "60it,350it", every budget is trained and scored; `distilled` trains only once and saves the model at each budget.
 
     \b
     Examples:
@@ -48,7 +48,7 @@ def run(options: RunOptions) -> None:
                 progress.say(f"method    {run_name} ({k + 1} of {len(requests)})")
             try:
                 new_records, paths = run_benchmark(request, progress)
-            except (BudgetError, TrainingError) as error:  # only this run's; the next one can still succeed
+            except (BudgetError, TrainingError) as error:  # the next run can still succeed
                 if len(requests) == 1:
                     raise
                 progress.warn(f"{run_name}: {error}")
@@ -57,9 +57,9 @@ def run(options: RunOptions) -> None:
             completed += 1
             records |= {record.stem: record for record in new_records}
     if not completed:
-        raise TrainingError("No method came to an end, see above.")
+        raise TrainingError("All methods failed: the reasons are printed above.")
     if not launcher.is_first():
-        return  # the first process has the records, and its exit code stands for all
+        return  # the first process has the records, and its exit code counts
 
     from benchmark.tables.render import print_rich
     from benchmark.tables.table1_styles import table
@@ -70,4 +70,4 @@ def run(options: RunOptions) -> None:
     for description, path in paths.items():
         print(f"{description.ljust(width)}  {path}")
     if failed:
-        raise TrainingError(f"There is no row of {', '.join(failed)}, see above; what the others gave is kept.")
+        raise TrainingError(f"{', '.join(failed)} failed, as printed above: the table shows the other methods.")

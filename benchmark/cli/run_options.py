@@ -1,4 +1,4 @@
-"""The options of `bench run`, in one place: every command that says something of such a run takes all of them."""
+"""The options of `bench run`, which every command about such a run, for example `bench estimate`, takes as well."""
 
 from __future__ import annotations
 
@@ -41,17 +41,27 @@ from benchmark.store.paths import home
 if TYPE_CHECKING:
     from benchmark.api.request import RunRequest
 
-ALL = "all"  # of the installed methods, or of the prunings in a table
+ALL = "all"  # all installed methods, or all prunings of a table
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What `bench run` is given, each field under the name of its option and as it was typed."""
+    """The options of `bench run` as they were typed; each field has the name of its option."""
 
     method: Annotated[
-        str, typer.Option(help="How to retrain and to forget: a name, path/to/file.py:Class, or all of them: all.")
+        str,
+        typer.Option(
+            help="Erasing method: a name from `bench list methods`, a class of yours as "
+            "path/to/file.py:Class, or `all` for every installed method."
+        ),
     ]
-    suite: Annotated[str, typer.Option(help="What to generate and score; `artists` brings `coco` along.")]
+    suite: Annotated[
+        str,
+        typer.Option(
+            help="Prompts and scores: a name from `bench list suites`. Suite `coco` is run as well, unless "
+            "--alone is given."
+        ),
+    ]
     testbed: Testbed = "mini"
     pruning: Pruning = "magnitude"
     macs: Macs = None
@@ -71,12 +81,17 @@ class RunOptions:
     as_published: AsPublished = False
     precision: Precision = ""
     compiles: Compiles = False
-    yes: Annotated[bool, typer.Option("--yes", help="Begin a run without asking, however long it will take.")] = False
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Start without asking for confirmation, even if the run takes long.")
+    ] = False
 
     def requests(self) -> list[RunRequest]:
-        """The runs that these options ask for, one a method and budget. PalimpsestError for a wrong option.
+        """Return the requested runs, one per method and budget.
 
-        Names are checked before the first import of torch.
+        Names are checked before torch is imported, so that mistakes are reported at once.
+
+        Raises:
+            PalimpsestError: an option is wrong.
         """
         from benchmark.api.request import RunRequest, parse_budgets, parse_settings
 
@@ -117,9 +132,9 @@ class RunOptions:
 
 
 def takes_run_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command, whose first parameter is a `RunOptions`, take each option of `bench run` and then its own.
+    """Decorate a command whose first parameter is a `RunOptions`: it takes all options of `bench run` and its own.
 
-    Typer reads the options from the signature that this gives to the command.
+    Typer reads options from a command's signature, so the decorated command gets a signature with all of them.
     """
     _, *own_parameters = inspect.signature(command).parameters.values()
     own_types = get_type_hints(command, include_extras=True)
@@ -145,15 +160,16 @@ def takes_run_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _all_methods(preset: str, settings: list[str] | None) -> list[str]:
-    """Every installed method but `distilled`, which is part of each run as the reference.
+    """Return all installed methods except `distilled`, which every run trains as the reference.
 
-    Of second stages, that with the longest distillation comes first: the shorter ones lie on its way.
+    Methods that start from a distilled model are sorted by the length of that distillation, the longest first, because
+    its checkpoints include the shorter ones.
     """
     from benchmark import registry
     from methods.base import configure
 
     if settings or preset:
-        raise UsageError("--set and --preset are one method's own: leave them out with --method all.")
+        raise UsageError("--set and --preset belong to a single method: leave them out with --method all.")
     methods = [configure(registry.load("methods", name)) for name in registry.names("methods") if name != "distilled"]
     methods.sort(key=lambda method: method.own_share if method.start == "distilled" else -1.0)
     return [method.name for method in methods]

@@ -1,4 +1,4 @@
-"""`bench speed`: what the harness's way of generating and training gains, measured where it is run."""
+"""`bench speed`: compares the speed of sampling and training with published scripts, on this machine."""
 
 from __future__ import annotations
 
@@ -20,25 +20,27 @@ if TYPE_CHECKING:
 
 def speed(
     testbed: Testbed = "mini",
-    images: Annotated[int, typer.Option(help="Pictures that each way of generating makes.", min=1)] = 64,
-    steps: Annotated[int, typer.Option(help="Training steps that each way takes.", min=1)] = 12,
+    images: Annotated[int, typer.Option(help="Number of images that each implementation samples.", min=1)] = 64,
+    steps: Annotated[int, typer.Option(help="Number of training steps that each implementation takes.", min=1)] = 12,
     batch: Annotated[
-        int | None, typer.Option(help="Images a training step.", min=1, show_default="the method's")
+        int | None, typer.Option(help="Images per training step.", min=1, show_default="set by the method")
     ] = None,
     latent_size: LatentSize = None,
     device: Device = "auto",
     precision: Precision = "",
     stages: Annotated[
-        bool, typer.Option("--stages", help="Time the stages of a run from an empty store instead.")
+        bool, typer.Option("--stages", help="Instead, time each stage of a complete run in an empty runs folder.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="JSON to write as well.")] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write as well.")] = None,
     runs: Runs = None,
 ) -> None:
-    """Time generation and training against published scripts.
+    """Benchmark sampling and training against published scripts.
 
-    Both do the same work in one run, published scripts as the loops that they consist of.
-    Quiet machines give honest figures; of all of them, the ratios carry over best. With --stages, `bench run --method
-    distilled --suite artists` is timed stage by stage, in a folder that is removed again.
+    The loops of the published scripts and of this code process the same images in the same run. Use an idle machine.
+    The ratios depend less on the machine than the speeds do.
+
+    With --stages, the stages of `bench run --method distilled --suite artists` are timed instead, in a temporary
+    folder.
 
     \b
     Examples:
@@ -62,9 +64,9 @@ def speed(
     request = RunRequest("distilled", "artists", testbed=testbed, runs=runs_folder, device=device, precision=precision)
     command = f"bench speed --testbed {testbed} --device {device}" + (f" --precision {precision}" if precision else "")
     if stages:
-        from benchmark.cost.stages import measured
+        from benchmark.cost.stages import measured as time_stages
 
-        report = measured(request)
+        report = time_stages(request)
         command += " --stages"
     else:
         from benchmark.cost.speed import measure
@@ -81,21 +83,21 @@ def speed(
         command += f" --images {images} --steps {steps}" + (f" --batch {batch}" if batch else "")
         command += f" --latent-size {latent_size}" if latent_size else ""
     for row in report["rows"]:
-        print(_stage(row) if stages else _way(row))
+        print(_stage_line(row) if stages else _comparison_line(row))
     if stages:
-        print(f"{'in all':40} {report['seconds']:15.1f} s {report['cores']:6.2f} cores busy")
+        print(f"{'total':40} {report['seconds']:15.1f} s {report['cores']:6.2f} cores busy")
     if out:
         durable.write_bytes(out, (json.dumps({"command": command, **report}, indent=1) + "\n").encode())
 
 
-def _way(row: JsonObject) -> str:
+def _comparison_line(row: JsonObject) -> str:
     from benchmark.store.paths import size
 
     memory = "" if row["memory"] is None else f" {size(row['memory']):>9}"
-    comparison = "" if row["ours"] else f"   here {row['ours_faster']:.2f}x"
+    comparison = "" if row["ours"] else f"   palimpsest is {row['ours_faster']:.2f}x as fast"
     utilisation = f"{row['utilisation']:5.0%} used"
     return f"{row['work']:11} {row['way']:43} {row['rate']:8.2f} {row['unit']}/s{memory} {utilisation}{comparison}"
 
 
-def _stage(row: StageRow) -> str:
+def _stage_line(row: StageRow) -> str:
     return f"{row['stage']:40} {row['began']:6.1f} {row['seconds']:8.1f} s {row['cores']:6.2f} cores busy"

@@ -1,4 +1,4 @@
-"""A full or closed standard output gives a one-sentence error; a closed pipe (`| head`) ends a command silently."""
+"""Error handling of standard output: if it is full or closed, one sentence says so; a closed pipe ends silently."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ if TYPE_CHECKING:
 
 
 def refuse_closed() -> None:
-    """StoreError if standard output is closed. If standard error is closed, its messages are dropped."""
+    """Raise StoreError if standard output is closed. If standard error is closed, its messages are discarded."""
     if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # it stays open
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # used until the process ends
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-        raise StoreError("Standard output is closed: open it, or send it to a file (> out.txt).")
+        raise StoreError("Standard output is closed: open it, or redirect it to a file (> out.txt).")
 
 
 class StandardOutput(FileIO):
-    """Standard output's file, whose failed writes are StoreErrors."""
+    """File of standard output that raises StoreError if a write fails."""
 
     def write(self, data: Buffer, /) -> int | None:  # type: ignore[override]  # typeshed's IO is text or bytes
         try:
             return super().write(data)
-        except BrokenPipeError:  # which ends a command quietly
+        except BrokenPipeError:  # `main` ends the command silently
             raise
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
-            message = f"Standard output cannot be written ({reason}): send it elsewhere; what was made is kept."
+            message = f"Standard output cannot be written ({reason}): redirect it to another file. Results are saved."
             raise StoreError(message) from error
 
 
 class StandardError(FileIO):
-    """Standard error's file, whose failed writes are dropped: work goes on if its messages cannot be shown."""
+    """File of standard error that ignores failed writes: a run continues if its messages cannot be shown."""
 
     def write(self, data: Buffer, /) -> int | None:  # type: ignore[override]  # typeshed's IO is text or bytes
         with suppress(OSError):
@@ -47,9 +47,9 @@ class StandardError(FileIO):
 
 
 def install() -> None:
-    """Replace the interpreter's standard streams by both, if they are files, pipes or terminals.
+    """Replace the interpreter's standard streams by these classes, if they are files, pipes or terminals.
 
-    An encoding without arrows or accents shows "?" for them.
+    Characters that the stream's encoding lacks, such as arrows, are printed as "?".
     """
     for name, kind in (("stdout", StandardOutput), ("stderr", StandardError)):
         stream = getattr(sys, name)
@@ -63,6 +63,6 @@ def install() -> None:
 
 
 def drop() -> None:
-    """Discard what is left in standard output, so that the interpreter does not fail on it at exit."""
+    """Discard the buffered output, so that the interpreter does not fail to flush it at exit."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""`bench study`: a question that takes many runs, and its figure."""
+"""`bench study`: executes an experiment of many runs and plots it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
-    """What `bench study` makes."""
+    """Output of `bench study`."""
 
     figure = "figure"
     markdown = "markdown"
@@ -31,28 +31,41 @@ class Format(StrEnum):
 
 def study(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(help="distillation, init, pruning or search.", metavar="NAME")],
-    out: Annotated[Path | None, typer.Option(help="Folder to write into.", show_default="<runs>/studies")] = None,
-    seeds: Annotated[int, typer.Option(help="Training seeds, from 0.", min=1)] = 2,
-    prunings: Annotated[str, typer.Option(help='Prunings to look at: "A,B".', show_default="the study's")] = "",
-    lanes: Annotated[int, typer.Option(help="Runs side by side, each with its share of the cores.", min=1)] = 1,
-    only_figure: Annotated[bool, typer.Option("--only-figure", help="Draw what there is; run nothing.")] = False,
+    name: Annotated[
+        str, typer.Argument(help="distillation, init, pruning or search, as described above.", metavar="NAME")
+    ],
+    out: Annotated[Path | None, typer.Option(help="Folder to write to.", show_default="<runs>/studies")] = None,
+    seeds: Annotated[int, typer.Option(help="Number of training seeds; 2 means seeds 0 and 1.", min=1)] = 2,
+    prunings: Annotated[str, typer.Option(help='Prunings to compare: "A,B".', show_default="set by the study")] = "",
+    lanes: Annotated[
+        int,
+        typer.Option(help="Number of runs that execute in parallel, each with an equal share of the CPU cores.", min=1),
+    ] = 1,
+    only_figure: Annotated[
+        bool, typer.Option("--only-figure", help="Plot the existing records and run nothing.")
+    ] = False,
     format: Annotated[
-        Format, typer.Option(help="markdown: print what there is as a table, and run nothing.")
+        Format, typer.Option(help="markdown: print the existing records as a table and run nothing.")
     ] = Format.figure,
     records: Records = None,
     runs: Runs = None,
 ) -> None:
-    """Do a study's runs on mini, and draw its figure.
+    """Run an experiment of many runs, such as the paper's Figure 4.
 
-    It writes NAME.png, its numbers as NAME.csv and its runs as NAME.txt.
-    Stopped, it goes on where it was. A run that fails is reported, and the others go on; the exit code is then 1.
+    All runs use testbed mini.
 
     \b
-    distillation  Figure 4: FID over iterations, by loss, at two MAC budgets
-    init          Figure 5: the base's weights against weights drawn anew
-    pruning       each pruning at 55 % of MACs, before and after distillation; what it saves, as footprint.csv
-    search        APTP's expert against taylor's, which gets the search's FLOPs as distillation
+    distillation  the paper's Figure 4: FID over iterations of distillation,
+                  one line per loss, at 80 % and 55 % of the base's MACs
+    init          the paper's Figure 5: pruned weights against random weights
+                  in the same architecture
+    pruning       all prunings at 55 % of MACs, before and after distillation;
+                  footprint.csv holds the savings in time and memory
+    search        APTP's expert against Taylor pruning that is distilled longer,
+                  with as many FLOPs as APTP's search took
+
+    It writes the plot (NAME.png), its numbers (NAME.csv) and the options of the runs (NAME.txt). An interrupted study
+    resumes where it stopped. If a run fails, the error is reported, the others continue, and the exit code is 1.
 
     \b
     Examples:
@@ -72,26 +85,26 @@ def study(
     if name not in STUDIES:
         raise UsageError(f"Unknown study '{name}'. Available: {', '.join(STUDIES)}.")
     if format == Format.markdown:
-        refuse_unread(ctx, {"out": "--out", "lanes": "--lanes"}, "--format markdown prints, and runs nothing")
+        refuse_unread(ctx, {"out": "--out", "lanes": "--lanes"}, "--format markdown only prints")
     elif only_figure:
         refuse_unread(ctx, {"lanes": "--lanes"}, "--only-figure runs nothing")
     elif records:
         raise UsageError(
-            "--records would stand in the place of what the study's runs give: add --only-figure or --format markdown, "
-            "or leave it out."
+            "--records would replace the records of the study's runs: add --only-figure or --format "
+            "markdown, or leave it out."
         )
     chosen_prunings = names(prunings, "--prunings")
     for pruning in chosen_prunings:
         check_plugin("prunings", pruning)
         if re.search(r"[\s#{}'\"\\]", pruning):
             raise UsageError(
-                f"A campaign cannot name the file '{pruning}': a path without blanks, quotes, # and braces can."
+                f"A campaign file cannot contain the path '{pruning}': use one without spaces, quotes, # and braces."
             )
     if "none" in chosen_prunings:
-        raise UsageError("A study compares prunings at the paper's budgets, and 'none' has none: leave it out.")
+        raise UsageError("A study compares prunings at the paper's MACs, and 'none' does not prune: leave it out.")
     chosen_study, runs_folder = STUDIES[name], runs or home()
     if only_figure or format == Format.markdown:
-        records_home(runs, records)  # nothing is run, so the records must exist
+        records_home(runs, records)  # raises if there are no records
     folder = outputs.check_folder(out or runs_folder / "studies")
     suite = "artists" if any(key in ("kept_style", "content_kept") for key, _ in chosen_study.panels) else "coco"
 
@@ -110,16 +123,16 @@ def study(
         if not launcher.is_first():
             return
     elif lanes > 1 and launcher.processes() > 1:
-        raise UsageError("--lanes are processes of their own, and a launcher has started several: leave it out.")
+        raise UsageError("--lanes starts its own processes, and a launcher has already started several: leave it out.")
     if format == Format.markdown:
         print(markdown(chosen_study, current_points()))
         return
     if only_figure:
-        current_points()  # where there is nothing to draw, nothing is written
+        current_points()  # raises if there are no records, before a file is written
     write_bytes(folder / f"{name}.txt", plan(chosen_study, seeds, chosen_prunings).encode())
     failed = [] if only_figure else conduct_runs(read_plan(folder / f"{name}.txt"), runs_folder)
     if not launcher.is_first():
-        return  # the first process draws, and its exit code stands for all
+        return  # the first process plots, and its exit code counts
     paths = write(chosen_study, current_points(), folder / f"{name}.png")
     if name == "pruning" and not only_figure:
         paths.append(
@@ -137,7 +150,7 @@ def study(
 
 
 def _run(bench: Any, words: list[str]) -> None:
-    """`bench run` with these options in this process; its table is not printed."""
+    """Execute `bench run` with these options in this process, without printing its table."""
     with redirect_stdout(io.StringIO()):
         bench.commands["run"].main(words, "bench run", standalone_mode=False)
 

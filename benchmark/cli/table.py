@@ -25,7 +25,7 @@ from benchmark.errors import UsageError
 
 
 class Format(StrEnum):
-    """How `bench table` prints; the names of `tables_render.FORMATS`."""
+    """Output formats; the keys of `FORMATS` in `tables/render.py` and `tables/render_compare.py`."""
 
     rich = "rich"
     json = "json"
@@ -36,39 +36,71 @@ UNREAD = {
     1: {"threshold": "--threshold", "label": "--label"},
     2: {"suite": "--suite", "long": "--long", "all_": "--all", "pruning": "--pruning", "targets": "--targets"},
 }
-"""Options that a table does not read: table 1; table 2."""
+"""Options that have no effect on a table, by its number."""
 UNREAD[3] = {**UNREAD[1], **UNREAD[2]}
 
 
 def show_table(
     ctx: typer.Context,
-    number: Annotated[int, typer.Argument(help="Table of the paper: 1, 2 or 3.", metavar="[1]")] = 1,
+    number: Annotated[int, typer.Argument(help="Number of the paper's table: 1, 2 or 3.", metavar="NUMBER")] = 1,
     testbed: Testbed = "mini",
-    suite: Annotated[str, typer.Option(help="artists (with coco beside it), or coco alone.")] = "artists",
-    paper: Annotated[bool, typer.Option("--paper", help="Put the paper's value beside the measured one.")] = False,
-    long: Annotated[bool, typer.Option("--long", help="Add where the erased goes, content, KID, drift, cost.")] = False,
-    all_: Annotated[bool, typer.Option("--all", help="Every budget, target set, pruning and older recipe.")] = False,
+    suite: Annotated[str, typer.Option(help="Suite to show. The scores of suite `coco` are added.")] = "artists",
+    paper: Annotated[bool, typer.Option("--paper", help="Add the paper's values in brackets.")] = False,
+    long: Annotated[
+        bool,
+        typer.Option(
+            "--long",
+            help="Add all other columns: probabilities of target and preserved styles, content, KID, drift, cost.",
+        ),
+    ] = False,
+    all_: Annotated[
+        bool,
+        typer.Option(
+            "--all",
+            help="Include records with other budgets, targets, prunings or precisions, and of older versions of a "
+            "method.",
+        ),
+    ] = False,
     pruning: Annotated[
-        str, typer.Option(help="One pruning at all its MACs, or all of them side by side: all.", show_default="default")
+        str,
+        typer.Option(
+            help="Table 1: show the models of this pruning at every fraction of MACs, or of `all` prunings.",
+            show_default="magnitude at 0.8",
+        ),
     ] = "",
     targets: Annotated[
-        str, typer.Option(help='Table 1: "A,B"; the models that forgot these.', show_default="the testbed's")
+        str,
+        typer.Option(
+            help='Table 1: show the models that forgot these artists, "A,B".', show_default="set by the testbed"
+        ),
     ] = "",
-    seeds: Annotated[bool, typer.Option("--over-seeds", help="One row a method, means over training seeds.")] = False,
+    seeds: Annotated[
+        bool, typer.Option("--over-seeds", help="Show one row per method, with means over its training seeds.")
+    ] = False,
     columns: Columns = "",
     limit: LimitShown = None,
-    threshold: Annotated[float, typer.Option(help="Table 2: score above which a detection counts.")] = 0.5,
+    threshold: Annotated[float, typer.Option(help="Table 2: count detections with a score above this.")] = 0.5,
     label: Annotated[
-        list[str] | None, typer.Option(help="Table 2: a detector's label that counts; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            metavar="<str>",
+            help="Table 2: count only detections with this label of the detector. May be repeated.",
+            show_default="every explicit label",
+        ),
     ] = None,
-    format: Annotated[Format, typer.Option(help="How to print it.")] = Format.rich,
+    format: Annotated[Format, typer.Option(help="Output format.")] = Format.rich,
     records: Records = None,
     runs: Runs = None,
 ) -> None:
-    """Print the leaderboard, or another table of the paper.
+    """Print results as Table 1, 2 or 3 of the paper.
 
-    Table 1 is of styles, 2 of attacks, 3 of what forgetting nudity costs.
-    Committed reference runs and your own are both shown, and marked.
+    \b
+    Table 1  forgetting styles: CLIP score, CP, CSD, FID
+    Table 2  forgetting explicit content: images that adversarial prompts
+             still bring back
+    Table 3  forgetting explicit content: FID and CLIP score on plain captions
+
+    The reference runs that are committed to the repository (●) and your own runs (○) are both shown.
 
     \b
     Examples:
@@ -90,13 +122,13 @@ def show_table(
     sampling = sampling_of(testbed)
     made_on, testbed = testbed, check_plugin("testbeds", testbed)
     check_plugin("suites", suite)
-    if pruning not in ("", ALL) and not is_file(pruning):  # records outlive a file
+    if pruning not in ("", ALL) and not is_file(pruning):  # the file of a recorded pruning may be gone
         check_plugin("prunings", pruning)
     if number not in UNREAD:
-        raise UsageError(f"Table {number} is none of those that can be made: 1, 2 and 3.")
-    refuse_unread(ctx, UNREAD[number], f"table {number} has none of it")
+        raise UsageError(f"Table {number} does not exist: choose 1, 2 or 3.")
+    refuse_unread(ctx, UNREAD[number], f"table {number} does not use it")
     if not 0 < threshold < 1:
-        raise UsageError(f"--threshold is a score between 0 and 1; {threshold:g} is not.")
+        raise UsageError(f"--threshold must be a score between 0 and 1; {threshold:g} is not.")
     target_names = artists_named(testbed, targets)
     column_names = names(columns, "--columns")
     all_entries = gather(testbed, records_home(runs, records), records or [], limit)
@@ -120,33 +152,45 @@ def show_table(
     if left_out := len(all_entries) - len(entries):
         records_are = "1 record is" if left_out == 1 else f"{left_out} records are"
         shown_table = noted(
-            shown_table, f"{records_are} left out: of a testbed '{testbed}' whose file says other sampling."
+            shown_table,
+            f"{records_are} left out: sampled with other settings than the file of testbed '{testbed}' has now.",
         )
     FORMATS[format](only(shown_table, column_names) if columns else shown_table)
 
 
 def compare(
-    left: Annotated[str, typer.Argument(help="A method, or the label of a row of `bench table`.")],
-    right: Annotated[str, typer.Argument(help="Another.")],
+    left: Annotated[str, typer.Argument(help="First model: a method, or the label of a row of `bench table`.")],
+    right: Annotated[str, typer.Argument(help="Second model, named in the same way.")],
     testbed: Testbed = "mini",
-    suite: Annotated[str, typer.Option(help="artists (with coco beside it), or coco alone.")] = "artists",
-    long: Annotated[bool, typer.Option("--long", help="Every column, not only the paper's.")] = False,
+    suite: Annotated[str, typer.Option(help="Suite to compare. The scores of suite `coco` are added.")] = "artists",
+    long: Annotated[bool, typer.Option("--long", help="Compare all columns instead of only the paper's.")] = False,
     columns: Columns = "",
-    pruning: Annotated[str, typer.Option(help="Models of this pruning.", show_default="the default one")] = "",
+    pruning: Annotated[
+        str, typer.Option(help="Compare models of this pruning.", show_default="magnitude, else the most frequent")
+    ] = "",
     limit: LimitShown = None,
-    macs: Annotated[float | None, typer.Option(help="Share of MACs.", show_default="the default one")] = None,
+    macs: Annotated[
+        float | None,
+        typer.Option(
+            help="Compare models with this fraction of the base's MACs.", show_default="0.8, else the most frequent"
+        ),
+    ] = None,
     margins: Annotated[
         bool,
-        typer.Option("--non-inferiority", help="Add the one-sided 95 % bound of how much worse the first one is."),
+        typer.Option(
+            "--non-inferiority",
+            help="Add by how much the first model is worse at most, as a one-sided 95 % confidence bound.",
+        ),
     ] = False,
-    format: Annotated[Format, typer.Option(help="How to print it.")] = Format.rich,
+    format: Annotated[Format, typer.Option(help="Output format.")] = Format.rich,
     records: Records = None,
     runs: Runs = None,
 ) -> None:
-    """Test the difference between two methods.
+    """Test whether two methods differ, with confidence intervals.
 
-    Tests are paired by targets and training seed.
-    With several such units intervals and p are over units; with one, over the prompts of that one pair of models.
+    Each run of the first method is paired with the run of the second that has the same targets and the same training
+    seed. With several pairs of runs, intervals and p-values are computed over the pairs. With a single pair, they are
+    computed over its prompts, and say nothing about other seeds or targets.
 
     \b
     Examples:
@@ -158,13 +202,13 @@ def compare(
       bench compare bilevel distilled --format json
     """
     from benchmark.registry import is_file
-    from benchmark.tables.compare import compare as compared
+    from benchmark.tables.compare import compare as compare_rows
     from benchmark.tables.compare import only
     from benchmark.tables.render_compare import FORMATS
     from benchmark.tables.select import gather
 
     if left.strip() == right.strip():
-        raise UsageError(f"'{left}' would be compared with itself: name two rows of `bench table`.")
+        raise UsageError(f"Both arguments are '{left}': name two different rows of `bench table`.")
     testbed = check_plugin("testbeds", testbed)
     check_plugin("suites", suite)
     if pruning and not is_file(pruning):
@@ -173,5 +217,5 @@ def compare(
     column_names = names(columns, "--columns")
     entries = gather(testbed, records_home(runs, records), records or [], limit)
     wide = long or bool(columns)
-    comparison = compared(entries, testbed, suite, left, right, long=wide, pruning=pruning, macs=macs)
+    comparison = compare_rows(entries, testbed, suite, left, right, long=wide, pruning=pruning, macs=macs)
     FORMATS[format](only(comparison, column_names) if columns else comparison, margins)

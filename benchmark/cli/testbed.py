@@ -1,4 +1,4 @@
-"""`bench testbed`: build a testbed's weights from nothing, and check them."""
+"""`bench testbed`: trains the networks of a testbed from scratch, and measures their quality."""
 
 from __future__ import annotations
 
@@ -19,28 +19,30 @@ testbed_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, add_compl
 
 @testbed_app.callback()
 def testbeds() -> None:
-    """Build a testbed's weights, or check them."""
+    """Rebuild a testbed's networks, or measure their quality."""
 
 
 @testbed_app.command(cls=CheckedCommand)
 def build(
     testbed: Annotated[str, typer.Argument(help="Which testbed; see `bench list testbeds`.")],
-    out: Annotated[Path | None, typer.Option(help="Where to.", show_default="<runs>/testbeds/<testbed>")] = None,
-    only: Annotated[str, typer.Option(help='Stages to build, "vae,unet".', show_default="all")] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the weights.", show_default="<runs>/testbeds/<testbed>")
+    ] = None,
+    only: Annotated[str, typer.Option(help='Stages to build: "vae,unet".', show_default="all")] = "",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
 ) -> None:
-    """Build every weight of a testbed from nothing.
+    """Train all networks of a testbed from scratch.
 
-    Interrupted, it goes on where it stopped.
-    mini takes just under three hours on two CPU cores, by the sum of its stages, and 2.3 GB until it is done. To run on
-    what was built, put it in the place of benchmark/testbeds/mini/weights; `bench testbed check` measures it anywhere.
+    An interrupted build resumes where it stopped. Building mini takes just under three hours on two CPU cores and up to
+    2.3 GB of disk. To use the result, replace the folder benchmark/testbeds/mini/weights by it. `bench testbed check`
+    measures its quality in any folder.
 
     \b
     Examples:
       bench testbed build mini
       bench testbed build mini --out weights --only vae,unet
     """
-    module = _beside_testbed(testbed, "build")
+    module = _module_of_testbed(testbed, "build")
     from benchmark.console import Progress
 
     folder = outputs.check_folder(out or home() / "testbeds" / testbed)
@@ -51,22 +53,27 @@ def build(
 @testbed_app.command(cls=CheckedCommand)
 def check(
     testbed: Annotated[str, typer.Argument(help="Which testbed; see `bench list testbeds`.")],
-    out: Annotated[Path | None, typer.Option(help="Where to.", show_default="<runs>/testbeds/<testbed>-card")] = None,
-    weights: Annotated[Path | None, typer.Option(help="Weights to measure.", show_default="those shipped")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the report.", show_default="<runs>/testbeds/<testbed>-card")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Folder of weights to measure.", show_default="the shipped weights")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
 ) -> None:
-    """Measure a testbed's quality by its oracles.
+    """Measure the quality of a testbed's networks.
 
-    Writes a card of figures and a contact sheet.
+    Classifiers trained on the testbed's pictures score sampled images. The command writes a quality card, with all
+    numbers, and a contact sheet.
 
     \b
     Examples:
       bench testbed check mini --out results/mini
       bench testbed check mini --weights runs/testbeds/mini
     """
-    module = _beside_testbed(testbed, "check")
+    module = _module_of_testbed(testbed, "check")
     if weights is not None and not weights.is_dir():
-        state = "is not a folder" if weights.exists() else "is not there"
+        state = "is not a folder" if weights.exists() else "does not exist"
         raise UsageError(f"--weights {weights} {state}: name the folder that `bench testbed build` wrote.")
     from benchmark.console import Progress
 
@@ -80,17 +87,17 @@ def prebuild(
     testbed: Annotated[str, typer.Argument(help="Which testbed; see `bench list testbeds`.")],
     runs: Runs = None,
 ) -> None:
-    """Make the scores that ship with a testbed.
+    """Compute the scores that are shipped with a testbed.
 
-    They are those of the base and of the distilled reference.
+    These are the scores of the base model and of the distilled reference, so that runs need not compute them again.
 
     \b
     Example:
       bench testbed prebuild mini
     """
     name = check_plugin("testbeds", testbed)
-    if testbed != "mini":  # it runs the pipeline, so it cannot lie beside the testbed
-        raise _not_made_here(name, "prebuild")
+    if testbed != "mini":  # this code imports the pipeline, so it cannot be a module of the testbed's package
+        raise _not_buildable(name, "prebuild")
     from benchmark.console import Progress
     from benchmark.experiments.prebuild_mini import prebuild as prebuild_mini
 
@@ -98,17 +105,17 @@ def prebuild(
         prebuild_mini(runs or home() / "testbeds" / f"{testbed}-prebuilt", progress)
 
 
-def _beside_testbed(testbed: str, module: str) -> Any:
-    """The module of this name in the testbed's own package: `benchmark.testbeds.mini` + `build`."""
+def _module_of_testbed(testbed: str, module: str) -> Any:
+    """Import a module from the testbed's package, such as `build` from `benchmark.testbeds.mini`."""
     from importlib import import_module
     from importlib.metadata import entry_points
 
     name = check_plugin("testbeds", testbed)
-    for point in entry_points(group="palimpsest.testbeds", name=testbed):  # none for a user's testbed file
+    for point in entry_points(group="palimpsest.testbeds", name=testbed):  # empty for a user's testbed file
         with suppress(ModuleNotFoundError):
             return import_module(f"{point.module.rpartition('.')[0]}.{module}")
-    raise _not_made_here(name, module)
+    raise _not_buildable(name, module)
 
 
-def _not_made_here(name: str, command: str) -> UsageError:
-    return UsageError(f"Testbed '{name}' has no `bench testbed {command}`: it is not made here.")
+def _not_buildable(name: str, command: str) -> UsageError:
+    return UsageError(f"Testbed '{name}' has no `bench testbed {command}`: use it with mini, which is built here.")
