@@ -4,9 +4,6 @@ A plug-in is imported only by `load`, so listing names and refusing a wrong one 
 """
 
 import difflib
-import hashlib
-import importlib.util
-import sys
 import traceback
 from collections.abc import Mapping
 from importlib.machinery import ModuleSpec, PathFinder
@@ -15,6 +12,7 @@ from inspect import isclass
 from pathlib import Path
 from typing import Any
 
+from benchmark import plugin_files
 from benchmark.errors import UsageError
 from benchmark.moved_modules import moved_imports
 
@@ -76,13 +74,12 @@ def find_source(module: str) -> ModuleSpec | None:
 
 
 def fingerprint(name: str) -> str | None:
-    """Return the sha256 of a plug-in's file, or None for an installed plug-in.
+    """Return the sha256 of a plug-in's file and of all that it imports from its folder; None for an installed plug-in.
 
-    It is part of the identity of code from a file, because users try things out without raising its recipe version.
+    It is part of the identity of code from a file, because users try things out without raising its recipe version. It
+    is that of the file alone if the file imports nothing from its folder.
     """
-    if not is_file(name):
-        return None
-    return hashlib.sha256(_file(name)[0].read_bytes()).hexdigest()
+    return plugin_files.digest(_file(name)[0]) if is_file(name) else None
 
 
 def resolved(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,27 +153,20 @@ def _file(name: str) -> tuple[Path, str]:
     path = Path(text + ".py").expanduser()
     if not path.is_file():
         raise UsageError(f"There is no file {path} to load {attribute!r} from.")
-    check_imports(path)
+    check_imports(path, *plugin_files.siblings(path))
     return path, attribute
 
 
 def _load_file(name: str, kind: str) -> Any:
     path, attribute = _file(name)
-    module_name = f"palimpsest_file_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None
-    assert spec.loader is not None  # true of every .py path
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # pydantic and dataclasses look their module up
     try:
-        spec.loader.exec_module(module)
+        module = plugin_files.load_module(path)
     except Exception as error:
-        del sys.modules[module_name]
         check_imports(*_files_of(error))
         raise UsageError(f"The file {path} cannot be loaded ({type(error).__name__}: {error}).") from error
     is_wanted = isclass if kind == "class" else lambda value: callable(value) and not isclass(value)
     candidates = {key: value for key, value in vars(module).items() if is_wanted(value)}
-    own_names = [key for key, value in candidates.items() if getattr(value, "__module__", None) == module_name]
+    own_names = [key for key, value in candidates.items() if getattr(value, "__module__", None) == module.__name__]
     if attribute not in candidates:
         raise unknown(f"{kind} in {path}", attribute, own_names)
     return candidates[attribute]

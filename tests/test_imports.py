@@ -20,11 +20,11 @@ ALLOWED = {
     "metrics": {"metrics"},
     "prompts": {"prompts"},
 }
-LEAVES = {"benchmark.errors", "benchmark.moved_modules", "benchmark.registry"}
+LEAVES = {"benchmark.errors", "benchmark.moved_modules", "benchmark.plugin_files", "benchmark.registry"}
 """What all packages may import: how to fail, and how a name becomes code."""
 FLOORS = (
-    "benchmark.errors benchmark.moved_modules benchmark.launcher benchmark.parallel benchmark.stats metrics.base "
-    "metrics.encoders",
+    "benchmark.errors benchmark.moved_modules benchmark.plugin_files benchmark.launcher benchmark.parallel "
+    "benchmark.stats metrics.base metrics.encoders",
     "benchmark.registry benchmark.hardware benchmark.console prompts.concepts prompts.lists prompts.tables "
     "prompts.artists prompts.decoys methods.budget methods.config_fields methods.objective metrics.networks "
     "metrics.detectors metrics.clip metrics.cp metrics.csd metrics.drift metrics.fid metrics.kid metrics.oracle",
