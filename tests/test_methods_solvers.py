@@ -167,7 +167,11 @@ def test_solvers_are_resumed_elsewhere(tmp_path) -> None:
     ("code", "said"),
     [
         ("class Away:\n    asks = ('text',)", "is not an upper objective"),
-        ("class Away:\n    asks = ('somebody',)\n    target = print", "of text, null, anchor"),
+        (
+            "from benchmark.api import UpperObjective\nclass Away(UpperObjective):\n    name = summary = 'away'\n"
+            "    asks = ('somebody',)\n    target = print",
+            "of text, null, anchor",
+        ),
         ("class Away\n", "SyntaxError"),
         ("", "Unknown class"),
     ],

@@ -66,7 +66,7 @@ def test_checksums_of_one_model_are_asked_of_another(tmp_path):
         ('like = "sd21"\nscheduler = "euler"\n', "'scheduler': input should be 'pndm' or 'ddim'"),
         ('like = "sd21"\nname = "../x"\n', "'name'"),
         ('like = "sd21"\nmodel = []\n', "'model'"),
-        ('like = "sd12"\n', "sd12 cannot be read"),
+        ('like = "sd12"\n', "like 'sd12', which cannot be read"),
         ('like = "mine.toml"\n', "is like mine.toml, which is like itself"),
         ("steps 3", "is not TOML"),
     ],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark.api.testbed import TEXT_TOWER
 from benchmark.errors import DataError
-from benchmark.registry import names
+from benchmark.testbeds.toml_files import NAME, check_name, parents, read_table
 from methods.base import Precision
 
 SHIPPED = Path(__file__).parent
@@ -39,7 +38,7 @@ class Networks(_Table):
 class Definition(_Table):
     """A testbed of the Stable Diffusion family."""
 
-    name: str = Field(description="as records and tables call it", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    name: str = Field(description="as records and tables call it", pattern=NAME)
     summary: str = Field(default="", description="one line for people")
     model: list[str] = Field(
         description="folders or Hub ids in diffusers' layout; the first that can be had", min_length=1
@@ -75,32 +74,17 @@ def read(path: Path) -> Definition:
         definition = Definition(**_settings(Path(path)))
     except ValidationError as error:
         raise DataError(f"The testbed {path}: {_sentence(error)}.") from error
-    installed = {name.casefold(): name for name in names("testbeds")}
-    taken = installed.get(definition.name.casefold())  # names of folders with results, and some disks ignore case
-    if taken and Path(path).resolve().parent != SHIPPED.resolve():
-        raise DataError(
-            f"The testbed {path} is called '{definition.name}', and '{taken}' is an installed testbed, whose results "
-            f'would be mixed with its own: write another name into it, such as name = "my-{taken}".'
-        )
+    if Path(path).resolve().parent != SHIPPED.resolve():
+        check_name(path, definition.name)
     return definition
 
 
-def _settings(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The settings in a file, and those it inherits from the testbed that it is `like`; `children` are the files that
-    inherit from it."""
-    try:
-        settings: dict[str, Any] = tomllib.loads(path.read_text("utf-8-sig"))
-    except OSError as error:
-        raise DataError(f"The testbed {path} cannot be read ({error.strerror}).") from error
-    except ValueError as error:  # also what is not UTF-8
-        raise DataError(f"The testbed {path} is not TOML ({error}).") from error
-    if (empty := _empty(settings)) is not None:
-        raise DataError(f"The testbed {path}: '{empty}' is empty; give it a value, or leave the line out.")
+def _settings(path: Path) -> dict[str, Any]:
+    """The settings in a file, and those it inherits from the testbed that it is `like`."""
+    settings = read_table(path)
     parent_name = settings.pop("like", None)
-    for key, kind, wanted in (("like", str, "a text"), ("networks", dict, "a table")):
-        value = parent_name if key == "like" else settings.get(key)
-        if value is not None and not isinstance(value, kind):
-            raise DataError(f"The testbed {path}: '{key}' is {value!r}, and should be {wanted}.")
+    if not isinstance(networks_given := settings.get("networks", {}), dict):
+        raise DataError(f"The testbed {path}: 'networks' is {networks_given!r}, and should be a table.")
     folder = Path.cwd() if path.parent == SHIPPED else path.parent.resolve()
     for key in ("captions", "artists", "experts"):
         if isinstance(settings.get(key), str):
@@ -115,27 +99,16 @@ def _settings(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
         settings["networks"] = {job: _place(place, folder) for job, place in settings["networks"].items()}
     if parent_name is None:
         return settings
-    parent_path = (
-        SHIPPED / f"{parent_name}.toml" if (SHIPPED / f"{parent_name}.toml").exists() else folder / str(parent_name)
-    )
-    if parent_path.resolve() in (*(child.resolve() for child in children), path.resolve()):
-        raise DataError(f"The testbed {path} is like {parent_name}, which is like itself: name another.")
-    inherited = _settings(parent_path, (*children, path))
+    parents(path)  # refuses a file that is like itself, or like nothing that there is
+    shipped = SHIPPED / f"{parent_name}.toml"
+    parent_path = shipped if shipped.exists() else folder / str(parent_name)
+    inherited = _settings(parent_path)
     settings.setdefault("name", path.stem)
     settings.setdefault("summary", f"{inherited['name']}, but for what {path.name} says")
     # Checksums are one model's: another model does not inherit them.
     checksums = {} if "model" in settings else inherited.get("sha256", {})
     networks = {**inherited.get("networks", {}), **settings.get("networks", {})}
     return {**inherited, **settings, "sha256": settings.get("sha256", checksums), "networks": networks}
-
-
-def _empty(value: Any, name: str = "") -> str | None:
-    """The dotted name of the first text in a table or list that is empty or blank; None where there is none."""
-    if isinstance(value, str):
-        return None if value.strip() else name
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    empty_names = (_empty(item, f"{name}.{key}" if name else str(key)) for key, item in items)
-    return next((empty_name for empty_name in empty_names if empty_name is not None), None)
 
 
 def _place(value: Any, folder: Path) -> Any:
