@@ -36,10 +36,10 @@ class MiniFromFile(Mini):
     def prompts(self, suite: str, concept: Concept) -> Sequence[Prompt]:
         if suite != "artists" or self.definition.prompts is None:
             return super().prompts(suite, concept)
-        return asked(read_prompts(self.definition.prompts), concept, str(self.definition.prompts))
+        return prompts_for(read_prompts(self.definition.prompts), concept, str(self.definition.prompts))
 
 
-def asked(rows: Sequence[Prompt], concept: Concept, place: str) -> list[Prompt]:
+def prompts_for(rows: Sequence[Prompt], concept: Concept, place: str) -> list[Prompt]:
     """The prompts of a list for a concept: each has the part that the concept gives to its painter.
 
     "implicit" and "probes" are asked of targets alone. DataError for a list without a prompt for a target.
