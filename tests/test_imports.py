@@ -34,7 +34,7 @@ FLOORS = (
     "methods.pruning methods.uce_captions benchmark.records benchmark.contact_sheet",
     "methods.distilled methods.esd methods.conceptprune benchmark.api",
     "methods.bilevel benchmark.models benchmark.suites benchmark.testbeds",
-    "methods.esd_kd benchmark.generation benchmark.tables benchmark.doctor",
+    "methods.esd_kd benchmark.generation benchmark.tables benchmark.doctor benchmark.plugin_checks",
     "benchmark.pipeline benchmark.figures",
     "benchmark.cost benchmark.experiments",
     "benchmark.cli",
