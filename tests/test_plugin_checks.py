@@ -60,7 +60,7 @@ def test_method_that_keeps_its_contract_passes(tmp_path):
         ("return student.eval()", "return student.train()", "fit", "training mode"),
         ("weight +=", "weight /= 0; weight +=", "fit", "not finite"),
         ("done = 0\n", "done = 1 / 0\n", "fit", "ZeroDivisionError: division by zero ("),
-        ("context.ledger.append(", "str(", "fit", "'phase' is an invalid keyword"),
+        ("context.ledger.append(", "print(", "fit", "fit wrote nothing into context.ledger"),
         ("weight = student.conv_in", "materials.teacher.conv_in.weight.data += 1; weight = student.conv_in", "fit",
          "changed the weights of materials.teacher"),
         ("iterations=done", "iterations=done + 1", "budget", "took 5 iterations where the budget was 4"),

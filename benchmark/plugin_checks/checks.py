@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 import torch
@@ -46,6 +47,15 @@ def until_broken(*checks: tuple[str, Callable[[], str]]) -> Iterator[Check]:
         yield line
         if line.state != "kept":
             return
+
+
+@contextmanager
+def process_seeded(seed: int) -> Iterator[None]:
+    """The process's own generator at a seed, and as it was afterwards. Plug-ins should not draw from it, so each try is
+    given another one."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def same_weights(left: torch.nn.Module, right: torch.nn.Module) -> bool:

@@ -12,7 +12,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from benchmark import registry
 from benchmark.errors import UsageError
 from benchmark.plugin_checks import miniature
-from benchmark.plugin_checks.checks import Check, Fault, Untried, same_weights, until_broken
+from benchmark.plugin_checks.checks import Check, Fault, Untried, process_seeded, same_weights, until_broken
 from methods.base import Method, configure
 from methods.budget import Budget, Ledger
 from methods.pruning.macs import forward_flops
@@ -28,6 +28,7 @@ class MethodChecks:
 
     def __init__(self, name: str, settings: dict[str, Any] | None = None) -> None:
         self.name, self._settings = name, settings or {}
+        self._fits = 0
         self._whole: tuple[UNet2DConditionModel, Ledger, miniature.Memory] | None = None
 
     def lines(self) -> Iterator[Check]:
@@ -95,7 +96,6 @@ class MethodChecks:
 
     def determinism(self) -> str:
         first, _, _ = self._finished()
-        torch.manual_seed(12345)  # a method draws from its seed, not from the process's generator
         second, _, _ = self._fitted(Budget(iterations=STEPS))
         if not same_weights(first, second):
             raise Fault("two fits with one seed gave different weights: draw all that is random from `seed`")
@@ -151,7 +151,9 @@ class MethodChecks:
         if counter:
             for network in (student, materials.teacher):
                 network.register_forward_pre_hook(counter, with_kwargs=True)
-        unet = self._made().fit(student, materials, miniature.CONCEPT, budget, context, SEED)
+        self._fits += 1
+        with process_seeded(self._fits):
+            unet = self._made().fit(student, materials, miniature.CONCEPT, budget, context, SEED)
         return unet, context.ledger, memory
 
 

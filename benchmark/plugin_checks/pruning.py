@@ -12,7 +12,7 @@ from benchmark import registry
 from benchmark.models.pruned import MACS_TOLERANCE
 from benchmark.models.prunings import check_signature
 from benchmark.plugin_checks import miniature
-from benchmark.plugin_checks.checks import Check, Fault, Untried, same_weights, until_broken
+from benchmark.plugin_checks.checks import Check, Fault, Untried, process_seeded, same_weights, until_broken
 from methods.pruning.architecture import Architecture, load_pruned
 from methods.pruning.macs import count_macs
 
@@ -25,6 +25,7 @@ class PruningChecks:
     def __init__(self, name: str) -> None:
         self.name = name
         self._small: Any = None
+        self._tries = 0
 
     def lines(self) -> Iterator[Check]:
         return until_broken(
@@ -66,7 +67,6 @@ class PruningChecks:
         return f"kept {share:.1%} of MACs where {MACS:.0%} were asked for"
 
     def determinism(self) -> str:
-        torch.manual_seed(12345)
         if not same_weights(self._small, self._pruned(miniature.unet())[0]):
             raise Fault("pruned the same U-Net to different weights: draw all that is random from a fixed seed")
         return "prunes the same U-Net to the same weights"
@@ -77,4 +77,6 @@ class PruningChecks:
         if "experts" in parameters:
             raise Untried("chooses among experts of a search, which takes a testbed: `bench prune` tries it")
         more = {"pictures": miniature.pictures()} if "pictures" in parameters else {}
-        return prune(base, MACS, miniature.SIZE, miniature.LENGTH, **more)
+        self._tries += 1
+        with process_seeded(self._tries):
+            return prune(base, MACS, miniature.SIZE, miniature.LENGTH, **more)
