@@ -23,11 +23,11 @@ def doctor(
     ] = "",
     pruning: Annotated[str, typer.Option(help="Try this pruning: my.py:function.", show_default="none")] = "",
 ) -> None:
-    """Say what a testbed needs of this machine, or whether a plug-in keeps its contract, a line each.
+    """Say what a testbed lacks on this machine, or try a plug-in.
 
-    A plug-in is tried on a tiny U-Net with random weights, within a minute or so: its contract, a short fit, its
-    budget, whether it gives the same weights twice, and whether it goes on after a stop. Exit code 1 if something
-    fails.
+    A line says what each check finds; exit code 1 if something is missing or fails. A plug-in is tried on a tiny U-Net
+    with random weights, within a minute or so: its contract, a short fit, its budget, whether it gives the same weights
+    twice, and whether it goes on after a stop.
 
     \b
     Examples:
