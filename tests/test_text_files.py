@@ -82,7 +82,7 @@ def test_a_plug_in_with_a_mark_is_loaded_and_looked_into(tmp_path: Path, monkeyp
     assert registry.load("methods", f"{path}:Hush").presets == {"default": {}, "harder": {}}
     monkeypatch.syspath_prepend(tmp_path)
     point = registry.EntryPoint("hush", "theirs:Hush", "palimpsest.methods")
-    assert list_plugins._parsed(point) is not None
+    assert list_plugins.read_module(point.module) is not None
 
 
 @pytest.mark.parametrize(
