@@ -1,4 +1,4 @@
-"""`bench doctor`: say what a testbed has on this machine, what it lacks, and how to get that."""
+"""`bench doctor`: say what a testbed has on this machine, or whether a plug-in keeps its contract."""
 
 from __future__ import annotations
 
@@ -7,25 +7,42 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.options import Runs, Testbed, check_plugin
+from benchmark.cli.options import Runs, Testbed, check_plugin, refuse_unread
 from benchmark.errors import PalimpsestError
 from benchmark.store.paths import home
 
-MARKS = {"there": "✓", "without": "!", "lacking": "✗"}
+MARKS = {"there": "✓", "without": "!", "lacking": "✗", "kept": "✓", "untried": "!", "broken": "✗"}
 
 
 def doctor(
+    ctx: typer.Context,
     testbed: Testbed = "mini",
     runs: Runs = None,
     online: Annotated[bool, typer.Option("--online", help="Ask the Hub whether it gives what is named.")] = False,
+    method: Annotated[str, typer.Option(help="Try this method on a miniature: my.py:Class.", show_default="none")] = "",
+    objective: Annotated[
+        str, typer.Option(help="Try this objective of bilevel: my.py:Class.", show_default="none")
+    ] = "",
+    pruning: Annotated[str, typer.Option(help="Try this pruning: my.py:function.", show_default="none")] = "",
 ) -> None:
-    """Say what a testbed needs of this machine, a line each. Exit code 1 if it lacks what it cannot do without.
+    """Say what a testbed lacks on this machine, or try a plug-in.
+
+    A line says what each check finds; exit code 1 if something is missing or fails. A plug-in is tried on a tiny U-Net
+    with random weights, within a minute or so: its contract, a short fit, its budget, whether it gives the same weights
+    twice, and whether it goes on after a stop.
 
     \b
     Examples:
       bench doctor --testbed sd21
       bench doctor --testbed my.toml --online
+      bench doctor --method my/eraser.py:Eraser
     """
+    plugins = [("methods", method), ("objectives", objective), ("prunings", pruning)]
+    if any(name for _, name in plugins):
+        options = {"testbed": "--testbed", "runs": "--runs", "online": "--online"}
+        refuse_unread(ctx, options, "a plug-in is tried on a miniature of its own")
+        _try(plugins)
+        return
     check_plugin("testbeds", testbed)
     from benchmark.console import Progress
     from benchmark.doctor import examine
@@ -50,3 +67,24 @@ def _needed(testbed: str, runs_folder: Path) -> float | None:
         return estimate(request, Speeds.of_device(devices.SLOWEST)).disk
     except PalimpsestError:
         return None
+
+
+def _try(plugins: list[tuple[str, str]]) -> None:
+    """Try the plug-ins that are named. Exit code 1 if a check fails."""
+    chosen = [(group, check_plugin(group, name)) for group, name in plugins if name]
+    from benchmark.console import quiet_libraries
+    from benchmark.plugin_checks.method import MethodChecks
+    from benchmark.plugin_checks.objective import ObjectiveChecks
+    from benchmark.plugin_checks.pruning import PruningChecks
+
+    quiet_libraries()
+    checks = {"methods": MethodChecks, "objectives": ObjectiveChecks, "prunings": PruningChecks}
+    broken_count = 0
+    for group, name in chosen:
+        if len(chosen) > 1:
+            print(name)
+        for line in checks[group](name).lines():
+            print(f"{MARKS[line.state]} {line.subject.ljust(24)} {line.message}", flush=True)
+            broken_count += line.state == "broken"
+    if broken_count:
+        raise typer.Exit(1)

@@ -12,7 +12,7 @@ from benchmark.cli.options import check_plugin, refuse_unread
 def show_list(
     ctx: typer.Context,
     kind: Annotated[str, typer.Argument(help="methods, objectives, suites, testbeds, metrics, prunings or artists.")],
-    testbed: Annotated[str, typer.Option(help="Whose artists to list.")] = "mini",
+    testbed: Annotated[str, typer.Option(help="Whose artists to list; with testbeds, a file.")] = "mini",
 ) -> None:
     """Say what there is to choose from, one line each.
 
@@ -20,11 +20,12 @@ def show_list(
     Examples:
       bench list methods
       bench list artists
+      bench list testbeds --testbed my.toml
     """
     from benchmark.cli.list_plugins import KINDS, listing
 
     check_plugin("testbeds", testbed)
-    if kind in KINDS and kind != "artists":
+    if kind in KINDS and kind not in ("artists", "testbeds"):
         refuse_unread(ctx, {"testbed": "--testbed"}, f"{kind} are the same on all testbeds")
     rows = listing(kind, testbed)
     width = max((len(name) for name, _ in rows), default=0)

@@ -12,7 +12,9 @@ import typer
 from benchmark.errors import UsageError
 from benchmark.store.paths import check_folder, kept_home, records_folder
 
-Testbed = Annotated[str, typer.Option(help="What the run stands on: see `bench list testbeds`; or a file, my.toml.")]
+Testbed = Annotated[
+    str, typer.Option(help="What the run stands on: see `bench list testbeds`; or my.toml, my.py:Class.")
+]
 
 
 def _check_runs(value: Path | None) -> Path | None:
@@ -113,7 +115,7 @@ def check_plugin(group: str, name: str) -> str:
     from benchmark import registry
     from benchmark.testbeds import resolve
 
-    if group == "testbeds" and resolve.is_file(name):
+    if group == "testbeds" and (resolve.is_file(name) or registry.is_file(name)):
         return resolve.name_of(name)
     if group in registry.FROM_FILES and registry.fingerprint(name):
         return name

@@ -1,0 +1,60 @@
+"""A testbed in mini's world that a TOML file defines."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from benchmark.errors import DataError
+from benchmark.testbeds.mini.definition import Definition
+from benchmark.testbeds.mini.testbed import Mini
+from methods.sampling import Sampler
+from prompts.concepts import Concept, Kind
+from prompts.lists import Prompt, read_prompts
+
+
+class MiniFromFile(Mini):
+    """mini with what its definition says: weights, targets, prompts, sampling and budget."""
+
+    def __init__(self, definition: Definition, device: str = "cpu") -> None:
+        super().__init__(definition.weights, device)
+        self.definition, self.name, self.default_flops = definition, definition.name, definition.flops
+        self.sampler = Sampler(steps=definition.steps, guidance=definition.guidance)
+
+    def identity(self) -> dict[str, Any]:
+        identity = super().identity()
+        if self.definition.prompts is not None:
+            checksum = hashlib.sha256(self.definition.prompts.read_bytes()).hexdigest()
+            identity["data"] = f"{identity['data']} {checksum[:20]}"
+        return identity
+
+    def concept(self, targets: tuple[str, ...], kind: Kind = "style") -> Concept:
+        return super().concept(targets or (tuple(self.definition.targets) if kind == "style" else ()), kind)
+
+    def prompts(self, suite: str, concept: Concept) -> Sequence[Prompt]:
+        if suite != "artists" or self.definition.prompts is None:
+            return super().prompts(suite, concept)
+        return prompts_for(read_prompts(self.definition.prompts), concept, str(self.definition.prompts))
+
+
+def prompts_for(rows: Sequence[Prompt], concept: Concept, place: str) -> list[Prompt]:
+    """The prompts of a list for a concept: each has the part that the concept gives to its painter.
+
+    "implicit" and "probes" are asked of targets alone. DataError for a list without a prompt for a target.
+    """
+    prompts = []
+    for row in rows:
+        if row.part in ("implicit", "probes"):
+            prompts += [row] if row.target in concept.targets else []
+            continue
+        part = "neighbours" if row.target in concept.neighbours else "kept"
+        prompts.append(replace(row, part="targets" if row.target in concept.targets else part))
+    parts = {prompt.part for prompt in prompts}
+    for name in concept.targets:
+        if not any(prompt.target == name and prompt.part == "targets" for prompt in prompts):
+            raise DataError(f"{place} has no prompt for {name}, who is to be forgotten: add some, or choose --targets.")
+    if "kept" not in parts and "neighbours" not in parts:
+        raise DataError(f"{place} has no prompt for a painter who stays: add some, to see what erasing breaks.")
+    return prompts
