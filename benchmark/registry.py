@@ -26,7 +26,13 @@ GROUPS = {
     "suites": "suite",
     "testbeds": "testbed",
 }
-FROM_FILES = {"methods": "class", "objectives": "class", "prunings": "function"}
+FROM_FILES = {
+    "methods": "class",
+    "metrics": "class",
+    "objectives": "class",
+    "prunings": "function",
+    "suites": "class",
+}
 """Groups whose plug-ins can also be loaded from a user's file, and what the file must define."""
 
 
@@ -36,8 +42,8 @@ def names(group: str) -> list[str]:
 
 
 def load(group: str, name: str) -> Any:
-    """What `name` stands for in `group`; `path/to/file.py:Class` loads a method or an upper objective from a file, and
-    `path/to/file.py:function` a pruning.
+    """What `name` stands for in `group`; `path/to/file.py:Class` loads a method, an upper objective, a suite or a
+    metric from a file, and `path/to/file.py:function` a pruning.
 
     Raises UsageError for an unknown name ("did you mean"), and for code that cannot be imported.
     """

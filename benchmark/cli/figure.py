@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.options import Records, Runs, Testbed, check_plugin, records_home, refuse_unread
+from benchmark.cli.options import Records, Runs, Testbed, check_plugin, records_home, refuse_unread, shown_suite
 from benchmark.errors import UsageError
 from benchmark.store.paths import home
 
@@ -42,6 +42,7 @@ def figure(
       bench figure 7 --suite mma
     """
     from benchmark.figures import explicit, losses, tradeoff
+    from benchmark.tables.columns import BUILT_IN, EXPLICIT
     from benchmark.tables.select import gather, of_definition
     from benchmark.tables.table1_styles import table
     from benchmark.testbeds.resolve import sampling_of
@@ -53,14 +54,16 @@ def figure(
     sampling = sampling_of(testbed)
     made_on, testbed = testbed, check_plugin("testbeds", testbed)
     suite = suite or ("i2p" if kind == "7" else "artists")
-    check_plugin("suites", suite)
     entries = of_definition(gather(testbed, records_home(runs, records), records or []), testbed, sampling)
+    suite_option, suite = suite, shown_suite(suite, (record for record, _ in entries))
+    if kind == "7" and suite not in BUILT_IN:
+        raise UsageError(f"Figure 7 is of suites {', '.join(EXPLICIT)}; '{suite}' is none of them.")
     path = out or (runs or home()) / f"{kind}.png"
     if kind == "7":
         written_paths = explicit.write(entries, testbed, suite, path, made_on)
     else:
         written_paths = {"tradeoff": tradeoff, "losses": losses}[kind].write(  # type: ignore[attr-defined]
-            table(entries, testbed, suite, long=True, everything=all_, made_on=made_on), path
+            table(entries, testbed, suite, long=True, everything=all_, made_on=made_on, suite_option=suite_option), path
         )
     for written_path in written_paths:
         print(written_path)

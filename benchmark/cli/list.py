@@ -8,6 +8,16 @@ import typer
 
 from benchmark.cli.options import check_plugin, refuse_unread
 
+FILES = {
+    "methods": ("my.py:Class", "a method of your own, from a file (docs/plugins.md)"),
+    "objectives": ("my.py:Class", "an upper objective of your own, from a file (docs/plugins.md)"),
+    "suites": ("my.py:Class or my.toml", "a suite of your own, from a file (docs/plugins.md)"),
+    "metrics": ("my.py:Class", "a metric of your own, from a file (docs/plugins.md)"),
+    "testbeds": ("my.toml", "a testbed of your own, from a file (README.md)"),
+    "prunings": ("my.py:function", "a pruning of your own, from a file (README.md)"),
+}
+"""How each kind is named where it comes from a file."""
+
 
 def show_list(
     ctx: typer.Context,
@@ -28,5 +38,5 @@ def show_list(
         refuse_unread(ctx, {"testbed": "--testbed"}, f"{kind} are the same on all testbeds")
     rows = listing(kind, testbed)
     width = max((len(name) for name, _ in rows), default=0)
-    for name, line in rows:
+    for name, line in [*rows, *([FILES[kind]] if kind in FILES else [])]:
         print(f"{name.ljust(width)}  {line}")
