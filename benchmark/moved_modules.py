@@ -89,7 +89,7 @@ MOVED = {
     "benchmark.suites.Coco": "benchmark.suites.coco.Coco",
     "benchmark.tables": "benchmark.tables.table1_styles",
     "benchmark.tables.ALL_PRUNINGS": "benchmark.tables.select.ALL_PRUNINGS",
-    "benchmark.tables.BESIDE": "benchmark.tables.select.BESIDE",
+    "benchmark.tables.BESIDE": "benchmark.tables.columns.beside",
     "benchmark.tables.Figure": "benchmark.tables.table.Figure",
     "benchmark.tables.Found": "benchmark.tables.select.Found",
     "benchmark.tables.RESULTS": "benchmark.tables.select.RESULTS",

@@ -48,7 +48,7 @@ def metric_class(name: str) -> type[Metric]:
 
 def check_suite(suite: Any, where: str) -> None:
     """UsageError, naming what is missing or wrong, for a suite that does not keep its contract. `where` begins it."""
-    check_declared(type(suite), where, ("name", "summary"), Suite)
+    check_declared(type(suite), where, ("name", "summary"), Suite, vars(suite))
     if not (isinstance(suite.name, str) and _NAME.fullmatch(suite.name)) or suite.name in RESERVED:
         raise UsageError(
             f"{where} is called {suite.name!r}: its name must be letters, digits, dots, dashes and underscores"
@@ -70,9 +70,12 @@ def check_suite(suite: Any, where: str) -> None:
         raise UsageError(f"{where} scores nothing: give it a score, or list metrics, {SEE}.")
 
 
-def check_declared(kind: type, where: str, required: Sequence[str], base: type) -> None:
-    """UsageError for a class that leaves out what has no default in its base class."""
+def check_declared(
+    kind: type, where: str, required: Sequence[str], base: type, own: Mapping[str, Any] | None = None
+) -> None:
+    """UsageError for a class that leaves out what has no default in its base class. `own` are an instance's values."""
     declared = {name for parent in kind.__mro__ if parent not in (base, object) for name in vars(parent)}
+    declared |= set(own or ())
     if missing := [name for name in required if name not in declared]:
         raise UsageError(f"{where} lacks {', '.join(missing)}: {SEE}.")
 
@@ -148,7 +151,9 @@ def guarded(where: str, call: Callable[[], Result]) -> Result:
     except PalimpsestError:
         raise
     except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames[1:] if "site-packages" not in frame.filename]
+        frame = (own or frames)[-1]  # a library's line says less than the line that called it
         place = f"{Path(frame.filename).name}, line {frame.lineno}"
         message = " ".join(str(error).split())
         raise UsageError(f"{where} failed in {place} ({type(error).__name__}: {message}).") from error

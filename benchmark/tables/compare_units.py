@@ -247,7 +247,10 @@ def _sampler_and_world(record: Record) -> str:
 def _setting(record: Record) -> Setting:
     is_usual = (record.pruning, record.macs) == (RunRequest.pruning, RunRequest.macs)
     is_usual = is_usual and record.budget.get("default") is not False and "precision" not in record.sampler
-    other_settings = json.dumps([record.data, record.budget, record.sampler, record.world], sort_keys=True)
+    world = dict(record.world)
+    if isinstance(suite := world.get("suite"), dict):  # a plug-in's prompts may differ between sets of targets
+        world["suite"] = {key: value for key, value in suite.items() if key != "prompts"}
+    other_settings = json.dumps([record.data, record.budget, record.sampler, world], sort_keys=True)
     return Setting(is_usual, record.pruning, record.macs, other_settings)
 
 
