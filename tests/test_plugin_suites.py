@@ -153,9 +153,9 @@ def test_an_entry_point_is_listed_and_run_like_a_built_in_suite(files: Path, mon
             lambda group, real=real: [*real(group=group), *([points[group]] if group in points else [])],
         )
     assert "ponds by the targets, and ponds by nobody" in bench("list", "suites").stdout
-    listed = bench("list", "metrics").stdout
-    assert "how much the pictures differ" in listed
-    assert "my.py:Class" in listed
+    listed = bench("list", "metrics")
+    assert "how much the pictures differ" in listed.stdout
+    assert "my.py:Class: a metric of your own" in listed.stderr
     run(files, "ponds")
     assert list(shown(files, "ponds")["rows"][-1]["cells"]) == ["match", "variety", "clip_kept", "fid", "coco_clip"]
     assert set(written(files, "ponds")[0]["world"]["suite"]) == {"prompts"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -38,5 +39,7 @@ def show_list(
         refuse_unread(ctx, {"testbed": "--testbed"}, f"{kind} are the same on all testbeds")
     rows = listing(kind, testbed)
     width = max((len(name) for name, _ in rows), default=0)
-    for name, line in [*rows, *([FILES[kind]] if kind in FILES else [])]:
+    for name, line in rows:
         print(f"{name.ljust(width)}  {line}")
+    if kind in FILES:  # on standard error: programs read the names from standard output
+        print("{}: {}".format(*FILES[kind]), file=sys.stderr)
