@@ -94,7 +94,7 @@ MOVED = {
     "benchmark.suites.prompts.told": "benchmark.suites.prompts.list_facts",
     "benchmark.tables": "benchmark.tables.table1_styles",
     "benchmark.tables.ALL_PRUNINGS": "benchmark.tables.select.ALL_PRUNINGS",
-    "benchmark.tables.BESIDE": "benchmark.tables.select.BESIDE",
+    "benchmark.tables.BESIDE": "benchmark.tables.columns.beside",
     "benchmark.tables.Figure": "benchmark.tables.table.Figure",
     "benchmark.tables.Found": "benchmark.tables.select.Found",
     "benchmark.tables.RESULTS": "benchmark.tables.select.RESULTS",

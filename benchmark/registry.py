@@ -24,7 +24,14 @@ GROUPS = {
     "suites": "suite",
     "testbeds": "testbed",
 }
-FROM_FILES = {"methods": "class", "objectives": "class", "prunings": "function", "testbeds": "class"}
+FROM_FILES = {
+    "methods": "class",
+    "metrics": "class",
+    "objectives": "class",
+    "prunings": "function",
+    "suites": "class",
+    "testbeds": "class",
+}
 """Groups whose plug-ins can also be loaded from a user's file, and what the file must define."""
 
 
@@ -34,8 +41,8 @@ def names(group: str) -> list[str]:
 
 
 def load(group: str, name: str) -> Any:
-    """What `name` stands for in `group`; `path/to/file.py:Class` loads a method, an upper objective or a testbed from a
-    file, and `path/to/file.py:function` a pruning.
+    """What `name` stands for in `group`; `path/to/file.py:Class` loads a class from a file, such as a method or a
+    testbed, and `path/to/file.py:function` a pruning.
 
     Raises UsageError for an unknown name ("did you mean"), and for code that cannot be imported.
     """

@@ -1,26 +1,13 @@
-"""What docs/plugins.md shows works as it stands there."""
-
-import re
-from pathlib import Path
+"""What docs/plugins.md shows of methods, objectives, prunings and testbeds works as it stands there."""
 
 import pytest
+from docs_plugins import FILES, written
+from standin import whole
 
 from benchmark.plugin_checks.method import MethodChecks
 from benchmark.plugin_checks.objective import ObjectiveChecks
 from benchmark.plugin_checks.pruning import PruningChecks
 from benchmark.testbeds import resolve
-
-TEXT = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text(encoding="utf-8")
-SECTIONS = {part.partition("\n")[0]: part for part in re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]}
-
-
-def written(section: str, name: str, folder: Path, language: str = "python") -> Path:
-    """The first example of a section, in a file."""
-    example = re.search(rf"```{language}\n(.*?)```", SECTIONS[section], re.DOTALL)
-    assert example
-    path = folder / name
-    path.write_text(example[1])
-    return path
 
 
 def states(lines) -> dict[str, str]:
@@ -28,31 +15,51 @@ def states(lines) -> dict[str, str]:
 
 
 def test_method_of_the_docs_passes_all_checks(tmp_path):
-    checks = MethodChecks(f"{written('Method', 'fade.py', tmp_path)}:Fade")
+    checks = MethodChecks(f"{written('fade.py', tmp_path)}:Fade")
     kept = dict.fromkeys(("contract", "fit", "budget", "determinism"), "kept")
     assert states(checks.lines()) == {**kept, "resume": "untried"}
 
 
 def test_objective_of_the_docs_passes_its_checks(tmp_path):
-    checks = ObjectiveChecks(f"{written('Objective', 'halfway.py', tmp_path)}:Halfway")
+    checks = ObjectiveChecks(f"{written('halfway.py', tmp_path)}:Halfway")
     assert checks.contract()
     assert checks.target().startswith("a prediction from anchor, null")
 
 
 def test_pruning_of_the_docs_passes_all_checks(tmp_path):
-    checks = PruningChecks(f"{written('Pruning', 'largest.py', tmp_path)}:largest")
+    checks = PruningChecks(f"{written('largest.py', tmp_path)}:largest")
     assert set(states(checks.lines()).values()) == {"kept"}
 
 
 def test_testbeds_of_the_docs_load(tmp_path):
-    klimt = resolve.load(str(written("Testbed", "klimt.toml", tmp_path, "toml")))(device="cpu")
+    klimt = resolve.load(str(written("klimt.toml", tmp_path)))(device="cpu")
     assert (klimt.name, klimt.concept(()).targets, klimt.sampler.steps) == ("klimt", ("Gustav Klimt",), 10)
-    boats = resolve.load(f"{written('Testbed', 'boats.py', tmp_path)}:Boats")(device="cpu")
+    boats = resolve.load(f"{written('boats.py', tmp_path)}:Boats")(device="cpu")
     prompts = boats.prompts("artists", boats.concept(()))
     assert {"targets", "kept", "neighbours"} <= {prompt.part for prompt in prompts}
     assert all("boat" in prompt.text for prompt in prompts if prompt.part == "targets")
 
 
-@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#]+)", TEXT))))
-def test_links_of_the_docs_lead_somewhere(link):
-    assert (Path(__file__).parents[1] / "docs" / link).exists()
+@pytest.mark.usefixtures("standin")
+def test_the_docs_training_method_runs_and_gets_its_row(tmp_path):
+    file = written("hush.py", tmp_path)
+    assert len([line for line in FILES["hush.py"].splitlines() if line.strip()]) <= 30
+    outcome = whole(tmp_path / "runs", method=f"{file}:Hush", alone=True, overrides={"batch": 4}, budget="5it")
+    (row,) = [record for record in outcome.records if record.method not in ("base", "distilled")]
+    assert {entry["phase"]: entry["iterations"] for entry in row.ledger if entry["iterations"]} == {
+        "lower": 4,
+        "forget": 1,
+    }
+    assert row.cells["clip"].n == row.cells["clip"].of > 0
+
+
+@pytest.mark.usefixtures("standin")
+def test_the_docs_objective_is_another_when_its_file_changes(tmp_path):
+    file, rows = tmp_path / "halfway.py", []
+    for code in (FILES["halfway.py"], FILES["halfway.py"].replace('answers["null"])', '2 * answers["null"])')):
+        file.write_text(code)
+        overrides = {"batch": 4, "lower_steps": 1, "objective": f"{file}:Halfway"}
+        outcome = whole(tmp_path / "runs", alone=True, overrides=overrides, budget="4it")
+        rows.append(next(record for record in outcome.records if record.method == "bilevel"))
+    assert rows[0].cells["drift"] != rows[1].cells["drift"]
+    assert "objective=" in rows[0].variant

@@ -14,6 +14,7 @@ from benchmark.cli.options import (
     AsPublished,
     ComparedWith,
     Device,
+    Metrics,
     Precision,
     Reference,
     Reveal,
@@ -38,7 +39,7 @@ class Parts(StrEnum):
 def evaluate(
     ctx: typer.Context,
     checkpoint: Annotated[str, typer.Option(help="Folder, file of weights, or Hub id of a U-Net or a pipeline.")],
-    suite: Annotated[str, typer.Option(help="What to generate and score; `artists` brings `coco` along.")],
+    suite: Annotated[str, typer.Option(help="What to generate and score: a name, path/to/file.py:Class or my.toml.")],
     name: Annotated[str, typer.Option(help="What the table calls it.", show_default="the checkpoint's")] = "",
     architecture: Annotated[
         Path | None,
@@ -53,6 +54,7 @@ def evaluate(
     targets: Targets = "",
     budget: Annotated[str, typer.Option(help="Training budget of the reference; see `bench run`.")] = "default",
     alone: Alone = False,
+    metric: Metrics = None,
     runs: Runs = None,
     device: Device = "auto",
     reveal: Reveal = False,
@@ -77,7 +79,9 @@ def evaluate(
       bench eval --checkpoint my/pipeline --suite artists --reference base
     """
     check_plugin("testbeds", testbed)
-    check_plugin("suites", suite)
+    suite_name = check_plugin("suites", suite)
+    for metric_name in metric or ():
+        check_plugin("metrics", metric_name)
     if reference == Reference.base:
         refuse_unread(ctx, {"budget": "--budget"}, "it is the training budget of the reference, which is the base here")
     from benchmark.api.request import RunRequest, parse_budgets
@@ -104,6 +108,7 @@ def evaluate(
         as_published=as_published,
         precision=precision,
         reference=reference.value,
+        metrics=tuple(metric or ()),
     )
     from benchmark.console import Progress
 
@@ -117,7 +122,7 @@ def evaluate(
     from benchmark.tables.table1_styles import table
 
     entries: list[Found] = [(record, "local") for record in outcome.records]
-    print_rich(table(entries, check_plugin("testbeds", testbed), suite, everything=True))
+    print_rich(table(entries, check_plugin("testbeds", testbed), suite_name, everything=True))
     width = max(map(len, outcome.paths), default=0)
     for description, path in outcome.paths.items():
         print(f"{description.ljust(width)}  {path}")

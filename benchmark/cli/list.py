@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
 from benchmark.cli.options import check_plugin, refuse_unread
+
+FILES = {
+    "methods": ("my.py:Class", "a method of your own, from a file (docs/plugins.md)"),
+    "objectives": ("my.py:Class", "an upper objective of your own, from a file (docs/plugins.md)"),
+    "suites": ("my.py:Class or my.toml", "a suite of your own, from a file (docs/plugins.md)"),
+    "metrics": ("my.py:Class", "a metric of your own, from a file (docs/plugins.md)"),
+    "testbeds": ("my.toml or my.py:Class", "a testbed of your own, from a file (docs/plugins.md)"),
+    "prunings": ("my.py:function", "a pruning of your own, from a file (docs/plugins.md)"),
+}
+"""How each kind is named where it comes from a file."""
 
 
 def show_list(
@@ -31,3 +42,5 @@ def show_list(
     width = max((len(name) for name, _ in rows), default=0)
     for name, line in rows:
         print(f"{name.ljust(width)}  {line}")
+    if kind in FILES:  # on standard error: programs read the names from standard output
+        print("{}: {}".format(*FILES[kind]), file=sys.stderr)

@@ -19,6 +19,7 @@ from benchmark.cli.options import (
     KeptNames,
     Limit,
     Macs,
+    Metrics,
     Precision,
     Preset,
     Pruning,
@@ -46,7 +47,7 @@ def run(
     method: Annotated[
         str, typer.Option(help="How to retrain and to forget: a name, path/to/file.py:Class, or all of them: all.")
     ],
-    suite: Annotated[str, typer.Option(help="What to generate and score; `artists` brings `coco` along.")],
+    suite: Annotated[str, typer.Option(help="What to generate and score: a name, path/to/file.py:Class or my.toml.")],
     testbed: Testbed = "mini",
     pruning: Pruning = "magnitude",
     macs: Macs = None,
@@ -59,6 +60,7 @@ def run(
     kept_names: KeptNames = "all",
     limit: Limit = None,
     alone: Alone = False,
+    metric: Metrics = None,
     runs: Runs = None,
     device: Device = "auto",
     reference: ComparedWith = Reference.distilled,
@@ -80,12 +82,13 @@ def run(
       bench run --method bilevel --suite artists --set solver=dynamic-barrier --seed 1
       bench run --method distilled --suite coco --macs 0.55 --budget 60it,120it,350it
       bench run --method my/eraser.py:Eraser --suite artists
+      bench run --method bilevel --suite my/suite.toml --metric my/metric.py:Metric
       bench run --method all --suite artists
     """
     requests = requests_of(
         method=method, suite=suite, testbed=testbed, pruning=pruning, macs=macs, targets=targets, seed=seed,
         preset=preset, set_=set_, budget=budget, data=data, kept_names=kept_names, limit=limit, runs=runs or home(),
-        device=device, alone=alone, reference=reference, reveal=reveal, as_published=as_published,
+        device=device, alone=alone, metric=metric, reference=reference, reveal=reveal, as_published=as_published,
         precision=precision, compiles=compiles,
     )  # fmt: skip
     from benchmark.console import Progress
@@ -119,10 +122,12 @@ def run(
         return  # the first process has the records, and its exit code stands for all
 
     from benchmark.tables.render import print_rich
+    from benchmark.tables.select import Found
     from benchmark.tables.table1_styles import table
 
     name = check_plugin("testbeds", testbed)
-    print_rich(table([(record, "local") for record in records.values()], name, suite, everything=True))
+    entries: list[Found] = [(record, "local") for record in records.values()]
+    print_rich(table(entries, name, check_plugin("suites", suite), everything=True))
     width = max(map(len, paths), default=0)
     for description, path in paths.items():
         print(f"{description.ljust(width)}  {path}")
@@ -142,6 +147,7 @@ def requests_of(
     set_: list[str] | None,
     budget: str,
     reference: str,
+    metric: list[str] | None = None,
     **given: Any,
 ) -> list[RunRequest]:
     """The runs that the options of `bench run` ask for, one a method and budget. PalimpsestError for a wrong option.
@@ -154,6 +160,8 @@ def requests_of(
 
     for group, name in (("testbeds", testbed), ("suites", suite), ("prunings", pruning)):
         check_plugin(group, name)
+    for name in metric or ():
+        check_plugin("metrics", name)
     methods = _all_methods(preset, set_) if method == ALL else [method]
     if method != ALL:
         check_plugin("methods", method)
@@ -169,6 +177,7 @@ def requests_of(
         targets=artists_named(testbed, targets),
         budget=budgets[0],
         reference=str(reference),
+        metrics=tuple(metric or ()),
         **given,
     )
     return [

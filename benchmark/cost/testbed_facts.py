@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from benchmark import registry
 from benchmark.cost.network_costs import Sizes, sizes
 from benchmark.errors import DataError, UsageError
+from benchmark.suites import load
+from benchmark.suites.toml_suite import TomlSuite
 from benchmark.testbeds import resolve
 from methods.base import Precision
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 PRUNING = 10_000
 """Pictures to prune by on testbeds of the Stable Diffusion family, at most."""
+BUILT_IN = ("artists", "coco", "i2p", "mma", "ring-a-bell")
+"""Suites whose prompts are the testbeds'."""
 COCO = {"train": 118_287, "val": 5_000}
 """Pictures of COCO 2017, where the folder is not there to be counted."""
 
@@ -82,12 +85,12 @@ def precision_of(request: RunRequest) -> Precision:
 
 def suites(request: RunRequest) -> list[str]:
     """The suite asked for, and those that it brings."""
-    first = registry.load("suites", request.suite)
+    first = load.load(request.suite)
     return [first.name, *(name for name in first.brings if not request.alone)]
 
 
 def _kind(request: RunRequest) -> str:
-    return registry.load("suites", request.suite).forgets
+    return load.load(request.suite).forgets
 
 
 def _of_mini(request: RunRequest) -> Ground:
@@ -96,13 +99,27 @@ def _of_mini(request: RunRequest) -> Ground:
     is_explicit = _kind(request) == "explicit"
     concept = explicit.CONCEPT if is_explicit else prompts.style_concept(request.targets)
     captions = explicit if is_explicit else prompts
-    prompt_counts = {name: len(_prompts_of_mini(name, concept)) for name in suites(request)}
+    assumed: list[str] = []
+    prompt_counts = {
+        name: len(_prompts_of_mini(name, concept)) if name in BUILT_IN else _count_own_prompts(request, name, assumed)
+        for name in suites(request)
+    }
     return Ground(
         name="mini", sizes=sizes("mini"), size=16, steps=20, calls=21, guidance=2.5, flops=2.2e13, half=True,
         precision=precision_of(request), concept=concept, prompt_counts=prompt_counts,
         erasing=len(captions.erasing(concept)), contrast=2 * sum(map(len, captions.contrast(concept).values())),
         encoded=2048, shown=512, real=2000, pixels=64 * 64 * 3, parameters=sizes("mini").parameters["unet"],
+        assumed=assumed,
     )  # fmt: skip
+
+
+def _count_own_prompts(request: RunRequest, name: str, assumed: list[str]) -> int:
+    """The number of prompts of a plug-in's suite; 0 where only its code says it, which needs the testbed itself."""
+    suite = load.load(request.suite if name == load.name_of(request.suite) else name)
+    if isinstance(suite, TomlSuite):
+        return len(suite.rows)
+    assumed.append(f"the prompts of suite {name}, which brings its own, are not counted")
+    return 0
 
 
 def _prompts_of_mini(suite: str, concept: Concept) -> Sequence[Prompt]:
@@ -126,7 +143,9 @@ def _of_definition(request: RunRequest, definition: Definition) -> Ground:
     concept = prompts.EXPLICIT if is_explicit else prompts.style_concept(definition.artists, request.targets)
     pictures = {side: _pictures(definition, side, assumed) for side in COCO}
     prompt_counts = {
-        name: pictures["val"] if name == "coco" else _count_prompts(request, definition, concept, name, assumed)
+        name: _count_prompts(request, definition, concept, name, assumed)
+        if name in BUILT_IN
+        else _count_own_prompts(request, name, assumed)
         for name in suites(request)
     }
     return Ground(
@@ -162,6 +181,8 @@ def _count_prompts(
     from benchmark.testbeds.stable_diffusion import prompts
     from prompts.sources import source
 
+    if suite == "coco":
+        return _pictures(definition, "val", [])
     variant: Any = "as-published" if request.as_published else "unique"
     if suite == "artists":
         title_lists = added_lists(request.runs, prompts.TITLES[suite])

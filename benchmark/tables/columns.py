@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from dataclasses import fields as dataclass_fields
+from typing import Any
 
+from benchmark.api.declarations import Column as DeclaredColumn
 from benchmark.api.suite import DESTINATION
 from benchmark.records.record import Cell, Record
 
@@ -21,6 +24,7 @@ class Column:
     form: str = ".2f"
     section: str = ""  # heading of the part of `--long` it stands in; empty for the paper's own columns
     back_end: str = ""  # set where the rows' back ends differ, and each has a column
+    relative: bool = False  # compares with the reference model, and so with rows that have the same one
 
 
 PAPER_COLUMNS = (
@@ -32,6 +36,8 @@ PAPER_COLUMNS = (
 )
 EXPLICIT = ("i2p", "mma", "ring-a-bell")
 """The suites of explicit content."""
+BUILT_IN = ("artists", "coco", *EXPLICIT)
+"""Suites whose columns are declared here; plug-ins bring theirs in their records."""
 EXPLICIT_COLUMNS = tuple(
     column
     for suite in EXPLICIT
@@ -98,8 +104,70 @@ def split(column: Column, records: Sequence[Record]) -> list[Column]:
     ]
 
 
+def declared(records: Sequence[Record], taken_keys: Iterable[str] = ()) -> list[Column]:
+    """Columns that plug-in suites and metrics declared when these records were made, as the newest record has them.
+
+    Records outlive the file of a plug-in, so nothing is loaded. A key of `taken_keys` gets the suite's name in front.
+    Declarations that cannot be read, as in an edited record, are left out.
+    """
+    columns_by_place: dict[tuple[str, str], Column] = {}
+    taken = set(taken_keys)
+    for record in sorted(records, key=lambda record: str(record.made.get("time", "")), reverse=True):
+        for fields in _declarations(record):
+            place = (record.suite, str(fields["cell"] or fields["key"]))
+            if place in columns_by_place:
+                continue
+            key = str(fields["key"])
+            key = f"{record.suite}_{key}" if key in taken else key
+            taken.add(key)
+            better = fields["higher_is_better"]
+            if better is None:  # the direction of a built-in metric depends on the prompts: its cells say it
+                directions = {cell.higher_is_better for name, cell in named(record).items() if name == place[1]}
+                better = directions.pop() if len(directions) == 1 else None
+            columns_by_place[place] = Column(
+                key, str(fields["header"]), *place, better, str(fields["format"]), str(fields["section"]),
+                relative=bool(fields["relative"]),
+            )  # fmt: skip
+    return list(columns_by_place.values())
+
+
+def by_section(columns: Iterable[Column]) -> list[Column]:
+    """The columns with those of one section side by side, the default view first."""
+    columns = list(columns)
+    sections = list(dict.fromkeys(["", *(column.section for column in columns)]))
+    return sorted(columns, key=lambda column: sections.index(column.section))
+
+
+def _declarations(record: Record) -> list[dict[str, Any]]:
+    facts = record.made.get("suite")
+    columns = facts.get("columns") if isinstance(facts, dict) else None
+    return [
+        fields
+        for fields in (columns if isinstance(columns, list) else [])
+        if isinstance(fields, dict) and {field.name for field in dataclass_fields(DeclaredColumn)} <= fields.keys()
+    ]
+
+
+def beside(suite: str, records: Iterable[Record]) -> list[str]:
+    """Suites whose records stand in the same rows: of a plug-in, those that its records say it brings."""
+    if suite in BUILT_IN:
+        return [] if suite == "coco" else ["coco"]
+    brought: list[str] = []
+    for record in records:
+        facts = record.made.get("suite")
+        names = facts.get("brings") if isinstance(facts, dict) and record.suite == suite else None
+        brought += map(str, names if isinstance(names, list) else [])
+    return list(dict.fromkeys(brought))
+
+
+def undeclared(suite: str, records: Iterable[Record]) -> list[Column]:
+    """Columns of all cells of a plug-in's suite, for one that declared none: they are all there is to show."""
+    cells = {name: cell for record in records if record.suite == suite for name, cell in named(record).items()}
+    return [Column(name, name, suite, name, cell.higher_is_better, ".4g") for name, cell in cells.items()]
+
+
 def unlisted(records: Iterable[Record], listed_columns: Sequence[Column]) -> list[Column]:
-    """Return columns for the cells that `listed_columns` does not cover: those of third-party metrics."""
+    """Return columns for the cells that `listed_columns` does not cover: those that nobody declared."""
     listed_places = {(column.suite, column.cell) for column in listed_columns}
     columns_by_place: dict[tuple[str, str], Column] = {}
     for record in records:
