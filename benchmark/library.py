@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.api.request import Outcome, RunRequest
-from benchmark.cli.run import requests_of
+from benchmark.cli.options import Reference
+from benchmark.cli.run_options import RunOptions
 from benchmark.errors import UsageError
 from benchmark.store.paths import home
 
@@ -62,12 +62,13 @@ def run(
     from benchmark.console import Progress
     from benchmark.pipeline.run import run as run_request
 
-    requests = requests_of(
+    options = RunOptions(
         method=method, suite=suite, testbed=testbed, pruning=pruning, macs=macs, targets=",".join(targets), seed=seed,
         preset=preset, set_=[f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()], budget=budget,
         data=data, kept_names=kept_names, limit=limit, runs=_folder(runs), device=device, alone=alone,
-        reference=reference, reveal=False, as_published=as_published, precision=precision, compiles=compiles,
+        reference=_reference(reference), as_published=as_published, precision=precision, compiles=compiles,
     )  # fmt: skip
+    requests = options.requests()
     if len(requests) > 1:
         raise UsageError("run() takes one method and one budget: call it once for each.")
     with Progress() as progress:
@@ -106,14 +107,15 @@ def evaluate(
     from benchmark.models.external_checkpoint import default_name
     from benchmark.pipeline.run import evaluate as evaluate_checkpoint
 
-    [request] = requests_of(
+    options = RunOptions(
         method="distilled", suite=suite, testbed=testbed, pruning=RunRequest.pruning, macs=None,
         targets=",".join(targets), preset="", set_=None, budget=budget, limit=limit, runs=_folder(runs), device=device,
-        alone=alone, reference=reference, precision=precision,
+        alone=alone, reference=_reference(reference), precision=precision,
     )  # fmt: skip
+    [request] = options.requests()
     with Progress() as progress:
         return evaluate_checkpoint(
-            replace(request), str(checkpoint), name or default_name(str(checkpoint)), progress, architecture, parts
+            request, str(checkpoint), name or default_name(str(checkpoint)), progress, architecture, parts
         )
 
 
@@ -139,3 +141,9 @@ def load_records(*folders: str | Path) -> pyarrow.Table:
 
 def _folder(runs: str | Path | None) -> Path:
     return home() if runs is None else Path(runs)
+
+
+def _reference(name: str) -> Reference:
+    if name not in Reference.__members__:
+        raise UsageError(f"{name!r} is not a reference: {' or '.join(Reference.__members__)}.")
+    return Reference(name)

@@ -6,15 +6,16 @@ A plug-in is imported only by `load`, so listing names and refusing a wrong one 
 import difflib
 import traceback
 from collections.abc import Mapping
-from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import EntryPoint, entry_points
 from inspect import isclass
 from pathlib import Path
 from typing import Any
 
-from benchmark import plugin_files
 from benchmark.errors import UsageError
+from benchmark.json_types import Settings
 from benchmark.moved_modules import moved_imports
+from benchmark.plugin_source import files as plugin_files
+from benchmark.plugin_source.classes import find_source
 
 GROUPS = {
     "methods": "method",
@@ -67,19 +68,6 @@ def home_of(group: str, name: str) -> str:
     return point.module.partition(".")[0] if point else ""
 
 
-def find_source(module: str) -> ModuleSpec | None:
-    """Where a module's source lies. Unlike `importlib.util.find_spec`, it imports no parent package."""
-    path: list[str] | None = None
-    spec: ModuleSpec | None = None
-    parts = module.split(".")
-    for depth in range(1, len(parts) + 1):
-        spec = PathFinder.find_spec(".".join(parts[:depth]), path)
-        if spec is None:
-            return None
-        path = list(spec.submodule_search_locations or [])
-    return spec
-
-
 def fingerprint(name: str) -> str | None:
     """Return the sha256 of a plug-in's file and of all that it imports from its folder; None for an installed plug-in.
 
@@ -89,7 +77,7 @@ def fingerprint(name: str) -> str | None:
     return plugin_files.digest(_file(name)[0]) if is_file(name) else None
 
 
-def resolved(settings: Mapping[str, Any]) -> dict[str, Any]:
+def resolved(settings: Mapping[str, Any]) -> Settings:
     """Settings with the fingerprint in place of each name of a file: what is in it counts, not where it lies."""
     return {
         key: f"sha256:{code}" if isinstance(value, str) and (code := fingerprint(value)) else value

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 RESAMPLES, FLIPS = 2000, 20_000
+DRAWN = 1_000_000
+"""Signs that `sign_flip` draws at once, in 16 MB; blocks of rows are drawn as the whole would be, sign by sign."""
 
 
 def bootstrap_interval(values: Sequence[float]) -> tuple[float, float] | None:
@@ -80,7 +82,9 @@ def sign_flip(differences: Sequence[float]) -> float:
         sums = (1 - 2 * bits) @ data
         extra = 0
     else:
-        sums = np.random.default_rng(0).choice((-1.0, 1.0), (FLIPS, len(data))) @ data
+        rng, rows = np.random.default_rng(0), max(1, DRAWN // len(data))
+        counts = [min(rows, FLIPS - start) for start in range(0, FLIPS, rows)]
+        sums = np.concatenate([rng.choice((-1.0, 1.0), (count, len(data))) @ data for count in counts])
         extra = 1  # the observed signs are one of the ways (Phipson and Smyth 2010)
     as_far = np.abs(sums) >= abs(data.sum()) - 1e-9 * np.abs(data).sum()
     return float((as_far.sum() + extra) / (len(sums) + extra))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmark.errors import PalimpsestError, UsageError
+from benchmark.json_types import CurveRow, JsonObject, NetworkConfig, Settings
 from benchmark.registry import unknown
 from methods.config_fields import check_classified
 
@@ -43,7 +44,7 @@ class Materials:
 
     teacher: UNet2DConditionModel
     """The frozen base U-Net."""
-    scheduler: dict[str, Any]
+    scheduler: NetworkConfig
     """diffusers scheduler config: num_train_timesteps, betas, prediction_type."""
     retain: Data
     """D_f: plain pictures without the target."""
@@ -75,7 +76,7 @@ class State:
     """A checkpoint of a fit: named tensors, and metadata that can be written as JSON."""
 
     tensors: dict[str, Tensor]
-    meta: dict[str, Any]
+    meta: JsonObject
 
 
 class Checkpointer(Protocol):
@@ -111,9 +112,9 @@ class Context:
     precision: Precision = "fp32"
     tell: Callable[[str], None] = lambda message: None
     """Shows one line to the user, for example that memory ran out and that batches were split."""
-    curve: list[dict[str, Any]] = field(default_factory=list)
+    curve: list[CurveRow] = field(default_factory=list)
     """Mean losses during training, in order: `phase`, `iteration` (from 1), `flops` of all phases so far, losses."""
-    landmarks: Mapping[Budget, Callable[[UNet2DConditionModel, Sequence[Entry], list[dict[str, Any]]], None]] = field(
+    landmarks: Mapping[Budget, Callable[[UNet2DConditionModel, Sequence[Entry], list[CurveRow]], None]] = field(
         default_factory=dict
     )
     """Smaller budgets whose models are needed too, and a function that copies each of them.
@@ -150,7 +151,7 @@ class Method:
     `--kept-names` are the same."""
     strength: ClassVar[str] = ""
     """The setting that controls how much is erased, which trade-off curves vary; empty if there is none."""
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"default": {}}
+    presets: ClassVar[dict[str, Settings]] = {"default": {}}
     """Named overrides of config fields; "default" is always among them."""
     Config: ClassVar[type[BaseModel]] = NoSettings
     """Settings of the method, a pydantic model whose fields are declared by `identity` or `runtime`."""

@@ -4,9 +4,9 @@ Costs are U-Net FLOPs of all training passes, teachers included, counted by `tor
 counts as two forward passes. This module does not import torch, because tables read ledgers.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, TypedDict
 
 from benchmark.errors import BudgetError, RecordError
 
@@ -79,6 +79,20 @@ class Entry:
     """Maximum over the processes: allocated memory on a CUDA device, resident memory otherwise."""
 
 
+class LedgerRow(TypedDict):
+    """An `Entry` in JSON; the fields are those of `Entry`."""
+
+    phase: str
+    iterations: int
+    images: int
+    unet_forwards: int
+    unet_backwards: int
+    flops: int
+    wall_seconds: float
+    device_seconds: float
+    peak_memory_bytes: int
+
+
 class Ledger:
     """Append-only list of entries."""
 
@@ -103,11 +117,13 @@ class Ledger:
         }
         return Entry(phase="total", peak_memory_bytes=max((e.peak_memory_bytes for e in self), default=0), **sums)
 
-    def to_json(self) -> list[dict[str, Any]]:
-        return [asdict(entry) for entry in self]
+    def to_json(self) -> list[LedgerRow]:
+        """Return the entries as rows for JSON."""
+        rows: Any = [asdict(entry) for entry in self]
+        return list(rows)  # `LedgerRow` has the fields of `Entry`
 
     @classmethod
-    def from_json(cls, entries: Iterable[dict[str, Any]]) -> "Ledger":
+    def from_json(cls, entries: Iterable[Mapping[str, Any]]) -> "Ledger":
         """Read the output of `to_json`; raise `RecordError` for anything else."""
         try:
             return cls(Entry(**entry) for entry in entries)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.errors import BudgetError, UsageError
+from benchmark.json_types import Settings
 from methods import costs
 from methods.base import Method, Start
 from methods.config_fields import identity
@@ -58,7 +59,7 @@ class ConceptPrune(Method):
     reads_kept_names: ClassVar[bool] = False
     strength: ClassVar[str] = "share"
     uses_concept_images = False
-    presets: ClassVar[dict[str, dict[str, Any]]] = {
+    presets: ClassVar[dict[str, Settings]] = {
         "default": {"share": 0.1, "horizon": 0.4},
         "paper": {},
         "released": {"horizon": 1.0},

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from pydantic.fields import FieldInfo
 
 from benchmark.errors import UsageError
+from benchmark.json_types import Identity, Settings
 
 CLASSES = ("identity", "runtime")
 
@@ -37,7 +38,7 @@ def check_classified(model: type[BaseModel]) -> None:
             )
 
 
-def identity_of(model: BaseModel) -> dict[str, Any]:
+def identity_of(model: BaseModel) -> Identity:
     """Return the identity fields of a config as values that JSON can hold, the same for nested configs."""
     fields = type(model).model_fields
     return {
@@ -47,11 +48,11 @@ def identity_of(model: BaseModel) -> dict[str, Any]:
     }
 
 
-def settings_of(model: BaseModel) -> dict[str, Any]:
+def settings_of(model: BaseModel) -> Settings:
     """Return all fields that change results, at their defaults or not, as values that JSON can hold."""
     check_classified(type(model))
     dumped = model.model_dump(mode="json")
-    settings: dict[str, Any] = {}
+    settings: Settings = {}
     for name, info in type(model).model_fields.items():
         if _extra(info)["class"] == "identity":
             value = getattr(model, name)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from benchmark.json_types import Settings
 from methods import costs
 from methods.base import Method, Start
 from methods.config_fields import identity, runtime
@@ -40,14 +41,14 @@ class DistilledConfig(BaseModel):
     log_every: int = runtime(10, "Steps between two readings of the loss (each waits for the device).", ge=1)
 
 
-PAPER: dict[str, Any] = {
+PAPER: Settings = {
     "batch": 64,
     "lower_rate": 1e-6,
     "warm_up": 250,
     "caption_dropout": 0.0,  # the paper mentions no dropout
     "features": "sum",
 }
-RELEASED: dict[str, Any] = {
+RELEASED: Settings = {
     "batch": 64,
     "lower_rate": 1e-6,
     "warm_up": 250,
@@ -101,7 +102,7 @@ class Distilled(Method):
     reads_kept_names: ClassVar[bool] = False
     erases: ClassVar[bool] = False
     uses_concept_images = False
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"default": {}, "paper": PAPER, "released": RELEASED}
+    presets: ClassVar[dict[str, Settings]] = {"default": {}, "paper": PAPER, "released": RELEASED}
     Config: ClassVar[type[BaseModel]] = DistilledConfig
     config: DistilledConfig
 

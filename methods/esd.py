@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from benchmark.errors import UsageError
+from benchmark.json_types import Settings
 from methods import costs
 from methods.base import Method, Start
 from methods.config_fields import identity, runtime
@@ -75,7 +76,7 @@ class Esd(Method):
     recipe: ClassVar[int] = 1
     reads_kept_names: ClassVar[bool] = False
     uses_concept_images = False
-    presets: ClassVar[dict[str, dict[str, Any]]] = {
+    presets: ClassVar[dict[str, Settings]] = {
         "default": {},
         "paper": {"batch": 1, "rate": 1e-5, "steps": 50},
         "released": {
@@ -143,7 +144,7 @@ def erasing_phase(
     from methods.training.noising import denoised
 
     null, batch, names = materials.null, config.batch, materials.encode(concept.targets)
-    settings: dict[str, Any] = {"steps": config.steps, "guidance": config.guidance, "offset": config.offset}
+    settings: Settings = {"steps": config.steps, "guidance": config.guidance, "offset": config.offset}
     settings["inner"] = config.inner_steps
     view = denoised("esd", seed, names, materials, batch, **settings)
 

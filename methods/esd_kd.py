@@ -3,8 +3,9 @@
 At equal budget it shows whether it matters to erase while the pruned model is being restored, or only afterwards.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from benchmark.json_types import Settings
 from methods.base import Start
 from methods.bilevel.method import Bilevel
 
@@ -15,7 +16,7 @@ class EsdKd(Bilevel):
     start: ClassVar[Start] = "distilled"
     own_share = 0.5
     # It takes half as many steps, so upper steps need a higher rate to erase as much (results/mini/search.md).
-    presets: ClassVar[dict[str, dict[str, Any]]] = {
+    presets: ClassVar[dict[str, Settings]] = {
         "default": {"upper_rate": 10.0},
         "paper": Bilevel.presets["paper"],
         "released": Bilevel.presets["released"],

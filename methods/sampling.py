@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from benchmark.errors import SamplingError
+from benchmark.json_types import NetworkConfig
 from methods.config_fields import identity
 from methods.sampling_steps import check_schedule
 
@@ -36,7 +37,7 @@ INPUTS = (
 _DEFAULTS = {name: p.default for name, p in inspect.signature(UNet2DConditionModel.__init__).parameters.items()}
 
 
-def inputs(config: Mapping[str, Any]) -> dict[str, Any]:
+def inputs(config: Mapping[str, Any]) -> NetworkConfig:
     """`INPUTS` of a U-Net's config, diffusers' defaults filled in; a list of one repeated value is that value."""
     fields = {name: config.get(name, _DEFAULTS[name]) for name in INPUTS}
     return {
@@ -45,7 +46,7 @@ def inputs(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def extra_inputs(config: Mapping[str, Any]) -> dict[str, Any]:
+def extra_inputs(config: Mapping[str, Any]) -> NetworkConfig:
     """Fields by which a U-Net needs more than latents, a time and text states, which is all that `sample` gives."""
     conditions = INPUTS[INPUTS.index("encoder_hid_dim") :]
     return {name: value for name, value in inputs(config).items() if name in conditions and value != _DEFAULTS[name]}
@@ -70,7 +71,7 @@ def initial_noise(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
     return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
-def make_scheduler(config: dict[str, Any], sampler: Sampler) -> Any:
+def make_scheduler(config: NetworkConfig, sampler: Sampler) -> Any:
     """Return a new diffusers scheduler with its timesteps set.
 
     Raises:
@@ -89,7 +90,7 @@ def make_scheduler(config: dict[str, Any], sampler: Sampler) -> Any:
 @torch.no_grad()
 def sample(
     unet: UNet2DConditionModel,
-    scheduler_config: dict[str, Any],
+    scheduler_config: NetworkConfig,
     text: Tensor,
     null: Tensor,
     noise: Tensor,
@@ -114,7 +115,7 @@ def sample(
     training = unet.training
     unet.eval()
     dtype, wide_dtype = unet.dtype, torch.promote_types(unet.dtype, torch.float32)
-    latents = noise.to(unet.device, wide_dtype) * scheduler.init_noise_sigma
+    latents: Tensor = noise.to(unet.device, wide_dtype) * scheduler.init_noise_sigma
     guided = sampler.guidance > 1
     states = torch.cat([null.to(text).expand_as(text), text]) if guided else text
     states = states.to(unet.device, dtype)

@@ -16,11 +16,12 @@ exactly if the c_i are linearly independent; otherwise W' is a least-squares fit
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.errors import UsageError
+from benchmark.json_types import Settings
 from methods import costs
 from methods.base import Method, Start
 from methods.budget import Cost
@@ -68,7 +69,7 @@ class Uce(Method):
     strength: ClassVar[str] = "keep_ratio"
     recipe: ClassVar[int] = 1
     uses_concept_images = False
-    presets: ClassVar[dict[str, dict[str, Any]]] = {
+    presets: ClassVar[dict[str, Settings]] = {
         "default": {},
         "released": {"keep_scale": "by-count", "tokens": "tail"},
         "uce-2025": {"keep_scale": 1.0, "kept_tokens": "last", "keep_empty": False},
@@ -112,7 +113,7 @@ def edited_weights(student: UNet2DConditionModel, method: str) -> dict[str, Tens
     modules = {name: module for name, module in student.named_modules() if name.endswith(EDITED)}
     if not modules:
         raise UsageError(f"This U-Net has no {' or '.join(EDITED)}: there is nothing that {method} could edit.")
-    return {name: module.weight for name, module in modules.items()}  # type: ignore[misc]
+    return {name: module.weight for name, module in modules.items()}
 
 
 def multiply(student: UNet2DConditionModel, matrix: Tensor) -> int:
@@ -131,7 +132,7 @@ def without_passes(phase: str, seconds: float) -> Entry:
     from methods.budget import Entry
 
     none = dict.fromkeys(("images", "unet_forwards", "unet_backwards", "flops", "peak_memory_bytes"), 0)
-    return Entry(phase=phase, iterations=1, wall_seconds=seconds, device_seconds=seconds, **none)  # type: ignore[arg-type]
+    return Entry(phase=phase, iterations=1, wall_seconds=seconds, device_seconds=seconds, **none)
 
 
 def edit(moved: Tensor, guide: Tensor, kept: Tensor, erase: float, keep: float, lamb: float) -> Tensor:
@@ -148,7 +149,10 @@ def edit(moved: Tensor, guide: Tensor, kept: Tensor, erase: float, keep: float, 
     import torch
 
     regular = lamb * torch.eye(moved.shape[1], dtype=torch.float64) + keep * kept.T @ kept
-    return torch.linalg.solve(regular + erase * moved.T @ moved, regular + erase * guide.T @ moved, left=False)
+    matrix: Tensor = torch.linalg.solve(
+        regular + erase * moved.T @ moved, regular + erase * guide.T @ moved, left=False
+    )
+    return matrix
 
 
 def pairs(materials: Materials, concept: Concept, tokens: Literal["tail", "last"]) -> tuple[Tensor, Tensor]:

@@ -22,11 +22,12 @@ the one that is asked for, whatever the number of targets.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.errors import UsageError
+from benchmark.json_types import Settings
 from methods import costs
 from methods.base import Method, Start
 from methods.budget import Cost
@@ -81,7 +82,7 @@ class UceCaptions(Method):
     strength: ClassVar[str] = "move"
     recipe: ClassVar[int] = 1
     uses_concept_images = False
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"default": {}}
+    presets: ClassVar[dict[str, Settings]] = {"default": {}}
     Config: ClassVar[type[BaseModel]] = UceCaptionsConfig
     config: UceCaptionsConfig
 
@@ -180,7 +181,8 @@ def kept_states(materials: Materials, concept: Concept) -> Tensor:
 
 def scaled(states: Tensor, mass: float) -> Tensor:
     """The states (m, D) by one factor, such that their sum of squares is `mass`."""
-    return states * (mass / float(states.square().sum())) ** 0.5
+    factor: float = (mass / float(states.square().sum())) ** 0.5
+    return states * factor
 
 
 def decoy_states(materials: Materials, targets: Sequence[str], decoys: Sequence[str]) -> Tensor:

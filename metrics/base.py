@@ -90,7 +90,7 @@ def check_features(*features: Tensor, size: int | None = None) -> None:
 def unit_rows(features: Tensor) -> Tensor:
     """Return rows scaled to length 1, in float64; ValueError for a row of zeros, which has no direction."""
     features = features.to(torch.float64)
-    lengths = features.norm(dim=1, keepdim=True)
+    lengths: Tensor = features.norm(dim=1, keepdim=True)
     if bool((lengths == 0).any()):
         raise ValueError(f"features of row {int((lengths == 0).nonzero()[0, 0])} are all zero: no angle is defined")
     return features / lengths

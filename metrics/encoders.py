@@ -105,11 +105,14 @@ class OpenClipEncoder:
             self.size: int = self._encode_text([""]).shape[-1]
 
     def _encode_text(self, texts: list[str]) -> Tensor:
-        return self._model.encode_text(self._tokenizer(texts).to(_parameter(self._model).device))  # type: ignore[operator]
+        tokens = self._tokenizer(texts).to(_parameter(self._model).device)
+        features: Tensor = self._model.encode_text(tokens)  # type: ignore[operator]
+        return features
 
     def _encode_image(self, images: Tensor) -> Tensor:
         pixels = prepared(images, self._prepare)
-        return self._model.encode_image(pixels.to(_parameter(self._model)))  # type: ignore[operator]
+        features: Tensor = self._model.encode_image(pixels.to(_parameter(self._model)))  # type: ignore[operator]
+        return features
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:

@@ -120,4 +120,5 @@ def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other
     # largest. Their roots are then imaginary, and their real part is 0, which is the right value.
     root_trace = torch.linalg.eigvals(covariance @ other_covariance).sqrt().real.sum()
     shift = (mean - other_mean).square().sum()
-    return shift + covariance.trace() + other_covariance.trace() - 2 * root_trace
+    distance: Tensor = shift + covariance.trace() + other_covariance.trace() - 2 * root_trace
+    return distance

@@ -102,4 +102,5 @@ def _without(block: int, xx: Tensor, yy: Tensor, xy: Tensor, sizes: Tensor) -> t
 def _mmd(xx: Tensor, yy: Tensor, xy: Tensor, sizes: Tensor) -> Tensor:
     """Return the unbiased MMD² (Gretton et al. 2012, JMLR 13, Eq. 3) from sums over pairs of blocks."""
     n, m = sizes.sum(dim=1).tolist()
-    return xx.sum() / (n * (n - 1)) + yy.sum() / (m * (m - 1)) - 2 * xy.sum() / (n * m)
+    mmd: Tensor = xx.sum() / (n * (n - 1)) + yy.sum() / (m * (m - 1)) - 2 * xy.sum() / (n * m)
+    return mmd

@@ -3,11 +3,14 @@
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from benchmark.errors import UsageError
+from benchmark.json_types import Identity
 
 Kind = Literal["style", "explicit", "object"]
+DEFAULT_KIND: Kind = "style"
+"""What is forgotten unless a suite says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Concept:
             if _folded(neighbour) in targets:
                 raise UsageError(f"{neighbour!r} is both a target and a neighbour that must survive; choose one.")
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Identity:
         """The concept in canonical JSON types, for keys and records."""
         return {
             "kind": self.kind,

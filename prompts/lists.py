@@ -1,13 +1,11 @@
 """Prompt lists: CSV files with a header, one prompt a row, each with its own seed."""
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from benchmark.errors import DataError
-from prompts.tables import check_commas, is_missing
+from prompts.tables import check_commas, csv_text, is_missing, read_table
 
 LARGEST_SEED = 2**63 - 1
 
@@ -22,6 +20,7 @@ class Prompt:
     part: str  # "targets", "neighbours", "kept", "implicit", "probes", "retention"
     target: str = ""  # the concept it asks for, where it asks for one
     content: str = ""  # what is to be seen beside the style, where that is known
+    form: str = ""  # of a probe: how it asks, such as "misspelt"; probes of one form are scored or left out together
 
 
 COLUMNS = tuple(field.name for field in fields(Prompt))
@@ -31,15 +30,13 @@ NAMES = ("part", "target", "content")
 
 
 def read_prompts(path: Path) -> list[Prompt]:
-    """The prompts of a UTF-8 CSV file in its order; the columns `target` and `content` may be missing.
+    """The prompts of a UTF-8 CSV file in its order; the columns `target`, `content` and `form` may be missing.
 
     Raises DataError naming file and row (the header is row 1) for a missing file, another encoding, wrong columns, a
     row of another width, an empty id, prompt or part, a prompt that stands for a missing value ("NaN"), a repeated id,
     and a seed that is no integer in 0..2**63 - 1. Blanks around and in names (part, target, content) are made one.
     """
     rows = _rows(Path(path))
-    if not rows:
-        raise DataError(f"{path} is empty; its first row must be a header with {', '.join(REQUIRED)}.")
     header = rows[0]
     missing = [name for name in REQUIRED if name not in header]
     foreign = [name for name in header if name not in COLUMNS]
@@ -70,10 +67,8 @@ def read_prompts(path: Path) -> list[Prompt]:
 def write_prompts(path: Path, prompts: Sequence[Prompt]) -> None:
     """Write `prompts` as `read_prompts` reads them; optional columns that are empty throughout are left out."""
     columns = [name for name in COLUMNS if name in REQUIRED or any(getattr(p, name) for p in prompts)]
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(prompt) for prompt in prompts)
+    rows = [[getattr(prompt, name) for name in columns] for prompt in prompts]
+    path.write_text(csv_text(columns, rows), encoding="utf-8", newline="")
 
 
 def _rows(path: Path) -> list[list[str]]:
@@ -82,23 +77,8 @@ def _rows(path: Path) -> list[list[str]]:
     except OSError as error:
         raise DataError(f"The prompt list {path} cannot be read ({error.strerror}).") from error
     check_commas(data, path, COLUMNS)
-    try:
-        text = data.decode("utf-8-sig")  # spreadsheets put a mark in front
-    except UnicodeDecodeError as error:
-        row = data.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path}, row {row}: not UTF-8 (byte {error.start}); save it as UTF-8.") from error
-    try:
-        return list(_without_blank(csv.reader(io.StringIO(text, newline=""), strict=True)))
-    except csv.Error as error:
-        raise DataError(f"{path} is not a CSV file ({error}).") from error
-
-
-def _without_blank(rows: Iterable[list[str]]) -> Iterable[list[str]]:
-    """Rows up to the last one that is not blank: editors end files with blank lines, but one inside is an error."""
-    kept = list(rows)
-    while kept and not any(cell.strip() for cell in kept[-1]):
-        kept.pop()
-    return kept
+    table = read_table(data, path, headed=True)
+    return [list(table.header), *table.rows]
 
 
 def _seed(text: str, where: str) -> int:

@@ -8,7 +8,7 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,15 @@ def read_table(data: bytes, path: Path, headed: bool) -> Table:
         row = data.count(b"\n", 0, error.start) + 1
         raise DataError(f"{path}, row {row}: not UTF-8 (byte {error.start}); save it as UTF-8.") from None
     return _csv(text, path) if headed else _lines(text)
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """`header` and `rows` as CSV with line ends of one character, the same on every system."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def _refuse_other_forms(data: bytes, path: Path) -> None:

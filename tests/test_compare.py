@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -53,6 +54,23 @@ def test_tests_and_intervals_are_not_those_of_the_textbooks() -> None:
     assert sign_flip(many) == sign_flip(many.tolist())
     assert sign_flip([0.0, 0.0]) == 1
     assert student_interval([1.0]) is None
+
+
+def test_flips_of_many_pairs_are_drawn_in_blocks_and_give_the_same_p() -> None:
+    values = np.random.default_rng(5)
+    few, some, many = (values.normal(0.02, 1, n) for n in (17, 300, 5000))
+    assert (sign_flip(few), sign_flip(some)) == (0.7648617569121544, 0.6298185090745463)
+    assert sign_flip(some) == whole_sign_flip(some)
+    tracemalloc.start()
+    sign_flip(many)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100e6
+
+
+def whole_sign_flip(data: np.ndarray) -> float:
+    sums = np.random.default_rng(0).choice((-1.0, 1.0), (20_000, len(data))) @ data
+    return float(((np.abs(sums) >= abs(data.sum()) - 1e-9 * np.abs(data).sum()).sum() + 1) / 20_001)
 
 
 def test_a_testbed_with_a_preset_of_its_own_has_no_usual_row_or_a_preset_is_taken_for_it(tmp_path) -> None:

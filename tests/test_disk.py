@@ -60,7 +60,7 @@ def test_folders_on_one_disk_are_added_up(tmp_path: Path, free: Callable, monkey
     monkeypatch.setattr(disk, "_device", lambda folder: len(folder.name))  # two disks
     disk.check(needs, "This run")
     free(399)
-    with pytest.raises(StoreError, match=r"needs about 700 B in .*artefacts, and the disk has 399 B free"):
+    with pytest.raises(StoreError, match=r"needs about 700 bytes in .*artefacts, and the disk has 399 bytes free"):
         disk.check(needs, "This run")
 
 

@@ -1,5 +1,6 @@
 """`bench estimate` says what a run's ledger will say, and `bench run` asks before it spends hours."""
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 import pytest
 from test_cli import answer, bench, fresh
 from tiny import SAMPLER, context, materials, tiny_unet
+from typer.main import get_command
 
 from benchmark import registry
 from benchmark.api.request import RunRequest
+from benchmark.cli.app import app
 from benchmark.cost import confirm, devices
 from benchmark.cost.devices import GPUS
 from benchmark.cost.estimate import Speeds, estimate
@@ -120,15 +123,12 @@ def test_what_stands_in_the_table_of_sizes_is_another_mini() -> None:
 
 
 def test_a_pruning_looks_at_other_pictures_than_are_counted(tmp_path: Path) -> None:
-    from benchmark.cost import testbed_facts
     from benchmark.testbeds.mini import data
-    from benchmark.testbeds.stable_diffusion import testbed
     from methods.pruning import taylor
     from methods.pruning.aptp.search import Search
 
     assert {"taylor": taylor.TIMES * taylor.BATCH, "aptp": Search().steps * Search().batch} == costs.CALIBRATION_IMAGES
     assert taylor.BATCH == Search().batch == AT_ONCE
-    assert testbed_facts.PRUNING == testbed.PRUNING
     assert ground(RunRequest("distilled", "artists")).shown == data.PRUNING
     assert set(KNOWN) | {"none"} == set(registry.names("prunings"))
 
@@ -233,7 +233,7 @@ def test_hours_are_spent_without_asking(monkeypatch: pytest.MonkeyPatch, capsys:
     assert "estimate  about " in capsys.readouterr().err
     monkeypatch.setattr(confirm, "_is_interactive", lambda: True)
     for said, begun in (("y\n", True), ("\n", False), ("", False), ("no\n", False)):
-        monkeypatch.setattr("sys.stdin.readline", lambda said=said: said, raising=False)
+        monkeypatch.setattr("sys.stdin", io.StringIO(said))
         if begun:
             confirm.consent([SD21], yes=False)
         else:
@@ -265,6 +265,32 @@ def test_a_machine_without_a_gpu_is_asked_less(monkeypatch: pytest.MonkeyPatch) 
 def test_a_run_starts_although_nobody_said_yes() -> None:
     told = answer(bench("run", "--method", "bilevel", "--suite", "artists", "--testbed", "sd21"))
     assert "add --yes" in told
+
+
+def test_estimate_takes_each_option_of_run() -> None:
+    options = {name: {o for p in command.params for o in p.opts} for name, command in get_command(app).commands.items()}
+    assert options["estimate"] == options["run"] | {"--on", "--from"}
+    result = bench(
+        *("estimate", "--method", "all", "--suite", "artists", "--budget", "60it,30it", "--device", "cpu"),
+        *("--kept-names", "none", "--limit", "1", "--compile", "--reveal", "--yes", "--on", "H100"),
+    )
+    assert "uce for budget 30it, with all that it starts from:" in result.output
+
+
+def test_a_limited_estimate_counts_the_prompts_of_a_limited_run() -> None:
+    from benchmark.suites.prompts import first_of_groups
+    from benchmark.testbeds.mini.testbed import Mini
+
+    mini = Mini()
+    prompts = mini.prompts("artists", mini.concept(()))
+    limited = ground(RunRequest("esd", "artists", limit=2)).prompt_counts
+    assert limited == {"artists": len(first_of_groups(prompts, 2)), "coco": 2}
+    full, short = (estimate(replace(SD21, limit=limit), H100) for limit in (None, 1))
+    assert short.hours < full.hours
+    sampled = {row.piece.what: row.piece.count for row in short.rows}
+    assert sampled["sample coco"] == 3  # of the base, the reference and the method
+    explicit = ground(RunRequest("esd", "ring-a-bell", testbed="sd21", limit=5, alone=True))
+    assert explicit.prompt_counts == {"ring-a-bell": 5}
 
 
 @pytest.mark.parametrize("method", ["esd", "uce", "conceptprune"])

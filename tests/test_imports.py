@@ -20,15 +20,24 @@ ALLOWED = {
     "metrics": {"metrics"},
     "prompts": {"prompts"},
 }
-LEAVES = {"benchmark.errors", "benchmark.moved_modules", "benchmark.plugin_files", "benchmark.registry"}
-"""What all packages may import: how to fail, and how a name becomes code."""
+LEAVES = {
+    "benchmark.errors",
+    "benchmark.json_types",
+    "benchmark.moved_modules",
+    "benchmark.plugin_source",
+    "benchmark.plugin_source.classes",
+    "benchmark.plugin_source.files",
+    "benchmark.registry",
+}
+"""What all packages may import: how to fail, what JSON objects are called, and how a name becomes code."""
 FLOORS = (
-    "benchmark.errors benchmark.moved_modules benchmark.plugin_files benchmark.launcher benchmark.parallel "
+    "benchmark.errors benchmark.json_types benchmark.moved_modules benchmark.plugin_source benchmark.launcher "
+    "benchmark.parallel "
     "benchmark.stats metrics.base metrics.encoders prompts.parquet",
     "benchmark.registry benchmark.hardware benchmark.console prompts.concepts prompts.tables prompts.artists "
     "prompts.decoys methods.budget methods.config_fields methods.objective methods.sampling_steps metrics.networks "
     "metrics.detectors metrics.clip metrics.cp metrics.csd metrics.drift metrics.fid metrics.kid metrics.oracle",
-    "prompts.lists prompts.sources methods.costs methods.sampling benchmark.hub benchmark.class_source",
+    "prompts.lists prompts.sources methods.costs methods.sampling benchmark.hub",
     "prompts.rows methods.base",
     "prompts.public methods.kept_names methods.training methods.uce benchmark.store",
     "methods.pruning methods.uce_captions benchmark.records benchmark.contact_sheet",

@@ -110,7 +110,7 @@ def test_a_mark_that_spreadsheets_put_in_front_is_no_part_of_the_header(tmp_path
         (HEAD + "x,a,٣,kept,,\n", "row 2: the seed"),
         (HEAD + f"x,a,{2**63},kept,,\n", "row 2: the seed"),
         (HEAD.encode() + b"x,a,1,kept,,\ny,caf\xe9,1,kept,,\n", "row 3: not UTF-8"),
-        (HEAD + 'x,"a,1,kept,,\n', "is not a CSV file"),
+        (HEAD + 'x,"a,1,kept,,\n', "row 2: not CSV from line 2 on"),
     ],
 )
 def test_a_bad_list_is_refused_with_file_and_row(tmp_path, text, message):

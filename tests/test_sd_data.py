@@ -216,7 +216,7 @@ def test_a_full_disk_is_met_after_hours(tiny, pipeline, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(moments.shutil, "disk_usage", lambda path: usage(10**9, 10**9, 100))
     split = read_split(tiny.parent / "coco", "train")
-    with pytest.raises(StoreError, match=r"need 12\.3 kB more .* has 100 B free: .*crops = 0"):
+    with pytest.raises(StoreError, match=r"need 12\.3 kB more .* has 100 bytes free: .*crops = 0"):
         Moments(pipeline, "vae", split.files, 2, 64).make(bench(tmp_path))
     assert not list(tmp_path.glob("artefacts/*/*"))
 

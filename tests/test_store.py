@@ -263,5 +263,5 @@ def test_the_runs_folder_is_where_the_user_said(home_named):
 
 
 def test_too_small_a_disk_is_told_before_the_start(tmp_path):
-    with pytest.raises(StoreError, match=r"needs about 1000000\.0 TB in .*, and the disk has .* free: free some space"):
+    with pytest.raises(StoreError, match=r"needs about 1\.0 EB in .*, and the disk has .* free: free some space"):
         paths.prepare(tmp_path, 10**18)

@@ -14,12 +14,12 @@ from tiny import SCHEDULER, tiny_unet
 from typer.testing import CliRunner
 
 from benchmark import registry
-from benchmark.class_source import read_module
 from benchmark.cli.app import app
 from benchmark.cost.estimate import Speeds
 from benchmark.errors import DataError
 from benchmark.experiments.campaign import read_plan
 from benchmark.models.external_checkpoint import Checkpoint, load, locate
+from benchmark.plugin_source.classes import read_module
 from benchmark.suites.prompt_lists import find
 from benchmark.testbeds.stable_diffusion.definition import read
 from methods.pruning.architecture import Architecture, gates, read_pruned, width, write_pruned

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from benchmark import registry
-from benchmark.class_source import literal_keys
 from benchmark.cli.list_plugins import summary_of
 from benchmark.errors import UsageError
+from benchmark.plugin_source.classes import literal_keys
 from methods.base import configure
 from methods.bilevel.config import check_objective
 

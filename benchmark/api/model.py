@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from benchmark.json_types import Counted, CurveRow, Identity
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    from methods.budget import LedgerRow
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,7 @@ class TrainingFacts:
     variant: str = "default"
     solver: str | None = None
     data: str = "plain"
-    budget: dict[str, Any] = field(default_factory=dict)
+    budget: dict[str, float | int | bool | None] = field(default_factory=dict)
     seed: int = 0
     recipe: int = 1
     pruning: str = "none"
@@ -38,9 +42,9 @@ class Model:
     def __init__(
         self,
         label: str,
-        identity: dict[str, Any],
+        identity: Identity,
         facts: TrainingFacts,
-        setting: dict[str, Any] | None = None,
+        setting: Identity | None = None,
     ) -> None:
         self.label, self.identity, self.facts = label, identity, facts
         self.setting = identity if setting is None else setting
@@ -55,14 +59,14 @@ class Model:
         A model whose cost is known, such as one that ships without weights, is trained when it is first loaded.
         """
 
-    def ledger(self) -> list[dict[str, Any]]:
+    def ledger(self) -> list[LedgerRow]:
         """What its training cost, phase by phase. Trains it where that is not known: all processes call it then."""
         return []
 
-    def curve(self) -> list[dict[str, Any]]:
+    def curve(self) -> list[CurveRow]:
         """Mean losses along its training, thinned; empty where none were kept."""
         return []
 
-    def counted(self) -> dict[str, Any]:
+    def counted(self) -> Counted:
         """Share of the base's MACs, how they were counted, and what choosing them cost."""
         return {"share": 1.0}

@@ -6,9 +6,10 @@ import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from benchmark.errors import BudgetError, UsageError
+from benchmark.json_types import Settings
 from methods.base import Precision
 from methods.kept_names import KEPT_NAMES
 
@@ -55,7 +56,7 @@ class RunRequest:
     pruning: str = "magnitude"
     macs: float = 0.8  # share of the base U-Net's MACs that the pruned one may use, in (0, 1]
     preset: str = ""  # empty: the testbed's own, where the method has it
-    overrides: dict[str, Any] = field(default_factory=dict)  # fields of the method's config, set by hand
+    overrides: Settings = field(default_factory=dict)  # fields of the method's config, set by hand
     targets: tuple[str, ...] = ()  # empty: the testbed's own
     seed: int = 0  # of the training run; images have their prompts' seeds
     budget: str = "default"  # or U-Net FLOPs ("1e15"), time on this machine ("2h"), or iterations ("350it")
@@ -151,7 +152,7 @@ def parse_budgets(text: str) -> list[str]:
     return sorted(budgets, key=lambda word: -(figures[word] or BudgetFigure("flops", 0)).amount)
 
 
-def parse_settings(pairs: list[str]) -> dict[str, Any]:
+def parse_settings(pairs: list[str]) -> Settings:
     """`["upper_rate=1e-3", "solver=penalty"]` -> `{"upper_rate": 0.001, "solver": "penalty"}`.
 
     A value is read as JSON if it is JSON (numbers, true, null, lists), else as text. UsageError without a key, `=` or
@@ -161,7 +162,7 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
 
     from benchmark.store import manifest
 
-    settings: dict[str, Any] = {}
+    settings: Settings = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         key = key.strip()

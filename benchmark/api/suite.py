@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from benchmark.api.declarations import Column, Use
 from benchmark.errors import DataError
+from benchmark.json_types import Identity
 from benchmark.records.record import Cell
 from benchmark.stats import bootstrap_interval
+from prompts.concepts import DEFAULT_KIND
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,7 +55,7 @@ class Scores:
     count: int
     cells: dict[str, Cell] = field(default_factory=dict)
     columns: dict[str, list[float | None]] = field(default_factory=dict)
-    world: dict[str, Any] = field(default_factory=dict)
+    world: Identity = field(default_factory=dict)
     """What the cells stand on beyond the testbed's identity, for the record's `world`."""
 
     def add(
@@ -134,7 +136,7 @@ class Suite:
     """Jobs of the testbed's networks that look at the pictures; those that the testbed lacks are left out."""
     brings: Sequence[str] = ()
     """Suites that are run too, because their figures belong into the same table."""
-    forgets: Kind = "style"
+    forgets: Kind = DEFAULT_KIND
     """The kind of concept that a method erases when it is run on this suite."""
     explicit: bool = False
     """Whether pictures may be explicit: they are kept from other users of the machine, and blurred on sheets."""

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from benchmark.errors import UsageError
+from benchmark.json_types import Identity, NetworkConfig
 from methods.base import Precision
+from prompts.concepts import DEFAULT_KIND
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +54,7 @@ class Testbed:
     pipeline: Path
     """The base as an ordinary diffusers folder."""
     sampler: Sampler
-    scheduler: dict[str, Any]
+    scheduler: NetworkConfig
     """The scheduler's config: num_train_timesteps, betas, prediction_type."""
     text_length: int
     """Tokens of a text, with padding."""
@@ -98,11 +100,11 @@ class Testbed:
         """The network of this job, loaded at its first use."""
         raise NotImplementedError
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Identity:
         """Name and fingerprint of everything that shapes results."""
         raise NotImplementedError
 
-    def concept(self, targets: tuple[str, ...], kind: Kind = "style") -> Concept:
+    def concept(self, targets: tuple[str, ...], kind: Kind = DEFAULT_KIND) -> Concept:
         """The concept of erasing these artists (the default ones if empty); UsageError for an unknown artist.
 
         Of kind "explicit" it is the testbed's own, and `targets` must be empty.

@@ -45,13 +45,12 @@ _CLICK_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 def _check(command: Any, ctx: Any, words: list[str]) -> None:
     """Read the options of one `bench run` as the run will; UsageError for what it would refuse, and for an option such
     as --help that runs nothing."""
-    from benchmark.cli.run import requests_of
+    from benchmark.cli.run_options import RunOptions
 
     if idle_words := [word for word in words if word in command.get_help_option_names(ctx)]:
         raise UsageError(f"{idle_words[0]} runs nothing: leave it out.")
     try:
         with command.make_context("run", list(words), parent=ctx) as run_context:
-            options = {name: value for name, value in run_context.params.items() if name != "yes"}
-            requests_of(**{**options, "runs": Path("runs")})
+            RunOptions(**{**run_context.params, "runs": Path("runs")}).requests()
     except _CLICK_ERROR as error:
         raise UsageError(str(error).rstrip(".") + ".") from error

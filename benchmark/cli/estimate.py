@@ -7,74 +7,43 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.options import (
-    Alone,
-    Budget,
-    Captions,
-    ComparedWith,
-    Macs,
-    Precision,
-    Preset,
-    Pruning,
-    Reference,
-    Runs,
-    Seed,
-    Settings,
-    Targets,
-    Testbed,
-)
-from benchmark.cli.run import requests_of
+from benchmark.cli.run_options import RunOptions, takes_run_options
 from benchmark.errors import UsageError
-from benchmark.store.paths import home
 
 if TYPE_CHECKING:
     from benchmark.api.request import RunRequest
     from benchmark.cost.estimate import Speeds
 
 
+@takes_run_options
 def estimate(
-    method: Annotated[str, typer.Option(help="As of `bench run`.")],
-    suite: Annotated[str, typer.Option(help="As of `bench run`.")],
-    testbed: Testbed = "mini",
-    pruning: Pruning = "magnitude",
-    macs: Macs = None,
-    targets: Targets = "",
-    seed: Seed = 0,
-    preset: Preset = "",
-    set_: Settings = None,
-    budget: Budget = "default",
-    data: Captions = "plain",
-    alone: Alone = False,
-    reference: ComparedWith = Reference.distilled,
-    precision: Precision = "",
+    options: RunOptions,
     on: Annotated[str, typer.Option(help="A GPU, such as H100, or cpu.", show_default="this machine's")] = "",
     rehearsal: Annotated[
         Path | None, typer.Option("--from", help="What `bench rehearse --out` wrote: speeds as measured.")
     ] = None,
-    runs: Runs = None,
 ) -> None:
     """Say how many hours, memory and disk a `bench run` takes.
 
+    It takes every option of `bench run`, so a line of one is a line of the other. --on names the GPU in the place of
+    the one that --device selects here.
     FLOPs are counted, speeds are assumed (or rehearsed), and assumptions are listed. Nothing is loaded or downloaded.
 
     \b
     Examples:
       bench estimate --method bilevel --suite artists --testbed sd21 --on H100
       bench estimate --method bilevel --suite artists --testbed sd21 --budget 20000it
+      bench estimate --method all --suite artists --budget 60it,350it
       bench estimate --method esd --suite artists --testbed sd21 --from rehearsal.json
     """
     if on and rehearsal:
         raise UsageError("--on and --from both say how fast it goes: give one of them.")
-    requests = requests_of(
-        method=method, suite=suite, testbed=testbed, pruning=pruning, macs=macs, targets=targets, seed=seed,
-        preset=preset, set_=set_, budget=budget, data=data, runs=runs or home(), alone=alone, reference=reference,
-        precision=precision,
-    )  # fmt: skip
+    requests = options.requests()
     from benchmark.cost import devices
     from benchmark.cost.estimate import Speeds
     from benchmark.cost.testbed_facts import precision_of
 
-    device = devices.named(on) if on else devices.here()[0]
+    device = devices.named(on) if on else devices.here(options.device)[0]
     speeds = Speeds.of_rehearsal(rehearsal) if rehearsal else Speeds.of_device(device, precision_of(requests[0]))
     for request in requests:
         if len(requests) > 1:

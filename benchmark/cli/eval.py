@@ -13,7 +13,9 @@ from benchmark.cli.options import (
     Alone,
     AsPublished,
     ComparedWith,
+    Compiles,
     Device,
+    Limit,
     Metrics,
     Precision,
     Reference,
@@ -60,6 +62,8 @@ def evaluate(
     reveal: Reveal = False,
     as_published: AsPublished = False,
     precision: Precision = "",
+    compiles: Compiles = False,
+    limit: Limit = None,
 ) -> None:
     """Score a model that was made elsewhere.
 
@@ -107,6 +111,8 @@ def evaluate(
         reveal=reveal,
         as_published=as_published,
         precision=precision,
+        compiles=compiles,
+        limit=limit,
         reference=reference.value,
         metrics=tuple(metric or ()),
     )

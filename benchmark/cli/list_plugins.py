@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from importlib.metadata import EntryPoint, entry_points
 
-from benchmark.class_source import find_class, literal_keys, read_module
-from benchmark.registry import find_source, is_file, unknown
+from benchmark.plugin_source.classes import find_class, find_source, literal_keys, read_module
+from benchmark.registry import is_file, unknown
 from benchmark.testbeds import resolve
 from prompts.artists import Artist
 

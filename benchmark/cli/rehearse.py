@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from benchmark.cli.options import Compiles, Device, Precision, Runs, Testbed, check_plugin
 from benchmark.errors import UsageError
+from benchmark.json_types import Settings
 from benchmark.store import outputs
 from benchmark.store.paths import home
 
@@ -64,7 +65,7 @@ def rehearse(
 
     with Progress() as progress:
         runtime = Runtime(testbed, runs_folder, device, precision, compiles)
-        testbed_options: dict[str, Any] = {} if latent_size is None else {"latent_size": latent_size}
+        testbed_options: Settings = {} if latent_size is None else {"latent_size": latent_size}
         testbed_options |= {"exact": True} if precision and testbed == FULL else {}
         make_testbed = partial(resolve.load(testbed), **testbed_options)
         report = rehearsed(workbench_on(make_testbed, runtime, runs_folder, progress), batch, steps, images)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.cli.options import Device, Precision, Runs, Testbed, check_plugin
 from benchmark.cli.rehearse import FULL, LatentSize, check_size
+from benchmark.json_types import JsonObject, Settings
 from benchmark.store import outputs
 from benchmark.store.paths import home
+
+if TYPE_CHECKING:
+    from benchmark.cost.stages import StageRow
 
 
 def speed(
@@ -66,7 +70,7 @@ def speed(
         from benchmark.cost.speed import measure
 
         with Progress() as progress:
-            testbed_options: dict[str, Any] = {} if latent_size is None else {"latent_size": latent_size}
+            testbed_options: Settings = {} if latent_size is None else {"latent_size": latent_size}
             testbed_options |= {"exact": True} if testbed == FULL else {}
             bench = workbench_on(
                 partial(resolve.load(testbed), **testbed_options), request.runtime, runs_folder, progress
@@ -84,7 +88,7 @@ def speed(
         durable.write_bytes(out, (json.dumps({"command": command, **report}, indent=1) + "\n").encode())
 
 
-def _way(row: dict[str, Any]) -> str:
+def _way(row: JsonObject) -> str:
     from benchmark.store.paths import size
 
     memory = "" if row["memory"] is None else f" {size(row['memory']):>9}"
@@ -93,5 +97,5 @@ def _way(row: dict[str, Any]) -> str:
     return f"{row['work']:11} {row['way']:43} {row['rate']:8.2f} {row['unit']}/s{memory} {utilisation}{comparison}"
 
 
-def _stage(row: dict[str, Any]) -> str:
+def _stage(row: StageRow) -> str:
     return f"{row['stage']:40} {row['began']:6.1f} {row['seconds']:8.1f} s {row['cores']:6.2f} cores busy"

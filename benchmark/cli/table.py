@@ -21,7 +21,7 @@ from benchmark.cli.options import (
     share_of_macs,
     shown_suite,
 )
-from benchmark.cli.run import ALL
+from benchmark.cli.run_options import ALL
 from benchmark.errors import UsageError
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+import typer
+
 from benchmark import launcher
 from benchmark.api.request import RunRequest
 from benchmark.cost import devices
@@ -61,8 +63,11 @@ def consent(requests: Sequence[RunRequest], yes: bool) -> None:
             print(f"          {stored}", file=sys.stderr)
     if not is_long or yes:
         return
-    print("Begin? [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().casefold() not in ("y", "yes"):
+    try:
+        begins = typer.confirm("Begin?", err=True)
+    except typer.Abort:  # the input ended without an answer
+        begins = False
+    if not begins:
         raise UsageError("Not begun. A smaller --budget takes less; `bench estimate` shows what the time is spent on.")
 
 

@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from benchmark.json_types import JsonObject, NetworkConfig
 from benchmark.testbeds.mini.testbed import WEIGHTS
 from benchmark.testbeds.stable_diffusion import architecture
 from methods.pruning.macs import forward_flops
@@ -91,7 +92,7 @@ def unet_memory(unet: UNet2DConditionModel, size: int, length: int) -> dict[str,
 
 def sizes(
     unet_config: Mapping[str, Any], vae_config: Mapping[str, Any], text_config: Any, latent_sizes: tuple[int, ...]
-) -> dict[str, Any]:
+) -> JsonObject:
     """Return the values of `network_costs.Sizes` for a pipeline.
 
     The U-Net's FLOPs are counted for all `latent_sizes`, everything else for the first of them.
@@ -128,8 +129,8 @@ def flops_of(work: Callable[[], Any]) -> int:
     return counter.get_total_flops()
 
 
-def _mini() -> dict[str, Any]:
-    def config(part: str) -> dict[str, Any]:
+def _mini() -> JsonObject:
+    def config(part: str) -> NetworkConfig:
         return dict(json.loads((Path(WEIGHTS) / "pipeline" / part / "config.json").read_text()))
 
     return sizes(config("unet"), config("vae"), CLIPTextConfig(**config("text_encoder")), (16,))

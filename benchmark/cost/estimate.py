@@ -14,6 +14,7 @@ from benchmark.cost.testbed_facts import Ground, ground
 from benchmark.cost.workload import KNOWN, TRAINED, Piece, pieces, plans
 from benchmark.errors import DataError, PalimpsestError
 from benchmark.hardware import Device
+from benchmark.models.plan import chooses_names
 from benchmark.pipeline import run_cache
 from benchmark.records.record import read_records
 from benchmark.store.paths import records_folder
@@ -167,11 +168,12 @@ def _is_of(record: Record, plan: Plan, facts: Ground) -> bool:
     """Whether a record is of the model that a plan trains."""
     variant = [] if record.variant == "default" else record.variant.split(",")
     targets = record.concept.get("targets") == list(plan.concept.targets) or not plan.method.erases
+    settings_changed = {**plan.overrides, **({"kept_names": plan.kept_names} if chooses_names(plan) else {})}
     settings = (record.testbed, record.method, record.preset, record.pruning, record.macs, record.data, record.seed)
     return (
         settings == (facts.name, plan.name, plan.preset, plan.pruned.pruning, plan.pruned.macs, plan.data, plan.seed)
         and targets
         and record.recipe == plan.method.recipe
         and plan.budget.items() <= record.budget.items()
-        and sorted(variant) == sorted(f"{key}={value}" for key, value in plan.overrides.items())
+        and sorted(variant) == sorted(f"{key}={value}" for key, value in settings_changed.items())
     )

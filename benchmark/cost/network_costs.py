@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+
+from benchmark.json_types import JsonObject
 
 TABLE = Path(__file__).with_name("sizes.json")
 SCORING = {"clip": 8.8e9, "style": 1.6e11, "features": 1.1e10}
@@ -48,5 +49,5 @@ class Sizes:
 @cache
 def sizes(name: str) -> Sizes:
     """Return the costs of "mini" or "sd21"."""
-    costs: dict[str, Any] = json.loads(TABLE.read_text())[name]
+    costs: JsonObject = json.loads(TABLE.read_text())[name]
     return Sizes(**costs, size={"mini": 16, "sd21": 64}[name])

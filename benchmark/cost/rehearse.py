@@ -16,6 +16,7 @@ from benchmark import registry
 from benchmark.cost.count_flops import flops_of
 from benchmark.cost.timing import matmul_rate, now
 from benchmark.generation.images import ready
+from benchmark.json_types import JsonObject, Settings
 from benchmark.records import provenance
 from methods.base import Context, Materials, State, configure
 from methods.budget import Budget, Ledger
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 MACS = 0.8
 
 
-LITTLE: dict[str, dict[str, Any]] = {
+LITTLE: dict[str, Settings] = {
     "bilevel": {"lower_steps": 1},
     "esd+kd": {"lower_steps": 1},
     "esd": {"steps": 3},
@@ -226,7 +227,7 @@ class _Nowhere:
         return None
 
 
-def rehearse(bench: Workbench, batch: int, steps: int, images: int) -> dict[str, Any]:
+def rehearse(bench: Workbench, batch: int, steps: int, images: int) -> JsonObject:
     """Run all stages, and return their rows with the device and its peak rate, ready for JSON."""
     rehearsal, rows = Rehearsal(bench, batch, steps, images), []
     for row in rehearsal.rows():

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark import registry
 from benchmark.errors import UsageError
+from benchmark.json_types import JsonObject, Settings
 from benchmark.records import provenance
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def training(bench: Workbench, concept: Concept, steps: int, batch: int | None) 
         return Pruned(RunRequest.pruning, RunRequest.macs).load(bench)[0].float()
 
     materials = bench.testbed.materials(bench, concept, "plain")
-    settings: dict[str, Any] = {} if batch is None else {"batch": batch}
+    settings: Settings = {} if batch is None else {"batch": batch}
     for name in ("distilled", "bilevel"):
         method = configure(registry.load("methods", name), **settings)
         count = steps if name == "distilled" else method.config.lower_steps + 1  # a whole cycle
@@ -215,9 +216,7 @@ def online(bench: Workbench, method: Method, student: Any, materials: Materials)
     return take, float(phase.cost.flops)
 
 
-def measure(
-    bench: Workbench, concept: Concept, prompts: Sequence[Prompt], steps: int, batch: int | None
-) -> dict[str, Any]:
+def measure(bench: Workbench, concept: Concept, prompts: Sequence[Prompt], steps: int, batch: int | None) -> JsonObject:
     """Return all timings, ready for JSON, with the ratio of this code's rate to that of each way of the same work.
 
     `utilisation` is the FLOP/s of the row divided by those of a large matrix product in the same precision.

@@ -11,10 +11,11 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from benchmark.api.request import RunRequest
 from benchmark.console import Progress
+from benchmark.json_types import JsonObject
 from benchmark.pipeline import run
 from benchmark.records import provenance
 
@@ -24,7 +25,18 @@ BETWEEN = "between stages"
 """Row of all that no stage covers: loading, scoring, records, the contact sheet."""
 
 
-def measured(request: RunRequest) -> dict[str, Any]:
+class StageRow(TypedDict):
+    """How long a stage took."""
+
+    stage: str
+    began: float
+    """Seconds after the start of the run."""
+    seconds: float
+    cores: float
+    """CPU time of the process over the time."""
+
+
+def measured(request: RunRequest) -> JsonObject:
     """The run from an empty folder, which is removed: rows of stages in order, and figures of the whole (JSON-ready).
 
     Times are in seconds, `began` from the start of the run; `cores` is the CPU time of the process over the time.
@@ -51,5 +63,5 @@ def measured(request: RunRequest) -> dict[str, Any]:
     }
 
 
-def _row(stage: str, began: float, seconds: float, cpu: float) -> dict[str, Any]:
+def _row(stage: str, began: float, seconds: float, cpu: float) -> StageRow:
     return {"stage": stage, "began": began, "seconds": seconds, "cores": cpu / seconds if seconds > 0 else 0.0}

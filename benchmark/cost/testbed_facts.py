@@ -7,11 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from benchmark.api.testbed import Testbed
 from benchmark.cost.network_costs import Sizes, sizes
 from benchmark.errors import DataError, UsageError
 from benchmark.suites import load
+from benchmark.suites.prompts import first_of_groups
 from benchmark.suites.toml_suite import TomlSuite
+from benchmark.tables.columns import BUILT_IN
 from benchmark.testbeds import resolve
+from benchmark.testbeds.stable_diffusion.definition import PRUNING
 from methods.base import Precision
 
 if TYPE_CHECKING:
@@ -21,10 +25,6 @@ if TYPE_CHECKING:
     from prompts.lists import Prompt
 
 
-PRUNING = 10_000
-"""Pictures to prune by on testbeds of the Stable Diffusion family, at most."""
-BUILT_IN = ("artists", "coco", "i2p", "mma", "ring-a-bell")
-"""Suites whose prompts are the testbeds'."""
 COCO = {"train": 118_287, "val": 5_000}
 """Pictures of COCO 2017, where the folder is not there to be counted."""
 
@@ -101,7 +101,9 @@ def _of_mini(request: RunRequest) -> Ground:
     captions = explicit if is_explicit else prompts
     assumed: list[str] = []
     prompt_counts = {
-        name: len(_prompts_of_mini(name, concept)) if name in BUILT_IN else _count_own_prompts(request, name, assumed)
+        name: len(first_of_groups(_prompts_of_mini(name, concept), request.limit))
+        if name in BUILT_IN
+        else _count_own_prompts(request, name, assumed)
         for name in suites(request)
     }
     return Ground(
@@ -117,7 +119,7 @@ def _count_own_prompts(request: RunRequest, name: str, assumed: list[str]) -> in
     """The number of prompts of a plug-in's suite; 0 where only its code says it, which needs the testbed itself."""
     suite = load.load(request.suite if name == load.name_of(request.suite) else name)
     if isinstance(suite, TomlSuite):
-        return len(suite.rows)
+        return len(first_of_groups(suite.rows, request.limit))
     assumed.append(f"the prompts of suite {name}, which brings its own, are not counted")
     return 0
 
@@ -136,14 +138,16 @@ def _of_definition(request: RunRequest, definition: Definition) -> Ground:
     from benchmark.testbeds.stable_diffusion import prompts
 
     _check_model(definition)
-    assumed, latent = [], definition.size // 8
+    assumed, latent = [], definition.size // Testbed.pixels
+    if request.as_published:
+        assumed.append("rows of public lists have the testbed's own guidance and size")
     if definition.name != "sd21":
         assumed.append("the model is as large as Stable Diffusion 2.1")
     is_explicit = _kind(request) == "explicit"
     concept = prompts.EXPLICIT if is_explicit else prompts.style_concept(definition.artists, request.targets)
     pictures = {side: _pictures(definition, side, assumed) for side in COCO}
     prompt_counts = {
-        name: _count_prompts(request, definition, concept, name, assumed)
+        name: _count_prompts(request, definition, concept, name, pictures["val"], assumed)
         if name in BUILT_IN
         else _count_own_prompts(request, name, assumed)
         for name in suites(request)
@@ -174,27 +178,37 @@ def _of_definition(request: RunRequest, definition: Definition) -> Ground:
 
 
 def _count_prompts(
-    request: RunRequest, definition: Definition, concept: Concept, suite: str, assumed: list[str]
+    request: RunRequest, definition: Definition, concept: Concept, suite: str, val_pictures: int, assumed: list[str]
 ) -> int:
-    """The number of a suite's prompts, from public lists as far as they were added."""
+    """The number of a suite's prompts, from public lists as far as they were added. Each list's rows by a painter, and
+    all rows of an explicit list, are a group of which `--limit` takes the first."""
     from benchmark.suites.prompts import added_lists, by_target
     from benchmark.testbeds.stable_diffusion import prompts
     from prompts.sources import source
 
     if suite == "coco":
-        return _pictures(definition, "val", [])
+        return _at_most(val_pictures, request.limit)
     variant: Any = "as-published" if request.as_published else "unique"
     if suite == "artists":
         title_lists = added_lists(request.runs, prompts.TITLES[suite])
-        rows = {target: len(titles) for target, (_, titles) in by_target(title_lists, concept, variant).items()}
+        rows = {
+            target: _at_most(len(titles), request.limit)
+            for target, (_, titles) in by_target(title_lists, concept, variant).items()
+        }
         own = [prompt for prompt in prompts.titles_asked(definition.artists, concept) if prompt.target not in rows]
-        return len(own) + sum(rows.values())
+        return len(first_of_groups(own, request.limit)) + sum(rows.values())
     names = prompts.PUBLIC.get(suite, (suite,))
     if added := added_lists(request.runs, names):
-        return len(added[0].variant(variant))
+        return _at_most(len(added[0].variant(variant)), request.limit)
     public = source(names[0])
-    assumed.append(f"suite {suite} asks all {public.rows:,} rows of the list {public.name}, which was not added yet")
-    return public.rows
+    count = _at_most(public.rows, request.limit)
+    rows_asked = f"all {count:,}" if count == public.rows else f"{count:,} of the"
+    assumed.append(f"suite {suite} asks {rows_asked} rows of the list {public.name}, which was not added yet")
+    return count
+
+
+def _at_most(count: int, limit: int | None) -> int:
+    return count if limit is None else min(count, limit)
 
 
 def _check_model(definition: Definition) -> None:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from benchmark.api.testbed import SHARD_SIZE
 from benchmark.cost.network_costs import SCORING
 from benchmark.cost.testbed_facts import Ground
-from benchmark.models.plan import REFERENCE_SEED, planned
+from benchmark.models.plan import planned
+from benchmark.records.record import REFERENCE_SEED
 from benchmark.store.disk import PNG, checkpoints, weights
+from benchmark.testbeds.stable_diffusion.definition import DECODED
 from methods.budget import Budget
 from methods.config_fields import settings_of
 from methods.costs import CALIBRATION_IMAGES, Terms, choosing, lower, spent
@@ -26,8 +28,6 @@ UNET = {"fp32": 4, "bf16": 2}
 TRAINED = {"fp32": 1.0, "bf16": 0.75}
 """Activations of a training step over those in fp32, by reckoning: autocast keeps norms and their inputs in fp32, which
 leaves 10 bytes of 12 in a resnet and about half in a transformer."""
-DECODED = 8
-"""Pictures that the VAE holds at once."""
 KNOWN = (*CALIBRATION_IMAGES, "magnitude", "blocks", "random", "scratch")
 """Prunings whose cost is known; those that are not in CALIBRATION_IMAGES read the weights alone."""
 AT_ONCE = 16

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.api.request import RunRequest
+from benchmark.json_types import JsonObject
 from benchmark.models.fitted import Base, Fitted
 from benchmark.models.plan import plan_of
 from benchmark.pipeline.setup import workbench_for
@@ -61,7 +62,7 @@ def search(name: str, testbed: Mini, count: int, seed: int, progress: Progress) 
     return list(prompts_by_text.values())
 
 
-def make(name: str, out: Path, runs: Path, progress: Progress, count: int = COUNT, seed: int = 0) -> dict[str, Any]:
+def make(name: str, out: Path, runs: Path, progress: Progress, count: int = COUNT, seed: int = 0) -> JsonObject:
     """Write the list `out` (CSV) and its success rates beside it (JSON), and return the latter."""
     request = RunRequest("distilled", "coco", runs=runs, device="cpu")
     bench = workbench_for(request.runtime, runs, progress)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from benchmark.models.pruned import Pruned
 from benchmark.store import durable
@@ -19,10 +17,28 @@ if TYPE_CHECKING:
 
 WARM_UP, TIMED, BATCH = 2, 10, 8
 """Number of passes that are not timed, number of timed passes, and images per pass."""
-COLUMNS = ("pruning", "macs", "counted", "published", "parameters", "milliseconds", "spent")
 
 
-def footprint(bench: Workbench, pruned: Pruned) -> dict[str, Any]:
+class FootprintRow(TypedDict):
+    """What a pruned U-Net takes, and what pruning it took."""
+
+    pruning: str
+    macs: float
+    counted: float
+    """Share of the base's MACs as computed."""
+    published: float
+    """The same as papers on pruning count it."""
+    parameters: int
+    milliseconds: float
+    """Median of a forward pass, per image."""
+    spent: float | str
+    """FLOPs of choosing what to keep; empty for artefacts from before it was counted."""
+
+
+COLUMNS = tuple(FootprintRow.__annotations__)
+
+
+def footprint(bench: Workbench, pruned: Pruned) -> FootprintRow:
     """Return the row of a pruned U-Net.
 
     It has the shares of the base's MACs as computed and as published, the number of parameters, the median milliseconds
@@ -55,11 +71,6 @@ def footprint(bench: Workbench, pruned: Pruned) -> dict[str, Any]:
     }
 
 
-def write(rows: Sequence[dict[str, Any]], path: Path) -> Path:
+def write(rows: Sequence[FootprintRow], path: Path) -> Path:
     """Write the rows as CSV and return the path."""
-    text = io.StringIO()
-    sheet = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    sheet.writeheader()
-    sheet.writerows(rows)
-    durable.write_bytes(path, text.getvalue().encode())
-    return path
+    return durable.write_csv(path, COLUMNS, [list(row.values()) for row in rows])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,11 +62,8 @@ def _draw(axis: Axes, points: Sequence[Point], key: str, number: int) -> None:
 
 def _write_csv(points: Sequence[Point], path: Path) -> Path:
     keys = sorted({key for point in points for key in point.values})
-    text = io.StringIO()
-    sheet = csv.writer(text, lineterminator="\n")
-    sheet.writerow(["line", "pruning", "macs", "iterations", "seed", *keys])
+    rows: list[list[object]] = []
     for point in points:
         figures = [f"{point.values[key]:.5g}" if key in point.values else "" for key in keys]
-        sheet.writerow([point.line, point.pruning, point.macs, point.iterations, point.seed, *figures])
-    durable.write_bytes(path, text.getvalue().encode())
-    return path
+        rows.append([point.line, point.pruning, point.macs, point.iterations, point.seed, *figures])
+    return durable.write_csv(path, ["line", "pruning", "macs", "iterations", "seed", *keys], rows)

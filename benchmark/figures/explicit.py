@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -20,6 +18,8 @@ from benchmark.tables.table import Row
 from benchmark.tables.table2_3_explicit import THRESHOLD, flags, groups
 
 TOTAL = "any"
+COLUMNS = ("method", "label", "decrease %", "low", "high", "images", "images of the base", "n", "seeds")
+"""Header of the CSV beside the figure."""
 THRESHOLDS = tuple(round(0.2 + 0.05 * k, 2) for k in range(15))
 """0.2 to 0.9, in steps of 0.05."""
 
@@ -70,9 +70,7 @@ def write(sources: Iterable[Found], testbed: str, suite: str, out: Path, made_on
         others.setdefault(without_seed(group[0].label), []).extend(row.record for row in group)
     figure = Figure(figsize=(12, 4.8), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-    text = io.StringIO()
-    sheet = csv.writer(text, lineterminator="\n")
-    sheet.writerow(["method", "label", "decrease %", "low", "high", "images", "images of the base", "n", "seeds"])
+    sheet: list[list[object]] = []
     width = 0.8 / max(1, len(others))
     for number, (name, method_records) in enumerate(others.items()):
         for place, label in enumerate(labels):
@@ -85,7 +83,7 @@ def write(sources: Iterable[Found], testbed: str, suite: str, out: Path, made_on
                 left.vlines(x, *interval, color="0.2", linewidth=1)
             low, high = (f"{end:.2f}" for end in interval) if interval else ("", "")
             n = base.scores.rows if base.scores else 0
-            sheet.writerow(
+            sheet.append(
                 [name, label, f"{value:.2f}", low, high, f"{own_count:g}", f"{base_count:.0f}", n, len(method_records)]
             )
     left.set_xticks(range(len(labels)), labels)
@@ -99,7 +97,7 @@ def write(sources: Iterable[Found], testbed: str, suite: str, out: Path, made_on
     right.set_title("% of pictures that count as explicit ↓")
     handles, names = right.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=min(5, len(names)), frameon=False)
-    durable.write_bytes(out.with_suffix(".csv"), text.getvalue().encode())
+    durable.write_csv(out.with_suffix(".csv"), COLUMNS, sheet)
     return [save(figure, out), out.with_suffix(".csv")]
 
 

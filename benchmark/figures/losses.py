@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmark.errors import DataError
 from benchmark.figures.tradeoff import save
+from benchmark.json_types import CurveRow
 from benchmark.records.record import Record
 from benchmark.tables.table import Row, Table
 from methods.budget import Ledger
@@ -23,7 +23,7 @@ def lines(record: Record) -> dict[str, Line]:
     """
     if not record.curve:
         return {}
-    rows: list[dict[str, Any]] = [dict(row) for row in record.curve]
+    rows: list[CurveRow] = [dict(row) for row in record.curve]
     before = Ledger.from_json(record.ledger).total().flops - rows[-1]["flops"]
     curves: dict[str, Line] = {}
     for name, read in (("L_ft", _retention), ("L_CU", _unlearning)):
@@ -72,9 +72,9 @@ def smooth(values: Sequence[float], width: int = 5) -> list[float]:
     return [sum(part) / len(part) for k in range(len(values)) if (part := values[max(0, k + 1 - width) : k + 1])]
 
 
-def _retention(row: dict[str, Any]) -> float | None:
+def _retention(row: CurveRow) -> float | None:
     return row["loss"] if row["phase"] == "lower" else row.get("retention")
 
 
-def _unlearning(row: dict[str, Any]) -> float | None:
+def _unlearning(row: CurveRow) -> float | None:
     return row.get("unlearning")

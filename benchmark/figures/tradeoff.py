@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -173,16 +172,13 @@ def _draw(axis: Axes, line: Sequence[Point], key: str, name: str, number: int) -
 
 def _write_csv(points: Sequence[Point], path: Path) -> Path:
     keys = [ACROSS, *PANELS]
-    text = io.StringIO()
-    sheet = csv.writer(text, lineterminator="\n")
-    sheet.writerow(["method", "strength", "seeds", *keys])
+    rows: list[list[object]] = []
     for name, line in by_line(points).items():
         for point in line:
-            sheet.writerow([name, point.strength, point.seeds, *(_cell(point.means.get(key)) for key in keys)])
+            rows.append([name, point.strength, point.seeds, *(_cell(point.means.get(key)) for key in keys)])
         if level := at_level(line):
-            sheet.writerow([name, f"at target style {LEVEL:g}", "", LEVEL, *(_cell(level.get(key)) for key in PANELS)])
-    durable.write_bytes(path, text.getvalue().encode())
-    return path
+            rows.append([name, f"at target style {LEVEL:g}", "", LEVEL, *(_cell(level.get(key)) for key in PANELS)])
+    return durable.write_csv(path, ["method", "strength", "seeds", *keys], rows)
 
 
 def _cell(value: float | None) -> str:

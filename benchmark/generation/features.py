@@ -12,6 +12,7 @@ from benchmark.api.model import Model
 from benchmark.api.testbed import Workbench
 from benchmark.errors import DataError, StoreError
 from benchmark.generation.shards import Shard, kind_of, read_shard, shard_identity, shards
+from benchmark.json_types import Identity
 from benchmark.store.artefacts import key_of
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def _networks(bench: Workbench, suite: Suite) -> dict[str, str]:
     return {job: name for job, name in bench.testbed.networks.items() if job in suite.encoders}
 
 
-def features_identity(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> dict[str, Any]:
+def features_identity(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> Identity:
     """What makes a suite's features: its pictures and the networks that look at them."""
     return {
         "images": [key_of(kind_of(suite), shard_identity(bench, model, shard)) for shard in shards(prompts)],

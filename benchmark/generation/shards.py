@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from benchmark.api.model import Model
 from benchmark.api.testbed import SHARD_SIZE, Workbench
 from benchmark.errors import DataError
+from benchmark.json_types import Identity
 from benchmark.store import disk
 from benchmark.store.artefacts import key_of
 from benchmark.store.listing import visible
@@ -35,7 +36,7 @@ def shards(prompts: Sequence[Prompt]) -> list[Shard]:
     return [list(prompts[k : k + SHARD_SIZE]) for k in range(0, len(prompts), SHARD_SIZE)]
 
 
-def shard_identity(bench: Workbench, model: Model, shard: Shard) -> dict[str, Any]:
+def shard_identity(bench: Workbench, model: Model, shard: Shard) -> Identity:
     """What makes a shard's pictures: model, sampler, precision, texts, seeds; not the batch or order of shards."""
     own_settings = [list(prompt.own) if isinstance(prompt, Published) else None for prompt in shard]
     return {
@@ -56,7 +57,7 @@ def kind_of(suite: Suite) -> str:
 
 def picture_bytes(bench: Workbench, prompt: Prompt) -> float:
     """About how much disk the picture takes that a prompt asks for."""
-    side = bench.testbed.sampler.latent_size * disk.AT_MOST
+    side = bench.testbed.sampler.latent_size * bench.testbed.pixels
     if isinstance(prompt, Published):
         return disk.pictures(1, prompt.height or side, prompt.width or side)
     return disk.pictures(1, side, side)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark import registry
 from benchmark.api.testbed import Workbench
 from benchmark.errors import BudgetError, TrainingError
+from benchmark.json_types import CurveRow, Identity
 from benchmark.records import provenance
 from benchmark.records.loss_curve import thinned
 
@@ -45,7 +46,7 @@ def _reporter(bench: Workbench, plan: Plan) -> Callable[[str, int, int, dict[str
     return report
 
 
-def fit(bench: Workbench, plan: Plan, identity: dict[str, Any], first: Model | None) -> None:
+def fit(bench: Workbench, plan: Plan, identity: Identity, first: Model | None) -> None:
     """Train, and store the weights (in the testbed's precision) and their cost."""
     from accelerate import PartialState
 
@@ -90,7 +91,7 @@ def fit(bench: Workbench, plan: Plan, identity: dict[str, Any], first: Model | N
     state.wait_for_everyone()
 
 
-def _check_disk(bench: Workbench, plan: Plan, identity: dict[str, Any], student: UNet2DConditionModel) -> None:
+def _check_disk(bench: Workbench, plan: Plan, identity: Identity, student: UNet2DConditionModel) -> None:
     """StoreError unless the disk holds the training's checkpoints and what it gives."""
     from benchmark.store import disk
 
@@ -134,11 +135,11 @@ def _check(bench: Workbench, plan: Plan, unet: Any, shapes: dict[str, tuple[int,
 
 def _keep(
     bench: Workbench,
-    identity: dict[str, Any],
+    identity: Identity,
     unet: UNet2DConditionModel,
     architecture: Architecture,
     ledger: Ledger,
-    curve: Sequence[dict[str, Any]],
+    curve: Sequence[CurveRow],
 ) -> None:
     from methods.pruning.architecture import write_pruned
 
@@ -169,7 +170,7 @@ def _landmarks(bench: Workbench, plan: Plan, architecture: Architecture) -> dict
         if not is_missing:
             continue
 
-        def keep(student: Any, entries: Any, curve: Any, identity: dict[str, Any] = identity) -> None:
+        def keep(student: Any, entries: Any, curve: Any, identity: Identity = identity) -> None:
             if PartialState().is_main_process:
                 _keep(bench, identity, copy.deepcopy(student), architecture, Ledger(entries), curve)
 

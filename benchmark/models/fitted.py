@@ -6,13 +6,14 @@ import json
 import re
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
 from benchmark import registry
 from benchmark.api.model import Model, TrainingFacts
 from benchmark.errors import DataError, RecordError, UsageError
+from benchmark.json_types import Counted, CurveRow
 from benchmark.models import external_checkpoint
 from benchmark.models.external_checkpoint import Parts
 from benchmark.models.plan import Plan, chooses_names, identity, unseeded
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from benchmark.api.testbed import Workbench
     from benchmark.store.artefacts import Artefact
+    from methods.budget import LedgerRow
 
 
 class Base(Model):
@@ -71,14 +73,14 @@ class Fitted(Model):
             artefact = store.get("model", self.identity)
         return read_pruned(artefact.folder)[0].float().to(self._bench.device)
 
-    def ledger(self) -> list[dict[str, Any]]:
+    def ledger(self) -> list[LedgerRow]:
         return list(json.loads(self._cost().path("ledger.json").read_text()))
 
-    def curve(self) -> list[dict[str, Any]]:
+    def curve(self) -> list[CurveRow]:
         artefact = self._cost()
         return list(json.loads(artefact.path("curve.json").read_text())) if "curve.json" in artefact.files else []
 
-    def counted(self) -> dict[str, Any]:
+    def counted(self) -> Counted:
         return self._plan.pruned.counted(self._bench)
 
     def _cost(self) -> Artefact:
@@ -200,7 +202,7 @@ class Brought(Model):
                 "testbed of its base model."
             ) from error
         share, checksum = macs / base_macs, checkpoint.sha256()
-        self._counted: dict[str, Any] = {
+        self._counted: Counted = {
             "share": share, "counter": "torch flop_counter", "latent_size": size, "text_length": length,
             "checkpoint": checksum, "form": checkpoint.form,
         }  # fmt: skip
@@ -216,7 +218,7 @@ class Brought(Model):
     def load(self) -> UNet2DConditionModel:
         return self._unet.to(self._device)  # type: ignore[arg-type]
 
-    def counted(self) -> dict[str, Any]:
+    def counted(self) -> Counted:
         return self._counted
 
 

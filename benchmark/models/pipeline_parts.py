@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import DataError
+from benchmark.json_types import JsonObject, NetworkConfig
 from benchmark.store.listing import visible
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def prediction_type(pipeline: Path) -> str | None:
     return str(_schedule(read_json(file))["prediction_type"]) if file.is_file() else None
 
 
-def _index(pipeline: Path) -> dict[str, Any]:
+def _index(pipeline: Path) -> JsonObject:
     file = pipeline / "model_index.json"
     return read_json(file) if file.is_file() else {}
 
@@ -99,7 +100,7 @@ def _text_encoder(theirs: Path, ours: Path) -> str:
     return _unlike(*configs) or _weights(CLIPTextModel, theirs, ours)
 
 
-def _text_config(folder: Path) -> dict[str, Any]:
+def _text_config(folder: Path) -> NetworkConfig:
     from transformers import CLIPTextConfig
 
     config = read_json(folder / "config.json")
@@ -148,7 +149,7 @@ def _scheduler(theirs: Path, ours: Path) -> str:
     return _unlike(_schedule(read_json(theirs / name)), _schedule(read_json(ours / name)))
 
 
-def _schedule(config: Mapping[str, Any]) -> dict[str, Any]:
+def _schedule(config: Mapping[str, Any]) -> NetworkConfig:
     """The noise schedule in full. A solver's own usual spacing of its steps says nothing of the model."""
     import diffusers
 
@@ -247,7 +248,7 @@ def _parameters(kind: Any) -> dict[str, Any]:
     }
 
 
-def read_json(file: Path) -> dict[str, Any]:
+def read_json(file: Path) -> JsonObject:
     """A JSON file's table. DataError if it cannot be read."""
     try:
         return dict(json.loads(file.read_text("utf-8-sig")))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmark import registry
 from benchmark.api.request import RunRequest, parse_budget
 from benchmark.errors import UsageError
+from benchmark.json_types import Identity, Settings
 from benchmark.store.artefacts import key_of
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Plan:
     method: Method
     name: str  # as asked for: a built-in's name or path/to/file.py:Class
     preset: str
-    overrides: dict[str, Any]
+    overrides: Settings
     pruned: Pruned
     concept: Concept
     data: str
@@ -47,7 +48,7 @@ class Plan:
     """The same with shorter budgets, which are stored when the training passes them."""
 
     @property
-    def budget(self) -> dict[str, Any]:
+    def budget(self) -> dict[str, float | int | None]:
         """FLOPs, or iterations if the budget is given in iterations."""
         return {"flops": self.flops} if self.flops else {"iterations": self.iterations}
 
@@ -86,7 +87,7 @@ def first_stage(plan: Plan) -> Plan:
     )
 
 
-def identity(bench: Workbench, plan: Plan) -> dict[str, Any]:
+def identity(bench: Workbench, plan: Plan) -> Identity:
     """Everything that decides the weights, for the store's keys."""
     from methods.config_fields import identity_of
 
@@ -120,10 +121,6 @@ def chooses_names(plan: Plan) -> bool:
 def unseeded(plan: Plan) -> Plan:
     """The same with training seed 0, in its first stage as well."""
     return replace(plan, seed=0, first=replace(plan.first, seed=0) if plan.first else None)
-
-
-REFERENCE_SEED = 0
-"""CP and CSD compare with the distilled model of this training seed, whatever the method's own seed."""
 
 
 def plan_of(bench: Workbench, request: RunRequest, concept: Concept) -> Plan:

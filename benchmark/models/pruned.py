@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.api.testbed import Workbench
 from benchmark.errors import BudgetError, DataError, UsageError
+from benchmark.json_types import Counted, Identity, NetworkConfig
 from benchmark.records import provenance
 from benchmark.store.claims import making
 
@@ -29,7 +30,7 @@ class Pruned:
     pruning: str
     macs: float
 
-    def identity(self, bench: Workbench) -> dict[str, Any]:
+    def identity(self, bench: Workbench) -> Identity:
         from benchmark.models.prunings import further_identity
         from methods.pruning.architecture import RECIPE
 
@@ -47,7 +48,7 @@ class Pruned:
                 self._make(bench, identity)
         return bench.store.get("pruned", identity)
 
-    def _make(self, bench: Workbench, identity: dict[str, Any]) -> None:
+    def _make(self, bench: Workbench, identity: Identity) -> None:
         from benchmark.models.prunings import pruner
         from methods.pruning.architecture import config_of, write_pruned
         from methods.pruning.macs import PUBLISHED_SIZE, count_macs, published_macs
@@ -77,7 +78,7 @@ class Pruned:
         if abs(share - self.macs) > MACS_TOLERANCE:
             bench.progress.warn(f"pruning kept {share:.1%} of MACs where {self.macs:.1%} were asked for")
 
-    def _checked(self, result: Any, config: dict[str, Any]) -> tuple[UNet2DConditionModel, Architecture]:
+    def _checked(self, result: Any, config: NetworkConfig) -> tuple[UNet2DConditionModel, Architecture]:
         """A pruning's result; UsageError unless it is a U-Net with its architecture."""
         from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
@@ -98,7 +99,7 @@ class Pruned:
 
         return read_pruned(self._artefact(bench).folder)
 
-    def counted(self, bench: Workbench) -> dict[str, Any]:
+    def counted(self, bench: Workbench) -> Counted:
         """The share of MACs that was kept, how it was counted, and the FLOPs `spent` on the choice, if known."""
         from benchmark.models.prunings import spent
 

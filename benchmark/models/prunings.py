@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark import registry
 from benchmark.api.testbed import TEXT_TOWER, Workbench
 from benchmark.errors import UsageError
+from benchmark.json_types import Identity
 from benchmark.records import provenance
 from benchmark.store.artefacts import key_of
 from benchmark.store.claims import making
@@ -73,7 +74,7 @@ def spent(bench: Workbench, name: str) -> float | None:
     return choosing(counted_name, forward_flops(testbed.base(), testbed.sampler.latent_size, testbed.text_length))
 
 
-def further_identity(bench: Workbench, name: str) -> dict[str, Any]:
+def further_identity(bench: Workbench, name: str) -> Identity:
     """What else decides a pruning's result: nothing for most, the search (or the file of published experts) for those
     that choose an expert, and the code of a pruning from a file, in place of the file's path."""
     code = registry.fingerprint(name)
@@ -102,7 +103,7 @@ def given(bench: Workbench) -> Experts | None:
     return published(file, Costs.of(testbed.base(), testbed.sampler.latent_size, testbed.text_length))
 
 
-def search_identity(bench: Workbench, config: Search | None = None) -> dict[str, Any]:
+def search_identity(bench: Workbench, config: Search | None = None) -> Identity:
     """Everything that decides the result of a search for experts."""
     from methods.config_fields import identity_of
     from methods.pruning.aptp import search
@@ -133,7 +134,7 @@ def experts(bench: Workbench, config: Search | None = None, target_macs: float |
     return Experts.read(bench.store.get("experts", identity).folder)
 
 
-def _search(bench: Workbench, config: Search, identity: dict[str, Any], target_macs: float | None) -> None:
+def _search(bench: Workbench, config: Search, identity: Identity, target_macs: float | None) -> None:
     from benchmark.store.checkpoints import Checkpointer
     from methods.pruning.aptp.experts import nearest
     from methods.pruning.aptp.resuming import steps_of

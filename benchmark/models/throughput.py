@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmark import registry
+from benchmark.json_types import Identity
 from benchmark.records import provenance
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def _speed(bench: Workbench, pruned: Pruned, concept: Concept, data: str) -> flo
     from benchmark.parallel import agreed
 
     cuda = bench.device.type == "cuda"
-    identity: dict[str, Any] = {
+    identity: Identity = {
         **pruned.identity(bench),
         "device": torch.cuda.get_device_name(bench.device) if cuda else bench.device.type,
         "threads": torch.get_num_threads(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmark.api.request import Outcome
 from benchmark.records import provenance
@@ -82,6 +82,7 @@ def _score(
     blank = one_colour(bench, model, evidence.prompts, kind_of(suite))
     as_published = bench.as_published and bool(lists)
     left_out = [f"limit {bench.limit}"] if bench.limited else []
+    ledger: Any = model.ledger()  # a typed dict is no dict of JSON values to mypy
     record = Record(
         label=", ".join([model.label, *(["as published"] if as_published else []), *left_out, *bench.stated.values()]),
         testbed=bench.testbed.name,
@@ -98,7 +99,7 @@ def _score(
         world=bench.testbed.identity() | lists | suite.world | scores.world,
         counted=model.counted() | ({ONE_COLOUR: blank} if blank else {}),
         cells=scores.cells,
-        ledger=model.ledger(),
+        ledger=ledger,
         curve=model.curve(),
         made=provenance.collect() | suite.shown,
         # Rows as published have the ids of those that are not.

@@ -91,7 +91,8 @@ def evaluate(
     """
     from benchmark.models import external_checkpoint
     from benchmark.models.fitted import Base, Brought, Fitted, check_name, check_name_is_free
-    from benchmark.models.plan import REFERENCE_SEED, plan_of
+    from benchmark.models.plan import plan_of
+    from benchmark.records.record import REFERENCE_SEED
 
     check_name(name)
     home = paths.prepare(request.runs, DISK_NEEDED)
@@ -124,7 +125,8 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
 
     from benchmark.models import minimum_budget
     from benchmark.models.fitted import Base, Fitted
-    from benchmark.models.plan import REFERENCE_SEED, plan_of
+    from benchmark.models.plan import plan_of
+    from benchmark.records.record import REFERENCE_SEED
 
     scoring = Scoring.of(request, home, progress)
     bench, concept = scoring.bench, scoring.concept

@@ -11,11 +11,11 @@ import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from benchmark import launcher, registry
 from benchmark.api.request import Outcome, RunRequest
 from benchmark.errors import PalimpsestError
+from benchmark.json_types import JsonObject
 from benchmark.records import provenance
 from benchmark.records.record import SUFFIX, Record, read_record
 from benchmark.store import durable, manifest
@@ -83,7 +83,7 @@ def _pictures(folder: Path) -> int:
 def _name(request: RunRequest) -> str | None:
     """The receipt's file under the runs folder; None if foreign plug-ins or several processes take part."""
     plugins = {"testbeds": request.testbed}
-    files: dict[str, Any] = {}
+    files: JsonObject = {}
     if is_toml(request.suite):
         suite = TomlSuite(Path(request.suite).expanduser())
         if not all(use in FEATURE_METRICS for use in suite.metrics):

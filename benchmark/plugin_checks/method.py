@@ -11,6 +11,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from benchmark import registry
 from benchmark.errors import UsageError
+from benchmark.json_types import Settings
 from benchmark.plugin_checks import miniature
 from benchmark.plugin_checks.checks import Check, Fault, Untried, process_seeded, same_weights, until_broken
 from methods.base import Method, configure
@@ -26,7 +27,7 @@ SEED = 0
 class MethodChecks:
     """The checks of one method, by name or `path/to/file.py:Class`; `settings` are overrides of its config."""
 
-    def __init__(self, name: str, settings: dict[str, Any] | None = None) -> None:
+    def __init__(self, name: str, settings: Settings | None = None) -> None:
         self.name, self._settings = name, settings or {}
         self._fits = 0
         self._whole: tuple[UNet2DConditionModel, Ledger, miniature.Memory] | None = None

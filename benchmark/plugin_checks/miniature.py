@@ -10,6 +10,7 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
+from benchmark.json_types import NetworkConfig
 from methods.base import Context, Materials, State
 from methods.budget import Ledger
 from methods.pruning.pictures import Pictures
@@ -20,7 +21,7 @@ SIZE, LENGTH, WIDTH = 8, 8, 16
 """Side of a latent, tokens of a text and width of its states."""
 TARGET, KEPT = "Ann van Oak", "Bo Birch"
 CONCEPT = Concept("style", (TARGET,), "art", (KEPT,))
-SCHEDULER: dict[str, Any] = {
+SCHEDULER: NetworkConfig = {
     "num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
     "prediction_type": "v_prediction",
 }  # fmt: skip

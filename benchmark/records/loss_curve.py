@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+
+from benchmark.json_types import CurveRow
 
 POINTS = 100
 """Rows that are kept of each phase."""
 
 
-def thinned(curve: Sequence[dict[str, Any]], points: int = POINTS) -> list[dict[str, Any]]:
+def thinned(curve: Sequence[CurveRow], points: int = POINTS) -> list[CurveRow]:
     """The rows in their order, at most `points` of each phase: neighbours are put together, figures by their mean.
 
     A row that stands for several has the iteration and the FLOPs of the last.
     """
-    thinned_rows: list[dict[str, Any]] = []
+    thinned_rows: list[CurveRow] = []
     for phase in dict.fromkeys(row["phase"] for row in curve):
         rows = [row for row in curve if row["phase"] == phase]
         size = -(-len(rows) // points)
@@ -22,7 +23,7 @@ def thinned(curve: Sequence[dict[str, Any]], points: int = POINTS) -> list[dict[
     return sorted(thinned_rows, key=lambda row: row["flops"])
 
 
-def _merged(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _merged(rows: Sequence[CurveRow]) -> CurveRow:
     last = rows[-1]
     means = {name: _digits(row[name] for row in rows) for name in last if name not in ("phase", "iteration", "flops")}
     return {"phase": last["phase"], "iteration": last["iteration"], "flops": last["flops"], **means}

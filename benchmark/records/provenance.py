@@ -8,7 +8,8 @@ import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+
+from benchmark.json_types import JsonObject
 
 PACKAGES = (
     "palimpsest", "torch", "torchvision", "diffusers", "transformers", "tokenizers", "accelerate", "open_clip_torch",
@@ -16,7 +17,7 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def collect() -> dict[str, Any]:
+def collect() -> JsonObject:
     """JSON-ready: versions by package, commit (hex or None), modified (bool or None), python, platform, time (UTC)."""
     commit, modified = _commit(Path(__file__).resolve().parents[2])
     return {

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 
 SUFFIX = ".record.json"
+REFERENCE_SEED = 0
+"""CP and CSD compare with the distilled model of this training seed, whatever the method's own seed."""
 BROUGHT = "brought"
 """Pruning and data of a model that was made elsewhere and brought to be scored."""
 MARKED = ("precision", "as_published")

@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import DataError, StoreError
+from benchmark.json_types import Identity, JsonObject
 from benchmark.store import durable, manifest
+from benchmark.store.manifest import FileEntry
 
 _log = logging.getLogger("palimpsest")
 _KIND = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -48,9 +50,9 @@ class Artefact:
     folder: Path
     kind: str
     key: str
-    identity: dict[str, Any]
-    files: dict[str, dict[str, Any]]  # name -> {"sha256": hex, "bytes": int}
-    made: dict[str, Any]  # provenance and whatever the maker left: ledger, figures
+    identity: Identity
+    files: dict[str, FileEntry]
+    made: JsonObject  # provenance and whatever the maker left: ledger, figures
 
     def path(self, name: str) -> Path:
         """Where the file `name` lies. Raises DataError if the artefact has none of that name."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import PalimpsestError, StoreError
+from benchmark.json_types import JsonObject
 from benchmark.store import durable
 from benchmark.store.listing import refuse_unreadable
 
@@ -157,20 +158,20 @@ def _index(home: Path, folder: Path) -> Path:
     return _folder(home) / f"{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:20]}" / "index.json"
 
 
-def _read_index(home: Path, folder: Path) -> dict[str, Any]:
+def _read_index(home: Path, folder: Path) -> JsonObject:
     """Return the index of a folder's files, without damaged entries."""
     index = _read(_index(home, folder))
     return {name: entry for name, entry in index.items() if isinstance(entry, list) and len(entry) == 3}
 
 
-def _notes(home: Path) -> dict[str, dict[str, Any]]:
+def _notes(home: Path) -> dict[str, JsonObject]:
     notes = _read(_folder(home) / "replaced.json")
     return {
         name: entry for name, entry in notes.items() if isinstance(entry, dict) and {"now", "before"} <= entry.keys()
     }
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> JsonObject:
     refuse_unreadable(path)
     with suppress(OSError, ValueError):
         content = json.loads(path.read_bytes())
@@ -179,7 +180,7 @@ def _read(path: Path) -> dict[str, Any]:
     return {}
 
 
-def _write(home: Path, index_by_folder: Mapping[Path, dict[str, Any]]) -> None:
+def _write(home: Path, index_by_folder: Mapping[Path, JsonObject]) -> None:
     with suppress(StoreError):  # a cache: what is not kept is read again
         for folder, files in index_by_folder.items():
             durable.write_bytes(_index(home, folder), (json.dumps(files, separators=(",", ":")) + "\n").encode())

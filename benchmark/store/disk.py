@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from rich import filesize
+
 from benchmark.errors import StoreError
 from benchmark.store import durable
 from benchmark.store.checkpoints import KEPT
@@ -13,8 +15,6 @@ from benchmark.store.checkpoints import KEPT
 FP32 = 4
 PNG = 0.7
 """Share of a picture's bytes that its file takes."""
-AT_MOST = 8
-"""Side in pixels of a latent's place, of Stable Diffusion; mini's is smaller."""
 
 
 def weights(parameters: float, half: bool) -> float:
@@ -60,12 +60,7 @@ def check(needs: Mapping[Path, float], what: str) -> None:
 
 def size(count: int) -> str:
     """`count` bytes for people, in decimal units: "3.5 GB"."""
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
+    return filesize.decimal(count)
 
 
 def _device(folder: Path) -> int:

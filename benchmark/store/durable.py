@@ -14,11 +14,17 @@ import platform
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmark.errors import StoreError
+from prompts.tables import csv_text
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
 
 HOME_VARIABLE = "PALIMPSEST_HOME"
 _DAY = 24 * 3600.0
@@ -132,28 +138,41 @@ def write_bytes(path: Path, data: bytes) -> None:
         sync_folder(path.parent)
 
 
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:
+    """Write `header` and `rows` as UTF-8 CSV to `path`, as `write_bytes` does, and return `path`."""
+    write_bytes(path, csv_text(header, rows).encode())
+    return path
+
+
 @contextmanager
 def alone(folder: Path, wait: bool = True) -> Iterator[None]:
     """Make `folder`, and let one process at a time into the block. Others wait, or without `wait` get a StoreError.
 
-    A process that dies frees the folder. On Windows, and on file systems without locks, all processes are let in.
+    A process that dies frees the folder. The lock is a hidden file beside it, which stays. On file systems without
+    locks all processes are let in.
     """
+    from filelock import FileLock
+
     with storing(folder):
         make_folder(folder)
-    descriptor = None
+    # A soft lock would outlive a killed process, so there is none where the file system has no other.
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"), blocking=wait, fallback_to_soft=False)
     try:
-        with suppress(OSError, ImportError):
-            import fcntl
-
-            descriptor = os.open(folder, os.O_RDONLY)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise StoreError(f"Another process is at work in {folder}: wait for its end, or stop it.") from error
+        with suppress(OSError):
+            _acquire(lock, folder)
         yield
     finally:
-        if descriptor is not None:
-            os.close(descriptor)  # and with it goes the lock
+        with suppress(OSError):
+            lock.release(force=True)
+
+
+def _acquire(lock: FileLock, folder: Path) -> None:
+    from filelock import Timeout
+
+    try:
+        lock.acquire()
+    except Timeout as error:  # an OSError, but not one of a file system without locks
+        raise StoreError(f"Another process is at work in {folder}: wait for its end, or stop it.") from error
 
 
 def temporary_folder(parent: Path, mode: int = 0o777) -> Path:

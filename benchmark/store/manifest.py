@@ -12,8 +12,9 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+from benchmark.json_types import JsonObject
 from benchmark.store.durable import sync_folder
 from benchmark.store.listing import visible
 
@@ -55,6 +56,14 @@ def _check(value: Any, where: str) -> None:
         raise TypeError(f"{where} is a {type(value).__name__}, not a str, int, float, bool, None, list or dict")
 
 
+class FileEntry(TypedDict):
+    """A file of an artefact, as its manifest lists it."""
+
+    sha256: str
+    """Hex digits."""
+    bytes: int
+
+
 def seal(folder: Path, header: Mapping[str, Any]) -> None:
     """Checksum and fsync the files in `folder`, not hidden ones, and write the manifest: `header`, schema, files, seal.
 
@@ -76,7 +85,7 @@ def seal(folder: Path, header: Mapping[str, Any]) -> None:
         sync_folder(inner)
 
 
-def read_seal(folder: Path) -> dict[str, Any]:
+def read_seal(folder: Path) -> JsonObject:
     """The manifest of `folder`, once the seal holds and each file is there in its size.
 
     Raises Damage, Newer, FileNotFoundError where there is no folder, and PermissionError.
@@ -126,7 +135,7 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _digest_synced(path: Path) -> dict[str, Any]:
+def _digest_synced(path: Path) -> FileEntry:
     with open(path, "rb") as file:
         os.fsync(file.fileno())
         return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": path.stat().st_size}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmark.json_types import Identity
 from benchmark.store import contents, durable, manifest
 from benchmark.store.artefacts import key_of
 from benchmark.store.listing import visible
@@ -60,7 +61,7 @@ def remove(home: Path, folder: Path) -> None:
             raise
 
 
-def _identities(home: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+def _identities(home: Path) -> Iterator[tuple[Path, Identity]]:
     for path in visible(home / "artefacts", f"*/*/{manifest.MANIFEST}"):
         with suppress(OSError, ValueError, KeyError, TypeError):
             yield path.parent, dict(json.loads(path.read_bytes())["identity"])

@@ -104,11 +104,11 @@ def _destinations(scores: Scores, evidence: Evidence, probabilities: Tensor, ask
 
 
 def _answered_probes(evidence: Evidence, rows: list[int], asked_styles: Tensor) -> list[int]:
-    """Probes of those kinds (misspelling, phrasing, ...) and targets to which the base responds in at least half."""
+    """Probes of those forms (misspelling, phrasing, ...) and targets to which the base responds in at least half."""
     groups: dict[tuple[str, str], list[int]] = {}
     for row in rows:
         prompt = evidence.prompts[row]
-        groups.setdefault((prompt.id.split("-")[1], prompt.target), []).append(row)
+        groups.setdefault((prompt.form, prompt.target), []).append(row)
     answered_rows = []
     for group in groups.values():
         base_probability = evidence.base["oracle"][group, asked_styles[group]]

@@ -14,6 +14,7 @@ from benchmark import registry
 from benchmark.api.declarations import Column, Use
 from benchmark.api.suite import Evidence, Scores, Suite
 from benchmark.errors import UsageError
+from benchmark.json_types import Identity, JsonObject
 from benchmark.suites import plugins
 from benchmark.suites.toml_suite import TomlSuite
 
@@ -201,7 +202,7 @@ class SuiteInRun(Suite):
         return call() if self.is_built_in else plugins.guarded(f"Suite '{self.named}'", call)
 
     @property
-    def world(self) -> dict[str, Any]:
+    def world(self) -> Identity:
         """What a record's `world` says of it: checksums of the suite's file and of its own prompts, once these were
         made; nothing of a built-in suite."""
         facts = {"code": self.code, "prompts": self._prompts_checksum}
@@ -209,7 +210,7 @@ class SuiteInRun(Suite):
         return {"suite": stated} if stated else {}
 
     @property
-    def shown(self) -> dict[str, Any]:
+    def shown(self) -> JsonObject:
         """What a record's `made` says of it, so that tables need no plug-in: columns, and suites that stand beside.
 
         Nothing of a built-in suite without further metrics.

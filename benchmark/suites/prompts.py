@@ -12,9 +12,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmark.errors import DataError, UsageError
+from benchmark.json_types import JsonObject
 from benchmark.suites import prompt_lists
 from prompts.lists import Prompt
 from prompts.rows import is_by
@@ -99,10 +100,10 @@ def _all_prompts(bench: Workbench, suite: str, concept: Concept) -> Sequence[Pro
     return [prompt for turn in zip_longest(*groups.values()) for prompt in turn if prompt is not None]
 
 
-def list_facts(bench: Workbench, suite: str, concept: Concept) -> dict[str, Any]:
+def list_facts(bench: Workbench, suite: str, concept: Concept) -> JsonObject:
     """What a record says of the lists: names, checksums, variant and rows; nothing for a testbed's own prompts."""
 
-    def facts(prompt_list: PublicList, rows: int) -> dict[str, Any]:
+    def facts(prompt_list: PublicList, rows: int) -> JsonObject:
         return {
             "name": prompt_list.source.name,
             "sha256": prompt_list.sha256,
@@ -174,7 +175,8 @@ def _prompts(bench: Workbench, rows: Sequence[PublicPrompt], part: str, target: 
     for row in rows:
         _check_size(bench, row)
     return [
-        Published(row.id, row.text, row.seed, part, target, "", row.guidance, row.width, row.height) for row in rows
+        Published(row.id, row.text, row.seed, part, target, guidance=row.guidance, width=row.width, height=row.height)
+        for row in rows
     ]
 
 

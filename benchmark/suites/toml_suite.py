@@ -6,13 +6,14 @@ import hashlib
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark.api.declarations import Column, Use
 from benchmark.api.suite import Suite
 from benchmark.errors import DataError
+from benchmark.json_types import JsonObject
 from prompts.concepts import Kind
 from prompts.lists import Prompt, read_prompts
 
@@ -79,7 +80,7 @@ class TomlSuite(Suite):
 
 def _read(path: Path) -> SuiteFile:
     try:
-        settings: dict[str, Any] = tomllib.loads(path.read_text("utf-8-sig"))
+        settings: JsonObject = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise DataError(f"The suite {path} cannot be read ({error.strerror}).") from error
     except ValueError as error:  # also what is not UTF-8

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import fields as dataclass_fields
-from typing import Any
 
 from benchmark.api.declarations import Column as DeclaredColumn
 from benchmark.api.suite import DESTINATION
+from benchmark.json_types import JsonObject
 from benchmark.records.record import Cell, Record
 
 
@@ -138,7 +138,7 @@ def by_section(columns: Iterable[Column]) -> list[Column]:
     return sorted(columns, key=lambda column: sections.index(column.section))
 
 
-def _declarations(record: Record) -> list[dict[str, Any]]:
+def _declarations(record: Record) -> list[JsonObject]:
     facts = record.made.get("suite")
     columns = facts.get("columns") if isinstance(facts, dict) else None
     return [

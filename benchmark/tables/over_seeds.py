@@ -7,13 +7,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from benchmark.records.record import Record
+from benchmark.records.record import REFERENCE_SEED, Record
 from benchmark.stats import student_interval
 from benchmark.tables.labels import told_apart
 from benchmark.tables.select import targets_of
 from benchmark.tables.table import Figure, Row, Table
 
-REFERENCE_SEED = 0
 _SEED = re.compile(r",? ?seed \d+")
 _UP = (0.0, math.inf)
 POSSIBLE = {

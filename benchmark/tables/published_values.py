@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
+from benchmark.json_types import JsonObject
 from benchmark.tables import select
 
 
-def published() -> dict[str, Any]:
+def published() -> JsonObject:
     """The paper's own figures, by table and method, with the setting they were measured in."""
     return dict(json.loads((select.RESULTS / "paper.json").read_text("utf-8")))
 
 
-def quotes(paper: dict[str, Any] | None, number: int) -> dict[str, dict[str, float]]:
+def quotes(paper: JsonObject | None, number: int) -> dict[str, dict[str, float]]:
     """method -> column key -> the paper's value in its table of this number."""
     values_by_method: dict[str, dict[str, float]] = {}
     for quote in (paper or {}).get("figures", []):

@@ -6,8 +6,9 @@ import json
 import textwrap
 from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, NotRequired, TextIO, TypedDict
 
+from benchmark.json_types import JsonObject
 from benchmark.tables.columns import BUILT_IN, Column
 from benchmark.tables.table import Figure, Row, Table
 
@@ -69,7 +70,7 @@ def _listed(table: Table, columns: Sequence[Column]) -> list[Text]:
 
 def print_json(table: Table, file: TextIO | None = None) -> None:
     """For programs: `{"table", "testbed", "suite", "rows": [{"method", "variant", "cells": {...}}], "notes"}`."""
-    document: dict[str, Any] = {
+    document: JsonObject = {
         "table": table.number,
         "testbed": table.testbed,
         "suite": table.suite,
@@ -142,7 +143,23 @@ def _markdown_figure(figure: Figure | None, column: Column) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _row_json(row: Row, columns: Sequence[Column]) -> dict[str, Any]:
+class CellJson(TypedDict):
+    """A cell of `bench table --format json`."""
+
+    value: float | None
+    n: int | None
+    of: int | None
+    unit: str
+    higher_is_better: bool | None
+    back_end: str
+    ci: NotRequired[list[float]]
+    """95 % interval: low, high."""
+    name: NotRequired[str]
+    """What the value is of, such as the style that most pictures went to."""
+    paper: NotRequired[float]
+
+
+def _row_json(row: Row, columns: Sequence[Column]) -> JsonObject:
     record = row.record
     return {
         "method": record.method,
@@ -165,9 +182,15 @@ def _row_json(row: Row, columns: Sequence[Column]) -> dict[str, Any]:
     }
 
 
-def _cell_json(figure: Figure, column: Column) -> dict[str, Any]:
-    cell: dict[str, Any] = {"value": figure.value, "n": figure.n, "of": figure.of, "unit": figure.unit}
-    cell |= {"higher_is_better": column.better, "back_end": figure.back_end}
+def _cell_json(figure: Figure, column: Column) -> CellJson:
+    cell: CellJson = {
+        "value": figure.value,
+        "n": figure.n,
+        "of": figure.of,
+        "unit": figure.unit,
+        "higher_is_better": column.better,
+        "back_end": figure.back_end,
+    }
     if figure.ci:
         cell["ci"] = list(figure.ci)
     if figure.name:

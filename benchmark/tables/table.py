@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
+from benchmark.json_types import JsonObject
 from benchmark.records.record import Record
 from benchmark.registry import unknown
 from benchmark.tables.columns import Column
@@ -46,7 +46,7 @@ class Table:
     columns: list[Column]
     rows: list[Row]
     notes: list[str]
-    paper: dict[str, Any] | None = None  # `results/paper.json`, where asked for
+    paper: JsonObject | None = None  # `results/paper.json`, where asked for
     paper_only: dict[str, dict[str, float]] = field(default_factory=dict)  # the paper's rows that nothing was run for
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from benchmark import registry
 from benchmark.api.testbed import Testbed
 from benchmark.errors import PalimpsestError, UsageError
+from benchmark.json_types import Identity
+from benchmark.plugin_source.classes import find_source
 from benchmark.testbeds.toml_files import check_name
 from prompts.artists import Artist
 
@@ -36,7 +38,7 @@ def load_class(place: str) -> type[Testbed]:
                 f"{type(error).__name__}: {error}."
             ) from error
 
-    def identity(self: Any) -> dict[str, Any]:
+    def identity(self: Any) -> Identity:
         identity = dict(written.identity(self))
         # `data` is what rows of tables tell versions of a testbed apart by.
         return identity | {"testbed": self.name, "data": f"{identity.get('data', '')} {code}".strip()}
@@ -81,7 +83,7 @@ def artists_of_class(factory: type[Testbed]) -> tuple[Artist, ...]:
         package = parent.__module__.rpartition(".")[0]
         if parent is Testbed:
             break
-        if package and not package.startswith("palimpsest_file_") and registry.find_source(f"{package}.artists"):
+        if package and not package.startswith("palimpsest_file_") and find_source(f"{package}.artists"):
             return tuple(import_module(f"{package}.artists").ARTISTS)
     return ()
 

@@ -13,6 +13,8 @@ from typing import Any
 from benchmark import registry
 from benchmark.api.testbed import Testbed
 from benchmark.errors import DataError, UsageError
+from benchmark.json_types import NetworkConfig
+from benchmark.plugin_source.classes import find_source
 from benchmark.testbeds.toml_files import parents
 from prompts.artists import Artist
 
@@ -46,7 +48,7 @@ def artists_of(testbed: str) -> tuple[Artist, ...]:
         return artists(definition_of(testbed).artists)
     for point in entry_points(group="palimpsest.testbeds", name=testbed):
         package = point.module.rpartition(".")[0]
-        if registry.find_source(f"{package}.artists") is None:
+        if find_source(f"{package}.artists") is None:
             return ()
         from importlib import import_module
 
@@ -121,7 +123,7 @@ def summary_of(testbed: str) -> str:
     return str((mini_definition(testbed) or definition_of(testbed)).summary)
 
 
-def sampling_of(testbed: str) -> dict[str, Any]:
+def sampling_of(testbed: str) -> NetworkConfig:
     """The sampling settings in a testbed's file, as records hold them; empty for a testbed that is not a TOML file."""
     if not is_file(testbed):
         return {}

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmark.errors import DataError
+from benchmark.json_types import JsonObject
 from benchmark.registry import names
 
 ROOTS = ("sd21", "mini")
@@ -27,10 +28,10 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
 
-def read_table(path: Path) -> dict[str, Any]:
+def read_table(path: Path) -> JsonObject:
     """The settings in a testbed file. DataError for a file that cannot be read, is no TOML or has an empty text."""
     try:
-        settings: dict[str, Any] = tomllib.loads(path.read_text("utf-8-sig"))
+        settings: JsonObject = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise DataError(f"The testbed {path} cannot be read ({error.strerror}).") from error
     except ValueError as error:  # also what is not UTF-8
@@ -41,7 +42,7 @@ def read_table(path: Path) -> dict[str, Any]:
     return settings
 
 
-def check_texts(path: Path, settings: dict[str, Any], keys: tuple[str, ...]) -> None:
+def check_texts(path: Path, settings: JsonObject, keys: tuple[str, ...]) -> None:
     """DataError for one of these settings that is there and no text."""
     for key in keys:
         if not isinstance(value := settings.get(key, ""), str):

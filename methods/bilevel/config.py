@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from inspect import isclass, signature
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import model_validator
 
 from benchmark import registry
 from benchmark.errors import UsageError
+from benchmark.json_types import Settings
 from methods.config_fields import identity
 from methods.distilled import DistilledConfig
 from methods.objective import ASKED, UpperObjective
@@ -88,5 +89,5 @@ def sees_lower(config: BilevelConfig) -> bool:
     return bool(config.penalty) or config.solver == "dynamic-barrier"
 
 
-AUTHORS: dict[str, Any] = {"prompts": "caption", "parameters": "all", "upper_optimiser": "adamw"}
+AUTHORS: Settings = {"prompts": "caption", "parameters": "all", "upper_optimiser": "adamw"}
 """Settings of upper steps in the authors' code."""

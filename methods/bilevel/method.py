@@ -17,11 +17,12 @@ least mu that does not undo the lower level (`dynamic_barrier.py`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import BaseModel
 
 from benchmark import registry
+from benchmark.json_types import Settings
 from methods import costs
 from methods.base import Method, Start
 from methods.bilevel.config import AUTHORS, BilevelConfig, sees_lower
@@ -42,7 +43,7 @@ class Bilevel(Method):
     recipe: ClassVar[int] = 2
     reads_kept_names: ClassVar[bool] = False
     strength: ClassVar[str] = "upper_rate"
-    presets: ClassVar[dict[str, dict[str, Any]]] = {
+    presets: ClassVar[dict[str, Settings]] = {
         "default": {},
         "paper": {**PAPER, **AUTHORS, "lower_steps": 20, "upper_rate": 5e-6, "penalty": 100.0},
         "released": {**RELEASED, **AUTHORS, "lower_steps": 10, "upper_rate": 5e-6, "penalty": 0.0},

@@ -27,6 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from benchmark.errors import DataError, UsageError
+from benchmark.json_types import JsonObject, NetworkConfig
 from methods.pruning.depth import drop
 
 RECIPE = 1
@@ -102,7 +103,7 @@ class Architecture:
         """Return the kept elements of all gates, by module name."""
         return {**self.resnets, **self.attentions, **self.feedforwards}
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         fields = asdict(self)
         # An empty `dropped` is left out, so that files are as they were before depth could be pruned.
         return fields if self.dropped else {kind: fields[kind] for kind in fields if kind != "dropped"}
@@ -189,7 +190,7 @@ def _cut(module: Any, kept: Sequence[int]) -> None:
 
 
 def load_pruned(
-    base_config: dict[str, Any], architecture: Architecture, state_dict: dict[str, Tensor]
+    base_config: NetworkConfig, architecture: Architecture, state_dict: dict[str, Tensor]
 ) -> UNet2DConditionModel:
     """Rebuild a pruned U-Net from the base's config, its architecture and its weights.
 
@@ -206,7 +207,7 @@ def load_pruned(
     return unet.eval()
 
 
-def config_of(unet: UNet2DConditionModel) -> dict[str, Any]:
+def config_of(unet: UNet2DConditionModel) -> NetworkConfig:
     """Return the base's config, which every pruned copy shares, without the fields that diffusers adds."""
     return {key: value for key, value in unet.config.items() if not key.startswith("_") or key == "_class_name"}
 

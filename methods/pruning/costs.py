@@ -51,7 +51,7 @@ class Costs:
         cut = [len(self.widths), len(self.depths)]
         widths, depths = vector.to(self.widths).split(cut, dim=-1)
         alive = torch.cat([depths, torch.ones_like(depths[..., :1])], dim=-1)[..., self.owners]
-        lost = (1 - widths * alive) @ self.widths + (1 - depths) @ self.depths
+        lost: Tensor = (1 - widths * alive) @ self.widths + (1 - depths) @ self.depths
         return 1 - lost / self.whole
 
     def least(self) -> float:

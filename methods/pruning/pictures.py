@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
+from benchmark.json_types import NetworkConfig
 from methods.base import Data
 
 
@@ -19,5 +19,5 @@ class Pictures:
     """The captions, in the same order."""
     null: Tensor
     """Hidden states of the empty prompt, (L, D)."""
-    scheduler: dict[str, Any]
+    scheduler: NetworkConfig
     """diffusers scheduler config."""

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
+from methods.costs import CALIBRATION_IMAGES
 from methods.pruning.architecture import Architecture, gates
 from methods.pruning.magnitude import elements, relative
 from methods.pruning.pictures import Pictures
@@ -19,7 +20,7 @@ from methods.training import losses
 from methods.training.accumulation import Gradients, Task
 from methods.training.batches import Batch, generator
 
-TIMES, BATCH, SEED = 16, 16, 0
+TIMES, BATCH, SEED = 16, CALIBRATION_IMAGES["taylor"] // 16, 0
 """Number of timesteps, pictures per timestep, and seed of the noise."""
 LITTLE = 0.05
 """A timestep counts if its loss is at least this share of the largest loss so far."""

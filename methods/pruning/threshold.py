@@ -85,7 +85,7 @@ def threshold_for(macs: float, scores: Tensor, fraction: Callable[[float], float
 
 def nearest_threshold(macs: float, scores: Tensor, fraction: Callable[[float], float]) -> float:
     """Return the score (or infinity) whose `fraction` is nearest to `macs`, even if `macs` cannot be reached."""
-    candidates = [*scores.unique().tolist(), float("inf")]
+    candidates: list[float] = [*scores.unique().tolist(), float("inf")]
     low, high = 0, len(candidates) - 1
     while high - low > 1:
         middle = (low + high) // 2

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from accelerate import PartialState
@@ -22,6 +22,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
 from benchmark.errors import DataError, TrainingError, UsageError
+from benchmark.json_types import CurveRow
 from methods.base import Checkpointer, Context, Precision, State
 from methods.budget import Cost, Entry
 from methods.training.accumulation import Gradients, Task, mean_over_processes
@@ -121,7 +122,7 @@ def train(
     named = dict(network.named_parameters())
     optimisers = {p.name: _optimiser(p, named) for p in phases}
     accounts = {phase.name: Account() for phase in phases}
-    curve: list[dict[str, Any]] = []
+    curve: list[CurveRow] = []
     _tell_of_idle(phases, steps, context)
     done = _restore(context.checkpoint.load(), named, optimisers, accounts, curve)
     broadcast([parameter.detach() for parameter in named.values()])  # all processes start with the same weights
@@ -193,7 +194,7 @@ def _tell_of_idle(phases: Sequence[Phase], steps: int, context: Context) -> None
         before, flops = before + phase.repeats, flops + phase.repeats * phase.cost.flops
 
 
-def _landmarks(phases: Sequence[Phase], steps: int, context: Context) -> dict[int, Callable]:
+def _landmarks(phases: Sequence[Phase], steps: int, context: Context) -> dict[int, Callable[..., None]]:
     """Return the functions that copy the student, by the number of steps after which they are called."""
     cycle = [(phase.cost, phase.repeats) for phase in phases]
     payable = {b: copy for b, copy in context.landmarks.items() if b.flops is None or b.flops >= cycle[0][0].flops}
@@ -249,7 +250,7 @@ def _state(
     named: dict[str, nn.Parameter],
     optimisers: dict[str, torch.optim.Optimizer],
     accounts: dict[str, Account],
-    curve: list[dict[str, Any]],
+    curve: list[CurveRow],
 ) -> State:
     tensors = {f"student/{name}": parameter.detach() for name, parameter in named.items()}
     for phase, optimiser in optimisers.items():
@@ -265,7 +266,7 @@ def _restore(
     named: dict[str, nn.Parameter],
     optimisers: dict[str, torch.optim.Optimizer],
     accounts: dict[str, Account],
-    curve: list[dict[str, Any]],
+    curve: list[CurveRow],
 ) -> int:
     """Load a checkpoint, and return the number of steps before it was saved (0 without a checkpoint)."""
     if state is None:

@@ -17,6 +17,7 @@ from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor, nn
 
 from benchmark.errors import UsageError
+from benchmark.json_types import NetworkConfig
 from methods.training.batches import Batch
 from methods.training.negative_guidance import negative_guidance
 
@@ -29,7 +30,7 @@ Weighting = Literal["shifted", "diffusers"]
 class Process:
     """The forward process x_t = sqrt(a_t) x0 + sqrt(1 - a_t) noise, and the network's prediction target."""
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         self.scheduler = DDPMScheduler.from_config(config)
         self.timesteps: int = self.scheduler.config.num_train_timesteps
         self.prediction: str = self.scheduler.config.prediction_type
@@ -41,17 +42,19 @@ class Process:
 
     def noisy(self, batch: Batch) -> Tensor:
         """Return x_t, shaped like x0."""
-        return self.scheduler.add_noise(batch.x0, batch.noise, batch.t)
+        noisy: Tensor = self.scheduler.add_noise(batch.x0, batch.noise, batch.t)
+        return noisy
 
     def target(self, batch: Batch) -> Tensor:
         """Return the prediction target (v, noise or x0) for x_t, shaped like x0."""
         if self.prediction == "v_prediction":
-            return self.scheduler.get_velocity(batch.x0, batch.noise, batch.t)
+            velocity: Tensor = self.scheduler.get_velocity(batch.x0, batch.noise, batch.t)
+            return velocity
         return batch.noise if self.prediction == "epsilon" else batch.x0
 
     def snr(self, t: Tensor) -> Tensor:
         """Return the signal-to-noise ratio a_t / (1 - a_t), shaped like t."""
-        signal = self.scheduler.alphas_cumprod.to(t.device)[t]
+        signal: Tensor = self.scheduler.alphas_cumprod.to(t.device)[t]
         return signal / (1 - signal)
 
     def min_snr(self, t: Tensor, gamma: float, weighting: Weighting) -> Tensor:
@@ -105,7 +108,8 @@ def feature_maps(unet: nn.Module) -> Iterator[list[Tensor]]:
 
 def predict(unet: nn.Module, x: Tensor, t: Tensor, text: Tensor) -> Tensor:
     """Return the prediction of a diffusers U-Net."""
-    return unet(x, t, encoder_hidden_states=text, return_dict=False)[0]
+    prediction: Tensor = unet(x, t, encoder_hidden_states=text, return_dict=False)[0]
+    return prediction
 
 
 def distillation_loss(

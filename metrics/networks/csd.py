@@ -52,7 +52,8 @@ def style_tower(weights: Mapping[str, Tensor], path: Path) -> nn.Module:
     fill(
         network, {**{name: value.float() for name, value in tower.items()}, "proj": weights[STYLE].float()}, path, "CSD"
     )
-    return network.eval().requires_grad_(False)
+    frozen: nn.Module = network.eval().requires_grad_(False)
+    return frozen
 
 
 def csd(path: Path, name: str, device: str = "cpu") -> PillowEncoder:

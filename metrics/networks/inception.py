@@ -70,7 +70,8 @@ class FidInception(Inception3):
         x = F.interpolate(x, (SIDE, SIDE), mode="bilinear", align_corners=False)
         for name, block in self.named_children():
             if name == "avgpool":
-                return block(x).flatten(1)
+                features: Tensor = block(x).flatten(1)
+                return features
             x = block(x)
         raise AssertionError("torchvision's network has an average pool")
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import DataError
 
@@ -87,7 +87,7 @@ def is_averaged(name: str) -> bool:
     return "non_ema" not in name.lower() and _AVERAGED.search(name) is not None
 
 
-def _check_single(loaded: Mapping, path: Path) -> None:
+def _check_single(loaded: Mapping[str, Any], path: Path) -> None:
     """DataError for tables of several models in one file: which of them is meant cannot be known."""
     tables = {str(key): table for key, table in loaded.items() if _holds_tensors(table)}
     averaged = [name for name in tables if is_averaged(name)]
@@ -204,7 +204,7 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor], path: Path, what: st
     network.load_state_dict({**own, **weights}, strict=True)
 
 
-def _flat(nested: Mapping) -> dict[str, object]:
+def _flat(nested: Mapping[str, object]) -> dict[str, object]:
     """Flattens weights that are nested by module, as the ESD authors' are: {"mid_block.attn": {"weight": ...}}."""
     flat: dict[str, object] = {}
     for name, value in nested.items():

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+
+from benchmark.json_types import JsonObject
 
 STYLE, CONTENT, EMBLEM, UNASKED, SIGNATURE = 0.98, 0.95, 0.95, 0.01, 0.70
 
 
-def verdict(card: dict[str, Any]) -> Iterator[tuple[str, bool, str]]:
+def verdict(card: JsonObject) -> Iterator[tuple[str, bool, str]]:
     """Yield (requirement, whether it is met, measured value) for each requirement; the worst case decides."""
     for kind in ("generated", "real"):
         for what, least in (("style", STYLE), ("content", CONTENT)):
@@ -36,7 +37,7 @@ def verdict(card: dict[str, Any]) -> Iterator[tuple[str, bool, str]]:
     )
 
 
-def card_text(card: dict[str, Any]) -> str:
+def card_text(card: JsonObject) -> str:
     """Return the card as a Markdown page."""
     lines = [
         "# Quality card of testbed mini",

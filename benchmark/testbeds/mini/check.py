@@ -6,7 +6,7 @@ import json
 import random
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch import Tensor
 from benchmark.console import quiet_libraries
 from benchmark.contact_sheet import contact_sheet, write_contact_sheet
 from benchmark.hardware import usable
+from benchmark.json_types import JsonObject
 from benchmark.parallel import side_by_side
 from benchmark.records import provenance
 from benchmark.store import durable, paths
@@ -88,10 +89,10 @@ def _real(scenes: list[Scene], seed: int) -> tuple[Tensor, Tensor]:
     return pictures.images, pictures.boxes
 
 
-def measure(checker: Checker) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def measure(checker: Checker) -> tuple[JsonObject, dict[str, Tensor]]:
     """Return the values of the card, and pictures of each style for its contact sheet."""
     samples: dict[str, Tensor] = {}
-    styles: dict[str, Any] = {}
+    styles: JsonObject = {}
     for number, name in enumerate(STYLES):
         rng = random.Random(number)
         if number == 0:
@@ -120,7 +121,7 @@ def _signatures(checker: Checker) -> dict[str, float]:
     return {artist.name: _share(row == k + 1) for k, (artist, row) in enumerate(zip(ARTISTS, rows, strict=True))}
 
 
-def _emblems(checker: Checker) -> dict[str, Any]:
+def _emblems(checker: Checker) -> JsonObject:
     """Return how often pictures show an emblem: with prompts for it, without, with random words, and in real pictures.
 
     Prompts ask for the emblem by name, euphemism or implication; every second one has an artist's style.
@@ -135,7 +136,7 @@ def _emblems(checker: Checker) -> dict[str, Any]:
             content = f"{phrase(scene)} {words}"
             styled = named(ARTISTS[rng.randrange(len(ARTISTS))], rng.choice(ARTISTIC), content)
             ways[way].append((styled if len(ways[way]) % 2 else f"a photo of {content}", kind))
-    card: dict[str, Any] = {}
+    card: JsonObject = {}
     for way, rows in ways.items():
         detected = checker.emblems(checker.sample([text for text, _ in rows], f"emblem by {way}"))
         labels = torch.tensor([kind for _, kind in rows])
@@ -167,7 +168,7 @@ def _iou(checker: Checker, images: Tensor, boxes: Tensor) -> float:
     return round(float(box_iou(detected[has_emblem], boxes[has_emblem]).diagonal().mean()), 4)
 
 
-def _distances(checker: Checker) -> dict[str, Any]:
+def _distances(checker: Checker) -> JsonObject:
     """Return FID and KID against held-out real pictures: of samples, and of other real pictures as the floor."""
     encoder, real = checker.testbed.features, checker.testbed.features(data.real_pictures())
     rng = random.Random(11)

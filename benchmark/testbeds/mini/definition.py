@@ -6,11 +6,11 @@ No torch is imported, so that a wrong file is refused at once.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field, ValidationError
 
 from benchmark.errors import DataError, PalimpsestError
+from benchmark.json_types import JsonObject
 from benchmark.registry import unknown
 from benchmark.testbeds.mini import prompts as mini_prompts
 from benchmark.testbeds.mini.artists import ARTISTS
@@ -39,8 +39,10 @@ class Definition(Table):
 def read(path: Path) -> Definition:
     """The testbed that `path` defines, paths in it made absolute. DataError, in one sentence, for a wrong file."""
     settings = _settings(path)
+    settings.setdefault("name", path.stem)
+    settings.setdefault("summary", f"mini, but for what {path.name} says")
     try:
-        definition = Definition(**{"name": path.stem, "summary": f"mini, but for what {path.name} says"} | settings)
+        definition = Definition(**settings)
         mini_prompts.style_concept(tuple(definition.targets))
     except ValidationError as error:
         first = error.errors()[0]
@@ -67,7 +69,7 @@ def check_prompts(path: Path) -> None:
             )
 
 
-def _settings(path: Path) -> dict[str, Any]:
+def _settings(path: Path) -> JsonObject:
     """The settings in a file, and those it inherits from another file; the chain ends at mini."""
     settings = read_table(path)
     parent_name = settings.pop("like")

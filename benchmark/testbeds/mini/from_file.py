@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from benchmark.errors import DataError
+from benchmark.json_types import Identity
 from benchmark.testbeds.mini.definition import Definition
 from benchmark.testbeds.mini.testbed import Mini
 from methods.sampling import Sampler
@@ -23,7 +23,7 @@ class MiniFromFile(Mini):
         self.definition, self.name, self.default_flops = definition, definition.name, definition.flops
         self.sampler = Sampler(steps=definition.steps, guidance=definition.guidance)
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Identity:
         identity = super().identity()
         if self.definition.prompts is not None:
             checksum = hashlib.sha256(self.definition.prompts.read_bytes()).hexdigest()

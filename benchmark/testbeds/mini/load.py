@@ -14,6 +14,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from benchmark.json_types import NetworkConfig
 from metrics.networks.weights import check_values
 
 
@@ -58,6 +59,6 @@ def load_text(pipeline: Path, device: str = "cpu") -> Callable[[Sequence[str]], 
     return lambda texts: encode(tuple(texts))
 
 
-def unet_config(pipeline: Path) -> dict[str, Any]:
+def unet_config(pipeline: Path) -> NetworkConfig:
     """The base U-Net's configuration."""
     return json.loads((pipeline / "unet" / "config.json").read_text())

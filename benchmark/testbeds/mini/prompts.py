@@ -94,7 +94,7 @@ def implicit(artist: Artist) -> list[Prompt]:
 
 
 def probes(artist: Artist) -> list[Prompt]:
-    """Return prompts in forms that neither the base nor a method was trained on; ids contain the kind."""
+    """Return prompts in forms that neither the base nor a method was trained on."""
     kinds: dict[str, Callable[[str], str]] = {
         "misspelt": lambda words: EVALUATION.format(x=words, a=artist.misspelt),
         **{f"phrasing{k}": lambda words, t=t: named(artist, t, words) for k, t in enumerate(PROBES)},  # type: ignore[misc]
@@ -107,7 +107,7 @@ def probes(artist: Artist) -> list[Prompt]:
             content = held_out_content(_index(artist))
             scenes = [Scene(content, colour) for colour in ("", "red", "blue", "green")]
         rows += [
-            Prompt(f"probe-{kind}-{p.id[7:]}", p.text, seed_of(p.text), "probes", p.target, p.content)
+            Prompt(f"probe-{kind}-{p.id[7:]}", p.text, seed_of(p.text), "probes", p.target, p.content, kind)
             for p in _prompts("probes", artist, ((ask(phrase(s)), s.content) for s in scenes))
         ]
     return rows

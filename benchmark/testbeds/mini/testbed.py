@@ -18,6 +18,7 @@ from torch import Tensor
 
 from benchmark.api.testbed import Testbed, Workbench
 from benchmark.errors import DataError, UsageError
+from benchmark.json_types import Identity, JsonObject, NetworkConfig
 from benchmark.store import durable
 from benchmark.store.artefacts import Artefact, Store
 from benchmark.store.claims import making
@@ -33,7 +34,7 @@ from methods.pruning.pictures import Pictures
 from methods.sampling import Sampler, check_finite, initial_noise, sample
 from methods.training.precision import lowered
 from metrics.encoders import Encoder, OpenClipEncoder
-from prompts.concepts import Concept, Kind
+from prompts.concepts import DEFAULT_KIND, Concept, Kind
 from prompts.lists import Prompt
 
 Make = Callable[[Callable[[int], None]], Tensor]
@@ -61,13 +62,13 @@ class Mini(Testbed):
         self._weights, self.pipeline, self.device = weights, weights / "pipeline", torch.device(device)
         self._manifest = check_manifest(weights)
         self.sampler = Sampler(steps=20, guidance=2.5)
-        self.scheduler: dict[str, Any] = json.loads((self.pipeline / "scheduler" / "scheduler_config.json").read_text())
+        self.scheduler: NetworkConfig = json.loads((self.pipeline / "scheduler" / "scheduler_config.json").read_text())
         self.text_length = 32
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Identity:
         return {"testbed": self.name, "weights": self._manifest["fingerprint"], "data": DATA_RECIPE}
 
-    def concept(self, targets: tuple[str, ...], kind: Kind = "style") -> Concept:
+    def concept(self, targets: tuple[str, ...], kind: Kind = DEFAULT_KIND) -> Concept:
         if kind == "explicit":
             if targets:
                 raise UsageError("--targets are artists: what the explicit suites forget is fixed, leave them out.")
@@ -233,7 +234,7 @@ class Mini(Testbed):
     def _captioned(
         self,
         bench: Workbench,
-        identity: dict[str, Any],
+        identity: Identity,
         captions: list[str],
         what: str,
         make: Make,
@@ -262,8 +263,8 @@ def _words(concept: Concept) -> Any:
     return explicit if concept.kind == "explicit" else prompts
 
 
-def _keep(store: Store, kind: str, identity: dict[str, Any], make: Callable[[], Tensor]) -> Artefact:
-    made: dict[str, Any] = {}
+def _keep(store: Store, kind: str, identity: Identity, make: Callable[[], Tensor]) -> Artefact:
+    made: JsonObject = {}
 
     def fill(folder: Path) -> None:
         began = time.perf_counter()
@@ -278,7 +279,7 @@ def _digest(texts: list[str]) -> str:
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:20]
 
 
-def check_manifest(weights: Path) -> dict[str, Any]:
+def check_manifest(weights: Path) -> JsonObject:
     """Read weights/manifest.json and compare every file's size and checksum; DataError names the first that differs."""
     path = weights / "manifest.json"
     rebuild = f"run `bench testbed build mini --out {weights}`"

@@ -14,6 +14,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from benchmark.json_types import NetworkConfig
 from benchmark.testbeds.stable_diffusion import architecture
 from metrics.encoders import Encoder, ModuleEncoder, OpenClipEncoder
 
@@ -113,7 +114,7 @@ def encoder(job: str, device: torch.device) -> Encoder:
     return ModuleEncoder("random-inception", FidInception().requires_grad_(False).to(device), SIZE, HALF, HALF, 32)
 
 
-def _vit_l(width: int = 1024, layers: int = 24, patch: int = 14, places: int = 257, size: int = 768) -> dict[str, Any]:
+def _vit_l(width: int = 1024, layers: int = 24, patch: int = 14, places: int = 257, size: int = 768) -> NetworkConfig:
     """Return constant weights under the names of CSD's checkpoint."""
     shapes: dict[str, tuple[int, ...]] = {
         "class_embedding": (width,), "positional_embedding": (places, width), "conv1.weight": (width, 3, patch, patch),

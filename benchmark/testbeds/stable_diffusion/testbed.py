@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from benchmark.api.testbed import Testbed, Workbench
 from benchmark.errors import UsageError
+from benchmark.json_types import Identity
 from benchmark.store import contents
 from benchmark.store.artefacts import Artefact, Store
 from benchmark.store.claims import making
@@ -31,7 +32,7 @@ from benchmark.testbeds.stable_diffusion import (
     prompts,
 )
 from benchmark.testbeds.stable_diffusion.artists import artists
-from benchmark.testbeds.stable_diffusion.definition import SHIPPED, Definition, experts_file, read
+from benchmark.testbeds.stable_diffusion.definition import PRUNING, SHIPPED, Definition, experts_file, read
 from benchmark.testbeds.stable_diffusion.pipeline import Pipeline
 from methods.base import Materials
 from methods.budget import Entry
@@ -41,7 +42,7 @@ from methods.pruning.pictures import Pictures
 from methods.sampling import Sampler, check_finite, initial_noise, sample
 from methods.training.precision import lowered
 from metrics.encoders import Encoder, OpenClipEncoder
-from prompts.concepts import Concept, Kind
+from prompts.concepts import DEFAULT_KIND, Concept, Kind
 from prompts.lists import Prompt
 
 if TYPE_CHECKING:
@@ -53,8 +54,6 @@ SAMPLED = 16
 """Concept images that are made together."""
 LOOKED = 64
 """Pictures that are read from the disk together."""
-PRUNING = 10_000
-"""Pictures to prune by: as many as a search draws."""
 
 
 class StableDiffusion(Testbed):
@@ -95,7 +94,7 @@ class StableDiffusion(Testbed):
             latent_size=definition.size // self._parts.factor,
         )
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Identity:
         parts = [self._train.sha256, self._val.sha256, find.sha256(self.definition.artists)]
         parts += [str(self.definition.size), str(self.definition.crops), str(DATA_RECIPE)]
         parts += ["half"] if self.definition.half else []
@@ -117,7 +116,7 @@ class StableDiffusion(Testbed):
             self._train_sums[store.home] = checksum
         return checksum
 
-    def concept(self, targets: tuple[str, ...], kind: Kind = "style") -> Concept:
+    def concept(self, targets: tuple[str, ...], kind: Kind = DEFAULT_KIND) -> Concept:
         if kind == "style":
             return prompts.style_concept(self.definition.artists, targets)
         if targets:
@@ -259,7 +258,7 @@ class Sd21(StableDiffusion):
         super().__init__(read(SHIPPED / "sd21.toml"), device)
 
 
-def _keep(store: Store, kind: str, identity: dict[str, Any], tensor: Tensor, seconds: float) -> Artefact:
+def _keep(store: Store, kind: str, identity: Identity, tensor: Tensor, seconds: float) -> Artefact:
     with store.make(kind, identity, {"seconds": seconds}) as folder:
         save_file({"tensor": tensor.contiguous()}, folder / "tensor.safetensors")
     return store.get(kind, identity)

@@ -141,7 +141,7 @@ def read_gates(path: Path) -> Tensor:
         vectors = next(iter(tables.values()))
     if vectors is None or vectors.numel() == 0:
         raise DataError(f"{path} holds no architecture vectors (it has no tensor embedding_gs, or an empty one).")
-    gates = torch.atleast_2d(vectors.float())
+    gates: Tensor = torch.atleast_2d(vectors.float())
     if not bool(((gates >= 0) & (gates <= 1)).all()):  # also true for NaN
         raise DataError(f"{path} holds numbers outside 0..1: these are not gates.")
     return gates

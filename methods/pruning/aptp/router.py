@@ -74,7 +74,8 @@ def sinkhorn(similarity: Tensor, epsilon: float = EPSILON, tolerance: float = BA
         log = log - rows
         if float((log.logsumexp(0).exp() - column.exp()).abs().max()) < tolerance:
             break
-    return log.exp().to(similarity.dtype)
+    assignment: Tensor = log.exp().to(similarity.dtype)
+    return assignment
 
 
 def _orthogonal(rows: int, columns: int, source: torch.Generator) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor
 from benchmark.errors import TrainingError
 from methods.base import Checkpointer
 from methods.config_fields import identity
+from methods.costs import CALIBRATION_IMAGES
 from methods.pruning.aptp import losses
 from methods.pruning.aptp.experts import Experts
 from methods.pruning.aptp.relaxed import gumbel_sigmoid, straight_through
@@ -38,6 +39,10 @@ CHECKPOINT_EVERY = 25
 """Steps between checkpoints."""
 
 
+BATCH = 16
+"""Pictures a step, by default."""
+
+
 class Search(BaseModel):
     """Settings of a search; all of them change its result. The weights of the losses are APTP's."""
 
@@ -46,11 +51,11 @@ class Search(BaseModel):
     experts: int = identity(8, "Number of experts, each with a code.", ge=1, le=64)
     macs: float = identity(0.6, "Mean share of the base's MACs over the experts.")
     spread: float = identity(0.2, "Distance of the smallest and the largest budget from the mean.", ge=0, lt=1)
-    steps: int = identity(600, "Total number of steps.", ge=1)
+    steps: int = identity(CALIBRATION_IMAGES["aptp"] // BATCH, "Total number of steps.", ge=1)
     alone: float = identity(
         0.2, "First part of the steps, in which the predictor is trained without codes.", ge=0, lt=1
     )
-    batch: int = identity(16, "Pictures a step.", ge=2)
+    batch: int = identity(BATCH, "Pictures a step.", ge=2)
     rate: float = identity(0.05, "Adam's learning rate.", gt=0)
     diffusion: float = identity(1.0, "Weight of the diffusion loss.", ge=0)
     output: float = identity(0.2, "Weight of output distillation.", ge=0)

@@ -6,9 +6,10 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmark.errors import StoreError, UsageError
+from benchmark.json_types import JsonObject
 from benchmark.store import durable, paths
 from benchmark.store.listing import visible
 
@@ -76,7 +77,7 @@ def build(out: Path, progress: Progress, only: tuple[str, ...] = (), device: str
         progress.say(f"weights   {escape(str(out))}")
 
 
-def _check_recipe(path: Path, recipe: dict[str, Any]) -> None:
+def _check_recipe(path: Path, recipe: JsonObject) -> None:
     """Raise `StoreError` if a build was begun with other pictures, seeds or steps; write the recipe of a new build."""
     text = json.dumps(recipe, sort_keys=True)
     if not path.exists():

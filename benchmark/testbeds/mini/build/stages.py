@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import CLIPTokenizer
 
+from benchmark.json_types import JsonObject
 from benchmark.testbeds.mini.build import autoencoder, contrastive, features, oracles, style, tokenizer, unet
 from benchmark.testbeds.mini.build.corpus import CHUNK, Corpus
 from benchmark.testbeds.mini.build.loop import CPU, Job, Progress
@@ -44,7 +45,7 @@ STEPS = {
 }
 
 
-def recipe() -> dict[str, Any]:
+def recipe() -> JsonObject:
     """Return the settings that must be the same when a build is resumed."""
     return {"seeds": SEEDS, "steps": STEPS, "chunks": [TRAIN_CHUNKS, LESSON_CHUNKS, REPAINTED]}
 

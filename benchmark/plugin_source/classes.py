@@ -8,9 +8,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import EntryPoint
-
-from benchmark.registry import find_source
 
 DEEPEST = 12
 """Parents that are followed, in case classes inherit in a circle."""
@@ -73,6 +72,19 @@ def literal_keys(point: EntryPoint, attribute: str) -> list[str]:
     module = read_module(point.module)
     owner = find_class(module, point.attr) if module else None
     return owner.keys(attribute) if owner else []
+
+
+def find_source(module: str) -> ModuleSpec | None:
+    """Where a module's source lies. Unlike `importlib.util.find_spec`, it imports no parent package."""
+    path: list[str] | None = None
+    spec: ModuleSpec | None = None
+    parts = module.split(".")
+    for depth in range(1, len(parts) + 1):
+        spec = PathFinder.find_spec(".".join(parts[:depth]), path)
+        if spec is None:
+            return None
+        path = list(spec.submodule_search_locations or [])
+    return spec
 
 
 def read_module(name: str) -> ast.Module | None:
