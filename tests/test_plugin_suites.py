@@ -167,6 +167,7 @@ def test_an_entry_point_is_listed_and_run_like_a_built_in_suite(files: Path, mon
         ("ponds.py", '"ponds"', '"a/b"', "letters, digits, dots"),
         ("ponds.py", '("coco",)', '("cocoa",)', "Did you mean 'coco'?"),
         ("ponds.py", 'format=".1f")', 'format="x y")', "which prints no number"),
+        ("ponds.py", 'format=".1f")', 'format=".1f", higher_is_better=True)', "column 'match' states a direction"),
         ("ponds.py", "f\"pond-{k}\"", '"pond"', "ids are unique"),
         ("ponds.py", "return ponds + ", "return []; ", "has no prompts"),
         ("ponds.py", "return ponds + ", "return 1 / 0; ", "failed in ponds.py, line 19 (ZeroDivisionError: "),
@@ -195,6 +196,7 @@ def test_a_wrong_suite_or_metric_is_one_sentence(files: Path, changed: str, old:
     [
         ("bridges.toml", 'name = "bridges"', "", "does not say 'name'"),
         ("bridges.toml", "prompts =", "prompt =", "does not say 'prompts'"),
+        ("bridges.toml", "relative = true", "higher_is_better = true", "no setting 'columns.0.higher_is_better'"),
         ("bridges.toml", "[[columns]]", "[[column]]", "it has no setting 'column'"),
         ("bridges.toml", 'name = "bridges"', "name = bridges", "is not TOML"),
         ("bridges.toml", '"bridges.csv"', '"gone.csv"', "gone.csv cannot be read"),

@@ -12,12 +12,13 @@ class Column:
     Args:
         key: its name in JSON and for `--columns`.
         header: its heading.
-        higher_is_better: its direction; None where neither is better, or where the cell says it.
+        higher_is_better: direction of a metric's figure; None where neither is better. A suite's cells have directions
+            of their own, from `Scores.put` or from their metrics.
         format: how its figure is printed, in Python's format language: ".2f", ".0f", ".3g".
         cell: the cell of the record that it shows; `key` if empty.
         section: heading of the part of `bench table --long` that it stands in; empty for the default view.
-        unit: unit of a metric's values, such as "%" or "100 cos"; empty for a plain number. A suite's cells have their
-            own units.
+        unit: unit of a metric's values, such as "%" or "100 cos"; empty for a plain number. A suite's cells have
+            units of their own.
         relative: whether the figure compares with the reference model, so that rows with different references do not
             compare.
     """

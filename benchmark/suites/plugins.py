@@ -64,6 +64,12 @@ def check_suite(suite: Any, where: str) -> None:
         if name not in (installed := registry.names("suites")):
             raise registry.unknown(f"suite in the brings of suite {suite.name!r}:", name, installed)
     check_columns(suite.columns, where)
+    for column in suite.columns:
+        if column.higher_is_better is not None or column.unit:
+            raise UsageError(
+                f"{where}: column '{column.key}' states a direction or a unit: leave them out, since `scores.put`, or "
+                "the metric of the cell, states them."
+            )
     if isinstance(suite.metrics, str) or not all(isinstance(use, str | Use) for use in suite.metrics):
         raise UsageError(f'{where}: metrics is a list of names or of Use(...), such as ("clip",).')
     if type(suite).score is Suite.score and not suite.metrics:

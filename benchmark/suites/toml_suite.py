@@ -36,11 +36,10 @@ class UseTable(_Table):
 
 
 class ColumnTable(_Table):
-    """A column; fields as of `benchmark.api.Column`."""
+    """A column; fields as of `benchmark.api.Column`, but for those that metrics state."""
 
     key: str
     header: str
-    higher_is_better: bool | None = None
     format: str = ".2f"
     cell: str = ""
     section: str = ""

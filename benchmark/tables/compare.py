@@ -14,7 +14,7 @@ from typing import Literal
 
 from benchmark.errors import DataError, UsageError
 from benchmark.stats import bootstrap_interval, mcnemar, sign_flip, student_interval
-from benchmark.tables.columns import BUILT_IN, COLUMNS, Column, by_section, declared, split, undeclared
+from benchmark.tables.columns import BUILT_IN, COLUMNS, Column, by_section, declared, directed, split, undeclared
 from benchmark.tables.compare_units import Model, Pair, Setting, Side, pairs_of, side_of
 from benchmark.tables.select import Found
 
@@ -117,10 +117,9 @@ def _columns(suite: str, pairs: Sequence[Pair]) -> list[Column]:
     own = declared(records, [column.key for column in COLUMNS if suite in BUILT_IN or column.suite != suite])
     if suite not in BUILT_IN and not any(column.suite == suite for column in own):
         own += undeclared(suite, records)
-    split_columns = [split_column for column in own for split_column in split(column, records)]
-    if suite in BUILT_IN:
-        return by_section([*COLUMNS, *split_columns])
-    return by_section([*split_columns, *COLUMNS])
+    own = [split_column for column in own for split_column in split(column, records)]
+    built_in = [directed(column, records) for column in COLUMNS]
+    return by_section([*built_in, *own] if suite in BUILT_IN else [*own, *built_in])
 
 
 def _nothing_shared(sides: Sequence[Side], pruning: str, macs: float | None) -> str:
