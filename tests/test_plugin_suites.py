@@ -10,6 +10,7 @@ from docs_plugins import FILES
 from test_prunings import bench, refused
 
 from benchmark import registry
+from benchmark.testbeds.mini import testbed
 
 RUN = ("run", "--method", "distilled", "--budget", "1it", "--reference", "base")
 
@@ -134,6 +135,42 @@ def test_an_estimate_counts_the_prompts_of_a_toml_suite_and_names_those_that_it_
     assert "sample bridges" in counted.stdout, counted.output
     unknown = bench("estimate", "--method", "esd", "--suite", f"{files / 'ponds.py'}:Ponds")
     assert "the prompts of suite ponds, which brings its own, are not counted" in unknown.stdout
+
+
+@pytest.fixture
+def checkpoint(files: Path) -> Path:
+    """A U-Net that was made elsewhere: the base with other last biases."""
+    unet: Any = testbed.Mini(device="cpu").base()
+    unet.conv_out.bias.data += 0.1
+    unet.save_pretrained(files / "theirs" / "unet")
+    return files / "theirs" / "unet"
+
+
+def test_a_model_made_elsewhere_is_scored_on_suites_and_metrics_from_files(files: Path, checkpoint: Path) -> None:
+    suite = f"{files / 'ponds.py'}:Ponds"
+    asked = ("eval", "--checkpoint", str(checkpoint), "--name", "theirs", "--reference", "base", "--alone",
+             "--runs", str(files / "runs"))  # fmt: skip
+    evaluated = bench(*asked, "--suite", suite)
+    assert evaluated.exit_code == 0, evaluated.output
+    assert "Suite ponds on mini" in evaluated.stdout
+    (record,) = written(files, "ponds", "theirs")
+    assert set(record["cells"]) == {"match", "best", "variety", "clip_kept"}
+    assert record["world"]["suite"]["code"] == f"sha256:{registry.fingerprint(suite)}"
+    assert [row["method"] for row in shown(files, "ponds")["rows"]] == ["base", "theirs"]
+    variety = f"{files / 'variety.py'}:Variety"
+    assert bench(*asked, "--suite", "artists", "--metric", variety).exit_code == 0
+    assert "variety" in written(files, "artists", "theirs")[0]["cells"]
+    assert bench(*asked, "--suite", str(files / "bridges.toml")).exit_code == 0
+    assert list(shown(files, "bridges")["rows"][-1]["cells"]) == ["csd", "variety", "clip_kept"]
+
+
+def test_a_wrong_suite_or_metric_of_an_evaluation_is_one_sentence(files: Path, checkpoint: Path) -> None:
+    asked = ("eval", "--checkpoint", str(checkpoint), "--reference", "base", "--runs", str(files / "runs"))
+    gone = refused(bench(*asked, "--suite", f"{files / 'gone.py'}:Ponds"))
+    assert "There is no file" in gone
+    suite = f"{files / 'ponds.py'}:Ponds"
+    assert "Did you mean 'clip'?" in refused(bench(*asked, "--suite", suite, "--metric", "clap"))
+    assert not (files / "runs" / "records").exists()
 
 
 def test_an_entry_point_is_listed_and_run_like_a_built_in_suite(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.api.testbed import Testbed
@@ -15,8 +16,11 @@ from benchmark.suites.prompts import first_of_groups
 from benchmark.suites.toml_suite import TomlSuite
 from benchmark.tables.columns import BUILT_IN
 from benchmark.testbeds import resolve
+from benchmark.testbeds.mini.definition import Definition as MiniDefinition
+from benchmark.testbeds.mini.definition import prompts_for
 from benchmark.testbeds.stable_diffusion.definition import PRUNING
 from methods.base import Precision
+from prompts.lists import read_prompts
 
 if TYPE_CHECKING:
     from benchmark.api.request import RunRequest
@@ -67,13 +71,19 @@ class Ground:
 
 
 def ground(request: RunRequest) -> Ground:
-    """The testbed of a request. UsageError for a testbed written in code whose sizes are not known."""
+    """The testbed of a request. UsageError for a testbed written in Python, but for `mini`."""
     definition = resolve.definition_of(request.testbed)
     if definition is not None:
         return _of_definition(request, definition)
-    if request.testbed != "mini":
-        raise UsageError(f"Testbed '{request.testbed}' cannot be estimated: nothing is known of its sizes.")
-    return _of_mini(request)
+    if request.testbed == "mini":
+        return _of_mini(request, MiniDefinition(name="mini"))
+    if (mini_definition := resolve.mini_definition(request.testbed)) is not None:
+        return _of_mini(request, mini_definition)
+    raise UsageError(
+        f"Testbed '{request.testbed}' cannot be estimated: it is written in Python, and only running it would say how "
+        "large its networks are. `bench run` begins without an estimate; one of a TOML file that is like mini or sd21 "
+        "can be had."
+    )
 
 
 def precision_of(request: RunRequest) -> Precision:
@@ -93,21 +103,24 @@ def _kind(request: RunRequest) -> str:
     return load.load(request.suite).forgets
 
 
-def _of_mini(request: RunRequest) -> Ground:
+def _of_mini(request: RunRequest, definition: MiniDefinition) -> Ground:
+    """mini, or a testbed in its world: networks of the same sizes, with the file's targets, prompts and sampling."""
     from benchmark.testbeds.mini import explicit, prompts
 
     is_explicit = _kind(request) == "explicit"
-    concept = explicit.CONCEPT if is_explicit else prompts.style_concept(request.targets)
+    targets = request.targets or tuple(definition.targets)
+    concept = explicit.CONCEPT if is_explicit else prompts.style_concept(targets)
     captions = explicit if is_explicit else prompts
     assumed: list[str] = []
     prompt_counts = {
-        name: len(first_of_groups(_prompts_of_mini(name, concept), request.limit))
+        name: len(first_of_groups(_prompts_of_mini(name, concept, definition.prompts), request.limit))
         if name in BUILT_IN
         else _count_own_prompts(request, name, assumed)
         for name in suites(request)
     }
     return Ground(
-        name="mini", sizes=sizes("mini"), size=16, steps=20, calls=21, guidance=2.5, flops=2.2e13, half=True,
+        name=definition.name, sizes=sizes("mini"), size=16, steps=definition.steps, calls=definition.steps + 1,
+        guidance=definition.guidance, flops=definition.flops, half=True,
         precision=precision_of(request), concept=concept, prompt_counts=prompt_counts,
         erasing=len(captions.erasing(concept)), contrast=2 * sum(map(len, captions.contrast(concept).values())),
         encoded=2048, shown=512, real=2000, pixels=64 * 64 * 3, parameters=sizes("mini").parameters["unet"],
@@ -124,9 +137,11 @@ def _count_own_prompts(request: RunRequest, name: str, assumed: list[str]) -> in
     return 0
 
 
-def _prompts_of_mini(suite: str, concept: Concept) -> Sequence[Prompt]:
+def _prompts_of_mini(suite: str, concept: Concept, own_list: Path | None) -> Sequence[Prompt]:
     from benchmark.testbeds.mini import explicit, prompts
 
+    if suite == "artists" and own_list is not None:
+        return prompts_for(read_prompts(own_list), concept, str(own_list))
     if suite == "artists":
         return prompts.artists(concept)
     if suite == "coco":

@@ -5,6 +5,8 @@ No torch is imported, so that a wrong file is refused at once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -15,7 +17,8 @@ from benchmark.registry import unknown
 from benchmark.testbeds.mini import prompts as mini_prompts
 from benchmark.testbeds.mini.artists import ARTISTS
 from benchmark.testbeds.toml_files import NAME, Table, check_name, check_texts, read_table, sentence
-from prompts.lists import read_prompts
+from prompts.concepts import Concept
+from prompts.lists import Prompt, read_prompts
 
 WEIGHTS = Path(__file__).parent / "weights"
 PARTS = ("targets", "neighbours", "kept", "implicit", "probes")
@@ -67,6 +70,27 @@ def check_prompts(path: Path) -> None:
                 f"{path}, {prompt.id}: a prompt of suite artists has a part of {', '.join(PARTS)} and a target that "
                 f"`bench list artists` shows; it has '{prompt.part}' and '{prompt.target}'."
             )
+
+
+def prompts_for(rows: Sequence[Prompt], concept: Concept, place: str) -> list[Prompt]:
+    """The prompts of a list for a concept: each has the part that the concept gives to its painter.
+
+    "implicit" and "probes" are asked of targets alone. DataError for a list without a prompt for a target.
+    """
+    prompts = []
+    for row in rows:
+        if row.part in ("implicit", "probes"):
+            prompts += [row] if row.target in concept.targets else []
+            continue
+        part = "neighbours" if row.target in concept.neighbours else "kept"
+        prompts.append(replace(row, part="targets" if row.target in concept.targets else part))
+    parts = {prompt.part for prompt in prompts}
+    for name in concept.targets:
+        if not any(prompt.target == name and prompt.part == "targets" for prompt in prompts):
+            raise DataError(f"{place} has no prompt for {name}, who is to be forgotten: add some, or choose --targets.")
+    if "kept" not in parts and "neighbours" not in parts:
+        raise DataError(f"{place} has no prompt for a painter who stays: add some, to see what erasing breaks.")
+    return prompts
 
 
 def _settings(path: Path) -> JsonObject:

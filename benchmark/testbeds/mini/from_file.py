@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 
-from benchmark.errors import DataError
 from benchmark.json_types import Identity
-from benchmark.testbeds.mini.definition import Definition
+from benchmark.testbeds.mini.definition import Definition, prompts_for
 from benchmark.testbeds.mini.testbed import Mini
 from methods.sampling import Sampler
 from prompts.concepts import Concept, Kind
@@ -37,24 +35,3 @@ class MiniFromFile(Mini):
         if suite != "artists" or self.definition.prompts is None:
             return super().prompts(suite, concept)
         return prompts_for(read_prompts(self.definition.prompts), concept, str(self.definition.prompts))
-
-
-def prompts_for(rows: Sequence[Prompt], concept: Concept, place: str) -> list[Prompt]:
-    """The prompts of a list for a concept: each has the part that the concept gives to its painter.
-
-    "implicit" and "probes" are asked of targets alone. DataError for a list without a prompt for a target.
-    """
-    prompts = []
-    for row in rows:
-        if row.part in ("implicit", "probes"):
-            prompts += [row] if row.target in concept.targets else []
-            continue
-        part = "neighbours" if row.target in concept.neighbours else "kept"
-        prompts.append(replace(row, part="targets" if row.target in concept.targets else part))
-    parts = {prompt.part for prompt in prompts}
-    for name in concept.targets:
-        if not any(prompt.target == name and prompt.part == "targets" for prompt in prompts):
-            raise DataError(f"{place} has no prompt for {name}, who is to be forgotten: add some, or choose --targets.")
-    if "kept" not in parts and "neighbours" not in parts:
-        raise DataError(f"{place} has no prompt for a painter who stays: add some, to see what erasing breaks.")
-    return prompts
