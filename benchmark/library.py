@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pyarrow
 
     from benchmark.models.external_checkpoint import Parts
+    from methods.quantization import Weights
 
 
 def run(
@@ -84,6 +85,7 @@ def evaluate(
     targets: Sequence[str] = (),
     architecture: Path | None = None,
     parts: Parts = "all",
+    weights: Weights = "full",
     reference: str = "distilled",
     budget: str = "default",
     alone: bool = False,
@@ -99,6 +101,7 @@ def evaluate(
         name: its name in tables; by default that of the file or folder.
         architecture: a file that cuts weights of full size.
         parts: "unet" scores the U-Net of a pipeline whose other parts differ from the testbed's.
+        weights: "int8" or "int4" rounds the U-Net's weights first, with one scale per output channel.
         reference: what CP and CSD compare with, "distilled" (trained with `budget` where it is missing) or "base".
 
     The other arguments are those of `run`, and so are what it returns and raises.
@@ -115,7 +118,7 @@ def evaluate(
     [request] = options.requests()
     with Progress() as progress:
         return evaluate_checkpoint(
-            request, str(checkpoint), name or default_name(str(checkpoint)), progress, architecture, parts
+            request, str(checkpoint), name or default_name(str(checkpoint)), progress, architecture, parts, weights
         )
 
 

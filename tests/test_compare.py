@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from benchmark.cli.app import app
 from benchmark.errors import DataError, UsageError
 from benchmark.records.record import scores_table, write_record
-from benchmark.stats import mcnemar, sign_flip, student_interval
+from benchmark.stats import mcnemar, sign_flip, student_interval, upper_bound
 from benchmark.tables.compare import compare, only
 from benchmark.tables.select import gather
 
@@ -54,6 +54,27 @@ def test_tests_and_intervals_are_not_those_of_the_textbooks() -> None:
     assert sign_flip(many) == sign_flip(many.tolist())
     assert sign_flip([0.0, 0.0]) == 1
     assert student_interval([1.0]) is None
+
+
+def test_non_inferiority_bound_is_the_textbook_one_and_looks_at_the_direction_of_the_column(tmp_path) -> None:
+    for n, values in enumerate(([0.30, 0.10], [0.20, 0.15], [0.22, 0.16])):
+        put(tmp_path, "bilevel", seed=n, target_style=values[0], kept_style=values[0])
+        put(tmp_path, "esd", seed=n, target_style=values[1], kept_style=values[1])
+    differences = np.array([0.20, 0.05, 0.06])
+    lower, upper = scipy.stats.t.interval(0.90, 2, differences.mean(), scipy.stats.sem(differences))
+    assert upper_bound(differences.tolist()) == pytest.approx(upper)
+    assert upper_bound([1.0]) is None
+    bounds = {c.column.key: c.worse_by for c in compared(tmp_path, long=True).contrasts}
+    assert bounds["target_style"] == pytest.approx(upper)  # lower is better
+    assert bounds["kept_style"] == pytest.approx(-lower)  # higher is better
+    arguments = ["compare", "bilevel", "esd", "--long", "--records", str(tmp_path), "--format"]
+    shown = CliRunner().invoke(app, [*arguments, "markdown", "--non-inferiority"]).output
+    row = next(line for line in shown.splitlines() if line.startswith("| target style"))
+    assert row.endswith(f"| {upper:+.3f} |")
+    assert "worse by at most" in shown
+    assert "worse by" not in CliRunner().invoke(app, [*arguments, "markdown"]).output
+    document = json.loads(CliRunner().invoke(app, [*arguments, "json"]).output)
+    assert document["figures"]["kept_style"]["worse_by_at_most"] == pytest.approx(-lower)
 
 
 def test_flips_of_many_pairs_are_drawn_in_blocks_and_give_the_same_p() -> None:

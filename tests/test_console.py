@@ -89,6 +89,7 @@ def test_markup_in_names_is_not_swallowed() -> None:
 
 
 def test_only_the_first_process_speaks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     with Progress() as progress, progress.stage("sample", total=1) as stage:
         stage.advance()

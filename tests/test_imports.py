@@ -35,7 +35,8 @@ FLOORS = (
     "benchmark.parallel "
     "benchmark.stats metrics.base metrics.encoders prompts.parquet",
     "benchmark.registry benchmark.hardware benchmark.console prompts.concepts prompts.tables prompts.artists "
-    "prompts.decoys methods.budget methods.config_fields methods.objective methods.sampling_steps metrics.networks "
+    "prompts.decoys methods.budget methods.config_fields methods.objective methods.sampling_steps methods.quantization "
+    "metrics.networks "
     "metrics.detectors metrics.clip metrics.cp metrics.csd metrics.drift metrics.fid metrics.kid metrics.oracle",
     "prompts.lists prompts.sources methods.costs methods.sampling benchmark.hub",
     "prompts.rows methods.base",
@@ -45,7 +46,7 @@ FLOORS = (
     "methods.bilevel benchmark.models benchmark.suites benchmark.testbeds",
     "methods.esd_kd benchmark.generation benchmark.tables benchmark.doctor benchmark.plugin_checks",
     "benchmark.pipeline benchmark.figures",
-    "benchmark.cost benchmark.experiments",
+    "benchmark.cost benchmark.experiments benchmark.export",
     "benchmark.cli",
     "benchmark.__main__ benchmark.library",
 )

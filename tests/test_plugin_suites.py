@@ -150,9 +150,11 @@ def test_a_model_made_elsewhere_is_scored_on_suites_and_metrics_from_files(files
     suite = f"{files / 'ponds.py'}:Ponds"
     asked = ("eval", "--checkpoint", str(checkpoint), "--name", "theirs", "--reference", "base", "--alone",
              "--runs", str(files / "runs"))  # fmt: skip
-    evaluated = bench(*asked, "--suite", suite)
+    evaluated = bench(*asked, "--suite", suite, "--require", "variety>=0", "--require", "match<=100")
     assert evaluated.exit_code == 0, evaluated.output
     assert "Suite ponds on mini" in evaluated.stdout
+    assert "pass  variety >= 0" in evaluated.stdout
+    assert "pass  match <= 100" in evaluated.stdout
     (record,) = written(files, "ponds", "theirs")
     assert set(record["cells"]) == {"match", "best", "variety", "clip_kept"}
     assert record["world"]["suite"]["code"] == f"sha256:{registry.fingerprint(suite)}"
@@ -170,6 +172,8 @@ def test_a_wrong_suite_or_metric_of_an_evaluation_is_one_sentence(files: Path, c
     assert "There is no file" in gone
     suite = f"{files / 'ponds.py'}:Ponds"
     assert "Did you mean 'clip'?" in refused(bench(*asked, "--suite", suite, "--metric", "clap"))
+    columns = refused(bench(*asked, "--suite", suite, "--alone", "--require", "varied>=0"))
+    assert "there is no column 'varied'; there are match, best, variety, clip_kept." in columns
     assert not (files / "runs" / "records").exists()
 
 

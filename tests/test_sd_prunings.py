@@ -150,7 +150,7 @@ def test_a_public_expert_cannot_be_run_or_becomes_another(tiny, tmp_path, monkey
     assert prunings.further_identity(bench, "aptp") != key  # another file is another model
     (tmp_path / "quantizer.safetensors").unlink()
     told = refused(*RUN, "--pruning", "aptp", "--testbed", str(path), "--runs", str(tmp_path))
-    assert "quantizer.safetensors holds no architecture vectors" in told
+    assert "quantizer.safetensors are not there: get the quantizer's .safetensors" in told
 
 
 # what is refused before it costs anything

@@ -20,8 +20,8 @@ STYLES, CONTENTS = ("plain", "Ada", "Bea"), ("cat", "boat", "none")
 CONCEPT = Concept("style", ("Ada",), "art", ("Bea",))
 
 
-def prompt(k: int, part: str, target: str, content: str, kind: str = "x") -> Prompt:
-    return Prompt(f"{part}-{kind}-{k}", f"text {k}", k, part, target, content)
+def prompt(k: int, part: str, target: str, content: str, form: str = "") -> Prompt:
+    return Prompt(f"{part}-{k}", f"text {k}", k, part, target, content, form)
 
 
 ROWS = [

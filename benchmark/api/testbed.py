@@ -83,6 +83,8 @@ class Testbed:
     """Suite -> names of the public lists (prompts/sources.py) whose prompts it takes, best first."""
     titles: Mapping[str, Sequence[str]] = {}
     """Suite -> names of lists that, once added, replace the testbed's prompts of the targets in them, best first."""
+    license: str = "other"
+    """Licence of the base model, as the front matter of a model card names it."""
     pixels: int = 8
     """Side in pixels of what one place of a latent stands for."""
 

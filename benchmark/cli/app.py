@@ -20,6 +20,7 @@ from benchmark.cli.clean import clean
 from benchmark.cli.doctor import doctor
 from benchmark.cli.estimate import estimate
 from benchmark.cli.eval import evaluate
+from benchmark.cli.export import export
 from benchmark.cli.figure import figure
 from benchmark.cli.list import show_list
 from benchmark.cli.page import page
@@ -110,7 +111,7 @@ app = typer.Typer(cls=_Commands, pretty_exceptions_enable=False, **_STYLE)
 
 COMMANDS: dict[str, dict[str, Callable[..., Any] | typer.Typer]] = {
     "Run": {"run": run, "eval": evaluate, "campaign": campaign, "study": study, "estimate": estimate},
-    "Results": {"table": show_table, "compare": compare, "figure": figure, "page": page},
+    "Results": {"table": show_table, "compare": compare, "figure": figure, "page": page, "export": export},
     "Testbeds and prompts": {
         "list": show_list,
         "doctor": doctor,

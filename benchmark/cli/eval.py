@@ -31,6 +31,14 @@ from benchmark.errors import UsageError
 from benchmark.store.paths import home
 
 
+class Rounding(StrEnum):
+    """To how many bits weights are rounded."""
+
+    full = "full"
+    int8 = "int8"
+    int4 = "int4"
+
+
 class Parts(StrEnum):
     """What of a pipeline is scored."""
 
@@ -51,6 +59,9 @@ def evaluate(
         Parts,
         typer.Option(help="`unet`: of a pipeline the U-Net alone, among the testbed's own parts; its row says so."),
     ] = Parts.all,
+    weights: Annotated[
+        Rounding, typer.Option(help="Round the U-Net's weights to 8 or 4 bits first; its row says so.")
+    ] = Rounding.full,
     testbed: Testbed = "mini",
     reference: ComparedWith = Reference.distilled,
     targets: Targets = "",
@@ -64,6 +75,15 @@ def evaluate(
     precision: Precision = "",
     compiles: Compiles = False,
     limit: Limit = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="COLUMN<=NUMBER or COLUMN>=NUMBER: exit with 1 unless the whole 95 % interval keeps this bound; may "
+            "be repeated. Columns are named as in `bench table --format json`.",
+            show_default="none",
+        ),
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write the results of --require as JUnit XML.")] = None,
 ) -> None:
     """Score a model that was made elsewhere.
 
@@ -81,6 +101,7 @@ def evaluate(
     Examples:
       bench eval --checkpoint esd-van-gogh.safetensors --suite artists --testbed sd21 --name esd-x
       bench eval --checkpoint my/pipeline --suite artists --reference base
+      bench eval --checkpoint new.pt --suite artists --require 'target_style<=0.1' --require 'kept_style>=0.8'
     """
     check_plugin("testbeds", testbed)
     suite_name = check_plugin("suites", suite)
@@ -97,6 +118,22 @@ def evaluate(
         raise UsageError("--checkpoint is empty: name a folder, a file of weights or a Hub id.")
     if len(parse_budgets(budget)) > 1:
         raise UsageError(f"--budget '{budget}' is several budgets, and the reference has one: give one of them.")
+    from benchmark.store.outputs import check_file
+    from benchmark.tables.requirements import judge, parse
+    from benchmark.tables.requirements import junit as junit_xml
+
+    requirements = []
+    if require:
+        from benchmark.suites.load import in_run
+        from benchmark.tables.columns import declared_by
+
+        run_suite = in_run(suite, metric or ())
+        suites = [run_suite.name, *(run_suite.brings if not alone else ())]
+        requirements = parse(require, suites, declared_by(run_suite.name, run_suite.shown))
+    if junit is not None and not requirements:
+        raise UsageError("--junit writes the results of --require: give at least one.")
+    if junit is not None:
+        check_file(junit, "--junit")
     label = name or default_name(checkpoint)
     check_name(label)
     request = RunRequest(
@@ -119,7 +156,7 @@ def evaluate(
     from benchmark.console import Progress
 
     with Progress() as progress:
-        outcome = scored(request, checkpoint, label, progress, architecture, parts.value)
+        outcome = scored(request, checkpoint, label, progress, architecture, parts.value, weights.value)
     if not launcher.is_first():
         return  # the first process has the records
 
@@ -132,3 +169,15 @@ def evaluate(
     width = max(map(len, outcome.paths), default=0)
     for description, path in outcome.paths.items():
         print(f"{description.ljust(width)}  {path}")
+    if not requirements:
+        return
+    from benchmark.records.record import BROUGHT
+    from benchmark.store import durable
+
+    verdicts = judge(requirements, [record for record in outcome.records if record.pruning == BROUGHT])
+    for verdict in verdicts:
+        print(verdict)
+    if junit is not None:
+        durable.write_bytes(junit, junit_xml(verdicts, label).encode())
+    if not all(verdict.passed for verdict in verdicts):
+        raise typer.Exit(1)

@@ -143,6 +143,10 @@ def compare(
     pruning: Annotated[str, typer.Option(help="Models of this pruning.", show_default="the default one")] = "",
     limit: LimitShown = None,
     macs: Annotated[float | None, typer.Option(help="Share of MACs.", show_default="the default one")] = None,
+    margins: Annotated[
+        bool,
+        typer.Option("--non-inferiority", help="Add the one-sided 95 % bound of how much worse the first one is."),
+    ] = False,
     format: Annotated[Format, typer.Option(help="How to print it.")] = Format.rich,
     records: Records = None,
     runs: Runs = None,
@@ -158,6 +162,7 @@ def compare(
       bench compare bilevel "bilevel (lower_rate=5e-05)" --long
       bench compare distilled "distilled (seed 1)"
       bench compare bilevel esd --macs 0.55
+      bench compare 'uce-captions (kept_names=halves)' bilevel --long --non-inferiority
       bench compare bilevel distilled --format json
     """
     from benchmark.registry import is_file
@@ -177,4 +182,4 @@ def compare(
     suite = shown_suite(suite, (record for record, _ in entries))
     wide = long or bool(columns)
     comparison = compared(entries, testbed, suite, left, right, long=wide, pruning=pruning, macs=macs)
-    FORMATS[format](only(comparison, column_names) if columns else comparison)
+    FORMATS[format](only(comparison, column_names) if columns else comparison, margins)

@@ -172,6 +172,8 @@ def _diffusers(folder: Path, base: UNet2DConditionModel) -> UNet2DConditionModel
     import torch
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
+    from methods.pruning.architecture import Architecture
+
     config = read_json(folder / "config.json")
     kind = config.get("_class_name", UNet2DConditionModel.__name__)
     if kind != UNet2DConditionModel.__name__:
@@ -189,6 +191,8 @@ def _diffusers(folder: Path, base: UNet2DConditionModel) -> UNet2DConditionModel
     try:
         with torch.device("meta"):
             unet: Any = UNet2DConditionModel.from_config(config)
+            if (folder / "architecture.json").is_file():  # as `bench export` writes a pruned pipeline
+                unet = Architecture.from_json(read_json(folder / "architecture.json")).apply(unet)
     except (ValueError, TypeError, KeyError, NotImplementedError) as error:
         first = (str(error).splitlines() or [""])[0]
         raise DataError(f"The U-Net in {folder} cannot be built from its config.json ({first}).") from error

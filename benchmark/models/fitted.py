@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from benchmark.api.testbed import Workbench
     from benchmark.store.artefacts import Artefact
     from methods.budget import LedgerRow
+    from methods.quantization import Weights
 
 
 class Base(Model):
@@ -183,9 +184,15 @@ class Brought(Model):
     """
 
     def __init__(
-        self, bench: Workbench, checkpoint: external_checkpoint.Checkpoint, name: str, parts: Parts = "all"
+        self,
+        bench: Workbench,
+        checkpoint: external_checkpoint.Checkpoint,
+        name: str,
+        parts: Parts = "all",
+        weights: Weights = "full",
     ) -> None:
         from methods.pruning.macs import count_macs
+        from methods.quantization import round_weights
 
         testbed = bench.testbed
         unused = _unused(testbed.pipeline, checkpoint, parts)
@@ -208,10 +215,20 @@ class Brought(Model):
         }  # fmt: skip
         if parts == "unet":
             self._counted |= {"parts": parts, "not used": unused}
+        rounded = {} if weights == "full" else {"weights": weights}
+        self._counted |= rounded
+        round_weights(unet, weights)
+        details = ", ".join([*(["U-Net alone"] if parts == "unet" else []), *rounded.values()])
         super().__init__(
-            f"{name} (U-Net alone)" if parts == "unet" else name,
-            {**testbed.identity(), "model": BROUGHT, "checkpoint": checksum},
-            TrainingFacts(name, data=BROUGHT, pruning=BROUGHT, macs=min(1.0, round(share, 4))),
+            f"{name} ({details})" if details else name,
+            {**testbed.identity(), "model": BROUGHT, "checkpoint": checksum, **rounded},
+            TrainingFacts(
+                name,
+                variant=f"weights={weights}" if rounded else "default",
+                data=BROUGHT,
+                pruning=BROUGHT,
+                macs=min(1.0, round(share, 4)),
+            ),
         )
         self._unet, self._device = unet, bench.device
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from benchmark.models.external_checkpoint import Parts
     from benchmark.models.plan import Plan
     from benchmark.suites.load import SuiteInRun
+    from methods.quantization import Weights
     from prompts.concepts import Concept
     from prompts.lists import Prompt
 
@@ -81,11 +82,13 @@ def evaluate(
     progress: Progress,
     architecture: Path | None = None,
     parts: Parts = "all",
+    weights: Weights = "full",
 ) -> Outcome:
     """The records of the checkpoint called `name`, with those of the base and the reference.
 
     `architecture`, if given, cuts weights of full size. With `parts` "unet", parts of the checkpoint's pipeline that
-    differ from the testbed's are left out, and label and record say so; else such a pipeline is refused. Of the
+    differ from the testbed's are left out, and label and record say so; else such a pipeline is refused. `weights`
+    "int8" or "int4" rounds the U-Net's weights first, which makes it a model of its own. Of the
     request, whose method is `distilled`, budget and pruning are the reference's alone. The checkpoint is read and
     matched before anything is trained or sampled.
     """
@@ -100,7 +103,7 @@ def evaluate(
     check_name_is_free(paths.records_folder(home), resolve.name_of(request.testbed), name, external.sha256())
 
     scoring = Scoring.of(request, home, progress)
-    evaluated = Brought(scoring.bench, external, name, parts)
+    evaluated = Brought(scoring.bench, external, name, parts, weights)
     rows: list[Model] = [Base(scoring.bench), evaluated]
     plans: list[Plan] = []
     if request.reference == "distilled":

@@ -7,10 +7,13 @@ import logging
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmark.errors import StoreError
 from benchmark.store import durable, manifest
-from methods.base import State
+
+if TYPE_CHECKING:
+    from methods.base import State
 
 _log = logging.getLogger("palimpsest")
 _PREFIX = "checkpoint-"
@@ -58,6 +61,8 @@ class Checkpointer:
         A damaged one is removed with one warning line, and the one before it is tried.
         """
         from safetensors.torch import load_file
+
+        from methods.base import State
 
         for number in reversed(self._numbers()):
             folder = self._folder(number)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import fields as dataclass_fields
 
 from benchmark.api.declarations import Column as DeclaredColumn
 from benchmark.api.suite import DESTINATION
-from benchmark.json_types import JsonObject
 from benchmark.records.record import Cell, Record
 
 
@@ -131,18 +130,29 @@ def declared(records: Sequence[Record], taken_keys: Iterable[str] = ()) -> list[
     columns_by_place: dict[tuple[str, str], Column] = {}
     taken = set(taken_keys)
     for record in sorted(records, key=lambda record: str(record.made.get("time", "")), reverse=True):
-        for fields in _declarations(record):
-            place = (record.suite, str(fields["cell"] or fields["key"]))
+        for column in declared_by(record.suite, record.made):
+            place = (column.suite, column.cell)
             if place in columns_by_place:
                 continue
-            key = str(fields["key"])
-            key = f"{record.suite}_{key}" if key in taken else key
+            key = f"{record.suite}_{column.key}" if column.key in taken else column.key
             taken.add(key)
-            columns_by_place[place] = Column(
-                key, str(fields["header"]), *place, str(fields["format"]), str(fields["section"]),
-                relative=bool(fields["relative"]),
-            )  # fmt: skip
+            columns_by_place[place] = replace(column, key=key)
     return list(columns_by_place.values())
+
+
+def declared_by(suite: str, made: Mapping[str, object]) -> list[Column]:
+    """Columns of a suite, as `made` of its records holds them. Those that cannot be read are left out."""
+    facts = made.get("suite")
+    declarations = facts.get("columns") if isinstance(facts, dict) else None
+    names = {field.name for field in dataclass_fields(DeclaredColumn)}
+    return [
+        Column(
+            str(fields["key"]), str(fields["header"]), suite, str(fields["cell"] or fields["key"]),
+            str(fields["format"]), str(fields["section"]), relative=bool(fields["relative"]),
+        )
+        for fields in (declarations if isinstance(declarations, list) else [])
+        if isinstance(fields, dict) and names <= fields.keys()
+    ]  # fmt: skip
 
 
 def by_section(columns: Iterable[Column]) -> list[Column]:
@@ -150,16 +160,6 @@ def by_section(columns: Iterable[Column]) -> list[Column]:
     columns = list(columns)
     sections = list(dict.fromkeys(["", *(column.section for column in columns)]))
     return sorted(columns, key=lambda column: sections.index(column.section))
-
-
-def _declarations(record: Record) -> list[JsonObject]:
-    facts = record.made.get("suite")
-    columns = facts.get("columns") if isinstance(facts, dict) else None
-    return [
-        fields
-        for fields in (columns if isinstance(columns, list) else [])
-        if isinstance(fields, dict) and {field.name for field in dataclass_fields(DeclaredColumn)} <= fields.keys()
-    ]
 
 
 def beside(suite: str, records: Iterable[Record]) -> list[str]:

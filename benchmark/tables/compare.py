@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from benchmark.errors import DataError, UsageError
-from benchmark.stats import bootstrap_interval, mcnemar, sign_flip, student_interval
+from benchmark.stats import bootstrap_interval, mcnemar, sign_flip, student_interval, upper_bound
 from benchmark.tables.columns import BUILT_IN, COLUMNS, Column, by_section, declared, directed, split, undeclared
 from benchmark.tables.compare_units import Model, Pair, Setting, Side, pairs_of, side_of
 from benchmark.tables.select import Found
@@ -35,6 +35,8 @@ class Contrast:
     n: int
     over: Literal["units", "prompts"]
     test: str
+    worse_by: float | None = None
+    """One-sided 95 % bound over units of how much worse the left side is; negative if it is surely better."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,8 @@ def _contrast(column: Column, units: Sequence[Pair]) -> Contrast | None:
     if len(values) > 1:
         differences = [a - b for a, b in values]
         interval, p = student_interval(differences), sign_flip(differences)
-        return Contrast(column, left, right, left - right, interval, p, len(values), "units", "sign flip")
+        worse = None if column.better is None else upper_bound([-d if column.better else d for d in differences])
+        return Contrast(column, left, right, left - right, interval, p, len(values), "units", "sign flip", worse)
     left_values, right_values = _per_prompt(column, *models[0])
     differences = [a - b for a, b in zip(left_values, right_values, strict=True)]
     if not differences:

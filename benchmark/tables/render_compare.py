@@ -11,11 +11,16 @@ from benchmark.tables.compare import Comparison, Contrast
 
 SIGNIFICANT = 0.05
 _SIDE = 20  # columns of a terminal that the label of a side may take before it is wrapped
+WORSE = "worse by at most"
+"""The header of the bounds that claims of non-inferiority are made by."""
 _DIRECTION = {True: " ↑", False: " ↓", None: ""}
 
 
-def print_rich(comparison: Comparison) -> None:
-    """For people: a line a figure; green or red where p is below 0.05 and the interval leaves out 0."""
+def print_rich(comparison: Comparison, margins: bool = False) -> None:
+    """For people: one line per column; green or red where p is below 0.05 and the interval leaves out 0.
+
+    `margins` adds the bounds for claims of non-inferiority.
+    """
     from rich import box
     from rich.table import Table
 
@@ -24,28 +29,30 @@ def print_rich(comparison: Comparison) -> None:
 
     console = console_on()
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for header in _headers(comparison):
+    for header in _headers(comparison, margins):
         table.add_column("\n".join(textwrap.wrap(header, _SIDE)), justify="left" if not header else "right")
     styles = {True: "green", False: "red", None: ""}
     for contrast in comparison.contrasts:
-        table.add_row(*_figures(contrast), style=styles[_wins(contrast)])
+        table.add_row(*_figures(contrast, margins), style=styles[_wins(contrast)])
     narrow = not fits(console, table, wraps=True)
     console.print(_title(comparison), style="bold", markup=False, soft_wrap=narrow)
     if not narrow:
         console.print(table)
     for contrast in comparison.contrasts if narrow else ():
-        name, *figures = _figures(contrast)
+        name, *figures = _figures(contrast, margins)
         labelled_figures = [
-            f"{header} {figure}" for header, figure in zip(_headers(comparison)[1:], figures, strict=True) if figure
+            f"{header} {figure}"
+            for header, figure in zip(_headers(comparison, margins)[1:], figures, strict=True)
+            if figure
         ]
         lines = "\n  ".join([name, *labelled_figures])
         console.print(lines, style=styles[_wins(contrast)], markup=False, soft_wrap=True)
-    for note in _notes(comparison):
+    for note in _notes(comparison, margins):
         console.print(note, style="dim", markup=False, soft_wrap=narrow)
 
 
-def print_json(comparison: Comparison) -> None:
-    """For programs."""
+def print_json(comparison: Comparison, margins: bool = True) -> None:
+    """For programs; the bounds for claims of non-inferiority are always there."""
     document = {
         "left": comparison.left,
         "right": comparison.right,
@@ -62,6 +69,7 @@ def print_json(comparison: Comparison) -> None:
                 "n": c.n,
                 "over": c.over,
                 "test": c.test,
+                "worse_by_at_most": c.worse_by,
                 "higher_is_better": c.column.better,
             }
             for c in comparison.contrasts
@@ -71,14 +79,15 @@ def print_json(comparison: Comparison) -> None:
     print(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
 
 
-def print_markdown(comparison: Comparison) -> None:
-    """For a README."""
-    lines = [_title(comparison), "", "| " + " | ".join(_headers(comparison)) + " |", "|---" + "|---:" * 6 + "|"]
-    lines += ["| " + " | ".join(_figures(contrast)) + " |" for contrast in comparison.contrasts]
-    print("\n".join([*lines, "", *(f"{note}  " for note in _notes(comparison))]))
+def print_markdown(comparison: Comparison, margins: bool = False) -> None:
+    """For a README; `margins` adds the bounds for claims of non-inferiority."""
+    headers = _headers(comparison, margins)
+    lines = [_title(comparison), "", "| " + " | ".join(headers) + " |", "|---" + "|---:" * (len(headers) - 1) + "|"]
+    lines += ["| " + " | ".join(_figures(contrast, margins)) + " |" for contrast in comparison.contrasts]
+    print("\n".join([*lines, "", *(f"{note}  " for note in _notes(comparison, margins))]))
 
 
-FORMATS: dict[str, Callable[[Comparison], None]] = {
+FORMATS: dict[str, Callable[[Comparison, bool], None]] = {
     "rich": print_rich,
     "json": print_json,
     "markdown": print_markdown,
@@ -89,11 +98,11 @@ def _title(comparison: Comparison) -> str:
     return f"{comparison.left} against {comparison.right}, suite {comparison.suite}, testbed {comparison.testbed}"
 
 
-def _headers(comparison: Comparison) -> list[str]:
-    return ["", comparison.left, comparison.right, "difference", "95 %", "p", "n"]
+def _headers(comparison: Comparison, margins: bool) -> list[str]:
+    return ["", comparison.left, comparison.right, "difference", "95 %", "p", "n", *([WORSE] if margins else [])]
 
 
-def _figures(contrast: Contrast) -> list[str]:
+def _figures(contrast: Contrast, margins: bool) -> list[str]:
     form, column = contrast.column.form, contrast.column
     signed = f"+{form}"
     interval = f"{contrast.ci[0]:{signed}} to {contrast.ci[1]:{signed}}" if contrast.ci else ""
@@ -106,6 +115,7 @@ def _figures(contrast: Contrast) -> list[str]:
         interval,
         p,
         f"{contrast.n} {contrast.over if contrast.n > 1 else contrast.over[:-1]}",
+        *(["" if contrast.worse_by is None else f"{contrast.worse_by:{signed}}"] if margins else []),
     ]
 
 
@@ -123,7 +133,7 @@ def _wins(contrast: Contrast) -> bool | None:
     return (contrast.difference > 0) == contrast.column.better
 
 
-def _notes(comparison: Comparison) -> list[str]:
+def _notes(comparison: Comparison, margins: bool) -> list[str]:
     seeds_by_targets: dict[str, list[str]] = {}
     for unit in comparison.units:
         targets, _, seed = unit.removesuffix(")").rpartition("seed ")
@@ -132,4 +142,5 @@ def _notes(comparison: Comparison) -> list[str]:
         f"{targets} (seed {', '.join(target_seeds)})" if targets else f"seed {', '.join(target_seeds)}"
         for targets, target_seeds in seeds_by_targets.items()
     ]
-    return [f"Units: {'; '.join(units)}.", *comparison.notes]
+    bounds = [f"'{WORSE}': one-sided 95 % bound (Student's t) of how much worse {comparison.left} is, over units."]
+    return [f"Units: {'; '.join(units)}.", *comparison.notes, *(bounds if margins else [])]

@@ -29,6 +29,7 @@ class Definition(Table):
 
     name: str = Field(description="as records and tables call it", pattern=NAME)
     summary: str = Field(default="", description="one line for people")
+    license: str = Field(default="mit", description="licence of the weights, as model cards name it")
     weights: Path = Field(default=WEIGHTS, description="folder of weights as `bench testbed build mini` makes them")
     targets: list[str] = Field(default=[], description="artists that are forgotten unless --targets says otherwise")
     prompts: Path | None = Field(

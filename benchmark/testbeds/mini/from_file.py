@@ -19,6 +19,7 @@ class MiniFromFile(Mini):
     def __init__(self, definition: Definition, device: str = "cpu") -> None:
         super().__init__(definition.weights, device)
         self.definition, self.name, self.default_flops = definition, definition.name, definition.flops
+        self.license = definition.license
         self.sampler = Sampler(steps=definition.steps, guidance=definition.guidance)
 
     def identity(self) -> Identity:

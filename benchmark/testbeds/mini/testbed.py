@@ -53,6 +53,7 @@ class Mini(Testbed):
     default_flops = 2.2e13
     half = True
     sentences = "text tower"
+    license = "mit"
     shipped: Sequence[Path] = (PREBUILT,)
     networks: Mapping[str, str] = judges.NAMES
     styles: Sequence[str] = STYLES

@@ -48,6 +48,7 @@ class Definition(Table):
     model: list[str] = Field(
         description="folders or Hub ids in diffusers' layout; the first that can be had", min_length=1
     )
+    license: str = Field(default="other", description="licence of the model, as model cards name it: 'openrail++'")
     captions: Path = Field(description="folder of captioned pictures, see captions.py")
     crops: int = Field(
         description="crops of a train picture that are encoded and kept; 0 encodes in the step", ge=0, le=16

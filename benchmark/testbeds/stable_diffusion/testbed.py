@@ -69,7 +69,7 @@ class StableDiffusion(Testbed):
         self.definition, self.name, self.device = definition, definition.name, torch.device(device)
         self.default_flops, self.half, self.precision = definition.flops, definition.half, definition.precision
         self.sentences, self.preset = definition.sentences, definition.preset
-        self.experts = definition.experts
+        self.experts, self.license = definition.experts, definition.license
         if self.experts:
             read_gates(experts_file(self.experts))
         self._train = captions.read_split(definition.captions, "train")

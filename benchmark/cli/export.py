@@ -1,0 +1,68 @@
+"""`bench export`: write a model as a diffusers pipeline folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.cli.options import Records, Runs, Testbed, check_plugin, records_home
+from benchmark.errors import UsageError
+
+
+def export(
+    model: Annotated[str, typer.Argument(help="The label of a row of `bench table`, or a record's file.")],
+    out: Annotated[Path, typer.Argument(help="The folder to create.")],
+    testbed: Testbed = "mini",
+    suite: Annotated[str, typer.Option(help="The suite whose table has the row.")] = "artists",
+    checkpoint: Annotated[
+        str, typer.Option(help="File or folder of the weights, for a row of `bench eval`.", show_default="none")
+    ] = "",
+    half: Annotated[bool, typer.Option("--half", help="Write weights in float16.")] = False,
+    records: Records = None,
+    runs: Runs = None,
+) -> None:
+    """Write a model as a diffusers pipeline folder that loads without this project.
+
+    A model with the base's shapes loads with StableDiffusionPipeline.from_pretrained. The folder of a pruned model
+    contains a small module, loader.py, that loads it. README.md in the folder is its model card: scores, provenance,
+    how to load it, intended use and limits.
+
+    \b
+    Examples:
+      bench export bilevel exported/bilevel
+      bench export "bilevel (seed 1)" exported/seed1 --half
+      bench export runs/records/mini-esd-artists-seed0-12345678.record.json exported/esd
+      bench export my-lora exported/my-lora --checkpoint my-lora/unet
+    """
+    import os
+
+    from benchmark.store.outputs import check_folder
+
+    testbed_name = check_plugin("testbeds", testbed)
+    check_plugin("suites", suite)
+    if os.path.lexists(out):
+        raise UsageError(f"{out} exists already: name a new folder.")
+    check_folder(out, "OUT")
+    from benchmark.export.find_model import check_checkpoint, records_of
+
+    home = records_home(runs, records)
+    model_records = records_of(model, testbed_name, suite, home, records or [])
+    check_checkpoint(model_records[0], checkpoint)
+    from benchmark.api.request import Runtime
+    from benchmark.console import Progress
+    from benchmark.export.card import model_card
+    from benchmark.export.find_model import weights_of
+    from benchmark.export.pipeline_folder import write_pipeline
+    from benchmark.pipeline.setup import workbench_for
+
+    with Progress() as progress:
+        bench = workbench_for(Runtime(testbed, device="cpu"), home, progress)
+        unet, architecture = weights_of(model_records[0], bench, checkpoint)
+        sampler = bench.testbed.sampler.model_dump()
+        card = model_card(model_records, bench.testbed.license, sampler, architecture is not None, half, Path(out.name))
+        with progress.stage(f"export {model_records[0].label}", 1, "pipeline") as stage:
+            write_pipeline(out, bench.testbed, unet, architecture, card, half)
+            stage.advance()
+    print(out)

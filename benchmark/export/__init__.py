@@ -1,0 +1,1 @@
+"""Models as diffusers pipeline folders that load without this project."""

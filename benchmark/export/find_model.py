@@ -1,0 +1,134 @@
+"""Finds the record, and the weights, of the model that a user names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.errors import DataError, UsageError
+from benchmark.records.record import BROUGHT, SUFFIX, Record, read_record
+from benchmark.store import manifest
+from benchmark.tables.columns import BUILT_IN
+from benchmark.tables.select import Found, gather, same_model
+from benchmark.tables.table1_styles import table
+
+if TYPE_CHECKING:
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    from benchmark.api.testbed import Workbench
+    from methods.pruning.architecture import Architecture
+
+
+def records_of(name: str, testbed: str, suite: str, runs: Path, paths: Sequence[Path]) -> list[Record]:
+    """Return the records of one model, one per suite, that of `suite` first.
+
+    Args:
+        name: a record's file, or the label of a row of `bench table`; the default view of the table is searched before
+            the view of `--all`.
+        testbed: the testbed of the row.
+        suite: the suite of the row.
+        runs: the runs folder, whose records are searched beside the committed ones.
+        paths: files or folders of records to search instead; empty for none.
+
+    Raises:
+        DataError: no record, or several models, have this name.
+    """
+    if name.endswith(SUFFIX):
+        record = read_record(Path(name))
+        entries = gather(record.testbed, runs, [Path(name).parent])
+    else:
+        entries = gather(testbed, runs, paths)
+        record = _labelled(entries, testbed, suite, name)
+    partners = {r.suite: r for r, _ in entries if same_model(record, r) and r.suite != record.suite}
+    return [record, *(partners[partner_suite] for partner_suite in sorted(partners))]
+
+
+def _labelled(entries: Sequence[Found], testbed: str, suite: str, name: str) -> Record:
+    models = [record for record, _ in entries if (record.testbed, record.suite, record.label) == (testbed, suite, name)]
+    if suite in BUILT_IN or any((record.testbed, record.suite) == (testbed, suite) for record, _ in entries):
+        rows = [*table(entries, testbed, suite).rows, *table(entries, testbed, suite, everything=True).rows]
+        models = [row.record for row in rows if row.label == name][:1] or models
+    if not models:
+        labels = sorted({record.label for record, _ in entries if (record.testbed, record.suite) == (testbed, suite)})
+        raise DataError(
+            f"There is no record of '{name}' in suite '{suite}' on testbed '{testbed}'. There are: "
+            f"{', '.join(labels) or 'none'}; and the labels of `bench table --all`."
+        )
+    if len(models) > 1:
+        file = (models[0].folder or Path()) / f"{models[0].stem}{SUFFIX}"
+        raise DataError(
+            f"'{name}' is the label of {len(models)} models: name the record's file of one, such as {file}."
+        )
+    return models[0]
+
+
+def check_checkpoint(record: Record, checkpoint: str) -> None:
+    """Raise UsageError if `checkpoint` is missing for a record of `bench eval`, or given for a trained model."""
+    if record.pruning == BROUGHT and not checkpoint:
+        raise UsageError(
+            f"'{record.label}' is an external checkpoint that `bench eval` scored: name its file or folder with "
+            "--checkpoint."
+        )
+    if record.pruning != BROUGHT and checkpoint:
+        raise UsageError(f"'{record.label}' was trained by `bench run`: leave --checkpoint out.")
+
+
+def weights_of(record: Record, bench: Workbench, checkpoint: str) -> tuple[UNet2DConditionModel, Architecture | None]:
+    """Return the U-Net of a record, with its architecture if it is pruned.
+
+    Args:
+        checkpoint: where the weights of a record of `bench eval` are; empty for other records.
+
+    Raises:
+        DataError: the weights are not in the runs folder, or `checkpoint` is not what the record was measured on.
+    """
+    from methods.pruning.architecture import Architecture, read_pruned
+
+    if record.pruning == BROUGHT:
+        return _external(record, bench, checkpoint)
+    if checkpoint:
+        raise UsageError(
+            f"--checkpoint goes with records of `bench eval`; '{record.label}' was trained by `bench run`."
+        )
+    if record.method == "base":
+        return bench.testbed.base(), None
+    folder = _model_folder(record, bench)
+    identity = json.loads((folder / manifest.MANIFEST).read_bytes())["identity"]
+    unet, architecture = read_pruned(bench.store.get("model", identity).folder)
+    whole = architecture == Architecture.full(bench.testbed.base())
+    return unet, None if whole else architecture
+
+
+def _model_folder(record: Record, bench: Workbench) -> Path:
+    if not record.model_key:
+        raise DataError(f"The record of '{record.label}' is too old to name its weights: run `bench run` again.")
+    for layer in (bench.store.home / "artefacts", *bench.store.shipped):
+        if (layer / "model" / record.model_key / manifest.MANIFEST).is_file():
+            return layer / "model" / record.model_key
+    raise DataError(
+        f"The weights of '{record.label}' are not in {bench.store.home}: name the runs folder that has them with "
+        f"--runs, or train them again with `bench run --method {record.method} --suite {record.suite}`."
+    )
+
+
+def _external(record: Record, bench: Workbench, checkpoint: str) -> tuple[UNet2DConditionModel, Architecture | None]:
+    from benchmark.models.external_checkpoint import load, locate
+
+    located = locate(checkpoint, "unet")
+    if located.sha256() != record.counted.get("checkpoint"):
+        raise DataError(f"The checkpoint {checkpoint} is not the one that '{record.label}' was measured on.")
+    unet = load(located, bench.testbed.base(), bench.testbed.scheduler)
+    return unet, _architecture(unet, bench.testbed.base())
+
+
+def _architecture(unet: UNet2DConditionModel, base: UNet2DConditionModel) -> Architecture | None:
+    """The architecture of a pruned U-Net of which only the number of kept elements is known; None if it is whole."""
+    from methods.pruning.architecture import Architecture, gates, width
+    from methods.pruning.depth import Dropped, droppable
+
+    dropped = [name for name in droppable(base) if isinstance(unet.get_submodule(name), Dropped)]
+    kept_elements = {name: range(width(module)) for name, module in gates(unet).items()}
+    architecture = Architecture.of(base, kept_elements, dropped)
+    return None if architecture == Architecture.full(base) else architecture

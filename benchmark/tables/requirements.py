@@ -1,0 +1,141 @@
+"""Requirements on a model's scores, such as `target_style<=0.1`: the gate of `bench eval --require`."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from benchmark.errors import UsageError
+from benchmark.records.record import Cell, Record
+from benchmark.tables.columns import COLUMNS, Column
+from benchmark.tables.picture_scores import derived
+
+_FORM = re.compile(r"\s*([A-Za-z0-9_]+)\s*(<=|>=)\s*(\S+)\s*")
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """A bound that a column must keep."""
+
+    column: Column
+    operator: Literal["<=", ">="]
+    bound: float
+
+    def __str__(self) -> str:
+        return f"{self.column.key} {self.operator} {self.bound:g}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a model meets a requirement, with its score."""
+
+    requirement: Requirement
+    cell: Cell | None
+    """The score with its interval; None where the model has none."""
+
+    @property
+    def worst(self) -> float | None:
+        """The bound of the 95 % interval that is further from the requirement; the score itself without an interval."""
+        if self.cell is None or self.cell.value is None:
+            return None
+        if self.cell.ci is None:
+            return self.cell.value
+        return self.cell.ci[1] if self.requirement.operator == "<=" else self.cell.ci[0]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the whole interval meets the requirement; False for a score that was not measured."""
+        if self.worst is None:
+            return False
+        bound = self.requirement.bound
+        return self.worst <= bound if self.requirement.operator == "<=" else self.worst >= bound
+
+    def __str__(self) -> str:
+        return f"{'pass' if self.passed else 'FAIL'}  {self.requirement}: {self.reason}"
+
+    @property
+    def reason(self) -> str:
+        """The score in words."""
+        if self.cell is None or self.cell.value is None:
+            return "it was not measured"
+        form = self.requirement.column.form
+        low, high = self.cell.ci or (None, None)
+        interval = "no interval" if low is None else f"95 % interval {low:{form}} to {high:{form}}"
+        missing = f", {self.cell.n} of {self.cell.of} images scored" if self.cell.n < self.cell.of else ""
+        return f"{self.cell.value:{form}} ({interval}{missing})"
+
+
+def parse(texts: Iterable[str], suites: Sequence[str], declared: Sequence[Column] = ()) -> list[Requirement]:
+    """Read requirements of the form COLUMN<=NUMBER or COLUMN>=NUMBER; columns are named as in JSON.
+
+    `declared` are the columns that the suite that is run and the metrics that score it declare.
+
+    UsageError for another form, an unknown column, or a column of a suite that is not run.
+    """
+    requirements = []
+    own = [column for column in declared if column.suite in suites]
+    usable = [*(column for column in COLUMNS if column.suite in suites), *own]
+    for text in texts:
+        form = _FORM.fullmatch(text)
+        bound = _number(form[3]) if form else None
+        if form is None or bound is None:
+            raise UsageError(f"--require '{text}' is not of the form COLUMN<=NUMBER or COLUMN>=NUMBER.")
+        columns = [column for column in (*COLUMNS, *own) if column.key == form[1] and column.suite != "cost"]
+        available = [column for column in usable if column.key == form[1]]
+        if not columns:
+            keys = dict.fromkeys(column.key for column in usable)
+            raise UsageError(f"--require '{text}': there is no column '{form[1]}'; there are {', '.join(keys)}.")
+        if not available:
+            raise UsageError(
+                f"--require '{text}': the column is of suite '{columns[0].suite}', which is not run here: run it, or "
+                "leave --alone out."
+            )
+        requirements.append(Requirement(available[0], "<=" if form[2] == "<=" else ">=", bound))
+    return requirements
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if abs(number) < float("inf") else None
+
+
+def judge(requirements: Iterable[Requirement], records: Sequence[Record]) -> list[Verdict]:
+    """Compare each requirement with the model's records, one per suite."""
+    verdicts = []
+    for requirement in requirements:
+        record = next((r for r in records if r.suite == requirement.column.suite), None)
+        verdicts.append(Verdict(requirement, _cell(record, requirement.column) if record else None))
+    return verdicts
+
+
+def _cell(record: Record, column: Column) -> Cell | None:
+    cells = [cell for name, cell in record.cells.items() if name.partition("[")[0] == column.cell]
+    if cells:
+        return cells[0] if len(cells) == 1 else None
+    score = derived(record, column.cell)
+    if score is None:
+        return None
+    return Cell(
+        value=score.value, n=score.n, of=score.n, unit=score.unit, higher_is_better=column.better,
+        back_end=score.back_end,
+    )  # fmt: skip
+
+
+def junit(verdicts: Sequence[Verdict], model: str) -> str:
+    """Verdicts as JUnit XML, one test case per requirement, for systems of continuous integration."""
+    failures = [verdict for verdict in verdicts if not verdict.passed]
+    suite = ET.Element("testsuite", name=f"bench eval {model}", tests=str(len(verdicts)), failures=str(len(failures)))
+    for verdict in verdicts:
+        case = ET.SubElement(suite, "testcase", classname=model, name=str(verdict.requirement))
+        if not verdict.passed:
+            ET.SubElement(case, "failure", message=verdict.reason)
+        else:
+            ET.SubElement(case, "system-out").text = verdict.reason
+    ET.indent(suite)
+    return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
