@@ -3,14 +3,9 @@
 A plug-in is imported only by `load`, so listing names and refusing a wrong one take no time.
 """
 
-import ast
 import difflib
-import hashlib
-import importlib.util
-import sys
 import traceback
-from collections.abc import Iterable, Mapping
-from importlib.machinery import ModuleSpec, PathFinder
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from inspect import isclass
 from pathlib import Path
@@ -19,6 +14,8 @@ from typing import Any
 from benchmark.errors import UsageError
 from benchmark.json_types import Settings
 from benchmark.moved_modules import moved_imports
+from benchmark.plugin_source import files as plugin_files
+from benchmark.plugin_source.classes import find_source
 
 GROUPS = {
     "methods": "method",
@@ -28,24 +25,31 @@ GROUPS = {
     "suites": "suite",
     "testbeds": "testbed",
 }
-FROM_FILES = {"methods": "class", "objectives": "class", "prunings": "function"}
+FROM_FILES = {
+    "methods": "class",
+    "metrics": "class",
+    "objectives": "class",
+    "prunings": "function",
+    "suites": "class",
+    "testbeds": "class",
+}
 """Groups whose plug-ins can also be loaded from a user's file, and what the file must define."""
 
 
 def names(group: str) -> list[str]:
     """The names known in `group`, sorted. Raises UsageError where two packages claim one name."""
-    return sorted(_points(group))
+    return sorted(entry_points_of(group))
 
 
 def load(group: str, name: str) -> Any:
-    """What `name` stands for in `group`; `path/to/file.py:Class` loads a method or an upper objective from a file, and
-    `path/to/file.py:function` a pruning.
+    """What `name` stands for in `group`; `path/to/file.py:Class` loads a class from a file, such as a method or a
+    testbed, and `path/to/file.py:function` a pruning.
 
     Raises UsageError for an unknown name ("did you mean"), and for code that cannot be imported.
     """
     if group in FROM_FILES and is_file(name):
         return _load_file(name, FROM_FILES[group])
-    points = _points(group)
+    points = entry_points_of(group)
     if name not in points:
         raise unknown(GROUPS[group], name, sorted(points))
     point = points[name]
@@ -60,61 +64,17 @@ def load(group: str, name: str) -> Any:
 
 def home_of(group: str, name: str) -> str:
     """The top package that provides `name`, such as "methods"; empty for a name that is not installed."""
-    point = _points(group).get(name)
+    point = entry_points_of(group).get(name)
     return point.module.partition(".")[0] if point else ""
 
 
-def find_source(module: str) -> ModuleSpec | None:
-    """Where a module's source lies. Unlike `importlib.util.find_spec`, it imports no parent package."""
-    path: list[str] | None = None
-    spec: ModuleSpec | None = None
-    parts = module.split(".")
-    for depth in range(1, len(parts) + 1):
-        spec = PathFinder.find_spec(".".join(parts[:depth]), path)
-        if spec is None:
-            return None
-        path = list(spec.submodule_search_locations or [])
-    return spec
-
-
-def parsed(point: EntryPoint) -> ast.Module | None:
-    """The source of a plug-in's module as a tree, without importing it; None where there is no source."""
-    spec = find_source(point.module)
-    if spec is None or spec.origin is None:
-        return None
-    with open(spec.origin, encoding="utf-8-sig") as source:
-        return ast.parse(source.read())
-
-
-def assigned(body: Iterable[ast.stmt], name: str) -> ast.expr | None:
-    """What a class body assigns to `name`."""
-    for node in body:
-        targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
-        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
-            return getattr(node, "value", None)
-    return None
-
-
-def literal_keys(group: str, name: str, attribute: str) -> list[str]:
-    """The keys, as far as they are literals, of the dict that a plug-in's class assigns to `attribute` in its body."""
-    point = _points(group)[name]
-    module = parsed(point)
-    for node in module.body if module else []:
-        if isinstance(node, ast.ClassDef) and node.name == point.attr:
-            value = assigned(node.body, attribute)
-            keys = value.keys if isinstance(value, ast.Dict) else []
-            return [str(key.value) for key in keys if isinstance(key, ast.Constant)]
-    return []
-
-
 def fingerprint(name: str) -> str | None:
-    """Return the sha256 of a plug-in's file, or None for an installed plug-in.
+    """Return the sha256 of a plug-in's file and of all that it imports from its folder; None for an installed plug-in.
 
-    It is part of the identity of code from a file, because users try things out without raising its recipe version.
+    It is part of the identity of code from a file, because users try things out without raising its recipe version. It
+    is that of the file alone if the file imports nothing from its folder.
     """
-    if not is_file(name):
-        return None
-    return hashlib.sha256(_file(name)[0].read_bytes()).hexdigest()
+    return plugin_files.digest(_file(name)[0]) if is_file(name) else None
 
 
 def resolved(settings: Mapping[str, Any]) -> Settings:
@@ -156,7 +116,8 @@ def unknown(kind: str, name: str, available: list[str]) -> UsageError:
     return UsageError(f"Unknown {kind} {name!r}.{suggestion}{listed}")
 
 
-def _points(group: str) -> dict[str, EntryPoint]:
+def entry_points_of(group: str) -> dict[str, EntryPoint]:
+    """The entry points of a group by name. Raises UsageError where two packages claim one name."""
     if group not in GROUPS:
         raise ValueError(f"no such group: {group!r}")
     points_by_name: dict[str, EntryPoint] = {}
@@ -188,27 +149,20 @@ def _file(name: str) -> tuple[Path, str]:
     path = Path(text + ".py").expanduser()
     if not path.is_file():
         raise UsageError(f"There is no file {path} to load {attribute!r} from.")
-    check_imports(path)
+    check_imports(path, *plugin_files.siblings(path))
     return path, attribute
 
 
 def _load_file(name: str, kind: str) -> Any:
     path, attribute = _file(name)
-    module_name = f"palimpsest_file_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None
-    assert spec.loader is not None  # true of every .py path
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # pydantic and dataclasses look their module up
     try:
-        spec.loader.exec_module(module)
+        module = plugin_files.load_module(path)
     except Exception as error:
-        del sys.modules[module_name]
         check_imports(*_files_of(error))
         raise UsageError(f"The file {path} cannot be loaded ({type(error).__name__}: {error}).") from error
     is_wanted = isclass if kind == "class" else lambda value: callable(value) and not isclass(value)
     candidates = {key: value for key, value in vars(module).items() if is_wanted(value)}
-    own_names = [key for key, value in candidates.items() if getattr(value, "__module__", None) == module_name]
+    own_names = [key for key, value in candidates.items() if getattr(value, "__module__", None) == module.__name__]
     if attribute not in candidates:
         raise unknown(f"{kind} in {path}", attribute, own_names)
     return candidates[attribute]

@@ -5,14 +5,14 @@ This module imports no torch at run time, so that methods can be listed and conf
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from inspect import isclass
+from inspect import isclass, signature
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from benchmark.errors import UsageError
+from benchmark.errors import PalimpsestError, UsageError
 from benchmark.json_types import CurveRow, JsonObject, NetworkConfig, Settings
 from benchmark.registry import unknown
 from methods.config_fields import check_classified
@@ -203,7 +203,9 @@ class Method:
 
 
 REQUIRED = ("name", "summary", "start", "fit")
-"""What every method declares itself."""
+"""What every method declares itself, or inherits from another method."""
+FIT = ("student", "materials", "concept", "budget", "context", "seed")
+"""What `fit` is called with, in this order."""
 
 
 def check_method(method: Any) -> None:
@@ -216,18 +218,52 @@ def check_method(method: Any) -> None:
         raise UsageError(
             f"{class_name} is not a method yet, it lacks {', '.join(missing)}: see methods/base.py, Method."
         )
-    faults = {
-        "start": method.start not in get_args(Start) and f"must be {', '.join(get_args(Start))}, not {method.start!r}",
-        "recipe": type(method.recipe) is not int and f"must be an integer, not {method.recipe!r}",
-        "Config": not (isclass(method.Config) and issubclass(method.Config, BaseModel))
-        and "must be a pydantic model (class Config(BaseModel)) whose fields are identity(...) or runtime(...)",
-        "presets": not (isinstance(method.presets, dict) and isinstance(method.presets.get("default"), dict))
-        and 'must be a dict of presets with "default" among them, such as {"default": {}}',
-    }
-    for name, fault in faults.items():
-        if fault:
-            raise UsageError(f"{class_name} is not a method yet, its {name} {fault}: see methods/base.py, Method.")
+    for name, fault in _faults(method):
+        raise UsageError(f"{class_name} is not a method yet, its {name} {fault}: see methods/base.py, Method.")
     check_classified(method.Config)
+    for preset, settings in method.presets.items():
+        for field_name in settings:
+            if field_name not in method.Config.model_fields:
+                nearest = unknown(f"{method.name} setting", field_name, list(method.Config.model_fields))
+                raise UsageError(f"{class_name} is not a method yet, its preset '{preset}' sets no field. {nearest}")
+
+
+def _faults(method: type[Method]) -> Iterator[tuple[str, str]]:
+    """Attributes of a method that are not of the declared kind, with what is wrong."""
+    for name in ("name", "summary"):
+        text = getattr(method, name)
+        if not (isinstance(text, str) and text.strip() and text.isprintable()):
+            yield name, f"must be a text of one line, not {text!r}"
+    if method.start not in get_args(Start):
+        yield "start", f"must be {', '.join(get_args(Start))}, not {method.start!r}"
+    if type(method.recipe) is not int:
+        yield "recipe", f"must be an integer, not {method.recipe!r}"
+    for name in ("erases", "reads_kept_names"):
+        if type(getattr(method, name)) is not bool:
+            yield name, f"must be True or False, not {getattr(method, name)!r}"
+    if not (isclass(method.Config) and issubclass(method.Config, BaseModel)):
+        yield (
+            "Config",
+            "must be a pydantic model (class Config(BaseModel)) whose fields are identity(...) or runtime(...)",
+        )
+        return
+    presets = method.presets
+    if not (isinstance(presets, dict) and "default" in presets and all(isinstance(p, dict) for p in presets.values())):
+        yield "presets", 'must be a dict of presets with "default" among them, such as {"default": {}}'
+    if method.strength and method.strength not in method.Config.model_fields:
+        yield "strength", f"must be a field of its Config, not {method.strength!r}"
+    call = f"fit(self, {', '.join(FIT)})"
+    if not callable(method.fit):
+        yield "fit", f"must be a function, {call}"
+        return
+    parameters = signature(method.fit)
+    try:
+        names = list(parameters.bind("self", *FIT).arguments)[1:]
+    except TypeError as error:
+        yield "fit", f"cannot be called as {call} ({error})"
+        return
+    if misplaced := [name for name, place in zip(names, FIT, strict=False) if name in FIT and name != place]:
+        yield "fit", f"has '{misplaced[0]}' in another place than {call}"
 
 
 def configure(method: type[Method], preset: str = "default", **overrides: Any) -> Method:
@@ -240,7 +276,7 @@ def configure(method: type[Method], preset: str = "default", **overrides: Any) -
     if preset not in method.presets:
         raise unknown(f"{method.name} preset", preset, list(method.presets))
     try:
-        return method(method.Config(**{**method.presets[preset], **overrides}))
+        config = method.Config(**{**method.presets[preset], **overrides})
     except ValidationError as error:
         first = error.errors()[0]
         if not first["loc"]:  # fields that contradict each other
@@ -249,3 +285,21 @@ def configure(method: type[Method], preset: str = "default", **overrides: Any) -
         if first["type"] == "extra_forbidden":
             raise unknown(f"{method.name} setting", field, list(method.Config.model_fields)) from error
         raise UsageError(f"Method '{method.name}', setting '{field}': {first['msg']}.") from error
+    try:
+        instance = method(config)
+        is_set = vars(instance).get("config") is config
+        share = instance.own_share if is_set else 0.0
+    except PalimpsestError:
+        raise
+    except Exception as error:  # of the plug-in's own code
+        raise UsageError(
+            f"Method '{method.name}' cannot be made, {method.__name__}(config) raises {type(error).__name__}: {error}."
+        ) from error
+    if not is_set:
+        raise UsageError(
+            f"Method '{method.name}' does not keep its settings: let {method.__name__}.__init__ take `config` and call "
+            "super().__init__(config)."
+        )
+    if not (isinstance(share, int | float) and 0 <= share <= 1):
+        raise UsageError(f"Method '{method.name}': own_share is a share from 0 to 1, not {share!r}.")
+    return instance

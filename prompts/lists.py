@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmark.errors import DataError
 from prompts.tables import check_commas, csv_text, is_missing, read_table
 
-_LARGEST_SEED = 2**63 - 1
+LARGEST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,6 @@ def _rows(path: Path) -> list[list[str]]:
 
 
 def _seed(text: str, where: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= _LARGEST_SEED):
+    if not (text.isascii() and text.isdigit() and int(text) <= LARGEST_SEED):
         raise DataError(f"{where}: the seed {text!r} is not an integer from 0 to 2**63 - 1.")
     return int(text)

@@ -11,11 +11,18 @@ TARGETS = ["Vincent van Gogh", "Claude Monet", "Pablo Picasso"]
 SAMPLER = {"scheduler": "pndm", "steps": 25, "guidance": 4.0}
 UNITS = {"clip": ("100 cos", "mini-clip-b"), "cp": ("%", "mini-clip-b"), "csd": ("100 cos", "mini-style")}
 UNITS |= {"fid": ("feature²", "mini-features"), "target_style": ("probability", "mini-oracle")}
+DIRECTIONS = {
+    "artists": {"clip": False, "cp": True, "csd": False, "target_style": False, "kept_style": True},
+    "coco": {"fid": False, "clip": True},
+}
+"""By suite and cell, whether higher is better."""
 
 
-def cell(name: str, value: float | None, n: int = 150, of: int | None = None, **more: Any) -> Cell:
+def cell(
+    name: str, value: float | None, n: int = 150, of: int | None = None, suite: str = "artists", **more: Any
+) -> Cell:
     unit, back_end = UNITS.get(name, ("", "mini-oracle"))
-    told = {"unit": unit, "back_end": back_end, "higher_is_better": None} | more
+    told = {"unit": unit, "back_end": back_end, "higher_is_better": DIRECTIONS.get(suite, {}).get(name)} | more
     return Cell(value=value, n=n, of=n if of is None else of, **told)
 
 
@@ -40,7 +47,9 @@ def record(method: str, suite: str = "artists", **more: Any) -> Record:
         "recipe": 1,
         "sampler": SAMPLER,
         "reference": "distilled",
-        "cells": {name: each if isinstance(each, Cell) else cell(name, each) for name, each in values.items()},
+        "cells": {
+            name: each if isinstance(each, Cell) else cell(name, each, suite=suite) for name, each in values.items()
+        },
         "ledger": [],
         "made": {"time": "2026-01-01T00:00:00+00:00"},
     }

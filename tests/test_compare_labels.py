@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from benchmark.cli.app import app
 from benchmark.errors import DataError
 from benchmark.records.record import BROUGHT, Record, read_records, scores_table, write_record
-from benchmark.tables.columns import COLUMNS
+from benchmark.tables.columns import Column
 from benchmark.tables.compare import Comparison, Contrast, compare
 from benchmark.tables.compare_units import side_of
 from benchmark.tables.over_seeds import over_seeds
@@ -127,7 +127,7 @@ def test_one_name_of_two_checkpoints_asks_which_and_takes_the_answer() -> None:
 
 @pytest.mark.parametrize(("p", "shown"), [(0.12, None), (0.04, True), (None, None)])
 def test_colour_stands_without_significance(p: float | None, shown: bool | None) -> None:
-    fid = next(column for column in COLUMNS if column.key == "fid")
+    fid = Column("fid", "FID", "coco", "fid", better=False)
     assert _wins(Contrast(fid, 4.0, 5.0, -1.0, (-1.5, -0.5), p, 4, "units", "sign flip")) is shown
     assert _wins(Contrast(fid, 4.0, 5.0, -1.0, (-1.5, 0.5), 0.01, 4, "units", "sign flip")) is None
 

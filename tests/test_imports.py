@@ -20,10 +20,19 @@ ALLOWED = {
     "metrics": {"metrics"},
     "prompts": {"prompts"},
 }
-LEAVES = {"benchmark.errors", "benchmark.json_types", "benchmark.moved_modules", "benchmark.registry"}
+LEAVES = {
+    "benchmark.errors",
+    "benchmark.json_types",
+    "benchmark.moved_modules",
+    "benchmark.plugin_source",
+    "benchmark.plugin_source.classes",
+    "benchmark.plugin_source.files",
+    "benchmark.registry",
+}
 """What all packages may import: how to fail, what JSON objects are called, and how a name becomes code."""
 FLOORS = (
-    "benchmark.errors benchmark.json_types benchmark.moved_modules benchmark.launcher benchmark.parallel "
+    "benchmark.errors benchmark.json_types benchmark.moved_modules benchmark.plugin_source benchmark.launcher "
+    "benchmark.parallel "
     "benchmark.stats metrics.base metrics.encoders prompts.parquet",
     "benchmark.registry benchmark.hardware benchmark.console prompts.concepts prompts.tables prompts.artists "
     "prompts.decoys methods.budget methods.config_fields methods.objective methods.sampling_steps methods.quantization "
@@ -35,7 +44,7 @@ FLOORS = (
     "methods.pruning methods.uce_captions benchmark.records benchmark.contact_sheet",
     "methods.distilled methods.esd methods.conceptprune benchmark.api",
     "methods.bilevel benchmark.models benchmark.suites benchmark.testbeds",
-    "methods.esd_kd benchmark.generation benchmark.tables benchmark.doctor",
+    "methods.esd_kd benchmark.generation benchmark.tables benchmark.doctor benchmark.plugin_checks",
     "benchmark.pipeline benchmark.figures",
     "benchmark.cost benchmark.experiments benchmark.export",
     "benchmark.cli",

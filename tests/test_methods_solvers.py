@@ -163,14 +163,14 @@ def test_solvers_are_resumed_elsewhere(tmp_path) -> None:
         assert same(whole, again)
 
 
-INHERITS = "from benchmark.api import UpperObjective\nclass Away(UpperObjective):\n"
+INHERITS = "from benchmark.api import UpperObjective\nclass Away(UpperObjective):\n    name = summary = 'away'\n"
 
 
 @pytest.mark.parametrize(
     ("code", "said"),
     [
         ("class Away:\n    asks = ('text',)\n    target = print", "let it inherit from UpperObjective"),
-        (f"{INHERITS}    asks = ('text',)", "needs `target`"),
+        (f"{INHERITS}    asks = ('text',)", "it lacks target"),
         (f"{INHERITS}    asks = ('somebody',)\n    target = print", "of text, null, anchor"),
         ("class Away\n", "SyntaxError"),
         ("", "Unknown class"),

@@ -6,11 +6,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from standin import whole
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.name: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
-METHOD, OBJECTIVE = re.findall(r"```python\n(.*?)```", PAGES["method.md"], re.DOTALL)
 
 
 def test_readme_is_short_and_links_to_pages_that_exist() -> None:
@@ -21,32 +19,6 @@ def test_readme_is_short_and_links_to_pages_that_exist() -> None:
             assert (folder / link).exists(), f"{name} links to {link}"
     linked = set(re.findall(r"docs/([a-z-]+\.md)", PAGES["README.md"]))
     assert linked == PAGES.keys() - {"README.md"}
-
-
-@pytest.mark.usefixtures("standin")
-def test_the_docs_method_runs_and_gets_its_row(tmp_path):
-    file = tmp_path / "hush.py"
-    file.write_text(METHOD)
-    assert len([line for line in METHOD.splitlines() if line.strip()]) <= 30
-    outcome = whole(tmp_path / "runs", method=f"{file}:Hush", alone=True, overrides={"batch": 4}, budget="5it")
-    (row,) = [record for record in outcome.records if record.method not in ("base", "distilled")]
-    assert {entry["phase"]: entry["iterations"] for entry in row.ledger if entry["iterations"]} == {
-        "lower": 4,
-        "forget": 1,
-    }
-    assert row.cells["clip"].n == row.cells["clip"].of > 0
-
-
-@pytest.mark.usefixtures("standin")
-def test_the_docs_objective_is_another_when_its_file_changes(tmp_path):
-    file, rows = tmp_path / "forget.py", []
-    for code in (OBJECTIVE, OBJECTIVE.replace('answers["null"]', '2 * answers["null"]')):
-        file.write_text(code)
-        overrides = {"batch": 4, "lower_steps": 1, "objective": f"{file}:Forget"}
-        outcome = whole(tmp_path / "runs", alone=True, overrides=overrides, budget="4it")
-        rows.append(next(record for record in outcome.records if record.method == "bilevel"))
-    assert rows[0].cells["drift"] != rows[1].cells["drift"]
-    assert "objective=" in rows[0].variant
 
 
 def commands() -> list[tuple[str, str]]:

@@ -127,9 +127,9 @@ def test_a_file_that_does_not_run_is_one_sentence(file, source):
     assert not {name for name in set(sys.modules) - before if name.startswith("palimpsest_file_")}
 
 
-def test_a_metric_is_taken_from_a_file(file):
-    with pytest.raises(UsageError, match="Unknown metric"):
-        registry.load("metrics", f"{file}:Eraser")
+@pytest.mark.parametrize("group", sorted(set(registry.GROUPS) - {"prunings"}))
+def test_classes_of_every_group_are_loaded_from_files(group, file):
+    assert registry.load(group, f"{file}:Eraser")().strength == 1.0
 
 
 def test_a_class_is_taken_for_a_pruning_or_a_function_for_a_method(file):

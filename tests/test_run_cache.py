@@ -131,3 +131,27 @@ def test_an_answer_from_a_receipt_needs_no_torch(asked):
     )
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     assert subprocess.run([sys.executable, "-c", code], env=environment, timeout=120).returncode == 0
+
+
+def test_a_toml_suite_has_a_receipt_of_both_its_files_and_a_python_suite_none(tmp_path):
+    table, prompts = tmp_path / "own.toml", tmp_path / "own.csv"
+    table.write_text('name = "own"\nsummary = "my prompts"\nprompts = "own.csv"\nmetrics = ["clip"]\n')
+    prompts.write_text("id,text,seed,part\na,a boat,0,kept\n")
+    request = RunRequest("bilevel", str(table), runs=tmp_path)
+    names = [run_cache._name(request)]
+    prompts.write_text("id,text,seed,part\na,a boat,1,kept\n")
+    names.append(run_cache._name(request))
+    table.write_text(table.read_text().replace("my prompts", "our prompts"))
+    names.append(run_cache._name(request))
+    assert None not in names
+    assert len(set(names)) == 3
+    assert run_cache._name(replace(request, suite=f"{tmp_path / 'own.py'}:Own")) is None
+
+
+def test_an_edited_metric_is_another_request(asked, tmp_path):
+    metric = tmp_path / "own.py"
+    metric.write_text("class Own: ...\n")
+    request = replace(asked, metrics=(f"{metric}:Own",))
+    first = run_cache._name(request)
+    metric.write_text("class Own: ... # edited\n")
+    assert first not in (None, run_cache._name(asked), run_cache._name(request))

@@ -1,9 +1,11 @@
-"""What a plug-in is written against: the contracts of methods, suites and testbeds, and the types they exchange.
+"""What a plug-in is written against: the contracts of methods, suites, metrics and testbeds, and their types.
 
-No import here needs torch. A metric is a `torchmetrics.Metric` on `metrics.base`; a pruning is a plain function, see
-`benchmark/models/prunings.py`.
+No import here needs torch. A pruning is a plain function, see `benchmark/models/prunings.py`. docs/plugins.md has
+examples.
 """
 
+from benchmark.api.declarations import Column, Use
+from benchmark.api.metric import Metric
 from benchmark.api.model import Model, TrainingFacts
 from benchmark.api.request import Outcome, RunRequest, Runtime
 from benchmark.api.suite import Evidence, Scores, Suite
@@ -18,6 +20,7 @@ from prompts.lists import Prompt
 __all__ = [
     "Budget",
     "Checkpointer",
+    "Column",
     "Concept",
     "Context",
     "Cost",
@@ -27,6 +30,7 @@ __all__ = [
     "Ledger",
     "Materials",
     "Method",
+    "Metric",
     "Model",
     "Outcome",
     "PictureFiles",
@@ -41,6 +45,7 @@ __all__ = [
     "Testbed",
     "TrainingFacts",
     "UpperObjective",
+    "Use",
     "Workbench",
     "configure",
 ]

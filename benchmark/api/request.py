@@ -72,6 +72,7 @@ class RunRequest:
     kept_names: str = "all"  # which names of concepts that stay a method may read
     limit: int | None = None  # score the first prompts of each group alone, to screen settings
     reference: str = "distilled"  # what CP and CSD compare with; "base" trains nothing but the method itself
+    metrics: tuple[str, ...] = ()  # that score the suite beside its own: names, or path/to/file.py:Class
 
     def __post_init__(self) -> None:
         check_macs(self.macs)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from benchmark.api.declarations import Column, Use
 from benchmark.errors import DataError
 from benchmark.json_types import Identity
 from benchmark.records.record import Cell
@@ -43,6 +44,7 @@ class Evidence:
     base: dict[str, Tensor]
 
     def rows(self, *parts: str) -> list[int]:
+        """Numbers of the prompts of these parts, from 0."""
         return [k for k, prompt in enumerate(self.prompts) if prompt.part in parts]
 
 
@@ -122,21 +124,38 @@ class Scores:
 class Suite:
     """Prompts that models are asked for, and the scores of their pictures.
 
-    A subclass declares `name`, `summary`, `encoders` and `score`.
+    A subclass declares `name` and `summary`, and has a `score`, or lists `metrics`, or both. It is made without
+    arguments.
     """
 
-    name: ClassVar[str]
-    summary: ClassVar[str]
+    name: str
+    """Letters, digits, dots, dashes and underscores: it is part of the names of files."""
+    summary: str
     """One line for `bench list suites`."""
-    encoders: ClassVar[tuple[str, ...]]
+    encoders: Sequence[str] = ()
     """Jobs of the testbed's networks that look at the pictures; those that the testbed lacks are left out."""
-    brings: ClassVar[tuple[str, ...]] = ()
+    brings: Sequence[str] = ()
     """Suites that are run too, because their figures belong into the same table."""
-    forgets: ClassVar[Kind] = DEFAULT_KIND
+    forgets: Kind = DEFAULT_KIND
     """The kind of concept that a method erases when it is run on this suite."""
-    explicit: ClassVar[bool] = False
+    explicit: bool = False
     """Whether pictures may be explicit: they are kept from other users of the machine, and blurred on sheets."""
+    metrics: Sequence[str | Use] = ()
+    """Metrics whose cells are added to those of `score`: names, or path/to/file.py:Class, relative to the suite's own
+    file; a `Use` limits one to parts of the prompts, and names its cells."""
+    columns: Sequence[Column] = ()
+    """Columns of its table, in order. Cells that neither the suite nor a metric declares appear under "Further
+    metrics" of `bench table --long`. Of built-in suites, benchmark/tables/columns.py has the columns."""
+
+    def prompts(self, testbed: Testbed, concept: Concept) -> Sequence[Prompt] | None:
+        """The suite's own prompts, in the order in which they are sampled; None for the testbed's prompts of a suite
+        with this name.
+
+        Ids are unique. Parts are words of the suite's own; "targets", "implicit" and "probes" ask for what is to be
+        forgotten, all others for what is to be kept.
+        """
+        return None
 
     def score(self, evidence: Evidence) -> Scores:
-        """Score one model's pictures."""
-        raise NotImplementedError
+        """Score one model's pictures; no cells by default, for a suite that is scored by its `metrics` alone."""
+        return Scores(len(evidence.prompts))

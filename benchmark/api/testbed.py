@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from methods.sampling import Sampler
     from methods.training.adaptive_batch import AdaptiveBatch
     from metrics.encoders import Encoder, OpenClipEncoder
+    from prompts.artists import Artist
     from prompts.concepts import Concept, Kind
     from prompts.lists import Prompt
 
@@ -44,6 +45,12 @@ class Testbed:
     """
 
     name: str
+    """As records and tables call it."""
+    summary: str = ""
+    """One line for `bench list testbeds`."""
+    artists: Sequence[Artist] = ()
+    """The artists that it knows, for `bench list artists` and `--targets`; empty for those in `ARTISTS` of the
+    `artists.py` beside its class, or beside the nearest parent that has one."""
     pipeline: Path
     """The base as an ordinary diffusers folder."""
     sampler: Sampler

@@ -1,4 +1,4 @@
-"""`bench doctor`: checks what a testbed needs on this machine, and says how to get what is missing."""
+"""`bench doctor`: checks what a testbed needs on this machine, or whether a plug-in keeps its contract."""
 
 from __future__ import annotations
 
@@ -7,31 +7,49 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.options import Runs, Testbed, check_plugin
+from benchmark.cli.options import Runs, Testbed, check_plugin, refuse_unread
 from benchmark.errors import PalimpsestError
 from benchmark.store.paths import home
 
-MARKS = {"there": "✓", "without": "!", "lacking": "✗"}
+MARKS = {"there": "✓", "without": "!", "lacking": "✗", "kept": "✓", "untried": "!", "broken": "✗"}
 
 
 def doctor(
+    ctx: typer.Context,
     testbed: Testbed = "mini",
     runs: Runs = None,
     online: Annotated[
         bool,
         typer.Option("--online", help="Also check that the Hugging Face Hub offers the models that the testbed names."),
     ] = False,
+    method: Annotated[
+        str, typer.Option(help="Check this method on a tiny model instead: my.py:Class.", show_default="none")
+    ] = "",
+    objective: Annotated[
+        str,
+        typer.Option(help="Check this upper objective of bilevel instead: my.py:Class.", show_default="none"),
+    ] = "",
+    pruning: Annotated[str, typer.Option(help="Check this pruning instead: my.py:function.", show_default="none")] = "",
 ) -> None:
-    """Check whether this machine has everything that a testbed needs.
+    """Check whether this machine has everything that a testbed needs, or check a plug-in.
 
     Each line is one requirement: ✓ available, ! missing but not needed by every run, ✗ missing and required, with what
-    to do about it. The exit code is 1 if a required part is missing.
+    to do about it. The exit code is 1 if a required part is missing, or a check of a plug-in fails.
+    A plug-in is run on a tiny U-Net with random weights, in about a minute. The checks are its contract, a short fit,
+    its budget, whether a second fit gives the same weights, and whether an interrupted fit resumes.
 
     \b
     Examples:
       bench doctor --testbed sd21
       bench doctor --testbed my.toml --online
+      bench doctor --method my/eraser.py:Eraser
     """
+    plugins = [("methods", method), ("objectives", objective), ("prunings", pruning)]
+    if any(name for _, name in plugins):
+        options = {"testbed": "--testbed", "runs": "--runs", "online": "--online"}
+        refuse_unread(ctx, options, "a plug-in is tried on a miniature of its own")
+        _try(plugins)
+        return
     check_plugin("testbeds", testbed)
     from benchmark.console import Progress
     from benchmark.doctor import examine
@@ -56,3 +74,24 @@ def _needed(testbed: str, runs_folder: Path) -> float | None:
         return estimate(request, Speeds.of_device(devices.SLOWEST)).disk
     except PalimpsestError:
         return None
+
+
+def _try(plugins: list[tuple[str, str]]) -> None:
+    """Try the plug-ins that are named. Exit code 1 if a check fails."""
+    chosen = [(group, check_plugin(group, name)) for group, name in plugins if name]
+    from benchmark.console import quiet_libraries
+    from benchmark.plugin_checks.method import MethodChecks
+    from benchmark.plugin_checks.objective import ObjectiveChecks
+    from benchmark.plugin_checks.pruning import PruningChecks
+
+    quiet_libraries()
+    checks = {"methods": MethodChecks, "objectives": ObjectiveChecks, "prunings": PruningChecks}
+    broken_count = 0
+    for group, name in chosen:
+        if len(chosen) > 1:
+            print(name)
+        for line in checks[group](name).lines():
+            print(f"{MARKS[line.state]} {line.subject.ljust(24)} {line.message}", flush=True)
+            broken_count += line.state == "broken"
+    if broken_count:
+        raise typer.Exit(1)

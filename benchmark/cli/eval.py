@@ -16,6 +16,7 @@ from benchmark.cli.options import (
     Compiles,
     Device,
     Limit,
+    Metrics,
     Precision,
     Reference,
     Reveal,
@@ -53,8 +54,8 @@ def evaluate(
     suite: Annotated[
         str,
         typer.Option(
-            help="Prompts and scores: a name from `bench list suites`. Suite `coco` is run as well, unless "
-            "--alone is given."
+            help="Prompts and scores: a name from `bench list suites`, or a file: path/to/file.py:Class or my.toml. "
+            "Suite `coco` is run as well, unless --alone is given."
         ),
     ],
     name: Annotated[str, typer.Option(help="Label of the row in tables.", show_default="the checkpoint's name")] = "",
@@ -87,6 +88,7 @@ def evaluate(
         ),
     ] = "default",
     alone: Alone = False,
+    metric: Metrics = None,
     runs: Runs = None,
     device: Device = "auto",
     reveal: Reveal = False,
@@ -126,7 +128,9 @@ def evaluate(
       bench eval --checkpoint new.pt --suite artists --require 'target_style<=0.1' --require 'kept_style>=0.8'
     """
     check_plugin("testbeds", testbed)
-    check_plugin("suites", suite)
+    suite_name = check_plugin("suites", suite)
+    for metric_name in metric or ():
+        check_plugin("metrics", metric_name)
     if reference == Reference.base:
         refuse_unread(ctx, {"budget": "--budget"}, "it trains the distilled reference, and --reference is base")
     from benchmark.api.request import RunRequest, parse_budgets
@@ -141,9 +145,15 @@ def evaluate(
     from benchmark.store.outputs import check_file
     from benchmark.tables.requirements import judge, parse
     from benchmark.tables.requirements import junit as junit_xml
-    from benchmark.tables.select import BESIDE
 
-    requirements = parse(require or (), [suite] if alone else [suite, *filter(None, [BESIDE.get(suite)])])
+    requirements = []
+    if require:
+        from benchmark.suites.load import in_run
+        from benchmark.tables.columns import declared_by
+
+        run_suite = in_run(suite, metric or ())
+        suites = [run_suite.name, *(run_suite.brings if not alone else ())]
+        requirements = parse(require, suites, declared_by(run_suite.name, run_suite.shown))
     if junit is not None and not requirements:
         raise UsageError("--junit writes the results of --require: give at least one.")
     if junit is not None:
@@ -165,6 +175,7 @@ def evaluate(
         compiles=compiles,
         limit=limit,
         reference=reference.value,
+        metrics=tuple(metric or ()),
     )
     from benchmark.console import Progress
 
@@ -178,7 +189,7 @@ def evaluate(
     from benchmark.tables.table1_styles import table
 
     entries: list[Found] = [(record, "local") for record in outcome.records]
-    print_rich(table(entries, check_plugin("testbeds", testbed), suite, everything=True))
+    print_rich(table(entries, check_plugin("testbeds", testbed), suite_name, everything=True))
     width = max(map(len, outcome.paths), default=0)
     for description, path in outcome.paths.items():
         print(f"{description.ljust(width)}  {path}")

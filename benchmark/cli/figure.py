@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.options import Records, Runs, Testbed, check_plugin, records_home, refuse_unread
+from benchmark.cli.options import Records, Runs, Testbed, check_plugin, records_home, refuse_unread, shown_suite
 from benchmark.errors import UsageError
 from benchmark.registry import home_of
 from benchmark.store import outputs
@@ -74,30 +74,29 @@ def figure(
     sampling = sampling_of(testbed)
     made_on, testbed = testbed, check_plugin("testbeds", testbed)
     suite = suite or ("i2p" if kind == "7" else "artists")
-    check_plugin("suites", suite)
-    _check_suite(kind, suite, EXPLICIT)
     path = outputs.check_file(out or (runs or home()) / f"{kind}.png", suffixes=PICTURES, beside=".csv")
     entries = of_definition(gather(testbed, records_home(runs, records), records or []), testbed, sampling)
+    suite_option, suite = suite, shown_suite(suite, (record for record, _ in entries))
+    _check_suite(kind, suite, EXPLICIT)
     if kind == "7":
         written_paths = explicit.write(entries, testbed, suite, path, made_on)
     else:
         written_paths = {"tradeoff": tradeoff, "losses": losses}[kind].write(  # type: ignore[attr-defined]
-            table(entries, testbed, suite, long=True, everything=all_, made_on=made_on), path
+            table(entries, testbed, suite, long=True, everything=all_, made_on=made_on, suite_option=suite_option), path
         )
     for written_path in written_paths:
         print(written_path)
 
 
 def _check_suite(kind: str, suite: str, explicit_suites: Sequence[str]) -> None:
-    """Raise UsageError if the figure cannot show the suite. A plug-in's suite is not checked: its records decide."""
-    if home_of("suites", suite) != "benchmark":
-        return
+    """Raise UsageError if the figure cannot show the suite. A plug-in's suite is checked for figure 7 alone; otherwise
+    its records decide."""
     if kind == "7" and suite not in explicit_suites:
         raise UsageError(
             f"Figure 7 shows suite {', '.join(explicit_suites[:-1])} or {explicit_suites[-1]}: --suite {suite} has no "
             "explicit images to count."
         )
-    if kind == "tradeoff" and suite != "artists":
+    if kind == "tradeoff" and suite != "artists" and home_of("suites", suite) == "benchmark":
         raise UsageError(
             f"Figure tradeoff shows suite artists: --suite {suite} has no target styles; leave --suite out."
         )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 
-from benchmark.registry import assigned, literal_keys, parsed, unknown
-from benchmark.testbeds.resolve import artists_of
+from benchmark.plugin_source.classes import find_class, find_source, literal_keys, read_module
+from benchmark.registry import is_file, unknown
+from benchmark.testbeds import resolve
 from prompts.artists import Artist
 
 KINDS = ("methods", "objectives", "suites", "testbeds", "metrics", "prunings", "artists")
@@ -17,42 +17,58 @@ KINDS = ("methods", "objectives", "suites", "testbeds", "metrics", "prunings", "
 def listing(kind: str, testbed: str = "mini") -> list[tuple[str, str]]:
     """Return (name, description) pairs for one of the KINDS, in alphabetical order; artists in their testbed's order.
 
-    A method's description ends with its presets.
+    A method's description ends with its presets, and a testbed's with what it inherits from. `testbed` is the testbed
+    whose artists are listed; a testbed from a file follows the installed ones.
     """
     if kind == "artists":
-        return [(artist.name, _artist_line(artist)) for artist in artists_of(testbed)]
+        return [(artist.name, _artist_line(artist)) for artist in resolve.artists_of(testbed)]
     if kind not in KINDS:
         raise unknown("kind", kind, list(KINDS))
     points = {point.name: point for point in entry_points(group=f"palimpsest.{kind}")}
     summaries = [(name, summary_of(points[name])) for name in sorted(points)]
+    if kind == "testbeds":
+        return [(name, line + _like(points[name])) for name, line in summaries] + testbed_file(testbed)
     if kind != "methods":
         return summaries
-    presets = {name: literal_keys(kind, name, "presets") for name in points}
+    presets = {name: literal_keys(points[name], "presets") for name in points}
     return [
         (name, line + (f" (presets: {', '.join(presets[name])})" if presets[name] else "")) for name, line in summaries
     ]
 
 
+def testbed_file(testbed: str) -> list[tuple[str, str]]:
+    """The line of a testbed from a file; none for an installed one."""
+    if not (is_file(testbed) or resolve.is_file(testbed)):
+        return []
+    like = ", ".join(resolve.inherited_by(testbed))
+    return [(resolve.name_of(testbed), resolve.summary_of(testbed) + (f" (like {like})" if like else ""))]
+
+
+def _like(point: EntryPoint) -> str:
+    """The installed testbeds whose classes an installed testbed inherits from."""
+    module = read_module(point.module)
+    owner = find_class(module, point.attr) if module else None
+    names = [parent.text("name") for parent in owner.parents()] if owner else []
+    names = [name for name in dict.fromkeys(names) if name and name != point.name]
+    return f" (like {', '.join(names)})" if names else ""
+
+
 def summary_of(point: EntryPoint) -> str:
-    """Return the `summary` of an entry point's class, or else the first paragraph of its or its module's docstring."""
-    module = parsed(point)
-    if module is None:
+    """Return the `summary` of the class that an entry point names, own or inherited, or else the first paragraph of its
+    or its module's docstring."""
+    if find_source(point.module) is None:
         return f"cannot be read: no module {point.module}"
-    named = [node for node in module.body if getattr(node, "name", None) == point.attr.partition(".")[0]]
-    for node in named:
-        if isinstance(node, ast.ClassDef) and (text := _literal_text(node.body, "summary")):
-            return text
-    documented = [node for node in named if isinstance(node, ast.ClassDef | ast.FunctionDef)]
-    for owner in [*documented, module]:
-        if doc := ast.get_docstring(owner):
+    if (module := read_module(point.module)) is None:
+        return f"cannot be read: {point.module} is not Python source"
+    name = point.attr.partition(".")[0]
+    if (owner := find_class(module, name)) and (text := owner.text("summary")):
+        return text
+    functions = [node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == name]
+    documented_nodes: list[ast.ClassDef | ast.FunctionDef | ast.Module] = [*functions, module]
+    for documented in [owner.body, *documented_nodes] if owner else documented_nodes:
+        if doc := ast.get_docstring(documented):
             return " ".join(doc.split("\n\n")[0].split())
     return ""
-
-
-def _literal_text(body: Iterable[ast.stmt], name: str) -> str:
-    """Return the string literal that a class body assigns to `name`; empty if there is none."""
-    value = assigned(body, name)
-    return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else ""
 
 
 def _artist_line(artist: Artist) -> str:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.errors import UsageError
 from benchmark.store.paths import check_folder, kept_home, records_folder
 
+if TYPE_CHECKING:
+    from benchmark.records.record import Record
+
 Testbed = Annotated[
     str,
     typer.Option(
         help="Testbed: base model, training data, prompts and scoring networks. A name from `bench list testbeds`, or "
-        "a file such as my.toml."
+        "a file: my.toml or my.py:Class."
     ),
 ]
 
@@ -125,6 +128,14 @@ Compiles = Annotated[
         "--compile", help="Compile the U-Net with torch.compile before sampling, which pays off in long runs."
     ),
 ]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        help="Score the suite with this metric too: a name from `bench list metrics`, or my.py:Class; may be repeated.",
+        show_default="none",
+    ),
+]
 Reveal = Annotated[bool, typer.Option("--reveal", help="Do not blur the contact sheet of a suite of explicit content.")]
 AsPublished = Annotated[
     bool,
@@ -166,22 +177,44 @@ Records = Annotated[
 def check_plugin(group: str, name: str) -> str:
     """Check that `name` is installed in `group`, without importing it, and return the name that records use for it.
 
-    A testbed, a method or a pruning may also come from a file, which must exist.
+    A testbed, a suite, a metric, a method or a pruning may also come from a file, which must exist; that of a testbed
+    or a suite is read.
 
     Raises:
         UsageError: `name` is not installed; the message suggests a similar name.
-        DataError: the testbed's file is wrong.
+        DataError: the testbed's or the suite's file is wrong.
     """
     from benchmark import registry
+    from benchmark.suites import load
     from benchmark.testbeds import resolve
 
-    if group == "testbeds" and resolve.is_file(name):
+    if group == "testbeds" and (resolve.is_file(name) or registry.is_file(name)):
         return resolve.name_of(name)
+    if group == "suites" and load.is_file(name):
+        return load.name_of(name)
     if group in registry.FROM_FILES and registry.fingerprint(name):
         return name
     if name not in (installed := registry.names(group)):
         raise registry.unknown(registry.GROUPS[group], name, installed)
     return name
+
+
+def shown_suite(name: str, records: Iterable[Record]) -> str:
+    """The name that records use for the suite that a table or a figure shows.
+
+    Records outlive a plug-in: a name that is not installed is taken where `records` have it. Raises as `check_plugin`
+    does, and names the suites of the records where a suite's file is gone.
+    """
+    from benchmark.suites import load
+
+    recorded = {record.suite for record in records}
+    if name in recorded:
+        return name
+    path = Path(name.rpartition(".py:")[0] + ".py" if ".py:" in name else name).expanduser()
+    if load.is_file(name) and not path.is_file():
+        there = f" There are {', '.join(sorted(recorded))}." if recorded else ""
+        raise UsageError(f"There is no file {path} to read a suite from: name the suite as its records do.{there}")
+    return check_plugin("suites", name)
 
 
 def names(text: str, option: str = "--targets") -> tuple[str, ...]:

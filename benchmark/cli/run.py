@@ -28,6 +28,7 @@ def run(options: RunOptions) -> None:
       bench run --method bilevel --suite artists --set solver=dynamic-barrier --seed 1
       bench run --method distilled --suite coco --macs 0.55 --budget 60it,120it,350it
       bench run --method my/eraser.py:Eraser --suite artists
+      bench run --method bilevel --suite my/suite.toml --metric my/metric.py:Metric
       bench run --method all --suite artists
     """
     requests = options.requests()
@@ -62,10 +63,12 @@ def run(options: RunOptions) -> None:
         return  # the first process has the records, and its exit code counts
 
     from benchmark.tables.render import print_rich
+    from benchmark.tables.select import Found
     from benchmark.tables.table1_styles import table
 
     name = check_plugin("testbeds", options.testbed)
-    print_rich(table([(record, "local") for record in records.values()], name, options.suite, everything=True))
+    entries: list[Found] = [(record, "local") for record in records.values()]
+    print_rich(table(entries, name, check_plugin("suites", options.suite), everything=True))
     width = max(map(len, paths), default=0)
     for description, path in paths.items():
         print(f"{description.ljust(width)}  {path}")

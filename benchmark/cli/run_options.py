@@ -21,6 +21,7 @@ from benchmark.cli.options import (
     KeptNames,
     Limit,
     Macs,
+    Metrics,
     Precision,
     Preset,
     Pruning,
@@ -58,8 +59,8 @@ class RunOptions:
     suite: Annotated[
         str,
         typer.Option(
-            help="Prompts and scores: a name from `bench list suites`. Suite `coco` is run as well, unless "
-            "--alone is given."
+            help="Prompts and scores: a name from `bench list suites`, or a file: path/to/file.py:Class or my.toml. "
+            "Suite `coco` is run as well, unless --alone is given."
         ),
     ]
     testbed: Testbed = "mini"
@@ -74,6 +75,7 @@ class RunOptions:
     kept_names: KeptNames = "all"
     limit: Limit = None
     alone: Alone = False
+    metric: Metrics = None
     runs: Runs = None
     device: Device = "auto"
     reference: ComparedWith = Reference.distilled
@@ -97,6 +99,8 @@ class RunOptions:
 
         for group, name in (("testbeds", self.testbed), ("suites", self.suite), ("prunings", self.pruning)):
             check_plugin(group, name)
+        for name in self.metric or ():
+            check_plugin("metrics", name)
         methods = _all_methods(self.preset, self.set_) if self.method == ALL else [self.method]
         if self.method != ALL:
             check_plugin("methods", self.method)
@@ -123,6 +127,7 @@ class RunOptions:
             kept_names=self.kept_names,
             limit=self.limit,
             reference=str(self.reference),
+            metrics=tuple(self.metric or ()),
         )
         return [
             replace(request, method=name, budget=single_budget, along=tuple(budgets[k + 1 :]))

@@ -19,6 +19,7 @@ from benchmark.cli.options import (
     records_home,
     refuse_unread,
     share_of_macs,
+    shown_suite,
 )
 from benchmark.cli.run_options import ALL
 from benchmark.errors import UsageError
@@ -44,7 +45,9 @@ def show_table(
     ctx: typer.Context,
     number: Annotated[int, typer.Argument(help="Number of the paper's table: 1, 2 or 3.", metavar="NUMBER")] = 1,
     testbed: Testbed = "mini",
-    suite: Annotated[str, typer.Option(help="Suite to show. The scores of suite `coco` are added.")] = "artists",
+    suite: Annotated[
+        str, typer.Option(help="Suite to show: a name or a file. The scores of suite `coco` are added.")
+    ] = "artists",
     paper: Annotated[bool, typer.Option("--paper", help="Add the paper's values in brackets.")] = False,
     long: Annotated[
         bool,
@@ -113,6 +116,7 @@ def show_table(
       bench table --records other/runs/records
     """
     from benchmark.registry import is_file
+    from benchmark.tables.columns import BUILT_IN
     from benchmark.tables.render import FORMATS
     from benchmark.tables.select import gather, of_definition
     from benchmark.tables.table import noted, only
@@ -121,7 +125,6 @@ def show_table(
 
     sampling = sampling_of(testbed)
     made_on, testbed = testbed, check_plugin("testbeds", testbed)
-    check_plugin("suites", suite)
     if pruning not in ("", ALL) and not is_file(pruning):  # the file of a recorded pruning may be gone
         check_plugin("prunings", pruning)
     if number not in UNREAD:
@@ -133,13 +136,16 @@ def show_table(
     column_names = names(columns, "--columns")
     all_entries = gather(testbed, records_home(runs, records), records or [], limit)
     entries = of_definition(all_entries, testbed, sampling)
+    suite_name = shown_suite(suite, (record for record, _ in entries))
+    if paper and suite_name not in BUILT_IN:
+        raise UsageError(f"--paper is of the paper's suites, and '{suite_name}' is none of them: leave it out.")
     from benchmark.tables.table2_3_explicit import table2, table3
 
     if number == 1:
         wide = long or bool(columns)
         shown_table = table(
-            entries, testbed, suite, long=wide, paper=paper, everything=all_, pruning=pruning, targets=target_names,
-            made_on=made_on,
+            entries, testbed, suite_name, long=wide, paper=paper, everything=all_, pruning=pruning,
+            targets=target_names, made_on=made_on, suite_option=suite,
         )  # fmt: skip
     elif number == 2:
         shown_table = table2(entries, testbed, threshold=threshold, labels=label or (), paper=paper, made_on=made_on)
@@ -162,7 +168,9 @@ def compare(
     left: Annotated[str, typer.Argument(help="First model: a method, or the label of a row of `bench table`.")],
     right: Annotated[str, typer.Argument(help="Second model, named in the same way.")],
     testbed: Testbed = "mini",
-    suite: Annotated[str, typer.Option(help="Suite to compare. The scores of suite `coco` are added.")] = "artists",
+    suite: Annotated[
+        str, typer.Option(help="Suite to compare: a name or a file. The scores of suite `coco` are added.")
+    ] = "artists",
     long: Annotated[bool, typer.Option("--long", help="Compare all columns instead of only the paper's.")] = False,
     columns: Columns = "",
     pruning: Annotated[
@@ -210,12 +218,12 @@ def compare(
     if left.strip() == right.strip():
         raise UsageError(f"Both arguments are '{left}': name two different rows of `bench table`.")
     testbed = check_plugin("testbeds", testbed)
-    check_plugin("suites", suite)
     if pruning and not is_file(pruning):
         check_plugin("prunings", pruning)
     share_of_macs(pruning, macs)
     column_names = names(columns, "--columns")
     entries = gather(testbed, records_home(runs, records), records or [], limit)
+    suite = shown_suite(suite, (record for record, _ in entries))
     wide = long or bool(columns)
     comparison = compare_rows(entries, testbed, suite, left, right, long=wide, pruning=pruning, macs=macs)
     FORMATS[format](only(comparison, column_names) if columns else comparison, margins)

@@ -1,4 +1,4 @@
-"""`bench testbed`: trains the networks of a testbed from scratch, and measures their quality."""
+"""`bench testbed`: trains the networks of a testbed from scratch, checks them, and writes testbed files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ testbed_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, add_compl
 
 @testbed_app.callback()
 def testbeds() -> None:
-    """Rebuild a testbed's networks, or measure their quality."""
+    """Rebuild a testbed's networks, measure their quality, or write a testbed file."""
 
 
 @testbed_app.command(cls=CheckedCommand)
@@ -103,6 +103,33 @@ def prebuild(
 
     with Progress() as progress:
         prebuild_mini(runs or home() / "testbeds" / f"{testbed}-prebuilt", progress)
+
+
+@testbed_app.command(cls=CheckedCommand)
+def new(
+    out: Annotated[Path, typer.Argument(help="The file to write, my.toml.")],
+    source: Annotated[
+        Path, typer.Option("--from", help="Folder of a pipeline in diffusers' layout, or of weights like mini's.")
+    ],
+    captions: Annotated[
+        Path | None, typer.Option(help="Folder of captioned pictures.", show_default="that of sd21")
+    ] = None,
+    name: Annotated[str, typer.Option(help="The testbed's name.", show_default="that of the file")] = "",
+) -> None:
+    """Write a testbed file from a pipeline's own configuration.
+
+    The file states resolution, scheduler and default budget. Prediction type, noise schedule and text length are noted
+    in comments, because each run reads them from the pipeline.
+
+    \b
+    Examples:
+      bench testbed new --from models/sd15 sd15.toml --captions data/coco2017
+      bench testbed new --from runs/testbeds/mini my-mini.toml
+    """
+    from benchmark.testbeds.new_file import write_new
+
+    print(write_new(source.expanduser(), out.expanduser(), captions, name), end="")
+    print(f"# written to {out}; `bench doctor --testbed {out}` checks whether anything else is missing")
 
 
 def _module_of_testbed(testbed: str, module: str) -> Any:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark import registry
 from benchmark.api.testbed import Testbed
 from benchmark.cost.network_costs import Sizes, sizes
 from benchmark.errors import DataError, UsageError
+from benchmark.suites import load
 from benchmark.suites.prompts import first_of_groups
+from benchmark.suites.toml_suite import TomlSuite
+from benchmark.tables.columns import BUILT_IN
 from benchmark.testbeds import resolve
+from benchmark.testbeds.mini.definition import Definition as MiniDefinition
+from benchmark.testbeds.mini.definition import prompts_for
 from benchmark.testbeds.stable_diffusion.definition import PRUNING
 from methods.base import Precision
+from prompts.lists import read_prompts
 
 if TYPE_CHECKING:
     from benchmark.api.request import RunRequest
@@ -65,13 +71,19 @@ class Ground:
 
 
 def ground(request: RunRequest) -> Ground:
-    """The testbed of a request. UsageError for a testbed written in code whose sizes are not known."""
+    """The testbed of a request. UsageError for a testbed written in Python, but for `mini`."""
     definition = resolve.definition_of(request.testbed)
     if definition is not None:
         return _of_definition(request, definition)
-    if request.testbed != "mini":
-        raise UsageError(f"Testbed '{request.testbed}' cannot be estimated: nothing is known of its sizes.")
-    return _of_mini(request)
+    if request.testbed == "mini":
+        return _of_mini(request, MiniDefinition(name="mini"))
+    if (mini_definition := resolve.mini_definition(request.testbed)) is not None:
+        return _of_mini(request, mini_definition)
+    raise UsageError(
+        f"Testbed '{request.testbed}' cannot be estimated: it is written in Python, and only running it would say how "
+        "large its networks are. `bench run` begins without an estimate; one of a TOML file that is like mini or sd21 "
+        "can be had."
+    )
 
 
 def precision_of(request: RunRequest) -> Precision:
@@ -83,34 +95,53 @@ def precision_of(request: RunRequest) -> Precision:
 
 def suites(request: RunRequest) -> list[str]:
     """The suite asked for, and those that it brings."""
-    first = registry.load("suites", request.suite)
+    first = load.load(request.suite)
     return [first.name, *(name for name in first.brings if not request.alone)]
 
 
 def _kind(request: RunRequest) -> str:
-    return registry.load("suites", request.suite).forgets
+    return load.load(request.suite).forgets
 
 
-def _of_mini(request: RunRequest) -> Ground:
+def _of_mini(request: RunRequest, definition: MiniDefinition) -> Ground:
+    """mini, or a testbed in its world: networks of the same sizes, with the file's targets, prompts and sampling."""
     from benchmark.testbeds.mini import explicit, prompts
 
     is_explicit = _kind(request) == "explicit"
-    concept = explicit.CONCEPT if is_explicit else prompts.style_concept(request.targets)
+    targets = request.targets or tuple(definition.targets)
+    concept = explicit.CONCEPT if is_explicit else prompts.style_concept(targets)
     captions = explicit if is_explicit else prompts
+    assumed: list[str] = []
     prompt_counts = {
-        name: len(first_of_groups(_prompts_of_mini(name, concept), request.limit)) for name in suites(request)
+        name: len(first_of_groups(_prompts_of_mini(name, concept, definition.prompts), request.limit))
+        if name in BUILT_IN
+        else _count_own_prompts(request, name, assumed)
+        for name in suites(request)
     }
     return Ground(
-        name="mini", sizes=sizes("mini"), size=16, steps=20, calls=21, guidance=2.5, flops=2.2e13, half=True,
+        name=definition.name, sizes=sizes("mini"), size=16, steps=definition.steps, calls=definition.steps + 1,
+        guidance=definition.guidance, flops=definition.flops, half=True,
         precision=precision_of(request), concept=concept, prompt_counts=prompt_counts,
         erasing=len(captions.erasing(concept)), contrast=2 * sum(map(len, captions.contrast(concept).values())),
         encoded=2048, shown=512, real=2000, pixels=64 * 64 * 3, parameters=sizes("mini").parameters["unet"],
+        assumed=assumed,
     )  # fmt: skip
 
 
-def _prompts_of_mini(suite: str, concept: Concept) -> Sequence[Prompt]:
+def _count_own_prompts(request: RunRequest, name: str, assumed: list[str]) -> int:
+    """The number of prompts of a plug-in's suite; 0 where only its code says it, which needs the testbed itself."""
+    suite = load.load(request.suite if name == load.name_of(request.suite) else name)
+    if isinstance(suite, TomlSuite):
+        return len(first_of_groups(suite.rows, request.limit))
+    assumed.append(f"the prompts of suite {name}, which brings its own, are not counted")
+    return 0
+
+
+def _prompts_of_mini(suite: str, concept: Concept, own_list: Path | None) -> Sequence[Prompt]:
     from benchmark.testbeds.mini import explicit, prompts
 
+    if suite == "artists" and own_list is not None:
+        return prompts_for(read_prompts(own_list), concept, str(own_list))
     if suite == "artists":
         return prompts.artists(concept)
     if suite == "coco":
@@ -131,9 +162,9 @@ def _of_definition(request: RunRequest, definition: Definition) -> Ground:
     concept = prompts.EXPLICIT if is_explicit else prompts.style_concept(definition.artists, request.targets)
     pictures = {side: _pictures(definition, side, assumed) for side in COCO}
     prompt_counts = {
-        name: _at_most(pictures["val"], request.limit)
-        if name == "coco"
-        else _count_prompts(request, definition, concept, name, assumed)
+        name: _count_prompts(request, definition, concept, name, pictures["val"], assumed)
+        if name in BUILT_IN
+        else _count_own_prompts(request, name, assumed)
         for name in suites(request)
     }
     return Ground(
@@ -162,7 +193,7 @@ def _of_definition(request: RunRequest, definition: Definition) -> Ground:
 
 
 def _count_prompts(
-    request: RunRequest, definition: Definition, concept: Concept, suite: str, assumed: list[str]
+    request: RunRequest, definition: Definition, concept: Concept, suite: str, val_pictures: int, assumed: list[str]
 ) -> int:
     """The number of a suite's prompts, from public lists as far as they were added. Each list's rows by a painter, and
     all rows of an explicit list, are a group of which `--limit` takes the first."""
@@ -170,6 +201,8 @@ def _count_prompts(
     from benchmark.testbeds.stable_diffusion import prompts
     from prompts.sources import source
 
+    if suite == "coco":
+        return _at_most(val_pictures, request.limit)
     variant: Any = "as-published" if request.as_published else "unique"
     if suite == "artists":
         title_lists = added_lists(request.runs, prompts.TITLES[suite])

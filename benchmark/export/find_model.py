@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from benchmark.errors import DataError, UsageError
 from benchmark.records.record import BROUGHT, SUFFIX, Record, read_record
 from benchmark.store import manifest
-from benchmark.tables.select import BESIDE, Found, gather, same_model
+from benchmark.tables.columns import BUILT_IN
+from benchmark.tables.select import Found, gather, same_model
 from benchmark.tables.table1_styles import table
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def records_of(name: str, testbed: str, suite: str, runs: Path, paths: Sequence[
 
 def _labelled(entries: Sequence[Found], testbed: str, suite: str, name: str) -> Record:
     models = [record for record, _ in entries if (record.testbed, record.suite, record.label) == (testbed, suite, name)]
-    if suite in (*BESIDE, *BESIDE.values()):
+    if suite in BUILT_IN or any((record.testbed, record.suite) == (testbed, suite) for record, _ in entries):
         rows = [*table(entries, testbed, suite).rows, *table(entries, testbed, suite, everything=True).rows]
         models = [row.record for row in rows if row.label == name][:1] or models
     if not models:

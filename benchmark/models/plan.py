@@ -153,9 +153,10 @@ def planned(
     `usual` is the testbed's own preset, for methods that have it.
     """
     from benchmark.models.pruned import Pruned
-    from methods.base import configure
+    from methods.base import check_method, configure
 
     adapter = registry.load("methods", request.method)
+    check_method(adapter)
     if not request.preset and usual not in adapter.presets:
         _check_preset(usual)
     preset = request.preset or (usual if usual in adapter.presets else "default")

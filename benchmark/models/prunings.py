@@ -40,13 +40,13 @@ def pruner(bench: Workbench, name: str, macs: float) -> Callable[..., Any]:
 
     BudgetError, before a search for experts, if none of them will be near to `macs`.
     """
-    prune, wants = registry.load("prunings", name), _signature(name).parameters
+    prune, wants = registry.load("prunings", name), check_signature(name).parameters
     if "experts" in wants:
         return partial(prune, experts=given(bench) or experts(bench, target_macs=macs))
     return partial(prune, pictures=bench.testbed.pictures(bench)) if "pictures" in wants else prune
 
 
-def _signature(name: str) -> inspect.Signature:
+def check_signature(name: str) -> inspect.Signature:
     """A pruning's signature; UsageError if it cannot be called as prunings are."""
     try:
         signature = inspect.signature(registry.load("prunings", name))
@@ -65,7 +65,7 @@ def spent(bench: Workbench, name: str) -> float | None:
     from methods.costs import CALIBRATION_IMAGES, choosing
     from methods.pruning.macs import forward_flops
 
-    wants, testbed = _signature(name).parameters, bench.testbed
+    wants, testbed = check_signature(name).parameters, bench.testbed
     counted_name = "aptp" if "experts" in wants else name
     if counted_name not in CALIBRATION_IMAGES:
         return None if "pictures" in wants else 0.0
@@ -79,7 +79,7 @@ def further_identity(bench: Workbench, name: str) -> Identity:
     that choose an expert, and the code of a pruning from a file, in place of the file's path."""
     code = registry.fingerprint(name)
     identity = {"pruning": name.rpartition(":")[2], "pruning_code": code} if code else {}
-    wants = _signature(name).parameters
+    wants = check_signature(name).parameters
     if "experts" not in wants:
         return identity | (bench.trained_on if "pictures" in wants else {})
     if file := _published(bench):

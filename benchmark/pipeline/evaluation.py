@@ -14,9 +14,10 @@ from benchmark.suites import prompts as suite_prompts
 
 if TYPE_CHECKING:
     from benchmark.api.model import Model
-    from benchmark.api.suite import Evidence, Suite
+    from benchmark.api.suite import Evidence
     from benchmark.api.testbed import Workbench
     from benchmark.records.record import Record
+    from benchmark.suites.load import SuiteInRun
     from prompts.concepts import Concept
     from prompts.lists import Prompt
 
@@ -25,7 +26,7 @@ def measure(
     bench: Workbench,
     rows: Sequence[Model],
     reference: Model,
-    suites: Sequence[Suite],
+    suites: Sequence[SuiteInRun],
     prompts_by_suite: Mapping[str, Sequence[Prompt]],
     concept: Concept,
     reveal: bool,
@@ -68,7 +69,9 @@ def measure(
     return Outcome(records, {"contact sheet": sheet, **places})
 
 
-def _score(bench: Workbench, model: Model, suite: Suite, evidence: Evidence, reference: Model, home: Path) -> Record:
+def _score(
+    bench: Workbench, model: Model, suite: SuiteInRun, evidence: Evidence, reference: Model, home: Path
+) -> Record:
     from benchmark.generation.gallery import name_of
     from benchmark.generation.shards import ONE_COLOUR, kind_of, one_colour
     from benchmark.records.record import Record, scores_table, write_record
@@ -93,12 +96,12 @@ def _score(bench: Workbench, model: Model, suite: Suite, evidence: Evidence, ref
         reference_key=key_of("model", reference.identity),
         model_key=key_of("model", model.identity),
         setting_key=key_of("model", model.setting),
-        world=bench.testbed.identity() | lists | scores.world,
+        world=bench.testbed.identity() | lists | suite.world | scores.world,
         counted=model.counted() | ({ONE_COLOUR: blank} if blank else {}),
         cells=scores.cells,
         ledger=ledger,
         curve=model.curve(),
-        made=provenance.collect(),
+        made=provenance.collect() | suite.shown,
         # Rows as published have the ids of those that are not.
         images="-".join(
             [

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark import registry
 from benchmark.api.request import Outcome, RunRequest
 from benchmark.console import Progress
 from benchmark.hardware import usable
@@ -19,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from benchmark.api.model import Model
-    from benchmark.api.suite import Suite
     from benchmark.api.testbed import Workbench
     from benchmark.models.external_checkpoint import Parts
     from benchmark.models.plan import Plan
+    from benchmark.suites.load import SuiteInRun
     from methods.quantization import Weights
     from prompts.concepts import Concept
     from prompts.lists import Prompt
@@ -39,7 +38,7 @@ class Scoring:
     """What models of a run are scored on."""
 
     bench: Workbench
-    suites: Sequence[Suite]
+    suites: Sequence[SuiteInRun]
     concept: Concept
     prompts: Mapping[str, Sequence[Prompt]]
     """Those of each suite, by its name."""
@@ -47,16 +46,19 @@ class Scoring:
 
     @classmethod
     def of(cls, request: RunRequest, home: Path, progress: Progress) -> Scoring:
-        """The request's suites with their prompts on a workbench. A missing list is reported before any work."""
+        """The request's suites with their prompts on a workbench. A missing list, and a metric that cannot
+        be computed on this testbed, are reported before any work."""
         from benchmark.pipeline.setup import workbench_for
-        from benchmark.suites import prompts
+        from benchmark.suites import load, prompts
 
+        first = load.in_run(request.suite, request.metrics)
+        suites = [first, *(load.in_run(name) for name in first.brings if not request.alone)]
         bench = workbench_for(request.runtime, home, progress)
-        first: Suite = registry.load("suites", request.suite)()
-        suites = [first, *(registry.load("suites", name)() for name in first.brings if not request.alone)]
         prompts.check_as_published(bench, [suite.name for suite in suites])
         concept = bench.testbed.concept(request.targets, first.forgets)
-        prompts_by_suite = {suite.name: prompts.suite_prompts(bench, suite.name, concept) for suite in suites}
+        prompts_by_suite = {suite.name: prompts.prompts_of(bench, suite, concept) for suite in suites}
+        for suite in suites:
+            suite.check(bench.testbed, prompts_by_suite[suite.name])
         return cls(bench, suites, concept, prompts_by_suite, request.reveal)
 
     def outcome(self, plans: Sequence[Plan], rows: Sequence[Model], reference: Model) -> Outcome:
@@ -150,7 +152,7 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
     return outcome
 
 
-def _notice(reference: str, suites: Sequence[Suite], method: str) -> str:
+def _notice(reference: str, suites: Sequence[SuiteInRun], method: str) -> str:
     """The line before a reference is trained: what it is needed for, and how to do without it."""
     relative = [suite.name for suite in suites if suite.name not in NOT_RELATIVE]
     why = f"figures of {', '.join(relative)} compare with it" if relative else "none of the figures compares with it"

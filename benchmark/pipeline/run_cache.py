@@ -15,10 +15,14 @@ from pathlib import Path
 from benchmark import launcher, registry
 from benchmark.api.request import Outcome, RunRequest
 from benchmark.errors import PalimpsestError
+from benchmark.json_types import JsonObject
 from benchmark.records import provenance
 from benchmark.records.record import SUFFIX, Record, read_record
 from benchmark.store import durable, manifest
 from benchmark.store.listing import visible
+from benchmark.suites.feature_metrics import FEATURE_METRICS
+from benchmark.suites.load import is_toml
+from benchmark.suites.toml_suite import TomlSuite
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("benchmark", "methods", "metrics", "prompts")
@@ -78,8 +82,19 @@ def _pictures(folder: Path) -> int:
 
 def _name(request: RunRequest) -> str | None:
     """The receipt's file under the runs folder; None if foreign plug-ins or several processes take part."""
-    plugins = {"suites": request.suite, "testbeds": request.testbed}
-    files: dict[str, str] = {}
+    plugins = {"testbeds": request.testbed}
+    files: JsonObject = {}
+    if is_toml(request.suite):
+        suite = TomlSuite(Path(request.suite).expanduser())
+        if not all(use in FEATURE_METRICS for use in suite.metrics):
+            return None
+        files["suites"] = [hashlib.sha256(Path(request.suite).expanduser().read_bytes()).hexdigest(), suite.checksum]
+    else:  # of one from a Python file too there is no receipt: nothing says which files its prompts come from
+        plugins["suites"] = request.suite
+    if codes := [registry.fingerprint(metric) for metric in request.metrics]:
+        files["metrics"] = codes
+    if not all(code or name in FEATURE_METRICS for code, name in zip(codes, request.metrics, strict=True)):
+        return None
     for group, name in (("methods", request.method), ("prunings", request.pruning)):
         if code := registry.fingerprint(name):
             files[group] = code
@@ -93,10 +108,8 @@ def _name(request: RunRequest) -> str | None:
         return None
     settings = {key: value for key, value in asdict(request).items() if key not in ("runs", "device", "along")}
     settings["overrides"] = registry.resolved(request.overrides)
-    text = manifest.canonical(
-        {"asked": {**settings, "targets": list(request.targets)}, "files": files, "code": _code(),
-         "versions": provenance.versions()}
-    )  # fmt: skip
+    settings |= {"targets": list(request.targets), "metrics": list(request.metrics)}
+    text = manifest.canonical({"asked": settings, "files": files, "code": _code(), "versions": provenance.versions()})
     return f"receipts/{hashlib.sha256(text.encode()).hexdigest()[:20]}.json"
 
 

@@ -7,7 +7,7 @@ files found. Scores of all detections are kept, so that other thresholds and lab
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from benchmark.api.suite import Scores, Suite
 from benchmark.stats import reduction_interval
@@ -25,10 +25,10 @@ SCORE = "score/"
 
 
 class _Explicit(Suite):
-    encoders: ClassVar[tuple[str, ...]] = ("detector",)
-    brings: ClassVar[tuple[str, ...]] = ("coco",)
-    explicit: ClassVar[bool] = True
-    forgets: ClassVar[Kind] = "explicit"
+    encoders = ("detector",)
+    brings = ("coco",)
+    explicit = True
+    forgets: Kind = "explicit"
 
     def score(self, evidence: Evidence) -> Scores:
         """Cells: explicit pictures (%), detections in all and by label, and what is gone of the base and reference."""
@@ -63,18 +63,18 @@ class _Explicit(Suite):
 
 
 class I2P(_Explicit):
-    name: ClassVar[str] = "i2p"
-    summary: ClassVar[str] = "prompts that bring explicit pictures without asking for them (I2P); brings coco"
+    name = "i2p"
+    summary = "prompts that bring explicit pictures without asking for them (I2P); brings coco"
 
 
 class MMA(_Explicit):
-    name: ClassVar[str] = "mma"
-    summary: ClassVar[str] = "adversarial prompts by gradient-guided tokens (MMA-Diffusion); brings coco"
+    name = "mma"
+    summary = "adversarial prompts by gradient-guided tokens (MMA-Diffusion); brings coco"
 
 
 class RingABell(_Explicit):
-    name: ClassVar[str] = "ring-a-bell"
-    summary: ClassVar[str] = "adversarial prompts by genetic search along the concept (Ring-A-Bell); brings coco"
+    name = "ring-a-bell"
+    summary = "adversarial prompts by genetic search along the concept (Ring-A-Bell); brings coco"
 
 
 def explicit(detections: Sequence[Sequence[Detection]], counted: Sequence[str], threshold: float) -> list[float]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from benchmark.api.suite import Suite
     from benchmark.api.testbed import Workbench
     from methods.sampling import Sampler
     from prompts.concepts import Concept
@@ -49,6 +50,17 @@ class Published(Prompt):
         height, width = (self.height or default) // pixels, (self.width or default) // pixels
         changed = {} if self.guidance is None else {"guidance": self.guidance}
         return sampler.model_copy(update=changed), (sampler.latent_channels, height, width)
+
+
+def prompts_of(bench: Workbench, suite: Suite, concept: Concept) -> Sequence[Prompt]:
+    """What the suite asks: its own prompts, or else those of `suite_prompts`, in the order of their shards.
+
+    UsageError for own prompts that cannot be asked, and for a suite without prompts on this testbed.
+    """
+    own = suite.prompts(bench.testbed, concept)
+    if own is None:
+        return suite_prompts(bench, suite.name, concept)
+    return first_of_groups(own, bench.limit)
 
 
 def suite_prompts(bench: Workbench, suite: str, concept: Concept) -> Sequence[Prompt]:

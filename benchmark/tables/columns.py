@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from dataclasses import fields as dataclass_fields
 
+from benchmark.api.declarations import Column as DeclaredColumn
 from benchmark.api.suite import DESTINATION
 from benchmark.records.record import Cell, Record
 
@@ -17,57 +19,62 @@ class Column:
     header: str
     suite: str
     cell: str  # name in that suite's record, without back end
-    better: bool | None  # True: higher is better
     form: str = ".2f"
     section: str = ""  # heading of the part of `--long` it stands in; empty for the paper's own columns
+    better: bool | None = None  # True: higher is better; stated only where no cell does, see `directed`
     back_end: str = ""  # set where the rows' back ends differ, and each has a column
+    relative: bool = False  # compares with the reference model, and so with rows that have the same one
 
 
 PAPER_COLUMNS = (
-    Column("clip", "CLIP", "artists", "clip", False),
-    Column("cp", "CP", "artists", "cp", True),
-    Column("csd", "CSD", "artists", "csd", False),
-    Column("fid", "FID", "coco", "fid", False),
-    Column("coco_clip", "CLIP", "coco", "clip", True),
+    Column("clip", "CLIP", "artists", "clip"),
+    Column("cp", "CP", "artists", "cp"),
+    Column("csd", "CSD", "artists", "csd"),
+    Column("fid", "FID", "coco", "fid"),
+    Column("coco_clip", "CLIP", "coco", "clip"),
 )
 EXPLICIT = ("i2p", "mma", "ring-a-bell")
 """The suites of explicit content."""
+BUILT_IN = ("artists", "coco", *EXPLICIT)
+"""Suites whose columns are declared here; plug-ins bring theirs in their records."""
 EXPLICIT_COLUMNS = tuple(
     column
     for suite in EXPLICIT
     for column in (
-        Column("explicit", "explicit %", suite, "explicit", False, ".1f"),
-        Column("resilience", "resilience %", suite, "resilience", True, ".1f"),
+        Column("explicit", "explicit %", suite, "explicit", ".1f"),
+        Column("resilience", "resilience %", suite, "resilience", ".1f"),
     )
 )
 _GONE, _KEPT, _FAR, _COST = "What is forgotten", "What is kept", "How far it went", "What it cost"
 _ACCURACY = "Accuracy of the oracle's likeliest class"
 LONG_COLUMNS = (
-    Column("target_style", "target style", "artists", "target_style", False, ".3f", _GONE),
-    Column("worst_target_style", "worst target", "artists", "worst_target_style", False, ".3f", _GONE),
-    Column("implicit_style", "implicit style", "artists", "implicit_style", False, ".3f", _GONE),
-    Column("probe_style", "probe style", "artists", "probe_style", False, ".3f", _GONE),
-    Column("top_destination", "went to", "artists", "top_destination", False, ".3f", _GONE),
-    Column("csd_real", "CSD to real", "artists", "csd_real", False, ".2f", _GONE),
-    Column("ties", "CP ties", "artists", "ties", None, ".0f", _GONE),
-    Column("kept_style", "kept style", "artists", "kept_style", True, ".3f", _KEPT),
-    Column("neighbour_style", "neighbour style", "artists", "neighbour_style", True, ".3f", _KEPT),
-    Column("kept_style_given", "kept style (given)", "artists", "kept_style_given", True, ".3f", _KEPT),
-    Column("kept_style_not_given", "kept style (not given)", "artists", "kept_style_not_given", True, ".3f", _KEPT),
-    Column("content_target", "content, targets", "artists", "content_target", True, ".3f", _KEPT),
-    Column("content_kept", "content, kept", "artists", "content_kept", True, ".3f", _KEPT),
-    Column("content_plain", "content, plain", "coco", "content_plain", True, ".3f", _KEPT),
-    Column("ua", "UA", "artists", "unlearning_accuracy", True, ".1f", _ACCURACY),
-    Column("ira", "IRA", "artists", "in_domain_accuracy", True, ".1f", _ACCURACY),
-    Column("cra", "CRA", "artists", "cross_domain_accuracy", True, ".1f", _ACCURACY),
-    Column("accuracy_mean", "harmonic mean", "artists", "accuracy_mean", True, ".1f", _ACCURACY),
-    Column("kid", "KID", "coco", "kid", False, ".4g", _FAR),
-    Column("drift", "drift, kept artists", "artists", "drift", False, ".3f", _FAR),
-    Column("coco_drift", "drift, plain", "coco", "drift", False, ".3f", _FAR),
-    Column("flops", "FLOPs", "cost", "flops", False, ".3g", _COST),
-    Column("choosing", "pruning FLOPs", "cost", "choosing", False, ".3g", _COST),
-    Column("iterations", "iterations", "cost", "iterations", None, ".0f", _COST),
-    Column("seconds", "seconds", "cost", "seconds", False, ".0f", _COST),
+    Column("target_style", "target style", "artists", "target_style", ".3f", _GONE),
+    Column("worst_target_style", "worst target", "artists", "worst_target_style", ".3f", _GONE),
+    Column("implicit_style", "implicit style", "artists", "implicit_style", ".3f", _GONE),
+    Column("probe_style", "probe style", "artists", "probe_style", ".3f", _GONE),
+    Column("top_destination", "went to", "artists", "top_destination", ".3f", _GONE, better=False),
+    Column("csd_real", "CSD to real", "artists", "csd_real", ".2f", _GONE),
+    Column("ties", "CP ties", "artists", "ties", ".0f", _GONE),
+    Column("kept_style", "kept style", "artists", "kept_style", ".3f", _KEPT),
+    Column("neighbour_style", "neighbour style", "artists", "neighbour_style", ".3f", _KEPT),
+    Column("kept_style_given", "kept style (given)", "artists", "kept_style_given", ".3f", _KEPT, better=True),
+    Column(
+        "kept_style_not_given", "kept style (not given)", "artists", "kept_style_not_given", ".3f", _KEPT, better=True
+    ),
+    Column("content_target", "content, targets", "artists", "content_target", ".3f", _KEPT),
+    Column("content_kept", "content, kept", "artists", "content_kept", ".3f", _KEPT),
+    Column("content_plain", "content, plain", "coco", "content_plain", ".3f", _KEPT),
+    Column("ua", "UA", "artists", "unlearning_accuracy", ".1f", _ACCURACY, better=True),
+    Column("ira", "IRA", "artists", "in_domain_accuracy", ".1f", _ACCURACY, better=True),
+    Column("cra", "CRA", "artists", "cross_domain_accuracy", ".1f", _ACCURACY, better=True),
+    Column("accuracy_mean", "harmonic mean", "artists", "accuracy_mean", ".1f", _ACCURACY, better=True),
+    Column("kid", "KID", "coco", "kid", ".4g", _FAR),
+    Column("drift", "drift, kept artists", "artists", "drift", ".3f", _FAR),
+    Column("coco_drift", "drift, plain", "coco", "drift", ".3f", _FAR),
+    Column("flops", "FLOPs", "cost", "flops", ".3g", _COST, better=False),
+    Column("choosing", "pruning FLOPs", "cost", "choosing", ".3g", _COST, better=False),
+    Column("iterations", "iterations", "cost", "iterations", ".0f", _COST),
+    Column("seconds", "seconds", "cost", "seconds", ".0f", _COST, better=False),
 )
 COLUMNS = (*EXPLICIT_COLUMNS, *PAPER_COLUMNS, *LONG_COLUMNS)
 
@@ -81,34 +88,109 @@ def named(record: Record) -> dict[str, Cell]:
     }
 
 
+def directed(column: Column, records: Iterable[Record]) -> Column:
+    """The column with the direction that its cells have: whoever computes a figure states it, and nobody else.
+
+    It is None where cells differ. Figures that are computed as the table is made have no cells: their columns state it.
+    """
+    directions = {cell.higher_is_better for cell in _cells_of(column, records)}
+    if not directions:
+        return column
+    return replace(column, better=directions.pop() if len(directions) == 1 else None)
+
+
 def split(column: Column, records: Sequence[Record]) -> list[Column]:
-    """The column, or one for each back end where rows were scored by different networks: such values never meet."""
-    matching = [
+    """The column with its direction, or one for each back end where rows were scored by different networks: such values
+    never meet."""
+    back_ends = sorted({cell.back_end for cell in _cells_of(column, records)})
+    if len(back_ends) < 2:
+        return [directed(column, records)]
+    parts = [
+        replace(column, key=f"{column.key}[{end}]", header=f"{column.header}[{end}]", back_end=end) for end in back_ends
+    ]
+    return [directed(part, records) for part in parts]
+
+
+def _cells_of(column: Column, records: Iterable[Record]) -> list[Cell]:
+    return [
         cell
         for record in records
         if record.suite == column.suite
         for name, cell in named(record).items()
-        if name.partition("[")[0] == column.cell
+        if name.partition("[")[0] == column.cell and column.back_end in ("", cell.back_end)
     ]
-    back_ends = sorted({cell.back_end for cell in matching})
-    if len(back_ends) < 2:
-        return [column]
+
+
+def declared(records: Sequence[Record], taken_keys: Iterable[str] = ()) -> list[Column]:
+    """Columns that plug-in suites and metrics declared when these records were made, as the newest record has them.
+
+    Records outlive the file of a plug-in, so nothing is loaded. A key of `taken_keys` gets the suite's name in front.
+    Declarations that cannot be read, as in an edited record, are left out.
+    """
+    columns_by_place: dict[tuple[str, str], Column] = {}
+    taken = set(taken_keys)
+    for record in sorted(records, key=lambda record: str(record.made.get("time", "")), reverse=True):
+        for column in declared_by(record.suite, record.made):
+            place = (column.suite, column.cell)
+            if place in columns_by_place:
+                continue
+            key = f"{record.suite}_{column.key}" if column.key in taken else column.key
+            taken.add(key)
+            columns_by_place[place] = replace(column, key=key)
+    return list(columns_by_place.values())
+
+
+def declared_by(suite: str, made: Mapping[str, object]) -> list[Column]:
+    """Columns of a suite, as `made` of its records holds them. Those that cannot be read are left out."""
+    facts = made.get("suite")
+    declarations = facts.get("columns") if isinstance(facts, dict) else None
+    names = {field.name for field in dataclass_fields(DeclaredColumn)}
     return [
-        replace(column, key=f"{column.key}[{end}]", header=f"{column.header}[{end}]", back_end=end) for end in back_ends
-    ]
+        Column(
+            str(fields["key"]), str(fields["header"]), suite, str(fields["cell"] or fields["key"]),
+            str(fields["format"]), str(fields["section"]), relative=bool(fields["relative"]),
+        )
+        for fields in (declarations if isinstance(declarations, list) else [])
+        if isinstance(fields, dict) and names <= fields.keys()
+    ]  # fmt: skip
+
+
+def by_section(columns: Iterable[Column]) -> list[Column]:
+    """The columns with those of one section side by side, the default view first."""
+    columns = list(columns)
+    sections = list(dict.fromkeys(["", *(column.section for column in columns)]))
+    return sorted(columns, key=lambda column: sections.index(column.section))
+
+
+def beside(suite: str, records: Iterable[Record]) -> list[str]:
+    """Suites whose records stand in the same rows: of a plug-in, those that its records say it brings."""
+    if suite in BUILT_IN:
+        return [] if suite == "coco" else ["coco"]
+    brought: list[str] = []
+    for record in records:
+        facts = record.made.get("suite")
+        names = facts.get("brings") if isinstance(facts, dict) and record.suite == suite else None
+        brought += map(str, names if isinstance(names, list) else [])
+    return list(dict.fromkeys(brought))
+
+
+def undeclared(suite: str, records: Iterable[Record]) -> list[Column]:
+    """Columns of all cells of a plug-in's suite, for one that declared none: they are all there is to show."""
+    names = dict.fromkeys(name for record in records if record.suite == suite for name in named(record))
+    return [Column(name, name, suite, name, ".4g") for name in names]
 
 
 def unlisted(records: Iterable[Record], listed_columns: Sequence[Column]) -> list[Column]:
-    """Return columns for the cells that `listed_columns` does not cover: those of third-party metrics."""
+    """Return columns for the cells that `listed_columns` does not cover: those that nobody declared."""
     listed_places = {(column.suite, column.cell) for column in listed_columns}
     columns_by_place: dict[tuple[str, str], Column] = {}
     for record in records:
-        for name, cell in record.cells.items():
+        for name in record.cells:
             metric = name.partition("[")[0]
             place = (record.suite, metric)
             if place not in listed_places and not name.startswith(DESTINATION):
                 key = metric if record.suite == "artists" else f"{record.suite}_{metric}"
                 header = f"{metric} ({record.suite})"
-                column = Column(key, header, *place, cell.higher_is_better, ".4g", "Further metrics")
+                column = Column(key, header, *place, ".4g", "Further metrics")
                 columns_by_place.setdefault(place, column)
     return list(columns_by_place.values())

@@ -14,7 +14,7 @@ from typing import Literal
 
 from benchmark.errors import DataError, UsageError
 from benchmark.stats import bootstrap_interval, mcnemar, sign_flip, student_interval, upper_bound
-from benchmark.tables.columns import COLUMNS, Column
+from benchmark.tables.columns import BUILT_IN, COLUMNS, Column, by_section, declared, directed, split, undeclared
 from benchmark.tables.compare_units import Model, Pair, Setting, Side, pairs_of, side_of
 from benchmark.tables.select import Found
 
@@ -83,13 +83,14 @@ def compare(
     setting = max(settings, key=lambda candidate: (candidate.usual, settings.count(candidate), candidate))
     pairs = [pair for pair in matching_pairs if pair.setting == setting]
     contrasts, notes = [], []
-    for column in (c for c in COLUMNS if long or not c.section):
+    for column in (c for c in _columns(suite, pairs) if long or not c.section):
         usable = pairs
-        if column.cell in RELATIVE:
+        is_relative = column.cell in RELATIVE or column.relative
+        if is_relative:
             usable = [pair for pair in pairs if not (pair.left.is_reference or pair.right.is_reference)]
         if _contrast(column, pairs) is None:
             continue
-        if column.cell in RELATIVE and any(not pair.same_reference for pair in usable):
+        if is_relative and any(not pair.same_reference for pair in usable):
             notes.append(f"{column.header} is left out: the two sides were compared with different references.")
         elif contrast := _contrast(column, usable):
             contrasts.append(contrast)
@@ -106,6 +107,21 @@ def compare(
         + _notes(len(pairs), len({pair.targets for pair in pairs}))
         + _setting_notes(setting, len(common) - len(pairs)),
     )
+
+
+def _columns(suite: str, pairs: Sequence[Pair]) -> list[Column]:
+    """The paper's columns and those of `--long`, and what plug-ins declared in the records that are compared.
+
+    Values that networks or code of different versions gave are never compared: each has a column of its own.
+    """
+    models = [model for pair in pairs for side in (pair.left, pair.right) for model in (side, *side.halves)]
+    records = list({id(record): record for model in models for record in model.records.values()}.values())
+    own = declared(records, [column.key for column in COLUMNS if suite in BUILT_IN or column.suite != suite])
+    if suite not in BUILT_IN and not any(column.suite == suite for column in own):
+        own += undeclared(suite, records)
+    own = [split_column for column in own for split_column in split(column, records)]
+    built_in = [directed(column, records) for column in COLUMNS]
+    return by_section([*built_in, *own] if suite in BUILT_IN else [*own, *built_in])
 
 
 def _nothing_shared(sides: Sequence[Side], pruning: str, macs: float | None) -> str:

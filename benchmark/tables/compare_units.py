@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 from benchmark.api.request import RunRequest
 from benchmark.errors import DataError, RecordError
 from benchmark.records.record import BROUGHT, Record, read_scores
-from benchmark.tables.columns import Column
+from benchmark.tables.columns import Column, beside
 from benchmark.tables.over_seeds import folded_label, groups_of, without_seed
 from benchmark.tables.picture_scores import derived, kept_names_of
-from benchmark.tables.select import ALL_PRUNINGS, BESIDE, Found, current, joined, targets_of
+from benchmark.tables.select import ALL_PRUNINGS, Found, current, joined, targets_of
 from benchmark.tables.table import Row
 from benchmark.tables.table1_styles import table
 
@@ -43,7 +43,11 @@ class Model:
         record = self.records.get(column.suite)
         if record is None:
             return None
-        entries = [c for name, c in record.cells.items() if name.partition("[")[0] == column.cell]
+        entries = [
+            c
+            for name, c in record.cells.items()
+            if name.partition("[")[0] == column.cell and column.back_end in ("", c.back_end)
+        ]
         if not entries:
             figure = derived(record, column.cell, beside.choices if beside else ())
             return figure.value if figure else None
@@ -114,8 +118,9 @@ class Pair(NamedTuple):
 
 def models_of(entries: Iterable[Found], testbed: str, suite: str, versions: bool = False) -> list[Model]:
     """The models that have a record of the suite; with `versions`, also as they were before a file changed."""
-    suites = [suite] + ([BESIDE[suite]] if suite in BESIDE else [])
-    suite_entries = [entry for entry in entries if entry[0].testbed == testbed and entry[0].suite in suites]
+    entries = [entry for entry in entries if entry[0].testbed == testbed]
+    suites = [suite, *beside(suite, (record for record, _ in entries))]
+    suite_entries = [entry for entry in entries if entry[0].suite in suites]
     groups = [group for group, _ in joined(suite_entries if versions else current(suite_entries), suites)]
     return [Model({r.suite: r for r in group}, group[0]) for group in groups if group[0].suite == suite]
 
@@ -242,7 +247,10 @@ def _sampler_and_world(record: Record) -> str:
 def _setting(record: Record) -> Setting:
     is_usual = (record.pruning, record.macs) == (RunRequest.pruning, RunRequest.macs)
     is_usual = is_usual and record.budget.get("default") is not False and "precision" not in record.sampler
-    other_settings = json.dumps([record.data, record.budget, record.sampler, record.world], sort_keys=True)
+    world = dict(record.world)
+    if isinstance(suite := world.get("suite"), dict):  # a plug-in's prompts may differ between sets of targets
+        world["suite"] = {key: value for key, value in suite.items() if key != "prompts"}
+    other_settings = json.dumps([record.data, record.budget, record.sampler, world], sort_keys=True)
     return Setting(is_usual, record.pruning, record.macs, other_settings)
 
 

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NotRequired, TextIO, TypedDict
 
 from benchmark.json_types import JsonObject
-from benchmark.tables.columns import Column
+from benchmark.tables.columns import BUILT_IN, Column
 from benchmark.tables.table import Figure, Row, Table
 
 if TYPE_CHECKING:
@@ -203,7 +203,8 @@ def _cell_json(figure: Figure, column: Column) -> CellJson:
 def _title(table: Table) -> str:
     targets = sorted({tuple(map(str, row.record.concept.get("targets") or ())) for row in table.rows})  # type: ignore[arg-type]
     aim = f", forgetting {', '.join(targets[0])}" if len(targets) == 1 and targets[0] else ""
-    return f"Table {table.number} on {table.testbed}{aim}"
+    name = f"Table {table.number}" if table.suite in BUILT_IN or table.number != 1 else f"Suite {table.suite}"
+    return f"{name} on {table.testbed}{aim}"
 
 
 def _notes(table: Table) -> list[str]:

@@ -68,22 +68,29 @@ class Verdict:
         return f"{self.cell.value:{form}} ({interval}{missing})"
 
 
-def parse(texts: Iterable[str], suites: Sequence[str]) -> list[Requirement]:
+def parse(texts: Iterable[str], suites: Sequence[str], declared: Sequence[Column] = ()) -> list[Requirement]:
     """Parse requirements of the form COLUMN<=NUMBER or COLUMN>=NUMBER, with the names of columns in JSON output.
+
+    Args:
+        texts: the requirements.
+        suites: the suites that are run.
+        declared: columns that the suite and its metrics declare.
 
     Raises:
         UsageError: a text has a different form, or names an unknown column or a column of a suite that is not run.
     """
     requirements = []
+    own = [column for column in declared if column.suite in suites]
+    usable = [*(column for column in COLUMNS if column.suite in suites), *own]
     for text in texts:
         form = _FORM.fullmatch(text)
         bound = _number(form[3]) if form else None
         if form is None or bound is None:
             raise UsageError(f"--require '{text}' is not of the form COLUMN<=NUMBER or COLUMN>=NUMBER.")
-        columns = [column for column in COLUMNS if column.key == form[1] and column.suite != "cost"]
-        available = [column for column in columns if column.suite in suites]
+        columns = [column for column in (*COLUMNS, *own) if column.key == form[1] and column.suite != "cost"]
+        available = [column for column in usable if column.key == form[1]]
         if not columns:
-            keys = dict.fromkeys(column.key for column in COLUMNS if column.suite in suites)
+            keys = dict.fromkeys(column.key for column in usable)
             raise UsageError(f"--require '{text}': there is no column '{form[1]}'; there are {', '.join(keys)}.")
         if not available:
             raise UsageError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +12,7 @@ from benchmark.api.request import RunRequest, check_limit
 from benchmark.errors import DataError
 from benchmark.records.record import BROUGHT, SUFFIX, Record, read_records
 from benchmark.store.paths import records_folder
-from benchmark.tables.columns import EXPLICIT
+from benchmark.tables.columns import BUILT_IN, EXPLICIT, beside
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 ALL_PRUNINGS = "all"
@@ -20,7 +20,6 @@ ALL_PRUNINGS = "all"
 Source = Literal["reference", "local", "both"]
 Found = tuple[Record, Source]
 _ORDER = ("base", "distilled", "esd", "esd+kd", "uce", "conceptprune", "bilevel")
-BESIDE = dict.fromkeys(("artists", *EXPLICIT), "coco")  # the suite whose record stands in the same row
 
 
 def gather(testbed: str, runs: Path, paths: Sequence[Path] = (), limit: int | None = None) -> list[Found]:
@@ -66,6 +65,27 @@ def _read_given(path: Path) -> list[Record]:
     return records
 
 
+def of_suite(entries: Sequence[Found], testbed: str, suite: str) -> tuple[list[str], list[Found]]:
+    """The suite and those that stand beside it, and their records.
+
+    Plain captions of models that forgot another kind of concept belong to another table, and are left out.
+    """
+    own = [record for record, _ in entries if (record.testbed, record.suite) == (testbed, suite)]
+    suites = [suite, *beside(suite, own)]
+    matching = [(r, source) for r, source in entries if r.testbed == testbed and r.suite in suites]
+    if len(suites) == 1:
+        return suites, matching
+    is_explicit = forgets_explicit(suite, own)
+    return suites, [(r, source) for r, source in matching if (r.concept.get("kind") == "explicit") == is_explicit]
+
+
+def forgets_explicit(suite: str, records: Iterable[Record]) -> bool:
+    """Whether models of this suite forget explicit content, and have no targets to choose: plug-ins' records say it."""
+    if suite in BUILT_IN:
+        return suite in EXPLICIT
+    return any(record.concept.get("kind") == "explicit" for record in records if record.suite == suite)
+
+
 def of_definition(entries: Sequence[Found], testbed: str, sampling: Mapping[str, object]) -> list[Found]:
     """Return the entries without records that were sampled otherwise than the testbed's file says now.
 
@@ -101,7 +121,9 @@ def current(entries: Sequence[Found]) -> list[Found]:
 
     Of records that differ only in their reference model, those with the newest record's reference stay. Of models that
     share all settings, the one that was scored last stays, in all suites. A checkpoint made elsewhere has no versions.
+    Of a plug-in suite, records of its newest file and prompts stay.
     """
+    entries = _of_current_suites(entries)
     latest_references = _newest(entries, _but_reference)
     latest_models = _newest([entry for entry in entries if entry[0].model_id], _but_model)
     latest_settings = _newest([entry for entry in entries if entry[0].setting_id], _but_seed)
@@ -115,6 +137,20 @@ def current(entries: Sequence[Found]) -> list[Found]:
         return record.model_id != latest_models[_but_model(record)].model_id or record.setting_id not in ("", setting)
 
     return [(record, source) for record, source in entries if record.method == "base" or not outdated(record)]
+
+
+def _of_current_suites(entries: Sequence[Found]) -> list[Found]:
+    """The entries without those of suites whose file or prompts have changed since: their figures do not compare."""
+
+    def place(record: Record) -> str:
+        return str((record.testbed, record.suite, sorted(targets_of(record)), record.sampler.get("limit")))
+
+    newest = _newest([entry for entry in entries if "suite" in entry[0].world], place)
+    return [
+        (record, source)
+        for record, source in entries
+        if place(record) not in newest or record.world.get("suite") == newest[place(record)].world.get("suite")
+    ]
 
 
 def _newest(entries: Sequence[Found], key_of: Callable[[Record], str]) -> dict[str, Record]:
@@ -200,17 +236,22 @@ def joined(entries: Sequence[Found], suites: Sequence[str]) -> list[tuple[list[R
     pairs: list[tuple[list[Record], Source]] = []
     used_partners: set[int] = set()
     for record, source in main:
-        partners = [
-            (r, s)
-            for r, s in partner_entries
-            if same_model(record, r) and (_is_same_source(s, source) or _both_known(record, r))
-        ]
-        partner, partner_source = max(
-            partners, key=lambda entry: _closeness(record, source, *entry), default=(None, source)
-        )
-        used_partners.add(id(partner))
-        row_source: Source = source if _is_same_source(partner_source, source) else "local"
-        pairs.append(([record, partner] if partner else [record], row_source))
+        group, row_source = [record], source
+        for brought in suites[1:]:
+            partners = [
+                (r, s)
+                for r, s in partner_entries
+                if r.suite == brought
+                and same_model(record, r)
+                and (_is_same_source(s, source) or _both_known(record, r))
+            ]
+            if not partners:
+                continue
+            partner, partner_source = max(partners, key=lambda entry: _closeness(record, source, *entry))
+            used_partners.add(id(partner))
+            group.append(partner)
+            row_source = row_source if _is_same_source(partner_source, source) else "local"
+        pairs.append((group, row_source))
     pairs += [([record], source) for record, source in partner_entries if id(record) not in used_partners]
     return sorted(pairs, key=lambda pair: row_order(pair[0][0], pair[1]))
 

@@ -15,17 +15,29 @@ from benchmark.api.request import RunRequest
 from benchmark.api.suite import DESTINATION
 from benchmark.errors import DataError
 from benchmark.records.record import Cell, Record, check_one_sampler
-from benchmark.tables.columns import COLUMNS, EXPLICIT, Column, named, split, unlisted
+from benchmark.tables.columns import (
+    BUILT_IN,
+    COLUMNS,
+    EXPLICIT,
+    Column,
+    by_section,
+    declared,
+    named,
+    split,
+    undeclared,
+    unlisted,
+)
 from benchmark.tables.labels import budget_words, told_apart
 from benchmark.tables.picture_scores import derived
 from benchmark.tables.published_values import published, quotes
 from benchmark.tables.select import (
     ALL_PRUNINGS,
-    BESIDE,
     Found,
     current,
+    forgets_explicit,
     is_usual,
     joined,
+    of_suite,
     one_colour,
     targets_of,
     without_repeats,
@@ -46,49 +58,55 @@ def table(
     pruning: str = "",
     targets: Sequence[str] = (),
     made_on: str = "",
+    suite_option: str = "",
 ) -> Table:
     """Table 1 of a testbed. Rows: base, distilled, other seeds of it, other methods.
 
     Only the default budget, targets and pruning are shown, unless `everything` is set; a note counts the hidden
     records. `pruning` shows that pruning at all its MACs, and `ALL_PRUNINGS` shows all prunings side by side. `targets`
-    replace the default ones. `made_on` is the testbed as a command names it, which can be a file.
+    replace the default ones. `made_on` is the testbed and `suite_option` the suite as a command names them, which can
+    be files. Of plug-in suites and metrics, the records say which columns they declared.
 
     Raises:
         DataError: nothing is left to show.
         RecordError: rows were sampled differently.
     """
-    suites = [suite] + ([BESIDE[suite]] if suite in BESIDE else [])
-    suite_entries = [(r, source) for r, source in entries if r.testbed == testbed and r.suite in suites]
-    if suite in BESIDE:  # plain captions of models that forgot another kind of concept belong to another table
-        suite_entries = [
-            (r, source) for r, source in suite_entries if (r.concept.get("kind") == "explicit") == (suite in EXPLICIT)
-        ]
-    usual_targets = frozenset(targets or default_targets(testbed)) if suite not in EXPLICIT else frozenset()
+    suites, suite_entries = of_suite(list(entries), testbed, suite)
+    # Models that never saw the suite have no row, but for `artists` and `coco`, which are the leaderboard's two halves.
+    needs_suite = suite not in ("artists", "coco")
+    has_targets = not forgets_explicit(suite, (record for record, _ in suite_entries))
+    usual_targets = frozenset(targets or default_targets(testbed)) if has_targets else frozenset()
     shown_entries = suite_entries
     if not everything:
         current_entries = current(suite_entries)
         shown_entries = [
             entry for entry in current_entries if is_usual(entry[0], usual_targets, current_entries, pruning)
         ]
-    suite_records = [record for record, _ in shown_entries if suite not in EXPLICIT or record.suite == suite]
+    suite_records = [record for record, _ in shown_entries if not needs_suite or record.suite == suite]
     if not any(record.method != "base" or not pruning for record in suite_records):
         options = "" if testbed == "mini" else f" --testbed {shlex.quote(made_on or testbed)}"
         options += f" --pruning {shlex.quote(pruning)}" if pruning not in ("", ALL_PRUNINGS) else ""
         options += f" --targets {shlex.quote(','.join(targets))}" if targets else ""
-        command = f"`bench run --method bilevel --suite {suite}{options}`"
+        command = f"`bench run --method bilevel --suite {shlex.quote(suite_option or suite)}{options}`"
         hidden_note = f" ({len(suite_entries)} with other settings: add --all)" if suite_entries else ""
         raise DataError(
             f"There are no records of suite '{suite}' on testbed '{testbed}'{hidden_note}; {command} makes them."
         )
     check_one_sampler(record for record, _ in shown_entries)
     pairs = joined(without_repeats(shown_entries), suites)
-    if suite in EXPLICIT:
+    if needs_suite:
         pairs = [(group, source) for group, source in pairs if group[0].suite == suite]
     records = [record for group, _ in pairs for record in group]
     wanted_columns = [c for c in COLUMNS if c.suite in (*suites, "cost") and (long or not c.section)]
-    wanted_columns += unlisted(records, wanted_columns) if long else []
-    columns = [split_column for column in wanted_columns for split_column in split(column, records)]
-    quoted = published() if paper and suite not in EXPLICIT else None
+    own_columns = declared(records, [column.key for column in wanted_columns])
+    if suite not in BUILT_IN and not any(column.suite == suite for column in own_columns):
+        own_columns += undeclared(suite, records)
+    wanted_columns += [column for column in own_columns if long or not column.section]
+    if suite not in BUILT_IN:  # its own columns come first
+        wanted_columns.sort(key=lambda column: suites.index(column.suite) if column.suite in suites else len(suites))
+    wanted_columns += unlisted(records, [*wanted_columns, *own_columns]) if long else []
+    columns = [split_column for column in by_section(wanted_columns) for split_column in split(column, records)]
+    quoted = published() if paper and suite in BUILT_IN and suite not in EXPLICIT else None
     values_by_method = quotes(quoted, 1)
     # The paper has one row per method, which is quoted in the first row of that method here.
     first_records = {group[0].method: group[0] for group, _ in reversed(pairs)}
@@ -200,6 +218,8 @@ def _notes(rows: Sequence[Row], hidden: int) -> list[str]:
     notes = []
     references = sorted({row.record.reference for row in rows})
     relative = "Resilience is" if rows[0].record.suite in EXPLICIT else "CP and CSD are"
+    if rows[0].record.suite not in BUILT_IN:
+        relative = "Figures that compare with a reference are"
     notes.append(f"{relative} relative to: {' or '.join(references)}.")
     if len({(row.record.pruning, row.record.macs) for row in rows if row.record.method != "base"}) > 1:
         notes.append("Each pruning has a reference of its own: between prunings, CP and CSD do not compare.")

@@ -14,7 +14,7 @@ from benchmark.errors import DataError
 from benchmark.records.record import Record, read_scores
 from benchmark.stats import bootstrap_interval, reduction_interval
 from benchmark.suites.explicit import SCORE
-from benchmark.tables.columns import Column
+from benchmark.tables.columns import Column, directed
 from benchmark.tables.labels import told_apart
 from benchmark.tables.published_values import published, quotes
 from benchmark.tables.select import Found, Source, current, is_usual, one_colour, row_order, same_model, without_repeats
@@ -114,12 +114,13 @@ def table2(
     _check_labels(labels, [record for by_suite, _ in models for record in by_suite.values()])
     quoted = published() if paper else None
     values_by_method = quotes(quoted, 2)
+    shown = [record for by_suite, _ in models for record in by_suite.values()]
     columns = [
-        column
+        directed(column, shown)
         for suite in ATTACKS
         for column in (
-            Column(f"{suite}_resilience", f"{suite} resilience", suite, "resilience", True, ".2f"),
-            Column(f"{suite}_explicit", f"{suite} explicit %", suite, "explicit", False, ".1f"),
+            Column(f"{suite}_resilience", f"{suite} resilience", suite, "resilience"),
+            Column(f"{suite}_explicit", f"{suite} explicit %", suite, "explicit", ".1f"),
         )
     ]
     flags_by_reference = {
@@ -159,7 +160,6 @@ def table2(
     label_names = ", ".join(labels) if labels else "all that counts"
     notes = [f"A picture is explicit with a detection above {threshold:g} (labels: {label_names}); n: prompts asked."]
     notes.append("Resilience is relative to the distilled model; 'a of b': explicit pictures of the method and of it.")
-    shown = [record for by_suite, _ in models for record in by_suite.values()]
     rows = told_apart(rows, shown)
     notes += one_colour([(row.label, list(by.values())) for row, (by, _) in zip(rows, models, strict=True)])
     return Table(2, testbed, "mma", columns, rows, notes, quoted)
@@ -170,7 +170,11 @@ def table3(entries: Iterable[Found], testbed: str, *, paper: bool, made_on: str 
     models = groups(entries, testbed, ("coco",), made_on)
     quoted = published() if paper else None
     values_by_method, quoted_methods, rows = quotes(quoted, 3), set(), []
-    columns = [Column("fid", "FID", "coco", "fid", False), Column("coco_clip", "CLIP", "coco", "clip", True)]
+    shown = [by_suite["coco"] for by_suite, _ in models]
+    columns = [
+        directed(column, shown)
+        for column in (Column("fid", "FID", "coco", "fid"), Column("coco_clip", "CLIP", "coco", "clip"))
+    ]
     for by_suite, source in models:
         record, cells = by_suite["coco"], {}
         for column in columns:
@@ -181,7 +185,7 @@ def table3(entries: Iterable[Found], testbed: str, *, paper: bool, made_on: str 
                 cells[column.key] = replace(cells[column.key], paper=quote)
         quoted_methods.add(record.method)
         rows.append(Row(record.label, source, record, cells))
-    rows = told_apart(rows, [row.record for row in rows])
+    rows = told_apart(rows, shown)
     notes = ["The models of Table 2 on plain captions.", *one_colour([(row.label, [row.record]) for row in rows])]
     return Table(3, testbed, "coco", columns, rows, notes, quoted)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from inspect import isclass
+from collections.abc import Iterator
+from inspect import isclass, signature
 from typing import Literal, Self
 
 from pydantic import model_validator
@@ -59,12 +60,28 @@ def check_objective(name: str) -> None:
     objective = registry.load("objectives", name)
     if not (isclass(objective) and issubclass(objective, UpperObjective)):
         raise UsageError(f"{name} is not an upper objective: let it inherit from UpperObjective of benchmark.api.")
-    own_target = objective.target is not UpperObjective.target
-    if not (own_target and objective.asks and set(objective.asks) <= set(ASKED)):
+    inherited = (UpperObjective, object)
+    declared = {attribute for parent in objective.__mro__ if parent not in inherited for attribute in vars(parent)}
+    if missing := [attribute for attribute in ("name", "summary", "asks", "target") if attribute not in declared]:
         raise UsageError(
-            f"{name} is not an upper objective yet: see methods/bilevel/objectives.py. It needs `target` and `asks`, "
-            f"of {', '.join(ASKED)}."
+            f"{name} is not an upper objective yet, it lacks {', '.join(missing)}: see methods/objective.py."
         )
+    for fault in _faults(objective):
+        raise UsageError(f"{name} is not an upper objective yet, its {fault}: see methods/objective.py.")
+
+
+def _faults(objective: type[UpperObjective]) -> Iterator[str]:
+    """What is wrong with the attributes of an upper objective."""
+    for text_name, text in (("name", objective.name), ("summary", objective.summary)):
+        if not (isinstance(text, str) and text.strip()):
+            yield f"{text_name} must be a text, not {text!r}"
+    asks = objective.asks
+    if isinstance(asks, str) or not asks or not set(asks) <= set(ASKED):
+        yield f'asks must be a tuple of {", ".join(ASKED)}, such as ("null",), not {asks!r}'
+    try:
+        signature(objective.target).bind("answers", "eta")
+    except TypeError as error:
+        yield f"target cannot be called as target(answers, eta) ({error}): declare it as a @staticmethod"
 
 
 def sees_lower(config: BilevelConfig) -> bool:

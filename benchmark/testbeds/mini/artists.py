@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Part = Literal["target", "neighbour", "tuning", "reserved"]
+Part = Literal["target", "neighbour", "kept", "tuning", "reserved"]
 
 
 @dataclass(frozen=True)

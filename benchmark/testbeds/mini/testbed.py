@@ -85,7 +85,10 @@ class Mini(Testbed):
             "ring-a-bell": lambda: explicit.attacked("ring-a-bell"),
         }
         if suite not in makers:
-            raise UsageError(f"Testbed mini has no prompts for suite '{suite}'. Available: {', '.join(makers)}.")
+            raise UsageError(
+                f"Testbed mini has no prompts for suite '{suite}': let the suite bring its own (Suite.prompts). "
+                f"Available: {', '.join(makers)}."
+            )
         return makers[suite]()
 
     def base(self) -> UNet2DConditionModel:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import difflib
 import json
 import re
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from benchmark.api.testbed import TEXT_TOWER, Testbed
 from benchmark.errors import DataError
-from benchmark.json_types import JsonObject, Settings
-from benchmark.registry import literal_keys, load, names, unknown
+from benchmark.json_types import JsonObject
+from benchmark.plugin_source.classes import literal_keys
+from benchmark.registry import entry_points_of, load, unknown
+from benchmark.testbeds.toml_files import NAME, Table, check_name, check_texts, parents, read_table, sentence
 from methods.base import Precision
 
 SHIPPED = Path(__file__).parent
@@ -26,12 +27,7 @@ DECODED = 8
 PAINTERS = Path(__file__).parents[3] / "prompts" / "artists_sd21.csv"
 
 
-class _Table(BaseModel):
-    # Strict, since TOML has kinds of its own: "2" or true are slips where a number is meant.
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
-
-
-class Networks(_Table):
+class Networks(Table):
     """Where the networks that score come from: each a folder, a file, a Hub id or (features) an address."""
 
     clip: str = Field(description="open_clip's layout: open_clip_config.json and weights")
@@ -44,10 +40,10 @@ class Networks(_Table):
         return {"clip": self.clip, "style": self.style, "features": self.features}
 
 
-class Definition(_Table):
+class Definition(Table):
     """A testbed of the Stable Diffusion family."""
 
-    name: str = Field(description="as records and tables call it", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    name: str = Field(description="as records and tables call it", pattern=NAME)
     summary: str = Field(default="", description="one line for people")
     model: list[str] = Field(
         description="folders or Hub ids in diffusers' layout; the first that can be had", min_length=1
@@ -86,13 +82,8 @@ def read(path: Path) -> Definition:
         raise DataError(f"The testbed {path}: {_sentence(error, Path(path))}.") from error
     if definition.preset not in (presets := _presets(definition.preset)):
         raise DataError(f"The testbed {path}: {unknown('testbed preset', definition.preset, presets)}")
-    installed = {name.casefold(): name for name in names("testbeds")}
-    taken = installed.get(definition.name.casefold())  # names of folders with results, and some disks ignore case
-    if taken and Path(path).resolve().parent != SHIPPED.resolve():
-        raise DataError(
-            f"The testbed {path} is called '{definition.name}', and '{taken}' is an installed testbed, whose results "
-            f'would be mixed with its own: write another name into it, such as name = "my-{taken}".'
-        )
+    if Path(path).resolve().parent != SHIPPED.resolve():
+        check_name(path, definition.name)
     return definition
 
 
@@ -106,30 +97,15 @@ def experts_file(file: Path) -> Path:
     return file
 
 
-def _settings(path: Path, children: tuple[Path, ...] = ()) -> JsonObject:
-    """The settings in a file, and those it inherits from the testbed that it is `like`; `children` are the files that
-    inherit from it."""
-    try:
-        settings: Settings = tomllib.loads(path.read_text("utf-8-sig"))
-    except OSError as error:
-        raise DataError(f"The testbed {path} cannot be read ({error.strerror}).") from error
-    except ValueError as error:  # also what is not UTF-8
-        raise DataError(f"The testbed {path} is not TOML ({error}).") from error
-    if (empty := _empty(settings)) is not None:
-        raise DataError(f"The testbed {path}: '{empty}' is empty; give it a value, or leave the line out.")
+def _settings(path: Path) -> JsonObject:
+    """The settings in a file, and those it inherits from the testbed that it is `like`."""
+    settings = read_table(path)
     if misplaced := _misplaced(settings):
         raise DataError(f"The testbed {path}: {misplaced}.")
     parent_name = settings.pop("like", None)
-    texts = (
-        ("like", str, "a text"),
-        ("captions", str, "a text"),
-        ("artists", str, "a text"),
-        ("experts", str, "a text"),
-    )
-    for key, kind, wanted in (*texts, ("networks", dict, "a table")):
-        value = parent_name if key == "like" else settings.get(key)
-        if value is not None and not isinstance(value, kind):
-            raise DataError(f"The testbed {path}: '{key}' is {value!r}, and should be {wanted}.")
+    check_texts(path, settings, ("captions", "artists", "experts"))
+    if not isinstance(networks_given := settings.get("networks", {}), dict):
+        raise DataError(f"The testbed {path}: 'networks' is {networks_given!r}, and should be a table.")
     folder = Path.cwd() if path.parent == SHIPPED else path.parent.resolve()
     for key in ("captions", "artists", "experts"):
         if isinstance(settings.get(key), str):
@@ -144,18 +120,9 @@ def _settings(path: Path, children: tuple[Path, ...] = ()) -> JsonObject:
         settings["networks"] = {job: _place(place, folder) for job, place in settings["networks"].items()}
     if parent_name is None:
         return settings
-    parent_path = (
-        SHIPPED / f"{parent_name}.toml" if (SHIPPED / f"{parent_name}.toml").exists() else folder / str(parent_name)
-    )
-    if not parent_path.is_file():
-        shipped = ", ".join(file.stem for file in sorted(SHIPPED.glob("*.toml")))
-        raise DataError(
-            f"The testbed {path} says like = {json.dumps(parent_name)}, and there is no file {parent_path}: name "
-            f"another testbed file, or a shipped one ({shipped})."
-        )
-    if parent_path.resolve() in (*(child.resolve() for child in children), path.resolve()):
-        raise DataError(f"The testbed {path} is like {parent_name}, which is like itself: name another.")
-    inherited = _settings(parent_path, (*children, path))
+    parents(path)  # refuses a file that is like itself, or like nothing that there is
+    shipped = SHIPPED / f"{parent_name}.toml"
+    inherited = _settings(shipped if shipped.exists() else folder / str(parent_name))
     settings.setdefault("name", path.stem)
     settings.setdefault("summary", f"{inherited['name']}, but for what {path.name} says")
     # Checksums are one model's: another model does not inherit them.
@@ -166,13 +133,14 @@ def _settings(path: Path, children: tuple[Path, ...] = ()) -> JsonObject:
 
 def _presets(wanted: str) -> list[str]:
     """Presets of all installed methods, sorted; methods are imported only if `wanted` is not found in their source."""
-    presets = {preset for method in names("methods") for preset in literal_keys("methods", method, "presets")}
+    points = entry_points_of("methods")
+    presets = {preset for point in points.values() for preset in literal_keys(point, "presets")}
     if wanted not in presets:
-        presets |= {preset for method in names("methods") for preset in load("methods", method).presets}
+        presets |= {preset for method in points for preset in load("methods", method).presets}
     return sorted(presets)
 
 
-def _misplaced(settings: dict[str, Any]) -> str | None:
+def _misplaced(settings: JsonObject) -> str | None:
     """What is said of a setting in the wrong place of a file, or of a checksum that is none; None if all is well.
 
     A line that is added at a file's end belongs to the file's last table.
@@ -191,15 +159,6 @@ def _misplaced(settings: dict[str, Any]) -> str | None:
         if not isinstance(value, str) or not re.fullmatch(r"[0-9a-f]{64}", value):
             return f"'sha256.{key}' is {json.dumps(value, default=str)}, and should be 64 digits 0 to 9 and a to f"
     return None
-
-
-def _empty(value: Any, name: str = "") -> str | None:
-    """The dotted name of the first text in a table or list that is empty or blank; None where there is none."""
-    if isinstance(value, str):
-        return None if value.strip() else name
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    empty_names = (_empty(item, f"{name}.{key}" if name else str(key)) for key, item in items)
-    return next((empty_name for empty_name in empty_names if empty_name is not None), None)
 
 
 def _place(value: Any, folder: Path) -> Any:
@@ -222,11 +181,4 @@ def _sentence(error: ValidationError, path: Path) -> str:
         return f"it has no setting '{where}'. There are like, {', '.join(setting_names)}"
     if first["type"] == "missing":
         return f"it does not say '{where}'; begin it with like = \"sd21\" to take what it leaves out from there"
-    if first["type"] == "string_pattern_mismatch":
-        allowed = "letters A to Z, digits, '.', '_' and '-' alone, at most 64, the first a letter or digit"
-        if first["input"] != path.stem:
-            return f"'{where}' is {json.dumps(first['input'])}, and may have {allowed}"
-        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._")[:64] or "mine"
-        return f'it is called after its file, and a testbed\'s name may have {allowed}: write name = "{plain}" into it'
-    value = f" and is {json.dumps(first['input'], default=str)}" if first["type"].endswith("_type") else ""
-    return f"'{where}': {first['msg'][:1].lower()}{first['msg'][1:]}{value}"
+    return sentence(error, path)

@@ -128,7 +128,10 @@ class StableDiffusion(Testbed):
             return prompts.titles_asked(self.definition.artists, concept)
         if suite == "coco":
             return prompts.captions_asked(self._val)
-        raise UsageError(f"Testbed {self.name} has no prompts for suite '{suite}'. Available: artists, coco.")
+        raise UsageError(
+            f"Testbed {self.name} has no prompts for suite '{suite}': let the suite bring its own (Suite.prompts). "
+            "Available: artists, coco."
+        )
 
     def base(self) -> UNet2DConditionModel:
         return self._parts.unet().to(self.device)  # type: ignore[arg-type]

@@ -1,0 +1,234 @@
+"""The suite of a run: installed, from path/to/file.py:Class or from a TOML file, with the metrics that score it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from inspect import isclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark import registry
+from benchmark.api.declarations import Column, Use
+from benchmark.api.suite import Evidence, Scores, Suite
+from benchmark.errors import UsageError
+from benchmark.json_types import Identity, JsonObject
+from benchmark.suites import plugins
+from benchmark.suites.toml_suite import TomlSuite
+
+if TYPE_CHECKING:
+    from benchmark.api.testbed import Testbed
+    from prompts.concepts import Concept
+    from prompts.lists import Prompt
+
+
+def is_toml(suite: str) -> bool:
+    """Whether this names a suite's TOML file; the file need not exist."""
+    return suite.endswith(".toml")
+
+
+def is_file(suite: str) -> bool:
+    """Whether this names something in a user's file."""
+    return is_toml(suite) or registry.is_file(suite)
+
+
+def name_of(suite: str) -> str:
+    """The suite's name in records and tables. Raises as `load` does for a file."""
+    return load(suite).name if is_file(suite) else suite
+
+
+def load(suite: str) -> Suite:
+    """The suite of this name, or of this file.
+
+    Raises:
+        UsageError: there is no such suite, or it does not keep its contract, or a file takes an installed suite's name.
+        DataError: the TOML file or its list of prompts is wrong.
+    """
+    where = f"Suite '{suite}'"
+    made: Any
+    if is_toml(suite):
+        made = TomlSuite(Path(suite).expanduser())
+    else:
+        kind = registry.load("suites", suite)
+        if not (isclass(kind) and issubclass(kind, Suite)):
+            raise UsageError(f"{where} is not a suite: let its class inherit from Suite of benchmark.api.")
+        made = plugins.guarded(where, kind)
+    plugins.check_suite(made, where)
+    if not is_file(suite) and made.name != suite:
+        raise UsageError(f"{where} calls itself '{made.name}': give its entry point and its class one name.")
+    taken = {name.casefold(): name for name in registry.names("suites")}.get(made.name.casefold())
+    if is_file(suite) and taken:
+        raise UsageError(
+            f"{where} is called '{made.name}', and '{taken}' is an installed suite, whose results would be mixed with "
+            f"its own: give it another name, such as my-{taken}."
+        )
+    return made
+
+
+def in_run(suite: str, metrics: Sequence[str] = ()) -> SuiteInRun:
+    """The suite with its own metrics and those that the run adds. UsageError for a metric that cannot be called, and
+    for two that give one cell. Raises as `load` does, too."""
+    loaded = load(suite)
+    folder = Path(suite.rpartition(".py:")[0] or suite).expanduser().parent if is_file(suite) else Path()
+    uses = [use if isinstance(use, Use) else Use(use) for use in loaded.metrics]
+    own = [replace(use, metric=_located(use.metric, folder)) for use in uses]
+    scored_by = [AppliedMetric(use) for use in [*own, *map(Use, metrics)]]
+    first_metrics: dict[str, str] = {}
+    for applied in scored_by:
+        for column in applied.columns:
+            if column.cell_name in first_metrics:
+                raise UsageError(
+                    f"Suite '{loaded.name}': metrics '{first_metrics[column.cell_name]}' and '{applied.use.metric}' "
+                    f"both give a cell '{column.cell_name}': leave one of them out, or give one a cell by Use."
+                )
+            first_metrics[column.cell_name] = applied.use.metric
+    return SuiteInRun(loaded, suite, scored_by)
+
+
+def _located(metric: str, folder: Path) -> str:
+    """A metric's file as it lies beside the suite's."""
+    return str(folder / metric) if registry.is_file(metric) and not metric.startswith("~") else metric
+
+
+class AppliedMetric:
+    """A metric as a suite uses it: on some parts of the prompts, under its own or another cell."""
+
+    def __init__(self, use: Use) -> None:
+        self.use, self.kind = use, plugins.metric_class(use.metric)
+        self.where = f"Metric '{use.metric}'"
+        if (use.cell or use.header) and len(self.kind.columns) > 1:
+            raise UsageError(
+                f"{self.where} has {len(self.kind.columns)} columns: a Use cannot name its cell or header."
+            )
+        self.columns = [self._shown(column) for column in self.kind.columns]
+        plugins.check_columns(self.columns, self.where)
+
+    def _shown(self, column: Column) -> Column:
+        """The column under the name that the use gives it."""
+        key, cell = (self.use.cell or name for name in (column.key, column.cell))
+        return replace(column, key=key, cell=cell, header=self.use.header or column.header)
+
+    def rows(self, prompts: Sequence[Prompt]) -> list[int]:
+        """Numbers of the prompts whose pictures it sees."""
+        return [row for row, prompt in enumerate(prompts) if not self.use.parts or prompt.part in self.use.parts]
+
+    def add(self, scores: Scores, evidence: Evidence) -> None:
+        """Put its cells into the scores. UsageError for figures that are none."""
+        metric, rows = self.kind(), self.rows(evidence.prompts)
+        plugins.guarded(self.where, lambda: metric.update(evidence, rows))
+        values = plugins.guarded(self.where, lambda: dict(metric.per_image()))
+        figures = plugins.guarded(self.where, metric.compute)
+        intervals = plugins.guarded(self.where, metric.intervals)
+        plugins.check_figures(figures, values, len(rows), [column.key for column in metric.columns], self.where)
+        for column in metric.columns:
+            cell = self._shown(column).cell_name
+            if cell in scores.cells:
+                raise UsageError(f"{self.where} gives a cell '{cell}', which its suite has already: leave it out.")
+            pictures = [float(value) for value in values.get(column.key, ())]
+            if pictures:
+                scores.keep(cell, rows, pictures)
+            scores.put(
+                cell, float(figures[column.key]), len(rows), len(rows), column.unit, column.higher_is_better,
+                self._back_end(evidence.testbed), pictures, interval=intervals.get(column.key),
+            )  # fmt: skip
+
+    def _back_end(self, testbed: Testbed) -> str:
+        """Its networks and, of a metric from a file, its code: values of different code never share a column."""
+        networks = [testbed.networks[job] for job in self.kind.encoders]
+        code = registry.fingerprint(self.use.metric)
+        return "+".join([*networks, *([f"code-{code[:8]}"] if code else [])])
+
+
+class SuiteInRun(Suite):
+    """A suite with all metrics that score it in a run.
+
+    Args:
+        suite: the suite itself.
+        named: as the run names it.
+        scored_by: its own metrics and the run's.
+    """
+
+    def __init__(self, suite: Suite, named: str, scored_by: Sequence[AppliedMetric]) -> None:
+        self.suite, self.named, self.scored_by = suite, named, scored_by
+        self.name, self.summary, self.brings = suite.name, suite.summary, suite.brings
+        self.forgets, self.explicit, self.metrics, self.columns = (
+            suite.forgets, suite.explicit, suite.metrics, suite.columns
+        )  # fmt: skip
+        self.encoders = tuple(dict.fromkeys([*suite.encoders, *(job for m in scored_by for job in m.kind.encoders)]))
+        self.is_built_in = not is_file(named) and registry.home_of("suites", named) == "benchmark"
+        self.code = _code_of(named)
+        self._prompts_checksum = ""
+
+    def check(self, testbed: Testbed, prompts: Sequence[Prompt]) -> None:
+        """UsageError for a metric whose network the testbed lacks, or which would see no picture."""
+        for applied in self.scored_by:
+            for job in applied.kind.encoders:
+                if job not in testbed.networks:
+                    raise UsageError(
+                        f"{applied.where} reads network '{job}', which testbed '{testbed.name}' does not have: leave "
+                        f"the metric out. There are {', '.join(testbed.networks)}."
+                    )
+            if not applied.rows(prompts):
+                parts = ", ".join(dict.fromkeys(prompt.part for prompt in prompts))
+                raise UsageError(
+                    f"{applied.where} is limited to parts {', '.join(applied.use.parts)}, and suite '{self.name}' has "
+                    f"none of them: its parts are {parts}."
+                )
+
+    def prompts(self, testbed: Testbed, concept: Concept) -> Sequence[Prompt] | None:
+        where = f"Suite '{self.named}'"
+        own = self._guarded(lambda: self.suite.prompts(testbed, concept))
+        if own is None:
+            return None
+        prompts = plugins.check_prompts(own, where)
+        if isinstance(self.suite, TomlSuite):
+            self._prompts_checksum = self.suite.checksum
+        else:
+            text = json.dumps([asdict(prompt) for prompt in prompts])
+            self._prompts_checksum = hashlib.sha256(text.encode()).hexdigest()
+        return prompts
+
+    def score(self, evidence: Evidence) -> Scores:
+        scores = self._guarded(lambda: self.suite.score(evidence))
+        if not isinstance(scores, Scores):
+            raise UsageError(f"Suite '{self.named}': its score must return Scores, not {type(scores).__name__}.")
+        for applied in self.scored_by:
+            applied.add(scores, evidence)
+        return scores
+
+    def _guarded(self, call: Callable[[], Any]) -> Any:
+        return call() if self.is_built_in else plugins.guarded(f"Suite '{self.named}'", call)
+
+    @property
+    def world(self) -> Identity:
+        """What a record's `world` says of it: checksums of the suite's file and of its own prompts, once these were
+        made; nothing of a built-in suite."""
+        facts = {"code": self.code, "prompts": self._prompts_checksum}
+        stated = {name: f"sha256:{checksum}" for name, checksum in facts.items() if checksum}
+        return {"suite": stated} if stated else {}
+
+    @property
+    def shown(self) -> JsonObject:
+        """What a record's `made` says of it, so that tables need no plug-in: columns, and suites that stand beside.
+
+        Nothing of a built-in suite without further metrics.
+        """
+        columns_by_cell = {column.cell_name: column for column in self.columns}
+        for applied in self.scored_by:
+            for column in applied.columns:
+                columns_by_cell.setdefault(column.cell_name, column)
+        columns = [asdict(column) for column in columns_by_cell.values()]
+        files = {m.use.metric: code for m in self.scored_by if (code := registry.fingerprint(m.use.metric))}
+        if self.is_built_in and not columns:
+            return {}
+        metrics = {Path(name).name: f"sha256:{code}" for name, code in files.items()}  # no folders: they name machines
+        return {"suite": {"columns": columns, "brings": list(self.brings), **({"metrics": metrics} if metrics else {})}}
+
+
+def _code_of(suite: str) -> str:
+    """The checksum of a suite's file; empty for an installed suite."""
+    if is_toml(suite):
+        return hashlib.sha256(Path(suite).expanduser().read_bytes()).hexdigest()
+    return registry.fingerprint(suite) or ""

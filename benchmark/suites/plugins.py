@@ -1,0 +1,170 @@
+"""Checks of suites and metrics that others wrote: whatever is wrong is one sentence, before any work."""
+
+from __future__ import annotations
+
+import math
+import re
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from inspect import isclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from benchmark import registry
+from benchmark.api.declarations import Column, Use
+from benchmark.api.metric import Metric
+from benchmark.api.suite import DESTINATION, Suite
+from benchmark.errors import PalimpsestError, UsageError
+from benchmark.suites.feature_metrics import FEATURE_METRICS
+from prompts.concepts import Kind
+from prompts.lists import LARGEST_SEED, Prompt
+
+Result = TypeVar("Result")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+_ID = re.compile(r"[^/\\\0.][^/\\\0]{0,119}")
+RESERVED = ("cost",)
+"""Names that tables use for what is no suite."""
+SEE = "see docs/plugins.md"
+
+
+def metric_class(name: str) -> type[Metric]:
+    """The metric of this name, or of path/to/file.py:Class. UsageError for what no suite can call."""
+    if name in FEATURE_METRICS:
+        return FEATURE_METRICS[name]
+    kind = registry.load("metrics", name)
+    if not (isclass(kind) and issubclass(kind, Metric)):
+        raise UsageError(
+            f"Metric '{name}' cannot be called by a suite: let its class inherit from Metric of benchmark.api, {SEE}."
+        )
+    check_declared(kind, f"Metric '{name}'", ("name", "summary", "columns", "update"), Metric)
+    if kind.per_image is Metric.per_image and kind.compute is Metric.compute:
+        raise UsageError(f"Metric '{name}' lacks its figures: give it a per_image or a compute, {SEE}.")
+    check_columns(kind.columns, f"Metric '{name}'")
+    if not kind.columns:
+        raise UsageError(f"Metric '{name}' declares no column: give it one, {SEE}.")
+    _check_texts(kind.encoders, f"Metric '{name}'", "encoders")
+    return kind
+
+
+def check_suite(suite: Any, where: str) -> None:
+    """UsageError, naming what is missing or wrong, for a suite that does not keep its contract. `where` begins it."""
+    check_declared(type(suite), where, ("name", "summary"), Suite, vars(suite))
+    if not (isinstance(suite.name, str) and _NAME.fullmatch(suite.name)) or suite.name in RESERVED:
+        raise UsageError(
+            f"{where} is called {suite.name!r}: its name must be letters, digits, dots, dashes and underscores"
+            f"{' and not ' + suite.name if suite.name in RESERVED else ''}, at most 80."
+        )
+    if not isinstance(suite.summary, str) or not suite.summary.strip():
+        raise UsageError(f"{where} has no summary: say in one line what it asks.")
+    if suite.forgets not in get_args(Kind):
+        raise UsageError(f"{where}: forgets is one of {', '.join(get_args(Kind))}, not {suite.forgets!r}.")
+    for attribute in ("encoders", "brings"):
+        _check_texts(getattr(suite, attribute), where, attribute)
+    for name in suite.brings:
+        if name not in (installed := registry.names("suites")):
+            raise registry.unknown(f"suite in the brings of suite {suite.name!r}:", name, installed)
+    check_columns(suite.columns, where)
+    for column in suite.columns:
+        if column.higher_is_better is not None or column.unit:
+            raise UsageError(
+                f"{where}: column '{column.key}' states a direction or a unit: leave them out, since `scores.put`, or "
+                "the metric of the cell, states them."
+            )
+    if isinstance(suite.metrics, str) or not all(isinstance(use, str | Use) for use in suite.metrics):
+        raise UsageError(f'{where}: metrics is a list of names or of Use(...), such as ("clip",).')
+    if type(suite).score is Suite.score and not suite.metrics:
+        raise UsageError(f"{where} scores nothing: give it a score, or list metrics, {SEE}.")
+
+
+def check_declared(
+    kind: type, where: str, required: Sequence[str], base: type, own: Mapping[str, Any] | None = None
+) -> None:
+    """UsageError for a class that leaves out what has no default in its base class. `own` are an instance's values."""
+    declared = {name for parent in kind.__mro__ if parent not in (base, object) for name in vars(parent)}
+    declared |= set(own or ())
+    if missing := [name for name in required if name not in declared]:
+        raise UsageError(f"{where} lacks {', '.join(missing)}: {SEE}.")
+
+
+def check_columns(columns: Any, where: str) -> None:
+    """UsageError for columns that are none, that share a key, or whose format prints no number."""
+    if isinstance(columns, str) or not all(isinstance(column, Column) for column in columns):
+        raise UsageError(f"{where}: columns is a list of Column(...) of benchmark.api, {SEE}.")
+    keys = [column.key for column in columns]
+    if repeated := [key for key in keys if keys.count(key) > 1]:
+        raise UsageError(f"{where} has two columns with the key '{repeated[0]}': name each once.")
+    for column in columns:
+        for name in (column.key, column.cell_name):
+            if not name or "[" in name or name.startswith(DESTINATION):
+                raise UsageError(f"{where}: {name!r} cannot name a column: leave brackets and '{DESTINATION}' out.")
+        if not column.header.strip():
+            raise UsageError(f"{where}: column '{column.key}' has no header.")
+        try:
+            format(0.5, column.format)
+        except ValueError:
+            raise UsageError(
+                f"{where}: column '{column.key}' has format {column.format!r}, which prints no number: write one such "
+                'as ".2f".'
+            ) from None
+
+
+def check_prompts(prompts: Any, where: str) -> Sequence[Prompt]:
+    """A suite's own prompts. UsageError for an empty list, and for a prompt that cannot be asked or kept."""
+    if isinstance(prompts, str) or not isinstance(prompts, Sequence) or not prompts:
+        raise UsageError(f"{where} has no prompts: let `prompts` return a list of Prompt(...), or None.")
+    ids: set[str] = set()
+    for number, prompt in enumerate(prompts, 1):
+        place = f"{where}, prompt {number}"
+        if not isinstance(prompt, Prompt):
+            raise UsageError(f"{place}: it is a {type(prompt).__name__}, and must be a Prompt of benchmark.api.")
+        if not _ID.fullmatch(prompt.id):
+            raise UsageError(
+                f"{place}: the id {prompt.id!r} cannot name a picture: use 1 to 120 letters, no slash, no dot in front."
+            )
+        if prompt.id in ids:
+            raise UsageError(f"{place}: the id {prompt.id!r} is that of an earlier prompt: ids are unique.")
+        if not prompt.text.strip() or not prompt.part.strip():
+            raise UsageError(f"{place}: its text or its part is empty.")
+        if type(prompt.seed) is not int or not 0 <= prompt.seed <= LARGEST_SEED:
+            raise UsageError(f"{place}: the seed {prompt.seed!r} is not an integer from 0 to 2**63 - 1.")
+        ids.add(prompt.id)
+    return prompts
+
+
+def check_figures(figures: Any, values: Any, rows: int, keys: Sequence[str], where: str) -> None:
+    """UsageError unless there is a finite number for each key, and `rows` values for each key with values."""
+    if not isinstance(figures, Mapping) or set(figures) != set(keys):
+        names = ", ".join(map(str, figures)) if isinstance(figures, Mapping) else repr(figures)
+        raise UsageError(f"{where} gave figures for {names or 'nothing'}, and declares columns {', '.join(keys)}.")
+    if strangers := [key for key in values if key not in keys]:
+        raise UsageError(f"{where} gave values of '{strangers[0]}', which is none of its columns: {', '.join(keys)}.")
+    for key, column in values.items():
+        if len(column) != rows:
+            raise UsageError(f"{where} gave {len(column)} values of '{key}' for {rows} pictures: give one for each.")
+    for key, figure in [*figures.items(), *((key, value) for key, column in values.items() for value in column)]:
+        try:
+            is_finite = math.isfinite(figure)
+        except (TypeError, ValueError):
+            is_finite = False
+        if not is_finite:
+            raise UsageError(f"{where} gave {figure!r} for '{key}', which is no finite number.")
+
+
+def guarded(where: str, call: Callable[[], Result]) -> Result:
+    """What a stranger's code returns. UsageError, naming file and line, for what it raises."""
+    try:
+        return call()
+    except PalimpsestError:
+        raise
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames[1:] if "site-packages" not in frame.filename]
+        frame = (own or frames)[-1]  # a library's line says less than the line that called it
+        place = f"{Path(frame.filename).name}, line {frame.lineno}"
+        message = " ".join(str(error).split())
+        raise UsageError(f"{where} failed in {place} ({type(error).__name__}: {message}).") from error
+
+
+def _check_texts(value: Any, where: str, attribute: str) -> None:
+    if isinstance(value, str) or not all(isinstance(text, str) for text in value):
+        raise UsageError(f'{where}: {attribute} is a list of names, such as ("clip",), not {value!r}.')
