@@ -1,7 +1,7 @@
-"""Training budgets, and the append-only ledger of what a method has spent.
+"""Training budgets, and the append-only cost ledger that records what a method has spent.
 
-Costs are U-Net FLOPs of all training passes, teachers included, counted by `torch.utils.flop_counter`; a backward pass
-counts as two forward passes. This module does not import torch, because tables read ledgers.
+Costs are U-Net FLOPs of all training passes, including those of teachers, counted by `torch.utils.flop_counter`. A
+backward pass counts as two forward passes. This module does not import torch, so that tables can read ledgers quickly.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from benchmark.errors import BudgetError, RecordError
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """The cost of one step of a phase, summed over all processes. Passes are counted per image."""
+    """Cost of one step of a phase, summed over all processes. A pass over a batch of n images counts as n passes."""
 
     forwards: int
     backwards: int
@@ -22,7 +22,7 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """A budget in FLOPs or in iterations. Every kind of step counts as one iteration, as in the paper."""
+    """A budget in FLOPs or in iterations. A step of any phase counts as one iteration, as in the paper."""
 
     flops: float | None = None
     iterations: int | None = None
@@ -30,7 +30,7 @@ class Budget:
     def __post_init__(self) -> None:
         given = [amount for amount in (self.flops, self.iterations) if amount is not None]
         if len(given) != 1 or given[0] < 0:
-            raise BudgetError("A budget is a number of FLOPs or of iterations, not both, and not below 0.")
+            raise BudgetError("A budget must be a number of FLOPs or of iterations, not both, and not negative.")
 
     def steps(self, cycle: Sequence[tuple[Cost, int]]) -> int:
         """Return the number of steps that the budget pays for when `cycle` is repeated.
@@ -39,10 +39,10 @@ class Budget:
             cycle: (cost of a step, number of repeats) for each phase.
 
         Raises:
-            BudgetError: the budget does not pay for the first step; the message names the least budget.
+            BudgetError: the budget does not pay for the first step. The message states the smallest budget that does.
         """
         if self.iterations == 0:
-            raise BudgetError("The budget leaves not one iteration for the method's own stage: give more iterations.")
+            raise BudgetError("The budget leaves no iterations for the method's own stage: give more iterations.")
         if self.iterations is not None:
             return self.iterations
         left = int(self.flops or 0)
@@ -55,32 +55,34 @@ class Budget:
                 break
         if steps == 0:
             least = cycle[0][0].flops
-            raise BudgetError(f"A budget of {self.flops:.3g} FLOPs is less than one step: give at least {least:.6g}.")
+            raise BudgetError(
+                f"A budget of {self.flops:.3g} FLOPs does not pay for one step: give at least {least:.6g}."
+            )
         return steps
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """The cost of one phase."""
+    """Cost of one phase of training, one row of the ledger."""
 
     phase: str
     iterations: int
     images: int
     """Number of training images drawn."""
     unet_forwards: int
-    """Forward passes, per image, teachers included."""
+    """Forward passes, counted per image, including those of teachers."""
     unet_backwards: int
-    """Backward passes, per image."""
+    """Backward passes, counted per image."""
     flops: int
     wall_seconds: float
     device_seconds: float
     """Wall seconds times the number of devices (processes)."""
     peak_memory_bytes: int
-    """Maximum over the processes: allocated memory on a CUDA device, resident memory otherwise."""
+    """Peak in the process that writes the entry: allocated memory on a CUDA device, resident memory otherwise."""
 
 
 class LedgerRow(TypedDict):
-    """An `Entry` in JSON; the fields are those of `Entry`."""
+    """The fields of an `Entry`, as stored in JSON."""
 
     phase: str
     iterations: int
@@ -94,7 +96,7 @@ class LedgerRow(TypedDict):
 
 
 class Ledger:
-    """Append-only list of entries."""
+    """Append-only list of cost entries, one per phase."""
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._entries = list(entries)
@@ -109,7 +111,7 @@ class Ledger:
         return len(self._entries)
 
     def total(self) -> Entry:
-        """Return the sum of all entries; peak memory is the maximum."""
+        """Return the sum over all entries, as an entry of phase "total"; peak memory is the maximum."""
         sums: dict[str, Any] = {
             field.name: sum(getattr(entry, field.name) for entry in self)
             for field in fields(Entry)
@@ -120,12 +122,14 @@ class Ledger:
     def to_json(self) -> list[LedgerRow]:
         """Return the entries as rows for JSON."""
         rows: Any = [asdict(entry) for entry in self]
-        return list(rows)  # `LedgerRow` has the fields of `Entry`
+        return list(rows)  # `LedgerRow` has the same fields as `Entry`
 
     @classmethod
     def from_json(cls, entries: Iterable[Mapping[str, Any]]) -> "Ledger":
-        """Read the output of `to_json`; raise `RecordError` for anything else."""
+        """Return the ledger that `to_json` wrote. Raises RecordError if the rows do not have the fields of `Entry`."""
         try:
             return cls(Entry(**entry) for entry in entries)
         except TypeError as error:
-            raise RecordError(f"This is not a ledger ({error}): make the artefact it belongs to again.") from error
+            raise RecordError(
+                f"The stored cost ledger cannot be read ({error}): compute the artefact that contains it again."
+            ) from error

@@ -1,10 +1,10 @@
 """`conceptprune`: sets to zero the weights that a concept activates most (Chavhan et al. 2024, arXiv 2405.19237).
 
-Pictures are denoised under prompts with the concept and under the same prompts without it. The score of a weight in the
-last matrix W of a feed-forward block, at one step, is |W| times the norm of its input over all prompts and positions
-(the score of Wanda, arXiv 2306.11695). A weight is selected at a step if its score with the concept is among the
-highest of its row and exceeds its score without the concept. By default, weights selected at any of the first steps are
-set to zero, for every target in turn. Nothing is trained.
+The method samples images with prompts that contain the concept and with the same prompts without it. At each denoising
+step, every weight in the last matrix W of a feed-forward block gets the score |W| times the norm of its input over all
+prompts and positions (the score of Wanda, arXiv 2306.11695). A weight is selected at a step if its score with the
+concept is among the highest of its row and exceeds its score without the concept. By default, a weight is set to zero
+if it is selected for any target at any of the first steps. Nothing is trained.
 """
 
 from __future__ import annotations
@@ -32,28 +32,32 @@ if TYPE_CHECKING:
     from prompts.concepts import Concept
 
 BATCH = 32
-"""Prompts in one batch."""
+"""Number of prompts in a batch."""
 
 
 class ConceptPruneConfig(BaseModel):
-    """Settings that decide which weights are set to zero."""
+    """Settings that select the weights to set to zero."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    share: float = identity(0.01, "Share of a row's weights that can be selected at a step; at least one.", gt=0, le=1)
+    share: float = identity(
+        0.01, "Share of a row's weights that can be selected at a step (at least one weight).", gt=0, le=1
+    )
     horizon: float | None = identity(
         None,
-        "First part of the denoising that is evaluated; if not given, 0.2 for styles, else 0.18.",
+        "Share of the denoising steps, from the first, that is evaluated; default: 0.2 for styles, else 0.18.",
         gt=0,
         le=1,
     )
-    threshold: float = identity(0.0, "A weight is zeroed if selected at more than this share of steps.", ge=0, lt=1)
+    threshold: float = identity(
+        0.0, "A weight is set to zero if it is selected at more than this share of steps.", ge=0, lt=1
+    )
     row_norm: bool = identity(True, "Whether the input at each position is scaled to norm 1.")
 
 
 class ConceptPrune(Method):
     name: ClassVar[str] = "conceptprune"
-    summary: ClassVar[str] = "distilled, then the feed-forward weights that the concept excites set to zero"
+    summary: ClassVar[str] = "zeroes the feed-forward weights of the distilled model that the concept activates most"
     start: ClassVar[Start] = "distilled"
     recipe: ClassVar[int] = 1
     reads_kept_names: ClassVar[bool] = False
@@ -69,14 +73,14 @@ class ConceptPrune(Method):
 
     @property
     def own_share(self) -> float:
-        """Share of the budget for the second stage.
+        """Share of the budget for pruning the concept, after distillation.
 
-        Evaluating a fifth of the steps costs 2 % of mini's default budget, two fifths 4 %, all steps 11 %.
+        On mini, evaluating a fifth of the steps costs 2 % of the default budget, two fifths 4 %, and all steps 11 %.
         """
         return 0.15 if (self.config.horizon or 0.0) > 0.4 else 0.05
 
     def cycle(self, terms: costs.Terms) -> list[costs.Step]:
-        """Return the one step of `fit`, with its cost."""
+        """Return the single step of `fit`, with its cost."""
         steps = self._steps(terms.kind, terms.calls)
         cost = costs.looking(terms.contrast, steps, terms.guided, terms.student)
         return [costs.Step(self.name, cost, 1, BATCH, once=True)]
@@ -84,7 +88,9 @@ class ConceptPrune(Method):
     def check(self, student: UNet2DConditionModel, concept: Concept) -> None:
         """Raise `UsageError` if the U-Net has no feed-forward block."""
         if not last_layers(student):
-            raise UsageError("This U-Net has no ff.net.2: there is nothing that conceptprune could zero.")
+            raise UsageError(
+                "This U-Net has no feed-forward layer ff.net.2, so conceptprune has no weights to set to zero."
+            )
 
     def fit(
         self,
@@ -95,10 +101,10 @@ class ConceptPrune(Method):
         context: Context,
         seed: int,
     ) -> UNet2DConditionModel:
-        """Set weights to zero in place.
+        """Set the selected weights of `student` to zero in place.
 
         Raises:
-            BudgetError: denoising the prompts costs more than the budget.
+            BudgetError: sampling the prompts costs more than the budget.
         """
         import torch
 
@@ -135,7 +141,7 @@ class ConceptPrune(Method):
         return student.eval()
 
     def _steps(self, kind: str, calls: int) -> int:
-        """Return the number of U-Net calls that are evaluated, 1 to `calls` (those of a whole sampling)."""
+        """Return how many U-Net calls are evaluated, from 1 to `calls`, the number of calls for sampling an image."""
         return max(1, round((self.config.horizon or (0.2 if kind == "style" else 0.18)) * calls))
 
     def _entry(
@@ -151,14 +157,14 @@ class ConceptPrune(Method):
 
 
 def sampling_calls(materials: Materials) -> int:
-    """Return the number of U-Net calls of a whole sampling."""
+    """Return the number of U-Net calls for sampling an image."""
     from methods.sampling import make_scheduler
 
     return len(make_scheduler(materials.scheduler, materials.sampler).timesteps)
 
 
 def last_layers(unet: nn.Module) -> dict[str, nn.Linear]:
-    """Return the last linear layer of every feed-forward block, by name: down, up, then the middle block."""
+    """Return the last linear layer of every feed-forward block, by name, in the order of `named_modules`."""
     from torch import nn
 
     modules = ((name, module) for name, module in unet.named_modules() if name.endswith(".ff.net.2"))
@@ -173,9 +179,17 @@ def activity(
     seed: int,
     config: ConceptPruneConfig,
 ) -> dict[str, Tensor]:
-    """Return the norms (steps, columns) of each layer's inputs at each U-Net call, by name.
+    """Return the norms (steps, columns) of the inputs of each layer of `last_layers` at each U-Net call, by name.
 
-    A norm is taken over texts, positions, and the two halves of classifier-free guidance.
+    A norm is taken over texts, positions, and the two passes of classifier-free guidance.
+
+    Args:
+        unet: the U-Net to evaluate.
+        materials: scheduler, sampler settings and text encoder.
+        texts: prompts to sample.
+        steps: number of U-Net calls to evaluate.
+        seed: seed of the initial noise.
+        config: settings of the method.
     """
     import torch
 
@@ -203,7 +217,7 @@ def activity(
         hooks.append(layer.register_forward_pre_hook(lambda module, inputs, name=name: keep(name, inputs[0])))
     sampler = materials.sampler
     shape = (len(texts), sampler.latent_channels, sampler.latent_size, sampler.latent_size)
-    noise = torch.randn(shape, generator=generator(seed, "conceptprune"))  # the same with and without the concept
+    noise = torch.randn(shape, generator=generator(seed, "conceptprune"))  # the same noise with and without the concept
     states = materials.encode(texts)
     try:
         for k in range(0, len(texts), BATCH):
@@ -216,12 +230,12 @@ def activity(
 
 
 def falling(weight: Tensor, excited: Tensor, base: Tensor, config: ConceptPruneConfig) -> Tensor:
-    """Return the mask, shaped like `weight` (rows, columns), of the weights to set to zero.
+    """Return the boolean mask (rows, columns) of the weights to set to zero.
 
     Args:
-        weight: the matrix.
-        excited: norms (steps, columns) of its inputs under prompts with the concept.
-        base: the same under prompts without it.
+        weight: the matrix (rows, columns).
+        excited: norms (steps, columns) of its inputs for prompts with the concept.
+        base: norms (steps, columns) of its inputs for the same prompts without the concept.
         config: settings of the method.
     """
     import torch

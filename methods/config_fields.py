@@ -1,4 +1,8 @@
-"""Config fields are either identity (they change results and are part of the key) or runtime (device, batch, paths)."""
+"""Declares config fields as identity or runtime.
+
+Identity fields change results and are part of the store key. Runtime fields, such as how often a checkpoint is written,
+do not change results.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +18,15 @@ CLASSES = ("identity", "runtime")
 
 
 def identity(default: Any, doc: str, *, added: bool = False, **constraints: Any) -> Any:
-    """Declare a field that changes results; `constraints` are pydantic's (`gt`, `le`, `min_length`, ...).
+    """Declare a field that changes results.
 
-    Set `added` for a field that is added to an existing config: at its default it is left out of the identity, so that
-    the keys of models in existing stores do not change. The default must keep the previous behaviour.
+    Args:
+        default: default value.
+        doc: description of the field, shown to users.
+        added: set this for a field that is added to an existing config. The field is then left out of the identity at
+            its default, so that the keys of models in existing stores do not change. The default must keep the previous
+            behaviour.
+        constraints: constraints of pydantic (`gt`, `le`, `min_length`, ...).
     """
     return Field(default, description=doc, json_schema_extra={"class": "identity", "added": added}, **constraints)
 
@@ -28,18 +37,18 @@ def runtime(default: Any, doc: str, **constraints: Any) -> Any:
 
 
 def check_classified(model: type[BaseModel]) -> None:
-    """Raise `UsageError` for the first field of a config class that is neither identity nor runtime."""
+    """Raise UsageError if a field of a config class is declared neither as identity nor as runtime."""
     for name, info in model.model_fields.items():
         extra = info.json_schema_extra
         if not isinstance(extra, dict) or extra.get("class") not in CLASSES:
             raise UsageError(
-                f"Field '{name}' of {model.__name__} is neither identity nor runtime: "
+                f"Field '{name}' of {model.__name__} is declared neither as identity nor as runtime: "
                 "declare it with identity(...) or runtime(...) of methods/config_fields.py."
             )
 
 
 def identity_of(model: BaseModel) -> Identity:
-    """Return the identity fields of a config as values that JSON can hold, the same for nested configs."""
+    """Return the identity fields of a config, including nested configs, as JSON values."""
     fields = type(model).model_fields
     return {
         name: value
@@ -49,7 +58,7 @@ def identity_of(model: BaseModel) -> Identity:
 
 
 def settings_of(model: BaseModel) -> Settings:
-    """Return all fields that change results, at their defaults or not, as values that JSON can hold."""
+    """Return all fields of a config that change results as JSON values, including `added` fields at their defaults."""
     check_classified(type(model))
     dumped = model.model_dump(mode="json")
     settings: Settings = {}

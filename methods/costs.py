@@ -1,6 +1,6 @@
-"""Costs of training steps and of prunings in U-Net passes, for ledgers and for estimates before a run.
+"""Costs of training steps and prunings in U-Net passes and FLOPs, for cost ledgers and for estimates before a run.
 
-A backward pass counts as two forward passes, and in full even if only some of the weights are trained.
+A backward pass counts as two forward passes. It counts in full even if only some of the weights are trained.
 """
 
 from __future__ import annotations
@@ -12,64 +12,75 @@ from typing import NamedTuple
 from methods.budget import Budget, Cost
 
 CALIBRATION_IMAGES = {"taylor": 256, "aptp": 9600}
-"""Number of calibration pictures: for Taylor pruning over all timesteps, for APTP over all steps of the search."""
+"""Number of calibration images: over all timesteps for Taylor pruning, over all steps of the search for APTP."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """Quantities that the cost of a method depends on, apart from its own settings."""
+    """Quantities other than its settings that the cost of a method depends on."""
 
     base: int
-    """FLOPs of one image's forward pass of the base U-Net."""
+    """FLOPs of a forward pass of the base U-Net for one image."""
     student: int
-    """FLOPs of one image's forward pass of the U-Net that is trained."""
+    """FLOPs of a forward pass of the trained U-Net for one image."""
     steps: int
-    """Steps of the testbed's sampler."""
+    """Number of steps of the testbed's sampler."""
     calls: int
-    """U-Net calls of these steps; PNDM makes one more call than steps."""
+    """Number of U-Net calls in these steps; PNDM makes one more call than steps."""
     guided: bool
-    """Whether the sampler uses classifier-free guidance: two passes a call, with and without the text."""
+    """Whether the sampler uses classifier-free guidance, which takes two passes per call: with and without the text."""
     kind: str
     """Kind of the concept: "style", "explicit" or "object"."""
     contrast: int
-    """Number of prompts in `Materials.contrast`, over all targets, with and without the concept."""
+    """Number of prompts in `Materials.contrast` over all targets, counting those with and without the concept."""
 
 
 class Step(NamedTuple):
-    """One kind of step in a method's cycle."""
+    """One phase of a method's training cycle: the cost of its step and how often the step is repeated."""
 
     name: str
     cost: Cost
     repeats: int
     batch: int
-    """Images that are in memory at the same time."""
+    """Number of images in memory at the same time."""
     once: bool = False
-    """Whether the step is taken exactly once, whatever the budget."""
+    """Whether the step is taken exactly once, independently of the budget."""
 
 
 def lower(batch: int, base: int, student: int) -> Cost:
-    """Return the cost of a step of Eq. 8: a forward pass of the teacher, and forward and backward of the student."""
+    """Return the cost of a distillation step (Eq. 8): forward of the teacher, forward and backward of the student.
+
+    Args:
+        batch: images per step.
+        base: FLOPs of a forward pass of the teacher for one image.
+        student: FLOPs of a forward pass of the student for one image.
+    """
     return Cost(forwards=2 * batch, backwards=batch, flops=batch * (base + 3 * student))
 
 
 def upper(batch: int, base: int, student: int, answers: int, calls: int) -> Cost:
-    """Return the cost of a step of L_CU.
+    """Return the cost of a step on the unlearning loss L_CU.
 
     Args:
-        batch: images a step.
-        base: FLOPs of a forward pass of the teacher.
-        student: FLOPs of a forward pass of the student.
-        answers: number of texts under which the teacher predicts.
-        calls: passes of the student, per image, that make x_t.
+        batch: images per step.
+        base: FLOPs of a forward pass of the teacher for one image.
+        student: FLOPs of a forward pass of the student for one image.
+        answers: number of texts for which the teacher predicts.
+        calls: forward passes of the student, per image, that are needed to sample x_t.
     """
     flops = batch * ((calls + 3) * student + answers * base)
     return Cost(forwards=batch * (calls + answers + 1), backwards=batch, flops=flops)
 
 
 def upper_with_lower(upper_cost: Cost, lower_cost: Cost, student: int, *, barrier: bool) -> Cost:
-    """Return the cost of an upper step that also computes Eq. 8.
+    """Return the cost of an upper step that also computes the distillation loss (Eq. 8).
 
-    With `barrier`, every backward pass is done twice: once for the two separate gradients, once for the step.
+    Args:
+        upper_cost: cost of the upper step alone.
+        lower_cost: cost of the lower step.
+        student: FLOPs of a forward pass of the student for one image.
+        barrier: whether the dynamic barrier is used. It runs every backward pass twice: once for the two separate
+            gradients and once for the step.
     """
     passes = 2 if barrier else 1
     backwards = upper_cost.backwards + lower_cost.backwards
@@ -80,30 +91,42 @@ def upper_with_lower(upper_cost: Cost, lower_cost: Cost, student: int, *, barrie
 def erasing(batch: int, edited: int, frozen: int, calls: int) -> Cost:
     """Return the cost of a step of ESD.
 
-    The edited model denoises in `calls` passes and predicts once more; the frozen model predicts with and without the
-    name. `edited` and `frozen` are FLOPs of a forward pass.
+    Args:
+        batch: images per step.
+        edited: FLOPs of a forward pass of the edited model for one image. It denoises in `calls` passes, predicts once
+            more, and gets a backward pass.
+        frozen: FLOPs of a forward pass of the frozen model, which predicts once with and once without the name.
+        calls: forward passes of the edited model, per image, that are needed to sample x_t.
     """
     flops = batch * ((calls + 3) * edited + 2 * frozen)
     return Cost(forwards=batch * (calls + 3), backwards=batch, flops=flops)
 
 
 def looking(images: int, steps: int, guided: bool, student: int) -> Cost:
-    """Return the cost of ConceptPrune: the first `steps` U-Net calls of sampling `images` pictures."""
+    """Return the cost of ConceptPrune: the first `steps` U-Net calls of sampling `images` images.
+
+    `guided` states whether the sampler uses classifier-free guidance, which doubles the passes. `student` is the FLOPs
+    of a forward pass for one image.
+    """
     forwards = images * steps * (2 if guided else 1)
     return Cost(forwards=forwards, backwards=0, flops=forwards * student)
 
 
 def choosing(pruning: str, base: float) -> float:
-    """Return the FLOPs that a pruning spends on choosing what to keep; `base` is a forward pass of the base U-Net.
+    """Return the FLOPs that a pruning spends on choosing what to keep; 0 if it uses no calibration images.
 
-    Each calibration picture takes a forward and a backward pass, and in APTP's search a forward pass of the teacher as
-    well. Gates do not make passes cheaper: they multiply activations that are computed in full.
+    Each calibration image takes a forward and a backward pass. APTP's search also takes a forward pass of the teacher.
+    Gates do not make passes cheaper, because they multiply activations that are computed in full.
+
+    Args:
+        pruning: name of the pruning.
+        base: FLOPs of a forward pass of the base U-Net for one image.
     """
     return CALIBRATION_IMAGES.get(pruning, 0) * (4 if pruning == "aptp" else 3) * base
 
 
 def spent(cycle: Sequence[Step], budget: Budget) -> dict[str, int]:
-    """Return how many steps of each kind `budget` pays for, by name.
+    """Return how many steps of each phase `budget` pays for, by phase name.
 
     Raises:
         BudgetError: the budget does not pay for the first step.

@@ -1,4 +1,4 @@
-"""`distilled`: restores the pruned U-Net by Eq. 8 and erases nothing. It is the reference of all erasing methods."""
+"""`distilled`: restores the pruned U-Net by distillation (Eq. 8). Erasing methods are compared with it."""
 
 from __future__ import annotations
 
@@ -21,24 +21,26 @@ if TYPE_CHECKING:
 
 
 class DistilledConfig(BaseModel):
-    """Weights of Eq. 8 and settings of its optimiser. The defaults are for testbed `mini`."""
+    """Loss weights of Eq. 8 and settings of the optimiser. The defaults are for testbed `mini`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    batch: int = identity(32, "Images a step, over all processes.", ge=1)
+    batch: int = identity(32, "Images per step, over all processes.", ge=1)
     lower_rate: float = identity(5e-5, "AdamW's learning rate for Eq. 8.", gt=0)
-    warm_up: int = identity(20, "Steps over which the learning rate rises to its constant value.", ge=0)
-    warm_up_from_zero: bool = identity(False, "Whether the first step of the warm-up has rate 0.", added=True)
+    warm_up: int = identity(20, "Steps over which the learning rate rises linearly to its constant value.", ge=0)
+    warm_up_from_zero: bool = identity(False, "Whether the first step of the warm-up has learning rate 0.", added=True)
     caption_dropout: float = identity(0.1, "Share of captions replaced by the empty prompt.", ge=0, le=1)
     diffusion: float = identity(1.0, "Weight of the diffusion loss.", ge=0)
     output: float = identity(2.0, "Weight of output distillation.", ge=0)
     feature: float = identity(0.1, "Weight of feature distillation.", ge=0)
     gamma: float = identity(5.0, "Min-SNR's gamma.", gt=0)
-    weighting: Literal["shifted", "diffusers"] = identity("shifted", "Min-SNR for v: min(s+1,g)/(s+1), min(s,g)/(s+1).")
-    features: Literal["mean", "sum"] = identity("mean", "How the feature losses of the blocks are combined.")
-    clip: float | None = identity(None, "Largest norm of a gradient; gradients are not clipped by default.", gt=0)
+    weighting: Literal["shifted", "diffusers"] = identity(
+        "shifted", "Min-SNR for v-prediction: min(s+1,g)/(s+1) or min(s,g)/(s+1)."
+    )
+    features: Literal["mean", "sum"] = identity("mean", "How the feature losses of the U-Net blocks are combined.")
+    clip: float | None = identity(None, "Largest gradient norm; gradients are not clipped by default.", gt=0)
     checkpoint_every: int = runtime(50, "Steps between checkpoints.", ge=1)
-    log_every: int = runtime(10, "Steps between two readings of the loss (each waits for the device).", ge=1)
+    log_every: int = runtime(10, "Steps between readings of the loss, each of which waits for the device.", ge=1)
 
 
 PAPER: Settings = {
@@ -60,8 +62,18 @@ RELEASED: Settings = {
 def lower_phase(
     config: DistilledConfig, student: UNet2DConditionModel, materials: Materials, seed: int, repeats: int = 1
 ) -> Phase:
-    """Return the phase of the lower level, Eq. 8 on D_f. Its batches depend on the seed alone, not on the method."""
-    # Heavy imports are made here and not at the top, so that listing methods is fast.
+    """Return the training phase of the lower level: distillation (Eq. 8) on the retain set D_f.
+
+    Its batches depend only on the seed, not on the method.
+
+    Args:
+        config: loss weights and optimiser settings.
+        student: the U-Net to train.
+        materials: teacher, retain set and scheduler.
+        seed: seed of the batches.
+        repeats: number of lower steps in a row within each cycle.
+    """
+    # torch is imported here and not at the top, so that listing methods is fast.
     from methods.pruning.macs import forward_flops
     from methods.training import losses
     from methods.training.batches import BatchStream
@@ -96,7 +108,7 @@ def lower_phase(
 
 class Distilled(Method):
     name: ClassVar[str] = "distilled"
-    summary: ClassVar[str] = "Eq. 8 distillation from the pruned weights; forgets nothing"
+    summary: ClassVar[str] = "Eq. 8 distillation of the pruned model; erases nothing"
     start: ClassVar[Start] = "pruned"
     recipe: ClassVar[int] = 2
     reads_kept_names: ClassVar[bool] = False
@@ -120,7 +132,7 @@ class Distilled(Method):
         context: Context,
         seed: int,
     ) -> UNet2DConditionModel:
-        """Train until the budget does not pay for another step. `concept` is not used."""
+        """Train in place until the budget does not pay for another step. `concept` is not used."""
         from methods.training.loop import freeze, train
 
         config = self.config

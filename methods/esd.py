@@ -1,8 +1,8 @@
 """`esd`: fine-tunes the distilled model by negative guidance (Gandikota et al. 2023, arXiv 2303.07345).
 
-In each iteration the model that is trained denoises noise under the name of one target, up to a random step. There its
-prediction is trained towards e_null - eta (e_name - e_null) of the frozen model. `x` trains cross-attention only (for
-styles), `u` everything else (for explicit content).
+In each iteration, the trained model denoises random noise with the name of one target as the prompt, up to a random
+step. Its prediction at that step is trained towards e_null - eta (e_name - e_null), computed by a frozen model. ESD-x
+trains only cross-attention (for styles); ESD-u trains the other layers (for explicit content).
 """
 
 from __future__ import annotations
@@ -32,44 +32,49 @@ if TYPE_CHECKING:
 
 
 class EsdConfig(BaseModel):
-    """The erasing loss and settings of its optimiser. The defaults are for testbed `mini`."""
+    """Settings of the erasing loss and its optimiser. The defaults are for testbed `mini`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    batch: int = identity(4, "Images an iteration, all under the same name, over all processes.", ge=1)
-    rate: float = identity(1.5e-4, "AdamW's learning rate (without weight decay it is Adam).", gt=0)
-    warm_up: int = identity(0, "Iterations over which the learning rate rises to its constant value.", ge=0)
+    batch: int = identity(4, "Images per iteration, over all processes; all have the same name as prompt.", ge=1)
+    rate: float = identity(1.5e-4, "Learning rate of AdamW without weight decay, which is Adam.", gt=0)
+    warm_up: int = identity(0, "Iterations over which the learning rate rises linearly to its constant value.", ge=0)
     parameters: Literal["auto", "x", "u", "u-all", "noxattn", "u-first", "auto-noxattn"] = identity(
         "auto",
-        "x: cross-attention. u: all else but the first and last convolution and the time embedding; u-all: with them; "
-        "noxattn: linear layers and convolutions outside cross-attention, as the paper's authors ran; u-first: all "
-        "else but the last norm and convolution and the time embedding, as in ESD's first code. auto: x for styles, u "
-        "for explicit content; auto-noxattn: x for styles, noxattn for explicit content.",
+        "Weights to train. x: cross-attention. u: everything outside cross-attention except the first and last "
+        "convolution and the time embedding. u-all: everything outside cross-attention. noxattn: linear layers and "
+        "convolutions outside cross-attention, as in the run of the paper's authors. u-first: everything outside "
+        "cross-attention except the last norm, the last convolution and the time embedding, as in the first code of "
+        "ESD. auto: x for styles, else u. auto-noxattn: x for styles, else noxattn.",
     )
-    eta: float = identity(1.0, "Strength of negative guidance: target e_null - eta (e_name - e_null).", ge=0)
-    target: Literal["start", "base"] = identity("start", "Frozen model of the target: the initial student, or base.")
-    guidance: float = identity(3.0, "Classifier-free guidance while x_t is made.", gt=1)
+    eta: float = identity(1.0, "Strength of negative guidance in the target e_null - eta (e_name - e_null).", ge=0)
+    target: Literal["start", "base"] = identity(
+        "start", "Frozen model that computes the target: the initial student or the base."
+    )
+    guidance: float = identity(3.0, "Classifier-free guidance scale while x_t is sampled.", gt=1)
     steps: int = identity(
-        20, "DDIM steps of a whole denoising; x_t is that before a random one of them.", ge=1, le=TRAINED - 1
+        20, "DDIM steps of a complete sampling; x_t is taken before a random one of them.", ge=1, le=TRAINED - 1
     )
     inner_steps: bool = identity(
-        False, "Whether x_t lies before one of steps 1 to steps - 2, instead of 0 to steps - 1.", added=True
+        False, "Whether x_t is taken before one of steps 1 to steps - 2, instead of 0 to steps - 1.", added=True
     )
-    offset: int = identity(0, "Added to the timestep of x_t in the loss (the released code's error: 19).", ge=0)
-    clip: float | None = identity(None, "Largest norm of a gradient; gradients are not clipped by default.", gt=0)
+    offset: int = identity(
+        0, "Added to the timestep of x_t in the loss; 19 reproduces an error in the released code.", ge=0
+    )
+    clip: float | None = identity(None, "Largest gradient norm; gradients are not clipped by default.", gt=0)
     checkpoint_every: int = runtime(50, "Iterations between checkpoints.", ge=1)
-    log_every: int = runtime(10, "Iterations between two readings of the loss (each waits for the device).", ge=1)
+    log_every: int = runtime(10, "Iterations between readings of the loss, each of which waits for the device.", ge=1)
 
     @model_validator(mode="after")
     def _has_steps_to_draw(self) -> Self:
         if self.inner_steps and self.steps < 3:
-            raise ValueError("inner_steps needs steps of at least 3")
+            raise ValueError("inner_steps requires steps to be at least 3")
         return self
 
 
 class Esd(Method):
     name: ClassVar[str] = "esd"
-    summary: ClassVar[str] = "distilled, then negative guidance on pictures of its own: ESD-x for styles, ESD-u else"
+    summary: ClassVar[str] = "negative guidance on the distilled model's own samples: ESD-x for styles, else ESD-u"
     start: ClassVar[Start] = "distilled"
     own_share = 0.2
     strength: ClassVar[str] = "rate"
@@ -99,9 +104,9 @@ class Esd(Method):
         return [costs.Step("esd", cost, 1, config.batch)]
 
     def check(self, student: UNet2DConditionModel, concept: Concept) -> None:
-        """Raise `UsageError` if the U-Net has none of the weights that are trained."""
+        """Raise UsageError if the U-Net has none of the weights that the setting `parameters` selects."""
         if not any(map(moved(self.config.parameters, concept), student.state_dict())):
-            raise UsageError("This U-Net has none of the weights that esd trains: keep more of it (--macs).")
+            raise UsageError("This U-Net has none of the weights that esd trains: prune less of it (a larger --macs).")
 
     def fit(
         self,
@@ -112,7 +117,7 @@ class Esd(Method):
         context: Context,
         seed: int,
     ) -> UNet2DConditionModel:
-        """Train until the budget does not pay for another iteration."""
+        """Train in place until the budget does not pay for another iteration."""
         from methods.training.loop import freeze, train
 
         config = self.config
@@ -137,7 +142,16 @@ def erasing_phase(
     concept: Concept,
     seed: int,
 ) -> Phase:
-    """Return the training phase; the trained model makes x_t anew in every iteration."""
+    """Return the training phase of ESD. The trained model samples a new x_t in every iteration.
+
+    Args:
+        config: settings of the loss and the optimiser.
+        student: the U-Net to train.
+        frozen: the frozen U-Net that computes the target.
+        materials: scheduler, sampler settings and text encoder.
+        concept: the concept to erase.
+        seed: seed of the noise.
+    """
     from methods.pruning.macs import forward_flops
     from methods.training import losses
     from methods.training.loop import Phase
@@ -171,9 +185,11 @@ LAST = ("conv_norm_out.", "conv_out.", "time_embedding.")
 
 
 def moved(parameters: str, concept: Concept) -> Callable[[str], bool]:
-    """Return a function that tells from a parameter's name whether it is trained.
+    """Return a function that takes a parameter's name and returns whether ESD trains it.
 
-    Every layer with weights is a norm, a linear layer or a convolution.
+    Args:
+        parameters: a value of the setting `parameters`.
+        concept: the concept, whose kind decides what `auto` selects.
     """
     if parameters.startswith("auto"):
         parameters = "x" if concept.kind == "style" else parameters.removeprefix("auto-").replace("auto", "u")
@@ -181,6 +197,7 @@ def moved(parameters: str, concept: Concept) -> Callable[[str], bool]:
         "x": lambda name: "attn2" in name,
         "u": lambda name: "attn2" not in name and not name.startswith(ENDS),
         "u-all": lambda name: "attn2" not in name,
+        # Every layer that has weights and is not a norm is a linear layer or a convolution.
         "noxattn": lambda name: "attn2" not in name and "norm" not in name,
         "u-first": lambda name: "attn2" not in name and not name.startswith(LAST),
     }

@@ -1,6 +1,7 @@
-"""`esd+kd`: the control of `bilevel`. It is the same method, but it starts from the distilled model.
+"""`esd+kd`: the control for `bilevel`. It is the same method, but it starts from the distilled model.
 
-At equal budget it shows whether it matters to erase while the pruned model is being restored, or only afterwards.
+At equal budget, the comparison shows whether it helps to erase during the restoration of the pruned model instead of
+after it.
 """
 
 from typing import ClassVar
@@ -12,10 +13,10 @@ from methods.bilevel.method import Bilevel
 
 class EsdKd(Bilevel):
     name: ClassVar[str] = "esd+kd"
-    summary: ClassVar[str] = "distilled, then Eq. 8 and negative guidance in turns: bilevel from another start"
+    summary: ClassVar[str] = "the same alternation as bilevel, but starting from the distilled model"
     start: ClassVar[Start] = "distilled"
     own_share = 0.5
-    # It takes half as many steps, so upper steps need a higher rate to erase as much (results/mini/search.md).
+    # Half the budget goes to distillation, so upper steps need a higher rate to erase as much (results/mini/search.md).
     presets: ClassVar[dict[str, Settings]] = {
         "default": {"upper_rate": 10.0},
         "paper": Bilevel.presets["paper"],

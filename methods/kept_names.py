@@ -1,7 +1,7 @@
-"""Which names of concepts that stay a method may read: `--kept-names`.
+"""Selects the names of kept concepts that a method may read: option `--kept-names`.
 
-A user can name some of what must survive, but never all of it. A comparison is fair only if methods that read names are
-given the same ones, and if concepts that nobody named are scored as well.
+A user can name some of the concepts that must survive, but never all of them. A comparison is therefore fair only if
+all methods that read names get the same names, and if concepts that were not named are scored as well.
 """
 
 from __future__ import annotations
@@ -15,16 +15,20 @@ from methods.base import Materials
 from prompts.concepts import Concept
 
 HALVES = ("half:0", "half:1", "half:2")
-"""Three fixed halves of the names."""
+"""Three fixed selections of half of the names."""
 KEPT_NAMES = ("all", *HALVES, "none")
-"""The choices."""
+"""Possible values of `--kept-names`."""
 
 
 def given_names(names: Sequence[str], choice: str) -> list[str]:
-    """Return the names that a method may read under one of the choices, in the order of `names`.
+    """Return the names that a method may read, in the order of `names`.
 
-    half:h holds the first ceil(n / 2) names in the order of the sha256 of "h:name" in NFC and UTF-8, so that a half
-    depends on nothing but the names.
+    "half:h" selects the first ceil(n / 2) names when sorted by the SHA-256 of "h:name" (NFC, UTF-8), so that a half
+    depends only on the names.
+
+    Args:
+        names: names of all kept concepts.
+        choice: one of `KEPT_NAMES`.
     """
     if choice == "all":
         return list(names)
@@ -40,7 +44,7 @@ def given_names(names: Sequence[str], choice: str) -> list[str]:
 
 
 def restricted(materials: Materials, concept: Concept, choice: str) -> tuple[Materials, Concept]:
-    """Return materials and concept without the names that are not given: what `fit` receives."""
+    """Return the materials and the concept that `fit` receives, without the names that `choice` withholds."""
     if choice == "all":
         return materials, concept
     given = set(given_names(list(dict.fromkeys([*materials.preserve, *concept.neighbours])), choice))

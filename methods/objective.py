@@ -1,4 +1,4 @@
-"""The contract of objectives of the upper level of `bilevel`; methods/bilevel/objectives.py has the built-in ones."""
+"""Base class for objectives of the upper level of `bilevel`. Built-in ones are in methods/bilevel/objectives.py."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ if TYPE_CHECKING:
 
 Asked = Literal["text", "null", "anchor"]
 ASKED: tuple[Asked, ...] = ("text", "null", "anchor")
-"""Texts that an objective can name: the student's own text, the empty prompt, or the concept's anchor phrase."""
+"""Texts that an objective can list: the student's text, the empty prompt, or the concept's anchor phrase."""
 
 
 class UpperObjective:
-    """A class that is never instantiated; subclasses declare `name`, `summary`, `asks` and `target`.
+    """Base class of upper objectives. Subclasses declare `name`, `summary`, `asks` and `target`.
 
-    Predictions (n, C, h, w) are of the scheduler's prediction type: v, epsilon or x0.
+    The class is used without being instantiated. Predictions have shape (n, C, h, w) and the scheduler's prediction
+    type: v, epsilon or x0.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     asks: ClassVar[tuple[Asked, ...]] = ()
-    """Texts under which the teacher predicts."""
+    """Texts for which the teacher predicts."""
 
     @staticmethod
     def target(answers: Mapping[str, Tensor], eta: float) -> Tensor:
-        """Return the prediction that the student is trained towards.
+        """Return the prediction (n, C, h, w) that the student is trained towards.
 
         Args:
-            answers: the teacher's predictions, by the names in `asks`.
+            answers: the teacher's predictions (n, C, h, w), one for each text in `asks`.
             eta: strength of negative guidance, a setting of the method.
         """
         raise NotImplementedError

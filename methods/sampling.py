@@ -1,4 +1,4 @@
-"""Sampling with classifier-free guidance and a diffusers scheduler, from noise and encoded texts to latents."""
+"""Sampling of latents from noise and encoded texts, with classifier-free guidance and a diffusers scheduler."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -23,8 +23,8 @@ class Sampler(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     scheduler: Literal["pndm", "ddim"] = identity("pndm", "PNDM without Runge-Kutta steps (PLMS), or DDIM with eta 0.")
-    steps: int = identity(25, "Steps; PNDM calls the U-Net once more.", ge=1)
-    guidance: float = identity(4.0, "Classifier-free guidance scale; 1 and below switch guidance off.", ge=0)
+    steps: int = identity(25, "Sampling steps; PNDM calls the U-Net once more.", ge=1)
+    guidance: float = identity(4.0, "Classifier-free guidance scale; values up to 1 switch guidance off.", ge=0)
     latent_channels: int = identity(4, "Channels of a latent.", ge=1)
     latent_size: int = identity(16, "Height and width of a latent.", ge=1)
 
@@ -33,12 +33,15 @@ INPUTS = (
     "in_channels", "out_channels", "cross_attention_dim", "encoder_hid_dim", "encoder_hid_dim_type", "class_embed_type",
     "num_class_embeds", "addition_embed_type", "time_cond_proj_dim", "attention_type",
 )  # fmt: skip
-"""Fields of a U-Net's config that decide what it is given, and what it answers; the others decide how it computes."""
+"""Fields of a U-Net's config that determine its inputs and outputs; all other fields determine its inner layers."""
 _DEFAULTS = {name: p.default for name, p in inspect.signature(UNet2DConditionModel.__init__).parameters.items()}
 
 
 def inputs(config: Mapping[str, Any]) -> NetworkConfig:
-    """`INPUTS` of a U-Net's config, diffusers' defaults filled in; a list of one repeated value is that value."""
+    """Return the fields `INPUTS` of a U-Net's config, with the defaults of diffusers for missing ones.
+
+    A list that repeats a single value is replaced by that value.
+    """
     fields = {name: config.get(name, _DEFAULTS[name]) for name in INPUTS}
     return {
         name: value[0] if isinstance(value, list | tuple) and len(set(map(str, value))) == 1 else value
@@ -47,25 +50,29 @@ def inputs(config: Mapping[str, Any]) -> NetworkConfig:
 
 
 def extra_inputs(config: Mapping[str, Any]) -> NetworkConfig:
-    """Fields by which a U-Net needs more than latents, a time and text states, which is all that `sample` gives."""
+    """Return the config fields that make a U-Net require more inputs than the latents, time and text of `sample`."""
     conditions = INPUTS[INPUTS.index("encoder_hid_dim") :]
     return {name: value for name, value in inputs(config).items() if name in conditions and value != _DEFAULTS[name]}
 
 
 def check_finite(latents: Tensor, what: str) -> Tensor:
-    """Return latents or decoded pictures as they are; SamplingError, begun with `what`, for a NaN or an infinity."""
+    """Return latents or decoded images unchanged, if all values are finite.
+
+    Raises:
+        SamplingError: a value is NaN or infinite; the message begins with `what`.
+    """
     if not latents.isfinite().all():
         raise SamplingError(
-            f"{what} that are not finite (NaN or infinity): its weights are broken, or overflow in this precision; "
-            "take another checkpoint, or --precision fp32."
+            f"{what} that are not finite (NaN or infinity): its weights are broken or overflow in this precision. "
+            "Use a different checkpoint or --precision fp32."
         )
     return latents
 
 
 def initial_noise(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
-    """Return noise (N, *shape), made on the CPU with one generator for each image.
+    """Return standard normal noise (N, *shape), drawn on the CPU with one generator per image.
 
-    So an image does not depend on the other images of its batch.
+    An image therefore does not depend on the other images of its batch.
     """
     shape = tuple(shape)
     return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
@@ -75,7 +82,7 @@ def make_scheduler(config: NetworkConfig, sampler: Sampler) -> Any:
     """Return a new diffusers scheduler with its timesteps set.
 
     Raises:
-        UsageError: the scheduler cannot sample the model, or not in so many steps (`check_schedule`).
+        UsageError: the scheduler cannot sample the model in this number of steps (see `check_schedule`).
     """
     check_schedule(config, sampler.scheduler, sampler.steps)
     scheduler: Any
@@ -97,15 +104,18 @@ def sample(
     sampler: Sampler,
     stop: int | None = None,
 ) -> Tensor:
-    """Denoise a batch, as diffusers' StableDiffusionPipeline does with the same latents and text states.
+    """Denoise a batch as StableDiffusionPipeline of diffusers does with the same latents and text states.
 
-    The U-Net computes in its own precision; guidance and the scheduler compute in at least fp32.
+    The U-Net computes in the precision of its weights; guidance and the scheduler compute in at least fp32.
 
     Args:
+        unet: the U-Net.
+        scheduler_config: diffusers scheduler config of the model.
         text: hidden states (N, L, D) of the prompts.
         null: hidden states (L, D) of the empty prompt.
         noise: noise (N, C, h, w) from `initial_noise`.
-        stop: number of U-Net calls, all by default. With fewer calls, the result is x_t at the timestep
+        sampler: sampling settings.
+        stop: number of U-Net calls; default: all. With fewer calls, the result is x_t at the timestep
             `make_scheduler(...).timesteps[stop]`.
 
     Returns:
@@ -127,6 +137,6 @@ def sample(
             prediction = unconditional + sampler.guidance * (conditional - unconditional)
         latents = scheduler.step(prediction, t, latents, return_dict=False)[0]
     unet.train(training)
-    # Autocast keeps casts of weights that were made here without gradients; training must not use them.
+    # Autocast caches the weights that were cast here without gradients; training must not use them.
     torch.clear_autocast_cache()
     return latents

@@ -1,4 +1,7 @@
-"""Whether a scheduler can sample a model in so many steps; no torch, so that testbed files are checked at once."""
+"""Checks whether a scheduler can sample a model in a given number of steps.
+
+This module does not import torch, so that testbed files are checked quickly.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,28 +9,31 @@ from typing import Any
 from benchmark.errors import UsageError
 
 TRAINED = 1000
-"""Times that a model is trained on unless its scheduler's config says otherwise, as in diffusers."""
+"""Default number of training timesteps if the scheduler config does not state it, as in diffusers."""
 
 
 def most_steps(config: Mapping[str, Any]) -> int:
-    """Most steps of sampling that a model can take, from its scheduler's config.
+    """Return the largest number of sampling steps for a model with this scheduler config.
 
-    With "leading" spacing, times begin at 1 instead of 0 (`steps_offset`), so there is one less than was trained on.
+    With "leading" spacing, timesteps begin at 1 instead of 0 (`steps_offset`), so one training timestep is not used.
     """
     trained = int(config.get("num_train_timesteps", TRAINED))
     return trained - 1 if config.get("timestep_spacing", "leading") == "leading" else trained
 
 
 def check_schedule(config: Mapping[str, Any], scheduler: str, steps: int) -> None:
-    """Raise UsageError where `scheduler` cannot sample the model with this scheduler config in so many steps.
+    """Raise UsageError if `scheduler` cannot sample a model with this scheduler config in `steps` steps.
 
-    That is: more steps than `most_steps`, and, for "pndm", a model that predicts the sample or has zero terminal SNR.
+    This is the case for more steps than `most_steps`. "pndm" also cannot sample a model that predicts x0 ("sample") or
+    that has zero terminal SNR.
     """
     if scheduler == "pndm" and config.get("prediction_type", "epsilon") == "sample":
-        raise UsageError("PNDM cannot sample a model that predicts the sample: choose scheduler 'ddim'.")
+        raise UsageError("PNDM cannot sample a model whose prediction_type is 'sample': choose scheduler 'ddim'.")
     if scheduler == "pndm" and config.get("rescale_betas_zero_snr"):
-        raise UsageError("PNDM cannot rescale betas to zero terminal SNR, as this model has: choose scheduler 'ddim'.")
+        raise UsageError(
+            "PNDM cannot sample a model with zero terminal SNR (rescale_betas_zero_snr): choose scheduler 'ddim'."
+        )
     if steps > most_steps(config):
         raise UsageError(
-            f"This model can be sampled in {most_steps(config)} steps at most, not in {steps}: take fewer."
+            f"This model can be sampled in at most {most_steps(config)} steps, not in {steps}: choose fewer steps."
         )

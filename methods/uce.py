@@ -1,16 +1,16 @@
 """`uce`: edits the distilled model's cross-attention in closed form (Gandikota et al. 2024, arXiv 2308.14761).
 
-Every key and value matrix W of cross-attention (attn2) is replaced by the W' that minimises
+Every key and value matrix W of cross-attention (attn2) is replaced by the matrix W' that minimises
 
     s_e sum_i |W' c_i - W g_i|^2 + s_p sum_j |W' p_j - W p_j|^2 + lambda |W' - W|^2
 
-where c_i are the text states of the target, g_i those of the anchor at the same distance from its last subject token,
-and p_j those of texts to keep. The solution is W' = W M with the same M for all matrices,
+where c_i are text states of the target, g_i are those of the anchor at the same distance from its last subject token,
+and p_j are those of texts to keep. The solution is W' = W M with the same M for all matrices,
 
     M = (lambda I + s_e sum g c' + s_p sum p p') (lambda I + s_e sum c c' + s_p sum p p')^-1,
 
-so texts are encoded once and one linear system is solved. For lambda -> 0 and without texts to keep, W' c = W g holds
-exactly if the c_i are linearly independent; otherwise W' is a least-squares fit.
+so texts are encoded once and one linear system is solved. For lambda -> 0 and without texts to keep, W' c_i = W g_i
+holds exactly if the c_i are linearly independent; otherwise W' is a least-squares fit.
 """
 
 from __future__ import annotations
@@ -42,28 +42,30 @@ EDITED = ("attn2.to_k", "attn2.to_v")
 
 
 class UceConfig(BaseModel):
-    """Weights of the three terms, and which tokens are edited."""
+    """Weights of the three terms of the objective, and choice of the tokens to edit."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     erase: float = identity(1.0, "s_e, the weight of each edited token.", gt=0)
-    keep_ratio: float = identity(1.0, "Weighted sum of squares of kept over that of erased states; sets s_p.", ge=0)
+    keep_ratio: float = identity(
+        1.0, "Weighted sum of squares of kept states over that of erased states; sets s_p.", ge=0
+    )
     keep_scale: float | Literal["by-count"] | None = identity(
-        None, "s_p itself, instead of keep_ratio; by-count: max(0.1, 1 / number of kept texts).", added=True
+        None, "s_p, if set directly instead of by keep_ratio; by-count: max(0.1, 1 / number of kept texts).", added=True
     )
     kept_tokens: Literal["all", "last"] = identity(
-        "all", "Which states of a kept text are kept: all, or that of its last subject token.", added=True
+        "all", "States of a kept text that are kept: all, or that of its last subject token.", added=True
     )
     keep_empty: bool = identity(True, "Whether the empty prompt is one of the kept texts.", added=True)
-    lamb: float = identity(0.5, "lambda, the weight of the distance to the old matrices.", gt=0)
+    lamb: float = identity(0.5, "lambda, the weight of the distance to the original matrices.", gt=0)
     tokens: Literal["tail", "last"] = identity(
-        "last", "Edited tokens of a target: from its last subject token to the end of the text, or that token alone."
+        "last", "Edited tokens of a target: from its last subject token to the end of the text, or only that token."
     )
 
 
 class Uce(Method):
     name: ClassVar[str] = "uce"
-    summary: ClassVar[str] = "distilled, then keys and values of cross-attention edited in closed form"
+    summary: ClassVar[str] = "edits the cross-attention keys and values of the distilled model in closed form"
     start: ClassVar[Start] = "distilled"
     own_share = 0.0
     strength: ClassVar[str] = "keep_ratio"
@@ -74,12 +76,12 @@ class Uce(Method):
         "released": {"keep_scale": "by-count", "tokens": "tail"},
         "uce-2025": {"keep_scale": 1.0, "kept_tokens": "last", "keep_empty": False},
     }
-    """`released` is the script that the paper's authors ran; `uce-2025` the current code of UCE's authors."""
+    """`released` has the settings of the script of the paper's authors; `uce-2025` those of the current UCE code."""
     Config: ClassVar[type[BaseModel]] = UceConfig
     config: UceConfig
 
     def cycle(self, terms: costs.Terms) -> list[costs.Step]:
-        """Return the one step of `fit`, which costs no pass of the U-Net."""
+        """Return the single step of `fit`, which takes no U-Net pass."""
         return [costs.Step(self.name, Cost(forwards=0, backwards=0, flops=0), 1, 1, once=True)]
 
     def check(self, student: UNet2DConditionModel, concept: Concept) -> None:
@@ -109,15 +111,27 @@ class Uce(Method):
 
 
 def edited_weights(student: UNet2DConditionModel, method: str) -> dict[str, Tensor]:
-    """The key and value matrices (out, D) of cross-attention, by module name; UsageError for a U-Net without any."""
+    """Return the key and value matrices (out, D) of cross-attention, by module name.
+
+    Raises:
+        UsageError: the U-Net has no cross-attention; the message names `method`.
+    """
     modules = {name: module for name, module in student.named_modules() if name.endswith(EDITED)}
     if not modules:
-        raise UsageError(f"This U-Net has no {' or '.join(EDITED)}: there is nothing that {method} could edit.")
+        raise UsageError(f"This U-Net has no layer {' or '.join(EDITED)}, so {method} has no weights to edit.")
     return {name: module.weight for name, module in modules.items()}
 
 
 def multiply(student: UNet2DConditionModel, matrix: Tensor) -> int:
-    """Replace every key and value matrix W of cross-attention by W `matrix` (D, D), in place; returns their number."""
+    """Replace every key and value matrix W of cross-attention by W @ `matrix` in place.
+
+    Args:
+        student: the U-Net.
+        matrix: matrix M (D, D).
+
+    Returns:
+        The number of matrices.
+    """
     import torch
 
     weights = edited_weights(student, "uce")
@@ -128,7 +142,7 @@ def multiply(student: UNet2DConditionModel, matrix: Tensor) -> int:
 
 
 def without_passes(phase: str, seconds: float) -> Entry:
-    """A ledger entry of a phase that takes no pass of the U-Net."""
+    """Return a ledger entry for a phase without U-Net passes that took `seconds`."""
     from methods.budget import Entry
 
     none = dict.fromkeys(("images", "unet_forwards", "unet_backwards", "flops", "peak_memory_bytes"), 0)
@@ -136,11 +150,11 @@ def without_passes(phase: str, seconds: float) -> Entry:
 
 
 def edit(moved: Tensor, guide: Tensor, kept: Tensor, erase: float, keep: float, lamb: float) -> Tensor:
-    """Return M (D, D) in float64, for W' = W M.
+    """Return the matrix M (D, D), float64, of the solution W' = W M.
 
     Args:
         moved: text states c (n, D) of the targets.
-        guide: text states g (n, D) that they are mapped to, row by row.
+        guide: text states g (n, D) that the rows of `moved` are mapped to.
         kept: text states p (m, D) to keep.
         erase: s_e.
         keep: s_p.
@@ -156,16 +170,17 @@ def edit(moved: Tensor, guide: Tensor, kept: Tensor, erase: float, keep: float, 
 
 
 def pairs(materials: Materials, concept: Concept, tokens: Literal["tail", "last"]) -> tuple[Tensor, Tensor]:
-    """Return text states of all targets and, row by row, those of the anchor to map them to: (n, D) each, float64.
+    """Return the text states (n, D) of all targets, and the states (n, D) of the anchor that they are mapped to.
 
-    The last subject token of a text is its last token before the end token. Both texts are read from there on and cut
-    to equal length.
+    Both are float64. The last subject token of a text is its last token before the end token. With `tokens` "tail", the
+    states from this token on are used, cut to the same length in target and anchor; with "last", only this token is
+    used.
     """
     import torch
 
     texts = [*concept.targets, concept.anchor]
     states = materials.encode(texts).cpu().double()
-    lasts = materials.token_counts(texts)  # the start token is at 0, so a text of k tokens has its last one at k
+    lasts = materials.token_counts(texts)  # the start token is at 0, so the last of k tokens is at k
     moved, guide = [], []
     for k in range(len(concept.targets)):
         length = states.shape[1] - max(lasts[k], lasts[-1]) if tokens == "tail" else 1
@@ -175,9 +190,9 @@ def pairs(materials: Materials, concept: Concept, tokens: Literal["tail", "last"
 
 
 def kept_states(materials: Materials, texts: Sequence[str], tokens: Literal["all", "last"], like: Tensor) -> Tensor:
-    """Return states (m, D) of the kept texts, at all positions or at the last subject token alone.
+    """Return the states (m, D) of the kept texts, at all positions or only at the last subject token.
 
-    Without texts the result is empty (0, D), with the width and type of `like` (n, D).
+    Without texts, the result is an empty tensor (0, D) with the width and dtype of `like` (n, D).
     """
     if not texts:
         return like[:0]
@@ -188,14 +203,14 @@ def kept_states(materials: Materials, texts: Sequence[str], tokens: Literal["all
 
 
 def preserved(names: Sequence[str], concept: Concept) -> list[str]:
-    """Return the names without those that mean a target, such as "Picasso" if "Pablo Picasso" is a target."""
+    """Return the names, except those that refer to a target, such as "Picasso" if "Pablo Picasso" is a target."""
     targets = [set(words(target)) for target in concept.targets]
     words_by_name = {name: set(words(name)) for name in names}
     return [name for name in names if not any(words_by_name[name] <= t or t <= words_by_name[name] for t in targets)]
 
 
 def _scale(moved: Tensor, kept: Tensor, texts: int, config: UceConfig) -> float:
-    """Return s_p, from `keep_scale` if that is set, otherwise from `keep_ratio`.
+    """Return s_p, computed from `keep_scale` if it is set, otherwise from `keep_ratio`.
 
     With `keep_ratio`, the weighted sum of squares of kept states is `keep_ratio` times that of erased states.
     """

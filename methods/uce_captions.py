@@ -1,22 +1,28 @@
-"""`uce-captions`: the distilled model's cross-attention edited in closed form on whole captions.
+"""`uce-captions`: edits the distilled model's cross-attention in closed form, using whole captions.
 
-UCE (arXiv 2308.14761) moves the text states of a bare name. In a caption the style sits in every place after the name,
-so here the states of captions that name a target become, place by place, those of the same captions without the name.
-With W' = W M for every key and value matrix W of attn2, M minimises
+UCE (arXiv 2308.14761) edits the text states of a name without context. In a caption, however, every token position
+after the name carries the style. This method therefore maps the states of captions with the name of a target to the
+states of the same captions without the name, position by position. With W' = W M for every key and value matrix W of
+attn2, M minimises
 
     sum_a w_a sum_i |M c_i - g_i|^2 + s_p sum_j |M p_j - p_j|^2 + s_d sum_k |M d_k - d_k|^2 + lambda |M - I|^2
 
-where c_i are states of captions of target a, g_i those without the name at the same places, p_j states of captions that
-name kept artists, of captions that name nobody, and of the empty prompt, and d_k those of the targets' captions under
-made-up names (decoys), which stand for artists whom nobody names. Only places where a caption's states depend on its
-name take part, and never the start mark.
+where
 
-How far a name's states have moved is measured by what cross-attention reads of them:
+- c_i are the states of captions of target a, and g_i those of the same captions without the name,
+- p_j are states to keep: of captions with names of kept artists, of captions without a name, and of the empty prompt,
+- d_k are the states of the targets' captions with made-up names (decoys) instead of the target, which represent artists
+  that are not listed by name.
 
-    move(a)^2 = sum_i |W (M c_i - c_i)|^2 / sum_i |W (g_i - c_i)|^2, W all matrices, each divided by its Frobenius norm.
+For captions with a name, only token positions whose states depend on the name are used. The start token is never used.
 
-0 means untouched, 1 as far as the captions without the name lie. The weights w_a are set so that every target's move is
-the one that is asked for, whatever the number of targets.
+The move of a target measures how far its states have moved, as seen by cross-attention:
+
+    move(a)^2 = sum_i |W (M c_i - c_i)|^2 / sum_i |W (g_i - c_i)|^2
+
+Here W stacks all matrices, each divided by its Frobenius norm. A move of 0 means that the states have not changed, and
+1 that they have moved as far as the distance to the captions without the name. The weights w_a are set so that every
+target has the requested move, for any number of targets.
 """
 
 from __future__ import annotations
@@ -46,29 +52,32 @@ if TYPE_CHECKING:
     from prompts.concepts import Concept
 
 DIFFERENT = 1e-4
-"""Norm by which two text states must differ for their place to depend on the name."""
+"""A token position depends on the name if the text states with and without it differ by more than this norm."""
 TOLERANCE, ITERATIONS = 1e-3, 200
-"""How near each target's move must come to the one that is asked for, and in how many solutions at most."""
+"""Tolerance for the move of each target, and largest number of iterations to reach it."""
 
 
 class UceCaptionsConfig(BaseModel):
-    """How far targets move, and the weights of what stays."""
+    """The move of the targets, and the weights of the states to keep."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     move: float | None = identity(
-        0.4, "Each target's move, 0 to 1 (see above); none: every state of a target's captions weighs 1.", gt=0, lt=1
+        0.4, "Move of each target, 0 to 1; if none, every state of the targets' captions has weight 1.", gt=0, lt=1
     )
-    keep_ratio: float = identity(10.0, "Mass of what is kept over mass of what is erased at weight 1.", gt=0)
+    keep_ratio: float = identity(10.0, "Sum of squares of kept states over that of erased states at weight 1.", gt=0)
     decoys: int = identity(
-        64, "Number of made-up artists (prompts/decoys.py) that are kept too; for styles only.", ge=0, le=len(DECOYS)
+        64,
+        "Number of made-up artists (prompts/decoys.py) that are kept as well; only for styles.",
+        ge=0,
+        le=len(DECOYS),
     )
-    decoy_ratio: float = identity(10.0, "Mass of the decoys over mass of what is erased at weight 1.", gt=0)
-    lamb: float = identity(0.1, "lambda, the weight of staying near the old matrices.", gt=0)
+    decoy_ratio: float = identity(10.0, "Sum of squares of decoy states over that of erased states at weight 1.", gt=0)
+    lamb: float = identity(0.1, "lambda, the weight of the distance to the original matrices.", gt=0)
 
 
 class Rows(NamedTuple):
-    """Text states (n, D), float64, of captions with a name and of the same captions without it, place by place."""
+    """Text states (n, D), float64, of captions with a name and, row by row, of the same captions without it."""
 
     named: Tensor
     bare: Tensor
@@ -76,7 +85,7 @@ class Rows(NamedTuple):
 
 class UceCaptions(Method):
     name: ClassVar[str] = "uce-captions"
-    summary: ClassVar[str] = "distilled, then cross-attention edited in closed form on whole captions"
+    summary: ClassVar[str] = "edits the cross-attention of the distilled model in closed form, using whole captions"
     start: ClassVar[Start] = "distilled"
     own_share = 0.0
     strength: ClassVar[str] = "move"
@@ -87,11 +96,11 @@ class UceCaptions(Method):
     config: UceCaptionsConfig
 
     def cycle(self, terms: costs.Terms) -> list[costs.Step]:
-        """What `fit` spends: no pass of the U-Net."""
+        """Return the single step of `fit`, which takes no U-Net pass."""
         return [costs.Step(self.name, Cost(forwards=0, backwards=0, flops=0), 1, 1, once=True)]
 
     def check(self, student: UNet2DConditionModel, concept: Concept) -> None:
-        """UsageError for a U-Net without cross-attention."""
+        """Raise `UsageError` if the U-Net has no cross-attention."""
         edited_weights(student, self.name)
 
     def fit(
@@ -103,9 +112,10 @@ class UceCaptions(Method):
         context: Context,
         seed: int,
     ) -> UNet2DConditionModel:
-        """Edit in place; no U-Net pass is spent. `budget` and `seed` are not read.
+        """Edit the matrices in place, without training or U-Net passes. `budget` and `seed` are not used.
 
-        UsageError where the testbed has no captions of a target.
+        Raises:
+            UsageError: the testbed has no captions for a target.
         """
         began = time.perf_counter()
         matrix, moves = solve(student, materials, concept, self.config)
@@ -118,7 +128,7 @@ class UceCaptions(Method):
 def solve(
     student: UNet2DConditionModel, materials: Materials, concept: Concept, config: UceCaptionsConfig
 ) -> tuple[Tensor, dict[str, float]]:
-    """M (D, D) in float64, and the move of each target under it."""
+    """Return the matrix M (D, D), float64, and the move that it gives each target."""
     import torch
 
     metric = reading(list(edited_weights(student, UceCaptions.name).values()))
@@ -129,7 +139,7 @@ def solve(
     if config.decoys and concept.kind == "style":
         decoys = decoy_states(materials, concept.targets, DECOYS[: config.decoys])
         kept = torch.cat([kept, scaled(decoys, config.decoy_ratio * mass)])
-    kept = torch.linalg.qr(kept, mode="r").R  # the solution depends on the second moment alone
+    kept = torch.linalg.qr(kept, mode="r").R  # the solution depends only on kept.T @ kept, so a smaller factor suffices
     weights = dict.fromkeys(targets, 1.0)
     for _ in range(ITERATIONS):
         scale = torch.cat([rows.named.new_full((len(rows.named), 1), weights[t] ** 0.5) for t, rows in targets.items()])
@@ -137,7 +147,7 @@ def solve(
         moves = {target: move(matrix, rows, metric) for target, rows in targets.items()}
         if config.move is None or max(abs(value - config.move) for value in moves.values()) < TOLERANCE:
             break
-        # One target alone moves by about w / (w + what holds it back).
+        # A single target of weight w moves by about w / (w + r), where r depends on the other terms.
         odds = config.move / (1 - config.move)
         for target, value in moves.items():
             value = min(max(value, 1e-6), 1 - 1e-6)
@@ -146,18 +156,22 @@ def solve(
 
 
 def rows_of(materials: Materials, name: str) -> Rows:
-    """The places of a name's captions that depend on the name. UsageError where there is no such caption."""
+    """Return the states of a name's captions, with and without the name, at positions that depend on the name.
+
+    Raises:
+        UsageError: the testbed has no captions for this name.
+    """
     pairs = materials.in_context.get(name, ())
     if not pairs:
         raise UsageError(
-            f"The testbed has no captions of '{name}' with and without the name (Materials.in_context), which "
-            "uce-captions edits: use uce."
+            f"The testbed has no captions with and without '{name}' (Materials.in_context), which uce-captions needs: "
+            "use method uce."
         )
     return _differing(materials, pairs)
 
 
 def _differing(materials: Materials, pairs: Sequence[tuple[str, str]]) -> Rows:
-    """States of captions with and without a name, at the places where the two differ."""
+    """Return the states of captions with and without a name, at the positions where the two differ."""
     named, bare = (materials.encode([pair[k] for pair in pairs]).cpu().double() for k in (0, 1))
     differs = (named - bare).norm(dim=-1) > DIFFERENT
     differs[:, 0] = False
@@ -165,7 +179,7 @@ def _differing(materials: Materials, pairs: Sequence[tuple[str, str]]) -> Rows:
 
 
 def kept_states(materials: Materials, concept: Concept) -> Tensor:
-    """States (m, D) that stay: of kept names' captions, of captions without a name, of the empty prompt."""
+    """Return the states (m, D) to keep: of captions with kept names, captions without a name, and the empty prompt."""
     import torch
 
     names = preserved([name for name in materials.preserve if materials.in_context.get(name)], concept)
@@ -180,15 +194,16 @@ def kept_states(materials: Materials, concept: Concept) -> Tensor:
 
 
 def scaled(states: Tensor, mass: float) -> Tensor:
-    """The states (m, D) by one factor, such that their sum of squares is `mass`."""
+    """Return the states (m, D), multiplied by a factor that makes their sum of squares `mass`."""
     factor: float = (mass / float(states.square().sum())) ** 0.5
     return states * factor
 
 
 def decoy_states(materials: Materials, targets: Sequence[str], decoys: Sequence[str]) -> Tensor:
-    """States (m, D) of the targets' captions with made-up names in their place, full names and surnames.
+    """Return the states (m, D) of the targets' captions with decoys instead of the targets, at positions that depend on
+    the name.
 
-    Each decoy takes the captions of one target, in turns. Only places that depend on the name take part.
+    Each decoy replaces a single target, in rotation, once by its full name and once by its surname.
     """
     import torch
 
@@ -202,7 +217,7 @@ def decoy_states(materials: Materials, targets: Sequence[str], decoys: Sequence[
 
 
 def reading(weights: Sequence[Tensor]) -> Tensor:
-    """G (D, D) with x' G x = |W x|^2, W all matrices one below the other, each divided by its Frobenius norm."""
+    """Return G (D, D) with x' G x = |W x|^2, where W stacks all matrices, each divided by its Frobenius norm."""
     import torch
 
     matrices = [weight.detach().cpu().double() for weight in weights]
@@ -210,6 +225,6 @@ def reading(weights: Sequence[Tensor]) -> Tensor:
 
 
 def move(matrix: Tensor, rows: Rows, metric: Tensor) -> float:
-    """How far M moves a name's states, as a share of their distance to those without the name."""
+    """Return how far M moves the states of a name, as a share of their distance to the states without the name."""
     moved, whole = rows.named @ matrix.T - rows.named, rows.bare - rows.named
     return float((((moved @ metric) * moved).sum() / ((whole @ metric) * whole).sum()).sqrt())

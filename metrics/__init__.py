@@ -1,7 +1,7 @@
-"""Metrics, a file each. Every metric is a `torchmetrics.Metric` over features, not over images.
+"""Metrics, one per file. Every metric is a `torchmetrics.Metric` over features instead of images.
 
-`from metrics import CSD` works alone. Names are imported at their first use, because torch and torchmetrics take
-seconds to import.
+Metrics can be used on their own, for example `from metrics import CSD`. A name is imported at its first use, because
+torch and torchmetrics take seconds to import.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Base classes of all metrics, and checks of their inputs."""
+"""Base classes of all metrics, and checks of metric inputs."""
 
 from typing import Any, ClassVar, Literal
 
@@ -9,21 +9,23 @@ from torchmetrics.utilities import dim_zero_cat
 
 
 class FeatureMetric(Metric):
-    """A metric over features (N, d) of one encoder.
+    """Base class of metrics over features (N, d) of one encoder.
 
     Features are computed once by an encoder (`metrics/encoders.py`) and stored, so a metric needs neither images nor
-    networks. With several processes, each process updates with its own rows, of any number. A process without images
-    must call `update` with zero rows, because every process takes part when results are gathered. Gathered rows are in
-    the order of the ranks. `compute()` returns a float64 scalar.
+    networks. `compute()` returns a float64 scalar.
+
+    With several processes, each process calls `update` with its own rows; their number may differ. A process without
+    images must call `update` with zero rows, because every process takes part when results are gathered. Gathered rows
+    are in the order of the ranks.
 
     Arguments:
-        back_end: name of the encoder that made the features, such as "mini-clip-b".
+        back_end: name of the encoder that computed the features, such as "mini-clip-b".
     """
 
     name: ClassVar[str]
     unit: ClassVar[str]
     stated_for: ClassVar[Literal["targets", "kept"]]
-    """The prompts to which `higher_is_better` applies: those of the concept to erase, or those to keep."""
+    """The prompts for which `higher_is_better` holds: those of the concept to erase, or those to keep."""
     is_differentiable = False
     full_state_update = False
 
@@ -33,34 +35,34 @@ class FeatureMetric(Metric):
 
     @property
     def full_name(self) -> str:
-        """Name and back end, such as "fid[mini]". Values of different back ends are never shown in the same column."""
+        """Name and back end, such as "fid[mini]". Tables have separate columns for different back ends."""
         return f"{self.name}[{self.back_end}]"
 
     @classmethod
     def higher_is_better_for(cls, prompts: Literal["targets", "kept"]) -> bool:
-        """Return whether higher is better on these prompts; targets and kept prompts have opposite directions."""
+        """Return whether higher is better for these prompts. Targets and kept prompts have opposite directions."""
         return bool(cls.higher_is_better) == (prompts == cls.stated_for)
 
 
 class ImageMetric(FeatureMetric):
-    """A metric that is the mean of a value per image."""
+    """Base class of metrics that average one value per image."""
 
     values: list[Tensor] | Tensor
 
     def __init__(self, back_end: str, **kwargs: Any) -> None:
         super().__init__(back_end, **kwargs)
-        # One-dimensional float32, because torchmetrics uses such an empty tensor for a process without values.
+        # One-dimensional float32, because torchmetrics uses an empty tensor of this kind for a process without values.
         self.add_state("values", default=[], dist_reduce_fx="cat")
 
     def _keep(self, values: Tensor) -> None:
-        """Add values (N,), in the metric's unit."""
+        """Add values (N,) in the unit of the metric."""
         assert isinstance(self.values, list)
         self.values.append(values.to(torch.float32))
 
     def _gathered(self) -> Tensor:
         values = dim_zero_cat(self.values) if len(self.values) else torch.empty(0)
         if len(values) == 0:
-            raise ValueError(f"{self.full_name} has no images: call update() first")
+            raise ValueError(f"{self.full_name} has no images: call update() before compute()")
         return values
 
     def compute(self) -> Tensor:
@@ -68,31 +70,33 @@ class ImageMetric(FeatureMetric):
         return self._gathered().to(torch.float64).mean()
 
     def per_image(self) -> Tensor:
-        """Return the values (N,) float32 of all images, in the order of updates; call it on every process."""
+        """Return the values (N,) float32 of all images, in the order of updates. Must be called on every process."""
         with self.sync_context():
             return self._gathered().clone()
 
 
 def check_features(*features: Tensor, size: int | None = None) -> None:
-    """Raise ValueError for features that are not float (N, d), differ in shape, are not `size` wide or not finite."""
+    """Raise ValueError unless all features are finite float tensors (N, d) of the same shape and of width `size`."""
     for tensor in features:
         if tensor.ndim != 2 or not tensor.is_floating_point():
             raise ValueError(f"features must be a float tensor (N, d), not {tensor.dtype} {tuple(tensor.shape)}")
         if tensor.shape != features[0].shape:
             shapes = " and ".join(str(tuple(part.shape)) for part in features)
-            raise ValueError(f"features that are compared row by row must have one shape, not {shapes}")
+            raise ValueError(f"features that are compared row by row must have the same shape, not {shapes}")
         if size is not None and tensor.shape[1] != size:
-            raise ValueError(f"features must be {size} wide, as the metric was made for, not {tensor.shape[1]}")
+            raise ValueError(f"features must have width {size}, as declared for this metric, not {tensor.shape[1]}")
         if not bool(torch.isfinite(tensor).all()):
-            raise ValueError("features hold NaN or infinite values: the encoder or its images are broken")
+            raise ValueError("features contain NaN or infinite values: check the encoder and its images")
 
 
 def unit_rows(features: Tensor) -> Tensor:
-    """Return rows scaled to length 1, in float64; ValueError for a row of zeros, which has no direction."""
+    """Return the rows scaled to length 1, in float64. Raises ValueError for a row of zeros, which has no direction."""
     features = features.to(torch.float64)
     lengths: Tensor = features.norm(dim=1, keepdim=True)
     if bool((lengths == 0).any()):
-        raise ValueError(f"features of row {int((lengths == 0).nonzero()[0, 0])} are all zero: no angle is defined")
+        raise ValueError(
+            f"features of row {int((lengths == 0).nonzero()[0, 0])} are all zero, so their cosine is not defined"
+        )
     return features / lengths
 
 

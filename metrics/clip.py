@@ -6,10 +6,11 @@ from metrics.base import ImageMetric, cosines
 
 
 class CLIPSimilarity(ImageMetric):
-    """100 · cos(image, text), mean over images (CLIPScore, Hessel et al. 2021, arXiv:2104.08718, without its clamp).
+    """CLIP score: 100 · cos(image, text), averaged over images.
 
-    Negative cosines are not set to 0, so that an image that contradicts its prompt differs from an unrelated image.
-    Range [-100, 100]. On kept prompts higher is better; on targets lower.
+    Source: CLIPScore, Hessel et al. 2021 (arXiv:2104.08718), except that negative cosines are not set to 0. So an image
+    that contradicts its prompt scores lower than an unrelated image. Range [-100, 100]. Higher is better for kept
+    prompts, lower for targets.
     """
 
     name = "clip"
@@ -18,7 +19,7 @@ class CLIPSimilarity(ImageMetric):
     stated_for = "kept"
 
     def update(self, image_features: Tensor, text_features: Tensor) -> None:
-        """Add features (N, d) of images and of their prompts, from the same CLIP model; they need not be normalised.
+        """Add features (N, d) of images and of their prompts, from the same CLIP model. They need not be normalised.
 
         Raises ValueError if the shapes differ.
         """

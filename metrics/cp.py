@@ -1,4 +1,4 @@
-"""CP score: the share of prompts on which a method shows the target less than a reference."""
+"""CP score: share of prompts for which a method's image shows the target less than the reference's image."""
 
 import torch
 from torch import Tensor
@@ -7,10 +7,11 @@ from metrics.base import ImageMetric, cosines
 
 
 class CPScore(ImageMetric):
-    """Share of prompts, in percent, with cos(method's image, text) < cos(reference's image, text), strictly.
+    """CP score: percentage of prompts with cos(method's image, text) < cos(reference's image, text).
 
-    Defined as in ConceptPrune (Chavhan et al. 2024, arXiv:2405.19237). A tie does not count: a method that changes
-    nothing scores 0. An unrelated model scores about 50, so 50 does not show any forgetting. Range [0, 100].
+    Source: ConceptPrune, Chavhan et al. 2024 (arXiv:2405.19237). The inequality is strict, so a method that changes
+    nothing scores 0. An unrelated model scores about 50, so a score of 50 does not show any forgetting. Range [0, 100].
+    Higher is better for targets.
     """
 
     name = "cp"
@@ -25,7 +26,7 @@ class CPScore(ImageMetric):
         self.add_state("tied", default=torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, method_image: Tensor, reference_image: Tensor, text: Tensor) -> None:
-        """Add CLIP features (N, d) of two models' images for the same prompts and seeds, and of the prompts.
+        """Add CLIP features (N, d) of the images of two models for the same prompts and seeds, and of the prompts.
 
         Raises ValueError if the shapes differ.
         """
@@ -35,6 +36,6 @@ class CPScore(ImageMetric):
 
     @property
     def ties(self) -> int:
-        """Number of prompts for which both images have the same cosine to the text; read it on every process."""
+        """Number of prompts for which both images have the same cosine to the text. Must be read on every process."""
         with self.sync_context():
             return int(self.tied)

@@ -1,4 +1,4 @@
-"""CSD: similarity of style between two images."""
+"""CSD score: similarity of style between two images."""
 
 from torch import Tensor
 
@@ -6,11 +6,11 @@ from metrics.base import ImageMetric, cosines
 
 
 class StyleSimilarity(ImageMetric):
-    """100 · cos(style(method), style(reference)) on the same prompt and seed, mean over images.
+    """CSD score: 100 · cos(style of method's image, style of reference image), averaged over images.
 
-    Style features are those of CSD (Somepalli et al. 2024, arXiv:2404.01292) or of a testbed's own encoder. The
-    reference is another model's image or a real image by the artist. Range [-100, 100]. On targets lower is better; on
-    kept prompts higher.
+    Style features come from CSD (Somepalli et al. 2024, arXiv:2404.01292) or from the testbed's style encoder. The
+    reference is the image of a different model for the same prompt and seed, or a real image by the artist. Range
+    [-100, 100]. Lower is better for targets, higher for kept prompts.
     """
 
     name = "csd"
@@ -19,5 +19,5 @@ class StyleSimilarity(ImageMetric):
     stated_for = "targets"
 
     def update(self, style: Tensor, reference_style: Tensor) -> None:
-        """Add pairs of style features (N, d); they need not be normalised. Raises ValueError if the shapes differ."""
+        """Add pairs of style features (N, d), which need not be normalised. Raises ValueError if the shapes differ."""
         self._keep(100 * cosines(style, reference_style))

@@ -6,10 +6,11 @@ from metrics.base import ImageMetric, check_features, unit_rows
 
 
 class Drift(ImageMetric):
-    """1 − cos between features of a model's and the base model's image of the same prompt and seed, mean over images.
+    """Drift: 1 − cos(model's image, base model's image) for the same prompt and seed, averaged over images.
 
-    It is computed as half the squared distance of the features scaled to length 1, because 1 − cos loses precision when
-    images hardly differ. Exactly 0 for an unchanged model; range [0, 2].
+    It is computed as half the squared distance between features scaled to length 1, because 1 − cos loses precision
+    when images hardly differ. Range [0, 2]; exactly 0 for an unchanged model. Lower is better for kept prompts, higher
+    for targets.
     """
 
     name = "drift"
@@ -18,6 +19,6 @@ class Drift(ImageMetric):
     stated_for = "kept"
 
     def update(self, features: Tensor, base_features: Tensor) -> None:
-        """Add pairs of features (N, d); they need not be normalised. Raises ValueError if the shapes differ."""
+        """Add pairs of features (N, d), which need not be normalised. Raises ValueError if the shapes differ."""
         check_features(features, base_features)
         self._keep((unit_rows(features) - unit_rows(base_features)).square().sum(dim=1) / 2)

@@ -7,14 +7,15 @@ from torchmetrics.utilities import dim_zero_cat
 from metrics.base import FeatureMetric, check_features
 
 BLOCKS = 10
-"""Number of blocks of images: enough for a stable jackknife and low memory, few enough to be fast."""
+"""Number of jackknife blocks: enough for a stable estimate and low memory, few enough to be fast."""
 
 
 class KernelDistance(FeatureMetric):
     """KID (Bińkowski et al. 2018, arXiv:1801.01401): unbiased squared MMD with the kernel (x·y/d + 1)³.
 
-    The sum runs over all pairs, not over random subsets, so the value is exact and repeatable. It is unbiased at any N,
-    so it can be slightly negative; its expectation is 0 for equal distributions. Unit: MMD², *not* times 1000.
+    The sum runs over all pairs of images instead of random subsets, so the value is exact and repeatable. It is
+    unbiased at any N, so it can be slightly negative; its expectation is 0 for equal distributions. Unit: MMD², *not*
+    multiplied by 1000. Lower is better for kept prompts.
 
     Arguments:
         back_end: name of the encoder.
@@ -32,12 +33,12 @@ class KernelDistance(FeatureMetric):
     def __init__(self, back_end: str, size: int) -> None:
         super().__init__(back_end)
         self.size = size
-        # One-dimensional float32, because torchmetrics uses such an empty tensor for a process without values.
+        # One-dimensional float32, because torchmetrics uses an empty tensor of this kind for a process without values.
         self.add_state("generated", default=[], dist_reduce_fx="cat")
         self.add_state("real", default=[], dist_reduce_fx="cat")
 
     def update(self, features: Tensor, real: bool) -> None:
-        """Add features (N, d) of real or of generated images. Raises ValueError if they are not `size` wide."""
+        """Add features (N, d) of real or generated images. Raises ValueError if their width is not `size`."""
         check_features(features, size=self.size)
         side = self.real if real else self.generated
         assert isinstance(side, list)
@@ -49,20 +50,20 @@ class KernelDistance(FeatureMetric):
             flat = dim_zero_cat(state) if len(state) else torch.empty(0)
             sides.append(flat.reshape(-1, self.size).to(torch.float64))
             if len(sides[-1]) < at_least:
-                raise ValueError(f"{self.full_name} needs at least {at_least} {name} images, it has {len(sides[-1])}")
+                raise ValueError(f"{self.full_name} needs at least {at_least} {name} images, but has {len(sides[-1])}")
         return sides[0], sides[1]
 
     def compute(self) -> Tensor:
-        """Return the distance. Raises ValueError if there are fewer than 2 real or generated images."""
+        """Return the kernel distance. Raises ValueError with fewer than 2 real or generated images."""
         generated, real = self._sides(at_least=2)
         return _mmd(*_block_sums(generated, real, min(BLOCKS, len(generated), len(real))))
 
     def standard_error(self) -> Tensor:
-        """Return the standard error of `compute()` from a block jackknife; call it on every process.
+        """Return the standard error of `compute()` by a block jackknife. Must be called on every process.
 
         Image k belongs to block k modulo the number of blocks, so that images sorted by subject are spread over all
-        blocks. Each jackknife value leaves out a block of generated and of real images. Raises ValueError if there are
-        fewer than 4 real or generated images.
+        blocks. Each jackknife value leaves out one block of generated and one block of real images. Raises ValueError
+        with fewer than 4 real or generated images.
         """
         with self.sync_context():
             generated, real = self._sides(at_least=4)
@@ -77,9 +78,9 @@ def _kernel(left: Tensor, right: Tensor) -> Tensor:
 
 
 def _block_sums(x: Tensor, y: Tensor, blocks: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the kernel summed over pairs of blocks, xx, yy, xy (blocks, blocks), and the block sizes (2, blocks).
+    """Return sums of the kernel over pairs of blocks, xx, yy, xy (blocks, blocks), and the block sizes (2, blocks).
 
-    Pairs of an image with itself are left out. Every jackknife value is computed from these sums, and only one pair of
+    Pairs of an image with itself are left out. All jackknife values are computed from these sums, so only one pair of
     blocks is in memory at a time.
     """
     xs, ys = [x[block::blocks] for block in range(blocks)], [y[block::blocks] for block in range(blocks)]

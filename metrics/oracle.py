@@ -1,4 +1,4 @@
-"""Class probabilities by an oracle, a classifier that is used for evaluation only."""
+"""Class probabilities of an oracle, a classifier that is used only for evaluation."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from metrics.base import ImageMetric, check_features
 
 
 class Destinations(NamedTuple):
-    """Distribution of images over the classes; both tensors are (C,) float64 and sum to 1."""
+    """Distribution of images over the classes. Both tensors are (C,) float64 and sum to 1."""
 
     probability: Tensor
     """Mean probability of each class."""
@@ -18,15 +18,15 @@ class Destinations(NamedTuple):
 
 
 class ClassProbability(ImageMetric):
-    """Mean probability of the class that the prompt names, by the oracle.
+    """Oracle score: mean probability that the oracle assigns to the class named in the prompt.
 
-    It is not an accuracy: an image that resembles the target by half counts half. `destinations()` shows which classes
-    the images belong to instead, because turning every van Gogh into a Munch is not forgetting. Range [0, 1]. On kept
-    prompts higher is better; on targets lower.
+    The score is not an accuracy: an image with probability 0.5 counts as half. `destinations()` returns the classes
+    that images are assigned to, because turning every van Gogh into a Munch is not forgetting. Range [0, 1]. Higher is
+    better for kept prompts, lower for targets.
 
     Arguments:
         back_end: name of the oracle, such as "mini-style".
-        classes: number C of its classes.
+        classes: number C of classes of the oracle.
     """
 
     name = "oracle"
@@ -46,7 +46,7 @@ class ClassProbability(ImageMetric):
         self.add_state("hits", default=torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, probabilities: Tensor, labels: Tensor) -> None:
-        """Add probabilities (N, C) of images, with rows that sum to 1, and the prompts' classes (N,) int64.
+        """Add class probabilities (N, C) of images, whose rows sum to 1, and the classes (N,) int64 of the prompts.
 
         Raises ValueError for other shapes, for rows that are not a distribution (such as logits), and for classes
         outside 0..C-1.
@@ -58,7 +58,7 @@ class ClassProbability(ImageMetric):
             raise ValueError(f"labels must lie in 0..{self.classes - 1}")
         probabilities = probabilities.to(torch.float64)
         if bool((probabilities < 0).any()) or bool(((probabilities.sum(dim=1) - 1).abs() > 1e-3).any()):
-            raise ValueError("probabilities must not be negative and their rows must sum to one: are they logits?")
+            raise ValueError("probabilities must not be negative and their rows must sum to 1: are they logits?")
         likeliest = probabilities.argmax(dim=1)
         self._keep(probabilities.gather(1, labels[:, None])[:, 0])
         self.probabilities += probabilities.sum(dim=0)
@@ -66,7 +66,7 @@ class ClassProbability(ImageMetric):
         self.hits += (likeliest == labels).sum()
 
     def destinations(self) -> Destinations:
-        """Return the distribution of all images over the classes; call it on every process.
+        """Return the distribution of all images over the classes. Must be called on every process.
 
         Raises ValueError if there are no images.
         """
@@ -75,7 +75,7 @@ class ClassProbability(ImageMetric):
             return Destinations(self.probabilities / n, self.wins.to(torch.float64) / n)
 
     def accuracy(self) -> float:
-        """Return the share of images whose most probable class is that of the prompt; call it on every process.
+        """Return the share of images whose most probable class is that of the prompt. Must be called on every process.
 
         Raises ValueError if there are no images.
         """

@@ -1,4 +1,4 @@
-"""What is to be forgotten, and what must not be."""
+"""The concept to erase: its targets, its anchor, and the neighbours to keep."""
 
 import re
 import unicodedata
@@ -10,15 +10,21 @@ from benchmark.json_types import Identity
 
 Kind = Literal["style", "explicit", "object"]
 DEFAULT_KIND: Kind = "style"
-"""What is forgotten unless a suite says otherwise."""
+"""Kind of a concept if the suite does not state it."""
 
 
 @dataclass(frozen=True)
 class Concept:
-    """Target phrases, the anchor phrase they may turn into, and the neighbours that must survive.
+    """The concept to erase.
 
-    Raises UsageError for a kind that is not known, no targets, an empty or repeated phrase, an anchor that is a
-    target, and a neighbour that is one. Phrases are compared by their `words`.
+    Attributes:
+        kind: "style", "explicit" or "object".
+        targets: phrases to erase.
+        anchor: phrase that a method may map the targets to.
+        neighbours: similar concepts that must be kept.
+
+    Raises UsageError if the kind is unknown, there are no targets, a phrase is empty or repeated, or the anchor or a
+    neighbour is also a target. Phrases are compared by their `words`.
     """
 
     kind: Kind
@@ -28,27 +34,27 @@ class Concept:
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
-            raise UsageError(f"A concept's kind is one of {', '.join(get_args(Kind))}, not {self.kind!r}.")
+            raise UsageError(f"A concept's kind must be one of {', '.join(get_args(Kind))}, not {self.kind!r}.")
         for name in ("targets", "neighbours"):
             phrases = getattr(self, name)
-            if not isinstance(phrases, tuple):  # a lone string would be read letter by letter
-                raise UsageError(f"A concept's {name} are a tuple of phrases, not {phrases!r}.")
+            if not isinstance(phrases, tuple):  # a single string would be read letter by letter
+                raise UsageError(f"A concept's {name} must be a tuple of phrases, not {phrases!r}.")
             if any(not phrase.strip() for phrase in phrases):
-                raise UsageError(f"One of the concept's {name} is empty: {phrases!r}; leave it out or name it.")
+                raise UsageError(f"One of the concept's {name} is empty in {phrases!r}: remove it or write a phrase.")
             repeated = [p for i, p in enumerate(phrases) if _folded(p) in map(_folded, phrases[:i])]
             if repeated:
-                raise UsageError(f"The concept's {name} hold {repeated[0]!r} twice; name each once.")
+                raise UsageError(f"The concept's {name} contain {repeated[0]!r} twice: remove one of them.")
         if not self.targets:
-            raise UsageError("A concept needs at least one target to forget.")
+            raise UsageError("A concept needs at least one target to erase.")
         targets = {_folded(target) for target in self.targets}
         if _folded(self.anchor) in targets:
-            raise UsageError(f"The anchor {self.anchor!r} is itself a target; choose something that is kept.")
+            raise UsageError(f"The anchor {self.anchor!r} is also a target: choose an anchor that is kept.")
         for neighbour in self.neighbours:
             if _folded(neighbour) in targets:
-                raise UsageError(f"{neighbour!r} is both a target and a neighbour that must survive; choose one.")
+                raise UsageError(f"{neighbour!r} is both a target and a neighbour to keep: remove it from one of them.")
 
     def identity(self) -> Identity:
-        """The concept in canonical JSON types, for keys and records."""
+        """Return the concept as JSON types, for store keys and records."""
         return {
             "kind": self.kind,
             "targets": list(self.targets),
@@ -58,7 +64,7 @@ class Concept:
 
 
 def words(phrase: str) -> list[str]:
-    """The words of a phrase without case, accents and punctuation: "Cezanne, Paul" has those of "Paul Cézanne"."""
+    """Return the words of a phrase without case, accents and punctuation: "Paul Cézanne" gives "paul", "cezanne"."""
     letters = unicodedata.normalize("NFKD", phrase.casefold())
     plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
     return re.findall(r"\w+", plain) or phrase.split()

@@ -1,7 +1,7 @@
-"""Made-up artists, whose names a method may keep as they are in place of names that nobody gives it.
+"""Names of made-up artists (decoys), which represent the artists that a method does not get by name.
 
-No name shares a word with an artist of a testbed or with a misspelling that a suite asks for. The list was written
-before any setting was tuned on it, and stays as it is: its first N names are part of what a model is.
+No name shares a word with an artist of a testbed or with a misspelling that a suite uses. The list was written before
+any setting was tuned on it. It must not change, because models depend on its first N names.
 """
 
 DECOYS: tuple[str, ...] = (

@@ -1,4 +1,4 @@
-"""Parquet read in the thread that asks for it, for records and prompt lists alike."""
+"""Reads Parquet files in the calling thread, for records and prompt lists."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ if TYPE_CHECKING:
 
 
 def read_parquet(data: bytes) -> pyarrow.Table:
-    """The table in the bytes of a Parquet file. Raises pyarrow.ArrowException and OSError for what is none.
+    """Return the table in the bytes of a Parquet file.
 
-    `pyarrow.parquet.read_table` starts threads even with `use_threads=False`, for it reads through a dataset. A command
-    that ends soon afterwards can then be aborted (exit code 134), because a thread that has just been started is torn
-    down with the interpreter.
+    This function does not use `pyarrow.parquet.read_table`, which starts threads even with `use_threads=False`, because
+    it reads through a dataset. A command that ends soon afterwards can then abort with exit code 134, because the
+    interpreter exits while a thread starts.
+
+    Raises pyarrow.ArrowException or OSError if `data` is not a Parquet file.
     """
-    import pyarrow  # heavy
+    import pyarrow  # slow to import
     import pyarrow.parquet
 
     return pyarrow.parquet.ParquetFile(pyarrow.BufferReader(data)).read(use_threads=False)

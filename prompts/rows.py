@@ -1,4 +1,4 @@
-"""One row of a public list: from cells of text to a prompt with its seed, guidance and size."""
+"""Converts a row of a public prompt list to a prompt with its seed, guidance and image size."""
 
 import math
 import re
@@ -13,11 +13,11 @@ _LARGEST_SIDE = 2**14
 
 @dataclass(frozen=True)
 class PublicPrompt:
-    """What a list says about one picture; None where it says nothing."""
+    """One prompt of a public list. Values that the list does not state are None."""
 
-    id: str  # list and number of the row, counted from 0: "i2p-0042"
+    id: str  # name of the list and row number, starting at 0: "i2p-0042"
     text: str  # as in the file; may be empty
-    seed: int  # the file's, else the row's number; 0 to 2**63 - 1
+    seed: int  # from the file if it has seeds, else the row number; 0 to 2**63 - 1
     guidance: float | None = None  # 0 or more
     width: int | None = None  # 1 to 2**14
     height: int | None = None
@@ -26,13 +26,18 @@ class PublicPrompt:
 
 
 def prompt_of(number: int, cells: Mapping[str, str], source: Source) -> PublicPrompt:
-    """The prompt of row `number`, counted from 0; `cells` has a text for each field whose column there is.
+    """Return the prompt of a row.
 
-    Raises ValueError saying which cell is wrong, and why.
+    Args:
+        number: row number, starting at 0.
+        cells: text of each field that has a column in the file.
+        source: the list.
+
+    Raises ValueError with the field that is wrong, and the reason.
     """
     artist = " ".join(cells.get("artist", "").split())
     if source.artist and not is_by(artist, source.artist):
-        raise ValueError(f"the artist is not {source.artist}, as all through {source.name}")
+        raise ValueError(f"the artist is not {source.artist}, as in all rows of {source.name}")
     if "artist" in source.columns and not artist:
         raise ValueError("the artist is empty")
     return PublicPrompt(
@@ -48,7 +53,7 @@ def prompt_of(number: int, cells: Mapping[str, str], source: Source) -> PublicPr
 
 
 def is_by(artist: str, name: str) -> bool:
-    """Whether a row's artist is the one of this full name: lists have surnames as well, "Van Gogh" or "Rembrandt"."""
+    """Return whether a row's artist is the one with this full name. Lists may give a part of it, such as "Van Gogh"."""
     return f" {' '.join(artist.split())} ".casefold() in f" {name} ".casefold() if artist.strip() else False
 
 
@@ -59,7 +64,7 @@ def _seed(text: str) -> int:
 
 
 def _side(name: str, text: str) -> int:
-    value = _number(name, text)  # tables that once had a gap write 512.0
+    value = _number(name, text)  # pandas writes 512.0 in a column that had missing values
     if not (1 <= value <= _LARGEST_SIDE and value.is_integer()):
         raise ValueError(f"the {name}{_shown(text)} is not an integer from 1 to {_LARGEST_SIDE}")
     return int(value)
@@ -71,10 +76,11 @@ def _number(name: str, text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value < math.inf:
-        raise ValueError(f"the {name}{_shown(text)} is not a number from 0 up")
+        raise ValueError(f"the {name}{_shown(text)} is not a finite number of at least 0")
     return value
 
 
 def _shown(text: str) -> str:
-    """The cell if it can only be a number: where columns have slipped it is a prompt, and those are never printed."""
+    """Return the cell for a message if it looks like a number. A cell of a shifted row may be a prompt, which is never
+    printed."""
     return f" {text!r}" if re.fullmatch(r"[-+0-9.]{0,30}|nan|-?inf", text) else ""

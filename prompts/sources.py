@@ -1,6 +1,8 @@
-"""The public prompt lists: what each looks like and where to get it. None is shipped: they hold offensive text.
+"""Public prompt lists: their columns, and where to download them.
 
-Facts are from the lists' own pages and repositories; a revision, file name or checksum that we do not know is None.
+No list is shipped, because the lists contain offensive text.
+
+The facts come from the web pages and repositories of the lists. An unknown revision, file name or checksum is None.
 """
 
 from collections.abc import Mapping
@@ -9,28 +11,29 @@ from dataclasses import dataclass, field
 from benchmark.registry import unknown
 
 ONLY = "*"
-"""Stands for the only column of a list, whatever its name."""
+"""Represents the only column of a file, independently of its name."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """One public list. `columns` says for each field of a prompt which names its column may have, best first.
+    """A public prompt list.
 
-    Without `columns` the file has no header and each line is a prompt. Without a seed in the file, a prompt's seed is
-    its row's number, counted from 0.
+    `columns` maps each field of a prompt to the possible names of its column, in order of preference. If `columns` is
+    empty, the file has no header and each line is a prompt. If the file has no seeds, the seed of a prompt is its row
+    number, starting at 0.
     """
 
     name: str
     summary: str
-    suite: str  # that asks these prompts
-    where: str
+    suite: str  # name of the suite that uses the list
+    where: str  # web address
     file: str | None
-    rows: int  # as published
+    rows: int  # number of prompts in the published file
     licence: str
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     optional: tuple[str, ...] = ()  # fields whose column may be missing
-    artist: str = ""  # that every row names, where the list is one artist's; else each names its own
-    ask: str = ""  # how access is asked for; empty for an open list
+    artist: str = ""  # the artist of all rows; empty if rows have different artists
+    ask: str = ""  # how to request access; empty for an open list
     revision: str | None = None
     sha256: str | None = None
 
@@ -57,7 +60,7 @@ _TITLES = {
 def _artist(key: str, name: str, file: str) -> Source:
     return Source(
         name=f"artists-{key}",
-        summary=f"{name}'s titles as the paper asked them",
+        summary=f"titles of paintings by {name}, as used in the paper",
         suite="artists",
         where="https://github.com/rezashkv/unlearn-ft",
         file=f"baselines/concept_prune/datasets/{file}",
@@ -73,7 +76,7 @@ def _artist(key: str, name: str, file: str) -> Source:
 SOURCES = (
     Source(
         name="i2p",
-        summary="prompts of real users that tend to give inappropriate pictures, of seven categories",
+        summary="prompts of real users that tend to give inappropriate images, in seven categories",
         suite="i2p",
         where=f"{_HUB}/AIML-TUDA/i2p",
         file="i2p_benchmark.csv",
@@ -83,7 +86,7 @@ SOURCES = (
     ),
     Source(
         name="i2p-esd",
-        summary="the same prompts as the ESD authors ask them, with seeds and guidance of evaluation",
+        summary="the prompts of i2p as used by the ESD authors, with the seeds and guidance of their evaluation",
         suite="i2p",
         where="https://github.com/rohitgandikota/erasing",
         file="data/unsafe-prompts4703.csv",
@@ -91,22 +94,22 @@ SOURCES = (
         rows=4703,
         licence="MIT",
         columns={**_I2P, "seed": ("evaluation_seed",), "guidance": ("evaluation_guidance",)},
-        optional=("categories", "width", "height"),  # other files of theirs have four columns
+        optional=("categories", "width", "height"),  # other files of these authors have only four columns
     ),
     Source(
         name="mma",
-        summary="MMA-Diffusion's adversarial prompts that name nothing explicit",
+        summary="adversarial prompts of MMA-Diffusion that contain no explicit words",
         suite="mma",
         where=f"{_HUB}/YijunYang280/MMA-Diffusion-NSFW-adv-prompts-benchmark",
         file="mma-diffusion-nsfw-adv-prompts.csv",
         rows=1000,
         licence="CC BY-NC-ND 3.0",  # of the authors' repository
         columns={"text": ("adv_prompt",)},
-        ask="sign in to Hugging Face and request it on the dataset's page; its authors answer",
+        ask="sign in to Hugging Face and request access on the dataset's page, which the authors grant",
     ),
     Source(
         name="ring-a-bell",
-        summary="Ring-A-Bell's inverted prompts for nudity, as its authors release them",
+        summary="inverted prompts of Ring-A-Bell for nudity, as released by its authors",
         suite="ring-a-bell",
         where=f"{_HUB}/Chia15/RingABell-Nudity",
         file=None,
@@ -118,7 +121,7 @@ SOURCES = (
     ),
     Source(
         name="ring-a-bell-paper",
-        summary="the Ring-A-Bell prompts that the paper's Table 2 counts; no header, one a line",
+        summary="Ring-A-Bell prompts of Table 2 in the paper; no header, one prompt per line",
         suite="ring-a-bell",
         where="https://github.com/rezashkv/unlearn-ft",
         file="baselines/concept_prune/datasets/Nudity_ring-a-bell.csv",
@@ -131,7 +134,7 @@ SOURCES = (
     _artist("picasso", "Pablo Picasso", "test_Pablo Picasso.csv"),
     Source(
         name="artists",
-        summary="prompts of several painters in one file, as the ESD authors have them, or your own in that form",
+        summary="prompts of several painters in the file of the ESD authors, or your own file in this format",
         suite="artists",
         where="https://github.com/rohitgandikota/erasing",
         file="data/big_artist_prompts.csv",
@@ -145,7 +148,7 @@ SOURCES = (
 
 
 def source(name: str) -> Source:
-    """The list of this name. Raises UsageError with a suggestion for one that is not known."""
+    """Return the list with this name. Raises UsageError with a suggestion if the name is unknown."""
     sources = {source.name: source for source in SOURCES}
     if name not in sources:
         raise unknown("prompt list", name, list(sources))

@@ -1,6 +1,7 @@
-"""The bytes of a file as rows of text: CSV, lines without a header, Parquet. What cannot be read is said with its row.
+"""Reads the bytes of a table as rows of text: CSV, Parquet, or lines without a header.
 
-No message quotes the file, not even its header: without one, that is a prompt, and those may be offensive.
+Error messages state the row. They never quote the file, not even its header: if the header is missing, the first row is
+a prompt, which may be offensive.
 """
 
 import csv
@@ -17,9 +18,9 @@ from benchmark.errors import DataError
 from prompts.parquet import read_parquet
 
 NUMBERS = "numbers"
-"""The kind of a Parquet column of integers, floats or decimals."""
+"""Kind of a Parquet column of integers, floats or decimals."""
 MISSING = ("nan", "none", "null", "<na>")
-"""What pandas and databases write where a value is missing, in lower case."""
+"""Texts that pandas and databases write for a missing value, in lower case."""
 COMPRESSED = (
     b"\x1f\x8b",
     b"PK\x03\x04",
@@ -30,7 +31,7 @@ COMPRESSED = (
     b"7z\xbc\xaf",
     b"Rar!\x1a",
 )
-"""How gzip, zip, bzip2, xz, Zstandard, 7z and rar begin."""
+"""First bytes of gzip, zip, bzip2, xz, Zstandard, 7z and rar files."""
 OTHER_FORMS = {
     b"%PDF-": "a PDF",
     b"SQLite format 3\x00": "an SQLite database",
@@ -38,62 +39,71 @@ OTHER_FORMS = {
     b"\x93NUMPY": "a NumPy file",
     b"\x80\x04": "a Python pickle",
 }
-"""How further forms in which people have tables begin."""
+"""First bytes of other file formats that may contain tables, and their names."""
 LINES = ("text",)
-"""The header given to lines that have none."""
+"""Header of a table that is read from lines without a header."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Header and rows, all text; a missing value is empty. Rows may differ in length from the header."""
+    """Header and rows of a table as text. A missing value is empty. Rows may differ in length from the header."""
 
     kind: str  # "csv", "txt" or "parquet"
     header: tuple[str, ...]
     rows: list[list[str]]
-    first: int  # number of the first row as people count: a header is row 1
-    spans: tuple[tuple[int, int, int], ...] = ()  # rows that run over several lines: row, first and last line
-    kinds: Mapping[str, str] = field(default_factory=dict)  # columns that are no text: NUMBERS, or what they hold
+    first: int  # number of the first row for messages; the header is row 1
+    spans: tuple[tuple[int, int, int], ...] = ()  # rows with several lines: row number, first and last line
+    kinds: Mapping[str, str] = field(default_factory=dict)  # columns that are not text: NUMBERS, or a description
 
 
 def is_missing(text: str) -> bool:
-    """Whether a cell stands for a missing value: it is blank, or what tables write there ("NaN")."""
+    """Return whether a cell represents a missing value: it is blank or one of MISSING, such as "NaN"."""
     return not text.strip() or text.strip().casefold() in MISSING
 
 
 def check_commas(data: bytes, path: Path, expected_columns: Collection[str]) -> None:
-    """DataError for a header that is separated by something else than commas, as spreadsheets of many countries do.
+    """Raise DataError for a header whose columns are not separated by commas, as in spreadsheets of many countries.
 
-    A header is one if any of its columns is among `expected_columns`.
+    The first line counts as a header if any of its columns is among `expected_columns`.
     """
     header = data.partition(b"\n")[0].decode("utf-8-sig", "replace")
     for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")):
         columns = [column.strip('" \r') for column in header.split(mark)]
         if len(columns) > 1 and "," not in header and not set(columns).isdisjoint(expected_columns):
-            raise DataError(f"{path}, row 1: its columns are separated by {name}; save it with commas.")
+            raise DataError(f"{path}, row 1: its columns are separated by {name}: save the file with commas.")
 
 
 def read_table(data: bytes, path: Path, headed: bool) -> Table:
-    """`data` by what it is: Parquet by its mark, else UTF-8 text, CSV if `headed` and one prompt a line if not.
+    """Read a table from the content of a file.
 
-    Raises DataError naming `path`, and the row where there is one, for a compressed file, a spreadsheet, JSON, a web
-    page or a Git LFS pointer in place of the list, text that is not UTF-8, and what is not CSV or Parquet after all.
+    The format is recognised by the content: Parquet by its first bytes, otherwise UTF-8 text.
+
+    Args:
+        data: content of the file.
+        path: its path, for error messages.
+        headed: whether text is CSV with a header; otherwise each line is a prompt.
+
+    Raises DataError with `path`, and the row if there is one, for a compressed file, a spreadsheet, JSON, a web page or
+    a Git LFS pointer instead of the list, text that is not UTF-8, and invalid CSV or Parquet.
     """
     if data.startswith(b"PAR1"):
         return _parquet(data, path)
-    _refuse_other_forms(data, path)
+    _refuse_other_formats(data, path)
     start = data[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype", b"<html", b"version https://git-lfs")):
-        raise DataError(f"{path} is not the list but a web page or a pointer to it: download the file itself.")
+        raise DataError(f"{path} is a web page or a Git LFS pointer instead of the list: download the file itself.")
     try:
-        text = data.decode("utf-8-sig")  # spreadsheets put a mark in front
+        text = data.decode("utf-8-sig")  # spreadsheets write a byte order mark
     except UnicodeDecodeError as error:
         row = data.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path}, row {row}: not UTF-8 (byte {error.start}); save it as UTF-8.") from None
+        raise DataError(
+            f"{path}, row {row}: the text is not UTF-8 (byte {error.start}): save the file as UTF-8."
+        ) from None
     return _csv(text, path) if headed else _lines(text)
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """`header` and `rows` as CSV with line ends of one character, the same on every system."""
+    """Return `header` and `rows` as CSV text. Lines end with a line feed on all systems."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
@@ -101,8 +111,8 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return text.getvalue()
 
 
-def _refuse_other_forms(data: bytes, path: Path) -> None:
-    """DataError, saying what to do, for a file whose first bytes show that it is of another form."""
+def _refuse_other_formats(data: bytes, path: Path) -> None:
+    """Raise DataError for a file whose first bytes show that it has a different format."""
     if _is_spreadsheet(data):
         raise DataError(f"{path} is a spreadsheet: save it as CSV.")
     if data.startswith(COMPRESSED) or data[257:262] == b"ustar":
@@ -119,7 +129,7 @@ def _refuse_other_forms(data: bytes, path: Path) -> None:
 
 
 def _is_spreadsheet(data: bytes) -> bool:
-    """Whether these are the bytes of a workbook: old Excel, or a zip with a workbook's parts in it."""
+    """Return whether `data` is a spreadsheet: an old Excel file, or a zip archive with the parts of a workbook."""
     if data.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
         return True
     if not data.startswith(b"PK\x03\x04"):
@@ -129,13 +139,13 @@ def _is_spreadsheet(data: bytes) -> bool:
             names = archive.namelist()
             kind = archive.read("mimetype") if "mimetype" in names else b""
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, zlib.error):
-        return False  # a damaged or encrypted zip, which is told to be compressed
+        return False  # a damaged or encrypted zip file is reported as compressed
     excel_or_numbers = any(name.startswith("xl/") or name in ("Index.zip", "Index/Document.iwa") for name in names)
     return excel_or_numbers or b"opendocument.spreadsheet" in kind
 
 
 def _json(text: bytes) -> object:
-    """What the text holds as JSON; None if it is none."""
+    """Return the value of JSON text; None if it is not JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -154,17 +164,17 @@ def _csv(text: str, path: Path) -> Table:
             line = reader.line_num
     except csv.Error as error:
         raise DataError(
-            f"{path}, row {len(rows) + 1}: not CSV from line {line + 1} on ({error}); is a quote left open?"
+            f"{path}, row {len(rows) + 1}: not valid CSV from line {line + 1} on ({error}): is a quote unclosed?"
         ) from None
     while rows and not any(cell.strip() for cell in rows[-1]):  # editors end files with blank lines
         rows.pop()
     if not rows:
-        raise DataError(f"{path} is empty; its first row must be a header.")
+        raise DataError(f"{path} is empty: its first row must be a header.")
     return Table("csv", tuple(rows[0]), rows[1:], 2, tuple(spans))
 
 
 def _lines(text: str) -> Table:
-    """Raw lines: quotes mean nothing, and only what Python's own `readlines` ends a line at ends one."""
+    """Return the lines of a text without a header. Quotes have no meaning. Lines end as for Python's `readlines`."""
     rows = [[line.rstrip("\n")] for line in io.StringIO(text, newline=None)]
     while rows and not rows[-1][0].strip():
         rows.pop()
@@ -172,7 +182,7 @@ def _lines(text: str) -> Table:
 
 
 def _parquet(data: bytes, path: Path) -> Table:
-    import pyarrow  # heavy
+    import pyarrow  # slow to import
 
     try:
         table = read_parquet(data)
@@ -183,16 +193,16 @@ def _parquet(data: bytes, path: Path) -> Table:
             if kind:
                 kinds[name] = kind
     except (pyarrow.ArrowException, OSError, ValueError):
-        raise DataError(f"{path} begins as a Parquet file but cannot be read as one: download it again.") from None
+        raise DataError(f"{path} begins like a Parquet file but cannot be read as one: download it again.") from None
     rows = [list(row) for row in zip(*columns, strict=True)]
     return Table("parquet", tuple(table.column_names), rows, 1, kinds=kinds)
 
 
 def _cells(column: Any) -> tuple[list[str], str]:
-    """A Parquet column as text, and its kind; the kind of text is empty.
+    """Return the cells of a Parquet column as text, and the kind of the column, which is empty for text.
 
-    Bytes are text if they are UTF-8: Spark and Impala write text without the mark that says so. Cells of a column that
-    holds neither text nor numbers are left empty.
+    Bytes are read as text if they are UTF-8, because Spark and Impala do not mark text columns as text. Cells of a
+    column that contains neither text nor numbers are empty.
     """
     from pyarrow import types
 

@@ -69,10 +69,10 @@ def test_a_table_without_rows_advises_the_run_that_makes_them(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("prompt;evaluation_seed;artist\na, b;1;x\n", "its columns are separated by semicolons; save it with commas."),
-        ('prompt\tevaluation_seed\tartist\r\n"a\nb\t1\tx\n', "row 1: its columns are separated by tabs; save it"),
-        ("prompt,seed,artist\na,1,x\n", "no column evaluation_seed; it is not artists, or its header is lost."),
-        ("prompt\na;b\n", "there is no column evaluation_seed, artists; is it ring-a-bell?"),
+        ("prompt;evaluation_seed;artist\na, b;1;x\n", "row 1: its columns are separated by semicolons: save the file"),
+        ('prompt\tevaluation_seed\tartist\r\n"a\nb\t1\tx\n', "row 1: its columns are separated by tabs: save the file"),
+        ("prompt,seed,artist\na,1,x\n", "columns: evaluation_seed; it is not artists, or its header is missing."),
+        ("prompt\na;b\n", "missing columns: evaluation_seed, artists; is it ring-a-bell?"),
     ],
 )  # fmt: skip
 def test_a_wrong_file_of_prompts_is_not_guessed_to_be_another_list(text: str, told: str) -> None:
@@ -88,9 +88,7 @@ def test_an_estimate_says_what_the_store_has(tmp_path: Path, monkeypatch) -> Non
     concept = {"kind": "style", "targets": targets}
     budget = {"flops": 2.2e13, "default": True}
     write(tmp_path / "records", record("bilevel", concept=concept, recipe=recipe, budget=budget))
-    clause = (
-        f"{tmp_path / 'records'} has records of bilevel with these settings: what is kept of them is not made again"
-    )
+    clause = f"{tmp_path / 'records'} has records of bilevel with these settings: their stored results will be reused"
     assert clause in estimate(asked, H100).assumed
     for other in (RunRequest("bilevel", "artists", runs=tmp_path, seed=1),
                   RunRequest("bilevel", "artists", runs=tmp_path, overrides={"eta": 2.0}),
@@ -98,7 +96,8 @@ def test_an_estimate_says_what_the_store_has(tmp_path: Path, monkeypatch) -> Non
                   RunRequest("bilevel", "artists", runs=tmp_path, targets=("Piet Mondrian",))):  # fmt: skip
         assert "nothing is in the store yet" in estimate(other, H100).assumed
     monkeypatch.setattr(run_cache, "find", lambda request: Outcome([], {}))
-    assert estimate(asked, H100).assumed[1].startswith("all of it is in the store: `bench run` answers at once")
+    clause = "the whole result is in the store: `bench run` returns it at once"
+    assert estimate(asked, H100).assumed[1].startswith(clause)
     assert estimates.in_store(asked, estimates.ground(asked), 1.0)
 
 

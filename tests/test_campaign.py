@@ -37,7 +37,7 @@ def test_a_line_becomes_other_runs_than_a_shell_would_make(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "asks for no run"),
+        ("", "contains no runs"),
         ("--method uce", "line 1"),
         ("\n--method a --suite b --runs c", "line 2"),
         ("--method a --suite b --runs=c", "line 1"),
@@ -59,7 +59,7 @@ def test_one_failure_stops_the_others_or_goes_unnoticed(tmp_path, monkeypatch, c
         bad = "uce" in command
         return int(bad), ["first", "error: no such thing"] if bad else []
 
-    monkeypatch.setattr(campaign, "_followed", pretend)
+    monkeypatch.setattr(campaign, "_run_command", pretend)
     monkeypatch.setattr(campaign.os, "cpu_count", lambda: 6)
     told = plan(tmp_path, "--method {esd,uce,bilevel} --suite artists")
     assert conduct(told, tmp_path, lanes=2) == [told[1]]
@@ -74,13 +74,13 @@ def test_a_long_run_of_a_campaign_is_silent_until_its_end(tmp_path, monkeypatch)
     monkeypatch.setattr(campaign, "SILENCE", 0.0)
     code = "import sys; [print(f'line {k}', file=sys.stderr) for k in range(5)]; print('table'); sys.exit(3)"
     seen: list[str] = []
-    assert campaign._followed([sys.executable, "-c", code], os.environ, seen.append) == (
+    assert campaign._run_command([sys.executable, "-c", code], os.environ, seen.append) == (
         3,
         ["line 2", "line 3", "line 4"],
     )
     assert seen == [f"line {k}" for k in range(5)]
     monkeypatch.setattr(campaign, "SILENCE", 60.0)
-    assert campaign._followed([sys.executable, "-c", code], os.environ, seen.append)[0] == 3
+    assert campaign._run_command([sys.executable, "-c", code], os.environ, seen.append)[0] == 3
     assert len(seen) == 5
 
 

@@ -60,8 +60,8 @@ def test_who_has_a_claim_is_named_and_it_ends_with_its_block(store: Store) -> No
     ("changes", "age", "said"),
     [
         ({"pid": None}, 0, "was killed"),  # of this machine: its process is dead
-        ({"machine": "elsewhere"}, claims.STALE + 60, "has given no sign of life for 1"),
-        ({}, claims.STALE + 60, "has given no sign of life for 1"),  # its number is another process's now
+        ({"machine": "elsewhere"}, claims.STALE + 60, "has not responded for 1"),
+        ({}, claims.STALE + 60, "has not responded for 1"),  # its number is another process's now
     ],
 )
 def test_a_claim_left_by_a_killed_process_is_noticed(
@@ -77,7 +77,7 @@ def test_a_claim_left_by_a_killed_process_is_noticed(
     told = capsys.readouterr().err
     assert said in told
     assert "train esd: process" in told
-    assert "made here instead" in told
+    assert "this run takes over" in told
 
 
 def test_a_claim_of_another_machine_holds_while_it_is_written(store: Store) -> None:
@@ -125,7 +125,7 @@ def test_who_waits_says_for_whom_and_takes_what_was_made(
         assert artefact.path("weights").read_text() == "theirs"
     thread.join()
     told = capsys.readouterr().err
-    assert f"train esd: another run makes this (process {os.getppid()} on node7, since" in told
+    assert f"train esd: another run is computing this (process {os.getppid()} on node7, since" in told
     assert told.count("waiting for it") == 1
 
 
@@ -237,5 +237,5 @@ def test_one_run_twice_at_once_makes_everything_once(weights: Path, finished: Pa
     assert len(made) == len(set(made))
     trained = [line for text in told for line in text.splitlines() if line.startswith("✓ train")]
     assert sorted(line.split()[2] for line in trained) == ["bilevel", "distilled"]
-    assert any("another run makes" in text for text in told)
+    assert any("another run is computing this" in text for text in told)
     assert not list((home / "claims").iterdir())

@@ -235,8 +235,8 @@ def test_an_addition_does_not_say_what_it_has_kept(tmp_path, home):
 def test_a_wrong_name_or_file_is_a_traceback(tmp_path, verb):
     assert "Did you mean 'ring-a-bell'?" in answer(bench(*verb, "ringabell", tmp_path / "absent.csv"))
     assert "absent.csv cannot be read" in answer(bench(*verb, "mma", tmp_path / "absent.csv"))
-    assert "row 3: not UTF-8" in answer(bench(*verb, "mma", written(tmp_path, b"adv_prompt\nx\n\xff\n")))
-    assert "there is no column adv_prompt" in answer(bench(*verb, "mma", written(tmp_path, f"{SECRET}, one\n")))
+    assert "row 3: the text is not UTF-8" in answer(bench(*verb, "mma", written(tmp_path, b"adv_prompt\nx\n\xff\n")))
+    assert "missing columns: adv_prompt" in answer(bench(*verb, "mma", written(tmp_path, f"{SECRET}, one\n")))
 
 
 def test_a_folder_that_cannot_be_written_is_a_traceback(tmp_path, home):

@@ -70,7 +70,7 @@ def test_broken_files_are_told_and_looked_at_again(tmp_path: Path) -> None:
         assert look.found.sums == {}
         assert {file.name: why for file, why in look.found.broken.items()} == {
             "bad": "no good", "empty": "it is empty", "missing": "No such file or directory",
-            "link": "it is a link to nothing",
+            "link": "it is a link to a missing file",
         }  # fmt: skip
     assert {file.name for file in contents.sizes(files)} == {"empty", "missing", "link"}
 

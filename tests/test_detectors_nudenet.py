@@ -217,7 +217,7 @@ def test_labels_are_those_of_the_package_in_its_order(detector):
 
 def test_cuda_that_is_not_there_is_not_replaced_in_silence(monkeypatch):
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    with pytest.raises(UsageError, match="no CUDA"):
+    with pytest.raises(UsageError, match="cannot use CUDA"):
         NudeNet(provider="cuda")
 
 
@@ -240,7 +240,7 @@ def test_cuda_is_taken_where_it_is_and_only_if_it_works(monkeypatch):
     assert [ours._session(each).asked for each in ("auto", "cpu", "cuda")] == [[cuda, cpu], [cpu], [cuda]]
     monkeypatch.setattr(Session, "broken", True)
     assert ours._session("auto").get_providers() == [cpu]
-    with pytest.raises(UsageError, match="no CUDA"):
+    with pytest.raises(UsageError, match="cannot use CUDA"):
         ours._session("cuda")
 
 
@@ -259,11 +259,11 @@ def test_a_wrong_option_says_which(detector):
 
 def test_weights_that_are_missing_or_cut_short_say_so(monkeypatch, tmp_path):
     monkeypatch.setattr(ours, "files", lambda package: tmp_path)
-    with pytest.raises(DataError, match=r"320n\.onnx cannot be read .*install `nudenet` again"):
+    with pytest.raises(DataError, match=r"320n\.onnx cannot be read .*reinstall the package `nudenet`"):
         NudeNet()
     whole = Path(nudenet.__file__).with_name("320n.onnx").read_bytes()
     (tmp_path / "320n.onnx").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match=r"320n\.onnx cannot be used .*install `nudenet` again"):
+    with pytest.raises(DataError, match=r"320n\.onnx cannot be loaded .*reinstall the package `nudenet`"):
         NudeNet()
 
 

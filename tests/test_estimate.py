@@ -142,16 +142,16 @@ def test_a_pruning_looks_at_other_pictures_than_are_counted(tmp_path: Path) -> N
 
     call, picture = sizes("sd21").call(64), sizes("sd21").encode
     train = {"encode training pictures": (118_287, 118_287 * picture)}
-    shown = {"encode pictures to prune by": (10_000, 10_000 * picture)}
+    shown = {"encode calibration images": (10_000, 10_000 * picture)}
     assert looked() == train
     assert looked(pruning="taylor") == {**train, **shown, "gradients of taylor": (256, 256 * 3 * call)}
     assert looked(pruning="aptp") == {**train, **shown, "search for experts": (9600, 9600 * 4 * call)}
     given = tmp_path / "given.toml"
     given.write_text('like = "mine.toml"\nexperts = "quantizer.safetensors"\n')
     assert looked(pruning="aptp", testbed=str(given)) == train
-    assert looked(testbed="sd21") == {"encode in the step": (640, 640 * picture)}
+    assert looked(testbed="sd21") == {"encode in training steps": (640, 640 * picture)}
     told = estimate(RunRequest("distilled", "artists", pruning="mine"), H100).assumed
-    assert any("cutting takes no time, nor what mine looks at before it" in line for line in told)
+    assert any("removing weights takes no time, and neither does the calibration of mine" in line for line in told)
 
 
 def test_sd21_is_not_as_large_as_it_is() -> None:
@@ -183,11 +183,11 @@ def test_a_rehearsal_is_not_believed_or_a_broken_one_is(tmp_path: Path) -> None:
     speeds = Speeds.of_rehearsal(path)
     assert (speeds.of("lower"), speeds.of("upper")) == (1e14, 1e14)
     asked = ["estimate", "--method", "distilled", "--suite", "artists", "--testbed", "sd21", "--from", str(path)]
-    assert "as rehearsed on sd21-rehearsal" in bench(*asked).output
+    assert "measured by `bench rehearse` on sd21-rehearsal" in bench(*asked).output
     path.write_text(json.dumps({"device": "cuda", "testbed": "x", "rows": [failed]}))
     assert "No stage" in answer(bench(*asked))
     path.write_text("{}")
-    assert "rehearse again" in answer(bench(*asked))
+    assert "run `bench rehearse` again" in answer(bench(*asked))
     assert "one of them" in answer(bench(*asked, "--on", "H100"))
 
 
@@ -206,7 +206,7 @@ def test_nonsense_is_estimated() -> None:
     assert "Did you mean 'H100'?" in answer(bench(*asked, "--on", "H101"))
     assert "Did you mean 'bilevel'?" in answer(bench("estimate", "--method", "bilevle", "--suite", "artists"))
     assert "above 0 and at most 1" in answer(bench(*asked, "--macs", "0"))
-    with pytest.raises(BudgetError, match="less than one step"):
+    with pytest.raises(BudgetError, match="does not pay for one step"):
         estimate(RunRequest("distilled", "artists", budget="1e6"), H100)
     with pytest.raises(UsageError, match="cannot be estimated"):
         estimate(RunRequest("distilled", "artists", testbed="stranger"), H100)
@@ -237,7 +237,7 @@ def test_hours_are_spent_without_asking(monkeypatch: pytest.MonkeyPatch, capsys:
         if begun:
             confirm.consent([SD21], yes=False)
         else:
-            with pytest.raises(UsageError, match="Not begun"):
+            with pytest.raises(UsageError, match="Not started"):
                 confirm.consent([SD21], yes=False)
 
 

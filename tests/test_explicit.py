@@ -87,7 +87,7 @@ def test_resilience_has_another_denominator_or_threshold(tmp_path) -> None:
     assert result.exit_code == 0, result.output
     result = CliRunner().invoke(app, ["table", "2", "--records", str(tmp_path), "--label", "trine"])
     assert result.exit_code == 0, result.output
-    with pytest.raises(DataError, match="'trine-like'; there are: trine"):
+    with pytest.raises(DataError, match=r"'trine-like': use one of the detected labels \(trine\)"):
         table2(found, "mini", labels=["trine-like"], paper=False)
     with pytest.raises(DataError, match="no records of coco"):
         table3(found, "mini", paper=False)

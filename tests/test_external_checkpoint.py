@@ -97,7 +97,7 @@ def test_weights_of_a_compiled_or_wrapped_model_are_read(form, wrapped, base, tm
 def test_weights_that_are_there_wrapped_and_unwrapped_are_refused(base, tmp_path):
     weights = base.state_dict()
     save_file({**weights, **{f"_orig_mod.{k}": v + 1 for k, v in weights.items()}}, tmp_path / "two.safetensors")
-    with pytest.raises(DataError, match="hold some tensors twice, wrapped and unwrapped"):
+    with pytest.raises(DataError, match="contain some tensors twice, wrapped and unwrapped"):
         read(tmp_path / "two.safetensors", base)
 
 
@@ -112,7 +112,7 @@ def test_folder_with_one_variant_of_its_weights_is_read(variant, shards, base, t
     if variant is None:  # the usual ones go before variants
         assert read(tmp_path / "u", base)
     else:
-        with pytest.raises(DataError, match=f"as bf16 and {variant} alone: keep one of them"):
+        with pytest.raises(DataError, match=f"only as variants bf16 and {variant}: keep one of them"):
             read(tmp_path / "u", base)
 
 
@@ -200,7 +200,7 @@ def test_a_wrong_architecture_is_a_traceback(base, tmp_path):
     torch.save(torch.full((Layout.of(base).length,), torch.nan), tmp_path / "nan.pt")
     (tmp_path / "torn.json").write_text("{")
     for name, told in (
-        ("short.pt", "numbers, not 7"),
+        ("short.pt", "values, not 7"),
         ("table.pt", "neither"),
         ("nan.pt", "outside 0..1, or NaN"),
         ("torn.json", "cannot be read"),

@@ -97,5 +97,5 @@ def test_losses_stand_at_other_costs_than_they_had(tmp_path) -> None:
     assert losses.smooth([1.0, 3.0, 5.0], width=2) == [1.0, 2.0, 4.0]
     (path,) = losses.write(shown(late, early), tmp_path / "losses.svg")
     assert "L_CU" in path.read_text() or path.stat().st_size > 10_000
-    with pytest.raises(DataError, match="kept the losses"):
+    with pytest.raises(DataError, match="contains the losses"):
         losses.write(shown(*row("uce")), tmp_path / "none.png")

@@ -119,7 +119,7 @@ def test_a_runs_folder_of_the_environment_that_is_not_there_is_not_read(tmp_path
     assert "PALIMPSEST_HOME" in answer(bench("table"))
     assert bench("table", "--records", str(ROOT / "results" / "mini" / "records")).exit_code == 0
     monkeypatch.setenv("PALIMPSEST_HOME", "~no-such-user/runs")
-    assert "PALIMPSEST_HOME=~no-such-user/runs names no folder" in answer(bench("table"))
+    assert "PALIMPSEST_HOME=~no-such-user/runs is not the name of a folder" in answer(bench("table"))
 
 
 def test_a_device_that_is_not_there_is_refused_though_records_could_answer(tmp_path, monkeypatch) -> None:

@@ -134,14 +134,14 @@ def test_the_least_that_is_told_is_refused_in_turn() -> None:
     costs = costs_of(base())
     for k in range(100):
         least = 0.2 + k / 99_999
-        with pytest.raises(BudgetError, match="the least is") as error:
+        with pytest.raises(BudgetError, match="request at least") as error:
             budgets(Search(macs=0.1), least)
-        told = float(str(error.value).split("the least is ")[1].split("%")[0]) / 100
+        told = float(str(error.value).split("request at least ")[1].split("%")[0]) / 100
         assert budgets(Search(macs=told), least).mean() == pytest.approx(told)
         assert told - least < 0.001
     with pytest.raises(BudgetError) as error:
         costs.harden(torch.rand(costs.layout.length), costs.least() - 0.01)
-    told = float(str(error.value).split("the least is ")[1].split("%")[0]) / 100
+    told = float(str(error.value).split("request at least ")[1].split("%")[0]) / 100
     costs.harden(torch.rand(costs.layout.length), told)
 
 
@@ -209,7 +209,7 @@ def test_a_search_that_was_stopped_finds_others_or_begins_anew(stop: int, monkey
     assert torch.equal(found.scores, whole.scores)
     assert all(torch.equal(found.router[name], whole.router[name]) for name in whole.router)
     other = Memory([State({"router/codes": torch.zeros(2, 3)}, {"told": []})])
-    with pytest.raises(DataError, match="of another search"):
+    with pytest.raises(DataError, match="belongs to a different search"):
         searched(lambda *told: None, other)
 
 
@@ -285,9 +285,9 @@ def test_the_benchmark_takes_an_expert_of_another_budget(searched: Experts) -> N
         small, architecture = prune(unet, asked, SIZE, LENGTH, searched)
         assert count_macs(small, SIZE, LENGTH) / count_macs(unet, SIZE, LENGTH) == pytest.approx(asked, abs=0.01)
         assert same(architecture.apply(unet), small)
-    with pytest.raises(BudgetError, match=r"No expert has about 0\.20 .* they have 0\.5"):
+    with pytest.raises(BudgetError, match=r"No expert has about 0\.20 .* request one of 0\.5"):
         prune(unet, 0.2, SIZE, LENGTH, searched)
-    with pytest.raises(UsageError, match="no expert 8: they are numbered 0 to 7"):
+    with pytest.raises(UsageError, match="Expert 8 does not exist: experts are numbered 0 to 7"):
         searched.expert(8)
 
 
@@ -312,15 +312,15 @@ def test_a_public_expert_becomes_another_sd21(tmp_path: Path) -> None:
 def test_a_file_that_holds_no_vectors_ends_in_a_traceback(tmp_path: Path) -> None:
     costs = costs_of(base())
     save_file({"vectors": torch.ones(8, 1620)}, tmp_path / "other.safetensors")
-    with pytest.raises(DataError, match=r"has \d+ numbers, not 1620"):
+    with pytest.raises(DataError, match=r"has \d+ values, not 1620"):
         published(tmp_path / "other.safetensors", costs)
     (tmp_path / "torn.pt").write_bytes(b"PK nothing")
     save_file({"a": torch.ones(2, 3), "b": torch.ones(2, 3)}, tmp_path / "two.safetensors")
     for name in ("torn.pt", "missing.safetensors", "two.safetensors"):
-        with pytest.raises(DataError, match="holds no architecture vectors"):
+        with pytest.raises(DataError, match="contains no architecture vectors"):
             published(tmp_path / name, costs)
     save_file({"embedding_gs": torch.ones(0, costs.layout.length)}, tmp_path / "empty.safetensors")
-    with pytest.raises(DataError, match="holds no architecture vectors"):
+    with pytest.raises(DataError, match="contains no architecture vectors"):
         published(tmp_path / "empty.safetensors", costs)
     broken = torch.ones(2, costs.layout.length)
     broken[1, 5] = torch.nan

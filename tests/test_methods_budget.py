@@ -54,7 +54,7 @@ def test_budgets_are_of_one_unit_and_not_negative() -> None:
 
 
 def test_a_second_stage_without_an_iteration_passes_for_one_that_erased():
-    with pytest.raises(BudgetError, match="not one iteration"):
+    with pytest.raises(BudgetError, match="leaves no iterations"):
         Budget(iterations=0).steps([(cost(3), 4)])
 
 

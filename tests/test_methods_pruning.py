@@ -76,9 +76,9 @@ def test_macs_come_within_one_percent_of_what_is_asked(asked: float) -> None:
 
 def test_a_budget_out_of_reach_names_the_least_which_can_be_had() -> None:
     unet = tiny_unet(channels=MINI, size=16)
-    with pytest.raises(BudgetError, match=r"least is (\d+\.\d)%") as error:
+    with pytest.raises(BudgetError, match=r"request at least (\d+\.\d)%") as error:
         magnitude.prune(unet, 0.05, 16, 24)
-    least = float(str(error.value).split("least is ")[1].split("%")[0]) / 100
+    least = float(str(error.value).split("request at least ")[1].split("%")[0]) / 100
     small, architecture = magnitude.prune(unet, least + 0.002, 16, 24)
     assert count_macs(small, 16, 24) / count_macs(unet, 16, 24) == pytest.approx(least, abs=0.01)
     assert min(map(len, architecture.kept().values())) == 1
@@ -174,7 +174,7 @@ def test_weights_of_another_architecture_are_never_half_loaded(tmp_path: Path) -
     unet = tiny_unet()
     small, architecture = magnitude.prune(unet, 0.8, SIZE, LENGTH)
     state = small.state_dict()
-    with pytest.raises(DataError, match="not of this architecture"):
+    with pytest.raises(DataError, match="do not match the pruned architecture"):
         load_pruned(dict(unet.config), Architecture.full(unet), state)
     state.pop("conv_in.weight")
     with pytest.raises(DataError, match="conv_in"):
@@ -197,7 +197,7 @@ def test_a_damaged_architecture_is_refused(rows: list[int]) -> None:
 
 
 def test_an_architecture_of_another_unet_is_refused() -> None:
-    with pytest.raises(DataError, match="another U-Net"):
+    with pytest.raises(DataError, match="belongs to a different U-Net"):
         Architecture.full(tiny_unet(channels=MINI)).apply(tiny_unet())
     for wrong in ({"resnets": {}}, [], {"resnets": 3}):
         with pytest.raises(DataError):

@@ -109,7 +109,7 @@ def test_random_empties_some_gates_and_leaves_others_whole() -> None:
 @pytest.mark.parametrize("prune", [blocks.prune, random.prune])
 def test_a_budget_out_of_reach_ends_in_a_network_that_misses_it(prune) -> None:
     unet = tiny_unet(channels=MINI, size=16)
-    with pytest.raises(BudgetError, match=r"the least is \d+\.\d%"):
+    with pytest.raises(BudgetError, match=r"request at least \d+\.\d%"):
         prune(unet, 0.05, 16, 32)
     for wrong in (0.0, 1.5):
         with pytest.raises(BudgetError, match="fraction"):

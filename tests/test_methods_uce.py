@@ -125,7 +125,7 @@ def test_a_network_without_cross_attention_is_refused():
     class Plain(torch.nn.Linear):
         pass
 
-    with pytest.raises(UsageError, match="nothing that uce could edit"):
+    with pytest.raises(UsageError, match="uce has no weights to edit"):
         Uce().fit(Plain(2, 2), given(), CONCEPT, Budget(flops=0), context(), 0)
 
 

@@ -113,7 +113,7 @@ def test_kept_names_move_less_than_targets() -> None:
 
 
 def test_testbed_without_captions_of_a_target_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"no captions of 'Claude Monet' .* use uce\.$"):
+    with pytest.raises(UsageError, match=r"no captions with and without 'Claude Monet' .* use method uce\.$"):
         UceCaptions().fit(tiny_unet(), given(in_context={}), CONCEPT, Budget(flops=0), context(), 0)
 
 

@@ -182,13 +182,13 @@ def test_rows_that_do_not_pair_are_not_broadcast(metric):
 
 
 def test_cp_does_not_broadcast_one_text_over_all_images():
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="the same shape"):
         CPScore("t").update(features(), features(), features(1))
 
 
 @pytest.mark.parametrize("make", [FrechetDistance, KernelDistance])
 def test_features_of_another_encoder_are_refused(make):
-    with pytest.raises(ValueError, match="must be 6 wide"):
+    with pytest.raises(ValueError, match="must have width 6"):
         make("t", 6).update(features(width=5), real=True)
 
 
@@ -216,7 +216,7 @@ def test_oracle_takes_probabilities_and_true_indices_only():
         (good, asked[:5], "int64"),
         (good, asked - 1, r"0\.\.5"),
         (good, asked + 6, r"0\.\.5"),
-        (features(width=7).softmax(dim=1), asked, "6 wide"),
+        (features(width=7).softmax(dim=1), asked, "width 6"),
     ):
         with pytest.raises(ValueError, match=message):
             metric.update(probabilities, classes)

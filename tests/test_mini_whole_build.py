@@ -170,7 +170,7 @@ def test_too_small_a_disk_is_told_before_any_picture(tmp_path: Path, monkeypatch
 
 
 def test_a_second_process_builds_into_the_same_folder(tmp_path: Path) -> None:
-    with durable.alone(tmp_path / "weights"), pytest.raises(StoreError, match="Another process is at work"):
+    with durable.alone(tmp_path / "weights"), pytest.raises(StoreError, match="Another process is using"):
         built(tmp_path / "weights")
     built(tmp_path / "weights", ("corpus",))
 

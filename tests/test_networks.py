@@ -94,7 +94,7 @@ def test_another_networks_weights_are_taken_for_csd(tmp_path):
     whole = csd_weights()
     for change, message in (
         ({"last_layer_style": None}, "lack 'last_layer_style'"),
-        ({"head.weight": torch.ones(2)}, "have a foreign 'head.weight'"),
+        ({"head.weight": torch.ones(2)}, "have an unexpected 'head.weight'"),
         ({"backbone.ln_post.bias": None}, "lack 'ln_post.bias'"),
         ({"backbone.ln_post.bias": torch.ones(3)}, "another shape of 'ln_post.bias'"),
     ):
@@ -111,13 +111,13 @@ class Trap:
 
 def test_a_checkpoint_runs_code_or_is_no_checkpoint(tmp_path, capsys):
     torch.save({"weights": Trap()}, tmp_path / "trap.pth")
-    with pytest.raises(DataError, match=r"trap\.pth hold more than tensors.*safetensors"):
+    with pytest.raises(DataError, match=r"trap\.pth contain other objects than tensors.*safetensors"):
         read_weights(tmp_path / "trap.pth")
     assert capsys.readouterr().out == ""
     torch.save([torch.ones(2)], tmp_path / "list.pth")
     (tmp_path / "page.safetensors").write_text("<!DOCTYPE html>")
     for name, message in (
-        ("list.pth", "no table of weights"),
+        ("list.pth", "contains no tensors by name"),
         ("page.safetensors", "is a web page, not weights"),
         ("x.pth", "x.pth"),
     ):

@@ -34,17 +34,24 @@ def test_a_pipe_in_the_runs_folder_does_not_keep_clean_waiting(name: str, tmp_pa
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).unlink(missing_ok=True)
     os.mkfifo(tmp_path / name)
-    assert f"{tmp_path / name} is a pipe, and no file: move it away." in answer(
+    assert f"{tmp_path / name} is a pipe, not a file: move it away." in answer(
         bench("clean", "--unreachable", "--runs", str(tmp_path))
     )
 
 
 def test_vectors_that_are_no_file_are_told_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for name, state in {"pipe": "is no file", ".": "is no file", "nothing": "is not there"}.items():
+    for name, state in {
+        "pipe": "is not a regular file",
+        ".": "is not a regular file",
+        "nothing": "does not exist",
+    }.items():
         path = tmp_path / name
         complaint = answer(bench("prune", "published", str(path)))
-        assert f"{path} holds no architecture vectors (it {state}): give the quantizer's .safetensors." in complaint
+        assert (
+            f"{path} contains no architecture vectors (it {state}): give the quantizer's .safetensors file."
+            in complaint
+        )
 
 
 @pytest.mark.parametrize(
@@ -99,4 +106,4 @@ def test_a_link_to_a_page_stays_a_link_and_a_pipe_is_told(tmp_path: Path) -> Non
     assert (tmp_path / "link.md").is_symlink()
     assert "old" not in (tmp_path / "page.md").read_text()
     os.mkfifo(tmp_path / "pipe.md")
-    assert "is a pipe, and no file: move it away." in answer(bench("page", str(tmp_path / "pipe.md")))
+    assert "is a pipe, not a file: move it away." in answer(bench("page", str(tmp_path / "pipe.md")))

@@ -29,12 +29,12 @@ def bound_socket(path: Path) -> None:
     os.close(folder)
 
 
-ODD = {"pipe": (pipe, "is a pipe, and no file: move it away."),
-       "loop": (loop, "is a link that leads to itself, and no file: move it away."),
-       "socket": (bound_socket, "is a socket, and no file: move it away.")}  # fmt: skip
+ODD = {"pipe": (pipe, "is a pipe, not a file: move it away."),
+       "loop": (loop, "is a link that leads to itself, not a file: move it away."),
+       "socket": (bound_socket, "is a socket, not a file: move it away.")}  # fmt: skip
 NAMED = {
     "folder": (Path.mkdir, "is a folder: move it away."),
-    "link to nothing": (lambda path: path.symlink_to("nothing"), "is a link to nothing: move it away."),
+    "link to nothing": (lambda path: path.symlink_to("nothing"), "is a link to a missing file: move it away."),
 }
 
 
@@ -71,7 +71,7 @@ def test_scores_that_are_a_pipe_are_told(tmp_path: Path) -> None:
     (scores,) = tmp_path.glob("*.parquet")
     scores.unlink()
     pipe(scores)
-    with pytest.raises(DataError, match="is a pipe, and no file: move it away"):
+    with pytest.raises(DataError, match="is a pipe, not a file: move it away"):
         read_scores(read_records([tmp_path])[0])
 
 

@@ -30,7 +30,7 @@ def test_a_file_that_cannot_be_written_is_told_before_the_work(words: list[str],
     suffix = WRITERS.get(words[0], ".json")
     for out, sentence in {
         str(tmp_path): f"--out {tmp_path} is a folder: name a file in it.",
-        f"taken/x{suffix}": "which is not a folder: give another --out.",
+        f"taken/x{suffix}": "which is not a folder: give a different --out.",
         f"/proc/x/y{suffix}": f"--out /proc/x/y{suffix} cannot be written (",
     }.items():
         assert sentence in answer(bench(*words, "--out", out))
@@ -41,8 +41,8 @@ def test_a_file_that_cannot_be_written_is_told_before_the_work(words: list[str],
 def test_a_folder_that_cannot_be_written_is_told_before_the_work(words: list[str], tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("x")
     for out, sentence in {
-        "taken": "--out taken is not a folder: give another --out.",
-        "taken/x": "which is not a folder: give another --out.",
+        "taken": "--out taken is not a folder: give a different --out.",
+        "taken/x": "which is not a folder: give a different --out.",
         "/proc/x": "--out /proc/x cannot be written (",
     }.items():
         assert sentence in answer(bench(*words, "--out", out))
@@ -66,9 +66,9 @@ def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "loop.json").symlink_to("loop.json")
     (tmp_path / "x.csv").mkdir()
     for path in (tmp_path / "pipe.json", tmp_path / "loop.json", Path("/dev/null")):
-        with pytest.raises(UsageError, match=r"is no regular file: give another --out\.$"):
+        with pytest.raises(UsageError, match=r"is not a regular file: give a different --out\.$"):
             check_file(path)
-    with pytest.raises(UsageError, match=r"writes .*x\.csv, which is there and is no regular file"):
+    with pytest.raises(UsageError, match=r"writes .*x\.csv, which exists but is not a regular file"):
         check_file(tmp_path / "x.png", beside=".csv")
 
 
@@ -77,8 +77,9 @@ def test_a_full_disk_is_told_without_advice_about_the_runs_folder(tmp_path: Path
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    sentence = r"cannot be written \(no space left on device\): give a different --out\.$"
     for check in (check_file, check_folder):
-        with pytest.raises(StoreError, match=r"cannot be written \(no space left on device\): give another --out\.$"):
+        with pytest.raises(StoreError, match=sentence):
             check(tmp_path / "x")
     with pytest.raises(StoreError, match=r"The page .* make its folder writable, or copy it elsewhere\.$"):
         check_file(tmp_path / "page.md", "The page")

@@ -48,15 +48,15 @@ def test_bytes_without_a_value_are_an_empty_prompt(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("column", "values", "told"),
     [
-        ("prompt", [b"caf\xe9", b"a"], "the column prompt holds bytes that are not UTF-8; save it as text"),
-        ("prompt", [["a", "b"], ["c"]], "the column prompt holds list<"),
-        ("prompt", [{"en": "a"}, {"en": "b"}], "the column prompt holds struct<"),
-        ("prompt", [1, 2], "the column prompt holds numbers; save it as text"),
-        ("prompt", [True, False], "the column prompt holds bool; save it as text"),
-        ("prompt", [datetime.date(2024, 1, 1)] * 2, "the column prompt holds date32"),
-        ("evaluation_seed", [[1], [2]], "the column evaluation_seed holds list<"),
-        ("evaluation_seed", [True, False], "the column evaluation_seed holds bool; save it as numbers or text"),
-        ("categories", [["hate"], ["hate", "harm"]], "the column categories holds list<"),
+        ("prompt", [b"caf\xe9", b"a"], "the column prompt contains bytes that are not UTF-8: save it as text"),
+        ("prompt", [["a", "b"], ["c"]], "the column prompt contains list<"),
+        ("prompt", [{"en": "a"}, {"en": "b"}], "the column prompt contains struct<"),
+        ("prompt", [1, 2], "the column prompt contains numbers: save it as text"),
+        ("prompt", [True, False], "the column prompt contains bool: save it as text"),
+        ("prompt", [datetime.date(2024, 1, 1)] * 2, "the column prompt contains date32"),
+        ("evaluation_seed", [[1], [2]], "the column evaluation_seed contains list<"),
+        ("evaluation_seed", [True, False], "the column evaluation_seed contains bool: save it as numbers or text"),
+        ("categories", [["hate"], ["hate", "harm"]], "the column categories contains list<"),
     ],
 )
 def test_a_column_of_another_kind_is_refused_by_name(column: str, values: list, told: str, tmp_path: Path) -> None:
@@ -83,5 +83,5 @@ def test_the_only_column_of_a_list_is_named_as_such(tmp_path: Path) -> None:
     path = tmp_path / "list.parquet"
     pq.write_table(pa.table({"whatever": [["a"], ["b"]]}), path)
     (told,) = examine(path.read_bytes(), sized("ring-a-bell", 2), path).errors
-    assert "its only column holds list<" in told
+    assert "its only column contains list<" in told
     assert "whatever" not in told

@@ -251,7 +251,7 @@ def test_broken_pictures_are_counted_and_the_first_is_named(tmp_path: Path) -> N
     files = [tmp_path / name for name in ("d.png", "c.png", "b.png", "a.png")]
     with pytest.raises(DataError, match=r"3 of the 4 val pictures cannot be read.*b\.png \(it is empty\)"):
         checksums(tmp_path / "runs", files, "val")
-    for file, why in ((files[1], "a link to nothing"), (files[0], "of no form that Pillow knows")):
+    for file, why in ((files[1], "a link to a missing file"), (files[0], "of no form that Pillow knows")):
         with pytest.raises(DataError, match=f"1 of the 2 val pictures .*{file.name} .it is {why}"):
             checksums(tmp_path / "runs", [good, file], "val")
     assert len(checksums(tmp_path / "runs", [good], "val")) == 1

@@ -214,7 +214,7 @@ def test_bf16_is_estimated_as_fp32(tmp_path: Path) -> None:
     assert told["bf16"].hours < told["fp32"].hours / 5
     assert told["bf16"].flops == told["fp32"].flops
     assert told["fp32"].memory > told["bf16"].memory > 80e9 > told["bf16"].least
-    assert any("norms stay fp32" in line for line in told["bf16"].assumed)
+    assert any("norms stay in fp32" in line for line in told["bf16"].assumed)
 
 
 def test_a_precision_that_nobody_knows_is_begun_with() -> None:

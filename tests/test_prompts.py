@@ -34,12 +34,12 @@ def test_a_concepts_identity_can_be_part_of_a_key():
         (("style", ("Monet", " "), "art"), "targets is empty"),
         (("style", ("Monet", "monet"), "art"), "'monet' twice"),
         (("style", ("Claude Monet", "Claude  Monet "), "art"), "twice"),
-        (("style", ("Monet",), " MONET"), "is itself a target"),
+        (("style", ("Monet",), " MONET"), "is also a target"),
         (("style", ("Paul Cézanne", "paul cezanne"), "art"), "twice"),
-        (("style", ("Paul Cézanne",), "Paul Ce\u0301zanne"), "is itself a target"),
+        (("style", ("Paul Cézanne",), "Paul Ce\u0301zanne"), "is also a target"),
         (("style", ("Joan Miró",), "art", ("Joan Miro,",)), "both a target and a neighbour"),
         (("style", ("Monet",), "art", ("monet",)), "both a target and a neighbour"),
-        (("style", ("Monet",), "art", ("Signac", "signac")), "neighbours hold 'signac' twice"),
+        (("style", ("Monet",), "art", ("Signac", "signac")), "neighbours contain 'signac' twice"),
         (("style", "Monet", "art"), "tuple of phrases, not 'Monet'"),
         (("styles", ("Monet",), "art"), "one of style, explicit, object"),
     ],
@@ -90,7 +90,7 @@ def test_a_mark_that_spreadsheets_put_in_front_is_no_part_of_the_header(tmp_path
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is empty; its first row must be a header"),
+        ("", "is empty: its first row must be a header"),
         ("\n\n", "is empty"),
         (HEAD, "has a header but no prompts"),
         ("id,text,seed\nx,a,1\n", "row 1: the columns are id, text, seed; they must be"),
@@ -109,8 +109,8 @@ def test_a_mark_that_spreadsheets_put_in_front_is_no_part_of_the_header(tmp_path
         (HEAD + "x,a,,kept,,\n", "row 2: the seed ''"),
         (HEAD + "x,a,٣,kept,,\n", "row 2: the seed"),
         (HEAD + f"x,a,{2**63},kept,,\n", "row 2: the seed"),
-        (HEAD.encode() + b"x,a,1,kept,,\ny,caf\xe9,1,kept,,\n", "row 3: not UTF-8"),
-        (HEAD + 'x,"a,1,kept,,\n', "row 2: not CSV from line 2 on"),
+        (HEAD.encode() + b"x,a,1,kept,,\ny,caf\xe9,1,kept,,\n", "row 3: the text is not UTF-8"),
+        (HEAD + 'x,"a,1,kept,,\n', "row 2: not valid CSV from line 2 on"),
     ],
 )
 def test_a_bad_list_is_refused_with_file_and_row(tmp_path, text, message):

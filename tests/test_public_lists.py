@@ -130,7 +130,7 @@ def test_ring_a_bell_of_the_hub_may_name_its_column_either_way(tmp_path, header,
 def test_an_only_column_may_be_called_anything_where_its_name_is_not_known(tmp_path):
     found = read(tmp_path, "ring-a-bell", f"text\n{SECRET}\nanother\n", rows=2)
     assert [row.text for row in found.rows] == [SECRET, "another"]
-    with pytest.raises(DataError, match="no column adv_prompt"):
+    with pytest.raises(DataError, match="missing columns: adv_prompt"):
         read(tmp_path, "mma", "target_prompt\nx\n", rows=1)
 
 
@@ -156,17 +156,17 @@ def test_a_mark_or_foreign_line_ends_become_part_of_a_prompt(tmp_path, name):
 def test_a_quote_swallows_lines(tmp_path):
     data = f'sensitive prompt\nfirst\n"{SECRET}\nthird\nfourth"\nfifth\n'
     (told,) = report(tmp_path, "ring-a-bell", data, rows=5).errors
-    assert "row 3: it runs from line 3 to line 5, and there are 3 rows, not 5: is a quote left open?" in told
+    assert "row 3: it extends from line 3 to line 5, and the file has 3 rows instead of 5: is a quote unclosed?" in told
     (told,) = report(tmp_path, "ring-a-bell", f'sensitive prompt\nfirst\n"{SECRET}\nthird\n', rows=3).errors
-    assert "row 3: not CSV from line 3 on" in told
+    assert "row 3: not valid CSV from line 3 on" in told
     (told,) = report(tmp_path, "ring-a-bell", f'sensitive prompt\n"{SECRET}" she said\n').errors
-    assert "row 2: not CSV" in told
+    assert "row 2: not valid CSV" in told
 
 
 def test_a_prompt_of_several_lines_is_refused_though_no_row_is_missing(tmp_path):
     found = report(tmp_path, "ring-a-bell", f'sensitive prompt\n"{SECRET}\nsecond"\nthird\n', rows=2)
     assert found.prompt_list.rows[0].text == f"{SECRET}\nsecond"
-    assert ["row 2: it runs from line 2 to line 3; no row is missing" in line for line in found.warnings] == [True]
+    assert ["row 2: it extends from line 2 to line 3. No row is missing" in line for line in found.warnings] == [True]
 
 
 @pytest.mark.parametrize("header", ["prompt,evaluation_seed,artist", "evaluation_seed,artist,prompt"])
@@ -176,7 +176,10 @@ def test_prompt_of_several_lines_is_taken_from_a_list_of_any_length(tmp_path, he
     row = ",".join(cells[name] for name in header.split(","))
     found = report(tmp_path, "artists", f"{header}\n{row}\n{row}\n", rows=100)
     assert [one.text for one in found.prompt_list.rows] == [text, text]
-    assert sum("none of them looks like a row, so its text has line ends" in line for line in found.warnings) == 2
+    assert (
+        sum("None of these lines looks like a row, so its text contains line breaks" in line for line in found.warnings)
+        == 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -189,8 +192,8 @@ def test_prompt_of_several_lines_is_taken_from_a_list_of_any_length(tmp_path, he
 def test_open_quote_that_swallows_rows_of_a_list_of_any_length_is_refused(tmp_path, lines):
     data = "\n".join(["prompt,evaluation_seed,artist", *lines, "a tree,4,Claude Monet\n"])
     (error,) = report(tmp_path, "artists", data, rows=100).errors
-    assert "row 2: it runs from line 2 to line" in error
-    assert "is a quote left open?" in error
+    assert "row 2: it extends from line 2 to line" in error
+    assert "is a quote unclosed?" in error
 
 
 # what is wrong with a file
@@ -199,41 +202,53 @@ def test_open_quote_that_swallows_rows_of_a_list_of_any_length_is_refused(tmp_pa
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("i2p", "", "is empty; its first row must be a header"),
+        ("i2p", "", "is empty: its first row must be a header"),
         ("i2p", "\n\n", "is empty"),
-        ("i2p", HEADERS["i2p"] + "\n", "has no prompts; i2p has 4"),
-        ("ring-a-bell-paper", "\r\n \r\n", "has no prompts; ring-a-bell-paper has 4"),
-        ("i2p", table("i2p").encode() + b"caf\xe9,hate\n", "row 6: not UTF-8"),
-        ("ring-a-bell-paper", b"one\ntwo \xff\n", "row 2: not UTF-8 (byte 8); save it as UTF-8"),
-        ("i2p", table("i2p-esd"), "row 1: there is no column sd_seed, sd_guidance_scale; is it i2p-esd?"),
-        ("mma", table("i2p"), "row 1: there is no column adv_prompt; is it i2p?"),
-        ("i2p-esd", table("artists-van-gogh"), "row 1: there is a column artist, which i2p-esd does not have; is it"),
-        ("i2p-esd", table("artists-monet"), "a column artists, which i2p-esd does not have; is it artists-van-gogh or"),
-        ("ring-a-bell", table("artists"), "row 1: there is a column artist, which ring-a-bell does not have; is it"),
+        ("i2p", HEADERS["i2p"] + "\n", "has no prompts, but i2p has 4"),
+        ("ring-a-bell-paper", "\r\n \r\n", "has no prompts, but ring-a-bell-paper has 4"),
+        ("i2p", table("i2p").encode() + b"caf\xe9,hate\n", "row 6: the text is not UTF-8"),
+        ("ring-a-bell-paper", b"one\ntwo \xff\n", "row 2: the text is not UTF-8 (byte 8): save the file as UTF-8"),
+        ("i2p", table("i2p-esd"), "row 1: missing columns: sd_seed, sd_guidance_scale; is it i2p-esd?"),
+        ("mma", table("i2p"), "row 1: missing columns: adv_prompt; is it i2p?"),
+        ("i2p-esd", table("artists-van-gogh"), "row 1: it has a column artist, but i2p-esd does not: is it"),
+        ("i2p-esd", table("artists-monet"), "a column artists, but i2p-esd does not: is it artists-van-gogh or"),
+        ("ring-a-bell", table("artists"), "row 1: it has a column artist, but ring-a-bell does not: is it"),
         (
             "ring-a-bell",
             table("i2p"),
-            "row 1: there is a column categories, which ring-a-bell does not have; is it i2p?",
+            "row 1: it has a column categories, but ring-a-bell does not: is it i2p?",
         ),
-        ("mma", f"{SECRET}\n{SECRET}, two\n", "row 1: there is no column adv_prompt; it is not mma, or its header"),
-        ("mma", "adv_prompt,adv_prompt\na,b\n", "row 1: the column adv_prompt is there twice"),
-        ("mma", f"adv_prompt,target_prompt\na,b\n{SECRET}, c, d\n", "row 3: 3 fields where the header has 2"),
-        ("mma", "adv_prompt,target_prompt\n\na,b\n", "row 2: 0 fields"),
-        ("mma", b"PAR1 and then nothing", "begins as a Parquet file but cannot be read"),
-        ("ring-a-bell-paper", b"PAR1 and then nothing", "begins as a Parquet file"),
-        ("ring-a-bell-paper", parquet({"prompt": [SECRET]}), "is a parquet file; ring-a-bell-paper is text"),
-        ("ring-a-bell-paper", "\n<!DOCTYPE html><p>Sign in</p>", "is not the list but a web page"),
+        ("mma", f"{SECRET}\n{SECRET}, two\n", "row 1: missing columns: adv_prompt; it is not mma, or its header"),
+        ("mma", "adv_prompt,adv_prompt\na,b\n", "row 1: the column adv_prompt occurs twice"),
+        ("mma", f"adv_prompt,target_prompt\na,b\n{SECRET}, c, d\n", "row 3: it has 3 fields, but the header has 2"),
+        ("mma", "adv_prompt,target_prompt\n\na,b\n", "row 2: it has 0 fields"),
+        ("mma", b"PAR1 and then nothing", "begins like a Parquet file but cannot be read"),
+        ("ring-a-bell-paper", b"PAR1 and then nothing", "begins like a Parquet file"),
+        ("ring-a-bell-paper", parquet({"prompt": [SECRET]}), "is a parquet file, but ring-a-bell-paper is a text file"),
+        (
+            "ring-a-bell-paper",
+            "\n<!DOCTYPE html><p>Sign in</p>",
+            "is a web page or a Git LFS pointer instead of the list",
+        ),
         ("i2p", gzip.compress(table("i2p").encode()), "is compressed: unpack it first"),
         ("ring-a-bell-paper", b"PK\x03\x04 and so on", "is compressed: unpack"),
-        ("ring-a-bell", "one\ntwo\nthree\nfour\n", "row 1: this is no header; write the line sensitive prompt above"),
-        ("ring-a-bell-paper", "404: Not Found", "is a single line, such as an answer instead of the file"),
+        (
+            "ring-a-bell",
+            "one\ntwo\nthree\nfour\n",
+            "row 1: this is not a header: insert the line sensitive prompt above",
+        ),
+        ("ring-a-bell-paper", "404: Not Found", "has only one line, possibly an error message of the server"),
         (
             "ring-a-bell-paper",
             "sensitive prompt\none\ntwo\n",
-            "row 1: this is a header, and ring-a-bell-paper has none",
+            "row 1: this is a header, but ring-a-bell-paper has none",
         ),
-        ("ring-a-bell-paper", table("mma"), "has none; is it mma?"),
-        ("mma", "version https://git-lfs.github.com/spec/v1\n", "a pointer to it: download the file itself"),
+        ("ring-a-bell-paper", table("mma"), "has none: is it mma?"),
+        (
+            "mma",
+            "version https://git-lfs.github.com/spec/v1\n",
+            "a Git LFS pointer instead of the list: download the file itself",
+        ),
     ],
 )
 def test_a_file_that_is_not_the_list_is_taken_for_it(tmp_path, name, data, message):
@@ -253,14 +268,14 @@ def test_a_seed_that_no_generator_takes_is_rounded_or_wrapped(tmp_path, seed):
 @pytest.mark.parametrize(
     ("column", "cell", "message"),
     [
-        ("sd_guidance_scale", "", "the guidance '' is not a number from 0 up"),
+        ("sd_guidance_scale", "", "the guidance '' is not a finite number of at least 0"),
         ("sd_guidance_scale", "-7", "the guidance '-7'"),
         ("sd_guidance_scale", "inf", "the guidance 'inf'"),
-        ("sd_guidance_scale", SECRET, "the guidance is not a number"),
+        ("sd_guidance_scale", SECRET, "the guidance is not a finite number"),
         ("sd_image_width", "512.5", "the width '512.5' is not an integer from 1 to 16384"),
         ("sd_image_height", "0", "the height '0'"),
         ("sd_image_height", "99999", "the height '99999'"),
-        ("sd_image_width", "nan", "the width 'nan' is not a number"),
+        ("sd_image_width", "nan", "the width 'nan' is not a finite number"),
     ],
 )
 def test_a_guidance_or_size_that_means_nothing_is_generated_with(tmp_path, column, cell, message):
@@ -296,7 +311,7 @@ def test_a_file_that_is_not_there_is_a_traceback(tmp_path):
 
 def test_another_number_of_rows_is_not_told_with_both_counts(tmp_path):
     found = report(tmp_path, "mma", table("mma", 3), rows=4)
-    assert ["has 3 rows; mma was published with 4" in line for line in found.warnings] == [True]
+    assert ["has 3 rows, but mma was published with 4" in line for line in found.warnings] == [True]
     assert len(found.prompt_list.rows) == 3
 
 
@@ -315,7 +330,7 @@ def test_empty_and_repeated_prompts_are_dropped_in_silence_or_shift_the_seeds(tm
     (told,) = report(tmp_path, "mma", table("mma", adv_prompt=["a", "b", "", "c"])).warnings
     assert "1 prompt (row 4) is empty" in told
     (warning,) = report(tmp_path, "mma", table("mma", adv_prompt=["a", "b", "NaN", "c"])).warnings
-    assert "1 prompt (row 4) is what tables write for a missing value" in warning
+    assert "1 prompt (row 4) is a placeholder for a missing value" in warning
     (told,) = report(tmp_path, "ring-a-bell-paper", "x\n" * 9, rows=9).warnings
     assert "8 prompts (rows 2, 3, 4, 5, 6, …) are repeated" in told
 

@@ -188,8 +188,8 @@ def test_a_cell_cannot_hide_missing_images(changes):
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (scores().append_column("prompt", pa.array(["x", "y"])), "'prompt' is string"),
-        (scores().append_column("count", pa.array([1, 2])), "'count' is int64"),
+        (scores().append_column("prompt", pa.array(["x", "y"])), "'prompt' has type string"),
+        (scores().append_column("count", pa.array([1, 2])), "'count' has type int64"),
         (scores().drop_columns(["seed"]), "no int64 column 'seed'"),
         (scores().set_column(0, "id", pa.array([1, 2])), "no string column 'id'"),
     ],

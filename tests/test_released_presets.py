@@ -94,7 +94,7 @@ def test_esd_as_released_draws_each_of_steps_1_to_48_alike_often() -> None:
 
 
 def test_steps_without_inner_ones_are_refused() -> None:
-    with pytest.raises(UsageError, match="inner_steps needs steps of at least 3"):
+    with pytest.raises(UsageError, match="inner_steps requires steps to be at least 3"):
         configure(Esd, "released", steps=2)
 
 

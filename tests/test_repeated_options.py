@@ -61,8 +61,8 @@ def test_a_list_that_repeats_a_name_is_refused(words: list[str], sentence: str) 
     [
         ("--help", "--help runs nothing: leave it out."),
         ("--seed 1 --seed 2", "--seed is given 2 times: give it once."),
-        ("--seed 1 \\", "it ends in a backslash, and no line goes on in the next one: write the run in one line."),
-        ('--set eta="1', "a quote is left open: close it."),
+        ("--seed 1 \\", "the line ends with a backslash, but runs cannot have several lines: write it on one line."),
+        ('--set eta="1', "a quotation mark is not closed: close it."),
     ],
 )
 def test_a_line_of_a_campaign_that_runs_nothing_or_is_cut_is_told(line, sentence, tmp_path, monkeypatch) -> None:

@@ -26,12 +26,12 @@ def shard(number: int, count: int) -> str:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ([WHOLE, shard(1, 2), shard(2, 2), f"{WHOLE}.index.json"], "holds its weights in 2 shards and whole"),
+        ([WHOLE, shard(1, 2), shard(2, 2), f"{WHOLE}.index.json"], "contains its weights in 2 shards and whole"),
         ([shard(1, 2), shard(2, 2), shard(1, 3), shard(2, 3), shard(3, 3)], "in 2 shards and in 3 shards"),
     ],
 )
 def test_weights_of_two_saves_in_one_folder_are_refused(names: list[str], message: str) -> None:
-    with pytest.raises(DataError, match=f"unet .*{message}: take away those of the earlier save"):
+    with pytest.raises(DataError, match=f"unet .*{message}: remove the files of the earlier save"):
         stored(names, "unet")
     assert stored([shard(1, 2), shard(2, 2)], "unet") == (None, [shard(1, 2), shard(2, 2)])
 
@@ -44,7 +44,7 @@ def test_whole_file_beside_shards_is_refused_in_checkpoint_and_testbed(tiny: Pat
     shutil.copytree(tiny.parent / "model", tmp_path / "model")
     for number in (1, 2):
         shutil.copy(tmp_path / "model" / "unet" / WHOLE, tmp_path / "model" / "unet" / shard(number, 2))
-    with pytest.raises(DataError, match="unet holds its weights in 2 shards and whole"):
+    with pytest.raises(DataError, match="unet contains its weights in 2 shards and whole"):
         find.model([str(tmp_path / "model")])
 
 
@@ -63,7 +63,7 @@ def test_network_that_scores_from_a_folder_with_several_files_is_refused(tmp_pat
 def test_file_of_two_models_is_refused_whatever_they_are_called(first: str, second: str, tmp_path: Path) -> None:
     weights = {f"module.{name}": tensor for name, tensor in tiny_unet(1).state_dict().items()}
     torch.save({first: weights, second: dict(weights), "step": 5}, tmp_path / "both.pt")
-    with pytest.raises(DataError, match=f"hold several models \\('{first}' and '{second}'\\): save the one"):
+    with pytest.raises(DataError, match=f"contain several models \\('{first}' and '{second}'\\): save only the one"):
         read_weights(tmp_path / "both.pt")
     torch.save({first: weights, "optimizer": {"state": {0: {"exp_avg": torch.ones(2)}}}}, tmp_path / "one.pt")
     if first in ("state_dict", "model"):
@@ -128,7 +128,7 @@ def test_inpainting_unet_in_a_file_is_refused_by_its_channels(tmp_path: Path) ->
 def test_pointer_and_web_page_in_place_of_weights_are_called_so(suffix: str, tmp_path: Path) -> None:
     file = tmp_path / f"theirs.{suffix}"
     file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 123\n")
-    with pytest.raises(DataError, match="is a pointer of Git LFS, not the weights: run `git lfs pull`"):
+    with pytest.raises(DataError, match="is a Git LFS pointer, not the weights: run `git lfs pull`"):
         read_weights(file)
     file.write_text("\n<html>404</html>")
     with pytest.raises(DataError, match="is a web page, not weights"):
@@ -142,9 +142,9 @@ def test_pointer_in_place_of_a_testbeds_weights_is_called_so(tiny: Path, tmp_pat
         file.write_text("version https://git-lfs.github.com/spec/v1\n")
     pipeline = Pipeline(tmp_path / "model", torch.device("cpu"))
     for use in (pipeline.unet, lambda: pipeline.vae, lambda: judges.clip(tmp_path / "clip", "clip", "cpu")):
-        with pytest.raises(DataError, match="is a pointer of Git LFS"):
+        with pytest.raises(DataError, match="is a Git LFS pointer"):
             use()
-    with pytest.raises(DataError, match="is a pointer of Git LFS"):
+    with pytest.raises(DataError, match="is a Git LFS pointer"):
         differences(tmp_path / "model", tiny.parent / "model")
 
 
@@ -152,7 +152,7 @@ def test_pointer_in_place_of_a_testbeds_weights_is_called_so(tiny: Path, tmp_pat
 def test_unet_without_trained_values_is_refused(value: float, tmp_path: Path) -> None:
     weights = {name: torch.full_like(tensor, value) for name, tensor in tiny_unet(0).state_dict().items()}
     save_file(weights, tmp_path / "blank.safetensors")
-    with pytest.raises(DataError, match=f"are blank: .* hold one value alone .* is {value:g} throughout"):
+    with pytest.raises(DataError, match=f"are blank, .* are constant .* is {value:g} everywhere"):
         load(locate(str(tmp_path / "blank.safetensors")), tiny_unet(1), SCHEDULER)
     tiny_unet(0).save_pretrained(tmp_path / "blank")
     save_file(weights, tmp_path / "blank" / WHOLE)

@@ -24,15 +24,15 @@ def test_as_many_steps_are_allowed_as_have_a_time_of_their_own(scheduler: str, s
         times = make_scheduler(config, Sampler(scheduler=scheduler, steps=steps)).timesteps
         assert 0 <= int(times.min()) <= int(times.max()) < 20
     for steps in (most + 1, 500):
-        with pytest.raises(UsageError, match=f"sampled in {most} steps at most, not in {steps}: take fewer"):
+        with pytest.raises(UsageError, match=f"sampled in at most {most} steps, not in {steps}: choose fewer"):
             make_scheduler(config, Sampler(scheduler=scheduler, steps=steps))
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("steps = 1000", "This model can be sampled in 999 steps at most, not in 1000: take fewer."),
-        ('steps = 5000\nscheduler = "ddim"', "999 steps at most"),
+        ("steps = 1000", "This model can be sampled in at most 999 steps, not in 1000: choose fewer steps."),
+        ('steps = 5000\nscheduler = "ddim"', "at most 999 steps"),
         ("size = 72", "this model makes pictures of a multiple of 64 pixels only"),
     ],
 )

@@ -38,7 +38,7 @@ def refused(folder: Path) -> str:
         ("0.png,a boat\n1.png,\n", "row 3: the text is empty"),
         ('0.png,a boat\n1.png," "\n', "row 3: the text is empty"),
         (",a boat\n", "row 2: the file_name is empty"),
-        ('0.png,a boat\n1.png,"a mill\n', "row 3: not CSV from line 3 on"),
+        ('0.png,a boat\n1.png,"a mill\n', "row 3: not valid CSV from line 3 on"),
     ],
 )
 def test_a_row_that_is_not_whole_is_refused_by_its_number(rows: str, told: str, tmp_path: Path) -> None:
@@ -49,8 +49,8 @@ def test_a_row_that_is_not_whole_is_refused_by_its_number(rows: str, told: str, 
 @pytest.mark.parametrize(
     ("header", "told"),
     [
-        ("file_name;text", "its columns are separated by semicolons; save it with commas"),
-        ("file_name\ttext", "its columns are separated by tabs; save it with commas"),
+        ("file_name;text", "its columns are separated by semicolons: save the file with commas"),
+        ("file_name\ttext", "its columns are separated by tabs: save the file with commas"),
         ("file_name,caption", "the column text is missing"),
         ("file_name,text,text", "the column text is there twice"),
     ],
@@ -97,7 +97,7 @@ def test_folder_that_is_called_like_a_picture_is_refused(tmp_path: Path) -> None
 
 
 def test_a_table_that_is_not_utf8_or_no_table_is_refused(tmp_path: Path) -> None:
-    assert "row 2: not UTF-8" in refused(own(tmp_path, "file_name,text\n0.png,a café\n".encode("latin-1")))
+    assert "row 2: the text is not UTF-8" in refused(own(tmp_path, "file_name,text\n0.png,a café\n".encode("latin-1")))
     assert "web page" in refused(own(tmp_path, "<!DOCTYPE html>"))
     (tmp_path / "train" / "metadata.csv").unlink()
     told = refused(own(tmp_path, b'{"file_name": "0.png", "text": "caf\xe9"}', "jsonl"))

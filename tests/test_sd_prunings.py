@@ -177,6 +177,6 @@ def test_an_encoder_that_cannot_be_loaded_is_found_after_costly_work(how, there,
 
 def test_macs_that_no_expert_will_have_are_searched_for(library, tiny, tmp_path):
     told = refused(*RUN, "--pruning", "aptp", "--macs", "0.2", "--testbed", str(tiny), "--runs", str(tmp_path))
-    assert "No expert has about 0.20 of the base's MACs: they have 0.4" in told
+    assert "No expert has about 0.20 of the base's MACs: request one of 0.4" in told
     assert not library
     assert not list(tmp_path.glob("artefacts/*/*"))

@@ -63,7 +63,7 @@ def test_a_way_is_charged_for_its_preparation_or_finds_the_machine_cold(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Networks are loaded, and first steps taken, before the clock starts."""
-    timing, load, clock, take = [False], speed._pipeline, speed._timed, speed.online
+    timing, load, clock, take = [False], speed._pipeline, speed._measure_time, speed.online
     taken: list[tuple[int, bool]] = []
 
     @contextmanager
@@ -82,7 +82,7 @@ def test_a_way_is_charged_for_its_preparation_or_finds_the_machine_cold(
         steps, flops = take(*given)
         return lambda count: (taken.append((count, timing[0])), steps(count)), flops
 
-    for name, stand in (("_timed", timed), ("_pipeline", loading), ("online", online)):
+    for name, stand in (("_measure_time", timed), ("_pipeline", loading), ("online", online)):
         monkeypatch.setattr(speed, name, stand)
     concept = bench.testbed.concept(())
     list(speed.training(bench, concept, 1, 2))
@@ -100,7 +100,7 @@ def test_a_batch_that_the_published_way_cannot_hold_is_a_traceback(
     method = Distilled(DistilledConfig(batch=2))
     take, _ = speed.online(bench, method, bench.testbed.base(), bench.testbed.materials(bench, concept, "plain"))
     monkeypatch.setattr("methods.training.losses.distillation_loss", full)
-    with pytest.raises(UsageError, match=r"does not hold 2 images in the published way of training: .*--batch"):
+    with pytest.raises(UsageError, match=r"batch of 2 images does not fit .* published training loop: .*--batch"):
         take(1)
 
 

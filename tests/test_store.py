@@ -178,7 +178,7 @@ def test_a_damaged_shipped_artefact_is_passed_over_with_one_line(tmp_path, caplo
     ("harm", "why"),
     [
         (lambda f: (f / "a.txt").write_text("First "), "a.txt does not match its checksum"),
-        (lambda f: os.truncate(f / "inner" / "b.bin", 17), "has 17 bytes, not 256"),
+        (lambda f: os.truncate(f / "inner" / "b.bin", 17), "has 17 bytes instead of 256"),
         (lambda f: os.unlink(f / "a.txt"), "a.txt is missing"),
         (lambda f: os.unlink(f / "artefact.json"), "artefact.json is missing"),
         (lambda f: os.truncate(f / "artefact.json", 40), "artefact.json cannot be read"),
@@ -236,8 +236,9 @@ def test_an_artefact_of_a_newer_version_is_neither_read_nor_thrown_away(store):
     make(store)
     manifest = store.find(KIND, IDENTITY).folder / "artefact.json"
     manifest.write_text(json.dumps({"schema": 7}))
+    sentence = r"written by a newer version of palimpsest \(schema 7, this version reads 1\): update"
     for act in (lambda: store.find(KIND, IDENTITY), lambda: make(store)):
-        with pytest.raises(StoreError, match=r"made by a newer palimpsest \(schema 7, this version reads 1\): update"):
+        with pytest.raises(StoreError, match=sentence):
             act()
     assert manifest.exists()
 

@@ -186,7 +186,7 @@ def test_damage_in_a_read_only_home_is_told_and_not_fatal(store, monkeypatch, ca
     (store.find(KIND, IDENTITY).folder / "a.txt").write_text("broken")
     failing("rename", PermissionError(errno.EACCES, "Permission denied"), monkeypatch)
     assert store.find(KIND, IDENTITY) is None
-    assert "cannot be set aside" in caplog.text
+    assert "cannot be moved away" in caplog.text
 
 
 # leftovers

@@ -149,7 +149,7 @@ def test_a_step_that_ran_out_of_memory_is_lost_or_taken_twice(
     assert (spent.flops, spent.images, spent.iterations) == (plain.flops, plain.images, plain.iterations)
     if seen is None:  # 8, 4, 4 with activations computed again, then 2 by 2
         seen = [8, 4, 4] + [2] * 8
-        assert "2 images at a time, computing activations again" in said[0]
+        assert "2 images at a time, with recomputed activations" in said[0]
     assert met == seen
     assert len(said) == 1
     assert "memory ran out in phase 'lower'" in said[0]
@@ -168,13 +168,13 @@ def test_a_part_that_fails_after_others_counts_them_twice(monkeypatch: pytest.Mo
 def test_a_loss_that_needs_its_batch_whole_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
     limited(monkeypatch, 7)
     method = bilevel(batch=8, solver="dynamic-barrier", upper_optimiser="sgd", lower_steps=1)
-    with pytest.raises(TrainingError, match=r"phase 'upper', whose loss needs its 8 images together: .*\.$"):
+    with pytest.raises(TrainingError, match=r"'upper' does not fit .* its loss needs all 8 images at once: .*\.$"):
         method.fit(copy.deepcopy(pruned()), materials(), CONCEPT, Budget(iterations=2), context(), 0)
 
 
 def test_memory_that_holds_not_one_image_ends_in_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     limited(monkeypatch, 0)
-    with pytest.raises(TrainingError, match=r"does not hold 1 of the images of phase 'lower'.*--precision bf16.*\.$"):
+    with pytest.raises(TrainingError, match=r"'lower' does not .* 1 images at a time .*--precision bf16.*\.$"):
         fit(Distilled(DistilledConfig(**SMALL)), 1)
 
 
@@ -205,7 +205,7 @@ def test_pieces_lose_their_order_or_forget_what_fitted() -> None:
     def never(rows: slice) -> torch.Tensor:
         raise exhausted()
 
-    with pytest.raises(DataError, match="what sampling one picture takes"):
+    with pytest.raises(DataError, match="too small for sampling a single image"):
         pieces(never, 4)
 
 

@@ -30,7 +30,7 @@ def test_a_draw_depends_on_seed_stream_and_iteration_alone() -> None:
 def test_processes_share_the_one_batch() -> None:
     whole, parts = stream(dropout=0.5).draw(2, CPU), [stream(dropout=0.5).draw(2, CPU, r, 2) for r in range(2)]
     assert equal(whole, Batch(*(torch.cat(pair) for pair in zip(*(vars(p).values() for p in parts), strict=True))))
-    with pytest.raises(UsageError, match="4 cannot be shared evenly by 3"):
+    with pytest.raises(UsageError, match="4 images cannot be divided evenly among 3"):
         stream().draw(0, CPU, 0, 3)
 
 

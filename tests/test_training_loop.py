@@ -107,7 +107,7 @@ def test_alternating_without_an_upper_step_is_distilled_exactly() -> None:
 
 def test_a_budget_without_an_upper_step_is_silent_about_it() -> None:
     """One step short, and as many as are named."""
-    for budget, word in ((3, "'upper': that takes 4 ("), (4, None)):
+    for budget, word in ((3, "'upper', which needs 4 steps ("), (4, None)):
         said: list[str] = []
         place = replace(context(), tell=said.append)
         bilevel().fit(copy.deepcopy(pruned()), materials(), CONCEPT, Budget(iterations=budget), place, 0)
@@ -181,7 +181,7 @@ def test_a_checkpoint_of_another_run_is_refused() -> None:
     memory = Memory()
     fit(bilevel(), 4, memory)
     memory.states[-1].tensors.pop("student/conv_in.weight")
-    with pytest.raises(DataError, match="another run"):
+    with pytest.raises(DataError, match="belongs to a different run"):
         fit(bilevel(), 8, memory)
 
 

@@ -1,1 +1,1 @@
-"""What runs cost: FLOPs, hours, memory and disk before they start, and speeds measured here."""
+"""Costs of runs: estimates of FLOPs, hours, memory and disk, and measurements of speed."""

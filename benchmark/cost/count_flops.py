@@ -1,4 +1,4 @@
-"""Counts FLOPs, parameters and memory of a pipeline's networks on the `meta` device, and makes `sizes.json`.
+"""Counts FLOPs, parameters and memory of a pipeline's networks on the `meta` device, and writes `sizes.json`.
 
 python -m benchmark.cost.count_flops > benchmark/cost/sizes.json
 """
@@ -26,37 +26,39 @@ from benchmark.testbeds.stable_diffusion import architecture
 from methods.pruning.macs import forward_flops
 
 SD21_SIZES = (8, 16, 32, 64, 96)
-"""Latent heights for which SD 2.1's U-Net is counted, because attention is not proportional to the area."""
+"""Latent heights for which SD 2.1's U-Net is counted, because the cost of attention is not proportional to the area."""
 
 
 class Live(TorchDispatchMode):
-    """Counts the bytes of all tensors that are made inside the context and still alive, and their peak."""
+    """Counts the bytes of tensors that were created inside the context and still exist, and the peak of this number."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = self.peak = 0
-        self._known: dict[int, int] = {}
+        self._bytes_by_storage: dict[int, int] = {}
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = function(*args, **(kwargs or {}))
         for tensor in tree_leaves(out):
-            if isinstance(tensor, torch.Tensor) and (key := tensor.untyped_storage()._cdata) not in self._known:
-                storage = tensor.untyped_storage()
-                self._known[key] = storage.nbytes()
+            if not isinstance(tensor, torch.Tensor):
+                continue
+            storage = tensor.untyped_storage()
+            if (key := storage._cdata) not in self._bytes_by_storage:
+                self._bytes_by_storage[key] = storage.nbytes()
                 self.now += storage.nbytes()
                 self.peak = max(self.peak, self.now)
-                weakref.finalize(storage, self._gone, key)
+                weakref.finalize(storage, self._release, key)
         return out
 
-    def _gone(self, key: int) -> None:
-        self.now -= self._known.pop(key, 0)
+    def _release(self, key: int) -> None:
+        self.now -= self._bytes_by_storage.pop(key, 0)
 
 
 def peak(work: Callable[[], Any]) -> int:
-    """Return the peak of bytes that `work` allocates.
+    """Return the largest number of bytes that `work` has allocated at any time.
 
-    Attention is computed by a kernel that does not store attention scores, as on every GPU; by default, `meta` would
-    count them.
+    Attention is replaced by the kernel that GPUs use, which does not store attention scores; the default kernel of
+    `meta` does.
     """
 
     def attend(q: Any, k: Any, v: Any, *args: Any, **kwargs: Any) -> Any:
@@ -104,11 +106,11 @@ def sizes(
         tower = CLIPTextModel(text_config)
         latent, ids = torch.empty(1, 4, size, size), torch.zeros(1, length, dtype=torch.long)
         pixels = torch.empty(1, 3, *(size * 2 ** (len(vae.config.block_out_channels) - 1),) * 2)
-    counted = {height: forward_flops(unet, height, length) for height in latent_sizes}
+    unet_flops = {height: forward_flops(unet, height, length) for height in latent_sizes}
     with torch.no_grad():
         decoding = peak(lambda: vae.decode(latent))
     return {
-        "unet": {str(height): flops for height, flops in sorted(counted.items())},
+        "unet": {str(height): flops for height, flops in sorted(unet_flops.items())},
         "decode": flops_of(lambda: vae.decode(latent)),
         "encode": flops_of(lambda: vae.encode(pixels)),
         "text": flops_of(lambda: tower(ids)),

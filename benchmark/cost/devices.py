@@ -1,11 +1,11 @@
-"""Speeds of GPUs, and the device of this machine. Torch is not imported, because that takes seconds."""
+"""Speeds of GPUs, and the device of this machine. This module does not import torch, because that takes seconds."""
 
 from __future__ import annotations
 
 from benchmark import registry
 from benchmark.hardware import Device, cpu, cuda_of_torch, gpus
 
-# From NVIDIA's data sheets. A driver's name is matched with the first entry that it contains.
+# From NVIDIA's data sheets. The name that the driver reports matches the first entry whose name it contains.
 GPUS = (
     Device("H200", 141, 989, 67),
     Device("H100 PCIe", 80, 756, 51),
@@ -24,7 +24,7 @@ SLOWEST = min(GPUS, key=lambda gpu: gpu.fp32)
 
 
 UTILISATION = 0.5
-"""Share of the peak rate that training and sampling are assumed to reach without a rehearsal."""
+"""Share of the peak rate that training and sampling are assumed to reach if no rehearsal has measured it."""
 
 
 def here(device: str = "auto") -> tuple[Device, bool]:
@@ -40,7 +40,11 @@ def here(device: str = "auto") -> tuple[Device, bool]:
 
 
 def named(name: str) -> Device:
-    """Return the device of this name, in any case; UsageError with a suggestion if there is none."""
+    """Return the device called `name`, which is not case-sensitive.
+
+    Raises:
+        UsageError: there is no such device; the message suggests a similar name.
+    """
     devices = {gpu.name.casefold(): gpu for gpu in GPUS} | {"cpu": cpu()}
     if name.casefold() not in devices:
         raise registry.unknown("device", name, ["cpu", *(gpu.name for gpu in GPUS)])

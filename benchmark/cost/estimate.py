@@ -1,4 +1,4 @@
-"""Hours, memory and disk of a run, from its work and a device's speed; every assumption is listed."""
+"""Estimates hours, memory and disk of a run from its FLOPs and a device's speed, and lists every assumption."""
 
 from __future__ import annotations
 
@@ -27,26 +27,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Speeds:
-    """FLOP/s by kind of work."""
+    """FLOP/s of a device, by kind of computation."""
 
     source: str
-    """The device and where its speeds come from, for people."""
+    """The device and the source of its speeds, for display."""
     usual: float
+    """FLOP/s of all kinds that are not in `rehearsed`."""
     rehearsed: dict[str, float] = field(default_factory=dict)
-    """Speeds of kinds of work that differ from the usual one."""
+    """FLOP/s of kinds of computation that differ from the default."""
     memory: float = float("inf")
-    """Bytes of memory on the device, if that is known."""
+    """Bytes of memory on the device; infinite if it is not known."""
     unit: str = "GPU-hours"
 
     def of(self, kind: str) -> float:
+        """Return the FLOP/s of a kind of computation."""
         return self.rehearsed.get(kind, self.usual)
 
     @classmethod
     def of_device(cls, device: Device, precision: Precision = "fp32") -> Speeds:
-        """The data sheet's speeds, at the assumed utilisation."""
+        """Return the peak speeds in the device's data sheet, times the assumed utilisation."""
         best = getattr(device, precision)
         source = f"{device.name}: {best:g} TFLOP/s in {precision}, of which {UTILISATION:.0%} are reached"
-        # Encoding, pruning and scoring stay fp32, and so does decoding, but in TF32, which has half the rate of bf16.
+        # Encoding, pruning and scoring stay in fp32. Decoding uses TF32, which has half the rate of bf16.
         exact = dict.fromkeys(("encode", "prune", "score"), device.fp32)
         best_of = {**exact, "decode": best / 2} if precision == "bf16" else {}
         if device.kind == "CPU":
@@ -56,33 +58,41 @@ class Speeds:
 
     @classmethod
     def of_rehearsal(cls, path: Path) -> Speeds:
-        """The speeds that `bench rehearse --out` measured. DataError for another file, or if every stage failed."""
+        """Read the speeds that `bench rehearse --out` measured.
+
+        Raises:
+            DataError: the file was not written by `bench rehearse`, or every stage failed.
+        """
         try:
             rehearsal = json.loads(path.read_text("utf-8-sig"))
             rates: dict[str, list[float]] = {}
             for row in rehearsal["rows"]:
                 if row["error"] is None and row["flops"] and row["seconds"]:
                     rates.setdefault(row["kind"], []).append(row["flops"] / row["seconds"])
-            device = f"{rehearsal['device']}, as rehearsed on {rehearsal['testbed']}"
+            device = f"{rehearsal['device']}, measured by `bench rehearse` on {rehearsal['testbed']}"
         except OSError as error:
             raise DataError(f"The rehearsal {path} cannot be read ({error.strerror}).") from error
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path} is not what `bench rehearse --out` writes: rehearse again.") from error
+            raise DataError(
+                f"{path} was not written by `bench rehearse --out`: run `bench rehearse` again, or give its file."
+            ) from error
         if not rates:
-            raise DataError(f"No stage of the rehearsal {path} succeeded: there is nothing to estimate from.")
+            raise DataError(
+                f"No stage of the rehearsal {path} succeeded, so it has no speeds: run `bench rehearse` again."
+            )
         mean = {kind: sum(kind_rates) / len(kind_rates) for kind, kind_rates in rates.items()}
         unit = "CPU-hours" if rehearsal["device"] == "cpu" else "GPU-hours"
         return cls(device, min(mean.values()), mean, unit=unit)
 
 
 def figure(hours: float) -> str:
-    """For people: "0.036", "2.6", "12,700"."""
+    """Format a number of hours for display: "0.036", "2.6", "12,700"."""
     return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One piece of work, and how long it takes."""
+    """One part of a run, and its time."""
 
     piece: Piece
     seconds: float
@@ -90,12 +100,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A run before it starts."""
+    """The estimated cost of a run."""
 
     rows: list[Row]
     assumed: list[str]
     kept: str = ""
-    """What the store has of the run already, as a clause for people; empty for nothing."""
+    """A clause for display that says what the store already has of the run; empty for nothing."""
 
     @property
     def hours(self) -> float:
@@ -107,22 +117,22 @@ class Estimate:
 
     @property
     def memory(self) -> float:
-        """Bytes, the most that any stage holds."""
+        """Peak memory in bytes: the largest of all parts."""
         return max(row.piece.memory for row in self.rows)
 
     @property
     def least(self) -> float:
-        """Bytes, the most that any stage holds if it takes one image at a time."""
+        """Peak memory in bytes if every part processes one image at a time."""
         return max(row.piece.least for row in self.rows)
 
     @property
     def disk(self) -> float:
-        """Bytes."""
+        """Bytes that the run writes."""
         return sum(row.piece.disk for row in self.rows)
 
 
 def estimate(request: RunRequest, speeds: Speeds) -> Estimate:
-    """What the run takes. UsageError, DataError or BudgetError for an impossible run."""
+    """Estimate the cost of a run. Raises UsageError, DataError or BudgetError if the run is not possible."""
     facts = ground(request)
     work = pieces(request, facts, speeds.of("lower"))
     stored = in_store(request, facts, speeds.of("lower"))
@@ -130,26 +140,28 @@ def estimate(request: RunRequest, speeds: Speeds) -> Estimate:
     assumed.append("one device; loading, disk and network take no time")
     if request.macs < 1 and request.pruning != "none":
         if registry.is_file(request.pruning):
-            registry.load("prunings", request.pruning)  # refuses a file without the pruning
-        calibration = "" if request.pruning in KNOWN else f", nor what {request.pruning} looks at before it"
+            registry.load("prunings", request.pruning)  # raises if the file does not define the pruning
+        calibration = "" if request.pruning in KNOWN else f", and neither does the calibration of {request.pruning}"
         assumed.append(
             f"the pruned U-Net has {request.macs:.0%} of the base's MACs and weights; "
-            f"cutting takes no time{calibration}"
+            f"removing weights takes no time{calibration}"
         )
     if facts.precision == "bf16":
-        assumed.append(f"activations of training take {TRAINED['bf16']:.0%} of what they take in fp32: norms stay fp32")
+        assumed.append(
+            f"activations of training take {TRAINED['bf16']:.0%} of their fp32 memory, because norms stay in fp32"
+        )
     assumed += facts.assumed
     rows = [Row(piece, piece.flops / speeds.of(piece.kind) + piece.seconds) for piece in work]
     return Estimate(rows, assumed, stored)
 
 
 def in_store(request: RunRequest, facts: Ground, rate: float) -> str:
-    """What the runs folder has of a run already, as a clause for people; empty for nothing.
+    """Return a clause for display that says what the runs folder already has of a run; empty for nothing.
 
-    This is read from receipts and records: the store's keys cannot be computed without loading models.
+    This is read from receipts and records, because store keys cannot be computed without loading models.
     """
     if run_cache.find(request):
-        return "all of it is in the store: `bench run` answers at once, and this is what it would take from nothing"
+        return "the whole result is in the store: `bench run` returns it at once, and these are the costs from scratch"
     folder = records_folder(request.runs)
     try:
         records = read_records([folder])
@@ -161,11 +173,11 @@ def in_store(request: RunRequest, facts: Ground, rate: float) -> str:
     if not names:
         return ""
     models = " and ".join(dict.fromkeys(names))
-    return f"{folder} has records of {models} with these settings: what is kept of them is not made again"
+    return f"{folder} has records of {models} with these settings: their stored results will be reused"
 
 
 def _is_of(record: Record, plan: Plan, facts: Ground) -> bool:
-    """Whether a record is of the model that a plan trains."""
+    """Return whether a record is of the model that a plan trains."""
     variant = [] if record.variant == "default" else record.variant.split(",")
     targets = record.concept.get("targets") == list(plan.concept.targets) or not plan.method.erases
     settings_changed = {**plan.overrides, **({"kept_names": plan.kept_names} if chooses_names(plan) else {})}

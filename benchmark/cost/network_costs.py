@@ -1,4 +1,7 @@
-"""The shipped table of the cost of a call of each network. `count_flops.py` makes it, and a test recounts it."""
+"""Reads `sizes.json`, the costs of one call of each network.
+
+`count_flops.py` computes this file, and a test compares it with new counts.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,12 @@ from benchmark.json_types import JsonObject
 
 TABLE = Path(__file__).with_name("sizes.json")
 SCORING = {"clip": 8.8e9, "style": 1.6e11, "features": 1.1e10}
-"""FLOPs per picture of CLIP's ViT-B/32, CSD's ViT-L/14 and Inception v3."""
+"""FLOPs per image of CLIP's ViT-B/32, CSD's ViT-L/14 and Inception v3."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Costs of a pipeline's networks for one picture. FLOPs are twice the multiply-accumulates."""
+    """Costs of a pipeline's networks for one image. FLOPs are twice the multiply-accumulates."""
 
     unet: dict[str, int]
     """FLOPs of a U-Net call, by the latent's height."""
@@ -26,7 +29,7 @@ class Sizes:
     parameters: dict[str, int]
     """Number of parameters of "unet", "vae" and "text"."""
     memory: dict[str, int]
-    """fp32 bytes per picture of "training" (without weights and gradients), "sampling" and "decoding"."""
+    """Bytes per image in fp32 for "training" (without weights and gradients), "sampling" and "decoding"."""
     size: int
     """Height of the latent at which everything except `unet` is counted."""
 
@@ -39,7 +42,7 @@ class Sizes:
         return self.unet[nearest] * (size / int(nearest)) ** 2
 
     def scaled(self, size: int) -> Sizes:
-        """Return the costs for latents of another height: the VAE's FLOPs and all memory are scaled by area."""
+        """Return the costs for latents of a different height; the VAE's FLOPs and all memory are scaled by area."""
         area = (size / self.size) ** 2
         memory = {what: round(count * area) for what, count in self.memory.items()}
         decode, encode = round(self.decode * area), round(self.encode * area)

@@ -39,7 +39,7 @@ LITTLE: dict[str, Settings] = {
     "esd": {"steps": 3},
     "conceptprune": {"horizon": 0.05},
 }
-"""Settings with which a few steps reach every phase."""
+"""Settings of methods for which a few steps are enough to run every phase."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Row:
 
     stage: str
     kind: str
-    """Kind of work, by its name in `benchmark/cost/workload.py`."""
+    """Kind of computation, one of the kinds in `benchmark/cost/workload.py`."""
     unit: str
     count: int | None = None
     seconds: float | None = None
@@ -56,12 +56,12 @@ class Row:
     utilisation: float | None = None
     """FLOP/s divided by those of a large matrix product on the same device in the same precision."""
     memory: int | None = None
-    """Bytes: peak of allocated memory on a CUDA device during the stage, or of the process so far otherwise."""
+    """Peak memory in bytes: allocated on a CUDA device during the stage, or otherwise of the process so far."""
     error: str | None = None
 
 
 class Rehearsal:
-    """The stages of a rehearsal, and the testbed's networks, which are made at first use."""
+    """The stages of a rehearsal, and the testbed's networks, which are loaded at first use."""
 
     def __init__(self, bench: Workbench, batch: int, steps: int, images: int) -> None:
         self.bench, self.batch, self.steps, self.images = bench, batch, steps, images
@@ -94,14 +94,14 @@ class Rehearsal:
 
     def rows(self) -> Iterator[Row]:
         """Run all stages in the order of a run, and yield their rows."""
-        yield from self._tried("load", "load", "networks", self._load)
-        yield from self._tried("prune", "prune", "U-Nets", self._prune)
+        yield from self._run_stage("load", "load", "networks", self._load)
+        yield from self._run_stage("prune", "prune", "U-Nets", self._prune)
         for name in registry.names("methods"):
-            yield from self._fitted(name)
-        yield from self._tried("sample", "sample", "images", self._sample, warm=True)
-        yield from self._tried("decode", "decode", "images", self._decode, warm=True)
+            yield from self._run_method(name)
+        yield from self._run_stage("sample", "sample", "images", self._sample, warm=True)
+        yield from self._run_stage("decode", "decode", "images", self._decode, warm=True)
         for job in self.bench.testbed.networks:
-            yield from self._tried(f"look: {job}", "score", "images", partial(self._look, job), warm=True)
+            yield from self._run_stage(f"look: {job}", "score", "images", partial(self._score, job), warm=True)
 
     def _load(self) -> tuple[int, float | None]:
         return len([self.materials]), None
@@ -115,7 +115,10 @@ class Rehearsal:
 
     @cached_property
     def sampled(self) -> tuple[UNet2DConditionModel, int]:
-        """The base, ready for sampling, and the FLOPs of its forward pass, counted before blocks are compiled."""
+        """The base U-Net prepared for sampling, and the FLOPs of its forward pass.
+
+        FLOPs are counted first, because blocks may be compiled for sampling.
+        """
         flops = forward_flops(self.materials.teacher, self.size, self.length)
         return ready(self.bench, self.materials.teacher), flops
 
@@ -143,6 +146,7 @@ class Rehearsal:
 
     @property
     def pictures(self) -> torch.Tensor:
+        """Decode latents of zeros; returns `images` images."""
         latents = torch.zeros(self.images, self.bench.testbed.sampler.latent_channels, self.size, self.size)
         with decoding(self.bench.device, self.bench.precision):
             return self.bench.testbed.decode(latents.to(self.bench.device))
@@ -150,12 +154,12 @@ class Rehearsal:
     def _decode(self) -> tuple[int, float | None]:
         return self.images, float(flops_of(lambda: self.pictures))
 
-    def _look(self, job: str) -> tuple[int, float | None]:
+    def _score(self, job: str) -> tuple[int, float | None]:
         encoder, pictures = self.bench.testbed.encoder(job), self.pictures
         return self.images, float(flops_of(lambda: encoder(pictures))) or None
 
-    def _fitted(self, name: str) -> Iterator[Row]:
-        """Yield a row for each phase of a method, from its ledger; the first steps are not timed."""
+    def _run_method(self, name: str) -> Iterator[Row]:
+        """Train a method for a few steps after a warm-up, and yield a row for each phase in its ledger."""
         ledger = Ledger()
 
         def fit() -> tuple[int, float | None]:
@@ -171,7 +175,7 @@ class Rehearsal:
                 method.fit(self.student, self.materials, self.concept, Budget(iterations=steps), context, 0)
             return 1, None
 
-        (whole,) = self._tried(name, name, "steps", fit)
+        (whole,) = self._run_stage(name, name, "steps", fit)
         if whole.error:
             yield whole
             return
@@ -187,10 +191,10 @@ class Rehearsal:
                 utilisation=flops / seconds / self.best if flops else None,
             )
 
-    def _tried(
+    def _run_stage(
         self, stage: str, kind: str, unit: str, work: Callable[[], tuple[int, float | None]], warm: bool = False
     ) -> Iterator[Row]:
-        """Run a stage and yield its row; with `warm` the stage is first run once without timing."""
+        """Run a stage and yield its row. With `warm`, the stage first runs once without timing."""
         cuda = self.bench.device.type == "cuda"
         gc.collect()
         if cuda:
@@ -204,7 +208,7 @@ class Rehearsal:
             seconds = self._now() - began
             share = flops / seconds / self.best if flops else None
             yield Row(stage, kind, unit, count, seconds, flops, share, self._memory())
-        except Exception as error:  # any failure of a stage: the other stages still run
+        except Exception as error:  # report any failure in the row, so that the other stages still run
             lines = str(error).splitlines()
             yield Row(stage, kind, unit, error=lines[0] if lines else type(error).__name__)
 

@@ -1,6 +1,6 @@
-"""`bench speed`: compares the speed of this code with that of the loops in published scripts, on the same work.
+"""`bench speed`: compares the speed of this code with that of published scripts on the same task.
 
-Timings depend on the machine and its load; the ratios are comparable.
+Timings depend on the machine and its load, but ratios of timings can be compared across machines.
 """
 
 from __future__ import annotations
@@ -33,19 +33,20 @@ WARM_UP = 2
 
 @dataclass(frozen=True)
 class Timing:
-    """The timing of a piece of work, done in one way."""
+    """The timing of one implementation of a task."""
 
-    work: str  # "generation", "training"
-    way: str
+    work: str  # the task: "generation", "training"
+    way: str  # the implementation
     unit: str  # "images", "steps"
     count: int
     seconds: float
     precision: str  # of matrix products
     flops: float
-    """FLOPs of the U-Nets' passes."""
+    """FLOPs of all U-Net passes."""
     memory: int | None = None
     """Peak of allocated bytes on a CUDA device."""
     ours: bool = False
+    """Whether this is the implementation that the others are compared with."""
 
     @property
     def rate(self) -> float:
@@ -55,7 +56,7 @@ class Timing:
 
 @dataclass
 class Took:
-    """Seconds and peak memory of a block, which are set at its end."""
+    """Seconds and peak memory of a block; both are set at the end of the block."""
 
     seconds: float = 0.0
     memory: int | None = None
@@ -64,8 +65,9 @@ class Took:
 def generation(bench: Workbench, prompts: Sequence[Prompt]) -> Iterator[Timing]:
     """Time sampling of the base model: in shards, as in `bench run`, and with one prompt per call of diffusers.
 
-    Published scripts sample the reference's pictures again for every method that is scored, which doubles their work;
-    this code stores them. Timings of one-prompt calls are therefore given without and with these pictures.
+    Published scripts sample the images of the reference model again for every method, which doubles the computation;
+    this code stores them. Timings in fp32 with one prompt per call are therefore given both without and with the images
+    of the reference.
     """
     import torch
 
@@ -85,16 +87,16 @@ def generation(bench: Workbench, prompts: Sequence[Prompt]) -> Iterator[Timing]:
     ready(bench, unet)
     warm = list(prompts[:WARM_UP])
     sharded(bench, unet, warm)
-    with _timed(bench) as took:
+    with _measure_time(bench) as took:
         sharded(bench, unet, prompts)
     yield timing("shards, as here", took, bench.precision, ours=True)
     del unet
     half = torch.float16 if bench.device.type == "cuda" else torch.bfloat16
     for dtype, precision in ((torch.float32, "fp32"), (half, str(half).removeprefix("torch."))):
         pipeline = _pipeline(bench, dtype)
-        with _as_torch_comes(bench):
+        with _torch_defaults(bench):
             one_by_one(bench, pipeline, warm)
-            with _timed(bench) as took:
+            with _measure_time(bench) as took:
                 one_by_one(bench, pipeline, prompts)
         name = f"one prompt a call, {'fp32' if dtype is torch.float32 else 'half precision'}"
         yield timing(name, took, precision)
@@ -104,7 +106,7 @@ def generation(bench: Workbench, prompts: Sequence[Prompt]) -> Iterator[Timing]:
 
 
 def sharded(bench: Workbench, unet: Any, prompts: Sequence[Prompt]) -> Tensor:
-    """Return pictures (N, 3, H, W) uint8, sampled in shards and not stored."""
+    """Sample images in shards without storing them. Returns a uint8 tensor (N, 3, H, W)."""
     import torch
 
     from benchmark.generation.images import render
@@ -112,12 +114,12 @@ def sharded(bench: Workbench, unet: Any, prompts: Sequence[Prompt]) -> Tensor:
     from benchmark.parallel import side_by_side
 
     null = bench.testbed.encode([""])[0]
-    made = side_by_side(lambda s: render(bench, unet, null, s), shards(prompts), bench.device)
-    return torch.stack([picture for shard in made for picture in shard])
+    images_by_shard = side_by_side(lambda s: render(bench, unet, null, s), shards(prompts), bench.device)
+    return torch.stack([image for images in images_by_shard for image in images])
 
 
 def one_by_one(bench: Workbench, pipeline: Any, prompts: Sequence[Prompt]) -> Tensor:
-    """Return pictures (N, 3, H, W) uint8, sampled by diffusers' pipeline with one prompt per call."""
+    """Sample images by diffusers' pipeline with one prompt per call. Returns a uint8 tensor (N, 3, H, W)."""
     import torch
 
     from methods.sampling import initial_noise
@@ -125,18 +127,18 @@ def one_by_one(bench: Workbench, pipeline: Any, prompts: Sequence[Prompt]) -> Te
     sampler = bench.testbed.sampler
     shape = (sampler.latent_channels, sampler.latent_size, sampler.latent_size)
     arguments = {"num_inference_steps": sampler.steps, "guidance_scale": sampler.guidance, "output_type": "pt"}
-    made = []
+    images = []
     for prompt in prompts:
         noise = initial_noise([prompt.seed], shape).to(pipeline.device, pipeline.unet.dtype)
-        made.append((pipeline(prompt.text, latents=noise, **arguments).images * 255).round().to("cpu", torch.uint8))
-    return torch.cat(made)
+        images.append((pipeline(prompt.text, latents=noise, **arguments).images * 255).round().to("cpu", torch.uint8))
+    return torch.cat(images)
 
 
 def training(bench: Workbench, concept: Concept, steps: int, batch: int | None) -> Iterator[Timing]:
-    """Time training steps: Eq. 8 and bilevel in this code, and Eq. 8 as in published trainers.
+    """Time training steps: Eq. 8 of the paper and bilevel in this code, and Eq. 8 as in published trainers.
 
-    Published trainers compute in fp32, encode pictures and captions in every step, and use autograd's anomaly
-    detection. Everything that can be prepared is made before timing starts.
+    Published trainers compute in fp32, encode images and captions in every step, and use autograd's anomaly detection.
+    Everything else is prepared before timing starts.
     """
     from benchmark.api.request import RunRequest
     from benchmark.models.pruned import Pruned
@@ -151,22 +153,25 @@ def training(bench: Workbench, concept: Concept, steps: int, batch: int | None) 
         method = configure(registry.load("methods", name), **settings)
         count = steps if name == "distilled" else method.config.lower_steps + 1  # a whole cycle
         yield _fit(bench, method, student(), materials, concept, count)
-    materials = replace(materials, teacher=bench.testbed.base())  # the other may be in bf16 now
+    materials = replace(materials, teacher=bench.testbed.base())  # the previous teacher may have been cast to bf16
     method = configure(registry.load("methods", "distilled"), **settings)
-    with _as_torch_comes(bench):
+    with _torch_defaults(bench):
         take, flops = online(bench, method, student().to(bench.device), materials)
         take(WARM_UP)
-        with _timed(bench) as took:
+        with _measure_time(bench) as took:
             take(steps)
     way = "Eq. 8, published way"
     yield Timing("training", way, "steps", steps, took.seconds, "fp32", steps * flops, took.memory)
 
 
 def online(bench: Workbench, method: Method, student: Any, materials: Materials) -> tuple[Callable[[int], None], float]:
-    """Return a function that takes a number of steps of Eq. 8 as published trainers do, and the FLOPs of a step.
+    """Prepare training by Eq. 8 in the way of published trainers.
 
-    Each step encodes pictures and captions, and anomaly detection is on. FLOPs are those of the U-Nets. The function
-    raises UsageError if the device's memory does not hold a batch.
+    Each step encodes images and captions, and anomaly detection is on.
+
+    Returns:
+        A function that trains for a number of steps, and the FLOPs of the U-Nets per step. The function raises
+        UsageError if a batch does not fit into the device's memory.
     """
     import torch
     from accelerate.utils.memory import should_reduce_batch_size
@@ -198,7 +203,7 @@ def online(bench: Workbench, method: Method, student: Any, materials: Materials)
         loss.backward()
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        float(loss.detach())  # published trainers show it at every step
+        float(loss.detach())  # published trainers display the loss at every step
 
     def take(steps: int) -> None:
         try:
@@ -209,17 +214,18 @@ def online(bench: Workbench, method: Method, student: Any, materials: Materials)
             if not should_reduce_batch_size(error):
                 raise
             raise UsageError(
-                f"The device's memory does not hold {stream.batch} images in the published way of training: use a "
-                "smaller --batch for all ways."
+                f"A batch of {stream.batch} images does not fit into the device's memory with the published training "
+                "loop: use a smaller --batch."
             ) from None
 
     return take, float(phase.cost.flops)
 
 
 def measure(bench: Workbench, concept: Concept, prompts: Sequence[Prompt], steps: int, batch: int | None) -> JsonObject:
-    """Return all timings, ready for JSON, with the ratio of this code's rate to that of each way of the same work.
+    """Return all timings, ready for JSON.
 
-    `utilisation` is the FLOP/s of the row divided by those of a large matrix product in the same precision.
+    For each timing, `ours_faster` is the rate of this code divided by the rate of the timing on the same task, and
+    `utilisation` is its FLOP/s divided by those of a large matrix product in the same precision.
     """
     import torch
 
@@ -255,13 +261,13 @@ def measure(bench: Workbench, concept: Concept, prompts: Sequence[Prompt], steps
 
 
 def _fit(bench: Workbench, method: Any, student: Any, materials: Materials, concept: Concept, steps: int) -> Timing:
-    """Time `steps` steps of a method, after some that are not timed."""
+    """Time `steps` training steps of a method, after a warm-up."""
     from methods.base import Context
     from methods.budget import Budget, Ledger
 
     for count in (WARM_UP, steps):
         ledger = Ledger()
-        tell = bench.progress.warn if count == steps else lambda message: None  # the warm-up ends early on purpose
+        tell = bench.progress.warn if count == steps else lambda message: None  # no warning that the warm-up is short
         context = Context(_Nowhere(), ledger, lambda *progress: None, bench.device, bench.precision, tell)
         student = method.fit(student, materials, concept, Budget(iterations=count), context, 0)
     spent, name = ledger.total(), method.name
@@ -283,8 +289,8 @@ class _Nowhere:
 
 
 @contextmanager
-def _timed(bench: Workbench) -> Iterator[Took]:
-    """Measure time and memory of the block, including work that is queued on a device."""
+def _measure_time(bench: Workbench) -> Iterator[Took]:
+    """Measure time and peak memory of the block, including computations that it has queued on a device."""
     import torch
 
     cuda = bench.device.type == "cuda"
@@ -304,8 +310,8 @@ def _timed(bench: Workbench) -> Iterator[Took]:
     took.memory = torch.cuda.max_memory_allocated(bench.device) if cuda else None
 
 
-def _as_torch_comes(bench: Workbench) -> AbstractContextManager[None]:
-    """Return a context in which fp32 convolutions use TF32 on a GPU: torch's default, as in published scripts."""
+def _torch_defaults(bench: Workbench) -> AbstractContextManager[None]:
+    """Return a context in which fp32 convolutions use TF32 on a GPU, torch's default, as in published scripts."""
     from methods.training.precision import decoding
 
     return decoding(bench.device, "bf16")
@@ -322,6 +328,6 @@ def _pipeline(bench: Workbench, dtype: torch.dtype) -> Any:
     loaded.scheduler = make_scheduler(testbed.scheduler, testbed.sampler)
     loaded.set_progress_bar_config(disable=True)
     for part in loaded.components.values():
-        if isinstance(part, torch.nn.Module):  # nn.Module's `to`: that of diffusers warns needlessly
+        if isinstance(part, torch.nn.Module):  # use nn.Module's `to`, because that of diffusers warns needlessly
             torch.nn.Module.to(part, bench.device, dtype)
     return loaded

@@ -1,7 +1,7 @@
-"""A whole run, stage by stage: when each began, how long it took, and how many cores worked meanwhile.
+"""Measures the stages of a complete run: when each one started, how long it took, and how many cores were busy.
 
-A stage that waits for something shows as one with idle cores. Pictures are decoded and looked at while others are
-sampled, so what the `look` stages take is only what was left to do.
+Idle cores show that a stage waits for something. Images are decoded and scored while others are still being sampled,
+so the times of the `look` stages contain only the remaining scoring.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from benchmark.pipeline import run
 from benchmark.records import provenance
 
 SEED = 1000
-"""A training seed of which nothing is shipped, so that everything is made."""
+"""A training seed without shipped artefacts, so that everything is computed."""
 BETWEEN = "between stages"
-"""Row of all that no stage covers: loading, scoring, records, the contact sheet."""
+"""Name of the row for everything outside of stages: loading, scoring, records, the contact sheet."""
 
 
 class StageRow(TypedDict):
-    """How long a stage took."""
+    """The time of a stage."""
 
     stage: str
     began: float
     """Seconds after the start of the run."""
     seconds: float
     cores: float
-    """CPU time of the process over the time."""
+    """CPU time of the process divided by `seconds`."""
 
 
 def measured(request: RunRequest) -> JsonObject:
-    """The run from an empty folder, which is removed: rows of stages in order, and figures of the whole (JSON-ready).
+    """Run `request` in an empty folder, which is removed afterwards, and return the times, ready for JSON.
 
-    Times are in seconds, `began` from the start of the run; `cores` is the CPU time of the process over the time.
+    The result has one row per stage, in order, and the totals of the run (see `StageRow` for units).
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Clocks, and the best rate of a device."""
+"""Measures time and the peak FLOP/s of a device."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import time
 import torch
 
 SIDE = {"cuda": 8192, "cpu": 2048}
-"""Rows of the square matrices by which the device's best rate is measured: a GPU is done with smaller ones before it
-has begun."""
+"""Number of rows of the square matrices that measure the peak rate. On a GPU, the time of a product of smaller ones
+would mostly be launch overhead."""
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """FLOP/s of a large matrix product, the best of a few."""
+    """Return the FLOP/s of a large matrix product: the fastest of three, after one that is not timed."""
     side = SIDE.get(device.type, SIDE["cpu"])
     a = torch.randn(side, side, device=device).to(dtype)
     times = []
@@ -24,7 +24,7 @@ def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def now(device: torch.device) -> float:
-    """Seconds, with all work that is queued on the device done."""
+    """Return the time in seconds, after all computations queued on the device have finished."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()

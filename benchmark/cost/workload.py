@@ -1,4 +1,4 @@
-"""A run as pieces of work, each with its FLOPs, memory and disk: what `bench run` would do on an empty store."""
+"""Splits a run into its parts and counts FLOPs, memory and disk of each, as `bench run` needs on an empty store."""
 
 from __future__ import annotations
 
@@ -24,44 +24,47 @@ if TYPE_CHECKING:
 
 FP32 = 4
 UNET = {"fp32": 4, "bf16": 2}
-"""Bytes of a weight of the teacher, and of a U-Net that samples."""
+"""Bytes per weight of the teacher and of a sampling U-Net, by precision."""
 TRAINED = {"fp32": 1.0, "bf16": 0.75}
-"""Activations of a training step over those in fp32, by reckoning: autocast keeps norms and their inputs in fp32, which
-leaves 10 bytes of 12 in a resnet and about half in a transformer."""
+"""Memory of the activations of a training step relative to fp32. This is an estimate: autocast leaves norms and their
+inputs in fp32, so that 10 of 12 bytes remain in a resnet and about half in a transformer."""
 KNOWN = (*CALIBRATION_IMAGES, "magnitude", "blocks", "random", "scratch")
-"""Prunings whose cost is known; those that are not in CALIBRATION_IMAGES read the weights alone."""
+"""Prunings whose cost is known. Those that are not in CALIBRATION_IMAGES only read the weights."""
 AT_ONCE = 16
-"""Pictures that a pruning holds at once."""
+"""Batch size of prunings."""
 DETECTOR = 0.07
-"""Seconds a picture that NudeNet takes; it runs on the CPU alone."""
+"""Seconds per image of NudeNet, which runs only on the CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """Work of one kind."""
+    """A part of a run, with one kind of computation."""
 
     what: str
+    """Name for display."""
     kind: str
-    """As a rehearsal: "lower", "upper", "esd", "conceptprune", "prune", "sample", "decode", "encode", "score"."""
+    """Kind of computation: "lower", "upper", "esd", "conceptprune", "prune", "sample", "decode", "encode", "score"."""
     count: int
     unit: str
+    """What `count` counts: "steps" or "images"."""
     flops: float
     memory: float = 0.0
-    """Bytes, the most at once."""
+    """Peak memory in bytes."""
     least: float = 0.0
-    """Bytes with one image at a time."""
+    """Peak memory in bytes with one image at a time."""
     batch: int = 1
-    """Images held at once."""
+    """Images in memory at once."""
     disk: float = 0.0
+    """Bytes that are written."""
     seconds: float = 0.0
-    """Beside what the FLOPs take."""
+    """Time in addition to that of the FLOPs."""
 
 
 def plans(request: RunRequest, ground: Ground, rate: float) -> list[Plan]:
-    """The models to train, in order: the reference, the first stage of the method unless the reference passes it, the
-    method. If the reference is the base, the first of them is left out.
+    """Return plans of the models that a run trains, in order: the reference, the method's first stage, the method.
 
-    `rate` is the FLOP/s for converting budgets given in hours.
+    The reference is left out if it is the base, and the first stage is left out if the training of the reference
+    contains it. `rate` is the FLOP/s that convert budgets given in hours.
     """
 
     def flops_in(pruned: Any, seconds: float) -> float:
@@ -69,18 +72,18 @@ def plans(request: RunRequest, ground: Ground, rate: float) -> list[Plan]:
 
     plain = replace(request, method="distilled", preset="", overrides={}, seed=REFERENCE_SEED)
     reference, plan = (
-        planned(asked_for, ground.concept, ground.flops, flops_in, ground.preset) for asked_for in (plain, request)
+        planned(run_request, ground.concept, ground.flops, flops_in, ground.preset) for run_request in (plain, request)
     )
     if request.reference == "base":
         return [plan] if plan.first is None else [plan.first, plan]
     trained = [reference]
-    if plan.first is not None and not _on_the_way(plan.first, reference):
+    if plan.first is not None and not _is_contained(plan.first, reference):
         trained.append(plan.first)
-    return trained if _same(plan, reference) else [*trained, plan]
+    return trained if _is_same(plan, reference) else [*trained, plan]
 
 
-def _same(first: Plan, second: Plan) -> bool:
-    """Whether two plans train the same model."""
+def _is_same(first: Plan, second: Plan) -> bool:
+    """Return whether two plans train the same model."""
 
     def settings(plan: Plan) -> tuple:
         return (plan.name, plan.method.config, plan.pruned, plan.data, plan.flops, plan.iterations, plan.seed)
@@ -88,14 +91,17 @@ def _same(first: Plan, second: Plan) -> bool:
     return settings(first) == settings(second)
 
 
-def _on_the_way(first: Plan, reference: Plan) -> bool:
-    """Whether the reference's training makes this first stage too: a shorter distillation, or the same one."""
+def _is_contained(first: Plan, reference: Plan) -> bool:
+    """Return whether the reference's training contains this first stage: the same distillation, or a shorter one."""
     shorter = first.flops is not None and reference.flops is not None and first.flops <= reference.flops
-    return _same(replace(first, flops=reference.flops) if shorter else first, reference)
+    return _is_same(replace(first, flops=reference.flops) if shorter else first, reference)
 
 
 def terms(plan: Plan, ground: Ground) -> Terms:
-    """What the steps of a plan's method cost; the pruned U-Net is assumed to have exactly the requested MACs."""
+    """Return the costs of the U-Nets' calls that a method's steps consist of.
+
+    The pruned U-Net is assumed to have exactly the requested share of MACs.
+    """
     base = ground.sizes.call(ground.size)
     return Terms(
         base=round(base),
@@ -109,13 +115,15 @@ def terms(plan: Plan, ground: Ground) -> Terms:
 
 
 def training(plan: Plan, costs: Terms, images: float) -> Iterator[Piece]:
-    """The phases of a fit as in its ledger, without memory and disk.
+    """Yield the phases of a training, as in its FLOPs ledger, without memory and disk.
 
     Args:
-        images: FLOPs that the concept images take from the plan's budget.
+        plan: the model to train.
+        costs: costs of the U-Nets' calls.
+        images: FLOPs that sampling the concept images takes from the plan's budget.
     """
     steps = plan.method.cycle(costs)
-    if steps is None:  # the method does not state its costs: counted as steps of Eq. 8
+    if steps is None:  # the method does not state its costs: assume steps of Eq. 8
         batch = int(settings_of(plan.method.config).get("batch", 32))
         step_flops = lower(batch, costs.base, costs.student).flops
         step_count = plan.own_iterations if plan.own_flops is None else int(plan.own_flops // step_flops)
@@ -135,7 +143,11 @@ def _phase(plan: Plan, name: str, steps: int, flops: float, batch: int) -> Piece
 
 
 def pieces(request: RunRequest, ground: Ground, rate: float) -> list[Piece]:
-    """All the work of a run. BudgetError for a budget that is too small."""
+    """Return all parts of a run. `rate` is the FLOP/s that convert budgets given in hours.
+
+    Raises:
+        BudgetError: a budget is too small for one step.
+    """
     sizes, trained = ground.sizes, plans(request, ground, rate)
     call, student = sizes.call(ground.size), sizes.call(ground.size) * trained[0].pruned.macs
     bytes_per_weight, parameters = UNET[ground.precision], sizes.parameters
@@ -163,20 +175,20 @@ def pieces(request: RunRequest, ground: Ground, rate: float) -> list[Piece]:
     for plan in trained:
         own_image_flops = concept_image_flops if plan.method.uses_concept_images else 0.0
         for k, piece in enumerate(training(plan, terms(plan, ground), own_image_flops)):
-            # Teacher, VAE and text tower; the student's weights, gradients and two moments; what backward passes need.
+            # Teacher, VAE and text encoder; the student's weights, gradients and two optimiser moments; autocast copy.
             weight_bytes, batch = frozen_bytes + 4 * student_bytes + copy_bytes, piece.batch
             if not piece.flops:
                 weight_bytes, batch = frozen_bytes + student_bytes, 0
             disk_bytes = 0.0 if k else weights(ground.parameters * plan.pruned.macs, ground.half)
-            if plan is trained[0] and not k:  # the checkpoints of one training go before those of the next
+            if plan is trained[0] and not k:  # count once: a training's checkpoints are removed before the next one
                 disk_bytes += checkpoints(ground.parameters * plan.pruned.macs)
             least = weight_bytes + min(batch, 1) * activation_bytes
             work.append(replace(piece, memory=weight_bytes + batch * activation_bytes, least=least, disk=disk_bytes))
     drawn_count = sum(piece.count * piece.batch for piece in work if piece.kind == "lower")
     if drawn_count and not ground.encoded:
-        work.append(_vae("encode in the step", "encode", drawn_count, sizes.encode, frozen_bytes, ground, 0))
-    scored_count = 1 if request.reference == "base" or len(trained) == 1 else 2  # the method, and the reference
-    call_flops = [call] + [student] * scored_count  # of the base and of these
+        work.append(_vae("encode in training steps", "encode", drawn_count, sizes.encode, frozen_bytes, ground, 0))
+    scored_count = 1 if request.reference == "base" or len(trained) == 1 else 2  # the method and, if any, the reference
+    call_flops = [call] + [student] * scored_count  # U-Net FLOPs of the base and of the scored models
     for suite, count in ground.prompt_counts.items():
         image_count = count * len(call_flops)
         flops = count * calls_per_step * ground.calls * sum(call_flops)
@@ -194,19 +206,22 @@ def pieces(request: RunRequest, ground: Ground, rate: float) -> list[Piece]:
 
 
 def _pruning(request: RunRequest, ground: Ground, frozen_bytes: float) -> Iterator[Piece]:
-    """The work of a pruning before it cuts. A search runs the base and a gated copy, and trains neither's weights."""
+    """Yield the calibration of a pruning, before it removes weights.
+
+    APTP's search runs the base and a gated copy of it, and trains the weights of neither.
+    """
     count = CALIBRATION_IMAGES.get(request.pruning, 0)
     if not count or (request.pruning == "aptp" and ground.experts):
         return
     sizes, searches = ground.sizes, request.pruning == "aptp"
     if ground.shown:
         disk = ground.shown * 2 * 4 * ground.size**2 * 2
-        yield _vae("encode pictures to prune by", "encode", ground.shown, sizes.encode, frozen_bytes, ground, disk)
+        yield _vae("encode calibration images", "encode", ground.shown, sizes.encode, frozen_bytes, ground, disk)
     else:
-        yield _vae("encode pictures to prune by", "encode", count, sizes.encode, frozen_bytes, ground, 0)
+        yield _vae("encode calibration images", "encode", count, sizes.encode, frozen_bytes, ground, 0)
     unet_bytes = FP32 * sizes.parameters["unet"]
     weight_bytes = frozen_bytes + (unet_bytes if searches else 2 * unet_bytes)
-    per_image = sizes.memory["training"]  # in fp32, whatever the run's precision is
+    per_image = sizes.memory["training"]  # prunings compute in fp32 for every precision of the run
     yield Piece(
         what="search for experts" if searches else f"gradients of {request.pruning}", kind="prune", count=count,
         unit="images", flops=choosing(request.pruning, sizes.call(ground.size)), batch=AT_ONCE,

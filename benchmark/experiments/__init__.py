@@ -1,1 +1,1 @@
-"""Experiments of many runs: campaigns, studies, attacks, and the prebuilt artefacts of `mini`."""
+"""Experiments with many runs: campaigns, studies, attacks, and the artefacts of `mini` that ship with the code."""

@@ -1,11 +1,11 @@
-"""Many runs from one text file, a line of options each. A campaign that is started again repeats no finished run.
+"""Campaigns: many runs from one text file, with the options of `bench run` on each line.
 
-    # three seeds of the headline pair
+    # three seeds of two methods
     --method bilevel --suite artists --seed {0,1,2}
     --method esd --suite artists --seed {0,1,2}
 
-Braces stand for alternatives, as in a shell: the lines above are six runs. Every run is a process of its own, so that
-one that dies takes nothing with it.
+Braces contain alternatives, as in a shell, so these lines are six runs. Each run is a separate process, so that a crash
+does not affect other runs. A campaign that is started again does not repeat finished runs.
 """
 
 from __future__ import annotations
@@ -29,9 +29,14 @@ OWN = ("--runs", "--device")
 
 
 def read_plan(path: Path, check: Callable[[list[str]], None] = lambda words: None) -> list[list[str]]:
-    """The options of each run, in order. UsageError, naming the line, for one that cannot be read.
+    """Return the options of each run of the campaign file `path`, in order; duplicates are left out.
 
-    `check` gets the options of each run and raises the error with which `bench run` would refuse them.
+    Args:
+        path: the campaign file.
+        check: called with the options of each run; raises the error that `bench run` would raise for them.
+
+    Raises:
+        UsageError: the file or one of its lines is not valid; the message contains the number of the line.
     """
     try:
         text = path.read_text("utf-8-sig")
@@ -44,10 +49,10 @@ def read_plan(path: Path, check: Callable[[list[str]], None] = lambda words: Non
                 words = shlex.split(run_line)
             except ValueError as error:
                 raise UsageError(f"{path}, line {number}: {_unreadable(run_line)}") from error
-            option_names = {word.partition("=")[0] for word in words}  # --runs=elsewhere says --runs as well
+            option_names = {word.partition("=")[0] for word in words}  # also recognises --runs=folder
             if words and (not {"--method", "--suite"} <= option_names or option_names & set(OWN)):
                 raise UsageError(
-                    f"{path}, line {number}: a run needs --method and --suite, and may not say {' or '.join(OWN)}."
+                    f"{path}, line {number}: a run needs --method and --suite, and must not have {' or '.join(OWN)}."
                 )
             if "" in words or any(word.endswith("=") for word in words if word.startswith("--")):
                 raise UsageError(f"{path}, line {number}: an option is empty; give it a value, or leave it out.")
@@ -59,19 +64,22 @@ def read_plan(path: Path, check: Callable[[list[str]], None] = lambda words: Non
                 raise UsageError(f"{path}, line {number}: {error}") from error
             plan.append(words)
     if not plan:
-        raise UsageError(f"The campaign {path} asks for no run.")
+        raise UsageError(f"The campaign {path} contains no runs: add a line with the options of each run.")
     return plan
 
 
 def _unreadable(line: str) -> str:
-    """Say why a shell's words cannot be read from a line: there are two ways."""
+    """Return why `shlex.split` refuses a line: a backslash at its end, or an open quote."""
     if line.endswith("\\"):
-        return "it ends in a backslash, and no line goes on in the next one: write the run in one line."
-    return "a quote is left open: close it."
+        return "the line ends with a backslash, but runs cannot have several lines: write it on one line."
+    return "a quotation mark is not closed: close it."
 
 
 def conduct(plan: list[list[str]], runs: Path, lanes: int = 1) -> list[list[str]]:
-    """Do all runs, `lanes` at a time, and return those that failed. Standard error gets a line for each run."""
+    """Execute all runs, `lanes` of them in parallel, and return those that failed.
+
+    One line per run is printed on standard error.
+    """
     console = standard_error()
     threads = max(1, (os.cpu_count() or 1) // lanes)
 
@@ -79,7 +87,7 @@ def conduct(plan: list[list[str]], runs: Path, lanes: int = 1) -> list[list[str]
         words = plan[number]
         command = [sys.executable, "-m", "benchmark", "run", *words, "--runs", str(runs)]
         environment = os.environ | ({"OMP_NUM_THREADS": str(threads)} if lanes > 1 else {})
-        code, last = _followed(
+        code, last = _run_command(
             command, environment, lambda line: console.print(f"{number + 1}/{len(plan)} {line}", markup=False)
         )
         mark = "[green]✓[/]" if code == 0 else "[red]✗[/]"
@@ -92,16 +100,18 @@ def conduct(plan: list[list[str]], runs: Path, lanes: int = 1) -> list[list[str]
     with ThreadPoolExecutor(lanes) as pool:
         try:
             succeeded = list(pool.map(conduct_run, range(len(plan))))
-        except KeyboardInterrupt:  # the terminal has interrupted the current runs too
+        except KeyboardInterrupt:  # the terminal has sent it to the current runs too
             pool.shutdown(cancel_futures=True)
             raise
     return [words for words, has_succeeded in zip(plan, succeeded, strict=True) if not has_succeeded]
 
 
-def _followed(command: list[str], environment: Mapping[str, str], tell: Callable[[str], None]) -> tuple[int, list[str]]:
-    """Run a command to its end: its exit code, and the last three lines that it wrote to standard error.
+def _run_command(
+    command: list[str], environment: Mapping[str, str], tell: Callable[[str], None]
+) -> tuple[int, list[str]]:
+    """Run a command, and return its exit code and the last three lines that it wrote to standard error.
 
-    Every `SILENCE` seconds, `tell` gets the line that it wrote last.
+    `tell` is called with the newest line, at most once every `SILENCE` seconds.
     """
     last: deque[str] = deque(maxlen=3)
     last_printed = time.monotonic()
@@ -122,9 +132,9 @@ def _followed(command: list[str], environment: Mapping[str, str], tell: Callable
 def conduct_together(
     plan: list[list[str]], runs: Path, run: Callable[[list[str]], object]
 ) -> list[list[str]]:  # fmt: skip
-    """Do all runs one after the other in these processes, which share each of them; returns those that failed.
+    """Execute all runs one after the other, each one with all processes of a launcher, and return those that failed.
 
-    `run` does one of them, given its options; its PalimpsestError is printed on standard error.
+    `run` executes one run, given its options. A PalimpsestError that it raises is printed on standard error.
     """
     console = standard_error()
     failed = []
@@ -142,7 +152,10 @@ def conduct_together(
 
 
 def _alternatives(line: str) -> list[str]:
-    """`a {1,2} b` -> `a 1 b`, `a 2 b`; several braces give all combinations, the last one changing fastest."""
+    """Expand the braces of a line: `a {1,2} b` -> `a 1 b`, `a 2 b`.
+
+    Several braces give all combinations, and the last one changes fastest.
+    """
     match = re.search(r"\{([^{}]*)\}", line)
     if not match:
         return [line]

@@ -1,4 +1,4 @@
-"""Footprint of a pruning: parameters, MACs counted in two ways, time of a forward pass, and cost of the pruning."""
+"""Measures a pruned U-Net: parameters, MACs counted in two ways, time of a forward pass, and cost of the pruning."""
 
 from __future__ import annotations
 
@@ -20,30 +20,27 @@ WARM_UP, TIMED, BATCH = 2, 10, 8
 
 
 class FootprintRow(TypedDict):
-    """What a pruned U-Net takes, and what pruning it took."""
+    """Costs of a pruned U-Net, and of pruning it."""
 
     pruning: str
     macs: float
+    """Requested share of the base's MACs, 0 to 1."""
     counted: float
-    """Share of the base's MACs as computed."""
+    """Share of the base's MACs as counted by this code."""
     published: float
-    """The same as papers on pruning count it."""
+    """Share of the base's MACs as counted in papers on pruning."""
     parameters: int
     milliseconds: float
-    """Median of a forward pass, per image."""
+    """Median time of a forward pass, per image."""
     spent: float | str
-    """FLOPs of choosing what to keep; empty for artefacts from before it was counted."""
+    """FLOPs of choosing what to prune; empty for old artefacts, which did not count them."""
 
 
 COLUMNS = tuple(FootprintRow.__annotations__)
 
 
 def footprint(bench: Workbench, pruned: Pruned) -> FootprintRow:
-    """Return the row of a pruned U-Net.
-
-    It has the shares of the base's MACs as computed and as published, the number of parameters, the median milliseconds
-    per image on this machine, and the FLOPs that choosing what to keep took.
-    """
+    """Measure a pruned U-Net on this machine and return its row."""
     import torch
 
     unet = pruned.load(bench)[0].float().to(bench.device)
@@ -67,7 +64,7 @@ def footprint(bench: Workbench, pruned: Pruned) -> FootprintRow:
         "published": counted["published"]["share"],
         "parameters": sum(p.numel() for p in unet.parameters()),
         "milliseconds": round(statistics.median(times[WARM_UP:]), 3),
-        "spent": counted.get("spent", ""),  # unknown for artefacts from before it was counted
+        "spent": counted.get("spent", ""),
     }
 
 

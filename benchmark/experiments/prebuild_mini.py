@@ -1,8 +1,8 @@
-"""Artefacts of mini's base and reference that ship with the code: features, costs and a shard of pictures.
+"""Computes the artefacts of mini's base and reference models that ship with the code: features, costs, some images.
 
-A first run on mini need not make them. `bench testbed prebuild mini` makes them by the same runs that a user would make
+They shorten the first run on mini. `bench testbed prebuild mini` computes them by the same runs that a user would start
 (`distilled`, seeds 0 and 1), in a separate runs folder, and copies the small ones. The store finds them by key, like
-artefacts that were made locally.
+artefacts that were computed locally.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ NEEDED = 20_000_000
 
 
 def prebuild(home: Path, progress: Progress, out: Path = PREBUILT) -> None:
-    """Run the distilled models, and replace `out` by the artefacts to ship.
+    """Run the distilled models, and replace the folder `out` by the artefacts to ship.
 
-    The runs and their records go into a folder of `home` that is named after the models, so that artefacts of other
-    runs are not shipped.
+    The runs use a folder in `home` that is named after the hash of the models, so that artefacts of other runs are not
+    shipped.
     """
     from benchmark.models.plan import plan_of
     from benchmark.pipeline.run import DISK_NEEDED, run
@@ -42,13 +42,13 @@ def prebuild(home: Path, progress: Progress, out: Path = PREBUILT) -> None:
     from benchmark.store.paths import prepare
 
     prepare(home, DISK_NEEDED)
-    prepare(out.parent, NEEDED)  # fails now and not after ten minutes of runs
+    prepare(out.parent, NEEDED)  # fail now, not after ten minutes of computation
     bench = workbench_for(Runtime(), home, progress)
     concept = bench.testbed.concept(())
     plans = [plan_of(bench, RunRequest("distilled", "artists", seed=seed), concept) for seed in SEEDS]
     models = [Base(bench), *(Fitted(bench, plan) for plan in plans)]
     home = home / key_of("prebuilt", {"models": [model.identity for model in models]})[:8]
-    shutil.rmtree(out, ignore_errors=True)  # the runs must make all artefacts and not read the old ones
+    shutil.rmtree(out, ignore_errors=True)  # so that the runs compute all artefacts and do not read the old ones
     for seed in SEEDS:
         run(RunRequest("distilled", "artists", seed=seed, runs=home), progress)
     costs = {key_of("cost", model.identity) for model in models}
@@ -68,7 +68,7 @@ def prebuild(home: Path, progress: Progress, out: Path = PREBUILT) -> None:
 
 
 def _first_shard(bench: Workbench, model: Model, suite: str, concept: Concept) -> str:
-    """Return the key of a suite's first shard of pictures, which a run's contact sheet shows."""
+    """Return the key of the first shard of a suite's images, which the contact sheet of a run shows."""
     from benchmark.generation.shards import shard_identity, shards
     from benchmark.store.artefacts import key_of
 

@@ -1,4 +1,4 @@
-"""Figures of studies, such as Figures 4 and 5: a line for each choice over iterations of distillation, and a CSV."""
+"""Plots of studies, such as Figures 4 and 5 of the paper: values over iterations of distillation, and a CSV file."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ LABELS = {
 
 
 def write(study: Study, points: Sequence[Point], out: Path) -> list[Path]:
-    """Write the figure `out` (.png) and a CSV of its numbers beside it, and return both paths.
+    """Write the plot `out` (.png) and a CSV file of its numbers with the same stem, and return both paths.
 
-    A line is the mean over training seeds; the band shows their minimum and maximum.
+    Lines show means over training seeds, and bands show the smallest and largest value.
     """
     from matplotlib.figure import Figure
 
@@ -39,7 +39,7 @@ def write(study: Study, points: Sequence[Point], out: Path) -> list[Path]:
         axis.set_title(f"{LABELS[key]} at {macs:.0%} of MACs", fontsize=10)
         axis.set_xlabel("iterations of distillation")
         axis.grid(alpha=0.25)
-        if key == "fid" and axis.lines:  # not for KID, which is unbiased and can be negative
+        if key == "fid" and axis.lines:  # KID has a linear axis, because unbiased estimates can be negative
             axis.set_yscale("log")
     handles = {str(line.get_label()): line for axis in axes for line in axis.lines}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(5, len(handles)))
@@ -50,13 +50,13 @@ def write(study: Study, points: Sequence[Point], out: Path) -> list[Path]:
 def _draw(axis: Axes, points: Sequence[Point], key: str, number: int) -> None:
     if not points:
         return
-    by_place: dict[int, list[float]] = {}
+    values: dict[int, list[float]] = {}  # by iterations
     for point in points:
-        by_place.setdefault(point.iterations, []).append(point.values[key])
-    x = sorted(by_place)
-    means = [sum(by_place[k]) / len(by_place[k]) for k in x]
+        values.setdefault(point.iterations, []).append(point.values[key])
+    x = sorted(values)
+    means = [sum(values[k]) / len(values[k]) for k in x]
     axis.plot(x, means, "o-", color=f"C{number}", label=points[0].line, markersize=4, linewidth=1.4)
-    lows, highs = [min(by_place[k]) for k in x], [max(by_place[k]) for k in x]
+    lows, highs = [min(values[k]) for k in x], [max(values[k]) for k in x]
     axis.fill_between(x, lows, highs, color=f"C{number}", alpha=0.15, linewidth=0)
 
 
@@ -64,6 +64,6 @@ def _write_csv(points: Sequence[Point], path: Path) -> Path:
     keys = sorted({key for point in points for key in point.values})
     rows: list[list[object]] = []
     for point in points:
-        figures = [f"{point.values[key]:.5g}" if key in point.values else "" for key in keys]
-        rows.append([point.line, point.pruning, point.macs, point.iterations, point.seed, *figures])
+        values = [f"{point.values[key]:.5g}" if key in point.values else "" for key in keys]
+        rows.append([point.line, point.pruning, point.macs, point.iterations, point.seed, *values])
     return durable.write_csv(path, ["line", "pruning", "macs", "iterations", "seed", *keys], rows)

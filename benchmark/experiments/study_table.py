@@ -1,4 +1,4 @@
-"""A study's figures as a Markdown table: means over training seeds, with 95 % intervals over them."""
+"""Formats the results of a study as a Markdown table of means over training seeds, with 95 % intervals."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ Column = tuple[int, str]
 def markdown(study: Study, points: Sequence[Point]) -> str:
     """Return the study's table as Markdown.
 
-    It has a row for each choice and a column for each number of iterations; a study with several panels has a row for
-    each choice and number of iterations, and a column for each panel. Two seeds are too few to estimate the spread of
-    one choice, so the choices of a column share their spread (`pooled_intervals`). For FID, this is done in logarithms,
-    because its spread is proportional to its value.
+    If all panels show the same score, the table has one row per line of the plot (for each share of MACs) and one
+    column per number of iterations. Otherwise, it has one row per line and number of iterations, and one column per
+    panel.
+
+    Two seeds are too few to estimate the variance of a single line, so all lines of a column share one variance
+    (`pooled_intervals`). For FID, intervals are computed for the logarithm, because its standard deviation is
+    proportional to its value.
     """
     keys = list(dict.fromkeys(key for key, _ in study.panels))
     shares = list(dict.fromkeys(macs for _, macs in study.panels))

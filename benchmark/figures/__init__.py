@@ -1,1 +1,1 @@
-"""Figures drawn from records, each with its numbers as CSV."""
+"""Plots of records. Each plot is written together with a CSV file of its numbers."""

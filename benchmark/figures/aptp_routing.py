@@ -1,4 +1,4 @@
-"""Statistics of the captions of each APTP expert: their lengths and their typical words."""
+"""Describes the captions that APTP's router sends to each expert: their lengths and their typical words."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from collections.abc import Sequence
 TYPICAL = 4
 """Number of typical words shown for each expert."""
 FEW = 5
-"""Words in fewer captions of an expert than this are ignored."""
+"""Words that occur in fewer captions of an expert than this are ignored."""
 SHUFFLES = 1000
+"""Number of random assignments of captions to experts in `by_chance`."""
 
 
 def words_of(caption: str) -> list[str]:
@@ -31,19 +32,19 @@ def explained(lengths: Sequence[float], experts: Sequence[int]) -> float:
 
 
 def by_chance(lengths: Sequence[float], experts: Sequence[int]) -> float:
-    """Return the 95th percentile of `explained` when captions are assigned to the experts at random."""
-    rng, dealt = random.Random(0), list(experts)
+    """Return the 95th percentile of `explained` if captions are assigned to the experts at random."""
+    rng, shuffled = random.Random(0), list(experts)
     shares = []
     for _ in range(SHUFFLES):
-        rng.shuffle(dealt)
-        shares.append(explained(lengths, dealt))
+        rng.shuffle(shuffled)
+        shares.append(explained(lengths, shuffled))
     return sorted(shares)[int(0.95 * SHUFFLES)]
 
 
 def typical(captions: Sequence[str], chosen: Sequence[str]) -> list[tuple[str, float]]:
-    """Return the typical words of `chosen`, some of the captions, with their lift.
+    """Return the `TYPICAL` words with the highest lift in `chosen`, a subset of `captions`, with their lifts.
 
-    The lift of a word is its share of captions in `chosen` divided by its share in all captions.
+    The lift of a word is the share of captions in `chosen` that contain it, divided by this share in all captions.
     """
     overall, inside = (Counter(word for text in texts for word in set(words_of(text))) for texts in (captions, chosen))
     lifts = {
@@ -53,7 +54,7 @@ def typical(captions: Sequence[str], chosen: Sequence[str]) -> list[tuple[str, f
 
 
 def routing(captions: Sequence[str], experts: Sequence[int], shares: Sequence[float]) -> list[str]:
-    """Return the lines of a Markdown table with a row for each expert, and a sentence about the caption lengths.
+    """Return the lines of a Markdown table with one row per expert, and a sentence about caption lengths.
 
     Args:
         captions: the captions.
@@ -61,7 +62,7 @@ def routing(captions: Sequence[str], experts: Sequence[int], shares: Sequence[fl
         shares: the share of MACs of each expert.
     """
     lengths = [len(words_of(caption)) for caption in captions]
-    lines = ["| expert | MACs | captions | words a caption | least…most | typical words |"]
+    lines = ["| expert | MACs | captions | words per caption | least…most | typical words |"]
     lines.append("| ---: | ---: | ---: | ---: | ---: | --- |")
     for number, share in enumerate(shares):
         indices = [k for k, expert in enumerate(experts) if expert == number]
@@ -75,5 +76,5 @@ def routing(captions: Sequence[str], experts: Sequence[int], shares: Sequence[fl
             f"| {number} | {share:.1%} | {len(indices)} | {mean:.1f} | {min(counts)}…{max(counts)} | {words} |"
         )
     eta_squared, chance = explained(lengths, experts), by_chance(lengths, experts)
-    summary = f"Experts explain {eta_squared:.0%} of the variance of captions' lengths"
-    return [*lines, "", f"{summary}; dealt at random they stay below {chance:.1%} in 95 of 100."]
+    summary = f"Experts explain {eta_squared:.0%} of the variance of caption lengths"
+    return [*lines, "", f"{summary}; with random assignment, it is below {chance:.1%} in 95 of 100 cases."]

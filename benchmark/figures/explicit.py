@@ -1,4 +1,4 @@
-"""`bench figure 7`: how much of the base model's explicit content each method removes, by label and by threshold."""
+"""`bench figure 7`: the share of the base model's explicit images that each method removes, by label and threshold."""
 
 from __future__ import annotations
 
@@ -19,19 +19,25 @@ from benchmark.tables.table2_3_explicit import THRESHOLD, flags, groups
 
 TOTAL = "any"
 COLUMNS = ("method", "label", "decrease %", "low", "high", "images", "images of the base", "n", "seeds")
-"""Header of the CSV beside the figure."""
+"""Header of the CSV file that is written with the plot."""
 THRESHOLDS = tuple(round(0.2 + 0.05 * k, 2) for k in range(15))
-"""0.2 to 0.9, in steps of 0.05."""
+"""Detector thresholds of the right panel: 0.2 to 0.9, in steps of 0.05."""
 
 
 def decrease(
     own: Sequence[Record], base: Record, label: str
 ) -> tuple[float, tuple[float, float] | None, float, float] | None:
-    """Return the decrease of the number N of pictures with `label`, in percent, against the base.
+    """Return by how many percent a method's number N of images with a detection of `label` is below the base's.
+
+    Args:
+        own: records of the method, one per training seed.
+        base: record of the base model.
+        label: a label of the detector, or `TOTAL` for any label.
 
     Returns:
         100 (1 - N(own) / N(base)); its 95 % interval; N(own), averaged over training seeds; and N(base). The interval
-        is Student's over training seeds if there are several, else a bootstrap over prompts. None if N(base) is 0.
+        is Student's over training seeds if there are several, or otherwise a bootstrap over prompts. None if N(base) is
+        0.
     """
     chosen = () if label == TOTAL else (label,)
     own_flags, base_flags = [flags(record, THRESHOLD, chosen) for record in own], flags(base, THRESHOLD, chosen)
@@ -43,17 +49,17 @@ def decrease(
 
 
 def write(sources: Iterable[Found], testbed: str, suite: str, out: Path, made_on: str = "") -> list[Path]:
-    """Write the figure `out` and a CSV of its numbers beside it, and return both paths.
+    """Write the plot `out` and a CSV file of its numbers with the same stem, and return both paths.
 
     Args:
         sources: records, each with its source.
         testbed: name of the testbed.
         suite: name of the suite.
-        out: path of the figure.
-        made_on: the testbed as a command names it, which may be a file.
+        out: path of the plot.
+        made_on: the testbed as the user wrote it in the command, which can be a file.
 
     Raises:
-        DataError: there is no record of the base.
+        DataError: there is no record of the base model.
     """
     from matplotlib.figure import Figure
 
@@ -62,22 +68,24 @@ def write(sources: Iterable[Found], testbed: str, suite: str, out: Path, made_on
     records = [row.record for row in rows]
     base = next((record for record in records if record.method == "base"), None)
     if base is None:
-        raise DataError(f"There is no record of the base in suite '{suite}' to compare with: run any method on it.")
+        raise DataError(
+            f"There is no record of the base model in suite '{suite}' to compare with: run any method on this suite."
+        )
     labels = [TOTAL, *sorted({name.removeprefix(SCORE).rpartition("/")[0] for name in _columns(base)})]
     seeds, _ = groups_of([row for row in rows if row.record is not base])
     others: dict[str, list[Record]] = {}
-    for group in seeds:  # the reference and other seeds of it are one bar here: nothing is relative to it
+    for group in seeds:  # all seeds of the distilled model form one bar, because nothing is relative to it here
         others.setdefault(without_seed(group[0].label), []).extend(row.record for row in group)
     figure = Figure(figsize=(12, 4.8), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     sheet: list[list[object]] = []
     width = 0.8 / max(1, len(others))
     for number, (name, method_records) in enumerate(others.items()):
-        for place, label in enumerate(labels):
+        for position, label in enumerate(labels):
             if (numbers := decrease(method_records, base, label)) is None:
                 continue
             value, interval, own_count, base_count = numbers
-            x = place + (number - (len(others) - 1) / 2) * width
+            x = position + (number - (len(others) - 1) / 2) * width
             left.bar(x, value, width, color=f"C{number % 10}")
             if interval:
                 left.vlines(x, *interval, color="0.2", linewidth=1)
@@ -90,8 +98,8 @@ def write(sources: Iterable[Found], testbed: str, suite: str, out: Path, made_on
     left.set_ylabel("% fewer pictures than the base ↑")
     left.set_title(f"{suite} on {testbed}: detections above {THRESHOLD:g}")
     for number, (name, method_records) in enumerate([(base.label, [base]), *others.items()]):
-        counted = [[flag for record in method_records for flag in flags(record, t)] for t in THRESHOLDS]
-        shares = [100 * sum(column) / len(column) for column in counted]
+        flags_by_threshold = [[flag for record in method_records for flag in flags(record, t)] for t in THRESHOLDS]
+        shares = [100 * sum(column) / len(column) for column in flags_by_threshold]
         right.plot(THRESHOLDS, shares, color="0.3" if method_records == [base] else f"C{(number - 1) % 10}", label=name)
     right.set_xlabel("threshold of the detector")
     right.set_title("% of pictures that count as explicit ↓")

@@ -1,4 +1,4 @@
-"""`bench figure losses`: the losses L_CU and L_ft of both levels over the U-Net FLOPs spent."""
+"""`bench figure losses`: plots the losses L_CU and L_ft of both levels over the U-Net FLOPs of the training."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Line = tuple[list[float], list[float]]
 
 
 def lines(record: Record) -> dict[str, Line]:
-    """Return the curves `L_ft` and `L_CU` of a training: FLOPs, including earlier stages, and values.
+    """Return the curves `L_ft` and `L_CU` of a training, as lists of FLOPs (including earlier stages) and losses.
 
-    A loss that the record does not contain is left out. L_ft is Eq. 8 on the batches of the lower level, or the
-    retention loss of upper steps that compute both losses.
+    A loss that the record does not contain is left out. L_ft is the loss of the lower level (Eq. 8 of the paper), or
+    the retention loss of upper steps that compute both losses.
     """
     if not record.curve:
         return {}
@@ -34,16 +34,16 @@ def lines(record: Record) -> dict[str, Line]:
 
 
 def write(table: Table, out: Path) -> list[Path]:
-    """Write the figure `out` with a line for each row of the table; seeds of a method share a colour.
+    """Write the plot `out` with one line per row of the table. All seeds of a method have the same colour.
 
     Raises:
-        DataError: no record has kept its losses.
+        DataError: no record contains losses.
     """
     from matplotlib.figure import Figure
 
-    labelled = [(_seedless(row), curves) for row in table.rows if (curves := lines(row.record))]
+    labelled = [(_label_without_seed(row), curves) for row in table.rows if (curves := lines(row.record))]
     if not labelled:
-        raise DataError("None of these records has kept the losses of its training: run the methods again.")
+        raise DataError("None of these records contains the losses of its training: run the methods again.")
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     both = dict(zip(("L_ft", "L_CU"), figure.subplots(1, 2), strict=True))
     colours: dict[str, str] = {}
@@ -63,12 +63,12 @@ def write(table: Table, out: Path) -> list[Path]:
     return [save(figure, out)]
 
 
-def _seedless(row: Row) -> str:
+def _label_without_seed(row: Row) -> str:
     return row.label.replace(f" (seed {row.record.seed})", "")
 
 
 def smooth(values: Sequence[float], width: int = 5) -> list[float]:
-    """Return the moving average of each value and up to `width - 1` values before it; single batches are too noisy."""
+    """Return the moving average of each value and up to `width - 1` previous ones, because single batches are noisy."""
     return [sum(part) / len(part) for k in range(len(values)) if (part := values[max(0, k + 1 - width) : k + 1])]
 
 

@@ -1,4 +1,4 @@
-"""`bench figure tradeoff`: each method as a curve over erasing strengths instead of a single point."""
+"""`bench figure tradeoff`: plots each method as a curve over erasure strengths instead of a single point."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 ACROSS = "target_style"
+"""Column of the horizontal axis."""
 PANELS = {
     "drift": "drift of kept artists ↓",
     "fid": "FID of plain captions ↓",
@@ -28,7 +29,7 @@ PANELS = {
     "content_target": "content on target prompts ↑",
     "content_kept": "content on kept prompts ↑",
 }
-"""Titles of the panels, by column of `bench table --long`: what erasing costs."""
+"""Titles of the panels, by column of `bench table --long`. These columns show what erasure costs."""
 COLOURS = [f"C{k}" for k in range(10) if k != 7] + ["navy", "gold", "teal", "crimson", "darkgreen", "peru"]
 """Colours of methods; grey is reserved for models that erase nothing."""
 LEVEL = 0.2
@@ -37,7 +38,7 @@ LEVEL = 0.2
 
 @dataclass(frozen=True)
 class Point:
-    """A setting of a method: means over training seeds, and the smallest and largest value of any seed."""
+    """A setting of a method, with the mean and the smallest and largest value over training seeds for each column."""
 
     line: str
     strength: str
@@ -47,27 +48,31 @@ class Point:
 
 
 def points(table: Table) -> list[Point]:
-    """Return the rows of a table as points; rows that differ only by training seed become one point.
+    """Return the rows of a table as points. Rows that differ only by training seed become one point.
 
     Raises:
-        DataError: no row has a target style.
+        DataError: no row has a value of `ACROSS`.
     """
     lines: dict[tuple[str, str], list[Row]] = {}
-    further: dict[str, set[str]] = {}
+    additions: dict[str, set[str]] = {}
     for row in table.rows:
-        further.setdefault(_place(row)[0], set()).add(_further(row))
+        additions.setdefault(_line_and_strength(row)[0], set()).add(_label_addition(row))
     for row in table.rows:
-        line, strength = _place(row)
-        lines.setdefault((line + (_further(row) if len(further[line]) > 1 else ""), strength), []).append(row)
+        line, strength = _line_and_strength(row)
+        addition = _label_addition(row) if len(additions[line]) > 1 else ""
+        lines.setdefault((line + addition, strength), []).append(row)
     groups: dict[tuple[str, str], list[dict[str, float]]] = {}
-    for place, alike in lines.items():
-        for row in once_a_seed(alike):
+    for setting, seed_rows in lines.items():
+        for row in once_a_seed(seed_rows):
             cells = {key: row.cells[key].value for key in (ACROSS, *PANELS) if key in row.cells}
             values = {key: value for key, value in cells.items() if value is not None}
             if ACROSS in values:
-                groups.setdefault(place, []).append(values)
+                groups.setdefault(setting, []).append(values)
     if not groups:
-        raise DataError(f"No record of suite '{table.suite}' on testbed '{table.testbed}' has a target style to plot.")
+        raise DataError(
+            f"No record of suite '{table.suite}' on testbed '{table.testbed}' has a target style to plot: "
+            "run a method on this suite."
+        )
     result = []
     for (line, strength), rows in groups.items():
         keys = [key for key in rows[0] if all(key in row for row in rows)]
@@ -78,9 +83,9 @@ def points(table: Table) -> list[Point]:
 
 
 def at_level(line: Sequence[Point], level: float = LEVEL) -> dict[str, float] | None:
-    """Return a method's values at a target-style probability, interpolated linearly between the settings around it.
+    """Return a method's values at the target-style probability `level`, interpolated between its nearest settings.
 
-    None if all settings lie on one side of the level; values are not extrapolated.
+    The interpolation is linear. None if all settings are above or all are below the level; nothing is extrapolated.
     """
     ordered = sorted(line, key=lambda point: point.means[ACROSS])
     for low, high in pairwise(ordered):
@@ -92,12 +97,12 @@ def at_level(line: Sequence[Point], level: float = LEVEL) -> dict[str, float] | 
 
 
 def by_line(points: Sequence[Point]) -> dict[str, list[Point]]:
-    """Return the points of each line, by the line's name."""
+    """Group points by the name of their line."""
     return {name: [p for p in points if p.line == name] for name in dict.fromkeys(p.line for p in points)}
 
 
 def write(table: Table, out: Path) -> list[Path]:
-    """Write the figure `out` (.png, .svg or .pdf) and a CSV of its numbers beside it, and return both paths."""
+    """Write the plot `out` (.png, .svg or .pdf) and a CSV file of its numbers with the same stem; return both paths."""
     from matplotlib.figure import Figure
 
     settings = points(table)
@@ -119,27 +124,27 @@ def write(table: Table, out: Path) -> list[Path]:
     handles, labels = axes.flat[0].get_legend_handles_labels()
     columns = 5 if max(map(len, labels)) < 30 else 2
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
-    figure.suptitle(f"What forgetting costs: {table.suite} on {table.testbed}, one curve a method")
+    figure.suptitle(f"What forgetting costs: {table.suite} on {table.testbed}, one curve per method")
     return [save(figure, out), _write_csv(settings, out.with_suffix(".csv"))]
 
 
 def save(figure: Any, out: Path) -> Path:
-    """Write a figure completely or not at all, in the format of the file's suffix, and return its path."""
-    picture = io.BytesIO()
+    """Write a matplotlib figure atomically, in the format of the suffix of `out`, and return `out`."""
+    image = io.BytesIO()
     try:
-        figure.savefig(picture, format=out.suffix.lstrip(".") or "png", dpi=140, metadata={})
+        figure.savefig(image, format=out.suffix.lstrip(".") or "png", dpi=140, metadata={})
     except ValueError as error:
         raise UsageError(f"--out {out.name} must end in .png, .svg or .pdf.") from error
-    durable.write_bytes(out, picture.getvalue())
+    durable.write_bytes(out, image.getvalue())
     return out
 
 
-def _place(row: Row) -> tuple[str, str]:
-    """Return the line and the strength of a row; settings other than the method's `strength` define the line."""
+def _line_and_strength(row: Row) -> tuple[str, str]:
+    """Return the line of a row and its strength; the line is defined by all settings except the method's `strength`."""
     record = row.record
     try:
         strength = registry.load("methods", record.method).strength
-    except UsageError:  # a record of a method that is not installed here
+    except UsageError:  # a record of a method that is not installed
         strength = ""
     settings = [word for word in record.variant.split(",") if word != "default"]
     strength_words = [word for word in settings if strength and word.startswith(f"{strength}=")]
@@ -150,8 +155,11 @@ def _place(row: Row) -> tuple[str, str]:
     ] if strength_words else "default"
 
 
-def _further(row: Row) -> str:
-    """What a row's label says of other targets, prunings, budgets or versions: such rows are no seeds of each other."""
+def _label_addition(row: Row) -> str:
+    """Return what was added to a row's label to make it unique, such as targets, budget or version.
+
+    Rows with different additions differ by more than their training seed.
+    """
     return "".join(row.label.partition(" · ")[1:])
 
 

@@ -1,1 +1,1 @@
-"""Results as they are kept: the JSON record, its per-image scores, its provenance."""
+"""Stored results: JSON records, per-image scores, loss curves and provenance."""

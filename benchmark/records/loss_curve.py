@@ -1,4 +1,4 @@
-"""Losses along a training: what `methods/training/loop.py` tells, small enough to be kept in a record."""
+"""Shortens the loss curve that `methods/training/loop.py` reports, so that it is small enough for a record."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 from benchmark.json_types import CurveRow
 
 POINTS = 100
-"""Rows that are kept of each phase."""
+"""Largest number of rows per phase."""
 
 
 def thinned(curve: Sequence[CurveRow], points: int = POINTS) -> list[CurveRow]:
-    """The rows in their order, at most `points` of each phase: neighbours are put together, figures by their mean.
+    """Return the curve with at most `points` rows per phase, in order of FLOPs.
 
-    A row that stands for several has the iteration and the FLOPs of the last.
+    Consecutive rows of a phase are merged: losses are averaged, and the iteration and the FLOPs are those of the last
+    merged row.
     """
     thinned_rows: list[CurveRow] = []
     for phase in dict.fromkeys(row["phase"] for row in curve):
@@ -25,11 +26,12 @@ def thinned(curve: Sequence[CurveRow], points: int = POINTS) -> list[CurveRow]:
 
 def _merged(rows: Sequence[CurveRow]) -> CurveRow:
     last = rows[-1]
-    means = {name: _digits(row[name] for row in rows) for name in last if name not in ("phase", "iteration", "flops")}
+    losses = [name for name in last if name not in ("phase", "iteration", "flops")]
+    means = {name: _rounded_mean(row[name] for row in rows) for name in losses}
     return {"phase": last["phase"], "iteration": last["iteration"], "flops": last["flops"], **means}
 
 
-def _digits(values: Iterable[float]) -> float:
-    """The mean, to six digits: records are kept in git."""
+def _rounded_mean(values: Iterable[float]) -> float:
+    """Return the mean, rounded to six significant digits because records are committed to git."""
     numbers = list(values)
     return float(f"{sum(numbers) / len(numbers):.6g}")

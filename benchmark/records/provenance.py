@@ -1,4 +1,7 @@
-"""What made a record: versions, commit, Python, platform and time; no host names, user names or paths."""
+"""Collects the provenance of a record: versions, commit, Python, platform and time.
+
+It contains no host names, user names or paths.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,11 @@ PACKAGES = (
 
 
 def collect() -> JsonObject:
-    """JSON-ready: versions by package, commit (hex or None), modified (bool or None), python, platform, time (UTC)."""
+    """Return the provenance of a result computed now, ready for JSON.
+
+    Keys: `versions` (by package), `commit` (hexadecimal, or None outside a git checkout), `modified` (whether tracked
+    files differ from the commit, or None), `python`, `platform` and `time` (UTC).
+    """
     commit, modified = _commit(Path(__file__).resolve().parents[2])
     return {
         "versions": versions(),
@@ -31,7 +38,7 @@ def collect() -> JsonObject:
 
 
 def versions() -> dict[str, str]:
-    """Installed versions of the packages that results depend on."""
+    """Return the installed versions of the packages that results depend on."""
     versions_by_package = {}
     for name in PACKAGES:
         try:
@@ -42,7 +49,10 @@ def versions() -> dict[str, str]:
 
 
 def _commit(root: Path) -> tuple[str | None, bool | None]:
-    """The commit `root` is checked out at and whether tracked files were changed; (None, None) if it is no checkout."""
+    """Return the commit that is checked out in `root`, and whether tracked files were changed since.
+
+    (None, None) if `root` is not the top of a git checkout.
+    """
     top = _git(root, "rev-parse", "--show-toplevel")
     if top is None or Path(top).resolve() != root:  # e.g. installed inside another project's repository
         return None, None
@@ -52,6 +62,7 @@ def _commit(root: Path) -> tuple[str | None, bool | None]:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
+    """Return the output of a git command in `root`, or None if it fails; `GIT_*` variables are ignored."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     try:
         done = subprocess.run(

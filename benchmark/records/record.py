@@ -1,8 +1,9 @@
-"""Records: what one (testbed, pruning, method, concept, suite, seed) came to, and where its scores lie.
+"""Reads and writes records: the result of one (testbed, pruning, method, concept, suite, seed).
 
-`<stem>.record.json` explains itself (units, directions and back ends are in it), so that tables need no torch; the
-per-image values lie beside it in `<stem>.<hash>.scores.parquet`. The JSON is written last and names the parquet file
-by its contents: a kill in between leaves the old record with its old scores.
+`<stem>.record.json` contains units, directions and back ends, so that tables can be built without torch. The per-image
+values are stored next to it in `<stem>.<hash>.scores.parquet`. The JSON file is written last, and the name of the
+parquet file contains a hash of its contents. A process that is killed in between leaves the old record with its old
+scores.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ if TYPE_CHECKING:
 
 SUFFIX = ".record.json"
 REFERENCE_SEED = 0
-"""CP and CSD compare with the distilled model of this training seed, whatever the method's own seed."""
+"""Training seed of the reference model of CP and CSD, for all training seeds of the method."""
 BROUGHT = "brought"
-"""Pruning and data of a model that was made elsewhere and brought to be scored."""
+"""Value of `pruning` and `data` in the record of an external checkpoint."""
 MARKED = ("precision", "as_published")
-"""What may differ in the samplers of one table: labels say it."""
+"""Sampler settings that may differ within one table, because row labels state them."""
 LONGEST_STEM = 160
-"""Letters that a file name may take from a record's facts: file systems take 255 bytes with hash and suffix."""
+"""Largest number of characters of a file name before its hash and suffix. File systems allow 255 bytes in all."""
 
 
 class _Model(BaseModel):
@@ -43,30 +44,30 @@ class _Model(BaseModel):
 
 
 class Cell(_Model):
-    """One figure of a table."""
+    """One value of a record, with the number of images that it is computed from."""
 
-    value: float | None = Field(description="the figure in `unit`; None where n is 0")
-    n: int = Field(ge=0, description="images (or pairs) that were scored")
-    of: int = Field(ge=0, description="images (or pairs) that should have been")
+    value: float | None = Field(description="the value in `unit`; None if n is 0")
+    n: int = Field(ge=0, description="number of images (or pairs) that were scored")
+    of: int = Field(ge=0, description="number of images (or pairs) that should have been scored")
     unit: str = Field(description="unit of the value, e.g. '%', '100 cos'; empty for a plain number")
-    higher_is_better: bool | None = Field(description="direction; None where neither is better")
-    back_end: str = Field(description="name of the network that was read, e.g. 'mini-clip-b'; empty for none")
-    ci: tuple[float, float] | None = Field(default=None, description="95 % interval in `unit`, over prompts")
+    higher_is_better: bool | None = Field(description="whether higher values are better; None if neither direction is")
+    back_end: str = Field(description="network that scored the images, e.g. 'mini-clip-b'; empty for none")
+    ci: tuple[float, float] | None = Field(default=None, description="95 % interval over prompts, in `unit`")
 
     @model_validator(mode="after")
-    def _counted(self) -> Cell:
+    def _check_counts(self) -> Cell:
         if self.n > self.of:
             raise ValueError(f"n = {self.n} is more than of = {self.of}")
         if (self.value is None) != (self.n == 0):
-            raise ValueError("a cell has a value exactly where n > 0")
+            raise ValueError("a cell must have a value if n > 0 and none if n = 0")
         return self
 
 
 class Scores(_Model):
-    """The per-image values, in a parquet file beside the record."""
+    """Reference to the parquet file with the per-image values."""
 
-    file: str = Field(description="name of the parquet file, beside the record")
-    sha256: str = Field(description="checksum of that file")
+    file: str = Field(description="name of the parquet file, in the folder of the record")
+    sha256: str = Field(description="SHA-256 checksum of that file, hexadecimal")
     rows: int = Field(ge=0, description="number of images in it")
 
 
@@ -74,44 +75,44 @@ class Record(_Model):
     """The result of one (testbed, pruning, method, concept, suite, seed)."""
 
     newest: ClassVar[int] = 3
-    """Schema 2 added `curve`, 3 added `model_key` and `setting_key`; no schema has removed a field."""
+    """Newest schema. Schema 2 added `curve`, 3 added `model_key` and `setting_key`; no field was ever removed."""
 
-    schema_version: int = Field(default=3, description="version of this form; a newer one is refused")
+    schema_version: int = Field(default=3, description="version of this schema; records of newer schemas are refused")
     label: str = Field(description="name of the row in tables, e.g. 'distilled (seed 1)'")
-    testbed: str = Field(description="what the run stood on: 'mini', 'sd21', ...")
-    pruning: str = Field(description="how the base U-Net was made smaller, e.g. 'magnitude'")
+    testbed: str = Field(description="name of the testbed: 'mini', 'sd21', ...")
+    pruning: str = Field(description="how the base U-Net was pruned, e.g. 'magnitude'")
     macs: float = Field(gt=0, le=1, description="share of the base U-Net's MACs that pruning keeps, 0 to 1")
     method: str = Field(description="name or file of the method; 'base' for the unpruned model")
     preset: str = Field(default="default", description="the method's preset")
-    variant: str = Field(default="default", description="what else was chosen, e.g. 'attn2'; 'default' for nothing")
-    solver: str | None = Field(default=None, description="the bilevel solver, where the method has one")
-    concept: dict[str, JsonValue] = Field(description="what is forgotten: kind, targets, anchor, neighbours")
-    data: str = Field(description="D_f, the plain captioned pictures trained on")
-    budget: dict[str, JsonValue] = Field(description="what the method was allowed to spend, e.g. {'flops': 1e15}")
+    variant: str = Field(default="default", description="changed settings, e.g. 'attn2'; 'default' for none")
+    solver: str | None = Field(default=None, description="the bilevel solver, if the method has one")
+    concept: dict[str, JsonValue] = Field(description="the erased concept: kind, targets, anchor, neighbours")
+    data: str = Field(description="D_f, the plain captioned images of the training")
+    budget: dict[str, JsonValue] = Field(description="largest cost of the training, e.g. {'flops': 1e15}")
     suite: str = Field(description="the suite of prompts: 'artists', 'coco', ...")
     seed: int = Field(ge=0, description="seed of the training")
-    recipe: int = Field(ge=0, description="version of the method's recipe")
+    recipe: int = Field(ge=0, description="version of the method's training procedure")
     sampler: dict[str, JsonValue] = Field(
-        description="scheduler, steps, guidance, size, the run's precision if it is not fp32: one for all of a suite"
+        description="scheduler, steps, guidance, size, and precision if not fp32: the same for all images of a suite"
     )
     reference: str = Field(description="the model that scores are relative to: 'distilled' or 'base'")
-    reference_key: str = Field(default="", description="store key of that model: which training of it")
-    model_key: str = Field(default="", description="store key of the model: its settings, code, weights and seed")
-    setting_key: str = Field(default="", description="store key of the same model, had its training seed been 0")
+    reference_key: str = Field(default="", description="store key of the reference model")
+    model_key: str = Field(default="", description="store key of the model: hash of settings, code, weights and seed")
+    setting_key: str = Field(default="", description="store key that the model would have with training seed 0")
     world: dict[str, JsonValue] = Field(default={}, description="fingerprint of the testbed's weights and data")
     counted: dict[str, JsonValue] = Field(default={}, description="MACs that pruning kept, and how they were counted")
-    cells: dict[str, Cell] = Field(description="column -> figure, e.g. 'clip', 'fid[mini]'")
-    ledger: list[dict[str, JsonValue]] = Field(description="what was spent, phase by phase")
+    cells: dict[str, Cell] = Field(description="column -> value, e.g. 'clip', 'fid[mini]'")
+    ledger: list[dict[str, JsonValue]] = Field(description="cost of each phase of the training")
     curve: list[dict[str, JsonValue]] = Field(default=[], description="mean losses over iterations and FLOPs, by phase")
     made: dict[str, JsonValue] = Field(description="provenance: versions, commit, python, platform, time")
     images: str | None = Field(default=None, description="folder of the images, relative to the runs folder")
-    scores: Scores | None = Field(default=None, description="the per-image values; filled in by write_record")
+    scores: Scores | None = Field(default=None, description="file of the per-image values; set by write_record")
 
     _folder: Path | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
-    def _counts(self) -> Record:
-        """Check that what tables and figures compute with exists and is made of numbers, even in an edited record."""
+    def _check_numbers(self) -> Record:
+        """Check fields that tables and figures compute with, because records can be edited by hand."""
         if not isinstance(self.concept.get("targets", []), list):
             raise ValueError("concept: targets is not a list")
         for name, rows in (("budget", [self.budget]), ("ledger", self.ledger), ("curve", self.curve)):
@@ -126,21 +127,21 @@ class Record(_Model):
 
     @property
     def folder(self) -> Path | None:
-        """Where the record was read from or written to; None before."""
+        """The folder that the record was read from or written to; None for a record that was never written."""
         return self._folder
 
     @property
     def stem(self) -> str:
-        """The file name: the same for the same run, so that scoring again replaces it.
+        """The file name without suffix. It is the same for the same run, so that scoring again replaces the record.
 
-        A user's files can change under one name, so for them another model is another run.
+        User files can change while their names stay the same. For them, the stem also depends on the model's key.
         """
-        own_files = self.pruning == BROUGHT or any(map(is_file, (self.method, self.pruning, self.variant)))
-        return self._stem(self.model_key if own_files else "")
+        uses_user_files = self.pruning == BROUGHT or any(map(is_file, (self.method, self.pruning, self.variant)))
+        return self._stem(self.model_key if uses_user_files else "")
 
     @property
     def settings_stem(self) -> str:
-        """The stem as the settings alone give it: that of all records before schema 3."""
+        """The stem that depends on the settings only, which all records had before schema 3."""
         return self._stem("")
 
     def _stem(self, model_key: str) -> str:
@@ -151,16 +152,16 @@ class Record(_Model):
 
     @property
     def model_id(self) -> str:
-        """The first eight digits of the model's store key; empty where an old record does not say it.
+        """The first eight digits of the model's store key; empty if an old record does not contain it.
 
-        Records before schema 3 have it in the name of their images' folder alone.
+        In records before schema 3, it is only part of the name of the images' folder.
         """
-        named = re.fullmatch(r"images/.*-([0-9a-f]{8})/[^/]+", self.images or "", re.DOTALL)
-        return self.model_key[:8] or (named[1] if named else "")
+        match = re.fullmatch(r"images/.*-([0-9a-f]{8})/[^/]+", self.images or "", re.DOTALL)
+        return self.model_key[:8] or (match[1] if match else "")
 
     @property
     def setting_id(self) -> str:
-        """The same of the model with training seed 0, which all seeds of one setting share; empty if not known."""
+        """The first eight digits of `setting_key`, which is equal for all training seeds; empty if it is unknown."""
         return self.setting_key[:8] or (self.model_id if self.seed == 0 else "")
 
 
@@ -171,9 +172,10 @@ def scores_table(
     seeds: Sequence[int],
     values: Mapping[str, Sequence[float | None]],
 ) -> pyarrow.Table:
-    """One row an image: id, part, target, seed and a float64 column a metric (None where it has no value).
+    """Return the table of per-image values: one row per image.
 
-    Prompts are named by id alone; their text is never stored with scores, since some suites are explicit.
+    The columns are id, part, target, seed, and one float64 column per metric, with null for missing values. Prompts are
+    identified by their ids; their texts are never stored with scores, because some suites are explicit.
     """
     import pyarrow as pa
 
@@ -183,10 +185,14 @@ def scores_table(
 
 
 def write_record(folder: Path, record: Record, scores: pyarrow.Table) -> Record:
-    """Write `record` and its `scores` (see `scores_table`) into `folder`, durably, in place of an earlier one.
+    """Write `record` and its `scores` (see `scores_table`) durably into `folder`, replacing the record of the same run.
 
-    Returns the record with `scores` and `folder` filled in. Raises StoreError, and ValueError for a scores table of
-    another form.
+    Returns:
+        The record with `scores` and `folder` set.
+
+    Raises:
+        StoreError: a file cannot be written.
+        ValueError: `scores` does not have the columns of `scores_table`.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -208,12 +214,12 @@ def write_record(folder: Path, record: Record, scores: pyarrow.Table) -> Record:
     if earlier_scores is not None and earlier_scores.file != entry.file:
         with suppress(OSError):
             (folder / earlier_scores.file).unlink()
-    _remove_older_form(folder, written)
+    _remove_old_name(folder, written)
     return written
 
 
-def _remove_older_form(folder: Path, written: Record) -> None:
-    """Remove the record of the same run under the name that it had before schema 3, if `written` has another name."""
+def _remove_old_name(folder: Path, written: Record) -> None:
+    """Remove the record of the same run under its name from before schema 3, if that differs from its present name."""
     path = folder / (written.settings_stem + SUFFIX)
     if path.name == written.stem + SUFFIX:
         return
@@ -226,11 +232,13 @@ def _remove_older_form(folder: Path, written: Record) -> None:
 
 
 def read_records(folders: Iterable[Path]) -> list[Record]:
-    """All records under `folders` in order of their names, hidden files passed over; a folder that does not exist has
-    none.
+    """Return all records under `folders`, sorted by name within each folder.
 
-    Raises RecordError, naming the file, for one of a newer schema and one that is damaged, and DataError for what has a
-    record's name and is no file.
+    Hidden files are skipped, and a folder that does not exist counts as empty.
+
+    Raises:
+        RecordError: a record is damaged or has a newer schema; the message names the file.
+        DataError: a path has the name of a record but is not a regular file, or a folder cannot be listed.
     """
     records = []
     for path in (path for folder in folders for path in visible(Path(folder), "**/*" + SUFFIX)):
@@ -238,24 +246,30 @@ def read_records(folders: Iterable[Path]) -> list[Record]:
             records.append(read_record(path))
         except FileNotFoundError as error:
             if path.is_symlink():
-                raise RecordError(f"The record {path} is a link to nothing: move it away.") from error
-            # else another process has removed it since the folder was listed
+                raise RecordError(f"The record {path} is a link to a missing file: move it away.") from error
+            # Otherwise another process has removed it since the folder was listed.
     return records
 
 
 def refuse_newer(folder: Path) -> None:
-    """Raise RecordError if a record in `folder` is of a newer schema: what was run would be written in its place."""
+    """Raise RecordError if a record in `folder` has a newer schema, because a run could overwrite it."""
     for path in visible(folder, "*" + SUFFIX):
         with suppress(OSError, ValueError):
             _check_version(json.loads(path.read_bytes()), path)
 
 
 def read_scores(record: Record) -> pyarrow.Table:
-    """The per-image values of a record that was read or written. Raises RecordError if they are not as recorded."""
+    """Return the per-image values of a record that was read or written, in the columns of `scores_table`.
+
+    Raises:
+        RecordError: the file of the scores cannot be read or does not match its checksum.
+        DataError: it is not a regular file.
+        ValueError: the record was never written.
+    """
     if record.folder is None or record.scores is None:
-        raise ValueError("this record was never written, so it has no scores")
+        raise ValueError("this record has no scores because it was never written: write it with write_record first")
     path = record.folder / record.scores.file
-    remedy = "run `bench run` again with the same options to score it anew"
+    remedy = "run `bench run` again with the same options to compute them again"
     refuse_unreadable(path)
     try:
         data = path.read_bytes()
@@ -269,7 +283,7 @@ def read_scores(record: Record) -> pyarrow.Table:
 def check_one_sampler(records: Iterable[Record]) -> None:
     """Raise RecordError if two records of one testbed and suite were sampled differently.
 
-    Other weights or data make another testbed of the name, whose rows are marked as such.
+    Records of a testbed with different weights or data are compared only with each other; tables mark their rows.
     """
     first_records: dict[tuple[str, str, str], Record] = {}
     for record in records:
@@ -279,12 +293,13 @@ def check_one_sampler(records: Iterable[Record]) -> None:
         if differing := sorted(key for key in keys if first_record.sampler.get(key) != record.sampler.get(key)):
             raise RecordError(
                 f"The records {first_record.stem} and {record.stem} of suite {record.suite!r} were sampled with "
-                f"different {', '.join(differing)}: move one away or run it again with the other's sampler."
+                f"different {', '.join(differing)}: move one of them away, or run it again with the sampler of the "
+                "other one."
             )
 
 
 def read_record(path: Path) -> Record:
-    """The record in one file. Raises FileNotFoundError, and RecordError as `read_records` does."""
+    """Read one record. Raises FileNotFoundError, and RecordError if it is damaged, unreadable or of a newer schema."""
     remedy = "move it away and run `bench run` again"
     try:
         raw: Any = json.loads(path.read_bytes())
@@ -325,4 +340,7 @@ def _check_columns(scores: pyarrow.Table) -> None:
             raise ValueError(f"the scores table has no {kind} column {name!r}")
     for field in scores.schema:
         if field.name not in fixed and not pa.types.is_floating(field.type):
-            raise ValueError(f"the scores column {field.name!r} is {field.type}; beside {', '.join(fixed)} only floats")
+            raise ValueError(
+                f"the scores column {field.name!r} has type {field.type}: columns other than {', '.join(fixed)} "
+                "must be floats"
+            )

@@ -1,1 +1,1 @@
-"""Durable files: artefacts by the hash of what made them, checkpoints, checksums."""
+"""Durable files: content-addressed artefacts, training checkpoints and checksums."""

@@ -1,12 +1,13 @@
-"""The store: whatever was computed once is kept under the hash of what made it.
+"""The store saves computed results ("artefacts") under the hash of their identity: everything they depend on.
 
     <home>/artefacts/<kind>/<key>/   files + artefact.json (schema, kind, identity, files, made, seal)
-    <home>/scratch/<kind>/<key>/     resumable partial work, removed when its artefact is made
-    <home>/claims/<kind>-<key>.json  who is making it
-    <home>/damaged/                  what did not match its checksums, set aside
-    <home>/tmp/                      artefacts being written; a killed process's leftovers are swept at the next start
+    <home>/scratch/<kind>/<key>/     resumable partial results, removed when the artefact is complete
+    <home>/claims/<kind>-<key>.json  the process that is computing the artefact
+    <home>/damaged/                  artefacts that did not match their checksums
+    <home>/tmp/                      artefacts that are being written; the next start removes those of killed processes
 
-Shipped layers have the same `<kind>/<key>` folders right under them, are searched after home, and never written.
+Shipped layers are folders with the same `<kind>/<key>` folders in them. They are searched after `home` and never
+written.
 """
 
 from __future__ import annotations
@@ -31,60 +32,70 @@ _KIND = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 def key_of(kind: str, identity: Mapping[str, Any]) -> str:
-    """Twenty hex digits that name the artefact of `kind` made by exactly `identity` (canonical JSON types only)."""
+    """Return the key of the artefact of `kind` with this `identity`: twenty hexadecimal digits.
+
+    Raises:
+        TypeError: `identity` contains types that `manifest.canonical` does not accept.
+        ValueError: `identity` contains NaN or infinity, or `kind` contains characters that are not allowed.
+    """
     if not _KIND.fullmatch(kind):
-        raise ValueError(f"the kind {kind!r} is not of the form [a-z0-9][a-z0-9_-]*")
+        raise ValueError(f"the kind {kind!r} does not match the pattern [a-z0-9][a-z0-9_-]*")
     text = manifest.canonical({"kind": kind, "identity": dict(identity)})
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 PRIVATE = ("explicit-images", "explicit-latents")
-"""Kinds that only their owner may read, from the first byte on: pictures, and latents, which a VAE decodes
-to pictures. (What networks see in a picture, "seen" and "features", is too little for that, and scores need it.)"""
+"""Kinds of artefacts that only their owner may read: explicit images, and latents that a VAE decodes to such images.
+
+Features of networks ("seen", "features") are not private: they contain too little to restore an image, and scores need
+them."""
 
 
 @dataclass(frozen=True)
 class Artefact:
-    """A whole artefact, checked on the way out of the store; never write into `folder`."""
+    """A complete artefact whose checksums were verified. Never write into `folder`."""
 
     folder: Path
     kind: str
     key: str
     identity: Identity
     files: dict[str, FileEntry]
-    made: JsonObject  # provenance and whatever the maker left: ledger, figures
+    made: JsonObject  # provenance and other facts from its computation, such as the FLOPs ledger
 
     def path(self, name: str) -> Path:
-        """Where the file `name` lies. Raises DataError if the artefact has none of that name."""
+        """Return the path of the file `name`. Raises DataError if the artefact does not have it."""
         if name not in self.files:
             raise DataError(f"The artefact {self.folder} has no file {name!r}; it has {', '.join(self.files)}.")
         return self.folder / name
 
 
 class Store:
-    """Content-addressed folders under `home`, with read-only `shipped` layers behind it.
+    """Content-addressed folders under `home`, followed by the read-only `shipped` layers.
 
-    Nothing is written before the first `make` or `scratch`: a store over a missing folder is an empty store.
+    `home` need not exist; it is created by the first `make` or `scratch`.
     """
 
     def __init__(self, home: Path, shipped: Sequence[Path] = ()) -> None:
         self.home = Path(home)
         self.shipped = tuple(Path(layer) for layer in shipped)
-        self._verified: set[tuple[Any, ...]] = set()  # contents hashed by this process, by name, size and time
+        self._verified: set[tuple[Any, ...]] = set()  # folder, names, times and checksums of artefacts already hashed
         try:
             for folder in ("tmp", "claims"):
                 durable.sweep(self.home / folder)
-            for scratch in self.home.glob("scratch/*/*"):  # killed between making and removing its scratch
-                if os.path.exists(self._place(scratch.parent.name, scratch.name)):
+            for scratch in self.home.glob("scratch/*/*"):  # left by a process killed just after its artefact was saved
+                if os.path.exists(self._artefact_path(scratch.parent.name, scratch.name)):
                     self._discard(scratch)
         except PermissionError as error:
             raise StoreError(f"Cannot look into {self.home} (permission denied): make it readable.") from error
 
     def find(self, kind: str, identity: Mapping[str, Any]) -> Artefact | None:
-        """The artefact, its sizes and checksums verified, or None.
+        """Return the artefact, with its sizes and checksums verified, or None if the store does not have it.
 
-        A damaged one in home is set aside with one warning line, a damaged shipped one is passed over with one.
-        Raises StoreError for one that may not be read or that a newer version made.
+        A damaged artefact is moved to <home>/damaged, or skipped if it is a shipped one; each is reported in one
+        warning line.
+
+        Raises:
+            StoreError: the artefact may not be read, or a newer version of palimpsest wrote it.
         """
         key = key_of(kind, identity)
         for layer in (self.home / "artefacts", *self.shipped):
@@ -100,16 +111,19 @@ class Store:
                 raise _newer(folder, error) from error
             except manifest.Damage as damage:
                 if layer in self.shipped:
-                    _log.warning("The shipped artefact %s is damaged (%s); it will be made again.", folder, damage)
-                elif inode == _inode(folder):  # else another process has replaced it meanwhile
+                    _log.warning("The shipped artefact %s is damaged (%s); it will be computed again.", folder, damage)
+                elif inode == _inode(folder):  # otherwise another process has replaced it meanwhile
                     try:
-                        self._set_aside(folder, str(damage))
+                        self._move_to_damaged(folder, str(damage))
                     except OSError:
-                        _log.warning("The artefact %s is damaged (%s) and cannot be set aside.", folder, damage)
+                        _log.warning("The artefact %s is damaged (%s) and cannot be moved away.", folder, damage)
         return None
 
     def has(self, kind: str, identity: Mapping[str, Any]) -> bool:
-        """True if `find` would look whole by its sizes alone: quick, for saying what will be reused."""
+        """Return whether the store has the artefact, judged by its manifest and file sizes only.
+
+        This is faster than `find` and is used to report what will be reused.
+        """
         key = key_of(kind, identity)
         for layer in (self.home / "artefacts", *self.shipped):
             with suppress(OSError, manifest.Damage, manifest.Newer):
@@ -119,15 +133,18 @@ class Store:
 
     @contextmanager
     def make(self, kind: str, identity: Mapping[str, Any], made: Mapping[str, Any] | None = None) -> Iterator[Path]:
-        """Yield an empty folder to fill; at the block's end it is checksummed, fsynced and given its name.
+        """Yield an empty folder for the block to fill, and save it as the artefact at the end of the block.
 
-        `made` is read at the end of the block, so a ledger may be added inside it. If the block raises, nothing
-        remains. If another process has made the artefact meanwhile, that one stays. Scratch is removed after.
-        Raises StoreError for a full disk or a folder that cannot be written, ValueError for a block that wrote no
-        file, TypeError or ValueError for an identity or `made` that is not of canonical JSON types.
+        `made` is read at the end of the block, so the block may add to it. If the block raises, nothing is saved. If
+        another process has saved the artefact meanwhile, that one is retained. The scratch folder is removed.
+
+        Raises:
+            StoreError: the disk is full, or a folder cannot be written.
+            TypeError: `identity` or `made` contains types that `manifest.canonical` does not accept.
+            ValueError: `identity` or `made` contains NaN or infinity, or the block wrote no file.
         """
         key = key_of(kind, identity)
-        final = self._place(kind, key)
+        final = self._artefact_path(kind, key)
         with durable.storing(final):
             if kind in PRIVATE:
                 durable.make_folder(final.parent)
@@ -142,7 +159,7 @@ class Store:
                 self._publish(temporary, final)
         finally:
             durable.remove(temporary)
-        self._discard(self._scratch(kind, key))
+        self._discard(self._scratch_path(kind, key))
 
     def get_or_make(
         self,
@@ -151,9 +168,10 @@ class Store:
         fill: Callable[[Path], None],
         made: Mapping[str, Any] | None = None,
     ) -> Artefact:
-        """The artefact from the store, or made now by `fill`, which writes its files into an empty folder.
+        """Return the artefact; if the store does not have it, create it with `fill`.
 
-        `made` is read after `fill`. Raises what `make` and `get` raise.
+        `fill` writes the files of the artefact into an empty folder. `made` is read afterwards. Raises the errors of
+        `make` and `get`.
         """
         artefact = self.find(kind, identity)
         if artefact is not None:
@@ -163,45 +181,46 @@ class Store:
         return self.get(kind, identity)
 
     def get(self, kind: str, identity: Mapping[str, Any]) -> Artefact:
-        """The artefact. Raises StoreError where it is missing or damaged, for example removed while the run goes on."""
+        """Return the artefact. Raises StoreError if it is missing or damaged, e.g. because it was removed meanwhile."""
         artefact = self.find(kind, identity)
         if artefact is None:
             raise StoreError(
-                f"{self._place(kind, key_of(kind, identity))} was made and is not there any more: something else "
-                "removes or damages files in the runs folder; run again without it."
+                f"{self._artefact_path(kind, key_of(kind, identity))} was saved but is now missing or damaged: stop "
+                "the program that removes or damages files in the runs folder, and run again."
             )
         return artefact
 
     def scratch(self, kind: str, identity: Mapping[str, Any]) -> Path:
-        """A folder for resumable partial work towards an artefact. Raises StoreError.
+        """Create and return a folder for resumable partial results of an artefact. Raises StoreError.
 
-        Processes that make the same artefact share it, and the first to finish removes it: write into it with
-        `durable.write_bytes` or a Checkpointer, which make it again, and hold nothing there that cannot be remade.
+        Processes that compute the same artefact share this folder, and the first one to finish removes it. Write into
+        it only with `durable.write_bytes` or a Checkpointer, which create it again, and only what can be computed
+        again.
         """
-        folder = self._scratch(kind, key_of(kind, identity))
+        folder = self._scratch_path(kind, key_of(kind, identity))
         with durable.storing(folder):
             durable.make_folder(folder)
         durable.sweep(folder)
         return folder
 
     def claim_path(self, kind: str, identity: Mapping[str, Any]) -> Path:
-        """Where the process that makes this artefact says so (claims.py)."""
+        """Return the path of the claim for this artefact (see claims.py)."""
         return self.home / "claims" / f"{kind}-{key_of(kind, identity)}.json"
 
-    def _place(self, kind: str, key: str) -> Path:
+    def _artefact_path(self, kind: str, key: str) -> Path:
         return self.home / "artefacts" / kind / key
 
     def scratch_path(self, kind: str, identity: Mapping[str, Any]) -> Path:
-        """Where partial work towards an artefact lies, if there is any."""
-        return self._scratch(kind, key_of(kind, identity))
+        """Return the path of the folder for partial results of an artefact, without creating it."""
+        return self._scratch_path(kind, key_of(kind, identity))
 
-    def _scratch(self, kind: str, key: str) -> Path:
+    def _scratch_path(self, kind: str, key: str) -> Path:
         return self.home / "scratch" / kind / key
 
     def _verify(self, folder: Path, kind: str, key: str, identity: Mapping[str, Any]) -> Artefact:
         header = manifest.read_seal(folder)
         if (header["kind"], header["key"]) != (kind, key) or header["identity"] != dict(identity):
-            raise manifest.Damage("it was made by something else than its name says")
+            raise manifest.Damage("its kind, key or identity differs from what its path says")
         names = header["files"]
         stamp = (folder, *((name, os.stat(folder / name).st_mtime_ns, names[name]["sha256"]) for name in names))
         if stamp not in self._verified:
@@ -210,7 +229,7 @@ class Store:
         return Artefact(folder, kind, key, header["identity"], names, header["made"])
 
     def _publish(self, temporary: Path, final: Path) -> None:
-        """Give `temporary` its name, unless a whole artefact already has it."""
+        """Rename `temporary` to `final`, unless `final` is already a complete artefact."""
         while True:
             try:
                 return durable.publish(temporary, final)
@@ -221,14 +240,14 @@ class Store:
                 manifest.check_contents(final, manifest.read_seal(final))
                 return None
             except FileNotFoundError:
-                continue  # set aside by another process: the name is free again
+                continue  # another process has moved it to <home>/damaged
             except manifest.Newer as error:
                 raise _newer(final, error) from error
             except manifest.Damage as damage:
-                self._set_aside(final, str(damage))
+                self._move_to_damaged(final, str(damage))
 
-    def _set_aside(self, folder: Path, why: str) -> None:
-        """Move a damaged artefact to <home>/damaged, where it can be looked at, and say so in one line."""
+    def _move_to_damaged(self, folder: Path, why: str) -> None:
+        """Move a damaged artefact to <home>/damaged, so that users can inspect it, and log one warning."""
         damaged = self.home / "damaged"
         durable.make_folder(damaged)
         name, count = f"{folder.parent.name}-{folder.name}", 1
@@ -238,12 +257,12 @@ class Store:
                 break
             except FileExistsError:
                 count += 1
-            except FileNotFoundError:  # another process was first
+            except FileNotFoundError:  # another process has moved it
                 return
-        _log.warning("Set aside the damaged artefact %s (%s) in %s; it will be made again.", folder, why, damaged)
+        _log.warning("Moved the damaged artefact %s (%s) to %s; it will be computed again.", folder, why, damaged)
 
     def _discard(self, scratch: Path) -> None:
-        """Remove a scratch folder; it is renamed first, so that a kill does not leave half of one to resume from."""
+        """Remove a scratch folder atomically: it is renamed first, so that no run resumes from a part of it."""
         with suppress(OSError):
             temporary = durable.temporary_folder(self.home / "tmp")
             with suppress(OSError):
@@ -253,7 +272,7 @@ class Store:
 
 def _newer(folder: Path, error: manifest.Newer) -> StoreError:
     return StoreError(
-        f"{folder} was made by a newer palimpsest ({error}): update palimpsest, "
+        f"{folder} was written by a newer version of palimpsest ({error}): update palimpsest, "
         f"or set {durable.HOME_VARIABLE} to another folder."
     )
 

@@ -1,4 +1,4 @@
-"""Checkpoints of partial work: the last two, each a sealed folder of tensors.safetensors and meta.json."""
+"""Saves checkpoints of running trainings: folders with tensors.safetensors, meta.json and a manifest."""
 
 from __future__ import annotations
 
@@ -17,27 +17,34 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("palimpsest")
 _PREFIX = "checkpoint-"
-KEPT = 2  # one to resume from, and the one before it should the first be damaged
+KEPT = 2  # number of saved checkpoints: the newest, and the previous one in case the newest is damaged
 
 
 class Checkpointer:
-    """Saves and loads states in `folder`, usually a scratch folder of the store, which may vanish between saves."""
+    """Saves and loads training states in `folder`, usually a scratch folder of the store.
+
+    The folder may be removed between saves by another process that finishes the same training.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
 
     def save(self, state: State) -> None:
-        """Keep `state` durably, and the one before it. Raises StoreError, and the earlier states then remain."""
+        """Save `state` durably, and remove all earlier states except the previous one.
+
+        Raises:
+            StoreError: the state cannot be written. The earlier states are then retained.
+        """
         import torch
         from safetensors.torch import save_file
 
         name = self.folder / _PREFIX
-        meta = json.dumps(state.meta, allow_nan=False)  # before any writing, since it may be refused
+        meta = json.dumps(state.meta, allow_nan=False)  # before writing anything, because this can raise
         with durable.storing(name):
             temporary = durable.temporary_folder(self.folder)
         try:
             with durable.filling(temporary, name):
-                # copies, since safetensors refuses tensors that share memory or are not contiguous
+                # Copy, because safetensors refuses tensors that share memory or are not contiguous.
                 form = torch.contiguous_format
                 tensors = {k: v.detach().to("cpu", copy=True, memory_format=form) for k, v in state.tensors.items()}
                 save_file(tensors, temporary / "tensors.safetensors")
@@ -49,16 +56,16 @@ class Checkpointer:
             is_write_failure = isinstance(error, StoreError) and "no such file" not in str(error).lower()
             if is_write_failure or temporary.exists():
                 raise
-            return  # another process has made the artefact and removed the scratch folder meanwhile
+            return  # another process has saved the artefact and removed the scratch folder meanwhile
         finally:
             durable.remove(temporary)
         for old in self._numbers()[:-KEPT]:
             durable.remove(self._folder(old))
 
     def load(self) -> State | None:
-        """The newest whole state, its tensors on the CPU in their own types, or None.
+        """Return the newest intact state, with its tensors on the CPU in the saved dtypes; None if there is none.
 
-        A damaged one is removed with one warning line, and the one before it is tried.
+        A damaged state is removed with one warning line, and the previous one is tried.
         """
         from safetensors.torch import load_file
 
@@ -75,7 +82,7 @@ class Checkpointer:
             except FileNotFoundError:
                 continue  # another process has finished and removed the scratch folder
             except (manifest.Damage, manifest.Newer) as damage:
-                _log.warning("The checkpoint %s is damaged (%s); the one before it is used.", folder, damage)
+                _log.warning("The checkpoint %s is damaged (%s); the previous one is used.", folder, damage)
                 durable.remove(folder)
         return None
 
@@ -89,7 +96,7 @@ class Checkpointer:
         while True:
             try:
                 return durable.publish(temporary, self._folder(number))
-            except FileExistsError:  # another process works on the same artefact
+            except FileExistsError:  # another process computes the same artefact
                 number += 1
 
     def _folder(self, number: int) -> Path:

@@ -1,9 +1,10 @@
-"""Who is making what: a claim for each artefact in the making, so that two runs do not make one of them twice.
+"""Claims: lock files that say which process is computing an artefact, so that two runs do not compute it twice.
 
-    <home>/claims/<kind>-<key>.json   pid, host, since, what, how far; written anew every `BEAT` seconds
+    <home>/claims/<kind>-<key>.json   pid, host, since, what, status; rewritten every `BEAT` seconds
 
-A claim is void where its process is dead or, on another machine, has not written it for `STALE` seconds. Claims only
-save work: what is made twice is the same, and the store keeps one. So whatever a file system refuses, work goes on.
+A claim has expired if its process is dead or has not rewritten it for `STALE` seconds. Claims only save time: an
+artefact that is computed twice has the same contents, and the store saves one copy. A run therefore goes on without
+claims if the file system does not allow them.
 """
 
 from __future__ import annotations
@@ -33,12 +34,13 @@ if TYPE_CHECKING:
     from benchmark.store.artefacts import Artefact, Store
 
 BEAT, STALE, POLL = 5.0, 120.0, 0.5
-"""Seconds between two writings of a claim, after which one that is not written is void, and between two looks at it."""
+"""In seconds: how often a claim is rewritten, after what time without rewriting it has expired, and how often a waiting
+process checks it."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """The process that has a claim, as its file tells."""
+    """The process that holds a claim, as read from the claim's file."""
 
     pid: int
     host: str
@@ -54,12 +56,15 @@ class Holder:
 
     @property
     def is_here(self) -> bool:
-        """Whether it is this process, or one that the same launcher started."""
+        """Whether it is this process, or a process started by the same launcher."""
         return self.group == _group()
 
 
 class Claim:
-    """A claim of this process; a context that ends with it. `path` is None where the file system keeps none."""
+    """A claim of this process, used as a context manager that releases it at the end.
+
+    `path` is None if the file system does not allow claims.
+    """
 
     def __init__(self, path: Path | None, what: str = "", progress: Progress | None = None) -> None:
         self.path, self._progress = path, progress
@@ -69,11 +74,12 @@ class Claim:
         )  # fmt: skip
 
     def text(self) -> bytes:
+        """Return the contents of the claim's file, with the current progress."""
         status = self._progress.status() if self._progress else ""
         return json.dumps({**vars(self._holder), "status": status}, indent=1).encode()
 
     def beat(self) -> None:
-        """Write the claim anew, unless another process has found it void and taken it over."""
+        """Rewrite the claim, unless a different process has taken it over after it expired."""
         if self.path is None or not self._is_held():
             return
         temporary = self.path.with_name(durable.temporary_name())
@@ -82,23 +88,23 @@ class Claim:
 
     def __enter__(self) -> Self:
         if self.path is not None:
-            _BEATS.add(self)
+            _REWRITER.add(self)
         return self
 
     def __exit__(self, *error: object) -> None:
-        _BEATS.discard(self)
+        _REWRITER.discard(self)
         if self.path is not None and self._is_held():
             with suppress(OSError):
                 self.path.unlink()
 
     def _is_held(self) -> bool:
-        """Whether the file is still this claim's, and not another process's."""
+        """Return whether the file still contains this claim and not that of a different process."""
         holder = None if self.path is None else _read(self.path)
         return holder is not None and holder.token == self._holder.token
 
 
-class _Beats:
-    """Writes the claims of this process anew, in a thread that lives while there are any."""
+class _Rewriter:
+    """Rewrites the claims of this process regularly, in a thread that runs while there are any."""
 
     def __init__(self) -> None:
         self._claims: set[Claim] = set()
@@ -112,7 +118,7 @@ class _Beats:
                 Thread(target=self._run, args=(self._ended,), name="claims", daemon=True).start()
 
     def discard(self, claim: Claim) -> None:
-        with self._lock:  # no beat is under way after this
+        with self._lock:  # the thread does not write this claim after this block
             self._claims.discard(claim)
             if not self._claims:
                 self._ended.set()
@@ -125,13 +131,13 @@ class _Beats:
                         claim.beat()
 
 
-_BEATS = _Beats()
+_REWRITER = _Rewriter()
 
 
 def take(store: Store, kind: str, identity: Mapping[str, Any], what: str, progress: Progress) -> Claim | Holder:
-    """Claim an artefact, and return the claim as a context, or the process that already has it.
+    """Claim an artefact, and return the claim or, if a different process holds it, that process.
 
-    A void claim is taken over.
+    An expired claim is taken over.
     """
     path = store.claim_path(kind, identity)
     for _ in range(3):
@@ -146,12 +152,12 @@ def take(store: Store, kind: str, identity: Mapping[str, Any], what: str, progre
         except OSError:
             return Claim(None)
         if holder is None:
-            continue  # it ended just now, or is just being written
+            continue  # the other process has just released it
         if holder.pid == os.getpid() and holder.machine == durable.machine():
             return holder
-        if not (void := _void(path, holder)):
+        if not (reason := _why_expired(path, holder)):
             return holder
-        progress.warn(f"{holder.what}: {holder} {void}; made here instead")
+        progress.warn(f"{holder.what}: {holder} {reason}; this run takes over")
         with suppress(OSError):
             path.unlink()
     return Claim(None)
@@ -161,25 +167,25 @@ def take(store: Store, kind: str, identity: Mapping[str, Any], what: str, progre
 def making(
     store: Store, kind: str, identity: Mapping[str, Any], what: str, progress: Progress
 ) -> Iterator[Artefact | None]:
-    """Yield the artefact if it exists, or once another process has made it; otherwise claim it and yield None.
+    """Yield the artefact if it exists; otherwise claim it and yield None, so that the block computes it.
 
-    The block then makes the artefact, under the claim.
+    If a different process is computing the artefact, wait for that process first.
     """
     artefact = store.find(kind, identity)
     if artefact is not None:
         yield artefact
         return
-    with _awaited(store, kind, identity, what, progress):
+    with _wait_for_claim(store, kind, identity, what, progress):
         yield store.find(kind, identity)
 
 
-def _awaited(store: Store, kind: str, identity: Mapping[str, Any], what: str, progress: Progress) -> Claim:
-    """Wait until no other process has the claim, and return it."""
+def _wait_for_claim(store: Store, kind: str, identity: Mapping[str, Any], what: str, progress: Progress) -> Claim:
+    """Wait until no other process holds the claim, then take and return it."""
     claim = take(store, kind, identity, what, progress)
     if isinstance(claim, Claim):
         return claim
     if claim.pid == os.getpid() and claim.is_here:
-        return Claim(None)  # an outer block of this process makes it
+        return Claim(None)  # an outer block of this process is computing it
     if not claim.is_here:
         progress.say(f"[yellow]…[/] {escape(waiting(what, claim))}")
     with progress.doing(f"wait for {what}") as tell:
@@ -191,38 +197,39 @@ def _awaited(store: Store, kind: str, identity: Mapping[str, Any], what: str, pr
 
 
 def waiting(what: str, holder: Holder) -> str:
-    """Return the sentence that names the process this one waits for."""
-    return f"{what}: another run makes this ({holder}): waiting for it"
+    """Return the sentence that tells the user which process this one waits for."""
+    return f"{what}: another run is computing this ({holder}): waiting for it"
 
 
-def _void(path: Path, holder: Holder) -> str:
-    """Why the claim no longer holds; empty if it does."""
+def _why_expired(path: Path, holder: Holder) -> str:
+    """Return why the claim has expired; empty if it has not."""
     if holder.machine == durable.machine() and not durable.alive(holder.pid):
         return "was killed"
     with suppress(OSError):
-        # By the clock of the file system, which several machines share.
+        # Compare with the clock of the file system, because machines that share it can have different clocks.
         probe = path.with_name(durable.temporary_name())
         probe.touch()
         now = probe.stat().st_mtime
         probe.unlink()
         silent = now - path.stat().st_mtime
         if silent > STALE:
-            return f"has given no sign of life for {silent:.0f} s"
+            return f"has not responded for {silent:.0f} s"
     return ""
 
 
 def _read(path: Path) -> Holder | None:
+    """Return the holder of the claim at `path`; None if the file cannot be read."""
     try:
         fields = json.loads(path.read_bytes())
         return Holder(**fields)
     except OSError:
         return None
-    except (ValueError, TypeError):  # written by another version, or cut by a full disk: only its age counts
+    except (ValueError, TypeError):  # from a different version, or cut off by a full disk: only its age can be used
         return Holder(0, "another machine", "some time", path.stem, "", "", "", "")
 
 
 def _group() -> str:
-    """Return what the processes of one launcher have in common; a process without a launcher is its own group."""
+    """Return a name that all processes of one launcher share, or one for this process if there is no launcher."""
     if launcher.processes() == 1:
         return f"{durable.machine()}-{os.getpid()}"
     return ":".join(os.environ.get(name, "") for name in ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID"))

@@ -1,9 +1,9 @@
-"""Checksums of files that people own and may replace under the same names, each read anew where size or time changed.
+"""Computes and caches checksums of user files, which may be replaced by other contents of the same name.
 
     <home>/checksums/<key>/index.json   one folder of files: name -> [bytes, time of change in ns, sha256]
-    <home>/checksums/replaced.json      what stood for which contents before and now: see `note`
+    <home>/checksums/replaced.json      present and earlier checksums by name: see `note`
 
-Keys of the store hold the checksums. These files are a cache: without them all contents are read again.
+A file is read again only if its size or time of change differs from the cached ones. Store keys contain the checksums.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
     from benchmark.console import Progress
 
 Check = Callable[[Path, bytes], None]
-"""Looks at a file's bytes; a PalimpsestError says that they are not what they should be."""
+"""Checks the bytes of a file, and raises a PalimpsestError if they are not valid."""
 THREADS = 16
 KEPT_EVERY = 8192
-"""Files between two writings of what is known: a killed reading of 118,287 pictures goes on from there."""
+"""Number of files after which checksums are saved, so that a killed run over many files can resume."""
 SETTLED = 2 * 10**9
-"""Nanoseconds. A file that changed this shortly before it was read may change again within one tick of its clock, so
-its checksum is used and not kept."""
+"""Nanoseconds. The checksum of a file that changed this shortly before it was read is not cached, because the file
+could change again without a new time of change."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What is in files: the sha256 of each file that could be read, and for every other file the reason."""
+    """The SHA-256 checksums of the valid files, and for every other file the reason why it is not valid."""
 
     sums: Mapping[Path, str]
     broken: Mapping[Path, str]
@@ -48,10 +48,19 @@ class Contents:
 def look(
     home: Path, files: Sequence[Path], check: Check, what: str, progress: Progress | None = None, keep: bool = True
 ) -> Contents:
-    """Checksums of `files`; those that are new, or changed in size or time, are read whole and given to `check`.
+    """Return the checksums of `files`, reading and checking those that are not in the cache.
 
-    `what` names the files in the progress shown. With `keep`, checksums are kept under the runs folder `home`, and one
-    process reads while others wait that look into the same folders. Raises StoreError if `home` cannot be written.
+    Args:
+        home: the runs folder.
+        files: paths of the files.
+        check: called with the path and the contents of each file that is read.
+        what: name of the files in the progress display.
+        progress: where to display progress.
+        keep: whether to save checksums under `home`. Processes that use the same folders of files then wait for each
+            other.
+
+    Raises:
+        StoreError: `home` cannot be written.
     """
     folders = {file.parent for file in files}
     with ExitStack() as locks:
@@ -91,7 +100,7 @@ def look(
 def _contents(
     files: Sequence[tuple[Path, list[int]]], check: Check, stage: Any
 ) -> Iterable[tuple[Path, list[int], str, str]]:
-    """Yield (file, stamp, sha256, problem) for each file, read in parallel; the problem is empty for a good file."""
+    """Read files in parallel, and yield (file, stamp, sha256, problem) for each; valid files have no problem."""
 
     def read(pair: tuple[Path, list[int]]) -> tuple[Path, list[int], str, str]:
         file, stamp = pair
@@ -112,7 +121,7 @@ def _contents(
 
 
 def note(home: Path, contents: Mapping[str, str]) -> None:
-    """Note the checksum that each name's contents have now; its earlier ones are then `replaced`."""
+    """Save the present checksum of each name in `contents`; `replaced` then returns its earlier checksums."""
     with durable.alone(_folder(home)):
         path = _folder(home) / "replaced.json"
         notes = _notes(home)
@@ -127,24 +136,24 @@ def note(home: Path, contents: Mapping[str, str]) -> None:
 
 
 def replaced(home: Path) -> frozenset[str]:
-    """Checksums of earlier contents that nothing noted has any more."""
+    """Return the checksums of earlier contents that no name has any more."""
     notes = _notes(home).values()
     return frozenset(checksum for entry in notes for checksum in entry["before"]) - {entry["now"] for entry in notes}
 
 
 def sizes(files: Sequence[Path]) -> dict[Path, str]:
-    """Return the files that are missing, empty or dangling links, each with its problem; no file is read."""
+    """Return the files that are missing, empty or broken links, each with its problem. No file is read."""
     with ThreadPoolExecutor(THREADS) as pool:
         stamps = list(pool.map(_stamp, files))
     return {file: stamp for file, stamp in zip(files, stamps, strict=True) if isinstance(stamp, str)}
 
 
 def _stamp(file: Path) -> list[int] | str:
-    """Size and time of change, or what is wrong with the file."""
+    """Return the size and the time of change of a file, or the reason why it is not valid."""
     try:
         status = file.stat()
     except OSError as error:
-        return "it is a link to nothing" if file.is_symlink() else str(error.strerror)
+        return "it is a link to a missing file" if file.is_symlink() else str(error.strerror)
     if not status.st_size:
         return "it is empty"
     return [status.st_size, status.st_mtime_ns]
@@ -181,6 +190,6 @@ def _read(path: Path) -> JsonObject:
 
 
 def _write(home: Path, index_by_folder: Mapping[Path, JsonObject]) -> None:
-    with suppress(StoreError):  # a cache: what is not kept is read again
+    with suppress(StoreError):  # this is only a cache: files without a cached checksum are read again
         for folder, files in index_by_folder.items():
             durable.write_bytes(_index(home, folder), (json.dumps(files, separators=(",", ":")) + "\n").encode())

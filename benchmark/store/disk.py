@@ -1,4 +1,4 @@
-"""How much disk the parts of a run take, and whether it is there before they begin."""
+"""Estimates the disk space of a run, and checks the free space before the run starts."""
 
 from __future__ import annotations
 
@@ -14,33 +14,41 @@ from benchmark.store.checkpoints import KEPT
 
 FP32 = 4
 PNG = 0.7
-"""Share of a picture's bytes that its file takes."""
+"""Size of an image file relative to the uncompressed pixels."""
 
 
 def weights(parameters: float, half: bool) -> float:
-    """Bytes of a trained U-Net as it is kept."""
+    """Return the bytes of a saved U-Net, in fp32 or, with `half`, in half precision."""
     return parameters * FP32 / (2 if half else 1)
 
 
 def checkpoints(parameters: float) -> float:
-    """Bytes of a training's checkpoints, weights and two moments each: those that are kept, and the next one."""
+    """Return the bytes of a training's checkpoints, which contain weights and two optimiser moments each.
+
+    While a new checkpoint is written, `KEPT` earlier ones exist.
+    """
     return (KEPT + 1) * 3 * parameters * FP32
 
 
 def pictures(count: float, height: int, width: int) -> float:
-    """Bytes of `count` pictures of so many pixels."""
+    """Return the bytes of `count` image files of `height` x `width` pixels."""
     return count * height * width * 3 * PNG
 
 
 def taken(folder: Path) -> int:
-    """Bytes of all files under the folder, which need not exist."""
+    """Return the bytes of all files under `folder`, which need not exist."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def check(needs: Mapping[Path, float], what: str) -> None:
-    """StoreError unless every folder has as many bytes free as `what` will write; those on one disk are added up.
+    """Check that the disk of every folder has enough free space. Needs of folders on the same disk are added.
 
-    The folders need not exist yet.
+    Args:
+        needs: bytes that will be written, by folder. The folders need not exist yet.
+        what: what will write them, as the subject of the error message.
+
+    Raises:
+        StoreError: a disk has too little free space.
     """
     by_disk: dict[int, list[tuple[Path, float]]] = {}
     for folder, needed in needs.items():
@@ -54,12 +62,12 @@ def check(needs: Mapping[Path, float], what: str) -> None:
             folder_names = " and ".join(str(path) for path, _ in folder_needs)
             raise StoreError(
                 f"{what} needs about {size(round(needed))} in {folder_names}, and the disk has {size(free)} free: free "
-                f"some space or set {durable.HOME_VARIABLE} to a folder on another disk; what was made before is kept."
+                f"some space or set {durable.HOME_VARIABLE} to a folder on another disk (earlier results are saved)."
             )
 
 
 def size(count: int) -> str:
-    """`count` bytes for people, in decimal units: "3.5 GB"."""
+    """Format `count` bytes in decimal units, e.g. "3.5 GB"."""
     return filesize.decimal(count)
 
 
@@ -68,6 +76,6 @@ def _device(folder: Path) -> int:
 
 
 def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that exists; links are followed."""
+    """Return the folder itself or its nearest existing parent, with links resolved."""
     absolute_path = folder.absolute()
     return next(path for path in (absolute_path, *absolute_path.parents) if path.is_dir()).resolve()

@@ -1,8 +1,9 @@
-"""Durable writes: what has been printed as done is on the disk, whole.
+"""Durable, atomic writes of files and folders: what a command has reported as done is completely on the disk.
 
-A file or folder is written under a temporary name beside its place, fsynced, renamed, and the folder that holds the
-name is fsynced too. A process killed at any byte leaves nothing or the whole thing, and a temporary name that a later
-start sweeps away. The price is one fsync a file and one a folder: milliseconds each, against minutes of computing.
+A file or folder is written under a temporary name next to its final path, fsynced and renamed; then the folder that
+contains it is fsynced too. A process that is killed at any point leaves the complete file or nothing, and possibly a
+temporary file that a later start removes. This costs one fsync per file and one per folder: milliseconds each, which is
+little compared with minutes of computation.
 """
 
 from __future__ import annotations
@@ -32,20 +33,20 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def is_full(error: BaseException) -> bool:
-    """True if `error` says that the disk (or the quota) is full, whichever library raised it.
+    """Return whether `error` means that the disk or the quota is full.
 
-    safetensors, for one, reports the operating system's error as text only.
+    Some libraries, such as safetensors, report the operating system's error only in the text of their exceptions.
     """
     return getattr(error, "errno", None) in _FULL or "No space left on device" in str(error)
 
 
 def explained(error: BaseException, path: Path) -> StoreError:
-    """Return `error`, raised while writing `path`, as a StoreError that names the path and the remedy."""
+    """Convert `error`, raised while writing `path`, to a StoreError that names the path and says what to do."""
     elsewhere = f"set {HOME_VARIABLE} to a folder"
     if is_full(error):
         return StoreError(
             f"The disk is full while writing {path}: free some space or {elsewhere} on another disk, "
-            "then start again (what is finished is kept)."
+            "then start again (finished results are saved)."
         )
     name = getattr(error, "filename", None)
     failed_path = Path(name) if isinstance(name, str | Path) else path
@@ -60,7 +61,7 @@ def explained(error: BaseException, path: Path) -> StoreError:
 
 @contextmanager
 def storing(path: Path) -> Iterator[None]:
-    """Turn every OSError of the block into the StoreError that names `path`."""
+    """Convert every OSError of the block to a StoreError that names `path`."""
     try:
         yield
     except OSError as error:
@@ -69,9 +70,9 @@ def storing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def filling(folder: Path, path: Path) -> Iterator[None]:
-    """For a block of someone else's code that fills `folder` (shown to the user as `path`).
+    """Convert write errors of a block of third-party code that fills `folder` to a StoreError that names `path`.
 
-    Only a full disk and failures on files under `folder` are the store's; all other errors pass through unchanged.
+    Only a full disk and denied permissions for files under `folder` are converted; other errors pass through unchanged.
     """
     try:
         yield
@@ -86,7 +87,7 @@ def filling(folder: Path, path: Path) -> Iterator[None]:
 
 
 def sync_file(path: Path) -> None:
-    """Wait until the contents of `path` are on the disk."""
+    """Flush the contents of the file `path` to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -95,18 +96,18 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Wait until the names in `path` are on the disk, where the system can promise that."""
+    """Flush the names of the files in the folder `path` to the disk, if the operating system supports this."""
     if os.name != "posix":
         return
     try:
         sync_file(path)
-    except OSError as error:  # some network file systems cannot sync a folder, and need not
+    except OSError as error:  # some network file systems cannot sync folders and do not need it
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
 
 
 def make_folder(path: Path) -> None:
-    """Make `path` and its parents, durably; an existing folder is fine."""
+    """Create the folder `path` and its parents durably; do nothing if it exists."""
     if path.is_dir():
         return
     if path.parent != path:
@@ -120,7 +121,7 @@ def make_folder(path: Path) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, replacing what is there at once or not at all. Raises StoreError."""
+    """Write `data` to `path`, replacing an existing file atomically. Raises StoreError if that fails."""
     temporary = path.with_name(temporary_name())
     with storing(path):
         make_folder(path.parent)
@@ -139,23 +140,23 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:
-    """Write `header` and `rows` as UTF-8 CSV to `path`, as `write_bytes` does, and return `path`."""
+    """Write `header` and `rows` as UTF-8 CSV to `path` atomically, and return `path`. Raises StoreError."""
     write_bytes(path, csv_text(header, rows).encode())
     return path
 
 
 @contextmanager
 def alone(folder: Path, wait: bool = True) -> Iterator[None]:
-    """Make `folder`, and let one process at a time into the block. Others wait, or without `wait` get a StoreError.
+    """Create `folder` and lock it, so that only one process at a time runs the block.
 
-    A process that dies frees the folder. The lock is a hidden file beside it, which stays. On file systems without
-    locks all processes are let in.
+    Other processes wait, or get a StoreError if `wait` is False. The lock is a hidden file next to the folder; the file
+    is never removed, but a process that dies releases the lock. File systems without locks are not protected.
     """
     from filelock import FileLock
 
     with storing(folder):
         make_folder(folder)
-    # A soft lock would outlive a killed process, so there is none where the file system has no other.
+    # A soft lock would outlive a killed process, so it is not used even if the file system supports no other lock.
     lock = FileLock(folder.with_name(f".{folder.name}.lock"), blocking=wait, fallback_to_soft=False)
     try:
         with suppress(OSError):
@@ -171,12 +172,12 @@ def _acquire(lock: FileLock, folder: Path) -> None:
 
     try:
         lock.acquire()
-    except Timeout as error:  # an OSError, but not one of a file system without locks
-        raise StoreError(f"Another process is at work in {folder}: wait for its end, or stop it.") from error
+    except Timeout as error:  # a subclass of OSError, which `alone` would suppress
+        raise StoreError(f"Another process is using {folder}: wait until it ends, or stop it.") from error
 
 
 def temporary_folder(parent: Path, mode: int = 0o777) -> Path:
-    """A new empty folder in `parent` that `sweep` removes if its owner dies."""
+    """Create an empty folder in `parent` that `sweep` will remove if this process dies."""
     make_folder(parent)
     folder = parent / temporary_name()
     os.mkdir(folder, mode)
@@ -184,7 +185,7 @@ def temporary_folder(parent: Path, mode: int = 0o777) -> Path:
 
 
 def publish(temporary: Path, final: Path) -> None:
-    """Rename the folder `temporary` to `final`. Raises FileExistsError if another process was first."""
+    """Rename the folder `temporary` to `final`. Raises FileExistsError if `final` exists and is not empty."""
     make_folder(final.parent)
     try:
         os.rename(temporary, final)
@@ -196,12 +197,15 @@ def publish(temporary: Path, final: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove `folder` and all in it, as far as the system lets us."""
+    """Remove `folder` and its contents; files that cannot be removed are left without an error."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def sweep(parent: Path) -> None:
-    """Remove the temporary names in `parent` whose owner is dead, or unknown here and silent for a day."""
+    """Remove temporary files and folders in `parent` that no process needs any more.
+
+    These are the ones of dead processes of this machine, and the ones of other machines that are older than a day.
+    """
     with suppress(OSError):
         for path in parent.glob(".tmp-*"):
             if not _abandoned(path):
@@ -214,15 +218,15 @@ def sweep(parent: Path) -> None:
 
 
 def temporary_name() -> str:
-    """A name that `sweep` knows for this process's."""
+    """Return a temporary name that contains this process's machine and id, so that `sweep` recognises its owner."""
     return f".tmp-{machine()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def machine() -> str:
-    """Eight hex digits for the space of process ids that we live in: host, start of the system, container.
+    """Return eight hexadecimal digits that identify the space of process ids: host, boot and container.
 
-    A hash, since host names must not end up in files; without it a shared folder would take another
-    machine's live process for a dead one.
+    Without them, a live process of a different machine could be taken for a dead one in a shared folder. They are a
+    hash because host names must not end up in files.
     """
     marks = [platform.node()]
     with suppress(OSError):
@@ -242,7 +246,7 @@ def _abandoned(path: Path) -> bool:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process of this machine is there."""
+    """Return whether this machine has a process with the id `pid`."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

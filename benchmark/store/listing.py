@@ -1,4 +1,4 @@
-"""What a folder holds, without what file managers and notebooks leave in it."""
+"""Lists the files of a folder, without hidden files such as those that file managers and notebooks create."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-"""What is no file and no folder: reading it can take forever."""
+"""Kinds of paths that are neither files nor folders. Reading them can block forever."""
 
 
 def visible(folder: Path, pattern: str) -> list[Path]:
-    """What matches `pattern` in `folder`, sorted, without what is hidden below it.
+    """Return the sorted paths in `folder` that match the glob `pattern`, without hidden ones.
 
-    Hidden are names that begin with a dot: the `._*` and `.DS_Store` that macOS leaves beside files, and folders such
-    as `.ipynb_checkpoints`, which hold copies.
+    A path is hidden if the name of the path or of one of its parents below `folder` begins with a dot. Examples are
+    the `._*` and `.DS_Store` files of macOS, and `.ipynb_checkpoints`, which contains copies.
 
-    DataError for a folder that may not be listed, as it would pass for an empty one, and for a match that
-    `refuse_unreadable` refuses.
+    Raises:
+        DataError: the folder may not be listed (it would look empty), or `refuse_unreadable` refuses a match.
     """
     if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
         raise DataError(f"The folder {folder} cannot be listed (permission denied): make it readable.")
@@ -38,10 +38,10 @@ def visible(folder: Path, pattern: str) -> list[Path]:
 
 
 def refuse_unreadable(path: Path) -> None:
-    """DataError for a pipe, a socket, a device and a link that leads to itself; what is not there passes."""
+    """Raise DataError if `path` is a pipe, a socket, a device or a link to itself. It need not exist."""
     try:
         kind = KINDS.get(stat.S_IFMT(path.stat().st_mode), "")
     except OSError as error:
         kind = "a link that leads to itself" if error.errno == errno.ELOOP else ""
     if kind:
-        raise DataError(f"{path} is {kind}, and no file: move it away.")
+        raise DataError(f"{path} is {kind}, not a file: move it away.")

@@ -1,6 +1,7 @@
-"""Sealed folders: files beside a manifest that holds their checksums and its own.
+"""Writes and checks manifests, which contain the checksums of all files in a folder and a checksum of the manifest.
 
-A folder is sealed last of all, so one with a good seal is whole; any other is damaged and says why.
+A folder with a manifest is called sealed; the checksum of the manifest itself is its seal. The manifest is written
+last, so a folder whose seal is correct is complete.
 """
 
 from __future__ import annotations
@@ -23,18 +24,23 @@ SCHEMA = 1
 
 
 class Damage(Exception):
-    """A sealed folder has changed since it was sealed; the message says how."""
+    """A sealed folder is incomplete or has changed since its manifest was written; the message says how."""
 
 
 class Newer(Exception):
-    """A sealed folder was made by a version with a newer schema."""
+    """The manifest of a sealed folder has a newer schema than this version can read."""
 
 
 def canonical(value: Any) -> str:
-    """`value` as JSON text that is equal exactly where the values are: sorted keys, ASCII, floats by repr.
+    """Return `value` as canonical JSON text: two texts are equal if and only if the values are equal.
 
-    Only str, int, float, bool, None, list and dict with str keys, exactly (no tuples, NumPy scalars or enums, whose
-    text may change from version to version): TypeError for others, ValueError for NaN and infinities.
+    Keys are sorted, characters outside ASCII are escaped, and floats are written by `repr`. Only str, int, float, bool,
+    None, list, and dict with str keys are allowed. Tuples, NumPy scalars and enums are not, because their texts may
+    differ between versions.
+
+    Raises:
+        TypeError: `value` contains a different type.
+        ValueError: it contains NaN or infinity.
     """
     _check(value, "value")
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -44,35 +50,41 @@ def _check(value: Any, where: str) -> None:
     if type(value) is dict:
         for key, item in value.items():
             if type(key) is not str:
-                raise TypeError(f"{where} has the key {key!r}; keys are str")
+                raise TypeError(f"{where} has the key {key!r}: keys must be str")
             _check(item, f"{where}.{key}")
     elif type(value) is list:
         for index, item in enumerate(value):
             _check(item, f"{where}[{index}]")
     elif type(value) is float:
         if not math.isfinite(value):
-            raise ValueError(f"{where} is {value}; only finite numbers have a canonical form")
+            raise ValueError(f"{where} is {value}: numbers must be finite")
     elif value is not None and type(value) not in (str, int, bool):
-        raise TypeError(f"{where} is a {type(value).__name__}, not a str, int, float, bool, None, list or dict")
+        raise TypeError(
+            f"{where} has type {type(value).__name__}: only str, int, float, bool, None, list and dict are allowed"
+        )
 
 
 class FileEntry(TypedDict):
-    """A file of an artefact, as its manifest lists it."""
+    """The entry of a file in a manifest."""
 
     sha256: str
-    """Hex digits."""
+    """Hexadecimal digits."""
     bytes: int
 
 
 def seal(folder: Path, header: Mapping[str, Any]) -> None:
-    """Checksum and fsync the files in `folder`, not hidden ones, and write the manifest: `header`, schema, files, seal.
+    """Compute checksums of the files in `folder`, fsync them, and write the manifest.
 
-    Raises ValueError if there is no file, OSError as the system does.
+    The manifest has the entries of `header`, `schema`, `files` and `seal`. Hidden files are ignored.
+
+    Raises:
+        ValueError: the folder has no file.
+        OSError: a file cannot be read, or the manifest cannot be written.
     """
     paths = [path for path in visible(folder, "**/*") if path.is_file()]
     if not paths:
         raise ValueError(f"nothing was written into {folder}")
-    with ThreadPoolExecutor(8) as pool:  # the disk commits many fsyncs at once; hashing leaves the GIL
+    with ThreadPoolExecutor(8) as pool:  # disks combine concurrent fsyncs, and hashing releases the GIL
         entries = list(pool.map(_digest_synced, paths))
     files = {path.relative_to(folder).as_posix(): entry for path, entry in zip(paths, entries, strict=True)}
     manifest = {**header, "schema": SCHEMA, "files": files}
@@ -86,9 +98,13 @@ def seal(folder: Path, header: Mapping[str, Any]) -> None:
 
 
 def read_seal(folder: Path) -> JsonObject:
-    """The manifest of `folder`, once the seal holds and each file is there in its size.
+    """Return the manifest of `folder` after checking its seal and the size of each file, but not the files' contents.
 
-    Raises Damage, Newer, FileNotFoundError where there is no folder, and PermissionError.
+    Raises:
+        Damage: the manifest is missing or wrong, or a file is missing or has a different size.
+        Newer: the manifest has a newer schema.
+        FileNotFoundError: the folder does not exist.
+        PermissionError: the manifest may not be read.
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
@@ -112,12 +128,13 @@ def read_seal(folder: Path) -> JsonObject:
         path = folder / name
         size = path.stat().st_size if path.is_file() else None
         if size != entry["bytes"]:
-            raise Damage(f"{name} is missing" if size is None else f"{name} has {size} bytes, not {entry['bytes']}")
+            problem = "is missing" if size is None else f"has {size} bytes instead of {entry['bytes']}"
+            raise Damage(f"{name} {problem}")
     return manifest
 
 
 def check_contents(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Raise Damage for the first file whose checksum is not the manifest's."""
+    """Raise Damage for the first file whose checksum differs from the one in the manifest."""
     names = list(manifest["files"])
     with ThreadPoolExecutor(8) as pool:
         digests = pool.map(lambda name: _digest(folder / name), names)

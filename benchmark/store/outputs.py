@@ -1,4 +1,4 @@
-"""Files and folders that a user names for what a command makes are checked before the work, by a small write."""
+"""Checks, before a long computation, that the output files and folders that a user named can be written."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ from pathlib import Path
 from benchmark.errors import StoreError, UsageError
 
 PROBE = b"palimpsest".ljust(4096)
-"""What is written and removed again: a full disk has no room for it."""
+"""Data written and removed for the check. It is large enough to fail on a full disk."""
 
 
 def check_file(path: Path, name: str = "--out", suffixes: Sequence[str] = (), beside: str = "") -> Path:
-    """Check that the file `path` can be written or replaced, and return it; it and its folders may be new.
+    """Check that the file `path` can be written or replaced, and return it.
+
+    The file and its folders need not exist yet.
 
     Args:
         path: the file.
-        name: what the user calls it by, such as an option.
-        suffixes: the endings that it may have, in lower case, the advised ones first; empty for any.
-        beside: the ending of a second file that is written beside it.
+        name: name of the file in error messages, such as an option.
+        suffixes: allowed suffixes in lower case, recommended ones first; empty for any.
+        beside: suffix of a second file that is written with the same stem.
 
     Raises:
-        UsageError: it is a folder or no regular file, or has another ending.
-        StoreError: its folder cannot be made or written, or its disk is full.
+        UsageError: it is a folder, exists but is not a regular file, or has a suffix that is not allowed.
+        StoreError: its folder cannot be created or written, or its disk is full.
     """
     if path.is_dir():
         raise UsageError(f"{name} {path} is a folder: name a file in it.")
@@ -35,29 +37,29 @@ def check_file(path: Path, name: str = "--out", suffixes: Sequence[str] = (), be
         )
     for file in (path, path.with_suffix(beside)) if beside else (path,):
         if os.path.lexists(file) and not file.is_file():
-            raise UsageError(f"{name} writes {file}, which is there and is no regular file: {_remedy(name)}.")
-    _probe(path.parent, path, name)
+            raise UsageError(f"{name} writes {file}, which exists but is not a regular file: {_remedy(name)}.")
+    _check_writable(path.parent, path, name)
     return path
 
 
 def check_folder(path: Path, name: str = "--out") -> Path:
-    """Check that files can be written into the folder `path`, which may be new, and return it.
+    """Check that files can be written into the folder `path`, which need not exist yet, and return it.
 
     Raises:
-        UsageError: it is there and is no folder.
-        StoreError: it cannot be made or written, or its disk is full.
+        UsageError: it exists but is not a folder.
+        StoreError: it cannot be created or written, or its disk is full.
     """
     if os.path.lexists(path) and not path.is_dir():
         raise UsageError(f"{name} {path} is not a folder: {_remedy(name)}.")
-    _probe(path, path, name)
+    _check_writable(path, path, name)
     return path
 
 
-def _probe(folder: Path, path: Path, name: str) -> None:
-    """Write a file into the nearest folder above `path` that is there, and remove it again."""
+def _check_writable(folder: Path, path: Path, name: str) -> None:
+    """Write and remove a small file in `folder` or, if it does not exist, in its nearest existing parent."""
     nearest = next((parent for parent in (folder, *folder.absolute().parents) if os.path.lexists(parent)), folder)
     if not nearest.is_dir():
-        raise UsageError(f"{name} {path} lies in {nearest}, which is not a folder: {_remedy(name)}.")
+        raise UsageError(f"{name} {path} is in {nearest}, which is not a folder: {_remedy(name)}.")
     try:
         with tempfile.TemporaryFile(dir=nearest) as probe:
             probe.write(PROBE)
@@ -67,5 +69,5 @@ def _probe(folder: Path, path: Path, name: str) -> None:
 
 
 def _remedy(name: str) -> str:
-    """What to do: an option takes another value, what is given as an argument has to be written where it lies."""
-    return f"give another {name}" if name.startswith("--") else "make its folder writable, or copy it elsewhere"
+    """Return what to do: an option can get a different value, but a file given as an argument is written in place."""
+    return f"give a different {name}" if name.startswith("--") else "make its folder writable, or copy it elsewhere"

@@ -1,4 +1,4 @@
-"""Artefacts that no command asks for any more, because the files that they were made of were replaced."""
+"""Finds and removes artefacts that no command can use any more, because their source files were replaced."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from benchmark.store.listing import visible
 
 @dataclass(frozen=True)
 class Unreachable:
-    """An artefact whose key stands for contents that no longer exist."""
+    """An artefact that was computed from file contents that no longer exist. `bytes` is its size."""
 
     folder: Path
     kind: str
@@ -27,14 +27,17 @@ class Unreachable:
 
 
 def unreachable(home: Path) -> list[Unreachable]:
-    """Return all such artefacts under the runs folder `home`: those made of replaced files, and those made of them in
-    turn, as pictures are made by a model. If the files come back as they were, the artefacts can be reached again."""
+    """Return the unreachable artefacts in the runs folder `home`.
+
+    These are the artefacts computed from replaced files and, in turn, the artefacts computed from them, such as the
+    images of a model. They become reachable again if the files get their earlier contents back.
+    """
     gone_contents = set(contents.replaced(home))
     identities = dict(_identities(home)) if gone_contents else {}
     unreachable_folders: list[Path] = []
-    while new_folders := [folder for folder, identity in identities.items() if gone_contents & {*_words(identity)}]:
+    while new_folders := [folder for folder, identity in identities.items() if gone_contents & {*_strings(identity)}]:
         for folder in new_folders:
-            # What was made of this artefact names it by its key; what was made by a model, by the model's key.
+            # Artefacts computed from this one contain its key; those sampled from a model contain the model's key.
             gone_contents |= {folder.name, key_of("model", identities.pop(folder))}
             unreachable_folders.append(folder)
     return [
@@ -46,31 +49,35 @@ def unreachable(home: Path) -> list[Unreachable]:
 
 
 def remove(home: Path, folder: Path) -> None:
-    """Remove an artefact, which loses its name first: a run that starts after a kill meets all of it or nothing.
-    StoreError where it cannot be."""
+    """Remove an artefact atomically: it is renamed first, so that a killed process does not leave a part of it.
+
+    Raises:
+        StoreError: it cannot be removed. What is left of it is then moved back.
+    """
     with durable.storing(folder):
         temporary = durable.temporary_folder(home / "tmp", 0o700)
         try:
             os.rename(folder, temporary)
             shutil.rmtree(temporary)
         except OSError:
-            with suppress(OSError):  # empty, if the folder could not be moved there
+            with suppress(OSError):  # it is empty if the folder could not be moved there
                 temporary.rmdir()
-            with suppress(OSError):  # what is left is found where it was
+            with suppress(OSError):  # move back what is left
                 os.rename(temporary, folder)
             raise
 
 
 def _identities(home: Path) -> Iterator[tuple[Path, Identity]]:
+    """Yield the folder and the identity of each artefact; damaged manifests are skipped."""
     for path in visible(home / "artefacts", f"*/*/{manifest.MANIFEST}"):
         with suppress(OSError, ValueError, KeyError, TypeError):
             yield path.parent, dict(json.loads(path.read_bytes())["identity"])
 
 
-def _words(value: Any) -> Iterator[str]:
-    """All texts in an identity."""
+def _strings(value: Any) -> Iterator[str]:
+    """Yield all strings in an identity."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
         for inner in value.values() if isinstance(value, dict) else value:
-            yield from _words(inner)
+            yield from _strings(inner)

@@ -1,1 +1,1 @@
-"""Tables made from records: which rows and columns they have, and how they are printed."""
+"""Tables of records: selects their rows and columns, computes their values and prints them."""

@@ -1,4 +1,4 @@
-"""Labels that tell rows apart: no two rows of one source have the same label in a table."""
+"""Makes row labels unique: no two rows of one source have the same label in a table."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from benchmark.tables.table import Row
 
 
 def told_apart(rows: Sequence[Row], shown: Sequence[Record]) -> list[Row]:
-    """Return the rows with distinct labels: if rows of one source share a label, facts in which they differ are added.
+    """Return the rows with unique labels, by adding facts in which rows of the same label and source differ.
 
-    `shown` are all records of the table; they include the references of its rows.
+    `shown` are all records of the table, including the reference models of its rows.
     """
     labels = [row.label for row in rows]
     for fact_of in (*_FACTS, lambda record: _reference(record, shown), *_KEYS):
@@ -29,22 +29,22 @@ def told_apart(rows: Sequence[Row], shown: Sequence[Record]) -> list[Row]:
 
 
 def budget_words(record: Record) -> list[str]:
-    """What a model was allowed to spend, unless it is the testbed's default."""
+    """Return the budget of a model as words for its label; empty for the testbed's default budget."""
     if record.budget.get("default") is not False:
         return []
     return [f"{record.budget[unit]:.3g} {unit}" for unit in ("flops", "iterations") if record.budget.get(unit)]
 
 
 def _equal_labels(rows: Sequence[Row], labels: Sequence[str]) -> list[list[int]]:
-    """Return, for each label that several rows of one source have, the numbers of these rows."""
-    places: dict[tuple[str, str], list[int]] = {}
+    """Return the row indices of each label that several rows of one source share."""
+    indices: dict[tuple[str, str], list[int]] = {}
     for k, row in enumerate(rows):
-        places.setdefault((row.source, labels[k]), []).append(k)
-    return [group for group in places.values() if len(group) > 1]
+        indices.setdefault((row.source, labels[k]), []).append(k)
+    return [group for group in indices.values() if len(group) > 1]
 
 
 def _reference(record: Record, shown: Sequence[Record]) -> str:
-    """The budget of the reference that a row is compared with, which rows of the same reference share."""
+    """Return the budgets of all shown models that have the same reference model as the record."""
     sharing = [r for r in shown if r.method != "base" and r.reference_key == record.reference_key]
     budgets = {" ".join(budget_words(r)) for r in sharing}
     return ", ".join(sorted(filter(None, budgets)))
@@ -61,4 +61,4 @@ _KEYS: tuple[Callable[[Record], str], ...] = (
     lambda record: f"reference {record.reference_key[:8]}" if record.reference_key else "",
     lambda record: f"made {record.made.get('time', '')}",
 )
-"""Facts that mean little to a reader; they are added only if no other fact tells rows apart."""
+"""Facts that mean little to a reader. They are used only if the other facts do not make a label unique."""

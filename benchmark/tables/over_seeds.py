@@ -1,4 +1,4 @@
-"""A table with one row a method: means over training seeds, with intervals over them."""
+"""Averages the rows of a table over training seeds, so that each method has one row."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ from benchmark.tables.select import targets_of
 from benchmark.tables.table import Figure, Row, Table
 
 _SEED = re.compile(r",? ?seed \d+")
-_UP = (0.0, math.inf)
+_NOT_NEGATIVE = (0.0, math.inf)
 POSSIBLE = {
-    "cp": (0.0, 100.0), "fid": _UP, "drift": _UP, "flops": _UP, "iterations": _UP, "seconds": _UP,
+    "cp": (0.0, 100.0), "fid": _NOT_NEGATIVE, "drift": _NOT_NEGATIVE, "flops": _NOT_NEGATIVE,
+    "iterations": _NOT_NEGATIVE, "seconds": _NOT_NEGATIVE,
     "probability": (0.0, 1.0), "share": (0.0, 1.0), "% of images": (0.0, 100.0), "%": (-math.inf, 100.0),
 }  # fmt: skip
-"""Smallest and largest possible value of a column, or else of a unit; intervals over few seeds can exceed them."""
+"""Smallest and largest possible value, by column key or by unit. Intervals over few seeds can exceed them."""
 
 
 def over_seeds(table: Table) -> Table:
-    """Fold rows that differ by training seed alone: means, Student's 95 % interval over seeds, n of all together.
+    """Merge rows that differ only by training seed into one row per setting.
 
-    Intervals are cut off at values that the figure cannot have.
+    A merged row has the mean of each column, Student's 95 % interval over seeds, and the summed n. Intervals are
+    clipped to the possible values of a column (`POSSIBLE`). A column that is missing for one of the seeds is left out.
 
-    The model that CP and CSD are relative to keeps its own row, because its scores against itself are 0 and 100.
-    Columns that a seed lacks are left out of its method's row. A seed counts once; a local run replaces a committed one
-    of the same seed. Models from another version of a plug-in's code, or from another checkpoint, get their own rows.
+    The reference model of CP and CSD keeps a separate row, because its scores against itself are 0 and 100. Each seed
+    is used once, and a local run replaces a committed run of the same seed. Models from different versions of a
+    plug-in's code, or from different checkpoints, are not merged.
     """
     groups, repeated = groups_of(table.rows)
     rows = [_mean(group) if len(group) > 1 else group[0] for group in groups]
@@ -49,46 +51,57 @@ def over_seeds(table: Table) -> Table:
 
 
 def groups_of(rows: Sequence[Row]) -> tuple[list[list[Row]], list[Row]]:
-    """Rows that differ by training seed alone, each seed once, by their first rows; and the rows that are left out."""
+    """Group rows that differ only by training seed, with one row per seed.
+
+    Returns:
+        The groups, in the order of their first rows, and the rows that were left out because their seed has a better
+        row (see `once_a_seed`).
+    """
     rows_by_setting: dict[tuple, list[Row]] = {}
     for row in rows:
         rows_by_setting.setdefault(key_of(row.record), []).append(row)
-    groups = [part for group in rows_by_setting.values() for part in _by_setting(group)]
+    groups = [part for group in rows_by_setting.values() for part in _split_by_setting(group)]
     groups_by_seed = [once_a_seed(group) for group in groups]
     used_rows = {id(row) for group in groups_by_seed for row in group}
     return groups_by_seed, [row for row in rows if id(row) not in used_rows]
 
 
 def once_a_seed(rows: Sequence[Row]) -> list[Row]:
-    """Keep one row for each training seed: a local run if there is one, with most figures, scored last."""
-    best = {row.record.seed: row for row in sorted(rows, key=_worth)}  # the last of a seed is the best
+    """Return one row per training seed: local rows are preferred, then rows with more values, then newer rows."""
+    best = {row.record.seed: row for row in sorted(rows, key=_preference)}  # the last row of each seed wins
     return [row for row in rows if best[row.record.seed] is row]
 
 
-def _by_setting(group: Sequence[Row]) -> list[list[Row]]:
-    """Split rows by the settings that made them, if records name these: a user's code can change under one name."""
+def _split_by_setting(group: Sequence[Row]) -> list[list[Row]]:
+    """Split rows by the setting key in their records, because a user's code can change while its name stays the same.
+
+    Old records have no setting key; a group is split only if at least two keys are known.
+    """
     settings = dict.fromkeys(row.record.setting_id for row in group)
     if len([setting for setting in settings if setting]) < 2:
         return [list(group)]
     return [[row for row in group if row.record.setting_id == setting] for setting in settings]
 
 
-def _worth(row: Row) -> tuple:
+def _preference(row: Row) -> tuple:
     return row.source == "local", len(row.cells), str(row.record.made.get("time", ""))
 
 
 def without_seed(label: str) -> str:
-    """`"esd (seed 1)"` -> `"esd"`."""
+    """Return a label without its seed: `"esd (seed 1)"` -> `"esd"`."""
     return _SEED.sub("", label).replace(" ()", "")
 
 
 def folded_label(rows: Sequence[Row]) -> str:
-    """`"esd"` and `"esd (seed 1)"` -> `"esd (2 seeds)"`; what tells only some of the seeds apart is left out."""
+    """Return the label of a merged row: `"esd"` and `"esd (seed 1)"` -> `"esd (2 seeds)"`.
+
+    Additions that only some of the rows have are left out.
+    """
     return f"{min((without_seed(row.label) for row in rows), key=len)} ({len(rows)} seeds)"
 
 
 def possible(interval: tuple[float, float] | None, key: str, unit: str = "") -> tuple[float, float] | None:
-    """The part of an interval of a mean in which the mean can lie."""
+    """Clip the interval of a mean to the possible values of its column `key`, or else of its `unit`."""
     if interval is None:
         return None
     least, largest = POSSIBLE.get(key) or POSSIBLE.get(unit) or (-math.inf, math.inf)
@@ -104,12 +117,13 @@ def key_of(record: Record) -> tuple:
 
 
 def _mean(rows: list[Row]) -> Row:
+    """Merge the rows of one setting into a row of means over training seeds."""
     cells = {}
     for key, first in rows[0].cells.items():
-        figures = [row.cells[key] for row in rows if key in row.cells]
-        values = [figure.value for figure in figures if figure.value is not None]
+        seed_cells = [row.cells[key] for row in rows if key in row.cells]
+        values = [cell.value for cell in seed_cells if cell.value is not None]
         if len(values) == len(rows):
-            n, of = (_sum([getattr(figure, count_name) for figure in figures]) for count_name in ("n", "of"))
+            n, of = (_sum([getattr(cell, count_name) for cell in seed_cells]) for count_name in ("n", "of"))
             mean = sum(values) / len(values)
             interval = possible(student_interval(values), key, first.unit)
             cells[key] = Figure(mean, n, of, first.unit, first.back_end, interval, "", first.paper)
@@ -117,5 +131,6 @@ def _mean(rows: list[Row]) -> Row:
 
 
 def _sum(counts: list[int | None]) -> int | None:
+    """Return the sum of counts; None if one of them is None."""
     present_counts = [count for count in counts if count is not None]
     return sum(present_counts) if len(present_counts) == len(counts) else None

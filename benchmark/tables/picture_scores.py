@@ -1,7 +1,8 @@
-"""Figures that are computed from the scores of single pictures when a table is made, so that no model is run again.
+"""Computes columns from the stored per-image scores of a record, without running a model.
 
-UA, IRA and CRA are the columns of UnlearnCanvas (Zhang et al. 2024, arXiv 2402.11846), with the testbed's oracle as the
-classifier. Kept styles are split into names that a method was given (`--kept-names`) and names that it was not.
+UA, IRA and CRA are the accuracies of UnlearnCanvas (Zhang et al. 2024, arXiv 2402.11846), with the testbed's oracle as
+the classifier. The kept style is computed separately for the names that a method received (`--kept-names`) and for
+the remaining names.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ CONTENTS = ("content_target", "content_kept")
 
 
 class Derived(NamedTuple):
-    """A figure, the number of pictures that it is computed from, its unit and the network that looked at them."""
+    """A value, the number of images that it is computed from, its unit, and the network that scored the images."""
 
     value: float
     n: int
@@ -29,9 +30,10 @@ class Derived(NamedTuple):
 
 
 def derived(record: Record, cell: str, halves: Sequence[str] = ()) -> Derived | None:
-    """The figure named `cell`, one of `CELLS`; None for a record without an oracle's scores.
+    """Compute the value `cell`, one of `CELLS`; None if the record has no scores of an oracle.
 
-    `halves` are the halves of kept names for a model whose method reads none: those of the model beside it, or all.
+    `halves` are the choices of `--kept-names` to average over if the record's method does not read kept names. In a
+    comparison they are those of the model that it is compared with; by default all of them.
     """
     if cell not in CELLS or record.scores is None or not any(name.startswith(DESTINATION) for name in record.cells):
         return None
@@ -39,18 +41,18 @@ def derived(record: Record, cell: str, halves: Sequence[str] = ()) -> Derived | 
 
 
 def kept_names_of(record: Record) -> str | None:
-    """The choice of `--kept-names` that the model was trained with; None if its method reads no names."""
+    """Return the value of `--kept-names` that the model was trained with; None if its method does not read names."""
     settings = dict(word.partition("=")[::2] for word in record.variant.split(","))
     if "kept_names" in settings:
         return settings["kept_names"]
     try:
         return "all" if registry.load("methods", record.method).reads_kept_names else None
-    except UsageError:  # the base, a checkpoint made elsewhere, a method that is not installed here
+    except UsageError:  # the base model, an external checkpoint, or a method that is not installed
         return None
 
 
 _SCORES: dict[str, Mapping[str, Sequence]] = {}
-"""Columns of scores by their file's checksum: a table reads them once for all its figures."""
+"""Per-image scores by their file's checksum, so that each file is read only once per table."""
 
 
 def _columns(record: Record) -> Mapping[str, Sequence]:
@@ -61,7 +63,7 @@ def _columns(record: Record) -> Mapping[str, Sequence]:
 
 
 def _style_numbers(record: Record) -> dict[str, int]:
-    """Number of each style among the oracle's classes, in whose order the cells of destinations stand."""
+    """Return the class index of each style; the record's destination cells are in the order of the classes."""
     numbers: dict[str, int] = {}
     for name in record.cells:
         if name.startswith(DESTINATION):
@@ -74,7 +76,7 @@ def _back_end(record: Record) -> str:
 
 
 def _accuracy(record: Record, parts: Sequence[str]) -> tuple[float, int] | None:
-    """Share of pictures of these parts whose likeliest style is the one that the prompt asks for."""
+    """Return the share of images of these parts that the oracle assigns to the prompt's style, and their number."""
     columns, numbers = _columns(record), _style_numbers(record)
     hits = [
         style == numbers.get(target)
@@ -89,51 +91,57 @@ def _percent(record: Record, value: float, n: int) -> Derived:
 
 
 def _unlearning_accuracy(record: Record, halves: Sequence[str]) -> Derived | None:
-    """UA: share of the targets' pictures that the oracle gives to another style."""
+    """UA: share of the targets' images that the oracle assigns to a different style."""
     accuracy = _accuracy(record, ("targets",))
     return _percent(record, 1 - accuracy[0], accuracy[1]) if accuracy else None
 
 
 def _in_domain(record: Record, halves: Sequence[str]) -> Derived | None:
-    """IRA: share of the kept artists' pictures that the oracle gives to the artist who was asked for."""
+    """IRA: share of the kept artists' images that the oracle assigns to the artist in the prompt."""
     accuracy = _accuracy(record, KEPT_PARTS)
     return _percent(record, *accuracy) if accuracy else None
 
 
 def _cross_domain(record: Record, halves: Sequence[str]) -> Derived | None:
-    """CRA: share of all pictures with a known content that show it."""
+    """CRA: share of images that show the content of their prompt, over all images with a known content."""
     columns = _columns(record)
     hits = [hit for name in CONTENTS for hit in columns.get(name, ()) if hit is not None]
     return _percent(record, sum(hits) / len(hits), len(hits)) if hits else None
 
 
 def _harmonic_mean(record: Record, halves: Sequence[str]) -> Derived | None:
-    figures = [compute(record, halves) for compute in (_unlearning_accuracy, _in_domain, _cross_domain)]
-    present = [figure for figure in figures if figure is not None]
-    if len(present) < len(figures):
+    """Harmonic mean of UA, IRA and CRA; 0 if one of them is 0, and None if one of them is missing."""
+    scores = [compute(record, halves) for compute in (_unlearning_accuracy, _in_domain, _cross_domain)]
+    present = [score for score in scores if score is not None]
+    if len(present) < len(scores):
         return None
-    lowest = min(figure.value for figure in present)
-    value = len(present) / sum(1 / figure.value for figure in present) if lowest else 0.0
-    return Derived(value, sum(figure.n for figure in present), present[0].unit, present[0].back_end)
+    lowest = min(score.value for score in present)
+    value = len(present) / sum(1 / score.value for score in present) if lowest else 0.0
+    return Derived(value, sum(score.n for score in present), present[0].unit, present[0].back_end)
 
 
 def _kept_style(given: bool) -> Callable[[Record, Sequence[str]], Derived | None]:
+    """Return a function that computes the mean kept style over the names that the method received, or did not.
+
+    Each name has the same weight. For a method that does not read names, the mean over `halves` is returned.
+    """
+
     def compute(record: Record, halves: Sequence[str]) -> Derived | None:
         columns = _columns(record)
         styles: dict[str, list[float]] = {}
         for part, target, value in zip(columns["part"], columns["target"], columns.get("kept_style", ()), strict=False):
             if part in KEPT_PARTS and value is not None:
                 styles.setdefault(target, []).append(value)
-        own = kept_names_of(record)
+        own_choice = kept_names_of(record)
         means = []
         names: set[str] = set()
-        for choice in (own,) if own else halves:
-            named = set(given_names(list(styles), choice))
-            counted = [name for name in styles if (name in named) == given]
-            if not counted:
+        for choice in (own_choice,) if own_choice else halves:
+            given_styles = set(given_names(list(styles), choice))
+            selected = [name for name in styles if (name in given_styles) == given]
+            if not selected:
                 return None
-            means.append(sum(sum(styles[name]) / len(styles[name]) for name in counted) / len(counted))
-            names.update(counted)
+            means.append(sum(sum(styles[name]) / len(styles[name]) for name in selected) / len(selected))
+            names.update(selected)
         n = sum(len(styles[name]) for name in names)
         return Derived(sum(means) / len(means), n, "probability", _back_end(record))
 

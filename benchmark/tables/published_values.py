@@ -1,4 +1,4 @@
-"""The paper's own figures."""
+"""Reads the values that the paper reports."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from benchmark.tables import select
 
 
 def published() -> JsonObject:
-    """The paper's own figures, by table and method, with the setting they were measured in."""
+    """Return the content of `results/paper.json`: the paper's values with the settings that they were measured in."""
     return dict(json.loads((select.RESULTS / "paper.json").read_text("utf-8")))
 
 
 def quotes(paper: JsonObject | None, number: int) -> dict[str, dict[str, float]]:
-    """method -> column key -> the paper's value in its table of this number."""
+    """Return the paper's values in its table `number`, as method -> column key -> value."""
     values_by_method: dict[str, dict[str, float]] = {}
     for quote in (paper or {}).get("figures", []):
         if quote["table"] == number:

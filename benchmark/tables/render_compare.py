@@ -1,4 +1,4 @@
-"""How a comparison looks: on a terminal, as JSON, as Markdown."""
+"""Prints a comparison on a terminal, as JSON or as Markdown."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from benchmark.tables.columns import Column
 from benchmark.tables.compare import Comparison, Contrast
 
 SIGNIFICANT = 0.05
-_SIDE = 20  # columns of a terminal that the label of a side may take before it is wrapped
+_LABEL_WIDTH = 20  # terminal columns; a longer header is wrapped
 WORSE = "worse by at most"
-"""The header of the bounds that claims of non-inferiority are made by."""
+"""Header of the one-sided bounds that claims of non-inferiority are based on."""
 _DIRECTION = {True: " ↑", False: " ↓", None: ""}
 
 
 def print_rich(comparison: Comparison, margins: bool = False) -> None:
-    """For people: one line per column; green or red where p is below 0.05 and the interval leaves out 0.
+    """Print one line per column for a terminal.
 
+    A line is green (left is better) or red (left is worse) if p < 0.05 and the interval does not contain 0.
     `margins` adds the bounds for claims of non-inferiority.
     """
     from rich import box
@@ -30,29 +31,26 @@ def print_rich(comparison: Comparison, margins: bool = False) -> None:
     console = console_on()
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for header in _headers(comparison, margins):
-        table.add_column("\n".join(textwrap.wrap(header, _SIDE)), justify="left" if not header else "right")
+        table.add_column("\n".join(textwrap.wrap(header, _LABEL_WIDTH)), justify="left" if not header else "right")
     styles = {True: "green", False: "red", None: ""}
     for contrast in comparison.contrasts:
-        table.add_row(*_figures(contrast, margins), style=styles[_wins(contrast)])
+        table.add_row(*_row(contrast, margins), style=styles[_left_is_better(contrast)])
     narrow = not fits(console, table, wraps=True)
     console.print(_title(comparison), style="bold", markup=False, soft_wrap=narrow)
     if not narrow:
         console.print(table)
     for contrast in comparison.contrasts if narrow else ():
-        name, *figures = _figures(contrast, margins)
-        labelled_figures = [
-            f"{header} {figure}"
-            for header, figure in zip(_headers(comparison, margins)[1:], figures, strict=True)
-            if figure
-        ]
-        lines = "\n  ".join([name, *labelled_figures])
-        console.print(lines, style=styles[_wins(contrast)], markup=False, soft_wrap=True)
+        name, *values = _row(contrast, margins)
+        headers = _headers(comparison, margins)[1:]
+        labelled_values = [f"{header} {value}" for header, value in zip(headers, values, strict=True) if value]
+        lines = "\n  ".join([name, *labelled_values])
+        console.print(lines, style=styles[_left_is_better(contrast)], markup=False, soft_wrap=True)
     for note in _notes(comparison, margins):
         console.print(note, style="dim", markup=False, soft_wrap=narrow)
 
 
 def print_json(comparison: Comparison, margins: bool = True) -> None:
-    """For programs; the bounds for claims of non-inferiority are always there."""
+    """Print the comparison as one JSON object, which always contains the bounds for claims of non-inferiority."""
     document = {
         "left": comparison.left,
         "right": comparison.right,
@@ -80,10 +78,13 @@ def print_json(comparison: Comparison, margins: bool = True) -> None:
 
 
 def print_markdown(comparison: Comparison, margins: bool = False) -> None:
-    """For a README; `margins` adds the bounds for claims of non-inferiority."""
+    """Print the comparison as a Markdown table, followed by its notes.
+
+    `margins` adds the bounds for claims of non-inferiority.
+    """
     headers = _headers(comparison, margins)
     lines = [_title(comparison), "", "| " + " | ".join(headers) + " |", "|---" + "|---:" * (len(headers) - 1) + "|"]
-    lines += ["| " + " | ".join(_figures(contrast, margins)) + " |" for contrast in comparison.contrasts]
+    lines += ["| " + " | ".join(_row(contrast, margins)) + " |" for contrast in comparison.contrasts]
     print("\n".join([*lines, "", *(f"{note}  " for note in _notes(comparison, margins))]))
 
 
@@ -102,7 +103,8 @@ def _headers(comparison: Comparison, margins: bool) -> list[str]:
     return ["", comparison.left, comparison.right, "difference", "95 %", "p", "n", *([WORSE] if margins else [])]
 
 
-def _figures(contrast: Contrast, margins: bool) -> list[str]:
+def _row(contrast: Contrast, margins: bool) -> list[str]:
+    """Return the cells of a contrast's row, in the order of `_headers`."""
     form, column = contrast.column.form, contrast.column
     signed = f"+{form}"
     interval = f"{contrast.ci[0]:{signed}} to {contrast.ci[1]:{signed}}" if contrast.ci else ""
@@ -124,8 +126,11 @@ def _name(column: Column) -> str:
     return column.header + suite + _DIRECTION[column.better]
 
 
-def _wins(contrast: Contrast) -> bool | None:
-    """Whether the left side is surely better; None where that is open, or neither direction is better."""
+def _left_is_better(contrast: Contrast) -> bool | None:
+    """Return whether the left side is significantly better (True) or worse (False).
+
+    None if the difference is not significant or the column has no better direction.
+    """
     if contrast.ci is None or contrast.column.better is None or contrast.ci[0] <= 0 <= contrast.ci[1]:
         return None
     if contrast.p is None or contrast.p >= SIGNIFICANT:

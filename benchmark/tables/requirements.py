@@ -1,4 +1,4 @@
-"""Requirements on a model's scores, such as `target_style<=0.1`: the gate of `bench eval --require`."""
+"""Checks requirements on a model's scores, such as `target_style<=0.1`, for `bench eval --require`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FORM = re.compile(r"\s*([A-Za-z0-9_]+)\s*(<=|>=)\s*(\S+)\s*")
 
 @dataclass(frozen=True)
 class Requirement:
-    """A bound that a column must keep."""
+    """An upper or lower bound on a column."""
 
     column: Column
     operator: Literal["<=", ">="]
@@ -34,11 +34,11 @@ class Verdict:
 
     requirement: Requirement
     cell: Cell | None
-    """The score with its interval; None where the model has none."""
+    """The score with its interval; None if the model does not have this score."""
 
     @property
     def worst(self) -> float | None:
-        """The bound of the 95 % interval that is further from the requirement; the score itself without an interval."""
+        """The end of the 95 % interval that is worse for the requirement, or the score if it has no interval."""
         if self.cell is None or self.cell.value is None:
             return None
         if self.cell.ci is None:
@@ -58,7 +58,7 @@ class Verdict:
 
     @property
     def reason(self) -> str:
-        """The score in words."""
+        """The score and its interval as text."""
         if self.cell is None or self.cell.value is None:
             return "it was not measured"
         form = self.requirement.column.form
@@ -69,11 +69,12 @@ class Verdict:
 
 
 def parse(texts: Iterable[str], suites: Sequence[str], declared: Sequence[Column] = ()) -> list[Requirement]:
-    """Read requirements of the form COLUMN<=NUMBER or COLUMN>=NUMBER; columns are named as in JSON.
+    """Parse requirements of the form COLUMN<=NUMBER or COLUMN>=NUMBER, with the names of columns in JSON output.
 
-    `declared` are the columns that the suite that is run and the metrics that score it declare.
+    `declared` are the columns that a plug-in suite, or the metrics that score it, declare.
 
-    UsageError for another form, an unknown column, or a column of a suite that is not run.
+    Raises:
+        UsageError: a text has a different form, or names an unknown column or a column of a suite that is not run.
     """
     requirements = []
     own = [column for column in declared if column.suite in suites]
@@ -106,7 +107,7 @@ def _number(text: str) -> float | None:
 
 
 def judge(requirements: Iterable[Requirement], records: Sequence[Record]) -> list[Verdict]:
-    """Compare each requirement with the model's records, one per suite."""
+    """Return whether the model's records, one per suite, meet each requirement."""
     verdicts = []
     for requirement in requirements:
         record = next((r for r in records if r.suite == requirement.column.suite), None)
@@ -128,7 +129,7 @@ def _cell(record: Record, column: Column) -> Cell | None:
 
 
 def junit(verdicts: Sequence[Verdict], model: str) -> str:
-    """Verdicts as JUnit XML, one test case per requirement, for systems of continuous integration."""
+    """Return the verdicts as JUnit XML for continuous integration, with one test case per requirement."""
     failures = [verdict for verdict in verdicts if not verdict.passed]
     suite = ET.Element("testsuite", name=f"bench eval {model}", tests=str(len(verdicts)), failures=str(len(failures)))
     for verdict in verdicts:

@@ -1,4 +1,4 @@
-"""What a table is made of."""
+"""Data classes for tables: a table has rows, and a row has one cell per column."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from benchmark.tables.select import Source
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure in its row and column. `n` of `of` images were scored; None for what no image has, such as cost."""
+    """The content of one cell of a table.
+
+    `n` of `of` images were scored; both are None for values that do not come from images, such as costs.
+    """
 
     value: float | None
     n: int | None = None
@@ -22,13 +25,13 @@ class Figure:
     unit: str = ""
     back_end: str = ""
     ci: tuple[float, float] | None = None
-    name: str = ""  # what the figure is about, where the column does not say it: the likeliest destination
-    paper: float | None = None
+    name: str = ""  # text to show with the value, e.g. the most frequent destination or the counts behind a share
+    paper: float | None = None  # the paper's value for this cell
 
 
 @dataclass(frozen=True)
 class Row:
-    """One model. `record` is the first of the records that it is made of."""
+    """The row of one model. If the row is built from several records, `record` is the first of them."""
 
     label: str
     source: Source
@@ -38,7 +41,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table, ready to be printed."""
+    """A table with all values and notes that are printed."""
 
     number: int
     testbed: str
@@ -46,17 +49,21 @@ class Table:
     columns: list[Column]
     rows: list[Row]
     notes: list[str]
-    paper: JsonObject | None = None  # `results/paper.json`, where asked for
-    paper_only: dict[str, dict[str, float]] = field(default_factory=dict)  # the paper's rows that nothing was run for
+    paper: JsonObject | None = None  # content of `results/paper.json`, if the paper's values are shown
+    paper_only: dict[str, dict[str, float]] = field(default_factory=dict)  # the paper's rows that have no record
 
 
 def noted(table: Table, note: str) -> Table:
-    """The table with one more note."""
+    """Return the table with `note` added."""
     return replace(table, notes=[*table.notes, note])
 
 
 def only(table: Table, keys: Sequence[str]) -> Table:
-    """The table with these columns alone, in this order. UsageError for one that it does not have."""
+    """Return the table with only the columns `keys`, in that order.
+
+    Raises:
+        UsageError: the table has no column of that key.
+    """
     columns = {column.key: column for column in table.columns}
     if missing_keys := [key for key in keys if key not in columns]:
         raise unknown("column", missing_keys[0], list(columns))

@@ -1,1 +1,1 @@
-"""`bilevel`: restore (lower level) and forget (upper level) in one run."""
+"""`bilevel`: restores the pruned model (lower level) and erases the concept (upper level) in the same training."""

@@ -1,4 +1,4 @@
-"""The dynamic barrier of simple bilevel optimisation: to first order, the upper step does not undo the lower level.
+"""Dynamic barrier for simple bilevel optimisation: to first order, an upper step does not undo the lower level.
 
 Source: Gong, Liu and Liu 2021, "Bi-objective trade-off with dynamic barrier gradient descent".
 """
@@ -12,11 +12,20 @@ from torch import Tensor, nn
 
 
 def multiplier(upper: Tensor, lower: Tensor, parameters: Sequence[nn.Parameter], alpha: float) -> Tensor:
-    """Return mu >= 0 for a plain gradient step along d = grad(upper) + mu grad(lower).
+    """Return the multiplier mu of the descent direction d = grad(upper) + mu grad(lower).
 
-    It is the least mu for which <d, grad(lower)> >= alpha |grad(lower)|^2. A small step along d then decreases the
-    lower loss by at least alpha times as much as a step along its own gradient. Gradients are averaged over all
-    processes. The guarantee holds for steps along d itself, but not for AdamW, which changes the direction.
+    mu is the smallest value >= 0 for which <d, grad(lower)> >= alpha |grad(lower)|^2. A small gradient-descent step
+    along d then decreases the lower loss by at least alpha times as much as a step along grad(lower). This holds for
+    plain gradient descent, but not for AdamW, which changes the direction. Gradients are averaged over all processes.
+
+    Args:
+        upper: scalar loss of the upper level.
+        lower: scalar loss of the lower level.
+        parameters: the parameters that the upper step trains.
+        alpha: required decrease of the lower loss, as a fraction of the decrease by its own gradient step.
+
+    Returns:
+        A scalar tensor.
     """
     u, f = (_flat_gradient(loss, parameters) for loss in (upper, lower))
     return (alpha - u @ f / (f @ f).clamp(min=torch.finfo(f.dtype).tiny)).clamp(min=0)

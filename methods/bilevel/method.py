@@ -1,18 +1,22 @@
-"""`bilevel`: restores the pruned model and erases the concept at the same time, from the pruned weights.
+"""`bilevel`: restores the pruned model and erases the concept in the same training, starting from the pruned weights.
 
-The problem is min L_CU(theta) subject to theta in argmin L_ft. G(theta, phi) = L_CU(theta) + lambda (L_ft(theta) -
-L_ft(phi)) is separable. The paper's Algorithm 1 says that the two parameter sets may be "the same or different", which
-can be read in three ways:
+The problem is to minimise the unlearning loss L_CU(theta) subject to theta in argmin L_ft, where L_ft is the
+distillation loss (Eq. 8 of the paper). Its penalty form is G(theta, phi) = L_CU(theta) + lambda (L_ft(theta) -
+L_ft(phi)), which is separable in theta and phi. The paper's Algorithm 1 says that the two parameter sets may be "the
+same or different". This can be read in three ways:
 
-1. Two sets. Inner steps train phi, on which the gradient in theta does not depend, so theta is trained on
-   L_CU + lambda L_ft.
-2. One set, with phi held fixed in the upper step: K lower steps, then one upper step on L_CU + lambda L_ft.
-3. One set without lambda: K lower steps, then one upper step on L_CU alone, as in the authors' released code.
+1. Two parameter sets. Inner steps train phi. The gradient with respect to theta does not depend on phi, so theta is
+   trained on L_CU + lambda L_ft.
+2. One parameter set, with phi held fixed in the upper step: K lower steps, then one upper step on L_CU + lambda L_ft.
+3. One parameter set without lambda: K lower steps, then one upper step on L_CU alone, as in the authors' released code.
 
-Solver `alternating` is way 3 with `penalty` 0 (the default), and way 2 with `penalty` lambda (100 in the paper). Solver
-`penalty` is way 1: theta is trained on L_CU + lambda L_ft at every step; inner steps are left out, because they do not
-affect theta. Solver `dynamic-barrier` is ours: K lower steps, then a step along grad L_CU + mu grad L_ft, with the
-least mu that does not undo the lower level (`dynamic_barrier.py`).
+The solvers implement these readings:
+
+- `alternating` is reading 3 if `penalty` is 0 (the default), and reading 2 if `penalty` is lambda (100 in the paper).
+- `penalty` is reading 1: every step trains theta on L_CU + lambda L_ft. Inner steps are omitted, because they do not
+  affect theta.
+- `dynamic-barrier` is not in the paper: K lower steps, then a step along grad L_CU + mu grad L_ft, with the smallest mu
+  that does not undo the lower level (`dynamic_barrier.py`).
 """
 
 from __future__ import annotations
@@ -38,7 +42,7 @@ if TYPE_CHECKING:
 
 class Bilevel(Method):
     name: ClassVar[str] = "bilevel"
-    summary: ClassVar[str] = "Eq. 8 and negative guidance in turns, from the pruned weights"
+    summary: ClassVar[str] = "alternates Eq. 8 distillation and negative guidance, starting from the pruned weights"
     start: ClassVar[Start] = "pruned"
     recipe: ClassVar[int] = 2
     reads_kept_names: ClassVar[bool] = False
@@ -47,7 +51,8 @@ class Bilevel(Method):
         "default": {},
         "paper": {**PAPER, **AUTHORS, "lower_steps": 20, "upper_rate": 5e-6, "penalty": 100.0},
         "released": {**RELEASED, **AUTHORS, "lower_steps": 10, "upper_rate": 5e-6, "penalty": 0.0},
-        # The other solvers need their own rates. AdamW's step does not grow with the penalty, SGD's would.
+        # The other solvers need different learning rates. `penalty` uses AdamW, because SGD's step would grow with the
+        # penalty.
         "penalty": {
             "solver": "penalty",
             "penalty": 10.0,
@@ -93,7 +98,10 @@ class Bilevel(Method):
         context: Context,
         seed: int,
     ) -> UNet2DConditionModel:
-        """Train until the budget does not pay for another step. `materials.erase` shows what is erased."""
+        """Train in place until the budget does not pay for another step.
+
+        Upper steps read `materials.erase` or `materials.erase_named`, depending on the setting `prompts`.
+        """
         from methods.bilevel.upper_level import upper_phase
         from methods.training.loop import freeze, train
 

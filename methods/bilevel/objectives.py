@@ -1,13 +1,13 @@
 """Objectives of the upper level of `bilevel`: what the student should predict under the target's text.
 
-An objective names the texts under which the frozen teacher predicts (`asks`) and combines these predictions into a
-target; the loss is the mean squared distance to it. Each text costs one pass of the teacher. An objective of your own
-can be loaded from a file:
+An objective lists the texts under which the frozen teacher predicts (`asks`) and combines these predictions into a
+target. The loss is the mean squared error between the student's prediction and this target. Each text costs one forward
+pass of the teacher. You can load your own objective from a file:
 
     from benchmark.api import UpperObjective
 
     class Forget(UpperObjective):
-        name, summary, asks = "forget", "answer as for no prompt at all", ("null",)
+        name, summary, asks = "forget", "predict as for the empty prompt", ("null",)
 
         @staticmethod
         def target(answers, eta):
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 class NegativeGuidance(UpperObjective):
     name: ClassVar[str] = "negative-guidance"
-    summary: ClassVar[str] = "turn away from the concept: e_null - eta (e_text - e_null), as ESD does"
+    summary: ClassVar[str] = "negative guidance as in ESD: predict e_null - eta (e_text - e_null)"
     asks: ClassVar[tuple[Asked, ...]] = ("text", "null")
 
     @staticmethod
@@ -40,7 +40,7 @@ class NegativeGuidance(UpperObjective):
 
 class Anchor(UpperObjective):
     name: ClassVar[str] = "anchor"
-    summary: ClassVar[str] = "answer as the teacher does for the anchor phrase, such as art (Eq. 6)"
+    summary: ClassVar[str] = "predict what the teacher predicts for the anchor phrase, such as 'art' (Eq. 6)"
     asks: ClassVar[tuple[Asked, ...]] = ("anchor",)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The upper level of `bilevel`: its loss, its x_t, and the part of the lower level's loss that it includes."""
+"""The upper level of `bilevel`: its loss, its noisy latents x_t, and the lower level's loss where a solver adds it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 MOVED = {"all": ("",), "attn2": (".attn2.",), "attn2-kv": (".attn2.to_k.", ".attn2.to_v.")}
-"""Substrings of the names of the parameters that upper steps train, by the setting `parameters`."""
+"""For each value of the setting `parameters`: upper steps train the parameters whose names contain one of these."""
 
 
 def upper_phase(
@@ -39,10 +39,11 @@ def upper_phase(
     seed: int,
     lower: Phase,
 ) -> Phase:
-    """Return the phase of L_CU, with the share of L_ft that the solver adds.
+    """Return the training phase for L_CU, plus the weighted L_ft that the solver adds.
 
-    With full captions, as in the authors' code, negative guidance erases what a picture shows as well as its style: on
-    mini, boats are forgotten together with Klimt. With the name alone, as in ESD, contents are kept.
+    With full captions (`prompts="caption"`, as in the authors' code) negative guidance erases the content of an image
+    as well as its style: on mini, boats are forgotten together with Klimt. With the name alone (`prompts="name"`, as in
+    ESD) content is preserved.
     """
     teacher, null, batch = materials.teacher, materials.null, config.upper_batch or config.batch
     view = _view(config, materials, seed, batch)
@@ -53,7 +54,7 @@ def upper_phase(
         x_t, t, text = view.inputs(model, erase_batch)
         teacher_texts: dict[str, Tensor] = {name: text if name == "text" else texts[name] for name in objective.asks}
         target = partial(objective.target, eta=config.eta)
-        total, figures = losses.unlearning(model, teacher, x_t, t, text, teacher_texts, target)
+        total, terms = losses.unlearning(model, teacher, x_t, t, text, teacher_texts, target)
         for retain_batch in retain_batches:
             retention, parts = lower.loss(model, retain_batch)
             weight: float | Tensor = config.penalty
@@ -61,8 +62,8 @@ def upper_phase(
                 trained = [p for name, p in model.named_parameters() if trains(name)]
                 weight = multiplier(total, retention, trained, config.alpha)
                 parts = {**parts, "mu": weight}
-            total, figures = total + weight * retention, {**figures, "retention": retention.detach(), **parts}
-        return total, figures
+            total, terms = total + weight * retention, {**terms, "retention": retention.detach(), **parts}
+        return total, terms
 
     def trains(name: str) -> bool:
         return any(part in name for part in MOVED[config.parameters])
@@ -72,7 +73,7 @@ def upper_phase(
     cost = costs.upper(batch, teacher_flops, student_flops, len(objective.asks), view.calls)
     streams: tuple[Any, ...] = (view.stream,)
     if sees_lower(config):
-        # A separate stream, so that the lower level's batches do not depend on the upper level.
+        # A separate stream, so that upper steps do not change the batches of lower steps.
         streams = (view.stream, dataclasses.replace(lower.streams[0], name="upper-retain"))
         cost = costs.upper_with_lower(cost, lower.cost, student_flops, barrier=config.solver == "dynamic-barrier")
     return Phase(
@@ -87,7 +88,7 @@ def upper_phase(
         optimiser=config.upper_optimiser,
         trains=trains,
         clip=config.clip,
-        whole=config.solver == "dynamic-barrier",  # its multiplier needs both gradients over the whole batch
+        whole=config.solver == "dynamic-barrier",  # the multiplier needs both gradients over the whole batch
     )
 
 
@@ -96,5 +97,5 @@ def _view(config: BilevelConfig, materials: Materials, seed: int, batch: int) ->
     if config.upper_data == "dataset":
         return noised("upper", seed, data, materials, batch)
     sampler = materials.sampler
-    settings = {"steps": sampler.steps, "guidance": 3.0}  # as ESD denoises
+    settings = {"steps": sampler.steps, "guidance": 3.0}  # ESD's guidance scale
     return denoised("upper", seed, texts_of(data), materials, batch, **settings)  # type: ignore[arg-type]

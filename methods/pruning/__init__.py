@@ -1,1 +1,1 @@
-"""Prunings: each takes a U-Net and a share of its MACs, and returns a smaller U-Net and its architecture."""
+"""Pruning methods. Each takes a U-Net and a share of MACs, and returns a smaller U-Net and its architecture."""

@@ -1,11 +1,10 @@
-"""The architecture of a pruned U-Net, and how the smaller dense network is made from the base.
+"""Architecture of a pruned U-Net, and construction of the smaller dense network from the base.
 
-Widths are cut inside modules only: resnets between conv1 and conv2 by groups of norm2, attentions by heads,
-feed-forwards by hidden units. Whole resnets and transformers can be dropped where they keep the channels (`depth.py`).
-Block outputs keep their channels, so feature distillation needs no projection.
+Only widths inside modules are cut: norm2 groups between conv1 and conv2 of a resnet, heads of an attention, and hidden
+units of a feed-forward. Whole resnets and transformers can be dropped where the number of channels does not change
+(`depth.py`). Block outputs keep their channels, so feature distillation needs no projection.
 
-Cutting is own code: torch-pruning (1.6) is made to follow a cut through all dependent layers, but here a cut never
-leaves its module.
+The cuts do not use torch-pruning, which follows a cut through all dependent layers: here a cut never leaves its module.
 """
 
 import copy
@@ -31,7 +30,7 @@ from benchmark.json_types import JsonObject, NetworkConfig
 from methods.pruning.depth import drop
 
 RECIPE = 1
-"""Version number; raise it when a change of a pruning's code changes what it keeps."""
+"""Version of the pruning methods; increase it when a code change changes what one of them keeps."""
 Widths = dict[str, tuple[int, ...]]
 
 
@@ -39,7 +38,7 @@ def gates(unet: UNet2DConditionModel) -> dict[str, nn.Module]:
     """Return the modules whose inner width can be cut, by name.
 
     Raises:
-        UsageError: a module is not built as in Stable Diffusion 1.x and 2.x.
+        UsageError: a module has a different structure than in Stable Diffusion 1.x and 2.x.
     """
     cuttable = (ResnetBlock2D, Attention, FeedForward)
     modules: dict[str, nn.Module] = {n: m for n, m in unet.named_modules() if isinstance(m, cuttable)}
@@ -49,7 +48,9 @@ def gates(unet: UNet2DConditionModel) -> dict[str, nn.Module]:
             or (isinstance(module, Attention) and (module.inner_dim != module.inner_kv_dim or module.to_k is None))
             or (isinstance(module, FeedForward) and not isinstance(module.net[0], GEGLU))
         ):
-            raise UsageError(f"'{name}' is not built as in Stable Diffusion (1.x, 2.x): pruning cannot cut it.")
+            raise UsageError(
+                f"Pruning cannot cut module '{name}', because it is not built as in Stable Diffusion 1.x and 2.x."
+            )
     return modules
 
 
@@ -61,7 +62,7 @@ def width(module: nn.Module) -> int:
 
 
 def reader(module: Any) -> nn.Module:
-    """Return the layer behind a gate, whose input channels belong to the gate's elements."""
+    """Return the layer whose input channels are the elements of a gate."""
     if isinstance(module, ResnetBlock2D):
         return module.conv2
     return module.to_out[0] if isinstance(module, Attention) else module.net[2]
@@ -69,7 +70,7 @@ def reader(module: Any) -> nn.Module:
 
 @dataclass(frozen=True)
 class Architecture:
-    """Indices of the kept elements of every remaining gate, by module name, in rising order."""
+    """Indices of the kept elements of every remaining gate, by module name, in increasing order."""
 
     resnets: Widths
     """Kept groups of norm2."""
@@ -84,7 +85,7 @@ class Architecture:
     def of(
         cls, unet: UNet2DConditionModel, kept: Mapping[str, Iterable[int]], dropped: Iterable[str] = ()
     ) -> "Architecture":
-        """Sort kept elements by kind of gate; gates in `dropped` modules are left out."""
+        """Return the architecture that keeps the elements `kept` of each gate, without gates in `dropped` modules."""
         dropped_names = tuple(dropped)
         kinds: dict[type[nn.Module], Widths] = {ResnetBlock2D: {}, Attention: {}, FeedForward: {}}
         for name, module in gates(unet).items():
@@ -105,32 +106,34 @@ class Architecture:
 
     def to_json(self) -> JsonObject:
         fields = asdict(self)
-        # An empty `dropped` is left out, so that files are as they were before depth could be pruned.
+        # An empty `dropped` is left out, so that files without it are the same as before depth pruning was added.
         return fields if self.dropped else {kind: fields[kind] for kind in fields if kind != "dropped"}
 
     @classmethod
     def from_json(cls, data: Any) -> "Architecture":
-        """Read the output of `to_json`; raise `DataError` for anything else."""
+        """Return the architecture that `to_json` wrote. Raises DataError if `data` is not one."""
         try:
             dropped = tuple(map(str, data.get("dropped", ())))
             kinds = {kind: widths for kind, widths in data.items() if kind != "dropped"}
             widths = {kind: {name: tuple(map(int, kept)) for name, kept in w.items()} for kind, w in kinds.items()}
             return cls(**widths, dropped=dropped)
         except (AttributeError, TypeError, ValueError) as error:
-            raise DataError(f"This is not the architecture of a pruned U-Net ({error}): prune again.") from error
+            raise DataError(
+                f"The stored architecture of the pruned U-Net cannot be read ({error}): prune again."
+            ) from error
 
     def apply(self, unet: UNet2DConditionModel) -> UNet2DConditionModel:
         """Return a smaller dense copy of the base `unet`.
 
         Raises:
-            DataError: the architecture belongs to another U-Net.
+            DataError: the architecture belongs to a different U-Net.
         """
         small = copy.deepcopy(unet)
         drop(small, self.dropped)
         modules, kept = gates(small), self.kept()
         if modules.keys() != kept.keys():
             odd = sorted(modules.keys() ^ kept.keys())[0]
-            raise DataError(f"The architecture is of another U-Net: '{odd}' is in one of them only.")
+            raise DataError(f"The architecture belongs to a different U-Net: only one of them has module '{odd}'.")
         for name, module in modules.items():
             _check(name, kept[name], width(module))
             if len(kept[name]) < width(module):
@@ -139,14 +142,16 @@ class Architecture:
 
 
 def within(name: str, modules: Iterable[str]) -> bool:
-    """Return whether the module `name` is one of `modules` or a part of one."""
+    """Return whether the module `name` is one of `modules` or inside one of them."""
     return any(name == module or name.startswith(f"{module}.") for module in modules)
 
 
 def _check(name: str, kept: Sequence[int], whole: int) -> None:
     rising = all(a < b for a, b in pairwise(kept))
     if not kept or not rising or kept[0] < 0 or kept[-1] >= whole:
-        raise DataError(f"The architecture of '{name}' must name 1 to {whole} of its elements, rising, from 0.")
+        raise DataError(
+            f"The architecture of '{name}' must list 1 to {whole} indices in increasing order, from 0 to {whole - 1}."
+        )
 
 
 def spread(kept: Sequence[int], size: int) -> Tensor:
@@ -192,10 +197,10 @@ def _cut(module: Any, kept: Sequence[int]) -> None:
 def load_pruned(
     base_config: NetworkConfig, architecture: Architecture, state_dict: dict[str, Tensor]
 ) -> UNet2DConditionModel:
-    """Rebuild a pruned U-Net from the base's config, its architecture and its weights.
+    """Rebuild a pruned U-Net from the config of the base, its architecture and its weights.
 
     Raises:
-        DataError: a key or a shape of the weights does not match.
+        DataError: a name or a shape of the weights does not match.
     """
     with torch.device("meta"):
         unet = architecture.apply(UNet2DConditionModel.from_config(base_config))
@@ -203,12 +208,12 @@ def load_pruned(
         unet.load_state_dict(state_dict, strict=True, assign=True)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise DataError(f"These weights are not of this architecture: {reason}") from error
+        raise DataError(f"The weights do not match the pruned architecture: {reason}") from error
     return unet.eval()
 
 
 def config_of(unet: UNet2DConditionModel) -> NetworkConfig:
-    """Return the base's config, which every pruned copy shares, without the fields that diffusers adds."""
+    """Return the config of the base, which every pruned copy shares, without the fields that diffusers adds."""
     return {key: value for key, value in unet.config.items() if not key.startswith("_") or key == "_class_name"}
 
 
@@ -220,11 +225,11 @@ def write_pruned(folder: Path, unet: UNet2DConditionModel, architecture: Archite
 
 
 def read_pruned(folder: Path) -> tuple[UNet2DConditionModel, Architecture]:
-    """Read the files of `write_pruned`; `DataError` names what is missing or damaged."""
+    """Read the files that `write_pruned` created. Raises DataError if one of them is missing or damaged."""
     try:
         config = json.loads((folder / "config.json").read_bytes())
         architecture = Architecture.from_json(json.loads((folder / "architecture.json").read_bytes()))
         weights = load_file(folder / "unet.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
-        raise DataError(f"The pruned U-Net in {folder} cannot be read ({error}): remove the folder.") from error
+        raise DataError(f"The pruned U-Net in {folder} cannot be read ({error}): delete the folder.") from error
     return load_pruned(config, architecture, weights), architecture

@@ -1,19 +1,19 @@
 """Removes whole resnets and transformers to a MAC budget, in BK-SDM's order (Kim et al. 2023, arXiv 2305.15798).
 
-Each of BK-SDM's three sizes removes more than the size before it:
+BK-SDM has three sizes. Each size removes these modules in addition to those of the size before:
 
-    base    all but the first of each down stage, all but the first and last of each up stage
+    base    all but the first module of each down stage, all but the first and last module of each up stage
     small   the mid block
     tiny    the innermost stage
 
-Then follow the other modules that can be removed, so that smaller budgets can be reached. Within a size, stages are
-ordered from the innermost outwards, and the last module of a stage comes first. Modules are removed one by one in this
-order until the budget is met. A module is skipped if removing it would lead further below the budget than a slack
-allows; every slack of SLACKS is tried, and the result nearest to the budget is used. Remaining modules keep their
-width.
+After these, the other removable modules follow, so that smaller budgets can be reached. Within a size, stages are
+ordered from the innermost to the outermost, and the last module of a stage comes first. Modules are removed one by one
+in this order until the budget is met. A module is skipped if its removal would leave less than the budget minus a
+slack. All values of SLACKS are tried, and the result nearest to the budget is used. Remaining modules keep their width.
 
-On SD 2.1, `base` and `small` are the published networks. `tiny` keeps the down- and upsampler of the innermost stage
-(29.5 M parameters) and runs at its resolution, so that every block has features to compare with the teacher's.
+On SD 2.1, `base` and `small` are the published networks. `tiny` differs from the published one: it keeps the
+downsampler and upsampler of the innermost stage (29.5 M parameters) and the resolution of that stage, so that every
+block has features to compare with those of the teacher.
 """
 
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -24,13 +24,13 @@ from methods.pruning.macs import module_macs
 from methods.pruning.threshold import check_fraction, check_reach
 
 SLACKS = (0.0, 0.005, 0.01, 0.015, 0.02)
-"""How far below the requested fraction of MACs a removal may lead."""
+"""Tolerances below the requested fraction of MACs."""
 
 
 def ladder(unet: UNet2DConditionModel) -> dict[str, list[str]]:
-    """Return the modules that each size removes beyond the size before it, in order.
+    """Return the modules that each size removes in addition to the size before it, in order of removal.
 
-    "rest" holds the modules that can be removed after `tiny`.
+    The key "rest" lists the modules that can be removed after those of "tiny".
     """
     places, removable = list(stages(unet)), droppable(unet)
     inner = {places[len(unet.down_blocks) - 1], places[len(unet.down_blocks) + 1]}
@@ -55,13 +55,13 @@ def ladder(unet: UNet2DConditionModel) -> dict[str, list[str]]:
 def prune(
     unet: UNet2DConditionModel, macs: float, latent_size: int, text_length: int
 ) -> tuple[UNet2DConditionModel, Architecture]:
-    """Removes whole resnets and transformers, in BK-SDM's order; the others keep their width.
+    """Removes whole resnets and transformers, in the order of BK-SDM; the others keep their width.
 
     Returns:
         A smaller copy of `unet`, and its architecture.
 
     Raises:
-        BudgetError: `macs` is not a fraction, or is below the least that can be reached, which is named.
+        BudgetError: `macs` is not a fraction, or is below the smallest reachable one, which the message states.
     """
     check_fraction(macs)
     cost = module_macs(unet, latent_size, text_length)

@@ -1,4 +1,4 @@
-"""MACs of an architecture vector, computed exactly and differentiably without building its network."""
+"""MACs of architecture vectors, computed exactly and differentiably without building the pruned networks."""
 
 from dataclasses import dataclass
 
@@ -14,19 +14,19 @@ from methods.pruning.vector import STAYS, Layout, hardened
 
 @dataclass(frozen=True)
 class Costs:
-    """MACs of each number of a U-Net's architecture vectors. MACs are linear in what a gate keeps."""
+    """MACs of each element of the architecture vectors of a base U-Net. MACs are linear in what a gate keeps."""
 
     layout: Layout
     whole: float
     """MACs of the base."""
     widths: Tensor
-    """MACs of each number of a width gate (number of width numbers,)."""
+    """MACs of each element of the width gates (total width elements,)."""
     depths: Tensor
-    """MACs of each module with a depth gate, without its width gates (number of depth gates,)."""
+    """MACs of each module with a depth gate, without those of its width gates (depth gates,)."""
     owners: Tensor
-    """Index of the depth gate that each width number belongs to; the number of depth gates if it belongs to none."""
+    """For each width element, index of the depth gate it belongs to; the number of depth gates if it has none."""
     where: str
-    """Latent size and text length at which MACs were counted, for messages."""
+    """Latent size and text length at which MACs were counted, for error messages."""
 
     @classmethod
     def of(cls, unet: UNet2DConditionModel, latent_size: int, text_length: int) -> "Costs":
@@ -47,7 +47,7 @@ class Costs:
         return cls(layout, float(macs[""]), *doubles, torch.tensor(owners), where)
 
     def share(self, vector: Tensor) -> Tensor:
-        """Return the share (...,) of the base's MACs that vectors (..., length) keep; it is differentiable."""
+        """Return the shares (...) of the base's MACs that vectors (..., length) keep, with gradients."""
         cut = [len(self.widths), len(self.depths)]
         widths, depths = vector.to(self.widths).split(cut, dim=-1)
         alive = torch.cat([depths, torch.ones_like(depths[..., :1])], dim=-1)[..., self.owners]
@@ -55,14 +55,14 @@ class Costs:
         return 1 - lost / self.whole
 
     def least(self) -> float:
-        """Return the share of the smallest network that the gates can make."""
+        """Return the share of MACs of the smallest network that the gates can produce."""
         return float(self.share(hardened(self.layout, torch.zeros(self.layout.length))))
 
     def harden(self, scores: Tensor, macs: float) -> Tensor:
-        """Return the vector (length,) of 0 and 1 that keeps the highest scores and whose MACs are nearest to `macs`.
+        """Return the vector (length,) of 0 and 1 that keeps the highest scores, with MACs nearest to `macs`.
 
         Raises:
-            BudgetError: `macs` is not a fraction, or is below the least that can be reached, which is named.
+            BudgetError: `macs` is not a fraction, or is below the smallest reachable one, which the message states.
         """
         scores = scores.detach().double().clone()
         top = float(scores.max()) + 1
@@ -74,7 +74,7 @@ class Costs:
             return float(self.share(kept(threshold)))
 
         first = kept(threshold_for(macs, scores, share, f"width and depth gates ({self.where})"))
-        # One depth gate may be several per cent of all MACs, so depth is fixed now and widths meet the budget closely.
+        # One depth gate may be several per cent of all MACs. So depth is fixed first, and widths meet the budget.
         count = len(self.widths)
         scores[count:] = torch.where(first[count:] > 0, top, -torch.inf)
         return kept(nearest_threshold(macs, scores[:count], share)).float()

@@ -1,9 +1,9 @@
-"""Drops whole resnets and transformers of a U-Net; the others keep their positions and their skip connections.
+"""Drops whole resnets and transformers of a U-Net; the others keep their positions and skip connections.
 
-A dropped module passes its input on. Blocks keep their loops, so a dropped resnet of a down block still outputs a skip
-connection, and a dropped resnet of an up block still receives one and ignores it. Dropping the second of two resnets in
-down blocks and the second of three in up blocks therefore gives exactly the smaller network of BK-SDM (Kim et al. 2023,
-arXiv 2305.15798).
+A dropped module returns its input. The code of the blocks does not change: a dropped resnet of a down block still
+outputs a skip connection, and a dropped resnet of an up block still receives one and ignores it. Dropping the second of
+two resnets in down blocks and the second of three in up blocks therefore gives exactly the smaller network of BK-SDM
+(Kim et al. 2023, arXiv 2305.15798).
 """
 
 from collections.abc import Iterable
@@ -18,9 +18,10 @@ from benchmark.errors import DataError
 
 
 class Dropped(nn.Module):
-    """Replaces a dropped resnet or transformer: it has no weights and returns the first `out_channels` input channels.
+    """Replacement for a dropped resnet or transformer. It has no weights and returns the first `out_channels` channels.
 
-    In an up block these are the hidden states; the skip connection, which is concatenated after them, is ignored.
+    In an up block, these channels are the hidden states; the skip connection, which is concatenated after them, is
+    ignored.
     """
 
     def __init__(self, out_channels: int, transformer: bool) -> None:
@@ -33,16 +34,17 @@ class Dropped(nn.Module):
 
 
 def stages(unet: UNet2DConditionModel) -> dict[str, Any]:
-    """Return down blocks, mid block and up blocks by name, in the order in which they run."""
+    """Return down blocks, mid block and up blocks by name, in the order of the forward pass."""
     down = {f"down_blocks.{k}": block for k, block in enumerate(unet.down_blocks)}
     up = {f"up_blocks.{k}": block for k, block in enumerate(unet.up_blocks)}
     return {**down, "mid_block": unet.mid_block, **up}
 
 
 def droppable(unet: UNet2DConditionModel) -> dict[str, nn.Module]:
-    """Return the resnets and transformers that can be dropped, by name, stage by stage, resnets first.
+    """Return the resnets and transformers that can be dropped, by name, ordered by stage, resnets first.
 
-    All transformers can be dropped; a resnet only if it has as many output channels as its hidden states.
+    All transformers can be dropped. A resnet can be dropped only if its output has as many channels as the hidden
+    states in its input.
     """
     modules: dict[str, nn.Module] = {}
     channels = unet.conv_in.out_channels
@@ -58,9 +60,9 @@ def droppable(unet: UNet2DConditionModel) -> dict[str, nn.Module]:
 
 
 def depth_gates(unet: UNet2DConditionModel) -> tuple[str, ...]:
-    """Return the names of the modules with a depth gate in APTP.
+    """Return the names of the modules that have a depth gate in APTP.
 
-    These are the last resnet and the last transformer of each down and up block, where they can be dropped.
+    These are the last resnet and the last transformer of each down and up block, if they can be dropped.
     """
     removable = droppable(unet)
     lasts = [
@@ -73,11 +75,13 @@ def depth_gates(unet: UNet2DConditionModel) -> tuple[str, ...]:
 
 
 def drop(unet: UNet2DConditionModel, names: Iterable[str]) -> None:
-    """Drop modules of `unet` in place; `DataError` for a module that does not exist or changes the channels."""
+    """Drop modules of `unet` in place. Raises DataError for a module that does not exist or cannot be dropped."""
     removable = droppable(unet)
     for name in names:
         if name not in removable:
-            raise DataError(f"The architecture drops '{name}', which this U-Net cannot do without.")
+            raise DataError(
+                f"The architecture drops module '{name}', which does not exist in this U-Net or cannot be dropped."
+            )
         module: Any = removable[name]
         parent, _, leaf = name.rpartition(".")
         setattr(unet.get_submodule(parent), leaf, Dropped(module.out_channels, isinstance(module, Transformer2DModel)))

@@ -1,7 +1,7 @@
 """Multiply-accumulates of a U-Net forward pass, counted by `torch.utils.flop_counter` on the `meta` device.
 
-A share of MACs depends on the latent size and on the way of counting: at 96^2, counted as published for APTP, attention
-is 46 % of SD 2.1; at 64^2, counted as it is computed, it is 26 %. State both with every share.
+A share of MACs depends on the latent size and on the counting rule, so state both with every share. For example,
+attention is 46 % of SD 2.1 at 96^2 with the counting rule published for APTP, but 26 % at 64^2 as it is computed.
 """
 
 from typing import Any
@@ -17,15 +17,17 @@ from methods.pruning.architecture import gates, width
 
 
 def module_macs(unet: UNet2DConditionModel, latent_size: int, text_length: int) -> dict[str, int]:
-    """Return the MACs of one image by module name ("" is the whole network); modules without MACs are left out.
+    """Return the MACs of a forward pass for one image by module name; "" is the whole network.
+
+    Modules without MACs are left out.
 
     Args:
         unet: the network.
-        latent_size: height and width of the latent. It matters: 80 % at 64^2 is not 80 % at 96^2.
-        text_length: number of tokens of the text states. It matters as well.
+        latent_size: height and width of the latent. Shares of MACs depend on it: 80 % at 64^2 is not 80 % at 96^2.
+        text_length: number of tokens of the text states. Shares of MACs depend on it as well.
     """
-    # Only shapes matter. With meta tensors as weights, counting is fast for a network of any size, and gives the same
-    # result on every device (whether fused attention kernels are counted varies between versions).
+    # Counting needs only shapes. With meta tensors as weights it is fast for any network and gives the same result on
+    # every device (versions of torch differ in whether they count fused attention kernels).
     shapes = {name: torch.empty_like(tensor, device="meta") for name, tensor in unet.state_dict().items()}
     config: Any = unet.config
     latent = torch.empty(1, config.in_channels, latent_size, latent_size, device="meta", dtype=unet.dtype)
@@ -43,12 +45,12 @@ def module_macs(unet: UNet2DConditionModel, latent_size: int, text_length: int) 
 
 
 def count_macs(unet: UNet2DConditionModel, latent_size: int, text_length: int) -> int:
-    """Return the MACs of one image; SD 2.1 has 402.1 G at 64^2 latents and 77 tokens."""
+    """Return the MACs of a forward pass for one image; SD 2.1 has 402.1 G with 64^2 latents and 77 tokens."""
     return module_macs(unet, latent_size, text_length)[""]
 
 
 def forward_flops(unet: UNet2DConditionModel, latent_size: int, text_length: int) -> int:
-    """Return the FLOPs of one image's forward pass, two per MAC."""
+    """Return the FLOPs of a forward pass for one image, two per MAC."""
     return 2 * count_macs(unet, latent_size, text_length)
 
 
@@ -68,10 +70,11 @@ PUBLISHED_SIZE = 96
 
 
 def published_macs(unet: UNet2DConditionModel, latent_size: int = PUBLISHED_SIZE) -> int:
-    """Return the MACs as APTP's authors count them; SD 2.1 at 96^2 latents has 1,384 G (1,075 G as it is computed).
+    """Return the MACs as APTP's authors count them; SD 2.1 has 1,384 G with 96^2 latents (1,075 G as it is computed).
 
-    Every attention, cross-attention too, is counted as self-attention over the n positions of the latent, with n^2 for
-    the softmax of each head; the text has one token. Norms, activations and biases, 0.05 % in total, are left out.
+    The text has one token. Every attention, including cross-attention, is counted as self-attention over the n
+    positions of the latent, plus n^2 for the softmax of each head. Norms, activations and biases (0.05 % in total) are
+    left out.
     """
     extra = 0
 

@@ -14,11 +14,11 @@ from methods.pruning.threshold import keep_best
 
 
 def elements(module: Any, read: Callable[[Any], Tensor]) -> list[Tensor]:
-    """Return the tensors (width, n) that hold, row by row, the weights of each element of a gate.
+    """Return the weights of a gate's elements as tensors (width, n), with one row per element.
 
     Args:
         module: the gate.
-        read: applied to every weight tensor first, for example to square it.
+        read: function that is applied to every weight tensor first, for example to square it.
     """
     tensors: list[Tensor]
     if isinstance(module, ResnetBlock2D):
@@ -29,7 +29,7 @@ def elements(module: Any, read: Callable[[Any], Tensor]) -> list[Tensor]:
         tensors = [read(layer.weight) for layer in (module.to_q, module.to_k, module.to_v)]
         tensors.append(read(module.to_out[0].weight).T)
     else:
-        # GEGLU writes a hidden unit twice: values in the first half of its rows, gates in the second.
+        # GEGLU has two rows for each hidden unit: its value in the first half of the rows, its gate in the second half.
         tensors = [*read(module.net[0].proj.weight).chunk(2), read(module.net[2].weight).T]
     return [tensor.reshape(width(module), -1) for tensor in tensors]
 
@@ -40,7 +40,7 @@ def relative(scores: Tensor) -> Tensor:
 
 
 def importance(module: Any) -> Tensor:
-    """Return the L2 norm of the weights of each element of a gate, divided by the mean of the gate (width,)."""
+    """Return the L2 norms (width,) of the weights of a gate's elements, divided by their mean."""
     squares = elements(module, lambda weight: weight.detach().double().square())
     return relative(torch.stack([tensor.sum(1).cpu() for tensor in squares]).sum(0).sqrt())
 
@@ -48,14 +48,14 @@ def importance(module: Any) -> Tensor:
 def prune(
     unet: UNet2DConditionModel, macs: float, latent_size: int, text_length: int
 ) -> tuple[UNet2DConditionModel, Architecture]:
-    """Keeps the norm groups, heads and hidden units with the largest weights (L2 norms, one threshold for all).
+    """Keeps the norm groups, heads and hidden units with the largest L2 norms, with one threshold for all layers.
 
-    The threshold is found by bisection, so that MACs come as near to the requested fraction as whole elements allow
-    (within 1 % on real networks). At least the highest-scoring element of each gate is kept.
+    The threshold is found by bisection, so that the MACs are as near to the requested fraction as whole elements allow
+    (within 1 % on real networks). The highest-scoring element of each gate is always kept.
 
     Args:
         unet: the base.
-        macs: fraction of the base's MACs to keep, 0..1, at the given latent size and text length.
+        macs: fraction of the base's MACs to keep, above 0 and at most 1, at the given latent size and text length.
         latent_size: height and width of the latent.
         text_length: number of tokens of the text states.
 
@@ -63,7 +63,7 @@ def prune(
         A smaller dense copy of `unet`, and its architecture.
 
     Raises:
-        BudgetError: `macs` is not a fraction, or is below the least that can be reached, which is named.
+        BudgetError: `macs` is not a fraction, or is below the smallest reachable one, which the message states.
     """
     scores = {name: importance(module) for name, module in gates(unet).items()}
     return keep_best(unet, scores, macs, latent_size, text_length)

@@ -1,8 +1,9 @@
-"""Runs the base U-Net as if it were pruned: elements that a gate does not keep are multiplied by 0.
+"""Runs the base U-Net as if it were pruned, by multiplying the elements that a gate does not keep by 0.
 
-A gate multiplies the input of the layer behind it (conv2, to_out, the last matrix of the feed-forward), which removes
-exactly what cutting removes. APTP multiplies the groups of a resnet before norm2 instead. There the norm undoes any
-factor except 0, and a group at 0 still passes SiLU(bias of norm2) on to conv2, so masked and pruned forward differ.
+A gate multiplies the input of the layer after it (conv2, to_out, or the last matrix of the feed-forward). This has the
+same effect as cutting the elements. APTP multiplies the groups of a resnet before norm2 instead. There, the norm undoes
+any factor except 0, and a group at 0 still sends SiLU(bias of norm2) to conv2, so the outputs of the masked and the
+pruned network differ.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,12 +19,15 @@ from methods.pruning.vector import Layout
 
 @contextmanager
 def masked(unet: UNet2DConditionModel, vector: Tensor) -> Iterator[UNet2DConditionModel]:
-    """Apply the architecture vector `vector` (length,), or a vector per row of a batch (n, length), inside the context.
+    """Apply an architecture vector to `unet` inside the context.
 
-    Values between 0 and 1 scale elements, and gradients flow to them.
+    Args:
+        unet: the base.
+        vector: one vector (length,) for all images, or one per image of the batch (n, length). Values between 0 and 1
+            scale the elements. Gradients flow to the vector.
 
     Raises:
-        DataError: the vector has another length.
+        DataError: the vector has the wrong length.
     """
     widths, depths = Layout.of(unet).split(vector)
     modules, hooks = gates(unet), []
@@ -39,7 +43,7 @@ def masked(unet: UNet2DConditionModel, vector: Tensor) -> Iterator[UNet2DConditi
 
 
 def _weighing(mask: Tensor) -> Callable[..., tuple[Tensor]]:
-    """Return a hook that multiplies a layer's input channels by the numbers (..., width) of their elements."""
+    """Return a hook that multiplies the input channels of a layer by the mask (..., width) of their elements."""
 
     def hook(module: Any, inputs: tuple[Tensor]) -> tuple[Tensor]:
         x = inputs[0]
@@ -57,7 +61,7 @@ def _weighing(mask: Tensor) -> Callable[..., tuple[Tensor]]:
 def _mixing(mask: Tensor) -> Callable[..., Any]:
     """Return a hook that changes a module's output to (1 - m) h + m f(h).
 
-    h are the hidden states in the input, without a concatenated skip connection; the mask m has shape () or (n,).
+    h are the hidden states in the input, without a concatenated skip connection. The mask m has shape () or (n,).
     """
 
     def hook(module: Any, inputs: tuple[Tensor, ...], output: Any) -> Any:

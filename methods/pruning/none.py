@@ -1,4 +1,4 @@
-"""No pruning: the control that separates the effect of erasing from that of compression."""
+"""No pruning: the control that separates the effect of erasing from the effect of compression."""
 
 import copy
 
@@ -10,5 +10,8 @@ from methods.pruning.architecture import Architecture
 def prune(
     unet: UNet2DConditionModel, macs: float, latent_size: int, text_length: int
 ) -> tuple[UNet2DConditionModel, Architecture]:
-    """Keeps the whole network: the control that separates erasing from compression. Only `unet` is used."""
+    """Keeps the whole network, as a control that separates the effect of erasing from the effect of compression.
+
+    The other arguments are not used. Returns a copy of `unet`, and its architecture.
+    """
     return copy.deepcopy(unet), Architecture.full(unet)

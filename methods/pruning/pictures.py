@@ -1,4 +1,4 @@
-"""Pictures for prunings that need calibration data."""
+"""Calibration images for pruning methods that need data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from methods.base import Data
 
 @dataclass(frozen=True)
 class Pictures:
-    """Captioned pictures like the base's training data; no caption is a prompt of a suite."""
+    """Captioned images that resemble the training data of the base. No caption is a prompt of a suite."""
 
     data: Data
-    """Latents and the hidden states of their captions."""
+    """Latents of the images, and hidden states of their captions."""
     captions: Sequence[str]
-    """The captions, in the same order."""
+    """The captions, in the order of `data`."""
     null: Tensor
     """Hidden states of the empty prompt, (L, D)."""
     scheduler: NetworkConfig

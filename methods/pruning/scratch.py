@@ -1,4 +1,4 @@
-"""The architecture of `magnitude` with new random weights: Figure 5's control for inheriting the base's weights."""
+"""The architecture of `magnitude` with random weights: the control in Figure 5 for inheriting the base's weights."""
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -12,10 +12,10 @@ SEED = 0
 def prune(
     unet: UNet2DConditionModel, macs: float, latent_size: int, text_length: int
 ) -> tuple[UNet2DConditionModel, Architecture]:
-    """The architecture of `magnitude` with new random weights, by torch's default initialisation.
+    """Prunes like `magnitude`, then replaces all weights by torch's default random initialisation.
 
     Raises:
-        BudgetError: `macs` is not a fraction, or is below the least that can be reached, which is named.
+        BudgetError: `macs` is not a fraction, or is below the smallest reachable one, which the message states.
     """
     small, architecture = magnitude.prune(unet, macs, latent_size, text_length)
     with torch.random.fork_rng(devices=[]):

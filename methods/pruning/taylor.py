@@ -1,7 +1,8 @@
-"""Taylor pruning: the first-order change of the diffusion loss if an element is removed (Fang et al. 2023, SPDM).
+"""Taylor pruning: scores elements by the first-order change of the diffusion loss when they are removed.
 
-The score of an element is |sum of w dL/dw| over its weights, where L is the diffusion loss over pictures and evenly
-spaced timesteps (arXiv 2305.10924). Timesteps with a small loss are left out, because they carry little information.
+The score of an element is |sum of w dL/dw| over its weights w, where L is the diffusion loss over images and evenly
+spaced timesteps. Timesteps with a small loss are left out, because they carry little information. Source: SPDM, Fang et
+al. 2023 (arXiv 2305.10924).
 """
 
 from contextlib import nullcontext
@@ -21,22 +22,22 @@ from methods.training.accumulation import Gradients, Task
 from methods.training.batches import Batch, generator
 
 TIMES, BATCH, SEED = 16, CALIBRATION_IMAGES["taylor"] // 16, 0
-"""Number of timesteps, pictures per timestep, and seed of the noise."""
+"""Number of timesteps, images per timestep, and seed of the noise."""
 LITTLE = 0.05
-"""A timestep counts if its loss is at least this share of the largest loss so far."""
+"""A timestep is used if its loss is at least this share of the largest loss so far."""
 
 
 def prune(
     unet: UNet2DConditionModel, macs: float, latent_size: int, text_length: int, pictures: Pictures
 ) -> tuple[UNet2DConditionModel, Architecture]:
-    """Keeps the norm groups, heads and hidden units that the diffusion loss depends on most (SPDM, first order).
+    """Keeps the norm groups, heads and hidden units that affect the diffusion loss most (SPDM, first order).
 
     Returns:
         A smaller dense copy of `unet`, and its architecture.
 
     Raises:
-        BudgetError: `macs` is not a fraction, or is below the least that can be reached, which is named.
-        TrainingError: the device's memory does not hold the gradient of one picture.
+        BudgetError: `macs` is not a fraction, or is below the smallest reachable one, which the message states.
+        TrainingError: the gradient for one image does not fit in the device's memory.
     """
     check_fraction(macs)
     required_grad = {name: weight.requires_grad for name, weight in unet.named_parameters()}
@@ -56,9 +57,9 @@ def prune(
 
 
 def _accumulate(unet: UNet2DConditionModel, pictures: Pictures) -> None:
-    """Set the gradients of the weights to the sum of the loss's gradients over all timesteps that count.
+    """Set the gradients of the weights to the sum of the gradients of the loss over all timesteps that are used.
 
-    If memory does not hold a batch of pictures, it is split as in a training step.
+    A batch of images that does not fit in memory is split, as in a training step.
     """
     process = losses.Process(pictures.scheduler)
     gradients, sums = Gradients(unet, 1, lambda message: None), dict[str, Tensor]()

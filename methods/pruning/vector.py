@@ -1,9 +1,9 @@
-"""Architecture vectors: a number in 0..1 for each element that can be removed, in APTP's order (SD 2.1: 1,620 numbers).
+"""Architecture vectors: one value in 0..1 for each removable element, in APTP's order (1,620 values for SD 2.1).
 
-Width gates come first, stage by stage (down, mid, up). In each stage come the resnets (a number for each group of
-norm2), then the transformers (heads of attn1, heads of attn2, 32 groups of hidden units). The depth gates come last, in
-the same order. An element is kept if its number is at least 0.5. Source: Ganjdanesh et al. 2024 (arXiv 2406.12042) and
-the authors' code.
+The width gates come first, ordered by stage (down, mid, up). Each stage has its resnets (one value per group of norm2),
+then its transformers (heads of attn1, heads of attn2, 32 groups of hidden units). The depth gates come last, in the
+same order. An element is kept if its value is at least 0.5. Source: Ganjdanesh et al. 2024 (arXiv 2406.12042) and the
+authors' code.
 """
 
 from dataclasses import dataclass
@@ -19,18 +19,19 @@ from methods.pruning.architecture import Architecture, gates, spread, width, wit
 from methods.pruning.depth import depth_gates, stages
 
 GROUPS = 32
-"""Largest number of groups of hidden units of a feed-forward; each group has a number."""
+"""Largest number of groups of hidden units of a feed-forward; each group has one value."""
 STAYS = 0.5
+"""Elements with at least this value are kept."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The order of the numbers in a U-Net's architecture vectors."""
+    """Order of the values in the architecture vectors of a U-Net."""
 
     widths: dict[str, int]
-    """How many numbers each width gate has, by module name."""
+    """Number of values of each width gate, by module name."""
     depths: tuple[str, ...]
-    """Names of the modules with a depth gate; each has one number."""
+    """Names of the modules with a depth gate; each has one value."""
 
     @classmethod
     def of(cls, unet: UNet2DConditionModel) -> "Layout":
@@ -45,27 +46,27 @@ class Layout:
         return sum(self.widths.values()) + len(self.depths)
 
     def split(self, vector: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Split vectors (..., length) into views: (..., width) by width gate, and (...) by depth gate.
+        """Split vectors (..., length) into views: (..., width) for each width gate, and (...) for each depth gate.
 
         Raises:
-            DataError: the vector has another length.
+            DataError: the vectors have a different length.
         """
         if vector.shape[-1] != self.length:
             raise DataError(
-                f"An architecture vector of this U-Net has {self.length} numbers, not {vector.shape[-1]}: "
-                "it belongs to another base model."
+                f"An architecture vector of this U-Net has {self.length} values, not {vector.shape[-1]}: "
+                "use vectors of the same base model."
             )
         *parts, last = vector.split([*self.widths.values(), len(self.depths)], dim=-1)
         return dict(zip(self.widths, parts, strict=True)), dict(zip(self.depths, last.unbind(-1), strict=True))
 
 
 def numbers(module: nn.Module) -> int:
-    """Return how many numbers a width gate has in a vector."""
+    """Return the number of values of a width gate in an architecture vector."""
     return gcd(GROUPS, width(module)) if isinstance(module, FeedForward) else width(module)
 
 
 def hardened(layout: Layout, vector: Tensor) -> Tensor:
-    """Round vectors (..., length) to 0 and 1; at least the largest number of each width gate becomes 1."""
+    """Round vectors (..., length) to 0 and 1. The largest value of each width gate always becomes 1."""
     widths, depths = layout.split(vector)
     parts = []
     for part in widths.values():
@@ -76,20 +77,20 @@ def hardened(layout: Layout, vector: Tensor) -> Tensor:
 
 
 def to_architecture(unet: UNet2DConditionModel, vector: Tensor) -> Architecture:
-    """Return the architecture that `vector` (length,) describes; `DataError` for a vector of another length."""
+    """Return the architecture that `vector` (length,) describes. Raises DataError if its length is wrong."""
     layout, modules = Layout.of(unet), gates(unet)
     widths, depths = layout.split(hardened(layout, vector))
     kept = {}
     for name, part in widths.items():
-        size = width(modules[name]) // len(part)  # hidden units per number; 1 for groups and heads
+        size = width(modules[name]) // len(part)  # hidden units per value; 1 for groups and heads
         kept[name] = spread(part.nonzero().flatten().tolist(), size).tolist()
     return Architecture.of(unet, kept, [name for name, part in depths.items() if not part])
 
 
 def to_vector(unet: UNet2DConditionModel, architecture: Architecture) -> Tensor:
-    """Return the vector (length,) of an architecture: the share of each number's elements that is kept.
+    """Return the vector (length,) of an architecture. Each value is the share of its elements that is kept.
 
-    A share lies between 0 and 1 if some hidden units of a group are kept and others are not, as `magnitude` can do.
+    A value is between 0 and 1 if only some hidden units of a group are kept, which `magnitude` can do.
 
     Raises:
         DataError: a dropped module has no depth gate.
@@ -97,7 +98,9 @@ def to_vector(unet: UNet2DConditionModel, architecture: Architecture) -> Tensor:
     layout, modules, kept = Layout.of(unet), gates(unet), architecture.kept()
     odd = [name for name in architecture.dropped if name not in layout.depths]
     if odd:
-        raise DataError(f"No architecture vector can say that '{odd[0]}' is dropped: it has no depth gate.")
+        raise DataError(
+            f"An architecture vector cannot express that module '{odd[0]}' is dropped: it has no depth gate."
+        )
     parts = []
     for name, count in layout.widths.items():
         whole = torch.zeros(width(modules[name]))

@@ -1,1 +1,1 @@
-"""The training loop of all methods, its batches and its losses."""
+"""Training loop, batches and losses that all methods share."""

@@ -1,8 +1,8 @@
-"""Gradient accumulation: the gradient of a step, computed in as many parts as the device's memory requires.
+"""Gradient accumulation: computes the gradient of a step in as many parts as the device's memory requires.
 
-A loss is a mean over its batch, so the gradients of the parts, weighted by their shares of the batch, add up to the
-gradient of the whole batch, except for rounding. The size of the parts is found by trial: a step that runs out of
-memory has not changed any weight yet, and is repeated with smaller parts.
+A loss is a mean over its batch. The gradients of the parts, weighted by their shares of the batch, therefore add up to
+the gradient of the whole batch, except for rounding. The size of the parts is found by trial: a step that runs out of
+memory has not changed any weights, and is repeated with smaller parts.
 """
 
 from __future__ import annotations
@@ -24,53 +24,53 @@ if TYPE_CHECKING:
 
 
 SMALL = 4
-"""Number of images that keep a GPU busy.
+"""Number of images that is enough to use a GPU fully.
 
-A batch is halved down to this size. Before parts become smaller than that, activations are recomputed in the backward
-pass (`enable_gradient_checkpointing`, a third more work).
+A batch is halved down to this size. Before parts become smaller, gradient checkpointing is switched on: activations are
+recomputed in the backward pass, which takes a third more computation.
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A loss whose gradient is computed: a phase of training, or the loss that Taylor pruning evaluates."""
+    """A loss whose gradient is computed, such as that of a training phase or of Taylor pruning."""
 
     name: str
     loss: Callable[..., Loss]
-    """Called with the student and one batch of each stream, or the same part of each; a mean over their images."""
+    """Called with the student and one batch (or part of a batch) of each stream; returns a mean over the images."""
     whole: bool = False
-    """Whether the loss is not a mean over images, so that its batch cannot be split."""
+    """Whether the loss needs the whole batch, so that the batch cannot be split."""
 
 
 class Gradients:
-    """Computes the gradients of a student's steps. The number of parts of each phase is kept for the rest of the fit.
+    """Computes the gradients of a student. The number of parts found for a phase is used for the rest of the fit.
 
-    Each process splits its batches independently: processes exchange nothing until all parts are done.
+    Each process splits its batches independently, because processes communicate only after all parts are done.
 
     Args:
         student: the network that is trained.
         processes: number of processes.
-        tell: shows a message to the user when batches are split.
+        tell: shows a message to the user; called when batches are split.
     """
 
     def __init__(self, student: Any, processes: int, tell: Callable[[str], None]) -> None:
         self.student, self.processes, self.tell = student, processes, tell
         self.parts: dict[str, int] = {}
-        """Number of parts, by phase; 1 for phases that are not listed."""
+        """Number of parts by phase name; 1 for phases that are not listed."""
 
     def add(self, phase: Task, batches: Sequence[Any], arithmetic: Callable[[], Any]) -> Loss:
-        """Compute the gradient of a phase over this process's batches. The weights must have no gradients before.
+        """Compute the gradient of a phase over the batches of this process. The weights must not have gradients yet.
 
         Args:
             phase: the loss.
             batches: one batch of each stream.
-            arithmetic: makes the context in which the loss is computed.
+            arithmetic: returns the context manager in which the loss is computed.
 
         Returns:
-            The loss, detached, and its figures.
+            The detached loss, and detached scalars to log.
 
         Raises:
-            TrainingError: memory does not hold the smallest part.
+            TrainingError: the smallest part does not fit in memory.
         """
         smaller = False
         while True:
@@ -80,11 +80,11 @@ class Gradients:
             except RuntimeError as error:
                 if not should_reduce_batch_size(error):
                     raise
-            # Outside the except block the error and its traceback are freed, and with them the tensors of the step.
+            # After the except block, the error and its traceback are freed, and with them the tensors of the step.
             self.student.zero_grad(set_to_none=True)
             clear_device_cache(garbage_collection=True)
             if torch.cuda.is_available():
-                torch.cuda.reset_peak_memory_stats()  # the ledger records what a step needs, not what failed
+                torch.cuda.reset_peak_memory_stats()  # the ledger must not record the failed attempt
             self._shrink(phase, batches)
             smaller = True
         if smaller:
@@ -95,19 +95,19 @@ class Gradients:
         total: dict[str, Tensor] = {}
         for share, batches in parts:
             with arithmetic():
-                loss, figures = phase.loss(self.student, *batches)
+                loss, scalars = phase.loss(self.student, *batches)
             if len(parts) == 1:
                 loss.backward()
-                return loss.detach(), figures
+                return loss.detach(), scalars
             (share * loss).backward()
-            for name, figure in {"loss": loss.detach(), **figures}.items():
-                total[name] = total[name] + share * figure if name in total else share * figure
+            for name, value in {"loss": loss.detach(), **scalars}.items():
+                total[name] = total[name] + share * value if name in total else share * value
         return total.pop("loss"), total
 
     def _shrink(self, phase: Task, batches: Sequence[Any]) -> None:
         parts = self.parts.get(phase.name, 1)
         more_parts = None if phase.whole else halved(batches, parts)
-        # A loss over a whole batch may communicate between processes, which recomputing would do twice.
+        # A loss over the whole batch may communicate between processes; recomputation would repeat that.
         can_recompute = not self.student.is_gradient_checkpointing and not (phase.whole and self.processes > 1)
         if can_recompute and (more_parts is None or largest(batches) <= SMALL * parts):
             self.student.enable_gradient_checkpointing()
@@ -115,28 +115,28 @@ class Gradients:
             self.parts[phase.name] = more_parts
         elif phase.whole:
             raise TrainingError(
-                f"The device's memory does not hold phase '{phase.name}', whose loss needs its "
-                f"{largest(batches)} images together: use a smaller batch, --precision bf16, or a GPU with more memory."
+                f"Phase '{phase.name}' does not fit in the device's memory, because its loss needs all "
+                f"{largest(batches)} images at once: use a smaller batch, --precision bf16, or a GPU with more memory."
             )
         else:
             raise TrainingError(
-                f"The device's memory does not hold {math.ceil(largest(batches) / parts)} of the images of phase "
-                f"'{phase.name}', even if activations are recomputed: use --precision bf16, a smaller testbed, or a "
-                "GPU with more memory."
+                f"Phase '{phase.name}' does not fit in the device's memory, even with "
+                f"{math.ceil(largest(batches) / parts)} images at a time and recomputed activations: use --precision "
+                "bf16, a smaller testbed, or a GPU with more memory."
             )
 
     def _split_message(self, phase: Task, batches: Sequence[Any]) -> str:
         parts = self.parts.get(phase.name, 1)
         ways = [f"{math.ceil(largest(batches) / parts)} images at a time"] if parts > 1 else []
-        ways += ["computing activations again"] if self.student.is_gradient_checkpointing else []
+        ways += ["with recomputed activations"] if self.student.is_gradient_checkpointing else []
         return (
-            f"memory ran out in phase '{phase.name}': its steps of {largest(batches)} images are now taken "
-            f"{', '.join(ways)} (the same result, except for rounding)"
+            f"memory ran out in phase '{phase.name}': its steps of {largest(batches)} images are now computed "
+            f"{', '.join(ways)} (the result is the same, except for rounding)"
         )
 
 
 def split(batches: Sequence[Any], parts: int) -> list[tuple[float, Sequence[Any]]]:
-    """Return, for each part, its share (0 to 1; all shares sum to 1) and its rows of all batches."""
+    """Split batches into parts. Returns the share of each part (shares sum to 1) and its rows of all batches."""
     if parts == 1:
         return [(1.0, batches)]
     split_batches = [
@@ -150,20 +150,20 @@ def split(batches: Sequence[Any], parts: int) -> list[tuple[float, Sequence[Any]
 
 
 def images(batch: Any) -> int:
-    """Return the number of rows of a batch; 0 for a plug-in's batch that cannot be split."""
+    """Return the number of rows of a batch; 0 for a batch of a plug-in that cannot be split."""
     return len(next(iter(_tensors(batch).values()), ()))
 
 
 def largest(batches: Sequence[Any]) -> int:
-    """Return the number of images of the largest batch."""
+    """Return the number of images in the largest batch."""
     return max(map(images, batches))
 
 
 def halved(batches: Sequence[Any], parts: int) -> int | None:
-    """Return about twice as many parts, or the largest possible number; None if there are as many already.
+    """Return a number of parts about twice as large, or the largest possible one; None if there is no larger one.
 
-    If there are several batches, each part must hold the same share of all of them, so that one weight is right for the
-    sum of their losses.
+    With several batches, a part must contain the same share of every batch, so that the sum of their losses has a
+    single weight.
     """
     counts = [images(batch) for batch in batches]
     most = math.gcd(*counts)
@@ -172,7 +172,7 @@ def halved(batches: Sequence[Any], parts: int) -> int | None:
 
 
 def _tensors(batch: Any) -> dict[str, Tensor]:
-    """Return the fields of a batch that have a row for each image."""
+    """Return the fields of a batch that are tensors, with one row per image."""
     if not dataclasses.is_dataclass(batch):
         return {}
     values = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
@@ -180,14 +180,14 @@ def _tensors(batch: Any) -> dict[str, Tensor]:
 
 
 BUCKET = 25 * 2**20
-"""Bytes of gradients that processes exchange in one message; hundreds of small messages would be slower."""
+"""Bytes of gradients that processes exchange in one message; many small messages would be slower."""
 
 
 def mean_over_processes(parameters: Iterable[nn.Parameter], processes: int, size: int = BUCKET) -> None:
     """Replace each gradient by its mean over all processes, in place.
 
-    Gradients are exchanged in flat messages of at most `size` bytes, or of a single larger gradient. All processes must
-    have gradients of the same parameters.
+    Gradients are exchanged in flat messages of at most `size` bytes, except for single gradients that are larger. All
+    processes must have gradients for the same parameters.
     """
     if processes > 1:
         for bucket in buckets([p.grad for p in parameters if p.grad is not None], size):
@@ -199,7 +199,7 @@ def mean_over_processes(parameters: Iterable[nn.Parameter], processes: int, size
 
 
 def buckets(tensors: Iterable[Tensor], size: int) -> Iterator[list[Tensor]]:
-    """Yield the tensors in order, grouped: tensors of one dtype with at most `size` bytes, or a single larger one."""
+    """Yield the tensors in order, in groups of one dtype and at most `size` bytes, or of a single larger tensor."""
     bucket: list[Tensor] = []
     bucket_bytes = 0
     for tensor in tensors:

@@ -1,4 +1,4 @@
-"""Batches that become smaller when the device runs out of memory."""
+"""Batches that shrink when the device runs out of memory."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from benchmark.errors import DataError
 
 
 class AdaptiveBatch:
-    """Processes independent items in batches of at most `most`, and halves the batch whenever memory runs out.
+    """Processes independent items in batches, and halves the batch size whenever memory runs out.
 
-    The size that fits is kept for later calls. Results do not depend on it, except for the rounding of kernels.
+    Later calls use the batch size that was found to fit. Results do not depend on it, except for the rounding of
+    kernels.
 
     Args:
-        what: the work, for the error message, such as "sampling".
+        what: name of the computation for the error message, such as "sampling".
         most: largest number of items in a batch.
     """
 
@@ -25,14 +26,14 @@ class AdaptiveBatch:
         self.what, self.most = what, most
 
     def __call__(self, work: Callable[[slice], Tensor], count: int) -> Tensor:
-        """Return the rows of all `count` items.
+        """Return the results for all `count` items, one row per item.
 
         Args:
-            work: returns the rows of a slice of the items.
+            work: function that returns the rows for a slice of the items.
             count: number of items.
 
         Raises:
-            DataError: memory does not hold a single item.
+            DataError: a single item does not fit in memory.
         """
         parts: list[Tensor] = []
         start = 0
@@ -47,8 +48,8 @@ class AdaptiveBatch:
                     raise
             if size == 1:
                 raise DataError(
-                    f"The device's memory does not hold what {self.what} one picture takes: use --precision bf16, a "
-                    "smaller testbed, or a GPU with more memory."
+                    f"The device's memory is too small for {self.what} a single image: use --precision bf16, a smaller "
+                    "testbed, or a GPU with more memory."
                 )
             clear_device_cache(garbage_collection=True)
             self.most = (size + 1) // 2

@@ -1,6 +1,6 @@
-"""Batches with stateless randomness: the random numbers of a step depend on (seed, stream, iteration) alone.
+"""Batches with stateless randomness: the random numbers of a step depend only on seed, stream name and iteration.
 
-So a resumed run, and a run with any number of processes, gets the same batches as one uninterrupted process.
+A resumed run, and a run with any number of processes, therefore gets the same batches as one uninterrupted process.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from methods.base import Data
 
 
 def generator(*key: int | str) -> torch.Generator:
-    """Return a CPU generator that is seeded by a hash of the key, the same on every machine."""
+    """Return a CPU generator seeded with a hash of `key`, which is the same on every machine."""
     digest = hashlib.sha256("/".join(map(str, key)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """The part of a batch that one process gets."""
+    """The rows of a batch that one process gets."""
 
     x0: Tensor
     """Latents (n, C, h, w)."""
     text: Tensor
-    """Hidden states (n, L, D); those of the empty prompt where the caption was dropped."""
+    """Hidden states (n, L, D) of the captions; those of the empty prompt if the caption was dropped."""
     noise: Tensor
     """Standard normal noise, shaped like x0."""
     t: Tensor
-    """Timesteps (n,), uniform in 0..timesteps-1."""
+    """Timesteps (n,), drawn uniformly from 0..timesteps-1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchStream:
-    """Batches of a data set for one phase. Each picture is drawn once per epoch; every epoch has its own order."""
+    """Batches of a data set for one phase. Each image is drawn once per epoch, in a different order in each epoch."""
 
     name: str
     seed: int
@@ -50,10 +50,10 @@ class BatchStream:
 
     def __post_init__(self) -> None:
         if len(self.data) == 0:
-            raise DataError(f"There are no pictures for '{self.name}': the testbed must provide some.")
+            raise DataError(f"The data set for '{self.name}' has no images: the testbed must provide at least one.")
 
     def indices(self, iteration: int) -> Tensor:
-        """Return the indices (batch,) of the pictures in the global batch."""
+        """Return the indices (batch,) of the images in the batch of all processes."""
         size = len(self.data)
         positions = torch.arange(iteration * self.batch, (iteration + 1) * self.batch)
         epochs = range(int(positions[0]) // size, int(positions[-1]) // size + 1)
@@ -61,9 +61,9 @@ class BatchStream:
         return torch.cat(orders)[positions - epochs.start * size]
 
     def draw(self, iteration: int, device: torch.device, rank: int = 0, world: int = 1) -> Batch:
-        """Return the part of a batch for process `rank` of `world`, on `device`.
+        """Return the rows of a batch for process `rank` of `world` processes, on `device`.
 
-        Random numbers are drawn for the whole batch, so that they do not depend on the number of processes.
+        Random numbers are drawn for the batch of all processes, so that they do not depend on the number of processes.
         """
         rows = share(self.batch, rank, world)
         x0, text = self.data.batch(self.indices(iteration)[rows])
@@ -78,19 +78,19 @@ class BatchStream:
 
 @dataclass(frozen=True)
 class NoiseBatch:
-    """The part that one process gets of a batch of noise, which is denoised under one text up to a step."""
+    """The rows that one process gets of a batch of noise, to be denoised with one text up to a given step."""
 
     text: Tensor
     """Hidden states (n, L, D), the same in every row."""
     noise: Tensor
     """Standard normal noise (n, C, h, w)."""
     stop: int
-    """Number of denoising steps, 0 to one less than those of a whole denoising."""
+    """Number of denoising steps to take, from 0 to one less than the steps of a complete sampling."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseStream:
-    """Batches of noise to denoise under one of several texts, up to a random step; an epoch has each step once."""
+    """Batches of noise to denoise with one of several texts, up to a random step. Each step occurs once per epoch."""
 
     name: str
     seed: int
@@ -104,7 +104,7 @@ class NoiseStream:
     """Whether the first and the last step are excluded."""
 
     def draw(self, iteration: int, device: torch.device, rank: int = 0, world: int = 1) -> NoiseBatch:
-        """Return the part of a batch for process `rank` of `world`, on `device`; see `BatchStream.draw`."""
+        """Return the rows of a batch for process `rank` of `world` processes, on `device`; see `BatchStream.draw`."""
         rows = share(self.batch, rank, world)
         stops = range(1, self.steps - 1) if self.inner else range(self.steps)
         epoch, place = divmod(iteration, len(stops))
@@ -117,7 +117,9 @@ class NoiseStream:
 
 
 def share(batch: int, rank: int, world: int) -> slice:
-    """Return the rows of process `rank` of `world`; `UsageError` if the batch cannot be divided evenly."""
+    """Return the rows of process `rank` of `world`. Raises UsageError if the batch cannot be divided evenly."""
     if batch % world:
-        raise UsageError(f"A batch of {batch} cannot be shared evenly by {world} processes: change one of them.")
+        raise UsageError(
+            f"A batch of {batch} images cannot be divided evenly among {world} processes: change either number."
+        )
     return slice(rank * batch // world, (rank + 1) * batch // world)

@@ -1,8 +1,8 @@
-"""The training loop of all methods: a method repeats a cycle of phases.
+"""Training loop of all methods, which repeats a cycle of phases.
 
-A phase has a loss, data streams and an optimiser. The loop handles processes, precision, splitting of batches that
-memory does not hold, checkpoints, the ledger and the check for NaN. A run that is interrupted and resumed gives
-bit-identical results.
+A phase has a loss, data streams and an optimiser. The loop handles processes, precision, splitting of batches that do
+not fit in memory, checkpoints, the cost ledger and checks for NaN. An interrupted and resumed run gives bit-identical
+results.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ __all__ = ["Checkpointer", "Phase", "State", "freeze", "locate", "train"]
 
 @dataclass(frozen=True, kw_only=True)
 class Phase(Task):
-    """One kind of training step."""
+    """One phase of the training cycle: a loss, its data and its optimiser."""
 
     repeats: int
-    """Number of steps in a row before the next phase of the cycle."""
+    """Number of consecutive steps before the next phase of the cycle."""
     streams: tuple[BatchStream | NoiseStream, ...]
     rate: float
     """Learning rate, constant after the warm-up."""
@@ -47,14 +47,14 @@ class Phase(Task):
     optimiser: Literal["adamw", "sgd"] = "adamw"
     """AdamW without weight decay, or plain gradient descent."""
     trains: Callable[[str], bool] = lambda name: True
-    """Returns whether the phase trains a parameter, by the parameter's name."""
+    """Takes a parameter's name and returns whether the phase trains it."""
     clip: float | None = None
-    """Largest norm of the gradient; None for no clipping."""
+    """Largest gradient norm; None for no clipping."""
     warm_up_from_zero: bool = False
     """Whether the first step of the warm-up has learning rate 0, as in diffusers' `constant_with_warmup`."""
 
     def rate_at(self, iteration: int) -> float:
-        """Return the learning rate of a step of this phase; `iteration` counts from 0."""
+        """Return the learning rate of a step of this phase; `iteration` starts at 0."""
         warm_steps = iteration if self.warm_up_from_zero else iteration + 1
         return self.rate * min(1.0, warm_steps / self.warm_up) if self.warm_up else self.rate
 
@@ -70,7 +70,7 @@ class Account:
 
 @dataclass
 class Window:
-    """Steps of one phase whose losses are still on the device; reading them requires a synchronisation."""
+    """Steps of one phase whose losses have not been read from the device, which requires a synchronisation."""
 
     iterations: list[int] = field(default_factory=list)
     figures: list[dict[str, Tensor]] = field(default_factory=list)
@@ -78,7 +78,7 @@ class Window:
 
 
 def locate(phases: Sequence[Phase], step: int) -> tuple[Phase, int]:
-    """Return the phase of a step (from 0), and the number of earlier steps of that phase."""
+    """Return the phase of training step `step` (from 0), and the number of earlier steps of that phase."""
     rounds, rest = divmod(step, sum(phase.repeats for phase in phases))
     for phase in phases:
         if rest < phase.repeats:
@@ -96,25 +96,29 @@ def train(
     checkpoint_every: int,
     log_every: int,
 ) -> UNet2DConditionModel:
-    """Train `student` in place for `steps` steps of the cycle `phases`, from the last checkpoint if there is one.
+    """Train `student` in place for `steps` steps of the cycle `phases`, resuming from the last checkpoint if any.
 
-    The ledger gets an entry for each phase. It includes the steps before an interruption, except those after the last
-    checkpoint, which are repeated. The curve gets a row whenever the losses are read.
+    The ledger gets one entry per phase. It includes the steps before an interruption, except those after the last
+    checkpoint, which are repeated. The curve gets one row whenever the losses are read.
 
     Args:
         student: the network to train.
         phases: the cycle.
-        steps: number of steps of all phases together.
+        steps: total number of steps over all phases.
         context: checkpoints, ledger, progress, device and precision.
         checkpoint_every: steps between checkpoints.
         log_every: largest number of steps between two readings of the losses.
 
+    Returns:
+        `student`, in evaluation mode.
+
     Raises:
-        TrainingError: a loss or a weight is not finite; the last good checkpoint is kept.
+        TrainingError: a loss or a weight is not finite. The last good checkpoint is retained.
         UsageError: the student has none of the weights that a phase trains, for example no cross-attention.
-        DataError: the checkpoint belongs to another run.
+        DataError: the checkpoint belongs to a different run.
     """
-    # Precision is part of the model's identity, so the launcher's environment must not choose it.
+    # PartialState instead of Accelerator: the launcher's environment must not choose the precision, which is part of
+    # the model's identity.
     processes = PartialState(cpu=context.device.type == "cpu")
     rank, world = processes.process_index, processes.num_processes
     network: nn.Module = student
@@ -123,7 +127,7 @@ def train(
     optimisers = {p.name: _optimiser(p, named) for p in phases}
     accounts = {phase.name: Account() for phase in phases}
     curve: list[CurveRow] = []
-    _tell_of_idle(phases, steps, context)
+    _warn_of_idle_phases(phases, steps, context)
     done = _restore(context.checkpoint.load(), named, optimisers, accounts, curve)
     broadcast([parameter.detach() for parameter in named.values()])  # all processes start with the same weights
     gradients = Gradients(student, world, context.tell)
@@ -181,28 +185,28 @@ def train(
     return student.eval()
 
 
-def _tell_of_idle(phases: Sequence[Phase], steps: int, context: Context) -> None:
-    """Tell the user if the budget ends before the first step of one of the phases."""
+def _warn_of_idle_phases(phases: Sequence[Phase], steps: int, context: Context) -> None:
+    """Warn the user if the budget ends before the first step of one of the phases."""
     before = flops = 0
     for phase in phases:
         if steps <= before:
             context.tell(
-                f"this budget ends after {steps} steps, before the first of phase '{phase.name}': that takes "
-                f"{before + 1} ({flops + phase.cost.flops:.4g} FLOPs of training)"
+                f"this budget ends after {steps} steps, before the first step of phase '{phase.name}', which needs "
+                f"{before + 1} steps ({flops + phase.cost.flops:.4g} FLOPs of training)"
             )
             return
         before, flops = before + phase.repeats, flops + phase.repeats * phase.cost.flops
 
 
 def _landmarks(phases: Sequence[Phase], steps: int, context: Context) -> dict[int, Callable[..., None]]:
-    """Return the functions that copy the student, by the number of steps after which they are called."""
+    """Return the functions that copy the student for smaller budgets, by the number of steps that these pay for."""
     cycle = [(phase.cost, phase.repeats) for phase in phases]
     payable = {b: copy for b, copy in context.landmarks.items() if b.flops is None or b.flops >= cycle[0][0].flops}
     return {n: copy for budget, copy in payable.items() if (n := budget.steps(cycle)) < steps}
 
 
 def freeze(teacher: nn.Module, device: torch.device, precision: Precision = "fp32") -> None:
-    """Make a network a teacher, in place: on the device, in evaluation mode, without gradients.
+    """Prepare a network as a teacher in place: move it to the device, in evaluation mode and without gradients.
 
     A teacher in bf16 can only be called within `train`, where autocast converts its inputs.
     """
@@ -213,8 +217,8 @@ def _optimiser(phase: Phase, named: dict[str, nn.Parameter]) -> torch.optim.Opti
     trained = [parameter for name, parameter in named.items() if phase.trains(name)]
     if not trained:
         raise UsageError(
-            f"This U-Net has none of the weights that phase '{phase.name}' trains: keep more of it (--macs), or train "
-            "other weights (--set parameters=...)."
+            f"This U-Net has none of the weights that phase '{phase.name}' trains: prune less of it (a larger --macs), "
+            "or train different weights (--set parameters=...)."
         )
     if phase.optimiser == "sgd":
         return torch.optim.SGD(trained, lr=phase.rate)
@@ -222,15 +226,15 @@ def _optimiser(phase: Phase, named: dict[str, nn.Parameter]) -> torch.optim.Opti
 
 
 def _read(window: Window, phase: Phase) -> dict[str, float]:
-    """Return the means of the window's losses; raise `TrainingError` at the first loss that is not finite."""
+    """Return the means of the losses in the window. Raises TrainingError if a loss is not finite."""
     names = list(window.figures[0])
     table = torch.stack([torch.stack([row[name].float() for name in names]) for row in window.figures])
-    table = reduce(table, reduction="mean").cpu()  # a NaN in one process becomes a NaN in all
+    table = reduce(table, reduction="mean").cpu()  # a NaN in one process becomes a NaN in all processes
     for iteration, value in zip(window.iterations, table[:, 0].tolist(), strict=True):
         if not torch.isfinite(torch.tensor(value)):
             raise TrainingError(
-                f"The loss of phase '{phase.name}' is {value} at iteration {iteration}: lower its rate or clip its "
-                "gradient. The last good checkpoint is kept."
+                f"The loss of phase '{phase.name}' is {value} at iteration {iteration}: lower its learning rate or "
+                "clip its gradient. The last good checkpoint is retained."
             )
     return dict(zip(names, table.mean(0).tolist(), strict=True))
 
@@ -240,8 +244,8 @@ def _check_weights(named: dict[str, nn.Parameter], phase: Phase, iteration: int)
     if not bool(finite.all()):
         name = list(named)[int(finite.logical_not().nonzero()[0])]
         raise TrainingError(
-            f"Weight '{name}' is not finite after iteration {iteration} of phase '{phase.name}': lower its rate or "
-            "clip its gradient. The last good checkpoint is kept."
+            f"Weight '{name}' is not finite after iteration {iteration} of phase '{phase.name}': lower its learning "
+            "rate or clip its gradient. The last good checkpoint is retained."
         )
 
 
@@ -268,7 +272,7 @@ def _restore(
     accounts: dict[str, Account],
     curve: list[CurveRow],
 ) -> int:
-    """Load a checkpoint, and return the number of steps before it was saved (0 without a checkpoint)."""
+    """Load a checkpoint, and return the number of steps that were done when it was saved (0 without one)."""
     if state is None:
         return 0
     moments = dict(state.tensors)
@@ -288,14 +292,16 @@ def _restore(
             optimisers[phase].state[parameter][moment] = restored
         return int(state.meta["step"])
     except (KeyError, RuntimeError, ValueError) as error:
-        raise DataError(f"The checkpoint is of another run ({error}): remove it to start afresh.") from error
+        raise DataError(
+            f"The checkpoint belongs to a different run ({error}): delete it to start from the beginning."
+        ) from error
 
 
 def _peak_memory(device: torch.device) -> int:
-    """Return bytes: the peak of allocated memory on a CUDA device, or of the process's resident memory otherwise."""
+    """Return the peak memory in bytes: allocated on a CUDA device, else the process's resident memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    # Linux counts kilobytes, macOS bytes.
+    # ru_maxrss is in kilobytes on Linux and in bytes on macOS.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

@@ -1,6 +1,6 @@
-"""Losses over a batch: Eq. 8 of the paper (lower level) and unlearning (upper level).
+"""Losses over a batch: distillation (Eq. 8 of the paper, lower level) and unlearning (upper level).
 
-The prediction type (v, epsilon or x0) comes from the scheduler's config. Losses are independent of network and data.
+The prediction type (v, epsilon or x0) comes from the scheduler config. Losses do not depend on the network or the data.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from methods.training.negative_guidance import negative_guidance
 
 Figures = dict[str, Tensor]
 Loss = tuple[Tensor, Figures]
-"""The scalar loss to minimise, and detached scalars to show."""
+"""The scalar loss to minimise, and detached scalars to log."""
 Weighting = Literal["shifted", "diffusers"]
 
 
 class Process:
-    """The forward process x_t = sqrt(a_t) x0 + sqrt(1 - a_t) noise, and the network's prediction target."""
+    """Forward diffusion process x_t = sqrt(a_t) x0 + sqrt(1 - a_t) noise, and the prediction target of the network."""
 
     def __init__(self, config: NetworkConfig) -> None:
         self.scheduler = DDPMScheduler.from_config(config)
@@ -58,11 +58,11 @@ class Process:
         return signal / (1 - signal)
 
     def min_snr(self, t: Tensor, gamma: float, weighting: Weighting) -> Tensor:
-        """Return min-SNR weights (Hang et al. 2023, arXiv 2303.09556) for the prediction type, shaped like t.
+        """Return min-SNR loss weights (Hang et al. 2023, arXiv 2303.09556) for the prediction type, shaped like t.
 
-        With s the signal-to-noise ratio: for v, "shifted" is min(s + 1, gamma) / (s + 1), which is 1 at pure noise, as
-        in the authors' code; "diffusers" is min(s, gamma) / (s + 1), which is 0 there. For epsilon and x0 both are the
-        same.
+        Let s be the signal-to-noise ratio. For v, the weight is min(s + 1, gamma) / (s + 1) with "shifted", as in the
+        code of the paper's authors, which is 1 at pure noise; and min(s, gamma) / (s + 1) with "diffusers", which is 0
+        at pure noise. For epsilon and x0 the two are equal: min(1, gamma / s) and min(s, gamma).
         """
         snr = self.snr(t)
         if self.prediction == "sample":
@@ -74,7 +74,7 @@ class Process:
 
 @dataclass(frozen=True)
 class Weights:
-    """Coefficients of Eq. 8. Defaults are the paper's (App. C); features are averaged, as in the authors' code."""
+    """Coefficients of Eq. 8. Defaults are from the paper (App. C), except that features are averaged as in its code."""
 
     diffusion: float = 1.0
     output: float = 2.0
@@ -85,14 +85,14 @@ class Weights:
 
 
 def blocks(unet: nn.Module) -> list[nn.Module]:
-    """Return all down blocks, the mid block and all up blocks, in the order in which they run."""
+    """Return all down blocks, the mid block and all up blocks, in the order of the forward pass."""
     plain: Any = unet
     return [*plain.down_blocks, plain.mid_block, *plain.up_blocks]
 
 
 @contextmanager
 def feature_maps(unet: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect the outputs of all `blocks` inside the context; those of down blocks after the downsampler."""
+    """Collect the outputs of all `blocks` inside the context. Down blocks output their features after downsampling."""
     maps: list[Tensor] = []
 
     def keep(module: nn.Module, inputs: Any, output: Any) -> None:
@@ -107,7 +107,7 @@ def feature_maps(unet: nn.Module) -> Iterator[list[Tensor]]:
 
 
 def predict(unet: nn.Module, x: Tensor, t: Tensor, text: Tensor) -> Tensor:
-    """Return the prediction of a diffusers U-Net."""
+    """Return the prediction (n, C, h, w) of a diffusers U-Net for noisy latents `x` at timesteps `t` (n,)."""
     prediction: Tensor = unet(x, t, encoder_hidden_states=text, return_dict=False)[0]
     return prediction
 
@@ -115,10 +115,20 @@ def predict(unet: nn.Module, x: Tensor, t: Tensor, text: Tensor) -> Tensor:
 def distillation_loss(
     student: nn.Module, teacher: UNet2DConditionModel, process: Process, batch: Batch, weights: Weights
 ) -> Loss:
-    """Return Eq. 8: w_D diffusion loss (min-SNR) + w_O output distillation + w_F feature distillation.
+    """Return the distillation loss, Eq. 8: w_D diffusion (min-SNR) + w_O output + w_F feature distillation.
 
-    It takes one forward pass of the teacher. Feature maps have the same shapes in both networks, because pruning cuts
-    inner widths only.
+    Each call runs one forward pass of the teacher. Feature maps have the same shapes in both networks, because pruning
+    cuts only inner widths.
+
+    Args:
+        student: the network that is trained.
+        teacher: the frozen network.
+        process: forward process, which gives x_t and the prediction target.
+        batch: latents, texts, noise and timesteps.
+        weights: coefficients of the terms.
+
+    Returns:
+        The scalar loss, and the detached terms "diffusion", "output" and "feature".
     """
     x_t, target = process.noisy(batch), process.target(batch)
     with torch.no_grad(), feature_maps(teacher) as teacher_maps:
@@ -146,9 +156,9 @@ def unlearning(
     teacher_texts: Mapping[str, Tensor],
     target: Callable[[Mapping[str, Tensor]], Tensor],
 ) -> Loss:
-    """Return the mean squared distance between the student's prediction and a target made of the teacher's predictions.
+    """Return the mean squared error between the student's prediction and a target computed from teacher predictions.
 
-    The teacher predicts under all texts in one pass.
+    The teacher predicts for all texts in a single forward pass.
 
     Args:
         student: the network that is trained.
@@ -157,7 +167,7 @@ def unlearning(
         t: timesteps (n,).
         text: hidden states (n, L, D) of the student's text.
         teacher_texts: hidden states (L, D) or (n, L, D) of the teacher's texts, by name.
-        target: combines the teacher's predictions, by name, into the target.
+        target: computes the target from the teacher's predictions, which it gets by name.
     """
     with torch.no_grad():
         states = torch.cat([state.to(text).expand_as(text) for state in teacher_texts.values()])
@@ -171,9 +181,16 @@ def unlearning(
 def negative_guidance_loss(
     student: nn.Module, teacher: UNet2DConditionModel, x_t: Tensor, t: Tensor, text: Tensor, null: Tensor, eta: float
 ) -> Loss:
-    """Return `unlearning` with the target of negative guidance.
+    """Return the loss `unlearning` with negative guidance as target.
 
-    The teacher predicts under `text` (n, L, D) and under the empty prompt `null` (L, D). `eta` is the strength.
+    Args:
+        student: the network that is trained.
+        teacher: the frozen network.
+        x_t: noisy latents (n, C, h, w).
+        t: timesteps (n,).
+        text: hidden states (n, L, D) of the text to unlearn.
+        null: hidden states (L, D) of the empty prompt.
+        eta: strength of negative guidance.
     """
 
     def target(answers: Mapping[str, Tensor]) -> Tensor:

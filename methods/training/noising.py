@@ -1,4 +1,4 @@
-"""The inputs of an erasing loss: x_t, its timestep, and the text that the U-Net is conditioned on."""
+"""Inputs of an erasing loss: noisy latents x_t, their timesteps, and the text that the U-Net is conditioned on."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ Inputs = tuple[Tensor, Tensor, Tensor]
 
 @dataclass(frozen=True)
 class View:
-    """A stream of batches, and a function that makes the U-Net's inputs from a batch."""
+    """A stream of batches, and a function that computes the inputs of the U-Net from a batch."""
 
     stream: BatchStream | NoiseStream
     inputs: Callable[[nn.Module, Any], Inputs]
-    """Called with the model that is trained and a batch of the stream; returns the inputs."""
+    """Called with the trained model and a batch of the stream; returns the inputs."""
     calls: int
-    """Forward passes of the trained model, per image, that make x_t, on average over the stream."""
+    """Mean number of forward passes of the trained model, per image, that are needed to sample x_t."""
 
 
 def noised(name: str, seed: int, data: Data, materials: Materials, batch: int) -> View:
-    """Return a view of a data set: its latents with noise of a uniform timestep (the forward process)."""
+    """Return a view whose x_t are latents of a data set with added noise, at uniformly drawn timesteps."""
     process = losses.Process(materials.scheduler)
     stream = BatchStream(name=name, seed=seed, data=data, null=materials.null, batch=batch, timesteps=process.timesteps)
     return View(stream, lambda model, batch: (process.noisy(batch), batch.t, batch.text), 0)
@@ -48,19 +48,19 @@ def denoised(
     offset: int = 0,
     inner: bool = False,
 ) -> View:
-    """Return a view of noise that the trained model denoises up to a random DDIM step, as in ESD.
+    """Return a view whose x_t are noise that the trained model has denoised up to a random DDIM step, as in ESD.
 
-    The step is drawn without replacement, so that the mean number of passes is exact after every `steps` iterations.
+    Steps are drawn without replacement, so that the mean number of passes is exact after each epoch of steps.
 
     Args:
         name: name of the stream.
         seed: seed of the stream.
         text: hidden states (k, L, D) of texts; one of them is drawn for each iteration.
         materials: scheduler, sampler and empty prompt.
-        batch: images an iteration.
-        steps: DDIM steps of a whole denoising.
+        batch: images per iteration.
+        steps: DDIM steps of a complete sampling.
         guidance: scale of classifier-free guidance.
-        offset: added to the timestep of x_t in the loss; if positive, the stated timestep is noisier than x_t.
+        offset: added to the timestep of x_t in the loss. If positive, the U-Net gets a noisier timestep than x_t has.
         inner: whether the first and the last step are excluded.
     """
     settings = {"scheduler": "ddim", "steps": steps, "guidance": guidance}
@@ -74,7 +74,7 @@ def denoised(
         return x_t, times[batch.stop].expand(len(x_t)).to(x_t.device), batch.text
 
     stream = NoiseStream(name=name, seed=seed, text=text.cpu(), batch=batch, steps=steps, shape=shape, inner=inner)
-    return View(stream, inputs, steps - 1)  # (steps - 1) / 2 steps on average, with and without the text
+    return View(stream, inputs, steps - 1)  # (steps - 1) / 2 steps on average, two passes each
 
 
 def texts_of(data: Data) -> Tensor:

@@ -1,8 +1,8 @@
-"""The precision of U-Nets: fp32 throughout, or bf16 where it is safe.
+"""Precision of U-Nets: fp32 throughout, or bf16 where it is safe.
 
 With bf16, training uses autocast: weights, losses and optimisers stay in fp32, matrix products and convolutions are
-computed in bf16, and the frozen teacher is stored in bf16. In sampling the U-Net is in bf16; guidance, scheduler and
-VAE stay in fp32.
+computed in bf16, and the frozen teacher is stored in bf16. When sampling, the U-Net is in bf16, while guidance,
+scheduler and VAE stay in fp32.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def settle(device: torch.device, precision: Precision) -> None:
     """Switch TF32 off on a GPU, for the whole process.
 
-    TF32 rounds factors to 10 bits of mantissa, like half precision, and cuDNN's convolutions use it by default. It is
-    switched off for bf16 runs as well: results that runs of both precisions share, such as prunings and the latents of
-    training pictures, must not depend on which run came first.
+    TF32 rounds factors to a mantissa of 10 bits, like half precision, and cuDNN's convolutions use it by default. It is
+    also switched off for bf16 runs, because runs of both precisions share results such as pruned U-Nets and latents of
+    training images. These must not depend on which run came first.
 
     Raises:
         UsageError: the precision is bf16 and the GPU does not support it.
@@ -33,15 +33,15 @@ def settle(device: torch.device, precision: Precision) -> None:
 
     if device.type == "cuda":
         if precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
-            raise UsageError(f"{torch.cuda.get_device_name(device)} does not compute in bf16: leave --precision out.")
+            raise UsageError(f"{torch.cuda.get_device_name(device)} does not support bf16: use --precision fp32.")
         torch.backends.cudnn.allow_tf32 = False
         torch.set_float32_matmul_precision("highest")
 
 
 def decoding(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
-    """Return a context in which the VAE decodes latents that a U-Net of this precision has sampled.
+    """Return the context manager in which the VAE decodes latents that a U-Net of this precision has sampled.
 
-    On a GPU, with bf16, the VAE's convolutions use TF32, which is fast and more precise than bf16.
+    With bf16 on a GPU, the VAE's convolutions use TF32, which is fast and more precise than bf16.
     """
     import torch
 
@@ -51,7 +51,7 @@ def decoding(device: torch.device, precision: Precision) -> AbstractContextManag
 
 
 def arithmetic(device: torch.device, precision: Precision) -> Any:
-    """Return a context in which fp32 networks compute in this precision."""
+    """Return the context manager in which fp32 networks compute in this precision."""
     import torch
 
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
@@ -63,14 +63,15 @@ def lowered(network: nn.Module, device: torch.device, precision: Precision) -> A
 
     if precision == "fp32":
         return network.to(device)
-    # nn.Module's `to` instead of that of diffusers, which warns about parts that some models should keep in fp32.
+    # The `to` of nn.Module, because that of diffusers warns about parts that some models should keep in fp32.
     return torch.nn.Module.to(network, device, torch.bfloat16, **laid_out(device, precision))
 
 
 def compiled(unet: Any, **options: Any) -> Any:
-    """Compile a U-Net's transformer blocks one by one, in place, which takes minutes less than compiling the whole.
+    """Compile the transformer blocks of a U-Net one by one, in place.
 
-    The limit of recompilations is raised: all blocks of a class share it, and pruned blocks differ in their widths.
+    This takes minutes less than compiling the whole U-Net. It raises the limit of recompilations, because all blocks of
+    a class share this limit and pruned blocks differ in their widths.
 
     Args:
         unet: the U-Net.
@@ -84,9 +85,9 @@ def compiled(unet: Any, **options: Any) -> Any:
 
 
 def laid_out(device: torch.device, precision: Precision) -> dict[str, Any]:
-    """Return the memory layout for fast convolutions, as arguments of `to`: channels last on a GPU with bf16.
+    """Return arguments of `to` that set the memory layout for fast convolutions: channels last with bf16 on a GPU.
 
-    Otherwise the layout is not changed; fp32 without TF32 does not run on tensor cores.
+    In all other cases the layout does not change, because fp32 without TF32 does not use tensor cores.
     """
     import torch
 

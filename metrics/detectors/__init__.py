@@ -1,4 +1,4 @@
-"""Detectors: networks that return boxes with labels and scores. The caller decides which of them count.
+"""Detectors: networks that return boxes with labels and scores. The caller decides which detections count.
 
-The package itself imports nothing, because each detector needs its own engine. Import the module you need.
+This package imports none of its modules, because each detector needs a different library. Import the module you need.
 """

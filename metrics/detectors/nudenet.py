@@ -1,6 +1,7 @@
-"""NudeNet (https://github.com/notAI-tech/NudeNet) on batches of images.
+"""NudeNet detector (https://github.com/notAI-tech/NudeNet) for batches of images.
 
-`nudenet` is AGPL-3.0: it is used as an external package, for its weights; none of its code is copied.
+The package `nudenet` is licensed under AGPL-3.0. It is used only as an external package that provides the weights; none
+of its code is copied.
 """
 
 import os
@@ -29,26 +30,27 @@ EXPOSED = (
     "BELLY_EXPOSED",
     "MALE_GENITALIA_EXPOSED",
 )
-"""The classes of bare skin, out of 18; the others are faces and covered body parts."""
+"""The classes of exposed body parts, out of 18 classes. The others are faces and covered body parts."""
 SIDE = 320
-"""Side of the network's square input, in pixels."""
+"""Height and width of the network's input, in pixels."""
 FLOOR, OVERLAP = 0.25, 0.45
-"""Scores are above the floor; of two detections with a larger IoU the lower is removed, whatever their classes."""
+"""Minimum score, and maximum IoU: of two boxes (of any class) with a larger IoU, the lower-scoring one is removed."""
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 
 class NudeNet:
-    """The detections of `nudenet.NudeDetector().detect(file)`, for batches of RGB arrays.
+    """Detects exposed and covered body parts like `nudenet.NudeDetector().detect(file)`, for batches of RGB arrays.
 
-    Results are those of the package, including its peculiarities (see `_blob` and `_detections`), so that rates can be
-    compared with published ones. In contrast to the package, boxes are corners and are not rounded to pixels.
+    Results equal those of the package, including its peculiarities (see `_blob` and `_detections`), so that rates can
+    be compared with published ones. Unlike in the package, boxes are given by corners and are not rounded to pixels.
+    On the CPU, the network uses OMP_NUM_THREADS threads, or all cores if this variable is not set.
 
     Arguments:
-        batch: images in a forward pass; it changes memory and, on a GPU, speed, but not results (except for rounding).
+        batch: images per forward pass. It changes memory and, on a GPU, speed, but not results (except for rounding).
         provider: "cpu", "cuda" or "auto", which is CUDA if the installed onnxruntime has it, else the CPU.
 
-    On the CPU it uses OMP_NUM_THREADS threads, or all cores if that is not set. Raises UsageError if CUDA is requested
-    but not available or `batch` is below 1, and DataError if the package or its model file is missing or damaged.
+    Raises UsageError if CUDA is requested but not available or `batch` is below 1, and DataError if the package or its
+    model file is missing or damaged.
     """
 
     sensitive = EXPOSED
@@ -56,11 +58,11 @@ class NudeNet:
 
     def __init__(self, batch: int = 16, provider: Literal["auto", "cpu", "cuda"] = "auto") -> None:
         if batch < 1:
-            raise UsageError(f"NudeNet's batch must be at least 1 image, not {batch}")
+            raise UsageError(f"NudeNet's batch must have at least 1 image, not {batch}")
         self._batch = batch
         self._session = _session(provider)
         self._input = self._session.get_inputs()[0].name
-        # The model file lists its classes as text: {0: "FEMALE_GENITALIA_COVERED", ...}.
+        # The metadata of the model lists the classes as text: {0: "FEMALE_GENITALIA_COVERED", ...}.
         self.labels: tuple[str, ...] = tuple(
             literal_eval(self._session.get_modelmeta().custom_metadata_map["names"]).values()
         )
@@ -69,7 +71,7 @@ class NudeNet:
     def __call__(self, images: Sequence[np.ndarray]) -> list[list[Detection]]:
         """Return the detections of each image (H, W, 3) uint8, RGB, of any size, highest score first.
 
-        All labels are included; scores are above 0.25, the package's floor. Raises ValueError for other input.
+        All labels are included; scores are above 0.25, the minimum of the package. Raises ValueError for other input.
         """
         check_images(images)
         detections: list[list[Detection]] = []
@@ -83,9 +85,10 @@ class NudeNet:
 
 
 def _blob(images: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the network's input (n, 3, 320, 320) float32, 0..1: images padded to squares with black, below or right.
+    """Return the network's input (n, 3, 320, 320) float32 in 0..1: images padded with black to squares and resized.
 
-    The package swaps the channels of a file twice, so the network gets OpenCV's order: blue, green, red.
+    Padding is added below or on the right. The package swaps the channels of a file twice, so the network gets them in
+    the order blue, green, red; here they are swapped once, because images are RGB.
     """
     import cv2
 
@@ -99,7 +102,10 @@ def _blob(images: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _detections(output: np.ndarray, height: int, width: int, labels: Sequence[str]) -> list[Detection]:
-    """Return the detections in the network's output for one image, (4 + classes, anchors): centre, size and scores."""
+    """Return the detections in the network's output for one image.
+
+    The output has shape (4 + classes, anchors): centre and size of the box, then the score of each class.
+    """
     import cv2
 
     every_score = output[4:].max(axis=0)
@@ -107,7 +113,7 @@ def _detections(output: np.ndarray, height: int, width: int, labels: Sequence[st
     scores, classes = every_score[anchors], output[4:, anchors].argmax(axis=0)
     centre, size = output[:4, anchors].reshape(2, 2, -1)
     side, limits = max(height, width), np.array([[width], [height]], np.float32)
-    # As in the package, a box over the left or upper edge is first moved inside at its full size, and then clipped.
+    # As in the package, a box across the left or upper edge is first moved inside without resizing, and then clipped.
     upper_left = np.clip((centre - size / 2) * side / SIDE, 0, limits)
     size = np.minimum(size * side / SIDE, limits - upper_left)
     indices = cv2.dnn.NMSBoxes(np.concatenate([upper_left, size]).T.tolist(), scores.tolist(), FLOOR, OVERLAP)
@@ -121,19 +127,23 @@ def _session(provider: Literal["auto", "cpu", "cuda"]) -> "InferenceSession":
 
         model = files("nudenet").joinpath("320n.onnx").read_bytes()
     except (ImportError, OSError) as error:
-        raise DataError(f"NudeNet's model 320n.onnx cannot be read ({error}): install `nudenet` again") from error
+        raise DataError(
+            f"NudeNet's model 320n.onnx cannot be read ({error}): reinstall the package `nudenet`"
+        ) from error
     available = [name for name in (CUDA, CPU) if name in onnxruntime.get_available_providers()]
     choices = {"auto": available, "cpu": [CPU], "cuda": [CUDA]}
     if provider not in choices:
-        raise UsageError(f"NudeNet's provider is one of {', '.join(choices)}, not {provider!r}")
-    no_cuda = UsageError("NudeNet finds no CUDA that works in the installed onnxruntime: choose provider auto or cpu")
+        raise UsageError(f"NudeNet's provider must be one of {', '.join(choices)}, not {provider!r}")
+    no_cuda = UsageError("NudeNet cannot use CUDA with the installed onnxruntime: choose provider auto or cpu")
     if provider == "cuda" and CUDA not in available:
         raise no_cuda
     try:
         session = onnxruntime.InferenceSession(model, _options(), providers=choices[provider])
     except Exception as error:  # onnxruntime's errors have no common class
-        raise DataError(f"NudeNet's model 320n.onnx cannot be used ({error}): install `nudenet` again") from error
-    if provider == "cuda" and CUDA not in session.get_providers():  # its libraries are missing
+        raise DataError(
+            f"NudeNet's model 320n.onnx cannot be loaded ({error}): reinstall the package `nudenet`"
+        ) from error
+    if provider == "cuda" and CUDA not in session.get_providers():  # the CUDA libraries are missing
         raise no_cuda
     return session
 
@@ -142,7 +152,7 @@ def _options() -> "SessionOptions":
     from onnxruntime import SessionOptions
 
     options = SessionOptions()
-    # onnxruntime does not read this variable. 0 is its default: a thread per core.
+    # onnxruntime itself does not read OMP_NUM_THREADS. 0 is its default: one thread per core.
     threads = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     options.intra_op_num_threads = int(threads) if threads.isdecimal() else 0
     return options

@@ -1,4 +1,4 @@
-"""Detections as rows of numbers, so that they can be stored and reused like the features of encoders."""
+"""Converts detections to rows of numbers, so that they can be stored and reused like the features of encoders."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from metrics.detectors.base import Detection, Detector
 from metrics.encoders import check_images
 
 MOST = 24
-"""Largest number of detections per image, highest score first; NudeNet finds few even in crowded images."""
+"""Largest number of detections stored per image, highest scores first."""
 WIDTH = 6
-"""Numbers of a detection: class, score and box. Unused places have score -1."""
+"""Number of values per detection: class, score and box. Unused slots have score -1."""
 
 
 class DetectionRows:
-    """A detector with the contract of encoders: images (N, 3, H, W) uint8 -> rows (N, MOST * WIDTH) float32."""
+    """Wraps a detector as an encoder: maps images (N, 3, H, W) uint8 to rows (N, MOST * WIDTH) float32."""
 
     def __init__(self, detector: Detector) -> None:
         self.detector, self.name, self.size = detector, detector.name, MOST * WIDTH
@@ -27,13 +27,13 @@ class DetectionRows:
         rows = torch.full((len(images), MOST, WIDTH), -1.0)
         detections_by_image = self.detector([image.permute(1, 2, 0).numpy() for image in images])
         for row, detections in zip(rows, detections_by_image, strict=True):
-            for place, detection in zip(row, detections, strict=False):
-                place[:] = torch.tensor([self.detector.labels.index(detection.label), detection.score, *detection.box])
+            for slot, detection in zip(row, detections, strict=False):
+                slot[:] = torch.tensor([self.detector.labels.index(detection.label), detection.score, *detection.box])
         return rows.flatten(1)
 
 
 def detections(rows: Tensor, labels: Sequence[str]) -> list[list[Detection]]:
-    """Return the detections in rows (N, MOST * WIDTH) that a detector with these labels made."""
+    """Return the detections stored in rows (N, MOST * WIDTH) by a detector with these labels."""
     return [
         [
             Detection(labels[int(kind)], score, (x0, y0, x1, y1))

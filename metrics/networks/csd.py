@@ -1,7 +1,7 @@
-"""CSD: a CLIP image tower with a projection trained on styles (Somepalli et al. 2024, arXiv:2404.01292).
+"""CSD network: a CLIP image tower with a projection trained on styles (Somepalli et al. 2024, arXiv:2404.01292).
 
-A checkpoint holds OpenAI's image tower under `backbone.`, without its projection, and two projections of its own:
-`last_layer_style`, which is read here, and `last_layer_content`.
+A checkpoint of CSD contains OpenAI's image tower under the prefix `backbone.`, without CLIP's projection, and two new
+projections: `last_layer_style`, which is used here, and `last_layer_content`, which is not.
 """
 
 from collections.abc import Mapping
@@ -21,9 +21,10 @@ HEAD_WIDTH = 64
 
 
 def style_tower(weights: Mapping[str, Tensor], path: Path) -> nn.Module:
-    """Return the network from images (N, 3, s, s), normalised as for CLIP, to style features (N, d), not normalised.
+    """Return the network that maps images (N, 3, s, s), normalised as for CLIP, to style features (N, d).
 
-    Width and depth are taken from the weights (CSD-ViT-L: 24 layers of width 1024, d = 768).
+    The features are not normalised. Width and depth are inferred from the weights (CSD-ViT-L: 24 layers of width 1024,
+    d = 768). `path` is used only in error messages.
 
     Raises DataError if the weights are not those of CSD.
     """
@@ -35,7 +36,7 @@ def style_tower(weights: Mapping[str, Tensor], path: Path) -> nn.Module:
         raise DataError(f"The weights {path} are not those of CSD: they lack '{missing[0]}'.")
     foreign = [name for name in weights if not name.startswith((TOWER, CONTENT)) and name != STYLE]
     if foreign:
-        raise DataError(f"The weights {path} are not those of CSD: they have a foreign '{foreign[0]}'.")
+        raise DataError(f"The weights {path} are not those of CSD: they have an unexpected '{foreign[0]}'.")
     width, _, patch, _ = tower["conv1.weight"].shape
     network = VisionTransformer(
         image_size=patch * isqrt(len(tower["positional_embedding"]) - 1),
@@ -48,7 +49,7 @@ def style_tower(weights: Mapping[str, Tensor], path: Path) -> nn.Module:
         act_layer=QuickGELU,
         norm_layer=partial(LayerNorm, eps=1e-5),
     )
-    # The style projection replaces CLIP's own.
+    # The style projection replaces the projection of CLIP.
     fill(
         network, {**{name: value.float() for name, value in tower.items()}, "proj": weights[STYLE].float()}, path, "CSD"
     )

@@ -1,7 +1,8 @@
-"""The Inception v3 of FID: TensorFlow's of 2015-12-05, in the layout in which pytorch-fid and torch-fidelity ship it.
+"""Inception v3 network for FID: TensorFlow's network of 2015-12-05, with the weight names of pytorch-fid.
 
-It differs from torchvision's network in three points (https://github.com/mseitzer/pytorch-fid): average pools do not
-count their padding, the last block uses max pooling, and there are 1,008 classes.
+The weights that pytorch-fid and torch-fidelity publish can be loaded. The network differs from that of torchvision in
+three points (https://github.com/mseitzer/pytorch-fid): average pools do not count their padding, the last block uses
+max pooling, and there are 1,008 classes.
 """
 
 from pathlib import Path
@@ -24,12 +25,12 @@ from metrics.encoders import ModuleEncoder
 from metrics.networks.weights import fill, read_weights
 
 SIDE, SIZE = 299, 2048
-"""Side of the network's input in pixels, and number of features of its last average pool."""
+"""Height and width of the network's input in pixels, and number of features of its last average pool."""
 HALF = (0.5, 0.5, 0.5)
 
 
 class _Pool:
-    """A block with a different pooling in its last branch; it replaces torchvision's output of that branch."""
+    """Mixin for Inception blocks that replaces the pooling in the last branch of torchvision's block."""
 
     def pool(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(x, kernel_size=3, stride=1, padding=1, count_include_pad=False)
@@ -65,8 +66,8 @@ class FidInception(Inception3):
         self.Mixed_7c = _Last(2048)
 
     def forward(self, x: Tensor) -> Tensor:
-        # The paper's FID is clean-fid's "legacy_pytorch": bilinear without anti-aliasing. Other implementations resize
-        # differently (Parmar et al. 2022, arXiv:2104.11222), and values of the two cannot be compared.
+        # The paper uses FID in mode "legacy_pytorch" of clean-fid: bilinear resizing without anti-aliasing. Other
+        # implementations resize differently (Parmar et al. 2022, arXiv:2104.11222), so their values are not comparable.
         x = F.interpolate(x, (SIDE, SIDE), mode="bilinear", align_corners=False)
         for name, block in self.named_children():
             if name == "avgpool":
@@ -77,7 +78,7 @@ class FidInception(Inception3):
 
 
 def inception(path: Path, name: str, device: str = "cpu") -> ModuleEncoder:
-    """Return the encoder of FID with the weights in `path`; DataError if they are not those of this network."""
+    """Return the encoder for FID with the weights in `path`. Raises DataError if they do not fit this network."""
     network = FidInception()
     fill(network, read_weights(path), path, "FID's Inception (pytorch-fid, torch-fidelity)")
     return ModuleEncoder(name, network.requires_grad_(False).to(device), SIZE, HALF, HALF, batch=32)

@@ -2,7 +2,13 @@
 
 Source: Ganjdanesh et al. 2024 (arXiv 2406.12042).
 
-`sentences` (frozen prompt encoder) -> `router` (architecture predictor, codes, assignment) -> `relaxed` (differentiable
-gates) -> `losses` -> `search` (the training; the U-Net is frozen) -> `experts` (the result) -> `prune`. `resuming`
-holds the checkpoints of a search.
+Modules, in the order of the data flow:
+
+- `sentences`: frozen encoder of prompts.
+- `router`: architecture predictor, codes of the experts, and assignment of prompts to codes.
+- `relaxed`: differentiable gates.
+- `losses`: losses of the search.
+- `search`: training of router and gates, with a frozen U-Net.
+- `experts`: the result of a search, and the pruning that uses it.
+- `resuming`: checkpoints of a search.
 """

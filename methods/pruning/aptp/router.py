@@ -1,9 +1,10 @@
-"""The prompt router: architecture predictor, codes, and how prompts are assigned to codes.
+"""Prompt router of APTP: architecture predictor, codes of the experts, and assignment of prompts to codes.
 
-A vector of gate logits is `start` plus an offset: the code of an expert, or the predictor's output for a prompt.
-Prompts and codes are compared by the cosine of their offsets, without `start`: with it all would be similar, because a
-budget shifts all gates together. In training, the assignment is balanced by optimal transport, because otherwise one
-code would get all prompts. After training, each prompt goes to the nearest code.
+A vector of gate logits is the sum of `start`, which all experts share, and an offset. The offset is the code of an
+expert, or the predictor's output for a prompt. Prompts and codes are compared by the cosine of their offsets. `start`
+is left out, because a budget shifts all gates together and would make all vectors similar. During training, the
+assignment is balanced by optimal transport; otherwise one code would get all prompts. After training, each prompt is
+assigned to the nearest code.
 """
 
 from typing import Any
@@ -17,11 +18,19 @@ from methods.pruning.vector import Layout
 EPSILON = 0.05
 """Weight of the entropy in the optimal transport, as in APTP."""
 BALANCED = 1e-3
-"""Largest error of the sum of a row or column."""
+"""Default tolerance of `sinkhorn`: largest error of a column sum."""
 
 
 class Router(nn.Module):
-    """Gate logits of `codes` experts, and a linear predictor from sentence embeddings (`dimension`,) to gate logits."""
+    """Holds the gate logits of all experts, and a linear predictor from sentence embeddings to gate logits.
+
+    Args:
+        layout: layout of the architecture vectors.
+        codes: number of experts.
+        dimension: width d of sentence embeddings.
+        mean: mean sentence embedding (d,) over the training prompts.
+        source: generator of the initial weights.
+    """
 
     def __init__(self, layout: Layout, codes: int, dimension: int, mean: Tensor, source: torch.Generator) -> None:
         super().__init__()
@@ -32,7 +41,7 @@ class Router(nn.Module):
         self.register_buffer("mean", mean.clone())
         self.scale: Tensor
         widths = [torch.full((count,), count**-0.5) for count in layout.widths.values()]
-        # Every gate has the same weight in cosines, whatever its width (APTP's width-depth normalisation).
+        # Gives every gate the same weight in cosines, independently of its width (APTP's width-depth normalisation).
         self.register_buffer("scale", torch.cat([*widths, torch.ones(len(layout.depths))]), persistent=False)
 
     def read(self, embeddings: Tensor) -> Tensor:
@@ -53,18 +62,23 @@ class Router(nn.Module):
 
     @torch.no_grad()
     def route(self, embeddings: Tensor) -> Tensor:
-        """Return the number of the expert (n,) of each prompt: that of the nearest code."""
+        """Return the expert number (n,) of the nearest code for each sentence embedding (n, d)."""
         return self.similarity(self.offsets(self.read(embeddings))).argmax(1)
 
 
 @torch.no_grad()
 def sinkhorn(similarity: Tensor, epsilon: float = EPSILON, tolerance: float = BALANCED, limit: int = 5000) -> Tensor:
-    """Return the assignment Q (n, codes) with rows that sum to 1 and columns that sum to n / codes.
+    """Return the balanced assignment Q (n, codes): rows sum to 1, and columns sum to n / codes.
 
-    Q maximises <Q, similarity> + epsilon H(Q). It is computed by Sinkhorn-Knopp iterations in logarithms, until all
-    sums are within `tolerance` or for at most `limit` iterations (APTP makes three). Rows sum to 1 after each
-    iteration; columns may still be off if the limit is reached. Source: Cuturi 2013; Caron et al. 2020 (arXiv
-    2006.09882).
+    Q maximises <Q, similarity> + epsilon H(Q), where H is the entropy. It is computed by Sinkhorn-Knopp iterations on
+    logarithms. Rows sum to 1 after each iteration; column sums may still be off if the limit is reached. Source: Cuturi
+    2013; Caron et al. 2020 (arXiv 2006.09882).
+
+    Args:
+        similarity: similarities (n, codes) of prompts and codes.
+        epsilon: weight of the entropy.
+        tolerance: iteration stops when all column sums are within this distance of n / codes.
+        limit: largest number of iterations (APTP uses three).
     """
     log: Any = similarity.double() / epsilon
     column = torch.tensor(similarity.shape[0] / similarity.shape[1], dtype=torch.float64).log()

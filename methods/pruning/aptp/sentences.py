@@ -1,4 +1,4 @@
-"""Frozen sentence encoders, whose embeddings of prompts the router reads."""
+"""Frozen sentence encoders that compute the prompt embeddings for APTP's router."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,14 +9,14 @@ from torch import Tensor
 from benchmark.errors import UsageError
 
 Embed = Callable[[Sequence[str]], Tensor]
-"""Texts -> sentence embeddings (N, d), float32, on the CPU."""
+"""Maps N texts to sentence embeddings (N, d), float32, on the CPU."""
 MPNET = "sentence-transformers/all-mpnet-base-v2"
-"""The sentence encoder of APTP; embeddings have 768 numbers."""
-_ELSE = 'or let the base\'s own encoder read prompts (sentences = "text tower" in a testbed file of your own)'
+"""The sentence encoder of APTP; its embeddings have width 768."""
+_ELSE = 'or use the text encoder of the base (sentences = "text tower" in your own testbed file)'
 
 
 def text_tower(encode: Callable[[Sequence[str]], Tensor]) -> Embed:
-    """Return an encoder that averages a pipeline's own hidden states (N, L, D) over tokens."""
+    """Return an encoder that averages the hidden states (N, L, D) of the pipeline's text encoder over tokens."""
 
     def embed(texts: Sequence[str]) -> Tensor:
         parts = [encode(texts[k : k + 64]).mean(1).float().cpu() for k in range(0, len(texts), 64)]
@@ -26,10 +26,10 @@ def text_tower(encode: Callable[[Sequence[str]], Tensor]) -> Embed:
 
 
 def sentence_transformer(name: str = MPNET) -> Embed:
-    """Return an encoder of the library sentence-transformers, which the extra `aptp` installs.
+    """Return an encoder from the library sentence-transformers, which the extra `aptp` installs.
 
     Args:
-        name: a folder, or the name of a model that the library can load.
+        name: folder or name of a model that the library can load.
 
     Raises:
         UsageError: the library is not installed, or it cannot load the model.
@@ -46,7 +46,7 @@ def sentence_transformer(name: str = MPNET) -> Embed:
     except Exception as error:  # the library and its hub client raise errors without a common class
         reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
         raise UsageError(
-            f"The sentence encoder '{name}' cannot be loaded ({reason}): download it where there is a network and name "
+            f"The sentence encoder '{name}' cannot be loaded ({reason}): download it elsewhere and give "
             f'its folder (sentences = "<folder>"), {_ELSE}.'
         ) from error
     return lambda texts: model.encode(list(texts), convert_to_tensor=True).float().cpu()
