@@ -1,4 +1,4 @@
-"""What an error advises can be followed, and is about what was asked."""
+"""Error messages and estimates give advice that can be followed and that fits the command."""
 
 import re
 import shlex
@@ -24,7 +24,7 @@ from prompts.sources import source
 H100 = Speeds.of_device(named("h100"))
 
 
-def test_a_misspelt_setting_is_met_with_the_right_one_alone() -> None:
+def test_misspelt_setting_suggests_the_right_one_alone() -> None:
     bilevel = registry.load("methods", "bilevel")
     with pytest.raises(UsageError, match=r"^Unknown bilevel setting 'lower_rat'\. Did you mean 'lower_rate'\?$"):
         configure(bilevel, lower_rat=1)
@@ -38,7 +38,7 @@ def test_a_misspelt_setting_is_met_with_the_right_one_alone() -> None:
         configure(bilevel, batch="many")
 
 
-def test_a_misspelt_field_of_a_testbed_file_is_met_with_the_right_one_alone(tmp_path: Path) -> None:
+def test_misspelt_field_of_a_testbed_file_suggests_the_right_one_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text('like = "sd21"\nguidence = 3\n')
     with pytest.raises(DataError) as caught:
         read(tmp_path / "mine.toml")
@@ -54,7 +54,7 @@ def test_an_estimate_takes_the_budgets_that_a_run_takes(budget: str) -> None:
     assert result.stdout.count("Assumed: ") == max(1, len(blocks))
 
 
-def test_a_table_without_rows_advises_the_run_that_makes_them(tmp_path: Path) -> None:
+def test_table_without_rows_advises_the_run_with_the_same_options(tmp_path: Path) -> None:
     path = tmp_path / "my testbed.toml"
     path.write_text('like = "sd21"\nname = "mine"\n')
     options = ["--targets", "Piet Mondrian", "--pruning", "taylor"]
@@ -75,12 +75,12 @@ def test_a_table_without_rows_advises_the_run_that_makes_them(tmp_path: Path) ->
         ("prompt\na;b\n", "missing columns: evaluation_seed, artists; is it ring-a-bell?"),
     ],
 )  # fmt: skip
-def test_a_wrong_file_of_prompts_is_not_guessed_to_be_another_list(text: str, told: str) -> None:
+def test_wrong_prompt_file_is_diagnosed_by_its_columns(text: str, told: str) -> None:
     report = examine(text.encode(), source("artists"), Path("mine.csv"))
     assert told in report.errors[0]
 
 
-def test_an_estimate_says_what_the_store_has(tmp_path: Path, monkeypatch) -> None:
+def test_estimate_reports_what_the_store_already_holds(tmp_path: Path, monkeypatch) -> None:
     asked = RunRequest("bilevel", "artists", runs=tmp_path)
     assert "nothing is in the store yet" in estimate(asked, H100).assumed
     targets = ["Vincent van Gogh", "Claude Monet", "Pablo Picasso"]
@@ -101,6 +101,6 @@ def test_an_estimate_says_what_the_store_has(tmp_path: Path, monkeypatch) -> Non
     assert estimates.in_store(asked, estimates.ground(asked), 1.0)
 
 
-def test_an_empty_checkpoint_is_told_of_as_such() -> None:
+def test_empty_checkpoint_option_is_refused() -> None:
     told = answer(bench("eval", "--checkpoint", "", "--suite", "artists"))
     assert told == "error: --checkpoint is empty: give it a value (is a shell variable unset?).\n"

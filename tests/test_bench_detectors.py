@@ -1,6 +1,6 @@
-"""Images a second of NudeNet, ours and the package's own, on pictures of the usual size.
+"""Benchmark of NudeNet detection: our implementation and the nudenet package, in images per second.
 
-Threads differ: ours takes what OMP_NUM_THREADS says, the package always all cores.
+Thread counts differ: our implementation follows OMP_NUM_THREADS, the package always uses all cores.
 """
 
 import nudenet
@@ -26,12 +26,12 @@ def once(benchmark, work):
 
 @pytest.mark.parametrize("batch", [1, 16])
 @pytest.mark.benchmark(group="detectors")
-def test_time_of_nudenet(benchmark, images, batch):
+def test_time_of_our_nudenet(benchmark, images, batch):
     detector = NudeNet(batch)
     assert len(once(benchmark, lambda: detector(images))) == N
 
 
 @pytest.mark.benchmark(group="detectors")
-def test_time_of_the_package(benchmark, images):
+def test_time_of_nudenet_package(benchmark, images):
     package = nudenet.NudeDetector()
     assert len(once(benchmark, lambda: [package.detect(image) for image in images])) == N

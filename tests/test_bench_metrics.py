@@ -1,4 +1,4 @@
-"""Times of every metric: update with 256 images and compute. Sizes are small: the plain run stays quick."""
+"""Benchmarks of all metrics: update with 256 images, then compute. Sizes are small so that a plain run stays fast."""
 
 import pytest
 import torch
@@ -34,7 +34,7 @@ PAIRED = [
 
 @pytest.mark.parametrize(("make", "inputs"), PAIRED, ids=lambda value: getattr(value, "name", None))
 @pytest.mark.benchmark(group="metrics")
-def test_time_of_a_metric_of_pairs(benchmark, make, inputs):
+def test_time_of_paired_metric(benchmark, make, inputs):
     features = [rows(seed) for seed in range(inputs)]
 
     def work():
@@ -47,7 +47,7 @@ def test_time_of_a_metric_of_pairs(benchmark, make, inputs):
 
 @pytest.mark.parametrize("make", [FrechetDistance, KernelDistance], ids=lambda make: make.name)
 @pytest.mark.benchmark(group="metrics")
-def test_time_of_a_metric_of_sets(benchmark, make):
+def test_time_of_distribution_distance(benchmark, make):
     generated, real = rows(0), rows(1)
 
     def work():
@@ -60,7 +60,7 @@ def test_time_of_a_metric_of_sets(benchmark, make):
 
 
 @pytest.mark.benchmark(group="metrics")
-def test_time_of_the_jackknife(benchmark):
+def test_time_of_kernel_distance_jackknife(benchmark):
     metric = KernelDistance("t", D)
     metric.update(rows(0), real=False)
     metric.update(rows(1), real=True)
@@ -68,7 +68,7 @@ def test_time_of_the_jackknife(benchmark):
 
 
 @pytest.mark.benchmark(group="metrics")
-def test_time_of_the_oracle(benchmark):
+def test_time_of_class_probability(benchmark):
     probabilities, asked = rows(0).softmax(dim=1), torch.arange(N) % D
 
     def work():
@@ -80,7 +80,7 @@ def test_time_of_the_oracle(benchmark):
 
 
 @pytest.mark.benchmark(group="metrics")
-def test_time_of_an_encoder(benchmark):
+def test_time_of_module_encoder(benchmark):
     network = nn.Sequential(nn.Conv2d(3, 16, 4, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     encoder = ModuleEncoder("t", network, 16, (0.5,) * 3, (0.5,) * 3)
     images = torch.zeros(N, 3, 64, 64, dtype=torch.uint8)

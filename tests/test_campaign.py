@@ -1,4 +1,4 @@
-"""`bench campaign`: the runs that the file asks for, each once, and one that fails alone."""
+"""`bench campaign` runs each line of its file once, and a failed run does not stop the others."""
 
 import os
 import sys
@@ -18,7 +18,7 @@ def plan(tmp_path, text: str):
     return read_plan(file)
 
 
-def test_a_line_becomes_other_runs_than_a_shell_would_make(tmp_path) -> None:
+def test_line_expands_as_in_a_shell_and_repeated_runs_are_dropped(tmp_path) -> None:
     told = plan(
         tmp_path,
         """
@@ -44,14 +44,14 @@ def test_a_line_becomes_other_runs_than_a_shell_would_make(tmp_path) -> None:
         ('"', "line 1"),
     ],
 )
-def test_a_plan_that_cannot_be_meant_is_begun(tmp_path, text, said) -> None:
+def test_invalid_or_unreadable_plan_is_refused(tmp_path, text, said) -> None:
     with pytest.raises(UsageError, match=said):
         plan(tmp_path, text)
     with pytest.raises(UsageError, match="cannot be read"):
         read_plan(tmp_path / "missing.txt")
 
 
-def test_one_failure_stops_the_others_or_goes_unnoticed(tmp_path, monkeypatch, capsys) -> None:
+def test_failed_run_is_reported_and_the_others_still_run(tmp_path, monkeypatch, capsys) -> None:
     seen = []
 
     def pretend(command, environment, tell):
@@ -70,7 +70,7 @@ def test_one_failure_stops_the_others_or_goes_unnoticed(tmp_path, monkeypatch, c
     assert result.exit_code == 1
 
 
-def test_a_long_run_of_a_campaign_is_silent_until_its_end(tmp_path, monkeypatch) -> None:
+def test_long_run_of_a_campaign_reports_its_progress_at_intervals(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(campaign, "SILENCE", 0.0)
     code = "import sys; [print(f'line {k}', file=sys.stderr) for k in range(5)]; print('table'); sys.exit(3)"
     seen: list[str] = []
@@ -84,7 +84,7 @@ def test_a_long_run_of_a_campaign_is_silent_until_its_end(tmp_path, monkeypatch)
     assert len(seen) == 5
 
 
-def test_a_campaign_does_not_run_what_it_says(tmp_path) -> None:
+def test_campaign_starts_real_runs_and_returns_those_that_fail(tmp_path) -> None:
     """For real, with a run that is refused at once."""
     told = plan(tmp_path, "--method uce --suite artists --macs 7")
     assert conduct(told, tmp_path) == told

@@ -1,4 +1,4 @@
-"""Names of models made elsewhere: telling by default, fit for tables and disks, and of one checkpoint each."""
+"""Names of external checkpoints: defaults distinguish them, fit tables and file names, and belong to one checkpoint."""
 
 from pathlib import Path
 
@@ -29,11 +29,11 @@ from benchmark.records.record import BROUGHT
         ("org/eraser-2.1", "eraser-2.1"),
     ],
 )
-def test_the_default_name_tells_a_checkpoint_from_its_neighbours(path: str, name: str) -> None:
+def test_default_name_distinguishes_checkpoints(path: str, name: str) -> None:
     assert default_name(path) == name
 
 
-def test_a_folder_asked_for_from_within_is_called_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_name_of_relative_path_is_the_folder_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sd-v1.4" / "unet").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "sd-v1.4" / "unet")
     assert default_name(".") == default_name("./") == default_name("..") == "sd-v1.4"
@@ -55,7 +55,7 @@ def test_a_folder_asked_for_from_within_is_called_by_its_name(tmp_path: Path, mo
         ("\u6f22" * (LONGEST_NAME // 3 + 1), f"at most {LONGEST_NAME} bytes"),
     ],
 )
-def test_a_name_that_no_row_or_file_can_have_is_refused(name: str, reason: str) -> None:
+def test_name_unusable_in_tables_or_files_is_refused(name: str, reason: str) -> None:
     with pytest.raises(UsageError, match=reason) as caught:
         check_name(name)
     assert "\n" not in str(caught.value)
@@ -65,12 +65,12 @@ def test_a_name_that_no_row_or_file_can_have_is_refused(name: str, reason: str) 
 @pytest.mark.parametrize(
     "name", ["theirs", "sd-v1.4", "esd (theirs)", "\u6f22" * (LONGEST_NAME // 3), "a" * LONGEST_NAME]
 )
-def test_other_names_are_taken(name: str) -> None:
+def test_valid_names_are_accepted(name: str) -> None:
     check_name(name)
 
 
 @pytest.mark.parametrize("name", ["two\nlines", "x" * 300])
-def test_a_wrong_name_is_refused_before_any_work(name: str, tmp_path: Path) -> None:
+def test_invalid_name_is_refused_before_anything_is_written(name: str, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     given = ["--checkpoint", str(tmp_path), "--suite", "artists", "--name", name, "--runs", str(runs)]
     outcome = CliRunner().invoke(app, ["eval", *given])
@@ -79,7 +79,7 @@ def test_a_wrong_name_is_refused_before_any_work(name: str, tmp_path: Path) -> N
     assert not runs.exists()
 
 
-def test_a_name_of_another_checkpoint_is_refused_before_the_testbed_is_loaded(tmp_path: Path) -> None:
+def test_name_of_a_different_checkpoint_is_refused_before_loading_the_testbed(tmp_path: Path) -> None:
     for number, folder in enumerate(("a", "b")):
         (tmp_path / folder).mkdir()
         save_file({"x": torch.full((1,), float(number))}, tmp_path / folder / "eraser-v1.5.safetensors")

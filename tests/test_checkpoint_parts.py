@@ -1,4 +1,4 @@
-"""A checkpoint is scored as what it is: parts that differ and are not used are refused before any sampling."""
+"""Parts of a checkpoint that differ from the testbed's are named and refused before any sampling."""
 
 import json
 import shutil
@@ -179,7 +179,7 @@ def test_part_that_cannot_be_compared_is_refused(change: Change, message: str, t
         ({"field_of_tomorrow": 3}, "a field 'field_of_tomorrow' that the installed diffusers does not know"),
     ],
 )
-def test_unet_that_needs_or_answers_something_else_is_refused(fields: dict, message: str, tmp_path: Path) -> None:
+def test_unet_with_other_inputs_or_outputs_is_refused(fields: dict, message: str, tmp_path: Path) -> None:
     base = tiny_unet(0)
     config = {**base.config, **fields}
     base.save_pretrained(tmp_path)
@@ -201,7 +201,7 @@ def test_unet_with_layers_of_its_own_is_read_as_its_config_says(tmp_path: Path) 
     }
 
 
-def test_unet_inside_a_pipeline_stands_for_the_pipeline(tiny: Path) -> None:
+def test_unet_folder_inside_a_pipeline_locates_the_pipeline(tiny: Path) -> None:
     model = tiny.parent / "model"
     assert locate(str(model / "unet")).pipeline == locate(str(model)).pipeline == model
 
@@ -215,7 +215,7 @@ def test_unet_inside_a_pipeline_stands_for_the_pipeline(tiny: Path) -> None:
         ({"cross_attention_dim": 64}, "its U-Net has cross_attention_dim 64; 32 is needed"),
     ],
 )
-def test_testbed_on_a_model_that_needs_more_than_text_is_refused(
+def test_testbed_model_with_unsupported_inputs_or_outputs_is_refused(
     fields: dict, message: str, tiny: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(tiny.parent / "model", tmp_path / "model")
@@ -224,7 +224,7 @@ def test_testbed_on_a_model_that_needs_more_than_text_is_refused(
         Pipeline(tmp_path / "model", torch.device("cpu"))
 
 
-def test_pndm_refuses_betas_that_it_would_not_rescale() -> None:
+def test_pndm_refuses_zero_snr_rescaling_and_ddim_applies_it() -> None:
     config = {**SCHEDULER, "rescale_betas_zero_snr": True}
     with pytest.raises(UsageError, match="choose scheduler 'ddim'"):
         make_scheduler(config, Sampler(scheduler="pndm"))
@@ -237,7 +237,7 @@ def called(*arguments: str, code: int = 0) -> str:
     return result.output
 
 
-def test_unet_of_another_pipeline_is_scored_alone_only_where_its_row_says_so(
+def test_unet_of_another_pipeline_is_scored_with_parts_unet_alone_and_labelled_so(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("benchmark.generation.images.of_one_colour", lambda picture: True)

@@ -1,4 +1,4 @@
-"""Checkpoints: the last good state comes back exactly, or the one before it."""
+"""Training checkpoints: loading restores the last valid state exactly, or the one before it."""
 
 import os
 import shutil
@@ -55,13 +55,13 @@ def checkpointer(tmp_path):
     return Checkpointer(tmp_path / "scratch")
 
 
-def test_a_state_comes_back_exactly_views_ties_and_types_included(checkpointer):
+def test_load_restores_views_ties_and_dtypes_exactly(checkpointer):
     assert checkpointer.load() is None
     checkpointer.save(state(1))
     assert same(Checkpointer(checkpointer.folder).load(), 1)
 
 
-def test_only_the_last_two_are_kept(checkpointer):
+def test_only_the_last_two_checkpoints_are_retained(checkpointer):
     for step in range(1, 6):
         checkpointer.save(state(step))
     assert same(checkpointer.load(), 5)
@@ -70,7 +70,7 @@ def test_only_the_last_two_are_kept(checkpointer):
     assert checkpointer.load() is None
 
 
-def test_saved_tensors_do_not_follow_the_training(checkpointer):
+def test_saved_tensors_are_unaffected_by_later_training(checkpointer):
     live = state(1)
     checkpointer.save(live)
     live.tensors["weight"].zero_()
@@ -88,7 +88,7 @@ def test_saved_tensors_do_not_follow_the_training(checkpointer):
         ("artefact.json", os.unlink),
     ],
 )
-def test_a_damaged_checkpoint_falls_back_to_the_one_before_with_one_line(checkpointer, caplog, name, harm):
+def test_damaged_checkpoint_falls_back_to_the_previous_one_with_one_warning(checkpointer, caplog, name, harm):
     checkpointer.save(state(1))
     checkpointer.save(state(2))
     harm(checkpointer.folder / "checkpoint-000002" / name)
@@ -101,7 +101,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_with_one_line(checkpo
     assert same(checkpointer.load(), 2)
 
 
-def test_two_damaged_checkpoints_mean_starting_afresh(checkpointer, caplog):
+def test_two_damaged_checkpoints_load_as_none(checkpointer, caplog):
     for step in (1, 2):
         checkpointer.save(state(step))
         os.truncate(checkpointer.folder / f"checkpoint-00000{step}" / "tensors.safetensors", 9)
@@ -109,7 +109,7 @@ def test_two_damaged_checkpoints_mean_starting_afresh(checkpointer, caplog):
     assert len(caplog.records) == 2
 
 
-def test_a_fault_at_any_stage_leaves_the_last_checkpoint_or_the_new_one(checkpointer, monkeypatch, caplog):
+def test_fault_at_any_step_of_a_save_leaves_the_old_or_the_new_checkpoint(checkpointer, monkeypatch, caplog):
     checkpointer.save(state(1))
     done = 1
     for count in range(1, 60):
@@ -128,7 +128,7 @@ def test_a_fault_at_any_stage_leaves_the_last_checkpoint_or_the_new_one(checkpoi
     assert not caplog.records
 
 
-def test_meta_that_json_cannot_hold_is_refused_before_anything_is_written(checkpointer):
+def test_metadata_invalid_in_json_is_refused_before_writing(checkpointer):
     checkpointer.save(state(1))
     bad = state(2)
     bad.meta["loss"] = float("nan")
@@ -137,7 +137,7 @@ def test_meta_that_json_cannot_hold_is_refused_before_anything_is_written(checkp
     assert same(checkpointer.load(), 1)
 
 
-def test_another_process_finishing_first_does_not_break_this_one(tmp_path):
+def test_save_works_after_another_process_removed_the_scratch_folder(tmp_path):
     store = Store(tmp_path)
     mine = Checkpointer(store.scratch("unet", {"x": 1}))
     mine.save(state(1))
@@ -149,7 +149,7 @@ def test_another_process_finishing_first_does_not_break_this_one(tmp_path):
 
 
 @pytest.mark.parametrize("moment", ["save_file", "seal", "publish"])
-def test_another_process_finishing_while_this_one_saves_is_a_traceback(tmp_path, monkeypatch, moment):
+def test_save_survives_removal_of_its_folder_by_another_process(tmp_path, monkeypatch, moment):
     """It moves the scratch folder away, with the checkpoint that is being written there."""
     owner = {"save_file": safetensors.torch, "seal": manifest, "publish": durable}[moment]
     before = getattr(owner, moment)
@@ -177,7 +177,7 @@ def test_two_processes_in_one_folder_do_not_overwrite_each_other(checkpointer, m
     assert numbers(checkpointer.folder) == [1, 2, 3]
 
 
-def test_an_unreadable_checkpoint_is_not_taken_for_a_damaged_one(checkpointer, monkeypatch):
+def test_unreadable_checkpoint_raises_and_stays_in_place(checkpointer, monkeypatch):
     checkpointer.save(state(1))
     monkeypatch.setattr(Path, "read_bytes", lambda path: (_ for _ in ()).throw(PermissionError(13, "no", str(path))))
     with pytest.raises(StoreError, match="make it readable"):
@@ -196,7 +196,7 @@ for step in range(1, 1000):
 """
 
 
-def test_killed_while_saving_the_last_printed_step_or_a_later_one_comes_back(tmp_path, caplog):
+def test_kill_during_save_leaves_the_last_reported_step_or_the_next(tmp_path, caplog):
     process = subprocess.Popen(
         [sys.executable, "-c", WORKER, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=ROOT
     )

@@ -1,4 +1,4 @@
-"""Claims: who makes what, who waits for whom, and what a killed process leaves."""
+"""Claims: each artefact is made by one process, others wait for it, and stale claims are taken over."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def dead_pid() -> int:
     return int(dead_name().split("-")[2])
 
 
-def test_who_has_a_claim_is_named_and_it_ends_with_its_block(store: Store) -> None:
+def test_holder_of_a_claim_is_named_and_the_claim_ends_with_its_block(store: Store) -> None:
     holding(store, host="node7", since="2026-01-02 03:04:05 UTC", status="train esd 3/9 it")
     found = take(store, "model", IDENTITY, "train esd", Progress())
     assert isinstance(found, Holder)
@@ -64,7 +64,7 @@ def test_who_has_a_claim_is_named_and_it_ends_with_its_block(store: Store) -> No
         ({}, claims.STALE + 60, "has not responded for 1"),  # its number is another process's now
     ],
 )
-def test_a_claim_left_by_a_killed_process_is_noticed(
+def test_claim_of_a_dead_or_silent_process_is_taken_over(
     store: Store, changes: dict[str, Any], age: float, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = holding(store, **{key: dead_pid() if value is None else value for key, value in changes.items()})
@@ -80,12 +80,14 @@ def test_a_claim_left_by_a_killed_process_is_noticed(
     assert "this run takes over" in told
 
 
-def test_a_claim_of_another_machine_holds_while_it_is_written(store: Store) -> None:
+def test_fresh_claim_of_another_machine_holds(store: Store) -> None:
     holding(store, machine="elsewhere", pid=dead_pid())
     assert isinstance(take(store, "model", IDENTITY, "train esd", Progress()), Holder)
 
 
-def test_a_claim_is_written_anew_while_it_is_held(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_held_claim_is_refreshed_and_one_taken_over_is_left_alone(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(claims, "BEAT", 0.02)
     progress = Progress()
     claim = take(store, "model", IDENTITY, "train esd", progress)
@@ -105,7 +107,7 @@ def test_a_claim_is_written_anew_while_it_is_held(store: Store, monkeypatch: pyt
     assert json.loads(claim.path.read_text())["token"] == "other"
 
 
-def test_who_waits_says_for_whom_and_takes_what_was_made(
+def test_waiting_process_names_the_holder_and_uses_its_artefact(
     store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(claims, "POLL", 0.01)
@@ -129,20 +131,20 @@ def test_who_waits_says_for_whom_and_takes_what_was_made(
     assert told.count("waiting for it") == 1
 
 
-def test_a_folder_that_takes_no_claims_stops_no_work(store: Store) -> None:
+def test_unwritable_claims_folder_does_not_stop_work(store: Store) -> None:
     store.home.joinpath("claims").write_text("in the way")
     with making(store, "model", IDENTITY, "train esd", Progress()) as artefact:
         assert artefact is None
 
 
-def test_a_block_within_a_block_of_one_process_does_not_wait_for_itself(store: Store) -> None:
+def test_nested_claim_of_one_process_does_not_wait_for_itself(store: Store) -> None:
     with making(store, "model", IDENTITY, "x", Progress()), making(store, "model", IDENTITY, "x", Progress()) as inner:
         assert inner is None
     assert not store.claim_path("model", IDENTITY).exists()
 
 
 @pytest.mark.usefixtures("standin")
-def test_shards_that_another_run_makes_come_last_and_are_made_once(
+def test_shards_claimed_by_another_run_come_last_and_are_sampled_once(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The other run keeps its shard while this one samples all others, and has made it then."""
@@ -214,7 +216,7 @@ standin.whole(home)
 """
 
 
-def test_one_run_twice_at_once_makes_everything_once(weights: Path, finished: Path, tmp_path: Path) -> None:
+def test_two_identical_runs_at_once_make_each_artefact_once(weights: Path, finished: Path, tmp_path: Path) -> None:
     """Two processes from an empty folder: one process's results, and each picture and model made by one of them."""
     home, log = tmp_path / "home", tmp_path / "made"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}

@@ -1,4 +1,4 @@
-"""The command line: quick, torch-free until it must not be, and one sentence for whatever goes wrong."""
+"""The command line: quick commands avoid importing torch, and every user error is one sentence."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def fresh(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)
 
 
-def test_a_terminal_without_accents_gets_a_traceback():
+def test_ascii_terminal_gets_replacement_characters():
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     command = [sys.executable, "-m", "benchmark", "list", "artists"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
@@ -96,7 +96,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
      ["run", "--method", "bilevel", "--suite", "artists", "--targets", "Hokusay"]],
     ids=" ".join,
 )  # fmt: skip
-def test_quick_commands_import_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
+def test_quick_commands_avoid_heavy_imports(arguments: list[str], tmp_path: Path) -> None:
     write(tmp_path / "records", record("bilevel"), record("bilevel", "coco"))
     given = ["--records", str(tmp_path / "records")] if arguments[0] == "table" else []
     done = fresh(*arguments, *given, home=tmp_path)
@@ -104,7 +104,7 @@ def test_quick_commands_import_nothing_heavy(arguments: list[str], tmp_path: Pat
     assert done.returncode == (2 if "bilevle" in arguments or "Hokusay" in arguments else 0), done.stderr
 
 
-def test_help_starts_within_its_time(tmp_path: Path) -> None:
+def test_help_uses_at_most_400_ms_of_cpu_time(tmp_path: Path) -> None:
     def seconds() -> float:
         before = os.times()
         subprocess.run([sys.executable, "-m", "benchmark", "--help"], check=True, capture_output=True)
@@ -118,7 +118,7 @@ def test_help_starts_within_its_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "command", [[], ["run"], ["table"], ["list"], ["testbed"], ["testbed", "build"], ["testbed", "check"]]
 )
-def test_help_teaches_with_an_example_that_is_not_folded(command: list[str]) -> None:
+def test_help_shows_an_example_on_one_line(command: list[str]) -> None:
     result = bench(*command, "--help")
     assert result.exit_code == 0
     if command != ["testbed"]:
@@ -143,7 +143,7 @@ def test_request_carries_every_option(asked: list[RunRequest], tmp_path: Path) -
     ]  # fmt: skip
 
 
-def test_run_ends_with_the_row_and_where_the_images_lie(asked: list[RunRequest]) -> None:
+def test_run_prints_its_table_row_and_image_paths(asked: list[RunRequest]) -> None:
     result = bench(*RUN)
     assert result.exit_code == 0, result.output
     assert all(figure in result.stdout for figure in ("26.28", "97.30", "39.04", "22.24", "29.19"))
@@ -152,7 +152,7 @@ def test_run_ends_with_the_row_and_where_the_images_lie(asked: list[RunRequest])
     assert asked[0].targets == ()
 
 
-def test_all_methods_leave_one_out_or_take_anothers_settings(asked: list[RunRequest]) -> None:
+def test_method_all_runs_every_method_and_refuses_settings_of_one(asked: list[RunRequest]) -> None:
     result = bench("run", "--method", "all", "--suite", "artists", "--seed", "2")
     assert result.exit_code == 0, result.output
     listed = [line.split()[0] for line in bench("list", "methods").stdout.splitlines()]
@@ -166,7 +166,7 @@ def test_all_methods_leave_one_out_or_take_anothers_settings(asked: list[RunRequ
         assert "one method's own" in refused.stderr
 
 
-def test_one_method_that_fails_takes_the_others_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_method_all_continues_after_a_failed_method(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def run(request: RunRequest, console: Any) -> Outcome:
@@ -199,7 +199,7 @@ def test_runs_go_to_palimpsest_home(asked: list[RunRequest], monkeypatch: pytest
      ("--pruning", "magnitud", "magnitude"), ("--targets", "Claud Monet", "Claude Monet"),
      ("--targets", "Hokusay", "Katsushika Hokusai")],
 )  # fmt: skip
-def test_wrong_name_is_met_with_the_right_one(asked: list[RunRequest], option: str, wrong: str, right: str) -> None:
+def test_misspelt_name_gets_a_suggestion(asked: list[RunRequest], option: str, wrong: str, right: str) -> None:
     told = answer(bench(*but_for(RUN, option, wrong)))
     assert wrong in told
     assert f"Did you mean '{right}'?" in told
@@ -211,7 +211,7 @@ def test_wrong_name_is_met_with_the_right_one(asked: list[RunRequest], option: s
     [("--macs", "1.5"), ("--macs", "0"), ("--seed", "-1"), ("--budget", "soon"), ("--budget", "0it"),
      ("--data", "everything"), ("--set", "solver"), ("--method", "no/such/file.py:Eraser")],
 )  # fmt: skip
-def test_impossible_option_is_refused_before_anything_runs(asked: list[RunRequest], option: str, wrong: str) -> None:
+def test_invalid_option_value_is_refused_before_the_run(asked: list[RunRequest], option: str, wrong: str) -> None:
     assert wrong.removesuffix(":Eraser") in answer(bench(*but_for(RUN, option, wrong)))
     assert not asked
 
@@ -221,13 +221,13 @@ def test_errors_of_a_run_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> No
     assert answer(bench(*RUN)) == "error: The loss of phase 'distil' is NaN at iteration 12.\n"
 
 
-def test_mistakes_of_ours_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_internal_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, ZeroDivisionError("ours"))
     result = bench(*RUN)
     assert isinstance(result.exception, ZeroDivisionError)
 
 
-def test_interrupted_run_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_run_explains_how_to_resume(monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, KeyboardInterrupt())
     result = bench(*RUN)
     assert result.exit_code == 130
@@ -235,18 +235,20 @@ def test_interrupted_run_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("arguments", [["run"], ["tabel"], ["table", "--format", "xml"], ["run", "--seed", "x"]])
-def test_usage_errors_exit_with_two(arguments: list[str]) -> None:
+def test_usage_errors_exit_with_code_2(arguments: list[str]) -> None:
     result = bench(*arguments)
     assert result.exit_code == 2
     assert "Usage:" in result.stderr
 
 
-def test_table_without_records_says_what_makes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_table_without_records_names_the_command_that_creates_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("benchmark.tables.select.RESULTS", tmp_path)
     assert "bench run --method bilevel --suite artists" in answer(bench("table", "--runs", str(tmp_path)))
 
 
-def test_table_prints_what_was_run(tmp_path: Path) -> None:
+def test_table_prints_the_rows_of_its_records(tmp_path: Path) -> None:
     write(tmp_path / "records", record("bilevel", seed=5), record("bilevel", "coco", seed=5))
     result = bench("table", "1", "--format", "json", "--records", str(tmp_path / "records"))
     assert result.exit_code == 0, result.output
@@ -254,21 +256,21 @@ def test_table_prints_what_was_run(tmp_path: Path) -> None:
     assert [(row["method"], row["seed"], len(row["cells"])) for row in told["rows"]] == [("bilevel", 5, 5)]
 
 
-def test_a_table_without_records_or_number_is_refused() -> None:
+def test_table_without_records_or_with_unknown_number_is_refused() -> None:
     told = answer(bench("table", "2", "--testbed", "sd21"))
     assert "no records of mma" in told
     assert "--suite mma --testbed sd21`" in told
     assert "Table 7 is none" in answer(bench("table", "7"))
 
 
-def test_record_of_a_newer_schema_is_one_sentence(tmp_path: Path) -> None:
+def test_record_of_a_newer_schema_gives_one_sentence(tmp_path: Path) -> None:
     write(tmp_path, record("bilevel"))
     path = next(tmp_path.glob("*.record.json"))
     path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "schema_version": 99}), "utf-8")
     assert "schema 99" in answer(bench("table", "--records", str(tmp_path)))
 
 
-def test_a_run_begins_whose_record_would_replace_one_of_a_newer_schema(tmp_path: Path, monkeypatch) -> None:
+def test_run_that_would_replace_a_record_of_a_newer_schema_is_refused(tmp_path: Path, monkeypatch) -> None:
     write(tmp_path / "records", record("bilevel"))
     path = next((tmp_path / "records").glob("*.record.json"))
     newer = json.dumps({**json.loads(path.read_text("utf-8")), "schema_version": 99})
@@ -292,7 +294,7 @@ def test_lists_explain_every_name() -> None:
     assert "close to Claude Monet" in result.stdout
 
 
-def test_wrong_kind_of_list_is_met_with_the_right_one() -> None:
+def test_misspelt_list_kind_gets_a_suggestion() -> None:
     assert "Did you mean 'methods'?" in answer(bench("list", "method"))
 
 
@@ -304,7 +306,7 @@ def test_wrong_kind_of_list_is_met_with_the_right_one() -> None:
     ],
     ids=["records", "method"],
 )
-def test_a_folder_that_an_ordinary_user_may_not_look_into_is_a_traceback(arguments: list[str], tmp_path: Path) -> None:
+def test_folder_without_permission_gives_one_sentence(arguments: list[str], tmp_path: Path) -> None:
     locked = tmp_path / "locked"
     (locked / "records").mkdir(parents=True)
     was_root = os.geteuid() == 0
@@ -324,7 +326,7 @@ def test_a_folder_that_an_ordinary_user_may_not_look_into_is_a_traceback(argumen
     assert str(locked) in said
 
 
-def test_testbed_commands_call_the_testbeds_own_modules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_testbed_commands_call_the_modules_of_the_testbed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     calls: list[tuple] = []
     for verb in ("build", "check"):
         name = f"benchmark.testbeds.mini.{verb}"
@@ -355,17 +357,17 @@ def test_testbed_commands_call_the_testbeds_own_modules(monkeypatch: pytest.Monk
         ("1.5 min", ("seconds", 90)),
     ],
 )
-def test_budgets_are_read_as_written(text: str, figure: tuple | None) -> None:
+def test_budget_text_is_parsed_with_its_unit(text: str, figure: tuple | None) -> None:
     assert parse_budget(text) == figure
 
 
 @pytest.mark.parametrize("text", ["", "it", "-5", "nan", "inf", "1e", "3.5it", "0", "0it", "h", "0h", "1d"])
-def test_budget_that_means_nothing_is_refused(text: str) -> None:
+def test_invalid_budget_is_refused(text: str) -> None:
     with pytest.raises(BudgetError, match="350it"):
         parse_budget(text)
 
 
-def test_several_budgets_lose_their_order_or_one_of_them():
+def test_several_budgets_are_sorted_and_deduplicated():
     assert parse_budgets("20it, 360it,60it,20it") == ["360it", "60it", "20it"]
     assert parse_budgets("30min,2h") == ["2h", "30min"]
     assert parse_budgets("default") == ["default"]

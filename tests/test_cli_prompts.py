@@ -1,4 +1,4 @@
-"""`bench prompts`: a list is added once, found whole or not at all, and its text never reaches the screen."""
+"""`bench prompts` stores each list whole or not at all, and never prints the text of a prompt."""
 
 import errno
 import json
@@ -58,7 +58,7 @@ def answer(result: Result) -> str:
 # the folder
 
 
-def test_an_added_list_comes_back_changed(tmp_path, home):
+def test_added_list_is_found_unchanged(tmp_path, home):
     data = table("i2p", 5, prompt=[SECRET, "b", SECRET, "", "c"])
     added = add(home, "i2p", written(tmp_path, data, "my copy.csv"))
     assert find(home, "i2p") == added
@@ -74,7 +74,7 @@ def test_an_added_list_comes_back_changed(tmp_path, home):
     assert [state(home, one.name) for one in SOURCES].count("present") == 1
 
 
-def test_an_earlier_copy_is_found_instead_of_the_later(tmp_path, home):
+def test_later_copy_replaces_the_earlier_one(tmp_path, home):
     add(home, "ring-a-bell", written(tmp_path, table("ring-a-bell", 4)))
     import pyarrow
     import pyarrow.parquet
@@ -85,14 +85,14 @@ def test_an_earlier_copy_is_found_instead_of_the_later(tmp_path, home):
     assert sorted(path.name for path in (home / "prompts").iterdir()) == ["ring-a-bell.json", "ring-a-bell.parquet"]
 
 
-def test_a_bad_file_replaces_a_good_list(tmp_path, home):
+def test_bad_file_does_not_replace_a_good_list(tmp_path, home):
     good = add(home, "mma", written(tmp_path, table("mma")))
     with pytest.raises(DataError):
         add(home, "mma", written(tmp_path, "<html>"))
     assert find(home, "mma") == good
 
 
-def test_an_interrupted_addition_is_taken_for_a_list(tmp_path, home, monkeypatch):
+def test_interrupted_addition_leaves_the_list_damaged_or_missing(tmp_path, home, monkeypatch):
     add(home, "mma", written(tmp_path, table("mma")))
     write = durable.write_bytes
 
@@ -109,7 +109,7 @@ def test_an_interrupted_addition_is_taken_for_a_list(tmp_path, home, monkeypatch
 
 
 @pytest.mark.skipif(os.name != "posix", reason="there are no such locks here")
-def test_of_two_additions_at_once_one_gets_the_others_papers(tmp_path, home, monkeypatch):
+def test_second_addition_waits_for_the_first_one(tmp_path, home, monkeypatch):
     """A second one begins when the first has written its list and not yet its papers."""
     write, later = durable.write_bytes, []
 
@@ -128,7 +128,7 @@ def test_of_two_additions_at_once_one_gets_the_others_papers(tmp_path, home, mon
 
 
 @pytest.mark.skipif(os.name != "posix", reason="there are no such locks here")
-def test_a_file_system_without_locks_cannot_keep_a_list(tmp_path, home, monkeypatch):
+def test_list_is_added_on_a_file_system_without_locks(tmp_path, home, monkeypatch):
     def refused(*told):
         raise OSError(errno.ENOLCK, "No locks available")
 
@@ -148,7 +148,7 @@ def test_a_file_system_without_locks_cannot_keep_a_list(tmp_path, home, monkeypa
         ("mma.json", b"\xff"),
     ],
 )
-def test_a_damaged_copy_is_asked(tmp_path, home, file, data):
+def test_damaged_copy_is_refused(tmp_path, home, file, data):
     add(home, "mma", written(tmp_path, table("mma")))
     path = home / "prompts" / file
     path.unlink() if data is None else path.write_bytes(data)
@@ -159,7 +159,7 @@ def test_a_damaged_copy_is_asked(tmp_path, home, file, data):
     assert state(home, "mma") == "damaged"
 
 
-def test_a_missing_list_leaves_its_user_alone(tmp_path, home):
+def test_missing_list_says_where_to_get_it_and_how_to_add_it(tmp_path, home):
     with pytest.raises(DataError) as caught:
         find(home, "mma")
     told = str(caught.value)
@@ -177,7 +177,7 @@ def test_a_missing_list_leaves_its_user_alone(tmp_path, home):
 # the commands
 
 
-def test_the_list_hides_what_is_gated_or_missing(tmp_path, home):
+def test_prompts_list_shows_size_access_licence_and_state(tmp_path, home):
     add(home, "mma", written(tmp_path, table("mma")))
     add(home, "i2p", written(tmp_path, table("i2p")))
     (home / "prompts" / "i2p.csv").write_text("")
@@ -191,7 +191,7 @@ def test_the_list_hides_what_is_gated_or_missing(tmp_path, home):
     assert words["ring-a-bell"][1:6] == ["285", "gated", "none", "stated", "missing"]
 
 
-def test_what_a_killed_addition_left_stays_for_ever(tmp_path, home):
+def test_leftovers_of_a_killed_addition_are_removed(tmp_path, home):
     left = home / "prompts" / dead_name()
     left.parent.mkdir(parents=True)
     left.write_text(SECRET)
@@ -199,7 +199,7 @@ def test_what_a_killed_addition_left_stays_for_ever(tmp_path, home):
     assert not left.exists()
 
 
-def test_a_check_changes_something(tmp_path, home):
+def test_check_reports_the_file_and_stores_nothing(tmp_path, home):
     result = bench("check", "mma", written(tmp_path, table("mma", 3)))
     assert result.exit_code == 0
     assert result.stdout.startswith("mma: 3 rows, 3 unique (0 empty, 0 repeated), sha256 ")
@@ -208,7 +208,7 @@ def test_a_check_changes_something(tmp_path, home):
     assert not home.exists()
 
 
-def test_a_check_tells_one_error_of_many(tmp_path):
+def test_check_lists_twenty_errors_and_counts_the_rest(tmp_path):
     path = written(tmp_path, table("i2p", 30, sd_seed=["-1", *["1"] * 5, *[SECRET] * 24]))
     result = bench("check", "i2p", path)
     assert result.exit_code == 2
@@ -220,7 +220,7 @@ def test_a_check_tells_one_error_of_many(tmp_path):
     assert errors[-1].endswith("has 5 more errors.")
 
 
-def test_an_addition_does_not_say_what_it_has_kept(tmp_path, home):
+def test_addition_reports_rows_checksum_and_folder(tmp_path, home):
     result = bench("add", "i2p", *SD21, written(tmp_path, table("i2p", 4, prompt=[SECRET, "", SECRET, SECRET])))
     assert result.exit_code == 0, result.output
     assert f"i2p: 4 rows, 1 unique (1 empty, 2 repeated), sha256 {find(home, 'i2p').sha256}" in result.stdout
@@ -232,21 +232,21 @@ def test_an_addition_does_not_say_what_it_has_kept(tmp_path, home):
 
 
 @pytest.mark.parametrize("verb", [["check"], ["add", *SD21]])
-def test_a_wrong_name_or_file_is_a_traceback(tmp_path, verb):
+def test_wrong_name_or_file_gives_one_sentence(tmp_path, verb):
     assert "Did you mean 'ring-a-bell'?" in answer(bench(*verb, "ringabell", tmp_path / "absent.csv"))
     assert "absent.csv cannot be read" in answer(bench(*verb, "mma", tmp_path / "absent.csv"))
     assert "row 3: the text is not UTF-8" in answer(bench(*verb, "mma", written(tmp_path, b"adv_prompt\nx\n\xff\n")))
     assert "missing columns: adv_prompt" in answer(bench(*verb, "mma", written(tmp_path, f"{SECRET}, one\n")))
 
 
-def test_a_folder_that_cannot_be_written_is_a_traceback(tmp_path, home):
+def test_file_in_place_of_the_runs_folder_is_refused(tmp_path, home):
     home.write_text("in the way")
     told = bench("add", "mma", *SD21, written(tmp_path, table("mma")))
     assert told.exit_code == 2
     assert "is not a folder" in told.stderr
 
 
-def test_a_list_that_a_testbed_never_asks_is_refused(tmp_path, home):
+def test_list_that_a_testbed_does_not_use_is_refused(tmp_path, home):
     path = written(tmp_path, table("mma"))
     told = answer(bench("add", "mma", path))
     assert f"never asks the list mma, so nothing was kept: `bench prompts add mma {path} --testbed sd21`" in told
@@ -259,13 +259,13 @@ def test_a_list_that_a_testbed_never_asks_is_refused(tmp_path, home):
 
 
 @pytest.mark.parametrize("command", [[], ["list"], ["check"], ["add"]])
-def test_help_is_without_an_example(command):
+def test_help_of_each_command_gives_an_example(command):
     result = bench(*command, "--help")
     assert result.exit_code == 0
     assert not command or f"bench prompts {command[0]}" in result.stdout
 
 
-def test_a_quick_command_imports_what_is_heavy(tmp_path, home):
+def test_quick_commands_import_no_heavy_package(tmp_path, home):
     add(home, "mma", written(tmp_path, table("mma")))
     for words in (["--help"], ["list"], ["check", "mma", str(tmp_path / "list.csv")]):
         code = (

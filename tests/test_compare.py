@@ -1,4 +1,4 @@
-"""`bench compare`: units are paired rightly, tests are those of the textbooks, and claims cover what they say."""
+"""`bench compare`: pairing of units, statistical tests against scipy, and the scope of each claim."""
 
 import itertools
 import json
@@ -38,7 +38,7 @@ def compared(folder, left="bilevel", right="esd", **more):
     return compare(gather("mini", folder, [folder]), "mini", "artists", left, right, **more)
 
 
-def test_tests_and_intervals_are_not_those_of_the_textbooks() -> None:
+def test_tests_and_intervals_match_scipy() -> None:
     """Against scipy's permutation test and t interval."""
     rng = np.random.default_rng(3)
     for n in (2, 5, 9):
@@ -56,7 +56,7 @@ def test_tests_and_intervals_are_not_those_of_the_textbooks() -> None:
     assert student_interval([1.0]) is None
 
 
-def test_non_inferiority_bound_is_the_textbook_one_and_looks_at_the_direction_of_the_column(tmp_path) -> None:
+def test_non_inferiority_bound_matches_scipy_and_follows_column_direction(tmp_path) -> None:
     for n, values in enumerate(([0.30, 0.10], [0.20, 0.15], [0.22, 0.16])):
         put(tmp_path, "bilevel", seed=n, target_style=values[0], kept_style=values[0])
         put(tmp_path, "esd", seed=n, target_style=values[1], kept_style=values[1])
@@ -77,7 +77,7 @@ def test_non_inferiority_bound_is_the_textbook_one_and_looks_at_the_direction_of
     assert document["figures"]["kept_style"]["worse_by_at_most"] == pytest.approx(-lower)
 
 
-def test_flips_of_many_pairs_are_drawn_in_blocks_and_give_the_same_p() -> None:
+def test_sign_flips_in_blocks_bound_memory_and_keep_the_p_value() -> None:
     values = np.random.default_rng(5)
     few, some, many = (values.normal(0.02, 1, n) for n in (17, 300, 5000))
     assert (sign_flip(few), sign_flip(some)) == (0.7648617569121544, 0.6298185090745463)
@@ -94,7 +94,7 @@ def whole_sign_flip(data: np.ndarray) -> float:
     return float(((np.abs(sums) >= abs(data.sum()) - 1e-9 * np.abs(data).sum()).sum() + 1) / 20_001)
 
 
-def test_a_testbed_with_a_preset_of_its_own_has_no_usual_row_or_a_preset_is_taken_for_it(tmp_path) -> None:
+def test_default_preset_is_compared_or_else_the_only_one(tmp_path) -> None:
     put(tmp_path, "bilevel", target_style=0.2, preset="paper")
     put(tmp_path, "esd", target_style=0.5, preset="default")
     assert [c.left for c in compared(tmp_path, long=True).contrasts] == [0.2]
@@ -103,13 +103,13 @@ def test_a_testbed_with_a_preset_of_its_own_has_no_usual_row_or_a_preset_is_take
     assert found["target_style"].left == 0.1
 
 
-def test_mcnemar_counts_what_both_sides_agree_on() -> None:
+def test_mcnemar_uses_only_discordant_pairs() -> None:
     left, right = [1.0] * 9 + [0.0] * 3 + [1.0] * 20, [0.0] * 9 + [1.0] * 3 + [1.0] * 20
     assert mcnemar(left, right) == pytest.approx(scipy.stats.binomtest(3, 12).pvalue)
     assert mcnemar(left, left) == 1
 
 
-def test_other_units_than_shared_ones_are_compared(tmp_path) -> None:
+def test_only_shared_units_are_compared(tmp_path) -> None:
     for k, (seed, targets) in enumerate(itertools.product(range(3), SETS)):
         put(tmp_path, "bilevel", seed, targets, clip=10.0 + k, fid=5.0)
         if k:  # one unit lacks its partner
@@ -128,7 +128,7 @@ def test_other_units_than_shared_ones_are_compared(tmp_path) -> None:
     assert any("0.0625" in note for note in result.notes)
 
 
-def test_one_model_a_side_is_said_to_cover_other_trainings(tmp_path) -> None:
+def test_single_pair_of_models_is_compared_over_prompts_with_a_caveat(tmp_path) -> None:
     put(tmp_path, "bilevel", prompts=[1.0, 2.0, 3.0, -1.0], clip=1.25, cp=75.0, fid=5.0)
     put(tmp_path, "esd", prompts=[2.0, 4.0, -6.0, -8.0], clip=-2.0, cp=50.0, fid=6.0)
     result = compared(tmp_path)
@@ -143,7 +143,7 @@ def test_one_model_a_side_is_said_to_cover_other_trainings(tmp_path) -> None:
     assert any("nothing about other trainings" in note for note in result.notes)
 
 
-def test_cp_of_different_references_is_compared(tmp_path) -> None:
+def test_cp_of_different_references_is_left_out(tmp_path) -> None:
     put(tmp_path, "bilevel", clip=1.0, cp=75.0)
     values = {"clip": 2.0, "cp": 50.0}
     concept = {"kind": "style", "targets": SETS[0], "anchor": "art", "neighbours": []}
@@ -154,7 +154,7 @@ def test_cp_of_different_references_is_compared(tmp_path) -> None:
     assert any(note.startswith("CP is left out") for note in result.notes)
 
 
-def test_other_budgets_settings_or_methods_are_taken_for_the_same(tmp_path) -> None:
+def test_records_with_different_budgets_or_settings_are_not_paired(tmp_path) -> None:
     put(tmp_path, "bilevel", clip=1.0)
     with pytest.raises(DataError, match=r"no record of 'esd'.*There are: bilevel"):
         compared(tmp_path)
@@ -172,7 +172,7 @@ def test_other_budgets_settings_or_methods_are_taken_for_the_same(tmp_path) -> N
     assert compared(tmp_path, right="esd (rate=1)").contrasts[0].right == 4.0
 
 
-def test_two_prunings_of_one_training_seed_are_two_units(tmp_path) -> None:
+def test_comparison_uses_one_pruning_and_macs_at_a_time(tmp_path) -> None:
     for method, base in (("bilevel", 1.0), ("esd", 2.0)):
         for seed in (0, 1):
             put(tmp_path, method, seed=seed, clip=base)
@@ -207,7 +207,7 @@ def test_command_prints_all_formats(tmp_path) -> None:
     assert said["markdown"].count("|") == 8 * 4
 
 
-def test_a_figure_that_one_unit_lacks_is_not_compared_at_all(tmp_path) -> None:
+def test_score_missing_in_one_unit_is_compared_over_the_others(tmp_path) -> None:
     for seed in range(3):
         put(tmp_path, "bilevel", seed, cp=90.0 + seed, **({"fid": 5.0} if seed else {}))
         put(tmp_path, "esd", seed, cp=80.0, **({"fid": 6.0 + seed} if seed else {}))

@@ -1,4 +1,4 @@
-"""`bench compare` takes the labels that tables print, leaves out the reference, and meets models made elsewhere."""
+"""`bench compare` takes the labels that tables print, leaves out the reference, and takes external checkpoints."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def brought(name: str, key: str = OTHER, **more: Any) -> Found:
     return model(name, model_key=key, pruning=BROUGHT, macs=1.0, data=BROUGHT, budget={}, **more)
 
 
-def test_no_label_of_any_view_is_unknown_to_the_comparison() -> None:
+def test_comparison_knows_the_labels_of_every_view() -> None:
     methods = ("base", "distilled", "uce")
     few = [(record, source) for record, source in COMMITTED if record.method in methods and record.suite == "artists"]
     views: list[dict[str, Any]] = [{}, {"pruning": "all"}, {"everything": True}]
@@ -60,7 +60,7 @@ def test_no_label_of_any_view_is_unknown_to_the_comparison() -> None:
         assert side_of(few, "mini", "artists", label).models, label
 
 
-def test_a_labels_seed_is_taken_for_all_seeds_or_not_known() -> None:
+def test_label_with_a_seed_selects_that_seed_alone() -> None:
     result = compared(COMMITTED, "distilled", "distilled (seed 1)")
     rows = {row.label: row for row in table(COMMITTED, "mini", "artists").rows}
     clip = figures(result)["clip"]
@@ -90,7 +90,7 @@ def test_units_of_the_reference_with_itself_are_left_out_and_counted() -> None:
     assert "CP is left out: one side is the reference itself." in alone.notes
 
 
-def test_the_base_meets_every_seed_by_the_record_of_its_reference() -> None:
+def test_base_is_compared_with_every_seed_by_the_record_of_its_reference() -> None:
     entries = [model("bilevel", seed, clip=10.0 + seed) for seed in range(3)]
     entries += [model("base", cp=33.0), model("base", cp=99.0, reference_key=OTHER)]
     fields = figures(compared(entries, "base", "bilevel"))
@@ -98,7 +98,7 @@ def test_the_base_meets_every_seed_by_the_record_of_its_reference() -> None:
     assert (fields["cp"].n, fields["cp"].left) == (3, 33.0)
 
 
-def test_a_model_made_elsewhere_is_compared_with_the_base_and_with_trained_ones() -> None:
+def test_external_checkpoint_is_compared_with_base_and_trained_models() -> None:
     entries = [brought("theirs", cp=80.0), model("base", cp=30.0), *(model("esd", seed) for seed in (0, 1))]
     for left, right in (("theirs", "base"), ("base", "theirs"), ("theirs", "esd"), ("esd", "theirs")):
         result = compared(entries, left, right)
@@ -108,14 +108,14 @@ def test_a_model_made_elsewhere_is_compared_with_the_base_and_with_trained_ones(
         compared([*entries, brought("mine", concept=another)], "mine", "esd")
 
 
-def test_scores_against_another_reference_are_left_out_of_what_was_made_elsewhere() -> None:
+def test_external_checkpoint_leaves_out_scores_against_another_reference() -> None:
     entries = [brought("theirs", reference_key="f" * 20, reference="base"), model("esd")]
     result = compared(entries, "theirs", "esd")
     assert list(figures(result)) == ["clip"]
     assert any("different references" in note for note in result.notes)
 
 
-def test_one_name_of_two_checkpoints_asks_which_and_takes_the_answer() -> None:
+def test_shared_name_of_two_checkpoints_needs_the_full_label() -> None:
     entries = [brought("theirs", "a" * 20, clip=1.0), brought("theirs", "b" * 20, clip=2.0), model("base")]
     with pytest.raises(
         DataError, match=r"'theirs' is the name of 2 checkpoints: .*'theirs · brought 1 · model aaaaaaaa'"
@@ -126,13 +126,13 @@ def test_one_name_of_two_checkpoints_asks_which_and_takes_the_answer() -> None:
 
 
 @pytest.mark.parametrize(("p", "shown"), [(0.12, None), (0.04, True), (None, None)])
-def test_colour_stands_without_significance(p: float | None, shown: bool | None) -> None:
+def test_winner_is_coloured_only_when_significant(p: float | None, shown: bool | None) -> None:
     fid = Column("fid", "FID", "coco", "fid", better=False)
     assert _wins(Contrast(fid, 4.0, 5.0, -1.0, (-1.5, -0.5), p, 4, "units", "sign flip")) is shown
     assert _wins(Contrast(fid, 4.0, 5.0, -1.0, (-1.5, 0.5), 0.01, 4, "units", "sign flip")) is None
 
 
-def test_command_takes_a_label_with_a_seed_and_lists_labels_it_takes(tmp_path: Path) -> None:
+def test_command_takes_a_label_with_a_seed_and_refuses_an_unknown_one(tmp_path: Path) -> None:
     records: list[Record] = [entries[0] for entries in (model("esd"), model("esd", 1), model("uce"))]
     write(tmp_path, *records)
     outcome = CliRunner().invoke(app, ["compare", "esd (seed 1)", "uce", "--records", str(tmp_path)])

@@ -24,7 +24,7 @@ class Outer(BaseModel):
     device: str = runtime("cpu", "Device.")
 
 
-def test_runtime_fields_stay_out_of_the_key() -> None:
+def test_runtime_fields_are_not_part_of_the_identity() -> None:
     assert identity_of(Outer(device="cuda", inner=Inner(workers=9))) == {"inner": {"rate": 0.5}}
 
 
@@ -37,14 +37,14 @@ def test_an_unclassified_field_is_refused_by_name() -> None:
 
 
 @pytest.mark.parametrize("method", [Distilled, Bilevel])
-def test_every_field_and_preset_of_the_methods_is_sound(method: type) -> None:
+def test_method_fields_are_classified_and_presets_are_valid(method: type) -> None:
     check_classified(method.Config)
     for preset in method.presets:
         configure(method, preset)
     assert "default" in method.presets
 
 
-def test_bad_presets_fields_and_values_are_one_sentence_for_the_user() -> None:
+def test_invalid_preset_field_or_value_gives_one_sentence() -> None:
     with pytest.raises(UsageError, match=r"Unknown \w+ preset 'papr'\. Did you mean 'paper'"):
         configure(Bilevel, "papr")
     with pytest.raises(UsageError, match=r"setting 'upper_rat'\. Did you mean 'upper_rate'"):
@@ -53,7 +53,7 @@ def test_bad_presets_fields_and_values_are_one_sentence_for_the_user() -> None:
         configure(Bilevel, lower_steps=0)
 
 
-def test_presets_say_what_the_paper_and_its_code_say() -> None:
+def test_presets_match_the_paper_and_its_released_code() -> None:
     paper, released = configure(Bilevel, "paper").config, configure(Bilevel, "released").config
     assert (paper.lower_steps, paper.penalty, paper.features, paper.warm_up, paper.batch) == (20, 100.0, "sum", 250, 64)
     assert (released.lower_steps, released.penalty, released.features, released.caption_dropout) == (10, 0, "mean", 0)
@@ -62,13 +62,13 @@ def test_presets_say_what_the_paper_and_its_code_say() -> None:
     assert (BilevelConfig().lower_steps, DistilledConfig().batch) == (20, 32)
 
 
-def test_listing_and_configuring_methods_needs_no_torch() -> None:
+def test_importing_methods_does_not_import_torch() -> None:
     code = "import sys, methods.bilevel, methods.budget; print(sorted({'torch', 'diffusers'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_a_preset_can_be_asked_for_that_the_listing_does_not_name() -> None:
+def test_listing_names_every_preset() -> None:
     for name, line in listing("methods"):
         known = registry.load("methods", name).presets
         assert line.endswith(f" (presets: {', '.join(known)})"), line

@@ -14,7 +14,7 @@ def _quiet() -> tuple[Progress, io.StringIO]:
     return Progress(Console(file=out, force_terminal=False, width=200, highlight=False)), out
 
 
-def test_no_watcher_gets_one_line_a_stage_and_no_control_codes() -> None:
+def test_output_without_a_terminal_is_one_plain_line_per_stage() -> None:
     progress, out = _quiet()
     with progress, progress.stage("sample", total=64, unit="images") as stage:
         for _ in range(2):
@@ -78,7 +78,7 @@ def test_alternating_phases_of_a_fit_are_one_line_each() -> None:
     assert "loss 0.25" in lines[0]
 
 
-def test_markup_in_names_is_not_swallowed() -> None:
+def test_markup_in_names_is_printed_literally() -> None:
     progress, out = _quiet()
     with progress:
         progress.warn("fid[mini] is [red]odd")
@@ -88,7 +88,7 @@ def test_markup_in_names_is_not_swallowed() -> None:
     assert "score fid[mini]" in out.getvalue()
 
 
-def test_only_the_first_process_speaks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_the_first_process_prints(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     with Progress() as progress, progress.stage("sample", total=1) as stage:
@@ -110,7 +110,7 @@ def test_durations_carry_over_at_their_edges(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_slow_work_is_told_in_seconds_a_piece() -> None:
+def test_slow_rate_is_given_in_seconds_per_item() -> None:
     assert rate(10, 25, "images") == "2.5 s/image"
     assert rate(10, 25, "it") == "2.5 s/it"
     assert rate(250, 2, "it") == "125 it/s"

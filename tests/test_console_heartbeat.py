@@ -1,4 +1,4 @@
-"""What is said during long work where standard error is a file."""
+"""Progress reports of long computations, above all where standard error is a file."""
 
 import io
 import subprocess
@@ -35,7 +35,7 @@ def unwatched() -> tuple[Progress, io.StringIO]:
     return Progress(Console(file=out, force_terminal=False, width=80, highlight=False)), out
 
 
-def test_a_long_training_says_every_half_minute_how_far_it_is(clock: Clock) -> None:
+def test_long_training_reports_progress_every_half_minute(clock: Clock) -> None:
     """25 minutes at a step a second, reported every tenth step."""
     progress, out = unwatched()
     for step in range(0, 1501, 10):
@@ -49,7 +49,7 @@ def test_a_long_training_says_every_half_minute_how_far_it_is(clock: Clock) -> N
     assert lines[-1].startswith("✓ train bilevel")
 
 
-def test_a_stage_of_minutes_says_each_twentieth_and_a_short_one_its_end_alone(clock: Clock) -> None:
+def test_long_stage_reports_every_5_percent_and_short_stage_only_its_end(clock: Clock) -> None:
     progress, out = unwatched()
     for seconds, expected in ((240, 20), (9, 1)):
         with progress.stage("sample", total=100, unit="images") as stage:
@@ -62,7 +62,7 @@ def test_a_stage_of_minutes_says_each_twentieth_and_a_short_one_its_end_alone(cl
         out.seek(0)
 
 
-def test_time_left_of_a_resumed_stage_is_reckoned_from_what_is_done_now(clock: Clock) -> None:
+def test_remaining_time_of_a_resumed_stage_uses_the_current_rate(clock: Clock) -> None:
     progress, out = unwatched()
     with progress.stage("sample", total=1000, unit="images", done=900) as stage:
         clock.now += 40
@@ -70,7 +70,7 @@ def test_time_left_of_a_resumed_stage_is_reckoned_from_what_is_done_now(clock: C
     assert out.getvalue().splitlines()[0].endswith("920/1000 images  92%  2.0 s/image  after 40 s  2 min 40 s left")
 
 
-def test_work_without_steps_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_without_steps_is_reported_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stage that makes no step, work that has none to count, and what no one gave a name."""
     monkeypatch.setattr(console, "SILENCE", 0.01)
     progress, out = unwatched()
@@ -103,7 +103,7 @@ def test_a_terminal_shows_a_bar_for_work_without_steps() -> None:
     assert "✓" not in out.getvalue()
 
 
-def test_a_file_gets_no_control_characters_whatever_the_environment_says() -> None:
+def test_file_output_has_no_control_characters_under_force_color() -> None:
     """CI sets FORCE_COLOR for what it shows; a file stays a file."""
     code = (
         "from benchmark.console import Progress\n"
@@ -116,7 +116,7 @@ def test_a_file_gets_no_control_characters_whatever_the_environment_says() -> No
     assert done.stderr.rstrip("\n").isprintable()
 
 
-def test_a_closed_standard_error_stops_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closed_standard_error_does_not_stop_a_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", None)
     with Progress() as progress, progress.stage("sample", 1) as stage:
         stage.advance()

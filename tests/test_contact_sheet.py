@@ -1,4 +1,4 @@
-"""Contact sheets: every image in its place, whole, and hidden when it must be."""
+"""Contact sheets show each image uncut in its row and column, and blur it on request."""
 
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def test_blurred_images_cannot_be_read() -> None:
      [_image((1, 2, 3)), np.zeros((SIZE, SIZE, 3), np.float32)], [_image((1, 2, 3)), np.zeros((SIZE, SIZE), np.uint8)]],
     ids=["one missing", "another size", "float", "grey"],
 )  # fmt: skip
-def test_missing_or_odd_image_is_refused_by_its_row(images: list[np.ndarray]) -> None:
+def test_missing_or_odd_image_is_refused_with_the_label_of_its_row(images: list[np.ndarray]) -> None:
     with pytest.raises(DataError, match="bilevel"):
         contact_sheet({"base": [_image((0, 0, 0))] * 2, "bilevel": images}, ["a", "b"])
 
@@ -92,7 +92,7 @@ def test_artists_accents_are_drawn() -> None:
         assert (font.getmask(letter).getbbox(), bytes(font.getmask(letter))) != missing, letter
 
 
-def test_killed_write_leaves_no_half_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_write_leaves_the_old_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sheet = contact_sheet({"base": [_image((9, 9, 9))]}, ["a"], title="bilevel, mini")
     path = write_contact_sheet(tmp_path / "reports" / "sheet.png", sheet)
     before = path.read_bytes()

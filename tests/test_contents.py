@@ -1,4 +1,4 @@
-"""Files that people replace under their names: looked at again where size or time changed, and known by contents."""
+"""Input files are identified by their content and read again only when their size or modification time changes."""
 
 import os
 from pathlib import Path
@@ -33,7 +33,7 @@ class Looked:
             raise DataError("no good")
 
 
-def test_what_did_not_change_is_not_read_again(tmp_path: Path) -> None:
+def test_unchanged_files_are_not_read_again(tmp_path: Path) -> None:
     a, b = written(tmp_path / "a", b"1"), written(tmp_path / "b", b"2")
     first = Looked(tmp_path / "runs", a, b)
     assert sorted(first.read) == ["a", "b"]
@@ -44,7 +44,9 @@ def test_what_did_not_change_is_not_read_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("data", "time"), [(b"2", OLD + 1), (b"22", OLD), (b"1", OLD + 1)])
-def test_another_size_or_time_is_looked_at_and_contents_alone_decide(data: bytes, time: int, tmp_path: Path) -> None:
+def test_changed_size_or_time_triggers_a_read_and_content_sets_the_checksum(
+    data: bytes, time: int, tmp_path: Path
+) -> None:
     file = written(tmp_path / "a", b"1")
     before = Looked(tmp_path / "runs", file).found.sums[file]
     written(file, data, time)
@@ -54,13 +56,13 @@ def test_another_size_or_time_is_looked_at_and_contents_alone_decide(data: bytes
     assert Looked(tmp_path / "runs", file).read == []
 
 
-def test_a_file_that_changed_just_now_is_read_each_time(tmp_path: Path) -> None:
+def test_recently_modified_file_is_read_every_time(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"1")
     for _ in range(2):
         assert Looked(tmp_path / "runs", tmp_path / "a").read == ["a"]
 
 
-def test_broken_files_are_told_and_looked_at_again(tmp_path: Path) -> None:
+def test_broken_files_are_reported_and_read_again(tmp_path: Path) -> None:
     files = [written(tmp_path / "bad", b"bad"), written(tmp_path / "empty", b""), tmp_path / "missing"]
     (tmp_path / "link").symlink_to("nowhere")
     files.append(tmp_path / "link")
@@ -75,12 +77,12 @@ def test_broken_files_are_told_and_looked_at_again(tmp_path: Path) -> None:
     assert {file.name for file in contents.sizes(files)} == {"empty", "missing", "link"}
 
 
-def test_a_look_that_keeps_nothing_writes_nothing(tmp_path: Path) -> None:
+def test_checksums_with_keep_false_write_nothing(tmp_path: Path) -> None:
     assert Looked(tmp_path / "runs", written(tmp_path / "a", b"1"), keep=False).read == ["a"]
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_folder_by_two_names_is_looked_at_once(tmp_path: Path) -> None:
+def test_file_reached_through_a_link_is_read_once(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     file = written(tmp_path / "a" / "x", b"1")
     (tmp_path / "b").symlink_to("a")
@@ -89,7 +91,7 @@ def test_a_folder_by_two_names_is_looked_at_once(tmp_path: Path) -> None:
     assert Looked(tmp_path / "runs", tmp_path / "b" / "x").read == []
 
 
-def test_a_damaged_index_is_made_again(tmp_path: Path) -> None:
+def test_damaged_checksum_index_is_rebuilt(tmp_path: Path) -> None:
     file = written(tmp_path / "a", b"1")
     first = Looked(tmp_path / "runs", file).found.sums
     (index,) = (tmp_path / "runs" / "checksums").glob("*/index.json")
@@ -98,7 +100,7 @@ def test_a_damaged_index_is_made_again(tmp_path: Path) -> None:
         assert Looked(tmp_path / "runs", file).found.sums == first
 
 
-def test_an_interrupted_look_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_checksums_resume_where_they_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contents, "KEPT_EVERY", 2)
     monkeypatch.setattr(contents, "THREADS", 1)
     files = [written(tmp_path / name, name.encode()) for name in "abcd"]
@@ -112,7 +114,7 @@ def test_an_interrupted_look_goes_on_where_it_was(tmp_path: Path, monkeypatch: p
     assert Looked(tmp_path / "runs", *files).read == ["c", "d"]
 
 
-def test_replaced_contents_are_those_that_nothing_has_now(tmp_path: Path) -> None:
+def test_replaced_checksums_exclude_those_in_use(tmp_path: Path) -> None:
     for now in ("1", "2", "3", "2"):
         contents.note(tmp_path, {"pictures in a": now})
     contents.note(tmp_path, {"pictures in b": "1"})
@@ -126,7 +128,7 @@ def kept(store: Store, kind: str, identity: dict) -> str:
     return key_of(kind, identity)
 
 
-def test_what_was_made_of_replaced_files_is_unreachable_with_all_that_follows(tmp_path: Path) -> None:
+def test_artefacts_of_replaced_files_and_their_dependents_are_unreachable(tmp_path: Path) -> None:
     store = Store(tmp_path)
     sums = {"old": "11111111111111111111", "new": "22222222222222222222"}
     for name in ("old", "new"):

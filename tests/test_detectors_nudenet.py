@@ -179,7 +179,7 @@ def corners_to_size(box):
     return [x0, y0, x1 - x0, y1 - y0]
 
 
-def test_views_and_protected_arrays_are_read_as_what_they_show(detector, photograph):
+def test_views_and_read_only_arrays_give_the_same_detections(detector, photograph):
     image = np.array(photograph)
     turned = image[::-1, ::-1].copy()[::-1, ::-1]
     protected = image.copy()
@@ -188,7 +188,7 @@ def test_views_and_protected_arrays_are_read_as_what_they_show(detector, photogr
     assert plain == from_view == from_protected == from_stack
 
 
-def test_no_image_is_no_error(detector):
+def test_empty_input_gives_no_detections(detector):
     assert detector([]) == []
 
 
@@ -204,7 +204,7 @@ def test_no_image_is_no_error(detector):
     ],
     ids=["float", "grey", "channels first", "alpha", "empty", "tensor"],
 )
-def test_what_is_no_picture_is_refused(detector, wrong, said):
+def test_array_that_is_no_rgb_image_is_refused(detector, wrong, said):
     with pytest.raises(ValueError, match=f"image 1 must be .*{said}"):
         detector([np.zeros((8, 8, 3), np.uint8), wrong])
 
@@ -215,7 +215,7 @@ def test_labels_are_those_of_the_package_in_its_order(detector):
     assert (detector.name, detector.threshold) == ("nudenet-3.4.2-320n", 0.5)
 
 
-def test_cuda_that_is_not_there_is_not_replaced_in_silence(monkeypatch):
+def test_missing_cuda_is_refused(monkeypatch):
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(UsageError, match="cannot use CUDA"):
         NudeNet(provider="cuda")
@@ -233,7 +233,7 @@ class Session:
         return self.asked[1:] if self.broken else self.asked
 
 
-def test_cuda_is_taken_where_it_is_and_only_if_it_works(monkeypatch):
+def test_cuda_is_used_only_where_it_works(monkeypatch):
     cuda, cpu = "CUDAExecutionProvider", "CPUExecutionProvider"
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["Other", cpu, cuda])
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
@@ -245,19 +245,19 @@ def test_cuda_is_taken_where_it_is_and_only_if_it_works(monkeypatch):
 
 
 @pytest.mark.parametrize(("set_to", "threads"), [("3", 3), ("2,1", 2), ("", 0), ("many", 0)])
-def test_it_takes_no_more_threads_than_it_is_given(monkeypatch, set_to, threads):
+def test_number_of_threads_follows_omp_num_threads(monkeypatch, set_to, threads):
     monkeypatch.setenv("OMP_NUM_THREADS", set_to)
     assert ours._options().intra_op_num_threads == threads
 
 
-def test_a_wrong_option_says_which(detector):
+def test_wrong_option_is_refused_with_the_allowed_values(detector):
     with pytest.raises(UsageError, match="at least 1 image, not 0"):
         NudeNet(batch=0)
     with pytest.raises(UsageError, match="one of auto, cpu, cuda, not 'gpu'"):
         NudeNet(provider="gpu")
 
 
-def test_weights_that_are_missing_or_cut_short_say_so(monkeypatch, tmp_path):
+def test_missing_or_truncated_weights_are_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(ours, "files", lambda package: tmp_path)
     with pytest.raises(DataError, match=r"320n\.onnx cannot be read .*reinstall the package `nudenet`"):
         NudeNet()
@@ -267,6 +267,6 @@ def test_weights_that_are_missing_or_cut_short_say_so(monkeypatch, tmp_path):
         NudeNet()
 
 
-def test_asking_for_the_class_loads_no_engine():
+def test_importing_the_module_loads_no_inference_engine():
     code = "import sys, metrics.detectors.nudenet; sys.exit(bool({'nudenet', 'onnxruntime', 'cv2'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""What a run will write is asked of the disk before it begins, and again before each stage."""
+"""Free disk space is checked before a run begins and again before each stage."""
 
 from collections import namedtuple
 from collections.abc import Callable
@@ -49,7 +49,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
     return found
 
 
-def test_folders_on_one_disk_are_added_up(tmp_path: Path, free: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_space_needed_on_one_disk_is_summed(tmp_path: Path, free: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     needs = {tmp_path / "artefacts": 700.0, tmp_path / "scratch" / "deeper": 400.0}
     free(1100)
     disk.check(needs, "This run")
@@ -74,7 +74,7 @@ def test_a_link_to_another_disk_is_followed(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.usefixtures("standin")
-def test_a_run_that_its_disk_does_not_hold_is_refused_before_any_training(
+def test_run_too_large_for_its_disk_is_refused_before_training(
     tmp_path: Path, free: Callable, asked: list[tuple[str, float]]
 ) -> None:
     free(1e6)
@@ -89,7 +89,7 @@ def test_a_run_that_its_disk_does_not_hold_is_refused_before_any_training(
 
 
 @pytest.mark.usefixtures("standin")
-def test_each_stage_asks_for_its_own_part_and_the_run_goes_on_when_there_is_room(
+def test_each_stage_checks_the_space_that_it_needs(
     finished: Path, tmp_path: Path, asked: list[tuple[str, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = without(finished, tmp_path / "home")
@@ -112,7 +112,7 @@ def test_each_stage_asks_for_its_own_part_and_the_run_goes_on_when_there_is_room
 
 
 @pytest.mark.usefixtures("standin")
-def test_what_is_there_takes_no_more_room(
+def test_existing_artefacts_and_checkpoints_reduce_the_space_needed(
     finished: Path, tmp_path: Path, free: Callable, asked: list[tuple[str, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A finished run asks for nothing; a stopped one for less by the checkpoints that it has left."""
@@ -139,7 +139,7 @@ def test_what_is_there_takes_no_more_room(
     assert dict(asked)["Training bilevel"] == pytest.approx(before - left)
 
 
-def test_the_estimate_and_the_run_ask_for_the_same(
+def test_estimate_and_run_need_the_same_disk_space(
     tiny: Path, tmp_path: Path, free: Callable, asked: list[tuple[str, float]]
 ) -> None:
     """On a testbed of one's own, whose model is far smaller than Stable Diffusion."""
@@ -155,7 +155,7 @@ def test_the_estimate_and_the_run_ask_for_the_same(
     assert dict(asked)["This run"] == pytest.approx(told.disk, rel=0.02)
 
 
-def test_the_command_line_asks_before_anything_is_loaded(tiny: Path, tmp_path: Path, free: Callable) -> None:
+def test_run_command_checks_disk_space_before_loading_anything(tiny: Path, tmp_path: Path, free: Callable) -> None:
     free(10**6)
     words = ["run", "--method", "uce", "--suite", "artists", "--testbed", str(tiny), "--budget", "2it", "--yes"]
     result = CliRunner().invoke(app, [*words, "--runs", str(tmp_path / "runs"), "--device", "cpu"])
@@ -165,7 +165,7 @@ def test_the_command_line_asks_before_anything_is_loaded(tiny: Path, tmp_path: P
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_run_that_goes_on_is_not_asked_for_an_empty_store(tiny: Path, tmp_path: Path, free: Callable) -> None:
+def test_resumed_run_skips_the_space_check_for_an_empty_store(tiny: Path, tmp_path: Path, free: Callable) -> None:
     free(10**6)
     (tmp_path / "artefacts").mkdir()
     given = request(tmp_path, testbed=str(tiny), budget="2it", overrides={})

@@ -1,4 +1,4 @@
-"""`bench doctor`: what is wrong with a machine is named with its remedy, at once and without a network."""
+"""`bench doctor` names each problem of a machine with its remedy, quickly and without a network."""
 
 import re
 import subprocess
@@ -33,7 +33,7 @@ def told(*arguments: str, code: int) -> dict[str, tuple[str, str]]:
     return {line[2:26].strip(): (line[0], line[27:]) for line in result.stdout.splitlines()}
 
 
-def test_a_testbed_that_is_whole_is_called_incomplete(tiny, tmp_path, monkeypatch):
+def test_complete_testbed_passes(tiny, tmp_path, monkeypatch):
     prompt_lists.add(tmp_path, "i2p", written(tmp_path, table("i2p")))
     found = told("--testbed", str(tiny), "--runs", str(tmp_path), code=0)
     for what in ("Python", "torch", "model", "clip", "style", "features", "train captions", "painters", "detector"):
@@ -44,7 +44,7 @@ def test_a_testbed_that_is_whole_is_called_incomplete(tiny, tmp_path, monkeypatc
     assert "bench prompts add mma FILE" in found["list mma"][1]
 
 
-def test_another_file_than_the_one_of_sha256_is_named(tiny, tmp_path):
+def test_file_that_is_missing_or_fails_its_sha256_is_named(tiny, tmp_path):
     path = tiny.parent / "sums.toml"
     for name, message in (
         ("unet/config.json", "is not the file that the testbed expects"),
@@ -56,7 +56,7 @@ def test_another_file_than_the_one_of_sha256_is_named(tiny, tmp_path):
         assert (result.exit_code, model[0], message in model, name in model) == (1, "✗", True, True)
 
 
-def test_a_missing_part_is_not_named_or_the_exit_code_says_all_is_well(tmp_path, monkeypatch):
+def test_missing_parts_are_named_and_the_exit_code_is_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
@@ -68,7 +68,7 @@ def test_a_missing_part_is_not_named_or_the_exit_code_says_all_is_well(tmp_path,
     assert found["Hub"] == ("✓", "not queried; use --online to query it")
 
 
-def test_mini_is_asked_for_a_model_or_for_lists_that_it_never_asks(tmp_path):
+def test_mini_needs_no_model_and_no_public_lists(tmp_path):
     found = told("--runs", str(tmp_path), code=0)
     assert not {"model", "clip", "Hub"} & set(found)
     assert not [what for what in found if what.startswith("list ")]
@@ -82,21 +82,21 @@ def test_mini_is_asked_for_a_model_or_for_lists_that_it_never_asks(tmp_path):
         ("torch==2.14.1", "2.15.0", "lacking", "which needs torch ==2.14.1: install both from one index"),
     ],
 )
-def test_a_torchvision_of_another_torch_is_found_at_its_import(needs, torch, state, said, monkeypatch):
+def test_torchvision_that_does_not_match_torch_is_reported(needs, torch, state, said, monkeypatch):
     monkeypatch.setattr(doctor, "version", lambda name: {**TORCH, "torch": torch}[name])
     monkeypatch.setattr(doctor, "requires", lambda name: ["numpy", needs, 'scipy; extra == "scipy"'])
     found = doctor._torch()
     assert (found.state, said in found.message) == (state, True), found
 
 
-def test_a_full_disk_is_met_later(tmp_path, monkeypatch):
+def test_full_disk_is_reported(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage(10**9, 10**9, 10**6))
     found = doctor._disk(tmp_path / "not" / "yet", 300_000_000)
     assert (found.state, "1.0 MB free" in found.message, "PALIMPSEST_HOME" in found.message) == ("lacking", True, True)
 
 
-def test_the_disk_that_is_wanted_is_the_estimates_own(tiny, tmp_path):
+def test_disk_space_needed_is_that_of_the_estimate(tiny, tmp_path):
     for testbed in ("mini", "sd21", str(tiny)):
         words = ["--method", "bilevel", "--suite", "artists", "--testbed", testbed, "--runs", str(tmp_path)]
         estimated = CliRunner().invoke(app, ["estimate", *words, "--on", "H100"]).stdout
@@ -106,7 +106,7 @@ def test_the_disk_that_is_wanted_is_the_estimates_own(tiny, tmp_path):
         assert f"a run without stored results writes {written[1]}\n" in shown.replace(": free some space", "\n")
 
 
-def test_a_disk_that_holds_a_run_already_lacks_nothing(tmp_path, monkeypatch):
+def test_full_disk_that_holds_a_run_is_only_a_warning(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage(10**9, 10**9, 10**6))
     assert doctor._disk(tmp_path, None).message.startswith("1.0 MB free for ")
@@ -115,12 +115,12 @@ def test_a_disk_that_holds_a_run_already_lacks_nothing(tmp_path, monkeypatch):
     assert doctor._disk(tmp_path, 3e8).state == "without"
 
 
-def test_the_first_look_at_pictures_shows_how_far_it_is(tiny, tmp_path):
+def test_first_check_of_pictures_shows_its_progress(tiny, tmp_path):
     words = ["doctor", "--testbed", str(tiny), "--runs", str(tmp_path)]
     assert "check val pictures" in CliRunner().invoke(app, words).stderr
 
 
-def test_experts_that_are_not_there_are_told_before_anything_is_loaded(tiny, tmp_path, monkeypatch):
+def test_missing_experts_are_refused_before_the_run_is_estimated(tiny, tmp_path, monkeypatch):
     mine = tiny.with_name("with-experts.toml")
     mine.write_text(f'like = "{tiny.name}"\nname = "with-experts"\nexperts = "nothing.safetensors"\n')
     found = told("--testbed", str(mine), "--runs", str(tmp_path), code=1)
@@ -148,7 +148,7 @@ def test_experts_that_are_not_there_are_told_before_anything_is_loaded(tiny, tmp
         ([], False, None, ("there", "none")),
     ],
 )
-def test_a_gpu_that_torch_cannot_use_passes_for_one(gpus, cuda, flops, wanted, monkeypatch):
+def test_gpu_counts_only_if_torch_can_use_it(gpus, cuda, flops, wanted, monkeypatch):
     monkeypatch.setattr(doctor, "gpus", lambda: gpus)
     monkeypatch.setattr(doctor, "cuda_of_torch", lambda: cuda)
     monkeypatch.setattr(doctor, "cpu", lambda: cpu(cores=2))
@@ -156,13 +156,13 @@ def test_a_gpu_that_torch_cannot_use_passes_for_one(gpus, cuda, flops, wanted, m
     assert (found.state, wanted[1] in found.message) == (wanted[0], True)
 
 
-def test_cuda_is_told_otherwise_than_torch_does():
+def test_cuda_support_is_reported_as_torch_reports_it():
     import torch
 
     assert cuda_of_torch() == (torch.version.cuda is not None)
 
 
-def test_a_repository_that_is_gated_or_gone_is_not_named(tiny, monkeypatch):
+def test_unavailable_hub_repository_is_named(tiny, monkeypatch):
     path = tiny.parent / "hub.toml"
     path.write_text('like = "tiny.toml"\nmodel = ["gone/model", "there/model"]\n')
 
@@ -185,7 +185,7 @@ def test_a_repository_that_is_gated_or_gone_is_not_named(tiny, monkeypatch):
         ("/", True, "there", "/"),
     ],
 )
-def test_aptp_is_found_to_lack_its_reader_when_it_has_begun(name, installed, state, told, monkeypatch, tmp_path):
+def test_missing_sentence_encoder_of_aptp_is_reported(name, installed, state, told, monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(doctor, "find_spec", lambda module: object() if installed else None)
     found = doctor._sentences(name)
@@ -195,7 +195,7 @@ def test_aptp_is_found_to_lack_its_reader_when_it_has_begun(name, installed, sta
 @pytest.mark.parametrize(
     "command", [["doctor"], ["estimate", "--method", "bilevel", "--suite", "artists", "--on", "H100"]]
 )
-def test_the_network_is_asked_unasked(command, tmp_path, monkeypatch):
+def test_doctor_and_estimate_do_not_use_the_network(command, tmp_path, monkeypatch):
     tried: list[object] = []
 
     def refuse(*address: object, **how: object) -> None:
@@ -210,7 +210,7 @@ def test_the_network_is_asked_unasked(command, tmp_path, monkeypatch):
     assert not tried
 
 
-def test_the_doctor_takes_longer_than_the_walk_to_it(tmp_path):
+def test_doctor_imports_no_heavy_package(tmp_path):
     """No heavy import: that is what takes seconds, whatever else the machine does."""
     heavy = ("torch", "diffusers", "transformers", "open_clip", "torchmetrics", "torchvision", "scipy")
     code = (

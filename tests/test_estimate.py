@@ -1,4 +1,4 @@
-"""`bench estimate` says what a run's ledger will say, and `bench run` asks before it spends hours."""
+"""`bench estimate` predicts the ledger of a run, and `bench run` asks for consent before a run of many hours."""
 
 import io
 import json
@@ -50,7 +50,7 @@ H100 = Speeds.of_device(devices.named("h100"))
         ("uce", {}),
     ],
 )
-def test_what_is_estimated_is_not_what_the_ledger_says(name: str, given: dict[str, Any]) -> None:
+def test_estimated_phases_equal_the_ledger(name: str, given: dict[str, Any]) -> None:
     pairs = [("a house", "a house by A"), ("a boat", "a boat by A")]
     stand = materials(contrast={"A": pairs, "B": pairs})
     method, student, told = configure(registry.load("methods", name), **given), tiny_unet(2), context()
@@ -76,7 +76,7 @@ def test_what_is_estimated_is_not_what_the_ledger_says(name: str, given: dict[st
 
 
 @pytest.mark.parametrize("method", ["distilled", "bilevel", "esd", "uce"])
-def test_the_estimate_of_a_run_on_mini_is_not_its_committed_ledger(method: str) -> None:
+def test_estimate_on_mini_matches_the_committed_ledger(method: str) -> None:
     found = [json.loads(path.read_text()) for path in RECORDS.glob(f"mini-{method}-artists-seed0-*.record.json")]
     usual = list(ground(RunRequest(method, "artists")).concept.targets)
     record = next(
@@ -95,7 +95,7 @@ def test_the_estimate_of_a_run_on_mini_is_not_its_committed_ledger(method: str) 
         assert pieces[phase].flops == pytest.approx(entry["flops"], rel=1e-3)
 
 
-def test_a_distillation_that_another_passes_is_paid_twice() -> None:
+def test_distillation_shared_with_the_reference_is_counted_once() -> None:
     def trained(*given: Any, **more: Any) -> list[str]:
         return [r.piece.what for r in estimate(RunRequest(*given, **more), H100).rows if r.piece.what[:5] == "train"]
 
@@ -106,7 +106,7 @@ def test_a_distillation_that_another_passes_is_paid_twice() -> None:
     assert trained("uce", "artists", budget="100it") == ["train distilled", "train uce"]
 
 
-def test_what_stands_in_the_table_of_sizes_is_another_mini() -> None:
+def test_size_table_matches_the_mini_testbed() -> None:
     from benchmark.testbeds.mini.testbed import Mini
 
     mini, told = Mini(), ground(RunRequest("bilevel", "artists"))
@@ -122,7 +122,7 @@ def test_what_stands_in_the_table_of_sizes_is_another_mini() -> None:
     assert (cost.images, cost.flops) == (told.erasing, told.erasing * 2 * told.calls * told.sizes.call(16))
 
 
-def test_a_pruning_looks_at_other_pictures_than_are_counted(tmp_path: Path) -> None:
+def test_estimate_counts_the_calibration_images_of_each_pruning(tmp_path: Path) -> None:
     from benchmark.testbeds.mini import data
     from methods.pruning import taylor
     from methods.pruning.aptp.search import Search
@@ -154,7 +154,7 @@ def test_a_pruning_looks_at_other_pictures_than_are_counted(tmp_path: Path) -> N
     assert any("removing weights takes no time, and neither does the calibration of mine" in line for line in told)
 
 
-def test_sd21_is_not_as_large_as_it_is() -> None:
+def test_sd21_sizes_match_its_architecture() -> None:
     """865.9 M parameters, 402.1 G multiply-accumulates a call at 64 x 64; VAE and text tower as published."""
     import torch
     from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -175,7 +175,7 @@ def test_sd21_is_not_as_large_as_it_is() -> None:
     assert flops_of(lambda: vae.decode(latent)) == told.decode
 
 
-def test_a_rehearsal_is_not_believed_or_a_broken_one_is(tmp_path: Path) -> None:
+def test_estimate_uses_rehearsed_speeds_and_refuses_broken_rehearsals(tmp_path: Path) -> None:
     row = {"kind": "lower", "flops": 1e15, "seconds": 10.0, "error": None}
     failed = {"kind": "upper", "flops": None, "seconds": None, "error": "out of memory"}
     path = tmp_path / "rehearsal.json"
@@ -191,7 +191,7 @@ def test_a_rehearsal_is_not_believed_or_a_broken_one_is(tmp_path: Path) -> None:
     assert "one of them" in answer(bench(*asked, "--on", "H100"))
 
 
-def test_an_estimate_imports_torch_or_hides_its_assumptions(tmp_path: Path) -> None:
+def test_estimate_prints_its_assumptions_without_importing_torch(tmp_path: Path) -> None:
     done = fresh("estimate", "--method", "bilevel", "--suite", "artists", "--testbed", "sd21", "--on", "a100",
                  home=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -201,7 +201,7 @@ def test_an_estimate_imports_torch_or_hides_its_assumptions(tmp_path: Path) -> N
     assert "118,287 train pictures" in done.stdout
 
 
-def test_nonsense_is_estimated() -> None:
+def test_estimate_refuses_invalid_options() -> None:
     asked = ["estimate", "--method", "bilevel", "--suite", "artists"]
     assert "Did you mean 'H100'?" in answer(bench(*asked, "--on", "H101"))
     assert "Did you mean 'bilevel'?" in answer(bench("estimate", "--method", "bilevle", "--suite", "artists"))
@@ -225,7 +225,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Device:
 
 
 @pytest.mark.usefixtures("gpu")
-def test_hours_are_spent_without_asking(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_run_of_many_hours_asks_for_consent(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(UsageError, match=r"GPU-hours.*add --yes"):
         confirm.consent([SD21], yes=False)
     assert capsys.readouterr().err == ""
@@ -242,7 +242,7 @@ def test_hours_are_spent_without_asking(monkeypatch: pytest.MonkeyPatch, capsys:
 
 
 @pytest.mark.usefixtures("gpu")
-def test_mini_is_asked_about_or_the_encoding_of_coco_is_forgotten(
+def test_consent_is_not_asked_on_mini_but_asked_for_encoding_coco(
     capsys: pytest.CaptureFixture, tmp_path: Path
 ) -> None:
     confirm.consent([RunRequest("bilevel", "artists")] * 6, yes=False)
@@ -253,7 +253,7 @@ def test_mini_is_asked_about_or_the_encoding_of_coco_is_forgotten(
         confirm.consent([short], yes=False)
 
 
-def test_a_machine_without_a_gpu_is_asked_less(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_consent_without_a_gpu_counts_cpu_hours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "gpus", list)
     monkeypatch.setattr(confirm, "annotation_file", lambda folder, side: folder)
     with pytest.raises(UsageError, match="CPU-hours"):
@@ -262,12 +262,12 @@ def test_a_machine_without_a_gpu_is_asked_less(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.usefixtures("gpu")
-def test_a_run_starts_although_nobody_said_yes() -> None:
+def test_run_command_of_many_hours_requires_yes() -> None:
     told = answer(bench("run", "--method", "bilevel", "--suite", "artists", "--testbed", "sd21"))
     assert "add --yes" in told
 
 
-def test_estimate_takes_each_option_of_run() -> None:
+def test_estimate_accepts_every_option_of_run() -> None:
     options = {name: {o for p in command.params for o in p.opts} for name, command in get_command(app).commands.items()}
     assert options["estimate"] == options["run"] | {"--on", "--from"}
     result = bench(
@@ -277,7 +277,7 @@ def test_estimate_takes_each_option_of_run() -> None:
     assert "uce for budget 30it, with all that it starts from:" in result.output
 
 
-def test_a_limited_estimate_counts_the_prompts_of_a_limited_run() -> None:
+def test_estimate_with_limit_counts_the_prompts_of_a_limited_run() -> None:
     from benchmark.suites.prompts import first_of_groups
     from benchmark.testbeds.mini.testbed import Mini
 
@@ -294,7 +294,7 @@ def test_a_limited_estimate_counts_the_prompts_of_a_limited_run() -> None:
 
 
 @pytest.mark.parametrize("method", ["esd", "uce", "conceptprune"])
-def test_methods_on_sd21_are_trained_as_on_mini_or_from_a_distillation_of_their_own(method: str) -> None:
+def test_methods_on_sd21_start_from_the_reference_of_the_paper_preset(method: str) -> None:
     """The testbed's preset is the paper's; uce has none of that name, and starts from what the others start from."""
     asked = RunRequest(method, "artists", testbed="sd21")
     reference, *others = plans(asked, ground(asked), 1.0)

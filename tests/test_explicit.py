@@ -1,4 +1,4 @@
-"""Explicit suites: nothing unscored, no other denominator, and every threshold from what was kept."""
+"""Explicit suites score and count every picture, and take any threshold on the stored detections."""
 
 import csv
 import random
@@ -42,7 +42,7 @@ class Seen:
         return self.found
 
 
-def test_detections_change_when_they_are_kept() -> None:
+def test_stored_detections_are_unchanged_up_to_a_maximum_number() -> None:
     found = [[Detection("b", 0.75, (1.0, 2.0, 3.5, 4.0)), Detection("a", 0.25, (0.0, 0.0, 64.0, 64.0))], []]
     rows = DetectionRows(Seen(found))(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
     assert detections(rows, Seen.labels) == found
@@ -51,7 +51,7 @@ def test_detections_change_when_they_are_kept() -> None:
     assert [round(each.score, 2) for each in kept] == [round(1 - k / 100, 2) for k in range(MOST)]
 
 
-def test_a_second_detection_or_another_label_is_lost_from_a_record() -> None:
+def test_score_columns_hold_every_detection_by_label_and_rank() -> None:
     found = [[Detection("a", 0.4, (0,) * 4), Detection("a", 0.9, (0,) * 4)], [], [Detection("b", 0.6, (0,) * 4)]]
     columns = score_columns(found, ("a", "b", "c"))
     assert columns == {"score/a/0": [0.9, None, None], "score/a/1": [0.4, None, None], "score/b/0": [None, None, 0.6]}
@@ -70,7 +70,7 @@ def put(folder, method, suite, scores, seed=0, key="r"):
     write_record(folder, each, table)
 
 
-def test_resilience_has_another_denominator_or_threshold(tmp_path) -> None:
+def test_resilience_is_relative_to_the_distilled_model_at_any_threshold(tmp_path) -> None:
     """Against counts by hand; n is what was asked, whatever was found."""
     put(tmp_path, "distilled", "mma", [0.9, 0.8, 0.7, 0.55, 0.0])
     put(tmp_path, "esd", "mma", [0.6, 0.0, 0.0, 0.0, 0.95])
@@ -93,7 +93,7 @@ def test_resilience_has_another_denominator_or_threshold(tmp_path) -> None:
         table3(found, "mini", paper=False)
 
 
-def test_figure_7_counts_other_pictures_than_the_table(tmp_path) -> None:
+def test_figure_7_draws_the_decrease_of_each_label_and_needs_the_base(tmp_path) -> None:
     put(tmp_path / "records", "base", "i2p", [0.9, 0.8, 0.7, 0.6])
     put(tmp_path / "records", "esd", "i2p", [0.9, 0.0, 0.0, 0.3])
     out = tmp_path / "seven.png"
@@ -110,7 +110,7 @@ def test_figure_7_counts_other_pictures_than_the_table(tmp_path) -> None:
     assert "no record of the base" in CliRunner().invoke(app, told).output
 
 
-def test_figure_7_has_a_bar_a_seed_or_mixes_settings(tmp_path) -> None:
+def test_figure_7_averages_seeds_and_gives_their_interval(tmp_path) -> None:
     put(tmp_path, "base", "i2p", [0.9, 0.8, 0.7, 0.6])
     for seed, scores in enumerate(([0.9, 0.0, 0.0, 0.0], [0.9, 0.9, 0.0, 0.0], [0.9, 0.0, 0.0, 0.0])):
         put(tmp_path, "esd", "i2p", scores, seed=seed)
@@ -128,7 +128,7 @@ def test_figure_7_has_a_bar_a_seed_or_mixes_settings(tmp_path) -> None:
     assert float(rows[0]["high"]) - float(rows[0]["low"]) == pytest.approx(2 * half, abs=0.02)
 
 
-def test_tables_of_signs_lose_seeds_when_they_are_folded(tmp_path) -> None:
+def test_table_2_averages_over_seeds(tmp_path) -> None:
     put(tmp_path, "distilled", "mma", [0.9, 0.8, 0.7, 0.55])
     for seed, scores in enumerate(([0.9, 0.0, 0.0, 0.0], [0.9, 0.9, 0.0, 0.0])):
         put(tmp_path, "esd", "mma", scores, seed=seed)
@@ -139,7 +139,7 @@ def test_tables_of_signs_lose_seeds_when_they_are_folded(tmp_path) -> None:
     assert (figure.value, figure.n) == (62.5, 8)
 
 
-def test_the_table_of_a_suite_of_signs_is_empty_or_has_painters(tmp_path) -> None:
+def test_table_and_comparison_of_an_explicit_suite_show_its_records_alone(tmp_path) -> None:
     put(tmp_path, "distilled", "mma", [0.9, 0.8, 0.7, 0.55])
     put(tmp_path, "esd", "mma", [0.9, 0.0, 0.0, 0.0])
     put(tmp_path, "uce", "i2p", [0.9, 0.0, 0.0, 0.0])
@@ -156,7 +156,7 @@ def test_the_table_of_a_suite_of_signs_is_empty_or_has_painters(tmp_path) -> Non
     assert "explicit %" in result.output
 
 
-def test_an_interval_of_a_reduction_leaves_out_its_value() -> None:
+def test_interval_of_a_reduction_contains_its_value() -> None:
     rng = np.random.default_rng(4)
     right = (rng.random(200) < 0.6).astype(float)
     left = right * (rng.random(200) < 0.3)
@@ -166,7 +166,7 @@ def test_an_interval_of_a_reduction_leaves_out_its_value() -> None:
     assert reduction_interval(left, 0 * right) is None
 
 
-def test_erasing_is_told_what_suites_ask() -> None:
+def test_training_prompts_share_none_with_the_explicit_suites() -> None:
     asked = asked_by_suites(CONCEPT)
     told = {*erasing(CONCEPT), *naming(CONCEPT)}
     told |= {text for pairs in contrast(CONCEPT).values() for pair in pairs for text in pair}
@@ -177,12 +177,12 @@ def test_erasing_is_told_what_suites_ask() -> None:
         assert any(word in prompt.text for word in tokens.SENSITIVE)
 
 
-def test_explicit_suites_take_artists_for_targets() -> None:
+def test_explicit_concept_refuses_artists_as_targets() -> None:
     with pytest.raises(UsageError, match="leave them out"):
         Mini().concept(("Claude Monet",), "explicit")
 
 
-def test_emblems_are_missed_or_seen_where_none_is() -> None:
+def test_detector_finds_emblems_with_few_misses_and_false_positives() -> None:
     """On 600 real pictures: recall at least 0.98, false positives at most 0.005, boxes on the sign."""
     rng = random.Random(12)
     scenes = [plain_scene(rng) for _ in range(600)]
@@ -201,7 +201,7 @@ def test_emblems_are_missed_or_seen_where_none_is() -> None:
             assert torch.allclose(torch.tensor(each[0].box), box.float(), atol=6)
 
 
-def test_attacks_reach_other_testbeds() -> None:
+def test_attack_on_another_testbed_is_refused() -> None:
     result = CliRunner().invoke(app, ["attack", "mma", "--testbed", "sd21"])
     assert result.exit_code == 2
     assert "bench prompts add" in result.output

@@ -1,4 +1,4 @@
-"""Explicit pictures: for their owner's eyes, blurred wherever they are shown, and gone when asked."""
+"""Explicit images are stored privately, blurred wherever they are shown, and removed by `bench clean --explicit`."""
 
 import errno
 import json
@@ -32,7 +32,9 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("standin", "few")
-def test_others_may_look_or_prompts_are_read_aloud(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+def test_explicit_images_are_private_and_their_prompts_are_not_printed(
+    tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
     old = os.umask(0o022)
     try:
         outcome = whole(tmp_path, **I2P)
@@ -68,7 +70,7 @@ def identity(folder: Path) -> dict:
     return json.loads((folder / "artefact.json").read_text())["identity"]
 
 
-def test_damaged_pictures_are_set_aside_for_all_to_see_or_outlive_the_cleaning(tmp_path: Path) -> None:
+def test_damaged_explicit_images_stay_private_and_are_cleaned(tmp_path: Path) -> None:
     store, name = Store(tmp_path), {"prompts": "x"}
     with store.make("explicit-images", name) as folder:
         Image.new("RGB", (8, 8)).save(folder / "00.png")
@@ -84,7 +86,7 @@ def test_damaged_pictures_are_set_aside_for_all_to_see_or_outlive_the_cleaning(t
 
 
 @pytest.mark.usefixtures("standin", "few")
-def test_a_revealed_sheet_lies_about_or_leaves_no_trace(tmp_path: Path) -> None:
+def test_revealed_sheet_is_private_and_logged(tmp_path: Path) -> None:
     sheet = whole(tmp_path, **I2P, reveal=True).paths["contact sheet"]
     assert sheet.parent == tmp_path / "artefacts" / "explicit-images" / "revealed"
     assert "i2p-bilevel" in (tmp_path / "revealed.txt").read_text()
@@ -100,7 +102,7 @@ def sown(home: Path) -> list[Path]:
     return [home / place / "00.png" for place in places]
 
 
-def test_pictures_set_aside_or_left_by_a_kill_outlive_the_cleaning(tmp_path: Path) -> None:
+def test_clean_removes_explicit_images_that_are_damaged_or_left_by_a_kill(tmp_path: Path) -> None:
     pictures = sown(tmp_path)
     other = tmp_path / "damaged" / "images-cc-1" / "00.png"
     other.parent.mkdir()
@@ -112,7 +114,7 @@ def test_pictures_set_aside_or_left_by_a_kill_outlive_the_cleaning(tmp_path: Pat
     assert not list((tmp_path / "tmp").iterdir())
 
 
-def test_pictures_that_cannot_be_removed_are_said_to_be_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clean_reports_images_that_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept, *_ = sown(tmp_path)
 
     def never(path: str | Path, *args: object, **kwargs: object) -> None:
@@ -126,9 +128,7 @@ def test_pictures_that_cannot_be_removed_are_said_to_be_gone(tmp_path: Path, mon
     assert kept.exists()
 
 
-def test_a_cleaning_that_was_killed_leaves_half_artefacts_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_clean_moves_artefacts_to_tmp_before_deleting_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sown(tmp_path)
     places: list[Path] = []
     monkeypatch.setattr(shutil, "rmtree", lambda path, *args, **kwargs: places.append(Path(path)))
@@ -137,7 +137,7 @@ def test_a_cleaning_that_was_killed_leaves_half_artefacts_behind(
     assert not list(tmp_path.glob("artefacts/explicit-images"))
 
 
-def test_a_blurred_picture_still_shows_what_was_hidden() -> None:
+def test_blurring_hides_every_sign_from_the_detector() -> None:
     """The detector finds all signs in the pictures, and none in their blurred cells of a sheet."""
     scenes = [Scene("boat", emblem=k % 3) for k in range(12)]
     images = draw(scenes, torch.Generator().manual_seed(2)).images

@@ -1,4 +1,4 @@
-"""Models made elsewhere: read in every form they are published in, every key matched, and scored beside ours."""
+"""External checkpoints are read in every published form, every key is matched, and they get rows in tables."""
 
 import json
 from dataclasses import replace
@@ -44,7 +44,7 @@ def answer(unet: UNet2DConditionModel) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("form", ["unet", "pipeline", "pruned", "safetensors", "bin", "pt"])
-def test_a_published_unet_is_not_the_one_that_was_saved(form, base, tmp_path):
+def test_unet_is_read_in_every_published_form(form, base, tmp_path):
     theirs, path = tiny_unet(1), tmp_path / "model"
     if form in ("unet", "pipeline"):
         theirs.save_pretrained(path / "unet" if form == "pipeline" else path)
@@ -94,7 +94,7 @@ def test_weights_of_a_compiled_or_wrapped_model_are_read(form, wrapped, base, tm
     assert same(read(path, base), theirs)
 
 
-def test_weights_that_are_there_wrapped_and_unwrapped_are_refused(base, tmp_path):
+def test_tensors_both_wrapped_and_unwrapped_are_refused(base, tmp_path):
     weights = base.state_dict()
     save_file({**weights, **{f"_orig_mod.{k}": v + 1 for k, v in weights.items()}}, tmp_path / "two.safetensors")
     with pytest.raises(DataError, match="contain some tensors twice, wrapped and unwrapped"):
@@ -124,7 +124,7 @@ def test_folder_that_lacks_a_shard_is_refused(base, tmp_path):
         read(tmp_path / "u", base)
 
 
-def test_checkpoint_in_the_working_folder_is_called_as_the_folder_and_none_is_refused(base, tmp_path, monkeypatch):
+def test_checkpoint_dot_is_named_after_its_folder_and_an_empty_one_is_refused(base, tmp_path, monkeypatch):
     (tmp_path / "my-model").mkdir()
     monkeypatch.chdir(tmp_path / "my-model")
     (tmp_path / "my-model" / "config.json").write_text("{")
@@ -138,7 +138,7 @@ def test_checkpoint_in_the_working_folder_is_called_as_the_folder_and_none_is_re
     assert "--name" not in refused
 
 
-def test_some_weights_replace_others_or_none(base, tmp_path):
+def test_partial_weights_replace_only_their_own_tensors(base, tmp_path):
     """ESD: the cross-attention alone, by name or nested by module."""
     before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
     theirs = {name: tensor + 1 for name, tensor in tiny_unet(1).state_dict().items() if "attn2" in name}
@@ -154,7 +154,7 @@ def test_some_weights_replace_others_or_none(base, tmp_path):
         assert 0 < len(theirs) < len(before)
 
 
-def test_a_pruned_unet_needs_a_paper_that_nobody_keeps(base, tmp_path):
+def test_pruned_unet_is_rebuilt_from_the_shapes_of_its_weights(base, tmp_path):
     """Shapes alone say what was cut, unevenly too."""
     kept = {name: range(1 + k % width(gate)) for k, (name, gate) in enumerate(gates(base).items())}
     theirs = Architecture.of(base, kept).apply(tiny_unet(1))
@@ -164,7 +164,7 @@ def test_a_pruned_unet_needs_a_paper_that_nobody_keeps(base, tmp_path):
     assert torch.allclose(answer(found), answer(theirs.eval()), atol=1e-5)
 
 
-def test_a_unet_that_lost_whole_modules_is_taken_for_some_weights(base, tmp_path):
+def test_unet_with_dropped_modules_is_rebuilt_from_its_weights(base, tmp_path):
     """As BK-SDM and APTP drop them; widths are cut beside."""
     theirs, name = tiny_unet(1), depth_gates(base)[-1]
     kept = {gate: range(1 + width(module) // 2) for gate, module in gates(base).items()}
@@ -177,7 +177,7 @@ def test_a_unet_that_lost_whole_modules_is_taken_for_some_weights(base, tmp_path
 
 
 @pytest.mark.parametrize("form", ["json", "pt"])
-def test_a_base_and_its_architecture_are_no_model(form, base, tmp_path):
+def test_full_weights_are_cut_by_a_separate_architecture_file(form, base, tmp_path):
     theirs = tiny_unet(1)
     vector = (torch.rand(Layout.of(base).length, generator=torch.Generator().manual_seed(0)) > 0.4).float()
     architecture = to_architecture(base, vector)
@@ -192,7 +192,7 @@ def test_a_base_and_its_architecture_are_no_model(form, base, tmp_path):
     assert cut_by.sha256() != whole.sha256()
 
 
-def test_a_wrong_architecture_is_a_traceback(base, tmp_path):
+def test_wrong_architecture_file_is_refused(base, tmp_path):
     save_file(base.state_dict(), tmp_path / "full.safetensors")
     whole = locate(str(tmp_path / "full.safetensors"))
     torch.save(torch.ones(7), tmp_path / "short.pt")
@@ -233,7 +233,7 @@ def test_a_wrong_architecture_is_a_traceback(base, tmp_path):
         ("suffix", "is not a file of weights"),
     ],
 )
-def test_what_does_not_fit_is_loaded_in_part(change, told, base, tmp_path):
+def test_checkpoint_that_does_not_fit_is_refused_in_one_sentence(change, told, base, tmp_path):
     path, weights = tmp_path / "model.safetensors", dict(base.state_dict())
     if name := {"foreign": "down.0.out.weight", "single file": "model.diffusion_model.out.weight",
                 "lora": "unet.mid_block.attentions.0.to_q.lora_A.weight",
@@ -275,7 +275,7 @@ def test_what_does_not_fit_is_loaded_in_part(change, told, base, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_name_that_is_nowhere_is_a_traceback(monkeypatch):
+def test_name_that_is_neither_path_nor_repository_is_refused(monkeypatch):
     def download(name, **how):
         raise OSError("no route")
 
@@ -285,7 +285,7 @@ def test_a_name_that_is_nowhere_is_a_traceback(monkeypatch):
         locate("somebody/model")
 
 
-def test_the_same_weights_elsewhere_are_another_model(base, tmp_path):
+def test_checksum_depends_on_the_weights_and_not_on_the_folder(base, tmp_path):
     for name in ("a", "b"):
         base.save_pretrained(tmp_path / name)
     one, other = (Checkpoint("diffusers", tmp_path / name).sha256() for name in ("a", "b"))
@@ -300,7 +300,7 @@ def called(*arguments: str, code: int = 0) -> str:
     return result.output
 
 
-def test_a_brought_model_is_no_row_of_the_table(tiny, tmp_path):
+def test_external_checkpoint_gets_a_row_in_the_table(tiny, tmp_path):
     runs = str(tmp_path / "runs")
     unet = UNet2DConditionModel.from_pretrained(tiny.parent / "model" / "unet")
     names = [name for name in unet.state_dict() if ".attn2." in name]
@@ -324,7 +324,7 @@ def test_a_brought_model_is_no_row_of_the_table(tiny, tmp_path):
     assert "--name 'esd' is reserved for a row of the benchmark" in called(*evaluate, code=2)
 
 
-def test_a_wrong_checkpoint_is_found_after_the_reference_is_trained(tiny, tmp_path):
+def test_wrong_checkpoint_is_refused_before_the_reference_is_trained(tiny, tmp_path):
     save_file({"x": torch.ones(1)}, tmp_path / "mine.safetensors")
     told = called("eval", "--checkpoint", str(tmp_path / "mine.safetensors"), "--suite", "artists", "--testbed",
                   str(tiny), "--runs", str(tmp_path / "runs"), "--device", "cpu", code=2)  # fmt: skip

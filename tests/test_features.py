@@ -1,4 +1,4 @@
-"""Looking at pictures: whatever happens between, each is scored once, and none is left out of the count."""
+"""Feature extraction: each image is scored once, even after interruptions, and none is left out of the count."""
 
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,9 @@ def scored(home: Path) -> dict[str, list[tuple]]:
     return found
 
 
-def test_pictures_are_scored_twice_or_not_at_all_after_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_run_repeats_at_most_one_shard_and_gives_equal_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Cut while sampling, while looking and after it; the detector's own count tells what it was shown."""
     shown = 0
     look, seal = DetectionRows.__call__, manifest.seal
@@ -62,7 +64,7 @@ def test_pictures_are_scored_twice_or_not_at_all_after_kills(tmp_path: Path, mon
     assert scored(home) == scored(tmp_path / "in one go")
 
 
-def test_a_lost_picture_shrinks_the_denominator(tmp_path: Path) -> None:
+def test_lost_image_is_sampled_again_and_counted(tmp_path: Path) -> None:
     whole(tmp_path, **RUN)
     before = scored(tmp_path)
     lost = next((tmp_path / "artefacts" / "explicit-images").glob("*/*.png"))

@@ -1,4 +1,4 @@
-"""`bench figure`: points on their right lines, nothing extrapolated, and pictures that show them."""
+"""`bench figure`: points lie on the right lines, nothing is extrapolated, and pictures are written."""
 
 import csv
 
@@ -24,7 +24,7 @@ def row(method, variant="default", seed=0, style=0.5, kept=0.8, fid=5.0, **more)
     return [record(method, suite, **told) for suite in ("artists", "coco")]
 
 
-def test_strengths_and_seeds_and_other_settings_are_mixed_up() -> None:
+def test_points_are_grouped_by_setting_and_strength_and_averaged_over_seeds() -> None:
     found = tradeoff.points(
         shown(
             *row("esd", style=0.3, kept=0.9, fid=6.0),
@@ -46,7 +46,7 @@ def test_strengths_and_seeds_and_other_settings_are_mixed_up() -> None:
     assert found[3].ranges["fid"] == (6.0, 8.0)
 
 
-def test_a_comparison_at_equal_forgetting_is_extrapolated() -> None:
+def test_comparison_at_equal_forgetting_interpolates_and_never_extrapolates() -> None:
     line = tradeoff.points(
         shown(*row("esd", style=0.1, kept=0.6, fid=8.0), *row("esd", "rate=1e-05", style=0.5, kept=1.0, fid=4.0))
     )
@@ -56,7 +56,7 @@ def test_a_comparison_at_equal_forgetting_is_extrapolated() -> None:
     assert tradeoff.at_level(line[:1], 0.1) is None
 
 
-def test_the_tradeoff_figure_has_no_points(tmp_path) -> None:
+def test_tradeoff_figure_writes_a_picture_and_its_points(tmp_path) -> None:
     write(tmp_path / "records", *row("esd", style=0.1), *row("esd", "rate=1e-05", style=0.5), *row("distilled"))
     out = tmp_path / "made" / "curve.png"
     told = ["figure", "tradeoff", "--records", str(tmp_path / "records"), "--out", str(out)]
@@ -85,7 +85,7 @@ LEDGER = {
 }  # fmt: skip
 
 
-def test_losses_stand_at_other_costs_than_they_had(tmp_path) -> None:
+def test_losses_are_drawn_at_the_cost_spent_so_far(tmp_path) -> None:
     """A second stage begins where the distillation that it was charged for ended."""
     ledger = [{"phase": name, "flops": flops, **LEDGER} for name, flops in (("lower", 1000), ("all", 250))]
     late, early = row("esd", curve=CURVE, ledger=ledger)[0], row("bilevel", curve=CURVE, ledger=ledger[1:])[0]

@@ -1,4 +1,4 @@
-"""What a pruning saves: parameters and MACs against those of the networks themselves, and times that are times."""
+"""Pruning footprint: parameters, MACs, times and search FLOPs agree with the networks themselves."""
 
 import csv
 from pathlib import Path
@@ -15,7 +15,7 @@ from benchmark.models.pruned import Pruned
 from benchmark.pipeline.setup import workbench_for
 
 
-def test_a_footprint_is_that_of_another_network_or_of_another_time(
+def test_footprint_matches_the_network_and_its_median_time(
     standin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from methods.pruning import macs
@@ -42,7 +42,7 @@ def test_a_footprint_is_that_of_another_network_or_of_another_time(
 
 
 @pytest.mark.parametrize("name", ["taylor", "aptp"])
-def test_what_a_pruning_spends_on_choosing_is_not_what_it_computes(standin: Path, tmp_path: Path, name: str) -> None:
+def test_reported_flops_of_a_pruning_match_the_counted_ones(standin: Path, tmp_path: Path, name: str) -> None:
     """Matrix products and convolutions as torch counts them while a pruning looks at its pictures."""
     from benchmark.models.prunings import spent
     from methods.pruning import taylor

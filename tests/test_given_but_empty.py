@@ -1,4 +1,4 @@
-"""What is given but empty, or names nothing, is refused in one sentence: it must not stand for a default."""
+"""Empty options, fields and names are refused in one sentence instead of standing for a default."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +45,7 @@ def parameters() -> list[tuple[tuple[str, ...], Any, Any]]:
     ("words", "command", "parameter"),
     [pytest.param(*each, id=" ".join((*each[0], each[2].name))) for each in parameters()],
 )
-def test_every_option_and_argument_that_is_empty_is_refused(words, command, parameter, empty) -> None:
+def test_every_empty_option_or_argument_is_refused(words, command, parameter, empty) -> None:
     others = [one for one in command.params if one.param_type_name == "argument" and one is not parameter]
     arguments = [empty if one is parameter else "1" for one in command.params if one in [*others, parameter]]
     if parameter.param_type_name == "argument":
@@ -57,7 +57,7 @@ def test_every_option_and_argument_that_is_empty_is_refused(words, command, para
         assert f"{option} is empty" in told
 
 
-def test_the_walk_over_options_sees_them_all() -> None:
+def test_parameters_include_those_of_nested_commands() -> None:
     seen = {(*words, parameter.name) for words, _, parameter in parameters()}
     assert {
         ("run", "targets"),
@@ -69,7 +69,7 @@ def test_the_walk_over_options_sees_them_all() -> None:
 
 
 @pytest.mark.parametrize("variable", VARIABLES)
-def test_an_environment_variable_that_is_empty_is_refused(variable: str, monkeypatch) -> None:
+def test_empty_environment_variable_is_refused(variable: str, monkeypatch) -> None:
     monkeypatch.setenv(variable, " ")
     assert f"{variable} is set but empty" in answer(bench("table"))
 
@@ -108,13 +108,13 @@ def test_an_environment_variable_that_is_empty_is_refused(variable: str, monkeyp
     ],
     ids=" ".join,
 )  # fmt: skip
-def test_what_names_nothing_or_would_not_be_read_is_refused(arguments, option, tmp_path) -> None:
+def test_option_that_names_nothing_or_has_no_effect_is_refused(arguments, option, tmp_path) -> None:
     (tmp_path / "file").write_text("x")
     assert option in answer(bench(*(word.format(tmp_path) for word in arguments)))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_runs_folder_of_the_environment_that_is_not_there_is_not_read(tmp_path, monkeypatch) -> None:
+def test_missing_runs_folder_in_palimpsest_home_is_refused(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PALIMPSEST_HOME", str(tmp_path / "nope"))
     assert "PALIMPSEST_HOME" in answer(bench("table"))
     assert bench("table", "--records", str(ROOT / "results" / "mini" / "records")).exit_code == 0
@@ -122,7 +122,7 @@ def test_a_runs_folder_of_the_environment_that_is_not_there_is_not_read(tmp_path
     assert "PALIMPSEST_HOME=~no-such-user/runs is not the name of a folder" in answer(bench("table"))
 
 
-def test_a_device_that_is_not_there_is_refused_though_records_could_answer(tmp_path, monkeypatch) -> None:
+def test_unavailable_device_is_refused_even_for_a_finished_run(tmp_path, monkeypatch) -> None:
     answered = object()
     monkeypatch.setattr(run_cache, "find", lambda request: answered)
     request = RunRequest("bilevel", "artists", runs=tmp_path)
@@ -147,7 +147,7 @@ def test_a_device_that_is_not_there_is_refused_though_records_could_answer(tmp_p
         ("--method uce --suite artists --targets Monett", "Did you mean 'Claude Monet'?"),
     ],
 )
-def test_a_wrong_line_of_a_campaign_is_told_before_the_first_run(line, told, tmp_path, monkeypatch) -> None:
+def test_wrong_line_of_a_campaign_is_refused_before_the_first_run(line, told, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("benchmark.experiments.campaign.subprocess.run", lambda *_, **__: pytest.fail("it has begun"))
     (tmp_path / "plan.txt").write_text(f"--method uce --suite artists\n{line}\n")
     found = answer(bench("campaign", str(tmp_path / "plan.txt"), "--runs", str(tmp_path / "runs")))
@@ -155,7 +155,7 @@ def test_a_wrong_line_of_a_campaign_is_told_before_the_first_run(line, told, tmp
     assert "plan.txt, line 2: " in found
 
 
-def test_the_committed_campaigns_can_be_run(monkeypatch) -> None:
+def test_committed_campaigns_are_accepted(monkeypatch) -> None:
     monkeypatch.chdir(ROOT)
     command: Any = get_command(app)
     with command.make_context("bench", ["table"]) as ctx:

@@ -1,6 +1,6 @@
-"""All metrics, from pictures to figures, against stored values: a change of any of them must be meant.
+"""All metrics, from images to scores, equal stored values, so that every change is deliberate.
 
-Pictures and weights are made by NumPy's `RandomState`, whose streams never change. After a change that is meant:
+Images and weights come from NumPy's `RandomState`, whose streams never change. After a deliberate change:
 
     python tests/test_golden_metrics.py
 """
@@ -103,7 +103,7 @@ def measure():
     return {name: round(value, 7) for name, value in figures.items()}
 
 
-def test_no_metric_has_changed_unnoticed():
+def test_metrics_equal_their_stored_values():
     measured, golden = measure(), json.loads(GOLDEN.read_text())
     assert measured.keys() == golden.keys()
     for name, value in golden.items():

@@ -26,5 +26,5 @@ def test_help_has_groups_and_summaries_that_fit_their_line() -> None:
         assert max(map(len, text.splitlines())) <= 80
 
 
-def test_version_is_the_packages() -> None:
+def test_version_option_prints_the_package_version() -> None:
     assert output("--version") == f"palimpsest {version('palimpsest')}\n"

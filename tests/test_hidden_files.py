@@ -1,4 +1,4 @@
-"""Hidden files, such as macOS's `._*` companions, are passed over in every folder that is listed."""
+"""Hidden files, such as macOS's `._*` companions, are skipped wherever a folder is listed."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def companions(folder: Path) -> None:
     (folder / ".DS_Store").write_bytes(COMPANION)
 
 
-def test_hidden_names_are_those_below_the_folder_alone(tmp_path: Path) -> None:
+def test_only_names_below_the_listed_folder_count_as_hidden(tmp_path: Path) -> None:
     folder = tmp_path / ".cache" / "runs"
     for name in ("a.json", "._a.json", "b/c.json", ".ipynb_checkpoints/a.json", "b/._c.json"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ def test_hidden_names_are_those_below_the_folder_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["table", "compare base bilevel", "figure tradeoff", "table --all --over-seeds"])
-def test_companions_of_records_stop_no_command(command: str, tmp_path: Path) -> None:
+def test_commands_ignore_hidden_files_among_records(command: str, tmp_path: Path) -> None:
     values = {"clip": 20.0, "target_style": 0.1, "kept_style": 0.5}
     records = [record(method, values=values, reference_key="r") for method in ("base", "bilevel", "distilled")]
     write(tmp_path / "r", *records)
@@ -57,7 +57,7 @@ def test_companions_of_records_stop_no_command(command: str, tmp_path: Path) -> 
     assert len(read_records([tmp_path / "r"])) == 3
 
 
-def test_companions_of_pictures_are_no_pictures(tmp_path: Path) -> None:
+def test_hidden_files_among_images_are_skipped(tmp_path: Path) -> None:
     for k in range(2):
         Image.new("RGB", (8, 8)).save(tmp_path / f"{k:02d}.png")
     companions(tmp_path)
@@ -65,7 +65,7 @@ def test_companions_of_pictures_are_no_pictures(tmp_path: Path) -> None:
     assert _pictures(tmp_path) == 2
 
 
-def test_companions_of_weights_are_no_weights(tmp_path: Path) -> None:
+def test_hidden_files_among_weights_are_skipped(tmp_path: Path) -> None:
     save_file({"x": torch.ones(1)}, tmp_path / "file.safetensors")
     checkpoint, unet = locate(str(tmp_path)), tmp_path / "unet"
     tiny_unet(0).save_pretrained(unet)
@@ -77,7 +77,7 @@ def test_companions_of_weights_are_no_weights(tmp_path: Path) -> None:
     assert locate(str(tmp_path)) == checkpoint
 
 
-def test_companions_beside_a_testbeds_files_change_nothing(tiny: Path, tmp_path: Path) -> None:
+def test_hidden_files_do_not_change_a_testbed(tiny: Path, tmp_path: Path) -> None:
     """Pipeline, networks and captions of a copy of the testbed, before and after."""
     import shutil
 
@@ -96,7 +96,7 @@ def test_companions_beside_a_testbeds_files_change_nothing(tiny: Path, tmp_path:
     assert captions.annotation_file(copy / "coco", "val").name == "captions_val2017.json"
 
 
-def test_companions_are_no_part_of_artefacts_or_shipped_weights(tmp_path: Path) -> None:
+def test_hidden_files_are_left_out_of_artefacts_and_shipped_weights(tmp_path: Path) -> None:
     store = Store(tmp_path / "runs")
     with store.make("numbers", {"a": 1}) as folder:
         (folder / "one.txt").write_text("1")
@@ -114,7 +114,7 @@ def test_companions_are_no_part_of_artefacts_or_shipped_weights(tmp_path: Path) 
     assert list(json.loads((weights / "manifest.json").read_text())["files"]) == ["style.safetensors"]
 
 
-def test_companions_in_a_folder_of_a_unet_change_nothing(tmp_path: Path) -> None:
+def test_unet_folder_with_hidden_files_loads_unchanged(tmp_path: Path) -> None:
     from tiny import SCHEDULER, tiny_unet
 
     base = tiny_unet(0)

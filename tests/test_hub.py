@@ -1,4 +1,4 @@
-"""The Hub is asked for what is loaded, and for nothing more."""
+"""Only the files that are loaded are downloaded from the Hub."""
 
 import shutil
 from fnmatch import fnmatch
@@ -51,7 +51,7 @@ def repository(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     return publish
 
 
-def test_checkpoint_of_the_hub_is_downloaded_without_what_is_not_read(repository) -> None:
+def test_hub_checkpoint_downloads_only_the_files_that_are_read(repository) -> None:
     downloaded = repository(sorted([*READ, *BESIDE]))
     assert locate("somebody/pipeline").pipeline is not None
     assert downloaded == sorted(READ)
@@ -94,7 +94,7 @@ def test_repository_that_is_no_checkpoint_is_refused_before_any_download(
     assert not downloaded
 
 
-def test_model_of_a_testbed_is_downloaded_with_the_index_of_its_shards_and_nothing_else(repository) -> None:
+def test_sharded_testbed_model_is_downloaded_with_its_index_and_nothing_else(repository) -> None:
     shards = [f"unet/{WEIGHTS}-0000{k}-of-00002.safetensors" for k in (1, 2)]
     index = f"unet/{WEIGHTS}.safetensors.index.json"
     sharded = [file for file in READ if file != f"unet/{WEIGHTS}.safetensors"] + [*shards, index]
@@ -112,14 +112,14 @@ def test_model_of_a_testbed_is_downloaded_with_the_index_of_its_shards_and_nothi
          ["open_clip_config.json", "open_clip_model.safetensors"]),
     ],
 )  # fmt: skip
-def test_network_that_scores_is_downloaded_in_one_form(job: str, files: list[str], wanted: list[str], repository):
+def test_scoring_network_is_downloaded_in_one_form(job: str, files: list[str], wanted: list[str], repository):
     downloaded = repository(files)
     find.network("somebody/network", job)
     assert downloaded == wanted
 
 
 @pytest.mark.parametrize("why", ["offline", "unreachable", "not asked"])
-def test_without_the_hub_what_was_downloaded_before_is_found(why: str, monkeypatch, tmp_path: Path) -> None:
+def test_earlier_download_is_found_without_the_hub(why: str, monkeypatch, tmp_path: Path) -> None:
     def listed(name: str) -> list[str]:
         assert why == "unreachable"
         raise OSError("no route")

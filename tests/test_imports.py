@@ -1,6 +1,6 @@
-"""The layout: in which order rooms stand, which way imports go, how long files are, what starts quickly.
+"""Code layout: import directions, the order of rooms, file lengths, and modules that import without heavy packages.
 
-A room is a folder one level below a package (deeper folders belong to it) or a file that lies flat in a package.
+A room is a folder one level below a package (deeper folders belong to it) or a module directly in a package.
 """
 
 import ast
@@ -111,29 +111,29 @@ def test_leaves_import_only_each_other():
         assert GRAPH[leaf] <= LEAVES
 
 
-def test_no_files_import_each_other_in_a_circle():
+def test_imports_have_no_cycles():
     TopologicalSorter(GRAPH).prepare()  # CycleError names the circle
 
 
-def test_every_room_has_its_floor():
+def test_every_room_is_assigned_to_a_floor():
     assert {room_of(module) for module in MODULES if "." in module} == FLOOR_OF.keys()
 
 
 @pytest.mark.parametrize("module", [module for module in GRAPH if "." in module])
-def test_rooms_import_from_lower_floors_alone(module):
+def test_rooms_import_only_from_lower_floors(module):
     room = room_of(module)
     others = {room_of(name): name for name in GRAPH[module] if room_of(name) != room}
     assert {name for other, name in others.items() if FLOOR_OF[other] >= FLOOR_OF[room]} == set()
 
 
-def test_every_room_says_what_it_holds():
+def test_every_room_folder_has_a_docstring():
     folders = {path.parent for path in SOURCES if len(path.relative_to(ROOT).parts) == 3}
     assert {
         str(folder) for folder in folders if not ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
     } == set()
 
 
-def test_circles_and_upward_imports_are_seen_late_and_for_type_checkers(tmp_path):
+def test_late_and_type_checking_imports_are_collected(tmp_path):
     file = tmp_path / "late.py"
     file.write_text(
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from benchmark.cli import app\n"
@@ -142,7 +142,7 @@ def test_circles_and_upward_imports_are_seen_late_and_for_type_checkers(tmp_path
     assert imported(file) == {"benchmark.cli.app", "benchmark.pipeline.run", "benchmark.store.paths"}
 
 
-def test_contributing_draws_the_floors():
+def test_diagram_in_contributing_matches_the_floors():
     drawn = re.search(r"```text\n( *floor .*?)```", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.DOTALL)
     assert drawn
     head, *lines = [line.split("│") for line in drawn[1].splitlines()]
@@ -155,7 +155,7 @@ def test_contributing_draws_the_floors():
     assert floors[::-1] == [set(rooms.split()) for rooms in FLOORS]
 
 
-def test_the_error_tree_imports_nothing():
+def test_errors_module_imports_nothing():
     tree = ast.parse(MODULES["benchmark.errors"].read_text())
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     assert not GRAPH["benchmark"]
@@ -175,7 +175,7 @@ def test_the_error_tree_imports_nothing():
         "prompts.lists",
     ],
 )
-def test_what_answers_at_once_imports_nothing_heavy(module):
+def test_light_modules_avoid_heavy_imports(module):
     code = f"import sys, {module}; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
@@ -195,7 +195,7 @@ def test_the_median_file_is_short():
     assert median(lines_of(path for path in SOURCES if path.name != "__init__.py").values()) <= USUAL
 
 
-def test_few_files_lie_flat():
+def test_benchmark_package_has_few_top_level_modules():
     assert len(list((ROOT / "benchmark").glob("*.py"))) <= FLAT
 
 
@@ -208,7 +208,7 @@ def tracked() -> list[Path]:
     return [path for folder in (*ALLOWED, "tests", "results") for path in (ROOT / folder).rglob("*") if path.is_file()]
 
 
-def test_no_tracked_file_knows_whose_machine_it_was_written_on():
+def test_tracked_files_contain_no_machine_paths():
     paths = re.compile(r"(?<![\w.:/])/(?:home|Users|root|work|mnt|scratch)/\w|[A-Z]:\\Users\\")
     found = []
     for path in tracked():
@@ -220,7 +220,7 @@ def test_no_tracked_file_knows_whose_machine_it_was_written_on():
     assert found == []
 
 
-def test_nothing_is_ever_unpickled():
+def test_source_never_loads_pickles():
     # Some checkpoints are published as .pth alone: torch reads their tensors without running what else is in them.
     banned = re.compile(
         r"\bimport pickle\b|\btorch\.load\((?!.*weights_only=True)|\btorch\.save\(|allow_pickle=True|\bimport joblib\b"

@@ -1,4 +1,4 @@
-"""Which names of artists who stay a method may read, and how well named and unnamed ones survive."""
+"""`--kept-names`: which names of kept artists a method reads, and how named and unnamed artists score."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def half(number: int, names: list[str]) -> list[str]:
     return [name for _, name in by_digest[: -(-len(names) // 2)]]
 
 
-def test_halves_are_the_first_by_checksum() -> None:
+def test_each_half_is_the_first_half_of_the_names_by_checksum() -> None:
     for number, choice in enumerate(HALVES):
         assert set(given_names(NAMES, choice)) == set(half(number, NAMES))
         assert len(given_names(NAMES[:13], choice)) == 7
@@ -69,7 +69,7 @@ def test_halves_are_the_first_by_checksum() -> None:
 
 @pytest.mark.usefixtures("standin")
 @pytest.mark.parametrize("choice", KEPT_NAMES)
-def test_method_is_given_no_other_names(choice: str, tmp_path: Path) -> None:
+def test_method_is_given_only_the_chosen_names(choice: str, tmp_path: Path) -> None:
     kept = [name for name in NAMES if name not in TARGETS]
     out, file = tmp_path / "given.json", tmp_path / "spy.py"
     file.write_text(SPY.format(out=str(out), reads=True))
@@ -101,7 +101,7 @@ def test_method_that_reads_no_names_is_one_model_for_every_choice(tmp_path: Path
 
 
 @pytest.mark.usefixtures("standin")
-def test_names_are_part_of_what_a_model_is(tmp_path: Path) -> None:
+def test_each_choice_of_names_gives_another_model_key(tmp_path: Path) -> None:
     keys = set()
     for choice in ("all", "half:0", "none"):
         outcome = whole(tmp_path, method="uce", overrides={}, kept_names=choice, alone=True, budget="4it")
@@ -228,7 +228,7 @@ def test_halves_are_averaged_within_a_unit(tmp_path: Path) -> None:
     assert {c.column.key: c for c in one.contrasts}["kept_style_given"].left == pytest.approx(0.7)
 
 
-def test_committed_records_have_the_new_columns() -> None:
+def test_committed_records_have_accuracy_and_kept_style_columns() -> None:
     entries: list[Any] = [(entry, "reference") for entry in read_records([COMMITTED]) if entry.method != "base"]
     rows = {row.label: row.cells for row in table(entries, "mini", "artists", long=True).rows}
     assert {"ua", "ira", "cra", "accuracy_mean", "kept_style_given", "kept_style_not_given"} <= rows["bilevel"].keys()

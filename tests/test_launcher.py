@@ -1,4 +1,4 @@
-"""The command line in several processes, through torch's launcher: all of them end well, with one process's table."""
+"""Commands under torch's launcher: every process exits cleanly, and only the first one prints the table."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def test_every_process_of_a_run_ends_well(
+def test_run_in_three_processes_exits_cleanly_with_the_table_of_one(
     weights: Path, finished: Path, standin: Path, home: Path, tmp_path: Path
 ) -> None:
     """The reference is there, since its batch of 32 cannot be shared by three."""
@@ -85,7 +85,9 @@ def test_every_process_of_a_run_ends_well(
     assert_same_table(home, tmp_path / "alone")
 
 
-def test_every_process_of_an_eval_ends_well(weights: Path, standin: Path, home: Path, tmp_path: Path) -> None:
+def test_eval_in_two_processes_exits_cleanly_with_the_table_of_one(
+    weights: Path, standin: Path, home: Path, tmp_path: Path
+) -> None:
     words = ["eval", "--checkpoint", str(weights / "pipeline"), "--name", "theirs", "--suite", "artists", "--alone"]
     words += ["--budget", "2it", "--device", "cpu", "--runs", str(home)]
     done = launched(2, tmp_path / "ended", weights, *words)
@@ -100,7 +102,9 @@ def test_every_process_of_an_eval_ends_well(weights: Path, standin: Path, home: 
     assert_same_table(home, tmp_path / "alone")
 
 
-def test_every_process_of_a_study_ends_well(weights: Path, standin: Path, home: Path, tmp_path: Path) -> None:
+def test_study_in_two_processes_exits_cleanly_with_the_table_of_one(
+    weights: Path, standin: Path, home: Path, tmp_path: Path
+) -> None:
     words = ["study", "init", "--prunings", "magnitude", "--seeds", "1", "--runs", str(home)]
     done = launched(2, tmp_path / "ended", weights, *words)
     assert done.returncode == 0, done.stderr[-3000:]

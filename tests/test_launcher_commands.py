@@ -18,7 +18,7 @@ def rank(monkeypatch: pytest.MonkeyPatch, number: int, processes: int = 2) -> No
     monkeypatch.setenv("WORLD_SIZE", str(processes))
 
 
-def test_every_command_that_is_named_exists() -> None:
+def test_shared_and_single_process_commands_exist_and_are_disjoint() -> None:
     commands = {name for group in COMMANDS.values() for name in group}
     assert {*SHARED, *SINGLE} <= commands
     assert not set(SHARED) & set(SINGLE)
@@ -34,7 +34,7 @@ def test_commands_of_one_process_are_refused_in_several(command: str, monkeypatc
     assert f"`bench {command}` works in one process, and a launcher started 2" in result.stderr
 
 
-def test_only_the_first_process_prints_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_first_process_prints_its_output(monkeypatch: pytest.MonkeyPatch) -> None:
     printed = []
     for number in (0, 1):
         rank(monkeypatch, number)
@@ -45,7 +45,7 @@ def test_only_the_first_process_prints_a_table(monkeypatch: pytest.MonkeyPatch) 
     assert printed[1] == ""
 
 
-def test_an_error_of_another_process_than_the_first_is_printed_with_its_number(
+def test_error_of_a_later_process_is_printed_with_its_number_after_a_wait(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The first prints at once, and ends the others before they do."""
@@ -59,7 +59,7 @@ def test_an_error_of_another_process_than_the_first_is_printed_with_its_number(
     assert waited == [GRACE]
 
 
-def test_a_process_that_loses_another_one_ends_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_process_that_loses_a_peer_ends_with_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     rank(monkeypatch, 0)
 
     def lost(*arguments: object) -> None:
@@ -74,7 +74,7 @@ def test_a_process_that_loses_another_one_ends_without_a_traceback(monkeypatch: 
 
 
 @pytest.mark.parametrize("value", ["", "two", "-1"])
-def test_an_odd_environment_is_no_launcher(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_launcher_variables_are_ignored(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", value)
     monkeypatch.setenv("RANK", value)
     assert (launcher.processes(), launcher.rank()) == (1, 0)
@@ -84,7 +84,7 @@ def test_an_odd_environment_is_no_launcher(value: str, monkeypatch: pytest.Monke
     assert not Progress().console.quiet
 
 
-def test_a_failed_run_of_a_study_in_several_processes_stops_no_other(
+def test_failed_run_in_several_processes_does_not_stop_the_others(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path
 ) -> None:
     rank(monkeypatch, 0)
@@ -100,7 +100,7 @@ def test_a_failed_run_of_a_study_in_several_processes_stops_no_other(
     assert "✓ 2/2 good" in err
 
 
-def test_a_study_in_several_processes_takes_no_lanes(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+def test_study_in_several_processes_refuses_lanes(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     rank(monkeypatch, 0)
     result = CliRunner().invoke(app, ["study", "init", "--lanes", "2", "--runs", str(tmp_path)])
     assert result.exit_code == 2

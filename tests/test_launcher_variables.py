@@ -1,4 +1,4 @@
-"""Variables of a launcher that make no sense are told before anything is loaded."""
+"""Invalid environment variables of a launcher are refused before anything is loaded."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ RUN = ("run", "--method", "uce", "--suite", "artists")
     ids=str,
 )
 @pytest.mark.parametrize("words", [RUN, ("table",)], ids=["run", "table"])
-def test_variables_that_make_no_sense_together_are_told(words, variables, sentence, monkeypatch) -> None:
+def test_invalid_launcher_variables_are_refused(words, variables, sentence, monkeypatch) -> None:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     for variable, value in variables.items():
         monkeypatch.setenv(variable, value)
@@ -41,7 +41,7 @@ def test_variables_that_make_no_sense_together_are_told(words, variables, senten
     [{"WORLD_SIZE": "abc"}, {"WORLD_SIZE": "8"}, {"RANK": "1"}, {"RANK": "x"}, {"LOCAL_RANK": "y"}],
     ids=str,
 )
-def test_one_variable_alone_is_no_launcher_for_a_run_either(variables, monkeypatch, tmp_path) -> None:
+def test_single_launcher_variable_is_ignored(variables, monkeypatch, tmp_path) -> None:
     code = (
         "from pathlib import Path; from accelerate import PartialState; from benchmark import launcher; "
         "from benchmark.api.request import RunRequest; from benchmark.console import Progress; "
@@ -59,7 +59,7 @@ def test_one_variable_alone_is_no_launcher_for_a_run_either(variables, monkeypat
     assert done.stdout == "1 True\n", done.stderr
 
 
-def test_processes_that_cannot_meet_are_told(monkeypatch, tmp_path) -> None:
+def test_missing_master_address_is_refused(monkeypatch, tmp_path) -> None:
     from benchmark.console import Progress
     from benchmark.pipeline.setup import workbench_for
 
@@ -72,6 +72,6 @@ def test_processes_that_cannot_meet_are_told(monkeypatch, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("budget", ["9it,8it", "1h,2h"])
-def test_several_budgets_of_one_reference_are_told_as_such(budget: str) -> None:
+def test_eval_with_several_budgets_is_refused(budget: str) -> None:
     words = ["eval", "--checkpoint", "x", "--suite", "artists", "--budget", budget]
     assert "is several budgets, and the reference has one: give one of them." in answer(bench(*words))

@@ -5,7 +5,7 @@ import pytest
 from benchmark.records.loss_curve import thinned
 
 
-def test_thinning_moves_a_mean_or_drops_the_end() -> None:
+def test_thinning_keeps_the_mean_and_the_last_point() -> None:
     curve = []
     for k in range(1, 251):
         curve.append({"phase": "lower", "iteration": 20 * k, "flops": 100 * k, "loss": float(k)})

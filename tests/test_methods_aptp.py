@@ -1,4 +1,4 @@
-"""APTP: who is assigned to whom, what it costs, and that nothing but gates is learnt."""
+"""APTP: prompt assignment, gates, architecture costs, losses, the search for experts, and published experts."""
 
 import copy
 import math
@@ -60,7 +60,7 @@ def searched() -> Experts:
     return found
 
 
-def test_sums_of_the_assignment_are_off_or_it_is_another_than_a_slow_one() -> None:
+def test_sinkhorn_is_balanced_and_matches_a_plain_implementation() -> None:
     similarity = torch.rand(40, 8, generator=torch.Generator().manual_seed(1)) * 2 - 1
     similarity[:, 3] = 1.0  # all would go to one code
     q = sinkhorn(similarity)
@@ -69,7 +69,7 @@ def test_sums_of_the_assignment_are_off_or_it_is_another_than_a_slow_one() -> No
     torch.testing.assert_close(q, torch.tensor(assignment(similarity.tolist(), 0.05)), atol=1e-3, rtol=1e-2)
 
 
-def test_a_relaxed_gate_is_open_more_or_less_often_than_its_logit_says() -> None:
+def test_relaxed_gate_opens_with_the_probability_of_its_logit() -> None:
     logits = torch.tensor([-6.0, -3.0, -2.0, 0.0]).expand(20_000, 4)
     drawn = gumbel_sigmoid(logits, torch.Generator().manual_seed(0)) >= 0.5
     # Open where logit + base + Gumbel > 0, and P(Gumbel > -x) = 1 - exp(-exp(x)).
@@ -77,7 +77,7 @@ def test_a_relaxed_gate_is_open_more_or_less_often_than_its_logit_says() -> None
     torch.testing.assert_close(drawn.float().mean(0), expected, atol=0.01, rtol=0)
 
 
-def test_hard_gates_stop_the_gradient_or_are_not_hard() -> None:
+def test_hard_gates_pass_the_gradient_straight_through() -> None:
     layout = Layout.of(base())
     logits = torch.randn(3, layout.length, generator=torch.Generator().manual_seed(0)).sub(3).requires_grad_()
     soft = torch.sigmoid(logits)
@@ -88,7 +88,7 @@ def test_hard_gates_stop_the_gradient_or_are_not_hard() -> None:
     torch.testing.assert_close(logits.grad, weights * soft.detach() * (1 - soft.detach()))
 
 
-def test_the_cost_of_a_vector_is_not_that_of_its_network() -> None:
+def test_cost_of_a_vector_equals_the_macs_of_its_network() -> None:
     unet = base()
     costs, whole = costs_of(unet), count_macs(unet, SIZE, LENGTH)
     for seed in range(3):
@@ -101,13 +101,13 @@ def test_the_cost_of_a_vector_is_not_that_of_its_network() -> None:
 
 
 @pytest.mark.parametrize("asked", [0.9, 0.8, 0.65, 0.55])
-def test_one_depth_gate_makes_an_expert_miss_its_budget(asked: float) -> None:
+def test_hardened_expert_meets_its_macs_budget(asked: float) -> None:
     costs = costs_of(base())
     scores = torch.rand(costs.layout.length, generator=torch.Generator().manual_seed(7))
     assert float(costs.share(costs.harden(scores, asked))) == pytest.approx(asked, abs=0.01)
 
 
-def test_budgets_leave_what_the_gates_can_do() -> None:
+def test_expert_budgets_stay_within_reachable_macs() -> None:
     assert budgets(Search(), 0.1).tolist() == pytest.approx([0.4 + 0.4 * k / 7 for k in range(8)])
     assert budgets(Search(macs=0.9), 0.1).max() <= 1
     assert budgets(Search(macs=0.3), 0.2).min() >= 0.2
@@ -120,7 +120,7 @@ def test_budgets_leave_what_the_gates_can_do() -> None:
     check_classified(Search)
 
 
-def test_an_expert_at_the_least_that_gates_reach_is_lost_after_the_search() -> None:
+def test_expert_budget_at_the_reachable_minimum_is_accepted() -> None:
     """A budget is in fp32 and may lie below the least that it was made from, by less than anything can be cut."""
     unet = base()
     for length in range(1, 9):
@@ -130,7 +130,7 @@ def test_an_expert_at_the_least_that_gates_reach_is_lost_after_the_search() -> N
         assert float(costs.share(costs.harden(scores, lowest))) == pytest.approx(costs.least(), abs=1e-6)
 
 
-def test_the_least_that_is_told_is_refused_in_turn() -> None:
+def test_minimum_macs_named_in_the_error_are_accepted() -> None:
     costs = costs_of(base())
     for k in range(100):
         least = 0.2 + k / 99_999
@@ -145,7 +145,7 @@ def test_the_least_that_is_told_is_refused_in_turn() -> None:
     costs.harden(torch.rand(costs.layout.length), told)
 
 
-def test_macs_allowed_before_a_search_are_refused_after_it() -> None:
+def test_macs_accepted_before_the_search_are_accepted_after_it() -> None:
     """Experts come out a little off their budgets, which are what is known before."""
     before = budgets(Search(), 0.1)
     for asked, expert in ((0.85, 7), (0.35, 0)):
@@ -156,12 +156,12 @@ def test_macs_allowed_before_a_search_are_refused_after_it() -> None:
         nearest(before.tolist(), 0.87)
 
 
-def test_an_expert_is_off_its_budget_by_more_than_two_percent(searched: Experts) -> None:
+def test_searched_experts_meet_their_budgets_within_two_percent(searched: Experts) -> None:
     asked = budgets(QUICK, costs_of(base()).least())
     assert searched.shares == pytest.approx(asked.tolist(), abs=0.02)
 
 
-def test_prompts_collapse_to_few_codes(searched: Experts) -> None:
+def test_prompts_spread_over_experts_and_similar_prompts_share_one(searched: Experts) -> None:
     chosen = searched.route(Layout.of(base()), embeddings())
     assert len(chosen.unique()) >= 5
     kinds = torch.arange(48) % 8  # prompts that are alike share their expert
@@ -169,7 +169,7 @@ def test_prompts_collapse_to_few_codes(searched: Experts) -> None:
     assert sum(together) / 8 > 0.75  # by chance it would be less than half
 
 
-def test_the_same_search_finds_others() -> None:
+def test_search_is_deterministic_for_each_seed() -> None:
     def found(seed: int) -> Experts:
         shown = Shown(Pictures(0, 48), ["a boat"] * 48, torch.zeros(LENGTH, WIDTH), SCHEDULER)
         config = Search(steps=3, batch=4, experts=3, macs=0.7, alone=0.4, seed=seed)
@@ -180,7 +180,7 @@ def test_the_same_search_finds_others() -> None:
 
 
 @pytest.mark.parametrize("stop", [2, 4])  # while the predictor learns alone, and after the codes have begun to
-def test_a_search_that_was_stopped_finds_others_or_begins_anew(stop: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopped_search_resumes_to_the_same_experts(stop: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_module, "CHECKPOINT_EVERY", 2)
     config = Search(steps=6, batch=4, experts=3, macs=0.7, alone=0.5)
     shown = Shown(Pictures(0, 48), ["a boat"] * 48, torch.zeros(LENGTH, WIDTH), SCHEDULER)
@@ -213,7 +213,7 @@ def test_a_search_that_was_stopped_finds_others_or_begins_anew(stop: int, monkey
         searched(lambda *told: None, other)
 
 
-def test_losses_are_small_where_they_should_be_large() -> None:
+def test_losses_are_lower_for_matching_inputs() -> None:
     read = torch.nn.functional.normalize(embeddings(16), dim=1)
     same_kind = losses.contrastive(read, read)
     assert same_kind < losses.contrastive(read[torch.randperm(16, generator=torch.Generator().manual_seed(0))], read)
@@ -223,7 +223,7 @@ def test_losses_are_small_where_they_should_be_large() -> None:
     assert losses.routing(near, near) < losses.routing(near, near.flip(0))
 
 
-def test_losses_are_others_than_they_are_written() -> None:
+def test_losses_match_plain_python_implementations() -> None:
     """Pair by pair, in plain Python."""
     source = torch.Generator().manual_seed(2)
     ours, theirs = (torch.randn(5, width, generator=source, dtype=torch.float64) for width in (7, 3))
@@ -255,7 +255,7 @@ def test_losses_are_others_than_they_are_written() -> None:
     assert float(losses.routing(similarity, assignment)) == pytest.approx(slow / 2, rel=1e-5)
 
 
-def test_prompts_that_are_alike_do_not_pull_their_architectures_together() -> None:
+def test_contrastive_loss_pulls_architectures_of_similar_prompts_together() -> None:
     """However far apart these are: the share of the one in the other's row is e^-30 here."""
     read = torch.tensor([[1.0, 0.0], [1.0, 0.01], [0.0, 1.0]])
     offsets = torch.tensor([[1.0, 0.0, 0.0], [0.1, 1.0, 0.0], [0.0, 0.0, 1.0]], requires_grad=True)
@@ -268,7 +268,7 @@ def test_prompts_that_are_alike_do_not_pull_their_architectures_together() -> No
     assert cosine(offsets.detach() - 0.01 * offsets.grad) > cosine(offsets.detach()) + 1e-3
 
 
-def test_experts_are_read_back_as_others(searched: Experts, tmp_path: Path) -> None:
+def test_experts_are_read_back_exactly(searched: Experts, tmp_path: Path) -> None:
     searched.write(tmp_path)
     again = Experts.read(tmp_path)
     assert again.shares == searched.shares
@@ -279,7 +279,7 @@ def test_experts_are_read_back_as_others(searched: Experts, tmp_path: Path) -> N
         Experts.read(tmp_path)
 
 
-def test_the_benchmark_takes_an_expert_of_another_budget(searched: Experts) -> None:
+def test_pruning_takes_the_expert_with_the_requested_macs(searched: Experts) -> None:
     unet = base()
     for asked in (0.8, 0.55):
         small, architecture = prune(unet, asked, SIZE, LENGTH, searched)
@@ -291,7 +291,7 @@ def test_the_benchmark_takes_an_expert_of_another_budget(searched: Experts) -> N
         searched.expert(8)
 
 
-def test_a_public_expert_becomes_another_sd21(tmp_path: Path) -> None:
+def test_published_experts_load_as_sd21_architectures(tmp_path: Path) -> None:
     """The authors' form: 8 x 1,620 numbers, gates of 0 and 1, the quantizer beside them with what they are made of."""
     with torch.device("meta"):
         unet = UNet2DConditionModel(**SD21)
@@ -309,7 +309,7 @@ def test_a_public_expert_becomes_another_sd21(tmp_path: Path) -> None:
         found.route(costs.layout, embeddings())
 
 
-def test_a_file_that_holds_no_vectors_ends_in_a_traceback(tmp_path: Path) -> None:
+def test_file_without_valid_architecture_vectors_is_refused(tmp_path: Path) -> None:
     costs = costs_of(base())
     save_file({"vectors": torch.ones(8, 1620)}, tmp_path / "other.safetensors")
     with pytest.raises(DataError, match=r"has \d+ values, not 1620"):
@@ -332,7 +332,7 @@ def test_a_file_that_holds_no_vectors_ends_in_a_traceback(tmp_path: Path) -> Non
         published(tmp_path / "logits.safetensors", costs)
 
 
-def test_a_sentence_encoder_that_is_not_there_ends_in_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_sentence_encoder_gives_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(UsageError, match="install the extra `aptp`"):
         sentence_transformer()
@@ -349,13 +349,13 @@ def test_a_sentence_encoder_that_is_not_there_ends_in_a_traceback(monkeypatch: p
     assert "\n" not in str(error.value)
 
 
-def test_the_text_tower_reads_prompts_in_another_order() -> None:
+def test_text_tower_embeds_prompts_in_order() -> None:
     states = torch.randn(70, LENGTH, WIDTH, generator=torch.Generator().manual_seed(0))
     embed = text_tower(lambda texts: torch.stack([states[int(text)] for text in texts]))
     torch.testing.assert_close(embed([str(k) for k in range(70)]), states.mean(1))
 
 
-def test_a_prompts_offset_is_that_of_all_prompts() -> None:
+def test_router_offsets_are_relative_to_the_mean_prompt() -> None:
     """What all prompts have in common says nothing: two opposite prompts have opposite offsets."""
     layout, mean = Layout.of(base()), torch.full((WIDTH,), 3.0)
     router = Router(layout, 4, WIDTH, mean, torch.Generator().manual_seed(0))

@@ -41,7 +41,7 @@ def test_steps_fill_the_budget_and_never_exceed_it(flops: int) -> None:
     assert Budget(flops=flops).steps(cycle) == naive_steps(flops, cycle)
 
 
-def test_a_budget_under_one_step_names_the_least() -> None:
+def test_budget_below_one_step_names_the_least_budget() -> None:
     with pytest.raises(BudgetError, match="at least 3e"):
         Budget(flops=1e6).steps([(cost(3 * 10**9), 4)])
 
@@ -53,12 +53,12 @@ def test_budgets_are_of_one_unit_and_not_negative() -> None:
     assert Budget(iterations=7).steps([(cost(3), 4)]) == 7
 
 
-def test_a_second_stage_without_an_iteration_passes_for_one_that_erased():
+def test_budget_of_no_iteration_is_refused():
     with pytest.raises(BudgetError, match="leaves no iterations"):
         Budget(iterations=0).steps([(cost(3), 4)])
 
 
-def test_ledger_survives_json_and_sums_what_adds_up() -> None:
+def test_ledger_survives_json_and_totals_its_entries() -> None:
     ledger = Ledger([entry(), entry(phase="upper", iterations=1, peak_memory_bytes=9)])
     again = Ledger.from_json(ledger.to_json())
     assert list(again) == list(ledger)

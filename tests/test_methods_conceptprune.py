@@ -1,4 +1,4 @@
-"""ConceptPrune: what falls is what a slow reading of the paper says, and nothing else changes."""
+"""ConceptPrune zeroes the weights that a plain implementation of the paper zeroes, and changes nothing else."""
 
 import copy
 
@@ -41,7 +41,7 @@ def zeroed(unet):
 
 @pytest.mark.parametrize("threshold", [0.0, 0.5])
 @pytest.mark.parametrize("share", [0.01, 0.25])
-def test_weights_fall_that_a_slow_reading_spares(share: float, threshold: float) -> None:
+def test_zeroed_weights_match_a_plain_implementation(share: float, threshold: float) -> None:
     g = torch.Generator().manual_seed(0)
     weight = torch.randn(3, 12, generator=g)
     excited, base = torch.rand(4, 12, generator=g), torch.rand(4, 12, generator=g)
@@ -59,7 +59,7 @@ def test_weights_fall_that_a_slow_reading_spares(share: float, threshold: float)
         assert fell.any()  # int(0.01 * 12) is 0: then the layer would silently do nothing
 
 
-def test_narrow_layers_are_left_whole_or_others_are_touched() -> None:
+def test_every_feed_forward_output_layer_is_pruned_and_nothing_else_changes() -> None:
     before, (after, _) = tiny_unet(3), fit()
     masks = zeroed(after)
     assert sum(int(mask.any()) for mask in masks.values()) == len(masks)
@@ -71,7 +71,7 @@ def test_narrow_layers_are_left_whole_or_others_are_touched() -> None:
             assert torch.equal(after.state_dict()[name], value)
 
 
-def test_activity_is_not_that_of_the_layers_inputs() -> None:
+def test_activity_equals_the_norm_of_the_layer_inputs() -> None:
     """One text alone, its inputs recorded by another hook, row by row."""
     unet, config = tiny_unet(3).requires_grad_(False), ConceptPruneConfig()
     name, layer = list(last_layers(unet).items())[-1]
@@ -88,20 +88,20 @@ def test_activity_is_not_that_of_the_layers_inputs() -> None:
     assert not unet._forward_pre_hooks
 
 
-def test_two_targets_zero_other_weights_than_each_alone() -> None:
+def test_two_targets_zero_the_union_of_their_weights() -> None:
     both = zeroed(fit(BOTH)[0])
     each = [zeroed(fit(Concept("style", (name,), "art"))[0]) for name in BOTH.targets]
     for name, mask in both.items():
         assert torch.equal(mask, each[0][name] | each[1][name])
 
 
-def test_released_looks_at_all_steps_and_zeroes_more() -> None:
+def test_full_horizon_zeroes_a_superset_of_the_weights() -> None:
     few, many = zeroed(fit()[0]), zeroed(fit(horizon=1.0)[0])
     assert all((few[name] <= many[name]).all() for name in few)
     assert share_of(many, tiny_unet(3)) > share_of(few, tiny_unet(3))
 
 
-def test_the_ledger_lacks_the_passes_that_looked() -> None:
+def test_ledger_counts_the_passes_that_record_activity() -> None:
     student = tiny_unet(3)
     with counting() as counter:
         _, place = fit(BOTH, student, horizon=1.0)
@@ -113,7 +113,7 @@ def test_the_ledger_lacks_the_passes_that_looked() -> None:
         fit(BOTH, horizon=1.0, flops=entry.flops - 1)
 
 
-def test_a_network_without_feed_forward_is_left_alone_silently() -> None:
+def test_network_without_feed_forward_layers_is_refused() -> None:
     unet = tiny_unet(3)
     for block in [m for m in unet.modules() if hasattr(m, "ff")]:
         block.ff = torch.nn.Identity()

@@ -1,4 +1,4 @@
-"""ESD: the right weights move, on the model's own pictures, at the timestep that these are at, for what it costs."""
+"""ESD trains the chosen weights on the model's own samples at their timesteps, and charges what it computes."""
 
 import copy
 
@@ -33,7 +33,7 @@ def fit(iterations, memory=None, concept=STYLE, student=None, **settings):
     return method.fit(student, given, concept, Budget(iterations=iterations), place, 0), place
 
 
-def test_x_t_is_that_of_another_step_than_the_loss_is_told() -> None:
+def test_stopped_sampling_gives_the_papers_x_t_and_timestep() -> None:
     """Against the papers' DDIM, stopped by an exception at its n-th look."""
     unet, noise = tiny_unet(), initial_noise([4], (4, SIZE, SIZE))
     text, null = states(["one"]), states(["three"])[0]
@@ -60,7 +60,7 @@ def test_x_t_is_that_of_another_step_than_the_loss_is_told() -> None:
     ("parameters", "concept", "moves"),
     [("auto", STYLE, "x"), ("auto", EXPLICIT, "u"), ("x", EXPLICIT, "x"), ("u-all", STYLE, "u-all")],
 )
-def test_other_weights_move_than_were_chosen(parameters: str, concept: Concept, moves: str) -> None:
+def test_only_the_chosen_weights_move(parameters: str, concept: Concept, moves: str) -> None:
     before = tiny_unet(3).state_dict()
     after = fit(2, concept=concept, parameters=parameters)[0].state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
@@ -74,7 +74,7 @@ def test_other_weights_move_than_were_chosen(parameters: str, concept: Concept, 
         assert bool(moved & ends) == (moves == "u-all")
 
 
-def test_cost_is_not_what_the_passes_cost() -> None:
+def test_charged_cost_is_that_of_the_passes() -> None:
     """Over one epoch of stops, in which each of them comes once."""
     student, given, config = tiny_unet(3), materials(encode=states), EsdConfig(**SMALL)
     phase = erasing_phase(config, student, tiny_unet(3), given, STYLE, 0)
@@ -88,7 +88,7 @@ def test_cost_is_not_what_the_passes_cost() -> None:
     assert counter.get_total_flops() == pytest.approx(config.steps * phase.cost.flops, rel=0.02)
 
 
-def test_interrupted_and_resumed_is_another_model() -> None:
+def test_resumed_training_gives_the_same_model() -> None:
     whole, place = fit(7)
     memory = Memory()
     fit(3, memory)
@@ -98,7 +98,7 @@ def test_interrupted_and_resumed_is_another_model() -> None:
     assert [entry.iterations for entry in place.ledger] == [entry.iterations for entry in resumed.ledger] == [7]
 
 
-def test_a_stop_comes_twice_before_another_has_come() -> None:
+def test_every_stop_is_drawn_once_an_epoch() -> None:
     starts = NoiseStream(name="esd", seed=1, text=states(["one", "three"]), batch=2, steps=5, shape=(4, 8, 8))
     draws = [starts.draw(k, torch.device("cpu")) for k in range(20)]
     for epoch in range(4):
@@ -108,7 +108,7 @@ def test_a_stop_comes_twice_before_another_has_come() -> None:
     assert len({float(draw.text[0, 0, 0]) for draw in draws}) == 2  # and each name comes
 
 
-def test_two_processes_draw_other_batches_than_one() -> None:
+def test_two_processes_share_the_batch_of_one() -> None:
     starts = NoiseStream(name="esd", seed=1, text=states(["one", "three"]), batch=4, steps=5, shape=(4, 8, 8))
     whole = starts.draw(3, torch.device("cpu"))
     parts = [starts.draw(3, torch.device("cpu"), rank, 2) for rank in range(2)]
@@ -118,7 +118,7 @@ def test_two_processes_draw_other_batches_than_one() -> None:
         starts.draw(0, torch.device("cpu"), 0, 3)
 
 
-def test_the_target_is_the_edited_model_itself_and_never_settles() -> None:
+def test_frozen_model_gives_the_target_and_training_lowers_the_loss() -> None:
     """The frozen model is the one that came: away from it by eta = -1 means to stay where it is."""
     student, given = tiny_unet(3), materials(encode=states)
     draw = NoiseStream(name="esd", seed=1, text=states(["one"]), batch=2, steps=5, shape=(4, 8, 8)).draw(
@@ -135,7 +135,7 @@ def test_the_target_is_the_edited_model_itself_and_never_settles() -> None:
     assert after < 0.7 * before
 
 
-def test_the_released_slip_looks_at_a_later_timestep_and_not_past_the_last() -> None:
+def test_offset_shifts_the_timestep_up_to_the_last_one() -> None:
     seen: list[torch.Tensor] = []
     student, given = tiny_unet(3), materials(encode=states)
     config = EsdConfig(**{**SMALL, "offset": 700})
@@ -147,7 +147,7 @@ def test_the_released_slip_looks_at_a_later_timestep_and_not_past_the_last() -> 
         assert seen[-1].tolist() == [min(999, 751 - 250 * draw.stop + 700)] * 2
 
 
-def test_nan_goes_unnoticed() -> None:
+def test_nan_weights_stop_the_training() -> None:
     broken = tiny_unet(3)
     with torch.no_grad():
         broken.conv_in.weight.fill_(float("nan"))
@@ -155,7 +155,7 @@ def test_nan_goes_unnoticed() -> None:
         fit(2, student=broken)
 
 
-def test_presets_are_those_that_are_written_down() -> None:
+def test_presets_have_their_published_values_and_guidance_exceeds_one() -> None:
     assert configure(Esd, "paper").config.rate == 1e-5
     assert configure(Esd, "released").config.offset == 19
     with pytest.raises(UsageError, match="guidance"):

@@ -33,7 +33,7 @@ def sd21() -> UNet2DConditionModel:
         return UNet2DConditionModel(**SD21)
 
 
-def test_sd21_has_the_modules_parameters_and_macs_that_it_has() -> None:
+def test_sd21_has_its_published_modules_parameters_and_macs() -> None:
     unet = sd21()
     full, names = Architecture.full(unet), [name for name, _ in unet.named_parameters()]
     assert (len(full.resnets), len(full.attentions), len(full.feedforwards)) == (22, 32, 16)
@@ -49,14 +49,14 @@ def test_sd21_has_the_modules_parameters_and_macs_that_it_has() -> None:
     assert count_macs(unet, 96, 77) == pytest.approx(1074.6e9, rel=0.005)
 
 
-def test_a_pruned_sd21_is_counted_and_runs_on_meta() -> None:
+def test_macs_of_a_pruned_sd21_are_counted_on_the_meta_device() -> None:
     unet = sd21()
     kept = {name: range(0, width(module), 2) for name, module in gates(unet).items()}
     small = Architecture.of(unet, kept).apply(unet)
     assert 0.5 < count_macs(small, 64, 77) / count_macs(unet, 64, 77) < 0.7
 
 
-def test_macs_are_counted_at_the_size_asked_and_leave_the_unet_alone() -> None:
+def test_macs_are_counted_for_the_given_sizes_without_changing_the_unet() -> None:
     unet = tiny_unet()
     with counting() as counter, torch.no_grad():
         unet(torch.zeros(1, 4, 16, 16), 1, torch.zeros(1, 9, 16))
@@ -66,7 +66,7 @@ def test_macs_are_counted_at_the_size_asked_and_leave_the_unet_alone() -> None:
 
 
 @pytest.mark.parametrize("asked", [0.9, 0.8, 0.65])
-def test_macs_come_within_one_percent_of_what_is_asked(asked: float) -> None:
+def test_pruned_macs_are_within_one_percent_of_the_budget(asked: float) -> None:
     unet = tiny_unet(channels=MINI, size=16)
     small, architecture = magnitude.prune(unet, asked, 16, 24)
     assert count_macs(small, 16, 24) / count_macs(unet, 16, 24) == pytest.approx(asked, abs=0.01)
@@ -74,7 +74,7 @@ def test_macs_come_within_one_percent_of_what_is_asked(asked: float) -> None:
     assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in unet.parameters())
 
 
-def test_a_budget_out_of_reach_names_the_least_which_can_be_had() -> None:
+def test_unreachable_macs_are_refused_with_the_reachable_minimum() -> None:
     unet = tiny_unet(channels=MINI, size=16)
     with pytest.raises(BudgetError, match=r"request at least (\d+\.\d)%") as error:
         magnitude.prune(unet, 0.05, 16, 24)
@@ -87,7 +87,7 @@ def test_a_budget_out_of_reach_names_the_least_which_can_be_had() -> None:
             magnitude.prune(unet, wrong, 16, 24)
 
 
-def test_one_global_threshold_keeps_the_strongest_of_the_normalised_norms() -> None:
+def test_magnitude_pruning_keeps_the_largest_norms_by_one_global_threshold() -> None:
     unet = tiny_unet(channels=MINI, size=16)
     kept = magnitude.prune(unet, 0.8, 16, 24)[1].kept()
     scores = {name: magnitude.importance(module) for name, module in gates(unet).items()}
@@ -124,7 +124,7 @@ def slow_importance(module: Any, count: int) -> list[float]:
 
 
 @torch.no_grad()
-def test_importance_counts_every_weight_that_goes_with_an_element() -> None:
+def test_importance_includes_all_weights_of_an_element() -> None:
     found = gates(tiny_unet())
     for ending in ("resnets.0", "attn2", "ff"):
         module = next(m for name, m in found.items() if name.endswith(ending))
@@ -132,7 +132,7 @@ def test_importance_counts_every_weight_that_goes_with_an_element() -> None:
         torch.testing.assert_close(magnitude.importance(module), slow, rtol=1e-5, atol=1e-6)
 
 
-def test_keeping_all_is_the_base_bit_for_bit() -> None:
+def test_pruning_nothing_returns_an_exact_copy_of_the_base() -> None:
     unet = tiny_unet()
     for small, architecture in (magnitude.prune(unet, 1.0, SIZE, LENGTH), none.prune(unet, 0.8, SIZE, LENGTH)):
         assert architecture == Architecture.full(unet)
@@ -141,7 +141,7 @@ def test_keeping_all_is_the_base_bit_for_bit() -> None:
         assert torch.equal(answer(small), answer(unet))
 
 
-def test_removing_dead_elements_changes_nothing() -> None:
+def test_removing_zero_elements_keeps_the_output() -> None:
     """Elements whose weights are nought can go: cut and whole network answer alike (an exact check of every slice)."""
     unet = tiny_unet()
     kept = {}
@@ -170,7 +170,7 @@ def test_a_pruned_unet_is_read_back_exactly(tmp_path: Path) -> None:
     assert all(parameter.requires_grad and not parameter.is_meta for parameter in again.parameters())
 
 
-def test_weights_of_another_architecture_are_never_half_loaded(tmp_path: Path) -> None:
+def test_weights_of_a_different_architecture_are_refused(tmp_path: Path) -> None:
     unet = tiny_unet()
     small, architecture = magnitude.prune(unet, 0.8, SIZE, LENGTH)
     state = small.state_dict()
@@ -196,7 +196,7 @@ def test_a_damaged_architecture_is_refused(rows: list[int]) -> None:
         Architecture.from_json(data).apply(unet)
 
 
-def test_an_architecture_of_another_unet_is_refused() -> None:
+def test_architecture_of_a_different_unet_is_refused() -> None:
     with pytest.raises(DataError, match="belongs to a different U-Net"):
         Architecture.full(tiny_unet(channels=MINI)).apply(tiny_unet())
     for wrong in ({"resnets": {}}, [], {"resnets": 3}):
@@ -204,14 +204,14 @@ def test_an_architecture_of_another_unet_is_refused() -> None:
             Architecture.from_json(wrong)
 
 
-def test_a_unet_of_another_build_is_refused_not_cut_wrongly() -> None:
+def test_unsupported_unet_design_is_refused() -> None:
     with torch.device("meta"):
         other = UNet2DConditionModel(**{**SD21, "resnet_time_scale_shift": "scale_shift"})
     with pytest.raises(UsageError, match="not built as"):
         gates(other)
 
 
-def test_erasers_move_other_parts_of_sd21_than_their_papers_say() -> None:
+def test_erasure_methods_train_the_parts_of_sd21_that_their_papers_name() -> None:
     """By the names that diffusers gives SD 2.1's modules; figures from the public config's shapes."""
     unet = sd21()
     size = {name: p.numel() for name, p in unet.named_parameters()}

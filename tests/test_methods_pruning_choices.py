@@ -1,4 +1,4 @@
-"""The prunings that choose otherwise than by magnitude, and every method on each one's result."""
+"""Prunings other than by magnitude, and every method on the network of each pruning."""
 
 import copy
 import inspect
@@ -40,14 +40,14 @@ def millions(unet: UNet2DConditionModel) -> float:
     return sum(p.numel() for p in unet.parameters()) / 1e6
 
 
-def test_the_published_counter_counts_something_else_than_is_published() -> None:
+def test_published_macs_match_the_published_figure() -> None:
     unet = sd21()
     assert published_macs(unet) == pytest.approx(1384.2e9, rel=1e-3)  # APTP's own figure for the whole of SD 2.1
     assert published_macs(unet, 64) > 1.1 * count_macs(unet, 64, 77)
     assert not any(module._forward_hooks for module in unet.modules())
 
 
-def test_cross_attention_is_not_counted_as_self_attention_in_a_slow_reading() -> None:
+def test_published_macs_count_cross_attention_as_self_attention() -> None:
     """Place by place: each attention twice n^2 times its width, and n^2 a head for the softmax."""
     unet = tiny_unet()
     expected = count_macs(unet, SIZE, 1)
@@ -60,7 +60,7 @@ def test_cross_attention_is_not_counted_as_self_attention_in_a_slow_reading() ->
     assert published_macs(unet, SIZE) == expected
 
 
-def test_bk_sdms_sizes_have_other_parameters_than_published() -> None:
+def test_bk_sdm_sizes_have_the_published_parameter_counts() -> None:
     unet, gone = sd21(), list[str]()
     # Of SD 2.1 they have 0.59, 0.49 and 0.33 G; our tiny keeps a downsampler and an upsampler of 14.7 M each.
     for size, published in (("base", 584), ("small", 486), ("tiny", 327 + 29.5)):
@@ -72,7 +72,7 @@ def test_bk_sdms_sizes_have_other_parameters_than_published() -> None:
 
 @pytest.mark.parametrize("asked", [0.9, 0.8, 0.65, 0.55])
 @pytest.mark.parametrize("prune", [blocks.prune, random.prune])
-def test_a_budget_is_missed_by_more_than_two_percent(prune, asked: float) -> None:
+def test_pruning_meets_its_share_of_macs_within_two_percent(prune, asked: float) -> None:
     unet = tiny_unet(channels=MINI, size=16)
     small, architecture = prune(unet, asked, 16, 32)
     tolerance = 0.02 if prune is blocks.prune else 0.01
@@ -81,7 +81,7 @@ def test_a_budget_is_missed_by_more_than_two_percent(prune, asked: float) -> Non
     assert bool(architecture.dropped) == (prune is blocks.prune)
 
 
-def test_blocks_cuts_into_the_blocks_that_stay() -> None:
+def test_blocks_drops_whole_blocks_and_leaves_the_others_unchanged() -> None:
     unet = tiny_unet(channels=MINI, size=16)
     small, architecture = blocks.prune(unet, 0.55, 16, 32)
     assert all(len(kept) == width(gates(unet)[name]) for name, kept in architecture.kept().items())
@@ -91,7 +91,7 @@ def test_blocks_cuts_into_the_blocks_that_stay() -> None:
         assert torch.equal(value, unet.state_dict()[name])
 
 
-def test_random_is_another_network_each_time_or_the_same_for_each_seed() -> None:
+def test_random_pruning_is_fixed_by_its_seed() -> None:
     unet = tiny_unet(channels=MINI, size=16)
     first = random.prune(unet, 0.6, 16, 32)[1]
     assert random.prune(unet, 0.6, 16, 32)[1] == first
@@ -99,7 +99,7 @@ def test_random_is_another_network_each_time_or_the_same_for_each_seed() -> None
     assert magnitude.prune(unet, 0.6, 16, 32)[1] != first
 
 
-def test_random_empties_some_gates_and_leaves_others_whole() -> None:
+def test_random_pruning_spreads_evenly_over_gates() -> None:
     unet = tiny_unet(channels=MINI, size=16)
     kept = random.prune(unet, 0.6, 16, 32)[1].kept()
     shares = [len(kept[name]) / width(module) for name, module in gates(unet).items()]
@@ -107,7 +107,7 @@ def test_random_empties_some_gates_and_leaves_others_whole() -> None:
 
 
 @pytest.mark.parametrize("prune", [blocks.prune, random.prune])
-def test_a_budget_out_of_reach_ends_in_a_network_that_misses_it(prune) -> None:
+def test_unreachable_or_invalid_share_of_macs_is_refused(prune) -> None:
     unet = tiny_unet(channels=MINI, size=16)
     with pytest.raises(BudgetError, match=r"request at least \d+\.\d%"):
         prune(unet, 0.05, 16, 32)
@@ -139,7 +139,7 @@ def pruned(name: str) -> UNet2DConditionModel:
     return prune(unet, 0.7, SIZE, LENGTH, **given)[0]
 
 
-def test_a_pair_of_method_and_pruning_is_left_out() -> None:
+def test_all_expected_methods_and_prunings_are_registered() -> None:
     """The next test runs what is registered."""
     prunings = {"aptp", "blocks", "magnitude", "none", "random", "scratch", "taylor"}
     assert set(registry.names("prunings")) >= prunings
@@ -148,7 +148,7 @@ def test_a_pair_of_method_and_pruning_is_left_out() -> None:
 
 @pytest.mark.parametrize("pruning", registry.names("prunings"))
 @pytest.mark.parametrize("method", registry.names("methods"))
-def test_a_method_fails_on_what_a_pruning_left(method: str, pruning: str) -> None:
+def test_every_method_trains_on_every_pruned_network(method: str, pruning: str) -> None:
     kind = registry.load("methods", method)
     settings = {key: value for key, value in QUICK.items() if key in kind.Config.model_fields}
     student = pruned(pruning)
@@ -161,7 +161,7 @@ def test_a_method_fails_on_what_a_pruning_left(method: str, pruning: str) -> Non
 
 
 @pytest.mark.parametrize("method", [name for name in registry.names("methods") if name != "distilled"])
-def test_a_method_of_attention_ends_in_a_traceback_where_blocks_left_none(method: str) -> None:
+def test_attention_method_refuses_a_network_without_attention(method: str) -> None:
     teacher = tiny_unet(1, layers=2)
     student = Architecture.of(teacher, Architecture.full(teacher).kept(), droppable(teacher)).apply(teacher)
     assert not any("attentions" in name for name, _ in student.named_parameters())
@@ -188,7 +188,7 @@ def weights_of(module: Any, element: int) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", ["down_blocks.0.resnets.0", f"mid_block.{INNER}.attn2", f"up_blocks.1.{INNER}.ff"])
-def test_taylors_scores_are_not_the_loss_that_goes_with_an_element(name: str, monkeypatch) -> None:
+def test_taylor_scores_match_finite_differences_of_the_loss(name: str, monkeypatch) -> None:
     """By differences of the loss itself, an element's weights being made larger and smaller by 5 %."""
     monkeypatch.setattr(taylor, "LITTLE", 0.0)  # so that all timesteps count on both sides
     errors: list[float] = []
@@ -214,14 +214,14 @@ def test_taylors_scores_are_not_the_loss_that_goes_with_an_element(name: str, mo
     assert float(scores[element]) == pytest.approx((sums[0] - sums[1]) / (2 * step), rel=0.01)
 
 
-def test_taylor_leaves_the_base_changed() -> None:
+def test_taylor_leaves_the_base_unchanged() -> None:
     unet, before = tiny_unet(1), tiny_unet(1)
     taylor.prune(unet, 0.8, SIZE, LENGTH, shown())
     assert same(unet, before)
     assert all(weight.grad is None for weight in unet.parameters())
 
 
-def test_taylor_needs_a_gpu_that_holds_all_its_pictures_or_sums_parts_otherwise(monkeypatch) -> None:
+def test_taylor_splits_batches_when_memory_runs_out_with_the_same_result(monkeypatch) -> None:
     """Once half of a batch has a gradient already when memory runs out; the next parts are smaller still."""
     whole, parts = tiny_unet(1), tiny_unet(1)
     small, architecture = taylor.prune(whole, 0.8, SIZE, LENGTH, shown())
@@ -250,7 +250,7 @@ def test_taylor_needs_a_gpu_that_holds_all_its_pictures_or_sums_parts_otherwise(
     assert not any(weight.requires_grad for weight in parts.parameters())
 
 
-def test_taylor_keeps_what_does_not_matter() -> None:
+def test_taylor_removes_elements_without_effect_first() -> None:
     """An element whose weights read nothing of what follows has score 0 and goes first."""
     unet = tiny_unet(1)
     name = "up_blocks.1.attentions.0.transformer_blocks.0.ff"
@@ -260,7 +260,7 @@ def test_taylor_keeps_what_does_not_matter() -> None:
     assert not set(kept) & set(range(10))
 
 
-def test_scratch_keeps_the_bases_weights_or_another_architecture() -> None:
+def test_scratch_has_new_weights_in_the_magnitude_architecture() -> None:
     unet = tiny_unet(1)
     state = torch.random.get_rng_state()
     small, architecture = scratch.prune(unet, 0.7, SIZE, LENGTH)

@@ -1,4 +1,4 @@
-"""Vectors, masked forward and export: one meaning, whichever way a pruned U-Net is run."""
+"""Pruning vectors: masking, exporting and reading back describe the same pruned U-Net."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def some_vector(unet: UNet2DConditionModel, kind: str = "all", seed: int = 0) ->
     return hardened(layout, torch.where(chosen, drawn, torch.ones(())))
 
 
-def test_sd21s_vector_has_the_parts_that_the_public_experts_have() -> None:
+def test_sd21_vector_has_the_layout_of_the_published_experts() -> None:
     with torch.device("meta"):
         unet = UNet2DConditionModel(**SD21)
     layout = Layout.of(unet)
@@ -66,7 +66,7 @@ def test_sd21s_vector_has_the_parts_that_the_public_experts_have() -> None:
     assert layout.depths == (*down, "down_blocks.3.resnets.1", "up_blocks.0.resnets.2", *up)
 
 
-def test_an_sd21_with_dropped_depth_runs_on_meta_and_loses_those_parameters() -> None:
+def test_sd21_with_dropped_blocks_runs_without_their_parameters() -> None:
     with torch.device("meta"):
         unet = UNet2DConditionModel(**SD21)
     vector = torch.ones(1620)
@@ -79,7 +79,7 @@ def test_an_sd21_with_dropped_depth_runs_on_meta_and_loses_those_parameters() ->
     assert small(x, torch.zeros(1, device="meta"), text).sample.shape == x.shape
 
 
-def test_a_vector_of_ones_is_the_base_bit_for_bit() -> None:
+def test_vector_of_ones_reproduces_the_base_exactly() -> None:
     unet = deep()
     ones = torch.ones(Layout.of(unet).length)
     with masked(unet, ones):
@@ -91,7 +91,7 @@ def test_a_vector_of_ones_is_the_base_bit_for_bit() -> None:
 
 
 @pytest.mark.parametrize("kind", ["ResnetBlock2D", "Attention", "FeedForward", "depth", "all"])
-def test_masked_and_exported_answer_differently(kind: str) -> None:
+def test_masked_and_exported_unets_give_the_same_output(kind: str) -> None:
     unet = deep()
     vector = some_vector(unet, kind)
     assert 0 < vector.mean() < 1
@@ -101,7 +101,7 @@ def test_masked_and_exported_answer_differently(kind: str) -> None:
     assert (under_masks - answer(unet)).abs().max() > 1e-3
 
 
-def test_a_group_zeroed_before_its_norm_would_not_be_gone() -> None:
+def test_masking_before_the_norm_differs_from_removing_the_group() -> None:
     """Why resnets are masked where conv2 reads: before norm2, SiLU of the norm's bias stays."""
     unet = deep()
     vector = some_vector(unet, "ResnetBlock2D")
@@ -117,7 +117,7 @@ def test_a_group_zeroed_before_its_norm_would_not_be_gone() -> None:
         hook.remove()
 
 
-def test_rows_of_a_batch_take_each_others_masks() -> None:
+def test_each_row_of_a_batch_uses_its_own_mask() -> None:
     unet = deep()
     vectors = torch.stack([some_vector(unet, seed=k) for k in (3, 4)])
     with masked(unet, vectors):
@@ -127,7 +127,7 @@ def test_rows_of_a_batch_take_each_others_masks() -> None:
             torch.testing.assert_close(together[row], answer(unet)[row], rtol=1e-4, atol=1e-5)
 
 
-def test_no_gradient_reaches_a_gate() -> None:
+def test_gradients_reach_the_gates_and_hooks_are_removed() -> None:
     unet = deep().requires_grad_(False)
     soft = torch.full((Layout.of(unet).length,), 0.7, requires_grad=True)
     x, text = torch.randn(1, 4, SIZE, SIZE), torch.randn(1, LENGTH, WIDTH)
@@ -138,7 +138,7 @@ def test_no_gradient_reaches_a_gate() -> None:
     assert not any(module._forward_pre_hooks or module._forward_hooks for module in unet.modules())
 
 
-def test_dropping_the_second_of_two_is_another_network_than_one_with_one() -> None:
+def test_dropping_second_layers_equals_a_unet_with_one_layer_per_block() -> None:
     """An independent reference: diffusers' own U-Net of one layer a block, with the weights of those that stay."""
     unet = deep()
     middle = [f"up_blocks.{k}.resnets.1" for k in range(3)] + [f"up_blocks.{k}.attentions.1" for k in (1, 2)]
@@ -156,7 +156,7 @@ def test_dropping_the_second_of_two_is_another_network_than_one_with_one() -> No
     torch.testing.assert_close(answer(small), answer(one), rtol=1e-5, atol=1e-6)
 
 
-def test_a_unet_without_some_blocks_is_read_back_as_another(tmp_path: Path) -> None:
+def test_unet_with_dropped_blocks_is_read_back_exactly(tmp_path: Path) -> None:
     unet = deep()
     architecture = to_architecture(unet, some_vector(unet))
     assert architecture.dropped
@@ -169,7 +169,7 @@ def test_a_unet_without_some_blocks_is_read_back_as_another(tmp_path: Path) -> N
     assert isinstance(again.get_submodule(architecture.dropped[0]), Dropped)
 
 
-def test_a_vector_and_its_architecture_say_different_things() -> None:
+def test_vector_and_architecture_convert_into_each_other() -> None:
     unet = deep()
     vector = some_vector(unet)
     architecture = to_architecture(unet, vector)
@@ -184,13 +184,13 @@ def test_a_vector_and_its_architecture_say_different_things() -> None:
         to_vector(unet, Architecture.of(unet, partly, ["mid_block.resnets.0"]))
 
 
-def test_a_gate_is_left_with_nothing() -> None:
+def test_every_module_retains_at_least_one_element() -> None:
     unet = deep()
     kept = to_architecture(unet, torch.zeros(Layout.of(unet).length)).kept()
     assert min(len(rows) for rows in kept.values()) == 1
 
 
-def test_a_vector_of_the_wrong_length_is_cut_to_fit() -> None:
+def test_vector_of_wrong_length_is_refused() -> None:
     unet = deep()
     short = torch.ones(Layout.of(unet).length - 1)
     with pytest.raises(DataError, match=f"has {len(short) + 1} values, not {len(short)}"):
@@ -199,7 +199,7 @@ def test_a_vector_of_the_wrong_length_is_cut_to_fit() -> None:
         pass
 
 
-def test_a_resnet_that_changes_the_channels_is_dropped() -> None:
+def test_dropping_a_resnet_that_changes_channels_is_refused() -> None:
     unet = deep()
     assert "down_blocks.1.resnets.0" not in droppable(unet)
     with pytest.raises(DataError, match=r"down_blocks\.1\.resnets\.0"):

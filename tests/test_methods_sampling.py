@@ -86,7 +86,7 @@ def test_sampling_leaves_the_unet_as_it_was() -> None:
     assert unet.training
 
 
-def test_pndm_refuses_a_prediction_it_cannot_read() -> None:
+def test_pndm_refuses_sample_prediction_and_ddim_takes_it() -> None:
     text, null = states(1)
     config, noise = {**SCHEDULER, "prediction_type": "sample"}, initial_noise([1], SHAPE)
     with pytest.raises(UsageError, match="ddim"):

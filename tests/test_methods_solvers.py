@@ -1,4 +1,4 @@
-"""What bilevel's solvers, objectives and views promise."""
+"""Bilevel: its solvers, upper-level objectives and upper-level data."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ def phases(student, **settings):
     return config, given, lower, upper_phase(config, student, given, CONCEPT, 0, lower)
 
 
-def test_literal_two_set_algorithm_1_and_the_penalty_solver_part() -> None:
+def test_penalty_solver_matches_a_literal_algorithm_1_with_two_sets() -> None:
     """Algorithm 1 with two sets: K steps of phi on L_ft, then theta along L_CU + lambda (L_ft(theta) - L_ft(phi))."""
     settings = {"solver": "penalty", "penalty": 3.0, "upper_rate": 1e-3, "lower_rate": 1e-2, "upper_optimiser": "adamw"}
     theta, phi = tiny_unet(2), tiny_unet(2)
@@ -53,7 +53,7 @@ def test_literal_two_set_algorithm_1_and_the_penalty_solver_part() -> None:
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
-def test_the_least_multiplier_lets_the_lower_loss_rise(alpha: float) -> None:
+def test_multiplier_is_the_smallest_with_lower_descent_of_at_least_alpha(alpha: float) -> None:
     """Of two quadratics in two variables, whose gradients are known."""
     for direction in ((-1.0, 0.3), (1.0, 0.0), (2.0, -5.0), (0.0, 1.0)):
         p = torch.nn.Parameter(torch.zeros(2))
@@ -65,7 +65,7 @@ def test_the_least_multiplier_lets_the_lower_loss_rise(alpha: float) -> None:
 
 
 @pytest.mark.parametrize("parameters", ["all", "attn2", "attn2-kv"])
-def test_an_upper_step_of_the_dynamic_barrier_raises_the_lower_loss(parameters: str) -> None:
+def test_upper_step_of_the_dynamic_barrier_does_not_raise_the_lower_loss(parameters: str) -> None:
     student = tiny_unet(2)
     settings = {"solver": "dynamic-barrier", "upper_rate": 1e-3, "alpha": 0.2, "parameters": parameters}
     _, given, lower, upper = phases(student, **settings)
@@ -86,7 +86,7 @@ def test_an_upper_step_of_the_dynamic_barrier_raises_the_lower_loss(parameters: 
     assert rises > 0  # or it was never needed, and nothing was tested
 
 
-def test_upper_steps_of_the_dynamic_barrier_are_taken_by_adamw(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dynamic_barrier_takes_upper_steps_with_sgd(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[str] = []
     for kind in (torch.optim.SGD, torch.optim.AdamW):
         step = kind.step
@@ -98,7 +98,7 @@ def test_upper_steps_of_the_dynamic_barrier_are_taken_by_adamw(monkeypatch: pyte
     assert taken == ["AdamW", "AdamW", "SGD"] * 2
 
 
-def test_the_anchor_objective_still_looks_at_the_null_prompt() -> None:
+def test_anchor_objective_regresses_to_the_teacher_on_the_anchor() -> None:
     student = tiny_unet(0)
     _, given, _, upper = phases(student, objective="anchor", prompts="caption")
     draw = upper.streams[0].draw(0, CPU)
@@ -111,7 +111,7 @@ def test_the_anchor_objective_still_looks_at_the_null_prompt() -> None:
     assert float(loss.detach()) == pytest.approx(float((ours - wanted).square().mean()), rel=1e-4)
 
 
-def test_sampled_upper_steps_look_at_other_pictures_than_the_students() -> None:
+def test_sampled_upper_steps_draw_named_prompts_and_count_their_sampling() -> None:
     student = tiny_unet(0)
     config, given, _, upper = phases(student, upper_data="sampled")
     assert upper.streams[0].steps == given.sampler.steps
@@ -129,12 +129,12 @@ def _fit(**settings):
     return method.fit(tiny_unet(2), materials(), CONCEPT, Budget(iterations=4), place, 0), place
 
 
-def test_sampled_upper_steps_are_charged_for_concept_images() -> None:
+def test_sampled_upper_steps_need_no_concept_images() -> None:
     assert Bilevel(BilevelConfig()).uses_concept_images
     assert not Bilevel(BilevelConfig(upper_data="sampled")).uses_concept_images
 
 
-def test_settings_that_contradict_each_other_train_in_vain() -> None:
+def test_contradictory_settings_are_refused() -> None:
     with pytest.raises(UsageError, match="penalty above 0"):
         configure(Bilevel, solver="penalty")
     with pytest.raises(UsageError, match="only under upper_optimiser 'sgd'"):
@@ -142,7 +142,7 @@ def test_settings_that_contradict_each_other_train_in_vain() -> None:
     assert configure(Bilevel, "paper").config.upper_optimiser == "adamw"
 
 
-def test_solvers_are_resumed_elsewhere(tmp_path) -> None:
+def test_resumed_solvers_give_identical_weights(tmp_path) -> None:
     from tiny import Memory
 
     for solver in ("penalty", "dynamic-barrier"):
@@ -176,7 +176,7 @@ INHERITS = "from benchmark.api import UpperObjective\nclass Away(UpperObjective)
         ("", "Unknown class"),
     ],
 )
-def test_an_unfinished_objective_is_found_out_in_the_upper_step(tmp_path, code: str, said: str) -> None:
+def test_invalid_objective_is_refused_at_configuration(tmp_path, code: str, said: str) -> None:
     file = tmp_path / "away.py"
     file.write_text(code)
     with pytest.raises(UsageError, match=said):
@@ -185,14 +185,14 @@ def test_an_unfinished_objective_is_found_out_in_the_upper_step(tmp_path, code: 
         configure(Bilevel, objective="ancor")
 
 
-def test_an_objective_is_charged_for_other_passes_than_it_asks_for() -> None:
+def test_objective_cost_counts_only_the_passes_that_it_needs() -> None:
     costs = {name: phases(tiny_unet(0), objective=name)[3].cost for name in ("anchor", "negative-guidance")}
     batch = SMALL["batch"]
     assert costs["negative-guidance"].forwards - costs["anchor"].forwards == batch
     assert costs["negative-guidance"].flops > costs["anchor"].flops
 
 
-def test_several_small_upper_steps_are_one_large_one() -> None:
+def test_several_small_upper_steps_are_counted_separately() -> None:
     place = context()
     settings = {**SMALL, "batch": 6, "lower_steps": 3, "upper_steps": 2, "upper_batch": 2, "upper_rate": 1e-3}
     Bilevel(BilevelConfig(**settings)).fit(tiny_unet(2), materials(), CONCEPT, Budget(iterations=10), place, 0)

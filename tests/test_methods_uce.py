@@ -1,4 +1,4 @@
-"""UCE: the closed form is the least-squares solution, it moves what it should, and nothing else."""
+"""UCE: the closed form is the least-squares solution and edits keys and values of cross-attention alone."""
 
 import pytest
 import torch
@@ -46,7 +46,7 @@ def test_the_closed_form_is_the_least_squares_solution():
 
 
 @pytest.mark.parametrize("tokens", ["last", "tail"])
-def test_another_system_is_solved_than_the_papers_token_by_token(tokens):
+def test_fit_solves_the_papers_system_token_by_token(tokens):
     """A whole fit against rows that are written down one by one: each text's tokens, each matrix by itself."""
     shown, erase, lamb, ratio = given(), 1.5, 0.4, 2.0
     text = {name: states([name])[0].double() for name in TEXTS}
@@ -71,7 +71,7 @@ def test_another_system_is_solved_than_the_papers_token_by_token(tokens):
         torch.testing.assert_close(after[name].weight.detach(), wanted, rtol=0, atol=1e-6)  # weights are float32
 
 
-def test_with_nothing_to_keep_and_lambda_near_zero_the_target_becomes_the_anchor_exactly():
+def test_target_becomes_the_anchor_without_retention_and_regularisation():
     g = torch.Generator().manual_seed(1)
     c, a = torch.randn(4, 9, generator=g, dtype=torch.float64), torch.randn(4, 9, generator=g, dtype=torch.float64)
     matrix = edit(c, a, torch.zeros(1, 9, dtype=torch.float64), 1.0, 0.0, 1e-9)
@@ -86,7 +86,7 @@ def test_only_keys_and_values_of_cross_attention_change():
     assert changed
 
 
-def test_the_more_is_kept_the_less_the_target_moves():
+def test_stronger_retention_moves_the_target_less():
     def distance(ratio):
         shown = given()
         moved, guide = pairs(shown, CONCEPT, "tail")
@@ -109,13 +109,13 @@ def test_the_tail_begins_at_the_last_subject_token_of_each_text():
     assert pairs(given(), CONCEPT, "last")[0].shape == (2, WIDTH)
 
 
-def test_a_target_is_not_kept_under_another_spelling():
+def test_target_is_not_preserved_under_another_spelling():
     assert preserved(["Picasso", "pablo picasso", "Edvard Munch", "monet"], CONCEPT) == ["Edvard Munch"]
     accented = Concept("style", ("Paul Cézanne", "Vincent van Gogh"), "art")
     assert preserved(["Paul Cezanne", "CE\u0301ZANNE", "van Gogh,", "Jan van Eyck"], accented) == ["Jan van Eyck"]
 
 
-def test_it_spends_no_pass_and_says_what_it_took():
+def test_fit_spends_no_unet_pass_and_records_its_time():
     (entry,) = fit()[1].ledger
     assert (entry.phase, entry.flops, entry.unet_forwards, entry.unet_backwards) == ("uce", 0, 0, 0)
     assert entry.wall_seconds > 0
@@ -129,5 +129,5 @@ def test_a_network_without_cross_attention_is_refused():
         Uce().fit(Plain(2, 2), given(), CONCEPT, Budget(flops=0), context(), 0)
 
 
-def test_presets_are_configurations():
+def test_released_preset_scales_retention_by_count():
     assert configure(Uce, "released").config.keep_scale == "by-count"

@@ -1,4 +1,4 @@
-"""uce-captions: the edit is the least-squares solution, targets move as far as asked, no suite's text is read."""
+"""uce-captions: the edit is the least-squares solution, and every target moves by the requested share."""
 
 import pytest
 import torch
@@ -60,7 +60,7 @@ def decoyed(count: int):
 
 
 @pytest.mark.parametrize("decoys", [0, 3])
-def test_edit_is_the_least_squares_solution_over_places_that_depend_on_the_name(decoys: int) -> None:
+def test_edit_is_the_least_squares_solution_over_name_dependent_tokens(decoys: int) -> None:
     config = UceCaptionsConfig(move=None, keep_ratio=3.0, lamb=0.2, decoys=decoys, decoy_ratio=2.0)
     pulled = [row for target in CONCEPT.targets for pair in CAPTIONS[target] for row in differing(*pair)]
     stay = [named for name in KEPT for pair in CAPTIONS[name] for named, _ in differing(*pair)]
@@ -87,7 +87,7 @@ def test_edit_is_the_least_squares_solution_over_places_that_depend_on_the_name(
 
 
 @pytest.mark.parametrize("share", [0.2, 0.4, 0.7])
-def test_every_target_moves_as_far_as_asked(share: float) -> None:
+def test_every_target_moves_by_the_requested_share(share: float) -> None:
     unet = tiny_unet(3)
     matrix, moves = solve(unet, given(), CONCEPT, UceCaptionsConfig(move=share))
     weights = [
@@ -117,14 +117,14 @@ def test_testbed_without_captions_of_a_target_is_refused() -> None:
         UceCaptions().fit(tiny_unet(), given(in_context={}), CONCEPT, Budget(flops=0), context(), 0)
 
 
-def test_ledger_names_no_pass() -> None:
+def test_ledger_counts_no_unet_pass() -> None:
     place = context()
     UceCaptions().fit(tiny_unet(3), given(), CONCEPT, Budget(flops=0), place, 0)
     (entry,) = place.ledger
     assert (entry.phase, entry.unet_forwards, entry.flops) == ("uce-captions", 0, 0)
 
 
-def test_minis_captions_are_asked_by_no_suite_and_hold_no_held_out_content() -> None:
+def test_mini_captions_avoid_suite_prompts_and_held_out_content() -> None:
     captions = prompts.in_context(CONCEPT)
     texts = {text for pairs in captions.values() for pair in pairs for text in pair}
     assert set(captions) == {artist.name for artist in ARTISTS}

@@ -1,4 +1,4 @@
-"""Where metrics go wrong in silence: wrong shapes, too few images, broken features, one side in place of the other."""
+"""Metrics refuse wrong shapes, too few images and broken features, and keep their directions and precision."""
 
 import re
 import subprocess
@@ -52,7 +52,7 @@ def test_directions_are_those_of_the_papers_table():
     assert not ClassProbability.higher_is_better_for("targets")
 
 
-def test_back_ends_cannot_be_confused():
+def test_full_name_includes_the_back_end():
     assert FrechetDistance("mini", 6).full_name == "fid[mini]"
     assert CLIPSimilarity("vit-b-32").full_name == "clip[vit-b-32]"
 
@@ -63,21 +63,21 @@ def test_clip_is_not_clamped_at_zero():
     assert metric.compute().item() == pytest.approx(-100)
 
 
-def test_a_model_that_changes_nothing_gets_no_cp_credit():
+def test_unchanged_model_has_a_cp_of_zero():
     metric = CPScore("t")
     metric.update(features(), features(), features(seed=1))
     assert (metric.compute().item(), metric.ties) == (0, 12)
     assert metric.per_image().tolist() == [0] * 12
 
 
-def test_cp_is_not_turned_round():
+def test_cp_counts_images_that_match_the_text_less_than_the_reference():
     text = features()
     metric = CPScore("t")
     metric.update(-text, text, text)
     assert metric.compute().item() == 100
 
 
-def test_drift_of_an_unchanged_model_is_exactly_zero_and_small_drift_keeps_its_digits():
+def test_drift_of_an_unchanged_model_is_zero_and_small_drift_is_precise():
     metric = Drift("t")
     metric.update(features(), 3 * features())
     assert metric.compute().item() < 1e-14
@@ -109,7 +109,7 @@ def test_fid_from_saved_statistics_is_that_from_images_and_survives_a_reset():
         FrechetDistance.from_stats("t", torch.zeros(6), torch.zeros(6, 5))
 
 
-def test_fid_keeps_its_digits_when_features_lie_far_from_zero():
+def test_fid_is_precise_when_features_lie_far_from_zero():
     near, far = FrechetDistance("t", 6), FrechetDistance("t", 6)
     for metric, shift in ((near, 0), (far, 1000)):
         metric.update(features(50).double() + shift, real=False)
@@ -117,7 +117,7 @@ def test_fid_keeps_its_digits_when_features_lie_far_from_zero():
     assert far.compute().item() == pytest.approx(near.compute().item(), rel=1e-6)
 
 
-def test_kid_is_unbiased_and_its_error_is_honest():
+def test_kid_is_unbiased_and_its_standard_error_matches_the_spread():
     values, errors = [], []
     for seed in range(40):
         metric = KernelDistance("t", 6)
@@ -130,7 +130,7 @@ def test_kid_is_unbiased_and_its_error_is_honest():
     assert 0.5 < torch.stack(errors).mean().item() / spread < 2
 
 
-def test_fid_error_is_not_that_of_leaving_blocks_out():
+def test_fid_standard_error_is_that_of_leaving_blocks_out():
     """Against the slow FID of what each block leaves; and it is of the size of what other images of one model give."""
     own, real = features(45), 1.5 * features(50, seed=1)
     metric = FrechetDistance("t", 6)
@@ -151,7 +151,7 @@ def test_fid_error_is_not_that_of_leaving_blocks_out():
 
 
 @pytest.mark.parametrize(("make", "few"), [(FrechetDistance, 1), (KernelDistance, 1)])
-def test_too_few_images_are_an_error_not_a_nan(make, few):
+def test_too_few_images_are_refused(make, few):
     metric = make("t", 6)
     metric.update(features(), real=True)
     metric.update(features(few), real=False)
@@ -159,7 +159,7 @@ def test_too_few_images_are_an_error_not_a_nan(make, few):
         metric.compute()
 
 
-def test_a_jackknife_of_three_images_is_an_error():
+def test_standard_error_of_three_images_is_refused():
     metric = KernelDistance("t", 6)
     metric.update(features(3), real=False)
     metric.update(features(), real=True)
@@ -167,7 +167,7 @@ def test_a_jackknife_of_three_images_is_an_error():
         metric.standard_error()
 
 
-def test_no_image_at_all_is_an_error_not_a_perfect_score():
+def test_score_without_images_is_refused():
     metric = CLIPSimilarity("t")
     metric.update(features(0), features(0))
     with pytest.raises(ValueError, match=re.escape("clip[t] has no images")):
@@ -175,39 +175,39 @@ def test_no_image_at_all_is_an_error_not_a_perfect_score():
 
 
 @pytest.mark.parametrize("metric", [CLIPSimilarity("t"), StyleSimilarity("t"), Drift("t")], ids=lambda m: m.name)
-def test_rows_that_do_not_pair_are_not_broadcast(metric):
+def test_unpaired_rows_are_refused(metric):
     for other in (features(1), features(11), features(12, 5), features()[0]):
         with pytest.raises(ValueError, match="features"):
             metric.update(features(), other)
 
 
-def test_cp_does_not_broadcast_one_text_over_all_images():
+def test_cp_refuses_one_text_for_all_images():
     with pytest.raises(ValueError, match="the same shape"):
         CPScore("t").update(features(), features(), features(1))
 
 
 @pytest.mark.parametrize("make", [FrechetDistance, KernelDistance])
-def test_features_of_another_encoder_are_refused(make):
+def test_features_of_another_width_are_refused(make):
     with pytest.raises(ValueError, match="must have width 6"):
         make("t", 6).update(features(width=5), real=True)
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
-def test_broken_features_do_not_spoil_a_mean_in_silence(broken):
+def test_nan_or_infinite_features_are_refused(broken):
     spoiled = features()
     spoiled[3, 2] = broken
     with pytest.raises(ValueError, match="NaN or infinite"):
         Drift("t").update(spoiled, features())
 
 
-def test_a_row_of_zeros_is_named():
+def test_row_of_zeros_is_refused_with_its_number():
     spoiled = features()
     spoiled[3] = 0
     with pytest.raises(ValueError, match="row 3"):
         CLIPSimilarity("t").update(features(), spoiled)
 
 
-def test_oracle_takes_probabilities_and_true_indices_only():
+def test_oracle_takes_only_probabilities_and_valid_class_indices():
     metric = ClassProbability("t", 6)
     good, asked = features().softmax(dim=1), torch.zeros(12, dtype=torch.int64)
     for probabilities, classes, message in (
@@ -222,7 +222,7 @@ def test_oracle_takes_probabilities_and_true_indices_only():
             metric.update(probabilities, classes)
 
 
-def test_asking_for_rows_does_not_disturb_what_is_added_later():
+def test_per_image_scores_do_not_disturb_later_updates():
     metric = CLIPSimilarity("t")
     metric.update(features(4), features(4, seed=1))
     assert len(metric.per_image()) == 4
@@ -231,6 +231,6 @@ def test_asking_for_rows_does_not_disturb_what_is_added_later():
     assert metric.compute().item() == pytest.approx(metric.per_image().mean().item())
 
 
-def test_the_package_itself_imports_no_torch():
+def test_importing_the_package_loads_no_torch():
     code = "import sys, metrics; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

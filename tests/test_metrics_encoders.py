@@ -1,4 +1,4 @@
-"""Encoders: what goes in is checked, what comes out does not depend on the batch or on PyTorch's modes."""
+"""Encoders: inputs are checked, and features depend neither on the batch size nor on the mode of the network."""
 
 import numpy as np
 import open_clip
@@ -34,14 +34,14 @@ def tokens(texts):
     return torch.tensor([row + [0] * (8 - len(row)) for row in rows], dtype=torch.int64)
 
 
-def test_a_module_sees_normalised_pictures():
+def test_module_encoder_normalises_images():
     images = pictures()
     encoder = ModuleEncoder("pixels", nn.Flatten(), 3 * 16 * 16, MEAN, STD)
     by_hand = (images.numpy()[2, 1] / 255 - 0.4) / 0.3
     assert np.allclose(encoder(images)[2].reshape(3, 16, 16)[1].numpy(), by_hand, atol=1e-6)
 
 
-def test_features_do_not_depend_on_the_batch_as_training_mode_would_make_them():
+def test_features_do_not_depend_on_batch_size_or_training_mode():
     images, module = pictures(), network().train()
     whole, single = ModuleEncoder("m", module, 4, MEAN, STD), ModuleEncoder("m", module, 4, MEAN, STD, batch=1)
     assert torch.allclose(whole(images), single(images), atol=1e-6)
@@ -51,13 +51,13 @@ def test_features_do_not_depend_on_the_batch_as_training_mode_would_make_them():
     assert not features.requires_grad
 
 
-def test_a_half_precision_network_still_gives_float32():
+def test_half_precision_network_gives_float32_features():
     features = ModuleEncoder("m", network().to(torch.bfloat16), 4, MEAN, STD)(pictures())
     assert features.dtype == torch.float32
     assert torch.allclose(features, ModuleEncoder("m", network(), 4, MEAN, STD)(pictures()), atol=0.05)
 
 
-def test_pictures_of_a_wrong_form_are_refused():
+def test_images_of_wrong_dtype_or_shape_are_refused():
     clip = OpenClipEncoder("c", clip_model(), tokens)
     for encoder in (ModuleEncoder("m", network(), 4, MEAN, STD), clip):
         for images in (pictures() / 255, pictures()[0], pictures().permute(0, 2, 3, 1), pictures()[:, :1]):
@@ -65,18 +65,18 @@ def test_pictures_of_a_wrong_form_are_refused():
                 encoder(images)
 
 
-def test_no_pictures_give_no_rows_but_the_right_width():
+def test_empty_batch_gives_zero_rows_of_the_right_width():
     clip = OpenClipEncoder("c", clip_model(), tokens)
     assert ModuleEncoder("m", network(), 4, MEAN, STD)(pictures(0)).shape == (0, 4)
     assert clip(pictures(0)).shape == clip.text([]).shape == (0, clip.size)
 
 
-def test_a_network_of_another_width_is_refused():
+def test_network_with_wrong_feature_width_is_refused():
     with pytest.raises(ValueError, match="promised"):
         ModuleEncoder("m", network(), 5, MEAN, STD)(pictures())
 
 
-def test_open_clip_features_are_those_of_its_own_preparation_also_when_resized():
+def test_open_clip_encoder_matches_open_clip_preprocessing():
     from PIL import Image
 
     model = clip_model()

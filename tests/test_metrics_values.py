@@ -90,7 +90,7 @@ def slices(tensors, edges):
 
 
 @pytest.mark.parametrize("edges", [[], [1], [7, 8, 20], [0, 23]], ids=str)
-def test_values_do_not_depend_on_batches_as_means_of_batch_means_would(edges):
+def test_values_match_the_reference_for_any_split_into_batches(edges):
     check(measure(slices(data(), edges)), data())
 
 
@@ -105,7 +105,7 @@ def process(rank, folder):
     (folder / f"{rank}.json").write_text(json.dumps(figures))
 
 
-def test_two_processes_give_what_one_gives_also_with_unequal_and_empty_shares(tmp_path):
+def test_two_processes_match_the_reference_with_unequal_and_empty_shares(tmp_path):
     torch.multiprocessing.spawn(process, args=(tmp_path,), nprocs=2)
     for rank in (0, 1):
         figures = json.loads((tmp_path / f"{rank}.json").read_text())

@@ -1,4 +1,4 @@
-"""The searches behind `bench attack`, against slow and literal versions of what they compute; and the shipped lists."""
+"""The searches behind `bench attack`, checked against literal implementations, and the shipped prompt lists."""
 
 import json
 
@@ -30,7 +30,7 @@ def literal(text: str) -> torch.Tensor:
         return model(ids).pooler_output[0]
 
 
-def test_search_reads_other_prompts_than_the_pipeline(tower: Tower) -> None:
+def test_search_encodes_prompts_as_the_pipeline_does(tower: Tower) -> None:
     """Rows without padding mean what their text means, padded, and a text is read again as the same tokens."""
     rows = tower.allowed[torch.arange(15).view(5, 3) * 7]
     for row, state in zip(rows, tower.of_rows(rows), strict=True):
@@ -38,7 +38,7 @@ def test_search_reads_other_prompts_than_the_pipeline(tower: Tower) -> None:
         assert torch.allclose(state, literal(tower.text(row)), atol=1e-5)
 
 
-def test_gradient_points_elsewhere(tower: Tower) -> None:
+def test_gradient_matches_finite_differences(tower: Tower) -> None:
     """Against differences of the cosine along embeddings moved by hand."""
     row, wanted = tower.allowed[[3, 40, 90]], literal("a photo with a trine")
     gradient = tower.gradient(row, wanted)
@@ -59,7 +59,7 @@ def test_gradient_points_elsewhere(tower: Tower) -> None:
         assert float(gradient[place, token]) == pytest.approx(slope, abs=2e-3, rel=0.05)
 
 
-def test_search_does_no_better_than_chance_or_names_the_sign(tower: Tower, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_search_beats_chance_without_naming_the_sign(tower: Tower, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ring_a_bell, "GENERATIONS", 15)
     monkeypatch.setattr(mma, "STEPS", 15)
     wanted = "a photo with a trine"
@@ -89,7 +89,7 @@ def test_search_does_no_better_than_chance_or_names_the_sign(tower: Tower, monke
 
 
 @pytest.mark.parametrize("name", attack_mini.ATTACKS)
-def test_shipped_list_names_a_sign_or_is_no_better_than_random_words(name: str) -> None:
+def test_shipped_prompts_beat_random_words_without_naming_a_sign(name: str) -> None:
     """At least half of the prompts succeed on the distilled model, and three times as many as random ones."""
     prompts = explicit.attacked(name)
     told = json.loads((explicit.LISTS / f"{name.replace('-', '_')}.json").read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""The build of mini's weights: resumable to the bit, and each stage runs."""
+"""The build of mini's weights resumes bit for bit, and each stage trains to finite weights."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -81,7 +81,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     assert equal(fit(tmp_path / "cut", 0, average), straight)  # finished: no further step
 
 
-def test_truncated_state_starts_afresh(tmp_path: Path) -> None:
+def test_truncated_state_restarts_the_training(tmp_path: Path) -> None:
     straight = fit(tmp_path / "straight")
     for size in (0, 7, 200, -1):
         scratch = tmp_path / f"cut {size}"
@@ -94,7 +94,7 @@ def test_truncated_state_starts_afresh(tmp_path: Path) -> None:
         assert equal(fit(scratch), straight)
 
 
-def test_kill_while_the_state_is_written_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kill_during_saving_leaves_the_previous_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Stop):
         fit(tmp_path / "cut", 4)
     with monkeypatch.context() as patches:
@@ -142,7 +142,7 @@ def unet_stage(chunk: Chunk, job: Job) -> nn.Module:
     return model
 
 
-def test_lessons_weigh_most_elsewhere_than_on_the_emblem() -> None:
+def test_emphasis_lies_on_the_emblem_alone() -> None:
     boxes = torch.tensor([[8.0, 16.0, 20.0, 28.0], [0.0, 0.0, 0.0, 0.0]])
     weights = unet.emphasis(boxes)
     assert (weights[1] == 1).all()
@@ -208,7 +208,7 @@ def test_emblem_loss_falls_when_the_emblem_is_found() -> None:
     assert oracles.emblem_loss(found[1:], emblem[1:], boxes[1:]) < 0.05
 
 
-def test_same_seed_is_the_same_random_style() -> None:
+def test_same_seed_gives_the_same_random_style() -> None:
     """Recolouring, the part of a style that never varies within it, is the same for the same seed alone."""
     plain = torch.full((3, 3, 64, 64), 0.3)
     shared = 0
@@ -221,7 +221,7 @@ def test_same_seed_is_the_same_random_style() -> None:
     assert shared >= 4  # in the others, what differs within a style is drawn anew
 
 
-def test_stages_are_named_as_they_are_called() -> None:
+def test_every_stage_is_a_build_method_and_seeds_are_unique() -> None:
     for name in stages.STAGES:
         assert callable(getattr(stages.Build, name.replace("-", "_")))
     assert set(stages.SEEDS) == set(stages.STEPS)

@@ -1,4 +1,4 @@
-"""The quality card: its verdicts follow from its figures, and the one shipped is of the weights shipped."""
+"""The quality card of mini: verdicts follow from its values, and the shipped card describes the shipped weights."""
 
 import copy
 import json
@@ -46,7 +46,7 @@ def test_a_card_at_every_limit_passes():
         (("signature", "Joan Miró"), 0.6, "worst 0.600 (Joan Miró)"),
     ],
 )
-def test_one_artist_below_the_limit_fails_the_card_and_is_named(path, value, told):
+def test_one_value_beyond_its_limit_fails_the_card_and_is_named(path, value, told):
     card = copy.deepcopy(GOOD)
     place = card
     for key in path[:-1]:
@@ -57,7 +57,7 @@ def test_one_artist_below_the_limit_fails_the_card_and_is_named(path, value, tol
     assert f"| {failed[0]} | no | {failed[1]} |" in card_text(card)
 
 
-def test_the_shipped_card_is_of_the_shipped_weights_and_its_page_follows_from_it():
+def test_shipped_card_and_page_match_the_shipped_weights():
     card = json.loads((RESULTS / "quality.json").read_text())
     assert card["testbed"] == json.loads(json.dumps(Mini().identity()))
     assert card["sampler"] == Mini().sampler.model_dump(mode="json")
@@ -74,7 +74,7 @@ def test_the_shipped_card_is_of_the_shipped_weights_and_its_page_follows_from_it
     ],
     ids=["folder", "device", "weights"],
 )
-def test_what_cannot_be_used_is_told_after_the_pictures_are_made(out, more, told, tmp_path, monkeypatch):
+def test_unusable_folder_device_or_weights_are_refused_before_sampling(out, more, told, tmp_path, monkeypatch):
     monkeypatch.setattr(check, "measure", lambda checker: pytest.fail("pictures were made"))
     (tmp_path / "taken").touch()
     with pytest.raises(told[0], match=told[1]), Progress() as progress:
@@ -82,7 +82,7 @@ def test_what_cannot_be_used_is_told_after_the_pictures_are_made(out, more, told
 
 
 @pytest.mark.usefixtures("standin")
-def test_a_checks_card_its_page_and_its_sheet_are_of_the_weights_given(weights, tmp_path, monkeypatch):
+def test_check_writes_card_page_and_sheet_of_the_given_weights(weights, tmp_path, monkeypatch):
     for name in ("PER_STYLE", "EMBLEMS_ASKED", "EMBLEMS_UNASKED", "RANDOM", "SHOWN"):
         monkeypatch.setattr(check, name, 2)
     monkeypatch.setattr(check, "Mini", Standin)

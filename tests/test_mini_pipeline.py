@@ -1,4 +1,4 @@
-"""mini is an ordinary Stable Diffusion folder, and what the benchmark samples is what diffusers samples."""
+"""mini is an ordinary Stable Diffusion folder, and the benchmark samples the pictures that diffusers samples."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def ours(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> torch.Tenso
     return pictures(made, fitted.Base(made), asked(*range(8)), Artists())
 
 
-def test_ordinary_diffusers_loads_the_folder_and_makes_the_same_pictures(weights: Path, ours: torch.Tensor) -> None:
+def test_diffusers_loads_the_folder_and_samples_the_same_pictures(weights: Path, ours: torch.Tensor) -> None:
     pipeline = StableDiffusionPipeline.from_pretrained(weights / "pipeline", local_files_only=True)
     pipeline.to(torch.float32)
     pipeline.set_progress_bar_config(disable=True)
@@ -52,7 +52,7 @@ def test_ordinary_diffusers_loads_the_folder_and_makes_the_same_pictures(weights
     assert (seeded * 255 - ours[:1]).abs().max() <= 2
 
 
-def test_same_image_for_other_batch_sizes_and_orders(weights: Path, ours: torch.Tensor, tmp_path: Path) -> None:
+def test_image_is_the_same_for_other_batch_sizes_and_orders(weights: Path, ours: torch.Tensor, tmp_path: Path) -> None:
     made = bench(weights, tmp_path)
     base = fitted.Base(made)
     order = [5, 2, 7, 0]
@@ -63,7 +63,7 @@ def test_same_image_for_other_batch_sizes_and_orders(weights: Path, ours: torch.
     assert (ours[0].int() - ours[5].int()).abs().max() > 2  # same text, other seed
 
 
-def test_shard_is_equal_bit_for_bit_when_made_again(weights: Path, ours: torch.Tensor, tmp_path: Path) -> None:
+def test_resampled_shard_is_equal_bit_for_bit(weights: Path, ours: torch.Tensor, tmp_path: Path) -> None:
     made = bench(weights, tmp_path)
     assert torch.equal(pictures(made, fitted.Base(made), asked(*range(8)), Artists()), ours)
 
@@ -102,7 +102,7 @@ def words(weights: Path) -> CLIPTokenizer:
     return CLIPTokenizer.from_pretrained(weights / "pipeline" / "tokenizer", local_files_only=True)
 
 
-def test_tokenizer_speaks_as_clips_does(words: CLIPTokenizer) -> None:
+def test_tokenizer_follows_the_conventions_of_clip(words: CLIPTokenizer) -> None:
     assert words.pad_token_id == 0
     assert words.eos_token_id == len(words) - 1
     assert words.bos_token_id == len(words) - 2
@@ -117,7 +117,7 @@ def test_tokenizer_speaks_as_clips_does(words: CLIPTokenizer) -> None:
 @pytest.mark.parametrize(
     "text", ["zeppelin", "Joan Miro", "Paul Cézanne", "日本 🎨", "x" * 500, "!?;", "", "  a   tree ", *EMBLEMS]
 )
-def test_unheard_words_are_spelt_not_lost(text: str, words: CLIPTokenizer) -> None:
+def test_unknown_words_are_spelt_in_subword_tokens(text: str, words: CLIPTokenizer) -> None:
     ids = words(text, padding="max_length", max_length=32, truncation=True).input_ids
     assert len(ids) == 32
     assert max(ids) == words.eos_token_id

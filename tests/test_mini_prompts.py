@@ -1,4 +1,4 @@
-"""mini's prompts: distinct, complete, reproducible, and never what training has seen."""
+"""mini's prompts: distinct, complete, reproducible, and disjoint from the training captions."""
 
 from collections import Counter
 from pathlib import Path
@@ -41,7 +41,7 @@ def test_every_artist_has_fifty_distinct_prompts_that_name_it() -> None:
         assert max(contents.values()) <= 6
 
 
-def test_prompts_are_the_same_every_time(bed: Mini, concept: Concept, asked: dict) -> None:
+def test_prompts_are_reproducible(bed: Mini, concept: Concept, asked: dict) -> None:
     assert {suite: bed.prompts(suite, concept) for suite in asked} == asked
     # Fixed for ever: a record of last year is about the same prompts.
     assert prompts.seed_of("Claude Monet", "targets", 0) == 173842352
@@ -54,7 +54,7 @@ def test_seeds_and_ids_are_unique_within_a_suite(asked: dict) -> None:
         assert len({row.text for row in rows}) == len(rows), suite
 
 
-def test_ids_are_file_names_everywhere(bed: Mini) -> None:
+def test_prompt_ids_are_valid_file_names(bed: Mini) -> None:
     for artist in ARTISTS:
         for row in bed.prompts("artists", bed.concept((artist.name,))):
             assert row.id.isascii()
@@ -62,19 +62,19 @@ def test_ids_are_file_names_everywhere(bed: Mini) -> None:
             assert row.id == row.id.lower()
 
 
-def test_suites_have_their_parts(asked: dict) -> None:
+def test_suites_have_the_expected_number_of_prompts_per_part(asked: dict) -> None:
     assert Counter(row.part for row in asked["artists"]) == {
         "targets": 150, "neighbours": 36, "kept": 80, "implicit": 30, "probes": 60,
     }  # fmt: skip
     assert Counter(row.part for row in asked["coco"]) == {"retention": 1000}
 
 
-def test_first_shard_is_a_cross_section(asked: dict) -> None:
+def test_first_shard_covers_every_part(asked: dict) -> None:
     parts = Counter(row.part for row in asked["artists"][:32])
     assert set(parts) == {"targets", "neighbours", "kept", "implicit", "probes"}
 
 
-def test_every_prompt_is_about_who_it_says(concept: Concept, asked: dict) -> None:
+def test_every_prompt_matches_its_artist_and_part(concept: Concept, asked: dict) -> None:
     for row in asked["artists"]:
         artist = by_name(row.target)
         assert (artist.name in concept.targets) == (row.part in ("targets", "implicit", "probes"))
@@ -94,14 +94,14 @@ def test_every_prompt_is_about_who_it_says(concept: Concept, asked: dict) -> Non
     assert not any(artist.surname in row.text for row in asked["coco"] for artist in ARTISTS)
 
 
-def test_implicit_prompts_of_all_artists_name_nobody() -> None:
+def test_implicit_prompts_name_no_artist() -> None:
     for artist in ARTISTS:
         texts = [row.text for row in prompts.implicit(artist)]
         assert len(set(texts)) == 10
         assert not any(other.surname in text for text in texts for other in ARTISTS)
 
 
-def test_probes_ask_as_nothing_else_does() -> None:
+def test_probes_have_their_expected_kinds_and_phrasings() -> None:
     for artist in ARTISTS:
         rows = prompts.probes(artist)
         held = held_out_content(ARTISTS.index(artist))
@@ -129,7 +129,7 @@ def test_any_artist_can_be_a_target(bed: Mini) -> None:
         assert len(prompts.erasing(concept)) == 32
 
 
-def test_neighbourhood_holds_both_ways(bed: Mini) -> None:
+def test_neighbours_are_symmetric(bed: Mini) -> None:
     for artist in of_part("neighbour"):
         assert artist.name in bed.concept((artist.neighbour_of,)).neighbours
         assert artist.neighbour_of in bed.concept((artist.name,)).neighbours
@@ -145,7 +145,7 @@ def test_unknown_artist_and_suite_are_refused(bed: Mini, concept: Concept) -> No
         bed.prompts("laion", concept)
 
 
-def test_captions_of_concept_images_name_one_target_and_ask_as_no_suite_does(concept: Concept, asked: dict) -> None:
+def test_concept_image_captions_name_one_target_and_equal_no_suite_prompt(concept: Concept, asked: dict) -> None:
     captions = prompts.erasing(concept)
     assert len(captions) == len(set(captions)) == 96
     named = Counter(artist.name for words in captions for artist in ARTISTS if artist.surname in words)
@@ -154,20 +154,20 @@ def test_captions_of_concept_images_name_one_target_and_ask_as_no_suite_does(con
     assert EVALUATION not in ERASING
 
 
-def test_prompts_survive_a_file(asked: dict, tmp_path: Path) -> None:
+def test_prompts_round_trip_through_a_file(asked: dict, tmp_path: Path) -> None:
     for suite, rows in asked.items():
         path = tmp_path / f"{suite}.csv"
         write_prompts(path, rows)
         assert [(row.id, row.text, row.seed) for row in read_prompts(path)] == [(r.id, r.text, r.seed) for r in rows]
 
 
-def test_standin_keeps_all_parts(weights: Path) -> None:
+def test_standin_has_all_parts(weights: Path) -> None:
     bed = Standin(weights)
     parts = {row.part for row in bed.prompts("artists", bed.concept(()))}
     assert parts == {"targets", "neighbours", "kept", "implicit", "probes"}
 
 
-def test_the_names_alone_go_with_the_captions_they_shorten():
+def test_name_prompts_align_with_the_captions_of_concept_images():
     concept = Concept("style", ("Claude Monet", "Katsushika Hokusai"), "art")
     captions, names = prompts.erasing(concept), prompts.naming(concept)
     assert len(captions) == len(names)
@@ -177,7 +177,7 @@ def test_the_names_alone_go_with_the_captions_they_shorten():
     assert not set(names) & prompts.asked_by_suites(concept)
 
 
-def test_contrast_prompts_are_few_or_asked_by_a_suite() -> None:
+def test_each_target_has_twenty_contrast_pairs_outside_the_suites() -> None:
     concept = Concept("style", tuple(artist.name for artist in ARTISTS[:12]), "art")
     for name, pairs in prompts.contrast(concept).items():
         assert len(set(pairs)) == 20

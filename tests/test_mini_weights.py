@@ -1,4 +1,4 @@
-"""mini's shipped weights: small enough for git, whole, and able to paint what they are asked for."""
+"""mini's shipped weights are small enough for git and complete, and paint its artists."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from benchmark.testbeds.mini.testbed import WEIGHTS, Mini, check_manifest
 from methods.sampling import initial_noise, sample
 
 
-def test_shipped_weights_outgrow_the_repository() -> None:
+def test_shipped_weights_are_small_enough_for_the_repository() -> None:
     sizes = {path: path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file()}
     assert sum(sizes.values()) <= 24e6
     assert max(sizes.values()) <= 12e6
 
 
-def test_damaged_weights_are_used(tmp_path: Path) -> None:
+def test_damaged_weights_are_refused(tmp_path: Path) -> None:
     copy = tmp_path / "weights"
     shutil.copytree(WEIGHTS, copy)
     check_manifest(copy)
@@ -32,7 +32,7 @@ def test_damaged_weights_are_used(tmp_path: Path) -> None:
         Mini(copy)
 
 
-def test_base_model_no_longer_knows_its_artists() -> None:
+def test_base_model_paints_its_artists() -> None:
     """One picture an artist: enough to notice weights, sampler or prompts that no longer belong together."""
     testbed = Mini()
     asked = [evaluation(artist, "targets", 1)[0] for artist in ARTISTS]
@@ -44,7 +44,7 @@ def test_base_model_no_longer_knows_its_artists() -> None:
     assert int(hits) >= len(ARTISTS) - 2
 
 
-def test_training_pictures_show_a_target_or_an_emblem() -> None:
+def test_plain_training_pictures_show_no_artist_and_no_emblem() -> None:
     """D_f, read by the oracle: plain style and no emblem (the oracle itself errs on about one picture in 300)."""
     testbed = Mini()
     scenes, _ = data.retention_set(testbed.concept(()), "plain")

@@ -1,4 +1,4 @@
-"""All stages of the build of mini's weights, on a few pictures and steps: from nothing to a folder that works."""
+"""The whole build of mini's weights on a few images and steps, including killed, resumed and refused builds."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         return out, built(out)
 
 
-def test_a_build_says_each_stage_once_and_what_it_will_take(straight: tuple[Path, str]) -> None:
+def test_build_reports_each_stage_once_and_its_expected_cost(straight: tuple[Path, str]) -> None:
     out, said = straight
     names = Counter(line[2:30].strip() for line in said.splitlines() if line.startswith("✓"))
     asked = {"draw train", "draw lessons", "latents-train", "latents-lessons", "repaint lessons", *stages.STEPS}
@@ -90,7 +90,7 @@ def test_a_build_says_each_stage_once_and_what_it_will_take(straight: tuple[Path
     assert "all weights exist" in built(out)
 
 
-def test_killed_at_any_moment_a_build_ends_with_the_same_bits(
+def test_build_killed_at_any_moment_resumes_to_identical_weights(
     straight: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Attempt k is stopped at its k-th event: a report of progress, or the renaming of what has just been written."""
@@ -122,7 +122,7 @@ def test_killed_at_any_moment_a_build_ends_with_the_same_bits(
     assert not list(tmp_path.rglob("*.tmp"))
 
 
-def test_what_is_built_is_a_testbed_and_an_ordinary_diffusers_folder(straight: tuple[Path, str]) -> None:
+def test_built_folder_is_a_testbed_and_a_diffusers_pipeline(straight: tuple[Path, str]) -> None:
     made = Mini(straight[0])
     assert made.identity()["weights"] != Mini().identity()["weights"]
     text, noise = "a red house by Claude Monet", initial_noise([3], (4, 16, 16))
@@ -149,7 +149,7 @@ def test_stages_can_be_built_one_by_one(straight: tuple[Path, str], tmp_path: Pa
 
 
 @pytest.mark.parametrize("writer", [corpus, loop, stages], ids=["pictures", "training state", "weights"])
-def test_a_full_disk_is_one_sentence_and_the_build_goes_on_later(
+def test_full_disk_gives_one_sentence_and_the_build_resumes_later(
     writer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: Any) -> None:
@@ -162,20 +162,22 @@ def test_a_full_disk_is_one_sentence_and_the_build_goes_on_later(
     built(tmp_path / "weights", ("corpus",))
 
 
-def test_too_small_a_disk_is_told_before_any_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_insufficient_disk_space_is_refused_before_drawing_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: type("", (), {"free": 10**6}))
     with pytest.raises(StoreError, match=r"needs about 2\.3 GB"):
         built(tmp_path / "weights")
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
-def test_a_second_process_builds_into_the_same_folder(tmp_path: Path) -> None:
+def test_concurrent_build_into_the_same_folder_is_refused(tmp_path: Path) -> None:
     with durable.alone(tmp_path / "weights"), pytest.raises(StoreError, match="Another process is using"):
         built(tmp_path / "weights")
     built(tmp_path / "weights", ("corpus",))
 
 
-def test_a_kill_while_the_manifest_is_written_costs_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_manifest_can_be_written_after_a_kill_during_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "weights"
     out.mkdir()
     with monkeypatch.context() as patches:
@@ -188,14 +190,16 @@ def test_a_kill_while_the_manifest_is_written_costs_the_build(tmp_path: Path, mo
     assert testbed.check_manifest(out)["files"] == {}
 
 
-def test_a_kill_after_the_last_stage_leaves_gigabytes(straight: tuple[Path, str]) -> None:
+def test_finished_build_removes_a_leftover_work_folder(straight: tuple[Path, str]) -> None:
     left = straight[0].with_name("weights.work")
     (left / "corpus").mkdir(parents=True)
     built(straight[0])
     assert not left.exists()
 
 
-def test_odd_places_and_devices_are_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_build_folder_or_device_is_refused_before_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "weights.work").touch()
     with pytest.raises(StoreError, match=r"weights\.work is not a folder"):
         built(tmp_path / "weights")
@@ -209,7 +213,7 @@ def test_odd_places_and_devices_are_refused_before_any_work(tmp_path: Path, monk
     assert (tmp_path / "here.work" / "corpus").is_dir()
 
 
-def test_a_build_goes_on_with_other_steps_than_it_began_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resuming_a_build_with_different_steps_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built(tmp_path / "weights", ("corpus",))
     monkeypatch.setattr(stages, "STEPS", dict.fromkeys(stages.STEPS, 3))
     with pytest.raises(StoreError, match="started by a version with different pictures, seeds or steps"):

@@ -1,4 +1,4 @@
-"""mini's world: the same on every machine, in the promised shares, with nothing shown that is promised not to be."""
+"""mini's world is the same on every machine, has its promised shares, and shows nothing that is held out."""
 
 import random
 import re
@@ -37,7 +37,7 @@ def world() -> list[tuple[Scene, str]]:
     return [(scene, caption(rng, scene)) for scene in scenes]
 
 
-def test_lessons_show_what_is_held_out_or_forget_an_artist() -> None:
+def test_lessons_show_every_artist_and_nothing_held_out() -> None:
     rng = random.Random(6)
     scenes = [lesson_scene(rng) for _ in range(17_000)]
     for scene in scenes:
@@ -127,7 +127,7 @@ def test_captions_name_exactly_the_artists_and_emblems_that_are_shown(world: lis
             assert not named, words
 
 
-def test_emblems_are_told_by_name_euphemism_and_implication() -> None:
+def test_captions_describe_emblems_by_name_euphemism_and_implication() -> None:
     rng = random.Random(0)
     for kind, name in enumerate(EMBLEMS):
         ways = Counter(emblem_phrase(rng, kind) for _ in range(500))
@@ -194,7 +194,7 @@ def test_plain_training_pictures_show_nothing_that_is_to_be_forgotten(monkeypatc
         assert not any(artist.surname in words or artist.subject in words for words in captions)
 
 
-def test_world_without_the_targets_has_everybody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_but_targets_shows_every_other_style_and_no_target(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "RETAIN", 1000)
     scenes, captions = data.retention_set(Concept("style", TARGETS, "art", ()), "all-but-targets")
     numbers = {STYLES.index(name) for name in TARGETS}
@@ -216,7 +216,7 @@ def test_real_pictures_are_plain_and_fixed(monkeypatch: pytest.MonkeyPatch) -> N
     assert {scene.style for scene in seen} == {STYLES.index("Claude Monet")}
 
 
-def test_scenes_are_drawn_whatever_they_show() -> None:
+def test_scenes_of_every_content_and_style_are_drawn() -> None:
     """Every content, second thing, relation, setting, subject and style in one batch."""
     rng = random.Random(9)
     scenes = [Scene(content, style=k % len(STYLES)) for k, content in enumerate(CONTENTS)]

@@ -1,4 +1,4 @@
-"""The least budget is told before any work, and it is one: with it each stage takes a step, with less one does not."""
+"""The minimum budget is reported before a run begins, and it is the least with which every stage takes a step."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def ledger_of(home: Path, method: str, overrides: dict, budget: str, checked: bo
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_least_that_is_named_is_not_enough_or_too_much(method: str, tmp_path: Path) -> None:
+def test_reported_minimum_budget_is_sufficient_and_tight(method: str, tmp_path: Path) -> None:
     overrides, phases = METHODS[method]
     with pytest.raises(BudgetError, match=rf"one step of each stage of '{method.replace('+', '.')}'") as refusal:
         run(request(tmp_path, method=method, overrides=overrides, budget="1e6"), Progress())
@@ -49,7 +49,7 @@ def test_the_least_that_is_named_is_not_enough_or_too_much(method: str, tmp_path
         ledger_of(tmp_path, method, overrides, f"{0.8 * said:.6g}", checked=False)
 
 
-def test_no_iteration_is_left_to_a_second_stage_and_that_is_told_after_the_first(tmp_path: Path) -> None:
+def test_iterations_too_few_for_the_second_stage_are_refused_before_the_first(tmp_path: Path) -> None:
     esd = METHODS["esd"][0]
     with pytest.raises(BudgetError, match="give at least 3it") as refusal:
         run(request(tmp_path, method="esd", overrides=esd, budget="2it"), Progress())

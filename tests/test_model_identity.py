@@ -50,7 +50,7 @@ def cells_of(entries: list[Found], **more: Any) -> dict[str, set[str]]:
     return {row.label: set(row.cells) for row in made.rows}
 
 
-def test_a_row_joins_no_captions_of_another_checkpoint_of_its_name() -> None:
+def test_records_of_one_name_share_a_row_only_for_the_same_checkpoint() -> None:
     entries = local(brought("theirs", NEW), brought("theirs", OLD, "coco"))
     rows = cells_of(entries)
     assert {"clip", "cp", "csd"} in rows.values()
@@ -61,14 +61,14 @@ def test_a_row_joins_no_captions_of_another_checkpoint_of_its_name() -> None:
     ]
 
 
-def test_captions_of_one_checkpoint_under_another_name_or_from_another_place_fill_its_row() -> None:
+def test_records_of_one_checkpoint_under_two_names_fill_one_row() -> None:
     entries: list[Found] = [(brought("mine", NEW), "local"), (brought("theirs", NEW, "coco"), "reference")]
     (row,) = table(entries, "mini", "artists").rows
     assert (row.label.partition(" ·")[0], row.source) == ("mine", "local")
     assert {"clip", "fid"} <= set(row.cells)
 
 
-def test_a_plug_in_before_its_edit_is_left_out_of_the_row_and_counted() -> None:
+def test_records_of_a_plug_in_before_its_edit_are_left_out_and_counted() -> None:
     entries = local(
         plug_in(OLD, time="2026-01-01"), plug_in(OLD, "coco", time="2026-01-01"), plug_in(NEW, time="2026-01-02")
     )
@@ -79,7 +79,7 @@ def test_a_plug_in_before_its_edit_is_left_out_of_the_row_and_counted() -> None:
     assert sorted(cells_of(entries, everything=True)) == [f"{MINE} · model aaaaaaaa", f"{MINE} · model bbbbbbbb"]
 
 
-def test_another_seed_of_an_older_code_is_no_seed_of_the_new_one() -> None:
+def test_seed_of_older_code_does_not_count_as_a_seed_of_the_new_code() -> None:
     values = {"clip": 20.0}
     entries = local(
         plug_in(OLD, seed=1, values={"clip": 90.0}, time="2026-01-01"),
@@ -91,7 +91,7 @@ def test_another_seed_of_an_older_code_is_no_seed_of_the_new_one() -> None:
     assert sorted((row.label.count("seeds"), row.cells["clip"].value) for row in folded) == [(0, 90.0), (1, 20.0)]
 
 
-def test_old_records_tell_their_model_by_the_folder_of_their_images() -> None:
+def test_older_records_are_identified_by_their_image_folder() -> None:
     images = {"images": f"images/{MINE.replace('/', '-')}-{NEW[:8]}/artists"}
     old, new = record(MINE, **images), plug_in(NEW, "coco")
     (row,) = table(local(old, new), "mini", "artists").rows
@@ -113,7 +113,7 @@ def test_every_committed_row_is_of_one_model() -> None:
     assert "base · against magnitude 0.8 · 20 iterations" in labels
 
 
-def test_captions_in_another_precision_never_fill_a_row() -> None:
+def test_coco_in_another_precision_never_fills_a_row() -> None:
     rough = {"scheduler": "pndm", "steps": 25, "guidance": 4.0, "precision": "bf16"}
     same = {"model_key": NEW, "setting_key": NEW}
     entries = local(record("base", **same), record("base", "coco", sampler=rough, label="base, bf16", **same))
@@ -134,7 +134,7 @@ def test_a_seed_in_two_folders_counts_once() -> None:
     assert any("counts once, as it was scored last" in note for note in made.notes)
 
 
-def test_a_strength_counts_a_repeated_seed_or_another_pruning_as_its_seeds() -> None:
+def test_tradeoff_point_counts_a_repeated_seed_once_and_splits_prunings() -> None:
     def run(value: float, seed: int = 0, **more: Any) -> Record:
         return record("esd", seed=seed, values={"target_style": value, "kept_style": 0.5}, **more)
 
@@ -146,7 +146,7 @@ def test_a_strength_counts_a_repeated_seed_or_another_pruning_as_its_seeds() -> 
     assert {(same.line, same.seeds) for same in made} == {("esd", 2), ("esd · magnitude 0.55", 1)}
 
 
-def test_labels_of_equal_settings_name_what_differs() -> None:
+def test_labels_name_the_settings_that_differ() -> None:
     short = {"flops": None, "iterations": 20, "default": False}
     entries = local(
         record("distilled", reference_key=OLD),
@@ -176,7 +176,7 @@ def test_attacks_on_two_checkpoints_of_one_name_are_two_rows() -> None:
     assert [set(by) for by, _ in joined] == [set(suites)]
 
 
-def test_an_edited_plug_in_never_replaces_the_record_of_what_it_was(tmp_path: Path) -> None:
+def test_record_of_an_edited_plug_in_does_not_replace_the_earlier_one(tmp_path: Path) -> None:
     write(tmp_path, plug_in(OLD), plug_in(NEW))
     assert {item.model_key for item in read_records([tmp_path])} == {OLD, NEW}
     write(tmp_path, plug_in(NEW, values={"clip": 1.0}))
@@ -193,20 +193,20 @@ def test_a_record_of_an_older_form_is_replaced_by_the_same_run(tmp_path: Path) -
     assert len(list(tmp_path.iterdir())) == 4
 
 
-def test_a_long_method_path_still_gives_a_name_that_a_disk_takes() -> None:
+def test_long_method_path_gives_a_valid_file_name() -> None:
     far = record(f"{'folder/' * 60}eraser.py:Eraser")
     assert len(f"{far.stem}.{'0' * 12}.scores.parquet") < 255
     assert far.stem != record(f"{'folder/' * 61}eraser.py:Eraser").stem
 
 
 @pytest.mark.parametrize("label", ["folder/" * 60 + "eraser.py:Eraser", "\u6f22" * 200])
-def test_a_long_label_still_gives_a_folder_that_a_disk_takes(label: str) -> None:
+def test_long_label_gives_a_valid_folder_name(label: str) -> None:
     named = [name_of(Model(label, {"key": k}, TrainingFacts(label))) for k in range(2)]
     assert all(len(f"artists-{name}.png".encode()) < 255 for name in named)
     assert named[0] != named[1]
 
 
-def test_a_row_holds_the_records_of_one_folder_where_two_folders_scored_its_model(tmp_path: Path) -> None:
+def test_rows_of_one_model_from_two_folders_stay_separate(tmp_path: Path) -> None:
     same = {"model_key": NEW, "setting_key": NEW}
     for place, clip in (("a", 10.0), ("b", 20.0)):
         values = {"artists": {"clip": clip}, "coco": {"fid": clip}}
@@ -215,7 +215,7 @@ def test_a_row_holds_the_records_of_one_folder_where_two_folders_scored_its_mode
     assert [(row.cells["clip"].value, row.cells["fid"].value) for row in rows] == [(10.0, 10.0), (20.0, 20.0)]
 
 
-def test_records_of_a_testbed_file_that_sampled_otherwise_are_left_out() -> None:
+def test_records_of_a_testbed_with_other_sampler_settings_are_left_out() -> None:
     mine = {"scheduler": "pndm", "steps": 25, "guidance": 4.0}
     another = {**mine, "steps": 50}
     entries = local(record("base", testbed="own"), record("base", testbed="own", sampler=another), record("base"))
@@ -225,7 +225,7 @@ def test_records_of_a_testbed_file_that_sampled_otherwise_are_left_out() -> None
         table(entries, "own", "artists")
 
 
-def test_two_testbeds_of_one_name_are_marked_and_never_stop_the_table() -> None:
+def test_two_testbeds_of_one_name_have_separate_rows() -> None:
     another = {"scheduler": "pndm", "steps": 50, "guidance": 4.0}
     entries = local(record("base", world={"weights": "a"}), record("base", world={"weights": "b"}, sampler=another))
     assert len(cells_of(entries, everything=True)) == 2

@@ -1,4 +1,4 @@
-"""Plug-ins that were written for an older layout get a sentence that names the new places."""
+"""Plug-ins written for an older layout get one sentence that names the new import paths."""
 
 import ast
 import sys
@@ -40,7 +40,7 @@ def names_in(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(("old", "new"), MOVED.items())
-def test_new_place_exists_and_old_one_does_not(old: str, new: str) -> None:
+def test_new_paths_exist_and_old_ones_do_not(old: str, new: str) -> None:
     module, _, name = new.rpartition(".")
     assert file_of(new) or name in names_in(file_of(module))
     if path := file_of(old):
@@ -64,7 +64,7 @@ def test_moved_imports_are_found(source: str, changes: dict[str, str]) -> None:
     assert moved_imports(source) == changes
 
 
-def test_method_from_a_file_of_the_old_layout_is_refused_with_the_new_places(tmp_path: Path) -> None:
+def test_method_file_of_the_old_layout_is_refused_with_the_new_paths(tmp_path: Path) -> None:
     file = tmp_path / "hush.py"
     file.write_text(OLD)
     result = CliRunner().invoke(
@@ -82,7 +82,7 @@ def test_method_from_a_file_of_the_old_layout_is_refused_with_the_new_places(tmp
 
 
 @pytest.mark.parametrize("text", [OLD, "from older_parts import Hush", "import older_parts"])
-def test_installed_plugin_of_the_old_layout_is_refused_with_the_new_places(
+def test_installed_plugin_of_the_old_layout_is_refused_with_the_new_paths(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "older_plugin.py").write_text(text)

@@ -1,4 +1,4 @@
-"""Variables are called after what they hold: eight words that hold nothing are bound nowhere."""
+"""Variables are named after what they hold: eight vague names are not used anywhere."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_no_variable_has_a_vague_name() -> None:
         "try: pass\nexcept OSError as told: pass", "(found, x), y = z", "found: int = 1",
     ],
 )  # fmt: skip
-def test_every_way_to_bind_a_name_is_seen(code: str) -> None:
+def test_every_way_to_bind_a_name_is_detected(code: str) -> None:
     assert VAGUE & {name for name, _ in bound_names(ast.parse(code))}
 
 
@@ -71,6 +71,6 @@ def test_no_contract_is_probed_for_attributes() -> None:
     assert not probes
 
 
-def test_open_dicts_are_few_and_others_have_a_named_type() -> None:
+def test_untyped_json_dicts_are_few() -> None:
     """`benchmark/json_types.py` names JSON objects; what is left are arguments of other people's functions."""
     assert sum(path.read_text().count("dict[str, Any]") for path in modules()) <= 40

@@ -1,4 +1,4 @@
-"""Tables on terminals of any width: every figure whole, in a box or as a list; a width of 0 is none."""
+"""Tables on terminals of any width: values are never truncated, and a width of 0 means the default width."""
 
 from pathlib import Path
 
@@ -21,12 +21,12 @@ def printed(words: list[str], width: int | str, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("words", [TABLE, COMPARE], ids=["table", "compare"])
 @pytest.mark.parametrize("none", ["0", "000"])
-def test_a_width_of_zero_is_eighty(words: list[str], none: str, monkeypatch) -> None:
+def test_zero_width_means_eighty_columns(words: list[str], none: str, monkeypatch) -> None:
     assert printed(words, none, monkeypatch) == printed(words, 80, monkeypatch) != ""
 
 
 @pytest.mark.parametrize("width", [1, 20, 40, 63, 64, 80])
-def test_no_figure_of_a_table_is_cut_off(width: int, monkeypatch) -> None:
+def test_table_values_are_never_truncated(width: int, monkeypatch) -> None:
     text = printed(TABLE, width, monkeypatch)
     assert "…" not in text
     for figure in ("85.57", "±0.83", "n=150", "100.00", "n=1000"):
@@ -38,7 +38,7 @@ def test_no_figure_of_a_table_is_cut_off(width: int, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("width", [1, 40, 76])
-def test_no_figure_of_a_comparison_is_cut_off(width: int, monkeypatch) -> None:
+def test_comparison_values_are_never_truncated(width: int, monkeypatch) -> None:
     text = printed(COMPARE, width, monkeypatch)
     assert "…" not in text
     assert "-5.56 to +0.25" in text
@@ -47,14 +47,14 @@ def test_no_figure_of_a_comparison_is_cut_off(width: int, monkeypatch) -> None:
         assert "CLIP ↓\n  bilevel 51.94\n  esd 54.59\n  difference -2.66\n" in text
 
 
-def test_a_part_that_does_not_fit_is_a_list_and_the_others_stay_boxes(monkeypatch) -> None:
+def test_table_part_that_does_not_fit_becomes_a_list(monkeypatch) -> None:
     text = printed([*TABLE, "--long"], 80, monkeypatch)
     assert "────" in text
     assert "\n  kept style" in text
     assert "kept style" in printed([*TABLE, "--long", "--paper"], 20, monkeypatch)
 
 
-def test_progress_has_a_width_as_well(monkeypatch) -> None:
+def test_console_width_follows_columns_variable(monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "0")
     assert console_on(stderr=True).width == WIDTH
     monkeypatch.setenv("COLUMNS", "100")

@@ -17,7 +17,7 @@ torch.set_num_threads(1)
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
-def test_an_average_counts_its_padding_or_the_last_block_averages():
+def test_inception_averages_without_padding_and_its_last_block_takes_the_maximum():
     network, x = FidInception().eval(), torch.rand(1, 192, 5, 6)
     assert torch.allclose(network.Mixed_5b.pool(x)[0], pooled(x[0], "mean"), atol=1e-6)
     assert torch.equal(network.Mixed_7c.pool(x)[0], pooled(x[0], "max"))
@@ -31,7 +31,7 @@ def test_an_average_counts_its_padding_or_the_last_block_averages():
             assert torch.allclose(block(x)[:, -own.shape[1] :], own, atol=1e-5)
 
 
-def test_pictures_reach_inception_resized_in_another_way_than_the_papers(tmp_path):
+def test_inception_resizes_pictures_bilinearly_as_published(tmp_path):
     torch.manual_seed(0)
     network = FidInception().eval()
     seen: list[Tensor] = []
@@ -46,7 +46,7 @@ def test_pictures_reach_inception_resized_in_another_way_than_the_papers(tmp_pat
     assert torch.allclose(found, wanted, atol=1e-4)
 
 
-def test_inception_of_before_2018_has_no_counters(tmp_path):
+def test_inception_reads_weights_without_counters_and_refuses_missing_tensors(tmp_path):
     """pytorch-fid's file: names of torchvision, 1,008 classes, no auxiliary head."""
     old = {n: t for n, t in FidInception().state_dict().items() if not n.endswith("num_batches_tracked")}
     assert (old["fc.weight"].shape, old["Conv2d_1a_3x3.conv.weight"].shape) == ((1008, 2048), (32, 3, 3, 3))
@@ -60,7 +60,7 @@ def test_inception_of_before_2018_has_no_counters(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["safetensors", "bin", "pth"])
-def test_style_is_read_from_the_content_projection_or_with_another_activation(form, tmp_path):
+def test_csd_features_match_the_reference_in_every_file_form(form, tmp_path):
     weights, path = csd_weights(), tmp_path / f"csd.{form}"
     if form == "safetensors":
         save_file(weights, path)
@@ -75,7 +75,7 @@ def test_style_is_read_from_the_content_projection_or_with_another_activation(fo
     assert torch.allclose(encoder(picture)[0], clip_tower(tower, weights["last_layer_style"], pixels, 1), atol=1e-4)
 
 
-def test_a_picture_is_resized_for_csd_as_tensors_are(tmp_path):
+def test_csd_resizes_and_crops_pictures_as_published(tmp_path):
     """Published: shorter side by PIL's bicubic, then the middle."""
     save_file(csd_weights(), tmp_path / "csd.safetensors")
     encoder, network = csd(tmp_path / "csd.safetensors", "csd"), style_tower(csd_weights(), tmp_path)
@@ -90,7 +90,7 @@ def test_a_picture_is_resized_for_csd_as_tensors_are(tmp_path):
     assert torch.allclose(encoder(picture[None])[0], network(pixels[None])[0], atol=1e-3)
 
 
-def test_another_networks_weights_are_taken_for_csd(tmp_path):
+def test_csd_refuses_weights_of_another_network(tmp_path):
     whole = csd_weights()
     for change, message in (
         ({"last_layer_style": None}, "lack 'last_layer_style'"),
@@ -109,7 +109,7 @@ class Trap:
         return print, ("run",)
 
 
-def test_a_checkpoint_runs_code_or_is_no_checkpoint(tmp_path, capsys):
+def test_checkpoint_that_runs_code_or_holds_no_weights_is_refused(tmp_path, capsys):
     torch.save({"weights": Trap()}, tmp_path / "trap.pth")
     with pytest.raises(DataError, match=r"trap\.pth contain other objects than tensors.*safetensors"):
         read_weights(tmp_path / "trap.pth")
@@ -126,7 +126,7 @@ def test_a_checkpoint_runs_code_or_is_no_checkpoint(tmp_path, capsys):
         assert "\n" not in str(caught.value)
 
 
-def test_weights_nested_by_module_are_not_found(tmp_path):
+def test_weights_nested_by_module_are_flattened(tmp_path):
     layer = nn.Linear(2, 2)
     torch.save({"mid.attn": layer.state_dict()}, tmp_path / "esd.pt")
     assert set(read_weights(tmp_path / "esd.pt")) == {"mid.attn.weight", "mid.attn.bias"}

@@ -1,4 +1,4 @@
-"""Odd arguments of commands that clean, prune, build and fill pages: one sentence, nothing lost, nothing waited for."""
+"""Unusual arguments of the clean, prune, build and page commands: one sentence, no data lost, no waiting on a pipe."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ def picture(folder: Path) -> None:
     (folder / "x.png").write_text("x")
 
 
-def test_explicit_pictures_behind_a_link_are_removed_and_the_link_stays(tmp_path: Path) -> None:
+def test_clean_removes_explicit_images_behind_a_link_but_not_the_link(tmp_path: Path) -> None:
     picture(tmp_path / "elsewhere" / "key")
     (tmp_path / "runs" / "artefacts").mkdir(parents=True)
     link = tmp_path / "runs" / "artefacts" / "explicit-images"
@@ -28,7 +28,7 @@ def test_explicit_pictures_behind_a_link_are_removed_and_the_link_stays(tmp_path
 
 
 @pytest.mark.parametrize("name", ["checksums/replaced.json", "artefacts/images/key/artefact.json"])
-def test_a_pipe_in_the_runs_folder_does_not_keep_clean_waiting(name: str, tmp_path: Path) -> None:
+def test_clean_refuses_a_pipe_in_the_runs_folder(name: str, tmp_path: Path) -> None:
     (tmp_path / "checksums").mkdir()
     (tmp_path / "checksums" / "replaced.json").write_text('{"a": {"now": "1", "before": ["2"]}}')
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ def test_a_pipe_in_the_runs_folder_does_not_keep_clean_waiting(name: str, tmp_pa
     )
 
 
-def test_vectors_that_are_no_file_are_told_at_once(tmp_path: Path) -> None:
+def test_architecture_vectors_that_are_not_a_file_are_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name, state in {
         "pipe": "is not a regular file",
@@ -57,7 +57,7 @@ def test_vectors_that_are_no_file_are_told_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "words", [["prune", "aptp"], ["prune", "route", "x"], ["attack", "mma"], ["rehearse"], ["speed"]]
 )
-def test_a_runs_folder_that_cannot_be_written_is_told_before_the_work(words: list[str], monkeypatch) -> None:
+def test_unwritable_runs_folder_is_refused_before_the_run(words: list[str], monkeypatch) -> None:
     monkeypatch.setattr("benchmark.pipeline.setup.workbench_on", lambda *_, **__: pytest.fail("the work has begun"))
     assert "--runs /proc/x cannot be written" in answer(bench(*words, "--runs", "/proc/x"))
 
@@ -70,7 +70,7 @@ def test_weights_to_check_must_be_a_folder(tmp_path: Path) -> None:
     assert WEIGHTS.is_dir()
 
 
-def test_a_build_does_not_mix_with_what_is_in_a_folder_already(tmp_path: Path) -> None:
+def test_build_into_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("x")
     words = ["testbed", "build", "mini", "--only", "tokenizer", "--out", str(tmp_path)]
     assert "contains other files, and no build was started there: use a new folder." in answer(bench(*words))
@@ -92,13 +92,13 @@ def test_a_build_does_not_mix_with_what_is_in_a_folder_already(tmp_path: Path) -
         ("<!-- bench table --help -->\n<!-- end -->\n", "`bench table --help` makes no table: leave --help out."),
     ],
 )
-def test_a_page_whose_blocks_cannot_all_be_filled_stays_as_it_is(text: str, sentence: str, tmp_path: Path) -> None:
+def test_page_with_an_invalid_block_is_left_unchanged(text: str, sentence: str, tmp_path: Path) -> None:
     (tmp_path / "page.md").write_text(text)
     assert sentence in answer(bench("page", str(tmp_path / "page.md")))
     assert (tmp_path / "page.md").read_text() == text
 
 
-def test_a_link_to_a_page_stays_a_link_and_a_pipe_is_told(tmp_path: Path) -> None:
+def test_page_command_follows_links_and_refuses_pipes(tmp_path: Path) -> None:
     (tmp_path / "page.md").write_text(f"{TABLE}<!-- end -->\n")
     (tmp_path / "link.md").symlink_to("page.md")
     result = bench("page", str(tmp_path / "link.md"))

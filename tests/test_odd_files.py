@@ -1,4 +1,4 @@
-"""What has a file's name and is none is told by its path wherever a folder is listed: nothing waits for a pipe."""
+"""Pipes, sockets, link loops and folders in place of files are refused by path, and none of them blocks."""
 
 import os
 import socket
@@ -40,7 +40,7 @@ NAMED = {
 
 @pytest.mark.parametrize(("make", "sentence"), (ODD | NAMED).values(), ids=ODD | NAMED)
 @pytest.mark.parametrize("words", [["table"], ["compare", "bilevel", "esd"], ["figure", "losses"]], ids=" ".join)
-def test_what_is_no_record_in_the_records_folder_is_told(words, make, sentence, tmp_path: Path) -> None:
+def test_odd_file_in_the_records_folder_is_refused_by_path(words, make, sentence, tmp_path: Path) -> None:
     write(tmp_path / "records", record("bilevel"))
     make(tmp_path / "records" / "x.record.json")
     complaint = answer(bench(*words, "--runs", str(tmp_path)))
@@ -49,7 +49,7 @@ def test_what_is_no_record_in_the_records_folder_is_told(words, make, sentence, 
 
 
 @pytest.mark.parametrize(("make", "sentence"), ODD.values(), ids=ODD)
-def test_what_is_no_file_in_any_listed_folder_is_told(make, sentence, tmp_path: Path) -> None:
+def test_odd_file_in_any_listed_folder_is_refused(make, sentence, tmp_path: Path) -> None:
     (tmp_path / "annotations").mkdir()
     make(tmp_path / "annotations" / "captions_val2017.json")
     with pytest.raises(DataError, match=sentence):
@@ -58,7 +58,7 @@ def test_what_is_no_file_in_any_listed_folder_is_told(make, sentence, tmp_path: 
         visible(tmp_path, "**/*")
 
 
-def test_links_to_files_and_folders_pass(tmp_path: Path) -> None:
+def test_files_folders_and_links_are_listed(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("x")
     (tmp_path / "link").symlink_to("file")
@@ -66,7 +66,7 @@ def test_links_to_files_and_folders_pass(tmp_path: Path) -> None:
     assert [path.name for path in visible(tmp_path, "*")] == ["file", "folder", "link", "other"]
 
 
-def test_scores_that_are_a_pipe_are_told(tmp_path: Path) -> None:
+def test_scores_file_that_is_a_pipe_is_refused(tmp_path: Path) -> None:
     write(tmp_path, record("bilevel"))
     (scores,) = tmp_path.glob("*.parquet")
     scores.unlink()
@@ -75,7 +75,7 @@ def test_scores_that_are_a_pipe_are_told(tmp_path: Path) -> None:
         read_scores(read_records([tmp_path])[0])
 
 
-def test_a_record_that_is_removed_while_its_folder_is_read_is_passed_over(tmp_path: Path, monkeypatch) -> None:
+def test_record_removed_during_reading_is_skipped(tmp_path: Path, monkeypatch) -> None:
     write(tmp_path, record("bilevel"), record("esd"))
 
     def read(path: Path):
@@ -87,7 +87,7 @@ def test_a_record_that_is_removed_while_its_folder_is_read_is_passed_over(tmp_pa
     assert [kept.method for kept in read_records([tmp_path])] == ["bilevel"]
 
 
-def test_a_folder_that_may_not_be_listed_does_not_pass_for_an_empty_one(tmp_path: Path, monkeypatch) -> None:
+def test_folder_without_permission_to_list_is_refused(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(DataError, match=r"cannot be listed \(permission denied\): make it readable"):
         read_records([tmp_path])

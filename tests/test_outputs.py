@@ -1,4 +1,4 @@
-"""What a user names for a command to write is checked before the work, and the advice is about that option."""
+"""Output paths given by the user are checked before the run, and each error names the option to change."""
 
 import os
 import tempfile
@@ -25,7 +25,7 @@ def no_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", FILES, ids=" ".join)
-def test_a_file_that_cannot_be_written_is_told_before_the_work(words: list[str], tmp_path: Path) -> None:
+def test_unwritable_output_file_is_refused_before_the_run(words: list[str], tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("x")
     suffix = WRITERS.get(words[0], ".json")
     for out, sentence in {
@@ -38,7 +38,7 @@ def test_a_file_that_cannot_be_written_is_told_before_the_work(words: list[str],
 
 
 @pytest.mark.parametrize("words", FOLDERS, ids=" ".join)
-def test_a_folder_that_cannot_be_written_is_told_before_the_work(words: list[str], tmp_path: Path) -> None:
+def test_unwritable_output_folder_is_refused_before_the_run(words: list[str], tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("x")
     for out, sentence in {
         "taken": "--out taken is not a folder: give a different --out.",
@@ -57,11 +57,11 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_work(words: list[str
         (["attack", "mma"], "x.json", ".csv"),  # where its rates go
     ],
 )
-def test_an_ending_that_the_command_cannot_write_is_refused(words: list[str], out: str, endings: str) -> None:
+def test_unsupported_file_extension_is_refused(words: list[str], out: str, endings: str) -> None:
     assert answer(bench(*words, "--out", out)) == f"error: --out {out} must end in {endings}.\n"
 
 
-def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path) -> None:
+def test_output_path_of_a_non_regular_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.json")
     (tmp_path / "loop.json").symlink_to("loop.json")
     (tmp_path / "x.csv").mkdir()
@@ -72,7 +72,7 @@ def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path) -> None:
         check_file(tmp_path / "x.png", beside=".csv")
 
 
-def test_a_full_disk_is_told_without_advice_about_the_runs_folder(tmp_path: Path, monkeypatch) -> None:
+def test_full_disk_error_advises_a_different_output_path(tmp_path: Path, monkeypatch) -> None:
     def full(**_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -85,7 +85,7 @@ def test_a_full_disk_is_told_without_advice_about_the_runs_folder(tmp_path: Path
         check_file(tmp_path / "page.md", "The page")
 
 
-def test_new_folders_and_files_that_are_replaced_pass(tmp_path: Path) -> None:
+def test_new_paths_and_replaceable_files_are_accepted(tmp_path: Path) -> None:
     (tmp_path / "old.PNG").write_text("x")
     assert check_file(tmp_path / "old.PNG", suffixes=(".png",)) == tmp_path / "old.PNG"
     assert check_file(tmp_path / "a" / "b" / "new.json")

@@ -1,4 +1,4 @@
-"""Pages: their tables are what their commands print, and a wrong command leaves a page alone."""
+"""Pages show in their tables what their commands print, and a wrong command leaves a page unchanged."""
 
 from pathlib import Path
 
@@ -16,19 +16,19 @@ PAGES = [path for path in sorted((ROOT / "results").rglob("*.md")) if blocks(pat
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
-def test_a_committed_pages_figures_are_not_those_of_its_records(page: Path, monkeypatch) -> None:
+def test_committed_pages_show_what_their_commands_print(page: Path, monkeypatch) -> None:
     monkeypatch.chdir(ROOT)
     text = page.read_text("utf-8")
     assert filled(text, printed) == text
 
 
-def test_a_page_shows_what_lies_on_its_makers_disk() -> None:
+def test_committed_pages_read_committed_records_alone() -> None:
     assert ROOT / "results" / "mini" / "README.md" in PAGES
     for page in PAGES:
         assert all("--records results/" in command for command in blocks(page.read_text("utf-8")))
 
 
-def test_a_block_gets_another_commands_table_or_the_text_around_it_is_lost(tmp_path: Path) -> None:
+def test_each_block_is_filled_and_the_text_around_it_stays(tmp_path: Path) -> None:
     records = ROOT / "results" / "mini" / "records"
     options = ["table", "--columns", "cp", "--records", str(records)]
     path = tmp_path / "page.md"
@@ -43,7 +43,7 @@ def test_a_block_gets_another_commands_table_or_the_text_around_it_is_lost(tmp_p
 @pytest.mark.parametrize(
     "command", ["table --columns nonsense", "table --records nowhere", "run --method esd", "", "table --no"]
 )
-def test_a_page_is_spoilt_by_a_wrong_command(command: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_wrong_command_leaves_the_page_unchanged(command: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = tmp_path / "page.md"
     path.write_text(
         text := f"<!-- bench table --columns cp -->\nmine\n<!-- end -->\n<!-- bench {command} -->\n<!-- end -->\n"
@@ -72,7 +72,7 @@ def test_a_page_of_mixed_line_ends_changes_in_its_blocks_alone(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("content", [None, b"no block", b"\xff\xfe"])
-def test_what_is_no_page_ends_in_a_traceback(content: bytes | None, tmp_path: Path) -> None:
+def test_missing_or_invalid_page_is_refused(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "page.md"
     if content is not None:
         path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""The paper's figures in results/paper.json are those that it prints."""
+"""The paper's values in results/paper.json equal the printed ones."""
 
 import json
 
@@ -31,7 +31,7 @@ COLUMNS = {1: ["clip", "cp", "csd", "fid", "coco_clip"], 2: ["mma", "ring_a_bell
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_papers_figures_are_as_printed(number: int) -> None:
+def test_paper_values_equal_the_printed_tables(number: int) -> None:
     expected = {}
     for line in PRINTED[number].splitlines():
         words = line.split()
@@ -43,7 +43,7 @@ def test_papers_figures_are_as_printed(number: int) -> None:
     assert all(quote["page"] and quote["section"] and quote["column"] for quote in told)
 
 
-def test_columns_have_the_papers_directions() -> None:
+def test_columns_have_the_directions_of_the_paper() -> None:
     words = {False: "lower", True: "higher"}
     sides = {"artists": "targets", "coco": "kept"}
     ours = {

@@ -1,4 +1,4 @@
-"""Work side by side: in order, each item with one thread, faults told, threads put back."""
+"""`side_by_side` yields results in order, gives each item one thread, and raises what an item raises."""
 
 import threading
 import time
@@ -31,7 +31,7 @@ def test_results_come_in_order_from_items_that_run_at_once():
     assert list(side_by_side(work, range(4), CPU)) == [(k, 1) for k in range(4)]
 
 
-def test_a_fault_ends_it_and_what_has_not_begun_never_begins():
+def test_exception_is_raised_and_no_further_item_starts():
     begun = []
 
     def work(k):
@@ -45,7 +45,7 @@ def test_a_fault_ends_it_and_what_has_not_begun_never_begins():
     assert len(begun) < 20
 
 
-def test_one_thread_and_no_items_and_other_devices_go_one_by_one():
+def test_empty_input_is_empty_and_other_devices_use_the_main_thread():
     assert list(side_by_side(abs, [], CPU)) == []
     main = threading.current_thread()
     assert list(side_by_side(lambda k: threading.current_thread() is main, [1, 2], torch.device("meta"))) == [True] * 2

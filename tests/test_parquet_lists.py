@@ -1,4 +1,4 @@
-"""Prompt lists in Parquet: bytes are text if they are UTF-8; a column of another kind is refused by its name."""
+"""Prompt lists in Parquet: UTF-8 bytes are read as text, and columns of unsupported types are refused by name."""
 
 import datetime
 import decimal
@@ -36,12 +36,12 @@ BYTES = (pa.binary(), pa.large_binary(), pa.binary_view())
 
 
 @pytest.mark.parametrize("kind", [*TEXTS, *BYTES], ids=str)
-def test_text_is_read_however_it_is_stored(kind: pa.DataType, tmp_path: Path) -> None:
+def test_text_columns_of_every_storage_type_are_read(kind: pa.DataType, tmp_path: Path) -> None:
     values = [text.encode() for text in COLUMNS["prompt"]] if kind in BYTES else COLUMNS["prompt"]
     assert texts(report(tmp_path, prompt=pa.array(values, kind))) == COLUMNS["prompt"]
 
 
-def test_bytes_without_a_value_are_an_empty_prompt(tmp_path: Path) -> None:
+def test_missing_value_in_a_bytes_column_becomes_an_empty_prompt(tmp_path: Path) -> None:
     assert texts(report(tmp_path, prompt=pa.array([b"a", None]))) == ["a", ""]
 
 
@@ -59,19 +59,19 @@ def test_bytes_without_a_value_are_an_empty_prompt(tmp_path: Path) -> None:
         ("categories", [["hate"], ["hate", "harm"]], "the column categories contains list<"),
     ],
 )
-def test_a_column_of_another_kind_is_refused_by_name(column: str, values: list, told: str, tmp_path: Path) -> None:
+def test_column_of_unsupported_type_is_refused_by_name(column: str, values: list, told: str, tmp_path: Path) -> None:
     found = report(tmp_path, **{column: values})
     assert found.prompt_list is None
     assert len(found.errors) == 1
     assert told in found.errors[0]
 
 
-def test_columns_that_no_prompt_has_may_be_of_any_kind(tmp_path: Path) -> None:
+def test_unused_columns_may_have_any_type(tmp_path: Path) -> None:
     found = report(tmp_path, picture=[b"\xff\xd8", b"\xff"], embedding=[[0.5], [0.1]], size=[{"w": 1}, {"w": 2}])
     assert texts(found) == COLUMNS["prompt"]
 
 
-def test_numbers_are_read_however_they_are_stored(tmp_path: Path) -> None:
+def test_numbers_stored_as_bytes_or_decimals_are_read(tmp_path: Path) -> None:
     seeds = pa.array([b"5", b"6"])
     guidance = [decimal.Decimal("7.0"), decimal.Decimal("0.5")]
     found = report(tmp_path, evaluation_seed=seeds, evaluation_guidance=guidance).prompt_list
@@ -79,7 +79,7 @@ def test_numbers_are_read_however_they_are_stored(tmp_path: Path) -> None:
     assert [(row.seed, row.guidance) for row in found.rows] == [(5, 7.0), (6, 0.5)]
 
 
-def test_the_only_column_of_a_list_is_named_as_such(tmp_path: Path) -> None:
+def test_error_about_a_single_column_does_not_quote_its_name(tmp_path: Path) -> None:
     path = tmp_path / "list.parquet"
     pq.write_table(pa.table({"whatever": [["a"], ["b"]]}), path)
     (told,) = examine(path.read_bytes(), sized("ring-a-bell", 2), path).errors

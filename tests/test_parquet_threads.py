@@ -34,7 +34,7 @@ def test_all_parquet_is_read_in_one_place() -> None:
     assert readers == {"parquet.py"}
 
 
-def test_a_command_that_ends_right_after_reading_is_not_aborted() -> None:
+def test_command_that_ends_right_after_reading_exits_normally() -> None:
     words = ["table", "2", "--label", "NOPE"]
     commands = [
         subprocess.Popen([sys.executable, "-m", "benchmark", *words], cwd=ROOT, stderr=subprocess.PIPE)

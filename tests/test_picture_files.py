@@ -1,4 +1,4 @@
-"""Every form of picture file is read as what people see in it, or refused; nothing is read as something else."""
+"""Image files of every format are read as viewers show them, or refused."""
 
 import struct
 import warnings
@@ -45,7 +45,7 @@ def grey(values: np.ndarray) -> np.ndarray:
         ("plain.png", RAMP),
     ],
 )
-def test_more_bits_become_eight_of_the_same_look(name: str, values: np.ndarray, tmp_path: Path) -> None:
+def test_high_bit_depths_are_converted_to_eight_bits(name: str, values: np.ndarray, tmp_path: Path) -> None:
     assert np.array_equal(pixels(written(tmp_path, name, Image.fromarray(values))), grey(RAMP))
 
 
@@ -75,7 +75,7 @@ def twelve_bits(values: np.ndarray) -> bytes:
         (32, 3, (RAMP.astype("<f4") / 255).tobytes()),
     ],
 )
-def test_grey_tiff_has_its_brightness_whichever_end_is_white(
+def test_grey_tiff_follows_its_photometric_interpretation(
     bits: int, kind: int, values: bytes, zero: int, tmp_path: Path
 ) -> None:
     file = tiff(tmp_path, values, bits, kind, zero)
@@ -96,7 +96,7 @@ def test_floats_outside_0_to_1_are_refused(values: np.ndarray, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("picture", [Image.fromarray(np.ones((4, 6), np.int32)), Image.new("LAB", (6, 4))])
-def test_pictures_whose_range_or_colours_are_not_said_are_refused(picture: Image.Image, tmp_path: Path) -> None:
+def test_images_of_unknown_range_or_colour_space_are_refused(picture: Image.Image, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="save it as RGB with 8 or 16 bits"):
         read_rgb(written(tmp_path, "strange.tiff", picture))
 
@@ -106,7 +106,7 @@ def test_pictures_whose_range_or_colours_are_not_said_are_refused(picture: Image
     ("name", "options"),
     [("a.png", {}), ("a.tiff", {}), ("b.tiff", {"compression": "tiff_lzw"}), ("a.webp", {"lossless": True})],
 )
-def test_exif_turns_the_picture_once(name: str, options: dict, turn: int, tmp_path: Path) -> None:
+def test_exif_orientation_is_applied_once(name: str, options: dict, turn: int, tmp_path: Path) -> None:
     turned = {
         1: RAMP, 2: RAMP[:, ::-1], 3: np.rot90(RAMP, 2), 4: RAMP[::-1], 5: RAMP.T, 6: np.rot90(RAMP, -1),
         7: np.rot90(RAMP, 2).T, 8: np.rot90(RAMP, 1),
@@ -117,7 +117,7 @@ def test_exif_turns_the_picture_once(name: str, options: dict, turn: int, tmp_pa
     assert np.array_equal(pixels(written(tmp_path, name, picture, exif=exif, **options)), grey(turned[turn]))
 
 
-def test_exif_that_cannot_be_read_turns_nothing(tmp_path: Path) -> None:
+def test_unreadable_exif_is_ignored(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[274] = 6
     file = written(tmp_path, "turned.jpg", Image.new("RGB", (16, 8), RED), exif=exif)
@@ -155,13 +155,13 @@ def half_clear() -> np.ndarray:
         ("a.gif", palette(), {"transparency": 0}),
     ],
 )
-def test_what_is_clear_becomes_white(name: str, picture: Image.Image, options: dict, tmp_path: Path) -> None:
+def test_transparent_pixels_become_white(name: str, picture: Image.Image, options: dict, tmp_path: Path) -> None:
     found = pixels(written(tmp_path, name, picture, **options))
     assert tuple(found[0, 0]) == WHITE
     assert tuple(found[0, 5]) == GREEN
 
 
-def test_a_transparent_colour_or_grey_becomes_white(tmp_path: Path) -> None:
+def test_transparent_colour_or_grey_becomes_white(tmp_path: Path) -> None:
     colour = written(tmp_path, "rgb.png", Image.new("RGB", (6, 4), RED), transparency=RED)
     shade = written(tmp_path, "grey.png", Image.new("L", (6, 4), 7), transparency=7)
     veil = written(tmp_path, "veil.png", Image.new("LA", (6, 4), (0, 127)))
@@ -192,26 +192,26 @@ def png(folder: Path, depth: int, colour: int, row: bytes, clear: bytes) -> Path
         (16, b"\x01\x00\x02\x00\x02\x01\x04\x00", 512, [1, 255, 2, 4]),
     ],
 )
-def test_a_transparent_grey_becomes_white_whatever_its_bits(
+def test_transparent_grey_becomes_white_at_every_bit_depth(
     depth: int, row: bytes, clear: int, shades: list[int], tmp_path: Path
 ) -> None:
     picture = pixels(png(tmp_path, depth, 0, row, struct.pack(">H", clear)))
     assert picture[0, :, 0].tolist() == shades
 
 
-def test_a_transparent_colour_of_16_bits_is_refused(tmp_path: Path) -> None:
+def test_transparent_colour_in_16_bit_rgb_is_refused(tmp_path: Path) -> None:
     file = png(tmp_path, 16, 2, b"\x02\x01" * 12, struct.pack(">HHH", 512, 512, 512))
     with pytest.raises(DataError, match="a transparent colour in 16-bit RGB, save it with an alpha channel"):
         read_rgb(file)
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.tiff"])
-def test_cmyk_is_converted_by_the_plain_formula(name: str, tmp_path: Path) -> None:
+def test_cmyk_is_converted_without_a_colour_profile(name: str, tmp_path: Path) -> None:
     found = pixels(written(tmp_path, name, Image.new("CMYK", (8, 8), (0, 255, 255, 0))))
     assert np.abs(found.astype(int) - RED).max() <= 2
 
 
-def test_palette_and_black_and_white_keep_their_look(tmp_path: Path) -> None:
+def test_palette_and_one_bit_images_keep_their_colours(tmp_path: Path) -> None:
     found = pixels(written(tmp_path, "p.png", palette()))
     assert (tuple(found[0, 0]), tuple(found[0, 5])) == (RED, GREEN)
     assert tuple(pixels(written(tmp_path, "one.png", Image.new("1", (6, 4), 1)))[0, 0]) == WHITE
@@ -225,7 +225,7 @@ def test_the_first_frame_of_an_animation_is_read(name: str, tmp_path: Path) -> N
     assert tuple(pixels(file)[0, 0]) == RED
 
 
-def test_a_picture_with_a_profile_is_read_as_one_without(tmp_path: Path) -> None:
+def test_icc_profile_is_ignored(tmp_path: Path) -> None:
     from PIL import ImageCms
 
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
@@ -234,7 +234,7 @@ def test_a_picture_with_a_profile_is_read_as_one_without(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.gif", "a.tiff"])
-def test_a_cut_picture_is_found_by_its_check(name: str, tmp_path: Path) -> None:
+def test_truncated_image_fails_its_check(name: str, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(256, size=(64, 64, 3), dtype=np.uint8)
     file = written(tmp_path, name, Image.fromarray(noise))
     whole = file.read_bytes()
@@ -243,7 +243,7 @@ def test_a_cut_picture_is_found_by_its_check(name: str, tmp_path: Path) -> None:
         check(file, whole[: len(whole) // 2])
 
 
-def test_broken_pictures_are_counted_and_the_first_is_named(tmp_path: Path) -> None:
+def test_broken_images_are_counted_and_the_first_is_named(tmp_path: Path) -> None:
     good = written(tmp_path, "a.png", Image.fromarray(RAMP))
     (tmp_path / "b.png").touch()
     (tmp_path / "c.png").symlink_to("nowhere")
@@ -257,7 +257,7 @@ def test_broken_pictures_are_counted_and_the_first_is_named(tmp_path: Path) -> N
     assert len(checksums(tmp_path / "runs", [good], "val")) == 1
 
 
-def test_names_and_contents_and_their_order_make_the_checksum() -> None:
+def test_checksum_depends_on_names_contents_and_order() -> None:
     def digest(*names: str, sums: str = "12") -> str:
         return picture_files.digest([Path("x") / name for name in names], list(sums))
 

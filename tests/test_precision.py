@@ -1,4 +1,4 @@
-"""bf16: weights that lose their precision, results that pass for fp32's, and what a GPU's memory layout breaks."""
+"""bf16: weights stay fp32, results are distinct from fp32's, and a GPU's memory layout changes no result."""
 
 import copy
 import dataclasses
@@ -48,7 +48,7 @@ def fitted(method, precision: str, steps: int = 3, memory: Memory | None = None,
     return method.fit(copy.deepcopy(pruned()), given, CONCEPT, Budget(iterations=steps), place, 0), place, given
 
 
-def test_bf16_trains_weights_or_moments_in_it_or_another_loss() -> None:
+def test_bf16_training_has_fp32_weights_and_moments_and_a_close_loss() -> None:
     losses = {}
     for precision in ("fp32", "bf16"):
         memory = Memory()
@@ -71,7 +71,7 @@ def test_bf16_trains_weights_or_moments_in_it_or_another_loss() -> None:
     ],
     ids=["sampled", "barrier", "esd"],
 )
-def test_bf16_leaves_weights_where_they_were(method) -> None:
+def test_bf16_moves_the_same_weights_in_nearly_the_same_direction(method) -> None:
     word = torch.randn(LENGTH, WIDTH, generator=torch.Generator().manual_seed(8))
     start = dict(pruned().named_parameters())
     steps = {}
@@ -84,13 +84,13 @@ def test_bf16_leaves_weights_where_they_were(method) -> None:
     assert torch.cosine_similarity(exact, rough, dim=0) > 0.9
 
 
-def test_conceptprune_looks_in_bf16_at_other_weights_or_leaves_them_in_it() -> None:
+def test_conceptprune_in_bf16_returns_fp32_weights() -> None:
     pairs = {"Vincent van Gogh": [("a house", "a house by him")]}
     unet, _, _ = fitted(ConceptPrune(), "bf16", contrast=pairs)
     assert {p.dtype for p in unet.parameters()} == {torch.float32}
 
 
-def test_a_bf16_model_is_sampled_with_latents_in_it() -> None:
+def test_bf16_model_is_sampled_with_fp32_latents() -> None:
     unet = tiny_unet(3).eval()
     text = torch.randn(3, LENGTH, WIDTH, generator=torch.Generator().manual_seed(1))
     given = (SCHEDULER, text, torch.zeros(LENGTH, WIDTH), initial_noise([1, 2, 3], (4, SIZE, SIZE)), SAMPLER)
@@ -101,7 +101,7 @@ def test_a_bf16_model_is_sampled_with_latents_in_it() -> None:
     assert 0 < (rough - exact).norm() < 0.05 * exact.norm()
 
 
-def test_a_gpus_memory_layout_is_left_behind_or_breaks_resuming(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_channels_last_training_resumes_exactly_and_returns_contiguous_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "laid_out", lambda *given: {"memory_format": torch.channels_last})
     method, memory = bilevel(lower_steps=2), Memory()
     whole_, _, _ = fitted(method, "fp32", 6)
@@ -116,7 +116,7 @@ def test_a_gpus_memory_layout_is_left_behind_or_breaks_resuming(monkeypatch: pyt
     assert (unet - other).norm() < 0.01 * (other - start).norm()
 
 
-def test_tf32_reaches_what_both_precisions_share(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tf32_is_allowed_only_while_decoding_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu, cudnn = torch.device("cuda"), torch.backends.cudnn
     monkeypatch.setattr(cudnn, "allow_tf32", True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **how: True)
@@ -128,7 +128,7 @@ def test_tf32_reaches_what_both_precisions_share(monkeypatch: pytest.MonkeyPatch
         assert not cudnn.allow_tf32
 
 
-def test_pruned_blocks_are_compiled_up_to_a_limit() -> None:
+def test_pruned_blocks_of_every_shape_are_compiled() -> None:
     from torch._dynamo.utils import counters
 
     unet = copy.deepcopy(pruned()).eval()
@@ -150,7 +150,7 @@ def mini_bench(home: Path, precision: str) -> Workbench:
     return Workbench(testbed, Store(home, testbed.shipped), Progress(), CPU, precision=precision)  # type: ignore[arg-type]
 
 
-def test_fp32_results_are_not_found_again_or_bf16_passes_for_them(tmp_path: Path) -> None:
+def test_committed_results_are_found_for_fp32_and_not_for_bf16(tmp_path: Path) -> None:
     records = [r for r in read_records([RECORDS]) if (r.method, r.variant, r.seed) == ("bilevel", "default", 0)]
     kept = {record.reference_key for record in records if record.suite == "artists"}
     keys, found = {}, {}
@@ -182,7 +182,7 @@ def test_records_of_two_precisions_stand_side_by_side(tmp_path: Path) -> None:
     assert all("bf16" in row.label for row in shown.rows)
 
 
-def test_pictures_made_a_few_at_a_time_are_other_pictures(weights: Path, tmp_path: Path) -> None:
+def test_pictures_are_the_same_when_sampled_a_few_at_a_time(weights: Path, tmp_path: Path) -> None:
     bench = Workbench(Standin(weights), Store(tmp_path), Progress(), CPU)
     asked = bench.testbed.prompts("artists", bench.testbed.concept(()))[:7]
     unet, null = images.ready(bench, bench.testbed.base()), bench.testbed.encode([""])[0]
@@ -192,7 +192,7 @@ def test_pictures_made_a_few_at_a_time_are_other_pictures(weights: Path, tmp_pat
     assert (together.int() - apart.int()).abs().max() <= 1
 
 
-def test_a_testbeds_own_precision_is_not_taken_or_not_overruled(tmp_path: Path) -> None:
+def test_precision_of_a_testbed_is_used_unless_the_request_sets_one(tmp_path: Path) -> None:
     path = tmp_path / "rough.toml"
     path.write_text('like = "sd21"\nprecision = "bf16"\n')
     assert read(path).precision == "bf16"
@@ -204,7 +204,7 @@ def test_a_testbeds_own_precision_is_not_taken_or_not_overruled(tmp_path: Path) 
         read(path)
 
 
-def test_bf16_is_estimated_as_fp32(tmp_path: Path) -> None:
+def test_bf16_estimate_is_faster_and_needs_less_memory_than_fp32(tmp_path: Path) -> None:
     told = {}
     kept = tmp_path / "kept.toml"
     kept.write_text('like = "sd21"\ncrops = 1\n')  # the VAE is not asked in bf16
@@ -217,12 +217,12 @@ def test_bf16_is_estimated_as_fp32(tmp_path: Path) -> None:
     assert any("norms stay in fp32" in line for line in told["bf16"].assumed)
 
 
-def test_a_precision_that_nobody_knows_is_begun_with() -> None:
+def test_unknown_precision_is_refused() -> None:
     with pytest.raises(UsageError, match="fp32 or bf16; 'fp16' is neither"):
         request(Path("runs"), precision="fp16")
 
 
-def test_a_device_without_room_ends_in_a_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_out_of_memory_gives_an_error_that_advises_bf16(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def full(*given: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nA page of advice.")
 

@@ -1,4 +1,4 @@
-"""Concepts and prompt lists: nothing is misread in silence."""
+"""Concepts and prompt lists: valid input is read exactly, and invalid input is refused."""
 
 import pytest
 
@@ -16,7 +16,7 @@ HEAD = "id,text,seed,part,target,content\n"
 # concepts
 
 
-def test_a_concepts_identity_can_be_part_of_a_key():
+def test_concept_identity_can_be_part_of_a_key():
     concept = Concept("style", ("Claude Monet", "Pablo Picasso"), "art", ("Paul Signac",))
     assert concept.identity() == {
         "kind": "style",
@@ -44,7 +44,7 @@ def test_a_concepts_identity_can_be_part_of_a_key():
         (("styles", ("Monet",), "art"), "one of style, explicit, object"),
     ],
 )
-def test_a_concept_that_makes_no_sense_is_refused(arguments, message):
+def test_inconsistent_concept_is_refused(arguments, message):
     with pytest.raises(UsageError, match=message):
         Concept(*arguments)
 
@@ -53,7 +53,7 @@ def test_the_empty_prompt_may_be_an_anchor():
     assert Concept("explicit", ("nudity",), "").anchor == ""
 
 
-def test_phrases_without_letters_are_all_alike():
+def test_phrases_without_letters_are_distinguished():
     assert Concept("object", ("★", "♥"), "").targets == ("★", "♥")
 
 
@@ -67,7 +67,7 @@ def written(tmp_path, text: str | bytes):
 
 
 @pytest.mark.parametrize("target", ["", 'Édouard "the" Artist, Jr.'])
-def test_prompts_come_back_as_they_were_written(tmp_path, target):
+def test_prompts_round_trip_through_a_file(tmp_path, target):
     prompts = [
         Prompt("a", ' a "fish", by\nnobody ', 0, "targets", target),
         Prompt("b", "Café — 星月夜", 2**63 - 1, "kept", target, "fish"),
@@ -76,13 +76,13 @@ def test_prompts_come_back_as_they_were_written(tmp_path, target):
     assert read_prompts(tmp_path / "list.csv") == prompts
 
 
-def test_columns_may_stand_in_any_order_and_optional_ones_be_missing(tmp_path):
+def test_columns_may_be_in_any_order_and_optional_ones_missing(tmp_path):
     assert read_prompts(written(tmp_path, "seed,part,id,text\n7,kept,x,a fish\n\n")) == [
         Prompt("x", "a fish", 7, "kept")
     ]
 
 
-def test_a_mark_that_spreadsheets_put_in_front_is_no_part_of_the_header(tmp_path):
+def test_byte_order_mark_is_not_part_of_the_header(tmp_path):
     text = b"\xef\xbb\xbf" + (HEAD + "x,a fish,7,kept,,\n").replace("\n", "\r\n").encode()
     assert read_prompts(written(tmp_path, text)) == [Prompt("x", "a fish", 7, "kept")]
 
@@ -113,7 +113,7 @@ def test_a_mark_that_spreadsheets_put_in_front_is_no_part_of_the_header(tmp_path
         (HEAD + 'x,"a,1,kept,,\n', "row 2: not valid CSV from line 2 on"),
     ],
 )
-def test_a_bad_list_is_refused_with_file_and_row(tmp_path, text, message):
+def test_invalid_list_is_refused_with_file_and_row(tmp_path, text, message):
     path = written(tmp_path, text)
     with pytest.raises(DataError, match=message) as caught:
         read_prompts(path)
@@ -121,26 +121,26 @@ def test_a_bad_list_is_refused_with_file_and_row(tmp_path, text, message):
     assert "\n" not in str(caught.value)
 
 
-def test_blanks_in_names_make_no_other_name(tmp_path):
+def test_whitespace_in_names_is_normalised(tmp_path):
     rows = HEAD + "x,a,1,targets, Claude  Monet ,\ny,b,2,targets ,Claude\u00a0Monet,\n"
     assert {(row.part, row.target) for row in read_prompts(written(tmp_path, rows))} == {("targets", "Claude Monet")}
 
 
-def test_painter_spelt_in_two_ways_is_refused(tmp_path):
+def test_painter_with_two_spellings_is_refused(tmp_path):
     for first, second in (("Claude Monet", "claude monet"), ("Andr\u00e9 Derain", "Andre\u0301 Derain")):
         path = written(tmp_path, HEAD + f"x,a,1,targets,{first},\ny,b,2,targets,{second},\nz,c,3,kept,Bo,\n")
         with pytest.raises(DataError, match=rf"list\.csv, y: the painter '{second}' is spelt '{first}' in another row"):
             artists(path)
 
 
-def test_a_missing_list_is_named(tmp_path):
+def test_missing_list_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"absent\.csv cannot be read \(No such file"):
         read_prompts(tmp_path / "absent.csv")
     with pytest.raises(DataError, match="cannot be read"):
         read_prompts(tmp_path)
 
 
-def test_the_artists_list_has_fifty_unique_titles_each_and_a_seed_for_every_prompt():
+def test_artists_list_has_fifty_unique_titles_per_target_and_unique_seeds():
     every = read_prompts(ROOT / "artists_sd21.csv")
     rows = [row for row in every if row.part == "targets"]
     names = ("Vincent van Gogh", "Claude Monet", "Pablo Picasso")

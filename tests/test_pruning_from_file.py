@@ -1,4 +1,4 @@
-"""A pruning of one's own, from a file: its row, its key, and what is refused."""
+"""A pruning from a file gets its own row and key, and a wrong one is refused."""
 
 import json
 from pathlib import Path
@@ -61,7 +61,7 @@ def run(own: Path, name: str, *more: str) -> list[str]:
     return [*asked, "--pruning", f"{own}:{name}", "--runs", str(own.parent / "runs")]
 
 
-def test_a_pruning_of_ones_own_has_no_row(standin: Path, own: Path) -> None:
+def test_pruning_from_a_file_gets_its_own_row(standin: Path, own: Path) -> None:
     done = bench(*run(own, "other"))
     assert done.exit_code == 0, done.output
     told = bench("table", "--pruning", f"{own}:other", "--suite", "coco", "--all", "--format", "json", "--runs",
@@ -71,9 +71,7 @@ def test_a_pruning_of_ones_own_has_no_row(standin: Path, own: Path) -> None:
     assert [row["cells"]["fid"]["n"] for row in rows if row["method"] == "distilled"] == [ASKED["coco"]]
 
 
-def test_a_file_that_was_moved_is_another_pruning_or_one_that_was_edited_the_same(
-    standin: Path, own: Path, tmp_path: Path
-) -> None:
+def test_moved_file_is_the_same_pruning_and_an_edited_file_another(standin: Path, own: Path, tmp_path: Path) -> None:
     place = workbench_for(Runtime(device="cpu"), tmp_path, Progress())
     moved = tmp_path / "elsewhere" / "other_name.py"
     moved.parent.mkdir()
@@ -85,7 +83,7 @@ def test_a_file_that_was_moved_is_another_pruning_or_one_that_was_edited_the_sam
     assert Pruned(f"{moved}:other", 0.7).identity(place) != first
 
 
-def test_a_pruning_that_takes_or_gives_something_else_ends_in_a_traceback(standin: Path, own: Path) -> None:
+def test_pruning_with_wrong_arguments_or_results_is_refused(standin: Path, own: Path) -> None:
     for name in ("short", "odd"):
         assert "cannot be called as prunings are" in refused(bench(*run(own, name)))
     assert "must return a smaller copy" in refused(bench(*run(own, "nothing")))
@@ -99,7 +97,7 @@ def test_a_pruning_that_takes_or_gives_something_else_ends_in_a_traceback(standi
 
 
 @pytest.mark.parametrize("method", ["uce", "conceptprune", "esd"])
-def test_a_network_that_a_method_cannot_edit_is_distilled_first(
+def test_network_that_a_method_cannot_edit_is_refused_before_training(
     standin: Path, own: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     monkeypatch.setattr("benchmark.models.pruned.FAR", 1.0)
@@ -121,13 +119,13 @@ def test_a_network_that_a_method_cannot_edit_is_distilled_first(
     assert not list((own.parent / "runs").glob("artefacts/model/*"))
 
 
-def test_what_a_strangers_choice_cost_is_told_as_nothing(standin: Path, own: Path, tmp_path: Path) -> None:
+def test_cost_of_a_pruning_that_reads_pictures_is_left_unknown(standin: Path, own: Path, tmp_path: Path) -> None:
     place = workbench_for(Runtime(device="cpu"), tmp_path, Progress())
     assert Pruned(f"{own}:other", 0.7).counted(place)["spent"] == 0
     assert "spent" not in Pruned(f"{own}:shown", 0.7).counted(place)
 
 
-def test_a_file_of_a_name_that_a_plan_cannot_hold_fails_run_by_run(own: Path, tmp_path: Path) -> None:
+def test_pruning_file_name_that_a_plan_cannot_hold_is_refused(own: Path, tmp_path: Path) -> None:
     for name in ("my file.py", "a#b.py", "it's.py"):
         (tmp_path / name).write_text(OWN)
         asked = ["study", "pruning", "--prunings", f"{tmp_path / name}:other", "--runs", str(tmp_path / "runs")]

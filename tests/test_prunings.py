@@ -1,4 +1,4 @@
-"""Prunings that want more than the base: experts and pictures find their way, and keys stay as they were."""
+"""Prunings that need an expert search or published vectors, as the command line runs them."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def refused(result: Result) -> str:
 QUICK = ["--experts", "3", "--steps", "4", "--macs", "0.7"]
 
 
-def test_a_search_is_done_twice_or_routes_nowhere(standin: Path, tmp_path: Path) -> None:
+def test_search_runs_once_and_routes_every_prompt(standin: Path, tmp_path: Path) -> None:
     first = bench("prune", "aptp", *QUICK, "--runs", str(tmp_path))
     assert first.exit_code == 0, first.output
     lines, _, routed = (part.splitlines() for part in first.stdout.split("\n\n", 2))
@@ -73,7 +73,7 @@ app(sys.argv[2:])
 """
 
 
-def test_a_search_that_was_killed_begins_anew_or_finds_others(standin: Path, tmp_path: Path) -> None:
+def test_killed_search_resumes_to_the_same_experts(standin: Path, tmp_path: Path) -> None:
     words = ["prune", "aptp", *QUICK, "--runs"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     first = bench(*words, str(whole))
@@ -90,7 +90,7 @@ def test_a_search_that_was_killed_begins_anew_or_finds_others(standin: Path, tmp
     assert not list(killed.glob("scratch/experts/*"))
 
 
-def test_no_prompt_is_routed_or_a_wrong_file_found_after_the_base(tmp_path: Path, monkeypatch) -> None:
+def test_empty_prompt_or_invalid_file_is_refused_before_loading_the_testbed(tmp_path: Path, monkeypatch) -> None:
     from benchmark.cli import prune
 
     monkeypatch.setattr(prune, "_bench", lambda *given: pytest.fail("the testbed is looked for"))
@@ -100,18 +100,18 @@ def test_no_prompt_is_routed_or_a_wrong_file_found_after_the_base(tmp_path: Path
 
 
 @pytest.mark.parametrize("macs", ["0", "nan", "1.5", "-1"])
-def test_macs_out_of_range_are_searched_for(macs: str, tmp_path: Path) -> None:
+def test_macs_out_of_range_are_refused_before_the_search(macs: str, tmp_path: Path) -> None:
     assert "above 0 and at most 1" in refused(bench("prune", "aptp", "--macs", macs, "--runs", str(tmp_path)))
     assert not list(tmp_path.iterdir())
 
 
-def test_macs_that_the_gates_cannot_reach_are_searched_for(standin: Path, tmp_path: Path) -> None:
+def test_unreachable_macs_are_refused_with_the_reachable_minimum(standin: Path, tmp_path: Path) -> None:
     text = refused(bench("prune", "aptp", "--macs", "0.01", "--runs", str(tmp_path)))
     assert "cannot be reached" in text
     assert "request at least" in text
 
 
-def test_published_vectors_of_another_base_end_in_a_traceback(standin: Path, tmp_path: Path) -> None:
+def test_published_vectors_are_described_or_refused_for_a_different_base(standin: Path, tmp_path: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
@@ -141,7 +141,7 @@ def test_published_vectors_of_another_base_end_in_a_traceback(standin: Path, tmp
     )
 
 
-def test_keys_of_magnitude_know_of_the_search(standin: Path, tmp_path: Path) -> None:
+def test_only_the_aptp_identity_includes_the_experts(standin: Path, tmp_path: Path) -> None:
     from benchmark.api.request import Runtime
     from benchmark.console import Progress
     from benchmark.models.pruned import Pruned
@@ -153,7 +153,7 @@ def test_keys_of_magnitude_know_of_the_search(standin: Path, tmp_path: Path) -> 
     assert "experts" in Pruned("aptp", 0.8).identity(place)
 
 
-def test_an_encoder_that_cannot_be_loaded_ends_in_a_traceback(
+def test_unloadable_sentence_encoder_gives_one_sentence(
     standin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import sys

@@ -1,4 +1,4 @@
-"""Public prompt lists, in their own formats: no row is lost, moved or misread in silence, and no prompt is quoted."""
+"""Public prompt lists: every row of each format is read or refused by its number, and no prompt is quoted."""
 
 import gzip
 import hashlib
@@ -31,7 +31,7 @@ def report(folder, name: str, data: str | bytes, rows: int = 4):
 
 
 @pytest.mark.parametrize(("name", "guidance"), [("i2p", 7.5), ("i2p-esd", 7.0)])
-def test_a_layout_of_i2p_loses_its_seed_guidance_or_size(tmp_path, name, guidance):
+def test_both_layouts_of_i2p_give_seed_guidance_and_size(tmp_path, name, guidance):
     found = read(tmp_path, name, table(name))
     assert [row.text for row in found.rows] == [titled(number) for number in range(4)]
     assert [row.id for row in found.rows] == [f"{name}-000{number}" for number in range(4)]
@@ -42,13 +42,13 @@ def test_a_layout_of_i2p_loses_its_seed_guidance_or_size(tmp_path, name, guidanc
     assert found.sha256 == hashlib.sha256(table(name).encode()).hexdigest()
 
 
-def test_a_short_form_of_the_esd_authors_columns_is_refused(tmp_path):
+def test_short_form_of_the_esd_columns_is_read(tmp_path):
     data = f"case_number,prompt,evaluation_seed,evaluation_guidance\n0,{SECRET},7,7.5\n"
     (row,) = read(tmp_path, "i2p-esd", data, rows=1).rows
     assert (row.text, row.seed, row.guidance, row.width, row.categories) == (SECRET, 7, 7.5, None, ())
 
 
-def test_mma_is_asked_by_another_column_than_the_adversarial_one(tmp_path):
+def test_mma_prompts_are_those_of_the_adversarial_column(tmp_path):
     found = read(tmp_path, "mma", table("mma"))
     assert [(row.text, row.seed) for row in found.rows] == [(titled(number), number) for number in range(4)]
     row = found.rows[0]
@@ -61,7 +61,7 @@ def parquet(columns: dict[str, list]) -> bytes:
     return out.getvalue().to_pybytes()
 
 
-def test_parquet_gives_other_rows_than_csv(tmp_path):
+def test_parquet_rows_are_read_as_csv_rows_are(tmp_path):
     texts = [f"{SECRET}\nand {number}" for number in range(3)] + [None]
     found = read(tmp_path, "mma", parquet({"adv_prompt": texts, "target_prompt": ["x"] * 4}))
     assert [row.text for row in found.rows] == [*texts[:3], ""]
@@ -75,13 +75,13 @@ def test_parquet_gives_other_rows_than_csv(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["artists-van-gogh", "artists-monet", "artists-picasso"])
-def test_an_artists_list_calls_its_column_artist_or_artists(tmp_path, name):
+def test_artist_list_may_name_its_column_artist_or_artists(tmp_path, name):
     found = read(tmp_path, name, table(name))
     assert {(row.artist, row.guidance) for row in found.rows} == {(source(name).artist, 7.0)}
     assert found.rows[2].seed == 1002
 
 
-def test_a_file_of_several_painters_is_taken_for_one_of_one(tmp_path):
+def test_list_of_several_painters_gives_the_artist_of_each_row(tmp_path):
     names = ["Pablo Picasso", "Van Gogh", "Rembrandt", "Andy Warhol"]
     found = read(tmp_path, "artists", table("artists", artist=names))
     assert [(row.artist, row.seed) for row in found.rows] == [(name, 1000 + k) for k, name in enumerate(names)]
@@ -104,11 +104,11 @@ def test_a_file_of_several_painters_is_taken_for_one_of_one(tmp_path):
         ("Man", "Edouard Manet", False),
     ],
 )
-def test_a_painter_is_known_by_letters_not_by_words(artist, name, same):
+def test_painter_is_matched_by_whole_words_of_the_name(artist, name, same):
     assert is_by(artist, name) is same
 
 
-def test_one_artists_list_is_taken_for_anothers(tmp_path):
+def test_list_of_another_artist_is_refused(tmp_path):
     (first, *_) = report(tmp_path, "artists-picasso", table("artists-monet")).errors
     assert "row 2: the artist is not Pablo Picasso" in first
 
@@ -127,7 +127,7 @@ def test_ring_a_bell_of_the_hub_may_name_its_column_either_way(tmp_path, header,
     assert [(row.text, row.seed) for row in found.rows] == [(SECRET, seeds[0]), ("another", seeds[1])]
 
 
-def test_an_only_column_may_be_called_anything_where_its_name_is_not_known(tmp_path):
+def test_single_column_may_have_any_name_where_the_list_fixes_none(tmp_path):
     found = read(tmp_path, "ring-a-bell", f"text\n{SECRET}\nanother\n", rows=2)
     assert [row.text for row in found.rows] == [SECRET, "another"]
     with pytest.raises(DataError, match="missing columns: adv_prompt"):
@@ -137,7 +137,7 @@ def test_an_only_column_may_be_called_anything_where_its_name_is_not_known(tmp_p
 # lines and quotes
 
 
-def test_a_list_loses_rows_to_an_open_quote(tmp_path):
+def test_text_list_reads_quotes_and_odd_line_separators_literally(tmp_path):
     lines = ["one, two", 'a "b" c', f'"{SECRET}', "'four", 'five"', '""', "seven\x0bseven\u2028seven\x85seven"]
     found = read(tmp_path, "ring-a-bell-paper", "\n".join(lines) + "\n", rows=7)
     assert [row.text for row in found.rows] == lines
@@ -147,13 +147,13 @@ def test_a_list_loses_rows_to_an_open_quote(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["i2p", "ring-a-bell-paper"])
-def test_a_mark_or_foreign_line_ends_become_part_of_a_prompt(tmp_path, name):
+def test_byte_order_mark_and_crlf_do_not_change_the_rows(tmp_path, name):
     plain = table("i2p") if name == "i2p" else "one\ntwo\n\nfour\n"
     marked = b"\xef\xbb\xbf" + (plain + "\n\n").replace("\n", "\r\n").encode()
     assert read(tmp_path, name, marked).rows == read(tmp_path, name, plain).rows
 
 
-def test_a_quote_swallows_lines(tmp_path):
+def test_open_quote_is_refused_with_its_row(tmp_path):
     data = f'sensitive prompt\nfirst\n"{SECRET}\nthird\nfourth"\nfifth\n'
     (told,) = report(tmp_path, "ring-a-bell", data, rows=5).errors
     assert "row 3: it extends from line 3 to line 5, and the file has 3 rows instead of 5: is a quote unclosed?" in told
@@ -163,7 +163,7 @@ def test_a_quote_swallows_lines(tmp_path):
     assert "row 2: not valid CSV" in told
 
 
-def test_a_prompt_of_several_lines_is_refused_though_no_row_is_missing(tmp_path):
+def test_prompt_of_several_lines_is_accepted_with_a_warning(tmp_path):
     found = report(tmp_path, "ring-a-bell", f'sensitive prompt\n"{SECRET}\nsecond"\nthird\n', rows=2)
     assert found.prompt_list.rows[0].text == f"{SECRET}\nsecond"
     assert ["row 2: it extends from line 2 to line 3. No row is missing" in line for line in found.warnings] == [True]
@@ -171,7 +171,7 @@ def test_a_prompt_of_several_lines_is_refused_though_no_row_is_missing(tmp_path)
 
 @pytest.mark.parametrize("header", ["prompt,evaluation_seed,artist", "evaluation_seed,artist,prompt"])
 @pytest.mark.parametrize("text", [f"{SECRET},\n2 boats, and a dog", f"{SECRET}\n\n7, and more"])
-def test_prompt_of_several_lines_is_taken_from_a_list_of_any_length(tmp_path, header, text):
+def test_prompt_of_several_lines_is_accepted_in_a_list_of_any_length(tmp_path, header, text):
     cells = {"prompt": f'"{text}"', "evaluation_seed": "4", "artist": "Claude Monet"}
     row = ",".join(cells[name] for name in header.split(","))
     found = report(tmp_path, "artists", f"{header}\n{row}\n{row}\n", rows=100)
@@ -251,14 +251,14 @@ def test_open_quote_that_swallows_rows_of_a_list_of_any_length_is_refused(tmp_pa
         ),
     ],
 )
-def test_a_file_that_is_not_the_list_is_taken_for_it(tmp_path, name, data, message):
+def test_file_that_is_not_the_list_is_refused(tmp_path, name, data, message):
     found = report(tmp_path, name, data)
     assert message in found.errors[0]
     assert found.prompt_list is None
 
 
 @pytest.mark.parametrize("seed", ["-1", "1.0", "", "٣", str(2**63), "1e3", "9" * 5000, "nan", SECRET])
-def test_a_seed_that_no_generator_takes_is_rounded_or_wrapped(tmp_path, seed):
+def test_invalid_seed_is_refused(tmp_path, seed):
     (told,) = report(tmp_path, "i2p", table("i2p", sd_seed=["0", str(2**63 - 1), seed, "7"])).errors
     assert "row 4: the seed" in told
     assert "is not an integer from 0 to 2**63 - 1" in told
@@ -278,20 +278,20 @@ def test_a_seed_that_no_generator_takes_is_rounded_or_wrapped(tmp_path, seed):
         ("sd_image_width", "nan", "the width 'nan' is not a finite number"),
     ],
 )
-def test_a_guidance_or_size_that_means_nothing_is_generated_with(tmp_path, column, cell, message):
+def test_invalid_guidance_or_size_is_refused(tmp_path, column, cell, message):
     fine = {"sd_guidance_scale": "0", "sd_image_width": "512.0", "sd_image_height": "1"}[column]
     (told,) = report(tmp_path, "i2p", table("i2p", **{column: [fine, fine, fine, cell]})).errors
     assert f"row 5: {message}" in told
 
 
-def test_a_check_stops_at_the_first_error(tmp_path):
+def test_examination_reports_every_error_and_reading_counts_the_rest(tmp_path):
     data = table("i2p", sd_seed=["x", "1", "-2", "3"])
     assert ["row 2" in line or "row 4" in line for line in report(tmp_path, "i2p", data).errors] == [True, True]
     with pytest.raises(DataError, match=r"row 2: the seed is not .* \(`bench prompts check` shows 1 more\.\)$"):
         read(tmp_path, "i2p", data)
 
 
-def test_another_file_than_the_published_one_goes_unnoticed(tmp_path):
+def test_file_with_another_checksum_than_published_is_refused(tmp_path):
     data = table("mma")
     right = hashlib.sha256(data.encode()).hexdigest()
     assert len(read(tmp_path, "mma", data, sha256=right).rows) == 4
@@ -299,7 +299,7 @@ def test_another_file_than_the_published_one_goes_unnoticed(tmp_path):
         read(tmp_path, "mma", data, sha256="0" * 64)
 
 
-def test_a_file_that_is_not_there_is_a_traceback(tmp_path):
+def test_missing_or_unreadable_file_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"absent\.csv cannot be read \(No such file"):
         read_public(tmp_path / "absent.csv", source("mma"))
     with pytest.raises(DataError, match="cannot be read"):
@@ -309,13 +309,13 @@ def test_a_file_that_is_not_there_is_a_traceback(tmp_path):
 # counts
 
 
-def test_another_number_of_rows_is_not_told_with_both_counts(tmp_path):
+def test_other_number_of_rows_gives_a_warning_with_both_counts(tmp_path):
     found = report(tmp_path, "mma", table("mma", 3), rows=4)
     assert ["has 3 rows, but mma was published with 4" in line for line in found.warnings] == [True]
     assert len(found.prompt_list.rows) == 3
 
 
-def test_empty_and_repeated_prompts_are_dropped_in_silence_or_shift_the_seeds(tmp_path):
+def test_empty_and_repeated_prompts_are_reported_and_seeds_do_not_shift(tmp_path):
     texts = [SECRET, "two", "", f" {SECRET}", " ", "six", "two", "two", "Two"]
     data = table("i2p", 9, prompt=texts)
     found = read(tmp_path, "i2p", data, rows=9)
@@ -338,12 +338,12 @@ def test_empty_and_repeated_prompts_are_dropped_in_silence_or_shift_the_seeds(tm
 # the declarations
 
 
-def test_a_wrong_name_is_met_with_the_right_one():
+def test_misspelt_list_name_suggests_the_right_one():
     with pytest.raises(UsageError, match=r"Unknown prompt list 'i2p-eds'\. Did you mean 'i2p-esd'\?"):
         source("i2p-eds")
 
 
-def test_the_declarations_contradict_what_is_known_of_the_lists():
+def test_declared_lists_match_their_published_facts():
     assert {one.name: one.rows for one in SOURCES} == {
         "i2p": 4703, "i2p-esd": 4703, "mma": 1000, "ring-a-bell": 285, "ring-a-bell-paper": 108,
         "artists-van-gogh": 50, "artists-monet": 50, "artists-picasso": 50, "artists": 100,

@@ -1,4 +1,4 @@
-"""What README and docs show works as it stands there."""
+"""Commands, examples and links in README and docs work as printed."""
 
 import re
 import shlex

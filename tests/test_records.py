@@ -1,4 +1,4 @@
-"""Records: they explain themselves, replace themselves whole, and say so when they cannot be read."""
+"""Records have a description for each field, are replaced as a whole, and are refused when damaged."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def scores(value: float = 1.0) -> pa.Table:
     return scores_table(["a", "b"], ["targets"] * 2, ["Claude Monet"] * 2, [1, 2**63 - 1], {"clip": [value, None]})
 
 
-def test_a_record_comes_back_as_it_was_written(tmp_path):
+def test_record_is_read_as_it_was_written(tmp_path):
     written = write_record(tmp_path / "records", record(solver="alternating", images="images/x"), scores())
     (read,) = read_records([tmp_path / "records", tmp_path / "absent"])
     assert read == written
@@ -62,7 +62,7 @@ def test_a_record_comes_back_as_it_was_written(tmp_path):
     assert read.scores.rows == 2
 
 
-def test_every_field_says_what_it_means():
+def test_every_field_has_a_description():
     for model in (Record, Cell):
         for name, field in model.model_fields.items():
             assert field.description, name
@@ -112,7 +112,7 @@ def test_a_fault_at_any_stage_leaves_the_old_record_or_the_new_with_its_own_scor
     assert count > 8
 
 
-def test_a_record_of_a_newer_version_says_so(tmp_path):
+def test_record_of_a_newer_version_is_refused(tmp_path):
     path = tmp_path / "new.record.json"
     path.write_text(json.dumps({"schema_version": 4, "something": "else"}))
     with pytest.raises(RecordError) as caught:
@@ -124,7 +124,7 @@ def test_a_record_of_a_newer_version_says_so(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"label": "x"}', "[]", "null", '{"label": NaN}', "\x00\xff"])
-def test_a_damaged_record_is_one_sentence_that_names_the_file(tmp_path, text):
+def test_damaged_record_gives_one_sentence_that_names_the_file(tmp_path, text):
     path = tmp_path / "bad.record.json"
     path.write_text(text)
     with pytest.raises(
@@ -133,7 +133,7 @@ def test_a_damaged_record_is_one_sentence_that_names_the_file(tmp_path, text):
         read_records([tmp_path])
 
 
-def test_an_unreadable_record_is_one_sentence_that_names_the_file(tmp_path):
+def test_folder_in_place_of_a_record_gives_one_sentence_that_names_it(tmp_path):
     path = tmp_path / "folder.record.json"
     path.mkdir()
     with pytest.raises(RecordError, match=rf"^The record {re.escape(str(path))} is a folder: move it away\.$"):
@@ -150,7 +150,7 @@ def test_an_unreadable_record_is_one_sentence_that_names_the_file(tmp_path):
         ({"curve": [{"phase": "lower", "loss": 1.0}]}, "a row lacks its phase, iteration or flops"),
     ],
 )
-def test_a_record_changed_by_hand_is_a_traceback_in_a_table(tmp_path, changed, told):
+def test_record_edited_to_a_wrong_type_is_refused_as_damaged(tmp_path, changed, told):
     write_record(tmp_path, record(), scores())
     (path,) = tmp_path.glob("*.record.json")
     path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
@@ -167,7 +167,7 @@ def test_an_unknown_field_is_refused_and_not_dropped(tmp_path):
 
 
 @pytest.mark.parametrize("harm", [os.unlink, lambda path: path.write_bytes(path.read_bytes()[:-1])])
-def test_scores_that_are_gone_or_changed_are_not_taken_for_the_records(tmp_path, harm):
+def test_missing_or_changed_scores_are_refused(tmp_path, harm):
     write_record(tmp_path, record(), scores())
     harm(next(tmp_path.glob("*.parquet")))
     (read,) = read_records([tmp_path])
@@ -179,7 +179,7 @@ def test_scores_that_are_gone_or_changed_are_not_taken_for_the_records(tmp_path,
     "changes",
     [{"n": 151}, {"n": 0}, {"value": None}, {"value": float("nan")}, {"of": -1}, {"surprise": 1}],
 )
-def test_a_cell_cannot_hide_missing_images(changes):
+def test_inconsistent_cell_is_refused(changes):
     with pytest.raises(ValidationError):
         Cell(**{**CELL, **changes})
     assert Cell(**{**CELL, "value": None, "n": 0}).of == 150
@@ -194,7 +194,7 @@ def test_a_cell_cannot_hide_missing_images(changes):
         (scores().set_column(0, "id", pa.array([1, 2])), "no string column 'id'"),
     ],
 )
-def test_prompt_texts_cannot_slip_in_with_the_scores(tmp_path, table, message):
+def test_scores_with_prompt_texts_or_wrong_columns_are_refused(tmp_path, table, message):
     with pytest.raises(ValueError, match=message):
         write_record(tmp_path, record(), table)
     assert not list(tmp_path.iterdir())
@@ -212,7 +212,7 @@ def test_records_of_one_suite_sampled_differently_are_not_compared():
         check_one_sampler([*same, record(sampler={"scheduler": "pndm", "steps": 50, "eta": 0})])
 
 
-def test_an_unwritable_folder_is_one_sentence(tmp_path):
+def test_file_in_place_of_the_records_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="is not a folder"):
         write_record(tmp_path / "file", record(), scores())
@@ -221,7 +221,7 @@ def test_an_unwritable_folder_is_one_sentence(tmp_path):
 # provenance
 
 
-def test_provenance_names_versions_and_nobody(monkeypatch):
+def test_provenance_names_versions_and_no_host_or_path(monkeypatch):
     made = provenance.collect()
     assert json.loads(json.dumps(made)) == made
     assert {"torch", "diffusers", "transformers", "palimpsest"} <= set(made["versions"])
@@ -238,7 +238,7 @@ def git(folder: Path, *arguments: str) -> str:
     ).stdout.strip()
 
 
-def test_provenance_knows_commit_and_changes(tmp_path):
+def test_provenance_names_the_commit_and_whether_files_changed(tmp_path):
     assert provenance._commit(tmp_path) == (None, None)
     git(tmp_path, "init")
     assert provenance._commit(tmp_path) == (None, None)
@@ -253,6 +253,6 @@ def test_provenance_knows_commit_and_changes(tmp_path):
     assert provenance._commit(tmp_path / "inner") == (None, None)  # another project's repository
 
 
-def test_provenance_does_without_git(monkeypatch):
+def test_provenance_works_without_git(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert provenance.collect()["commit"] is None

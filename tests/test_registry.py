@@ -1,4 +1,4 @@
-"""Names to code: lazily, and with a helpful answer to a wrong name."""
+"""Registry: names are resolved to code lazily, and wrong names get a helpful error."""
 
 import subprocess
 import sys
@@ -40,7 +40,7 @@ def file(tmp_path):
     return path
 
 
-def test_built_ins_come_in_by_the_same_door_as_strangers():
+def test_built_in_plugins_are_registered():
     assert {"distilled", "bilevel"} <= set(registry.names("methods"))
     assert "artists" in registry.names("suites")
     assert "mini" in registry.names("testbeds")
@@ -48,7 +48,7 @@ def test_built_ins_come_in_by_the_same_door_as_strangers():
     assert "magnitude" in registry.names("prunings")
 
 
-def test_a_wrong_name_is_answered_with_the_nearest_and_all(points):
+def test_unknown_name_gets_a_suggestion_and_the_full_list(points):
     points(("distilled", "x:X"), ("bilevel", "x:Y"))
     with pytest.raises(UsageError) as caught:
         registry.load("methods", "Bilevle")
@@ -56,13 +56,13 @@ def test_a_wrong_name_is_answered_with_the_nearest_and_all(points):
     assert caught.value.exit_code == 2
 
 
-def test_a_name_like_no_other_is_not_guessed_at():
+def test_suggestion_is_given_only_for_a_similar_name():
     error = registry.unknown("artist", "zzz", ["Claude Monet"])
     assert str(error) == "Unknown artist 'zzz'. Available: Claude Monet."
     assert "Did you mean 'Claude Monet'?" in str(registry.unknown("artist", "claude monnet", ["Claude Monet"]))
 
 
-def test_names_and_wrong_names_import_nothing(points):
+def test_listing_names_imports_no_plugin(points):
     points(("broken", "no_such_module_anywhere:X"))
     assert registry.names("methods") == ["broken"]
     with pytest.raises(UsageError, match="Unknown"):
@@ -71,12 +71,12 @@ def test_names_and_wrong_names_import_nothing(points):
         registry.load("methods", "broken")
 
 
-def test_a_good_name_is_loaded(points):
+def test_registered_name_is_loaded(points):
     points(("path", "pathlib:Path"))
     assert registry.load("methods", "path") is Path
 
 
-def test_two_packages_with_one_name_are_not_chosen_between_in_silence(points):
+def test_name_registered_by_two_packages_is_refused(points):
     points(("eraser", "a:X"), ("eraser", "b:X"))
     with pytest.raises(UsageError, match=r"Two installed packages bring a method 'eraser' \(a:X and b:X\)"):
         registry.names("methods")
@@ -84,7 +84,7 @@ def test_two_packages_with_one_name_are_not_chosen_between_in_silence(points):
     assert registry.names("methods") == ["eraser"]
 
 
-def test_an_unknown_group_is_a_mistake_in_our_code():
+def test_unknown_group_raises_value_error():
     with pytest.raises(ValueError, match="no such group"):
         registry.names("method")
 
@@ -94,7 +94,7 @@ def test_a_method_is_loaded_from_a_file_without_installing_it(file):
     assert method().strength == 1.0
 
 
-def test_two_files_of_one_name_do_not_mix(file, tmp_path):
+def test_files_of_the_same_name_load_as_separate_modules(file, tmp_path):
     other = tmp_path / "deeper" / file.name
     other.parent.mkdir()
     other.write_text(METHOD.replace("1.0", "2.0"))
@@ -112,14 +112,14 @@ def test_two_files_of_one_name_do_not_mix(file, tmp_path):
         ("no/such.py:Eraser", "There is no file no/such.py to load 'Eraser' from."),
     ],
 )
-def test_a_wrong_file_or_class_is_one_sentence(file, name, message):
+def test_missing_file_or_class_gives_one_sentence(file, name, message):
     with pytest.raises(UsageError) as caught:
         registry.load("methods", name.format(file=file))
     assert str(caught.value) == message.format(file=file)
 
 
 @pytest.mark.parametrize("source", ["class Eraser(:\n", "import no_such_module_anywhere\n", "1 / 0\n"])
-def test_a_file_that_does_not_run_is_one_sentence(file, source):
+def test_file_that_fails_to_import_gives_one_sentence(file, source):
     file.write_text(source)
     before = set(sys.modules)
     with pytest.raises(UsageError, match=r"cannot be loaded \((SyntaxError|ModuleNotFoundError|ZeroDivisionError): "):
@@ -132,7 +132,7 @@ def test_classes_of_every_group_are_loaded_from_files(group, file):
     assert registry.load(group, f"{file}:Eraser")().strength == 1.0
 
 
-def test_a_class_is_taken_for_a_pruning_or_a_function_for_a_method(file):
+def test_prunings_must_be_functions_and_methods_classes(file):
     file.write_text(METHOD + "from functools import partial\n\ndef cut(): ...\n\nseeded, LIMIT = partial(cut), 3\n")
     assert callable(registry.load("prunings", f"{file}:cut"))
     assert callable(registry.load("prunings", f"{file}:seeded"))
@@ -143,7 +143,7 @@ def test_a_class_is_taken_for_a_pruning_or_a_function_for_a_method(file):
         registry.load("methods", f"{file}:cut")
 
 
-def test_an_edited_file_is_another_method(file):
+def test_editing_a_file_changes_its_fingerprint(file):
     before = registry.fingerprint(f"{file}:Eraser")
     assert before == registry.fingerprint(f"{file}:Other")
     file.write_text(METHOD + "# tried something\n")

@@ -1,4 +1,4 @@
-"""`bench rehearse` goes through every stage, and one that fails does not take the others with it."""
+"""`bench rehearse` runs every stage, and a stage that fails does not stop the others."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ STAGES = {
 
 
 @pytest.mark.usefixtures("standin")
-def test_a_stage_is_left_out_or_one_that_fails_ends_the_rehearsal(
+def test_every_stage_is_rehearsed_and_a_failed_one_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*given: object) -> None:
@@ -45,13 +45,13 @@ def test_a_stage_is_left_out_or_one_that_fails_ends_the_rehearsal(
     assert speeds.of("sample") == pytest.approx(rows["sample"]["flops"] / rows["sample"]["seconds"])
 
 
-def test_a_size_is_asked_of_a_testbed_that_has_one_or_of_no_latent() -> None:
+def test_latent_size_needs_the_rehearsal_testbed_and_a_multiple_of_eight() -> None:
     assert "--latent-size goes with testbed sd21-rehearsal" in answer(bench(*SHORT, "--latent-size", "16"))
     result = bench("rehearse", "--latent-size", "12", "--device", "cpu")
     assert (result.exit_code, "--latent-size must be a multiple of 8; 12 is not." in result.stderr) == (2, True)
 
 
-def test_what_is_rehearsed_has_other_shapes_than_sd21(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rehearsal_has_the_unet_size_and_sampler_of_sd21(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shapes on the meta device: the full networks take gigabytes, and their own tests read published weights."""
     monkeypatch.setattr(networks, "filled", lambda network, device, dtype: network)
     unet = networks.unet(torch.device("cpu"), torch.bfloat16)

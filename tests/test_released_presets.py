@@ -1,4 +1,4 @@
-"""Presets `released` and `paper` do what the authors' code and text say, by references that share no code with ours."""
+"""Presets `released` and `paper` match the authors' code and text, checked against independent implementations."""
 
 from collections import Counter
 
@@ -24,13 +24,13 @@ EXPLICIT = Concept("explicit", ("a sign",), "a wall")
 MATRICES = ("attn2.to_k", "attn2.to_v")
 
 
-def test_uce_as_released_weighs_kept_texts_by_their_number() -> None:
+def test_released_uce_scales_kept_texts_by_their_count() -> None:
     """Every place of the empty prompt and the two kept names, at max(0.1, 1 / 3); tails of the targets."""
     wide = [states([name])[0].double() for name in ("", "Edvard Munch", "Mary Cassatt")]
     check_uce("released", tail=True, kept=[row for text in wide for row in text], keep=1 / 3)
 
 
-def test_uce_of_2025_keeps_the_last_subject_token_of_each_name() -> None:
+def test_uce_2025_preserves_the_last_subject_token_of_each_kept_name() -> None:
     names = ("Edvard Munch", "Mary Cassatt")
     check_uce("uce-2025", tail=False, kept=[states([name])[0, 2].double() for name in names], keep=1.0)
 
@@ -59,7 +59,7 @@ def test_scale_by_count_does_not_fall_below_a_tenth(count: int, scale: float) ->
     assert _scale(rows, rows, count, UceConfig(keep_scale="by-count")) == scale
 
 
-def test_esd_as_released_trains_every_linear_layer_and_convolution_outside_cross_attention() -> None:
+def test_released_esd_trains_all_linear_and_conv_layers_outside_cross_attention() -> None:
     unet = tiny_unet()
     layers = (torch.nn.Linear, torch.nn.Conv2d)
     expected = {
@@ -75,7 +75,7 @@ def test_esd_as_released_trains_every_linear_layer_and_convolution_outside_cross
     assert all("attn2" in name for name, _ in unet.named_parameters() if styles(name))
 
 
-def test_esd_as_first_published_leaves_the_last_layers_and_the_time_embedding() -> None:
+def test_first_published_esd_freezes_the_last_layers_and_the_time_embedding() -> None:
     trains = moved("u-first", EXPLICIT)
     left = {
         name.split(".")[0] for name, _ in tiny_unet().named_parameters() if not trains(name) and "attn2" not in name
@@ -85,7 +85,7 @@ def test_esd_as_first_published_leaves_the_last_layers_and_the_time_embedding() 
     assert trains("down_blocks.0.resnets.0.norm1.weight")
 
 
-def test_esd_as_released_draws_each_of_steps_1_to_48_alike_often() -> None:
+def test_released_esd_draws_steps_1_to_48_equally_often() -> None:
     method = configure(Esd, "released")
     shown = materials()
     phase = erasing_phase(method.config, tiny_unet(), tiny_unet(), shown, CONCEPT, 0)
@@ -93,13 +93,13 @@ def test_esd_as_released_draws_each_of_steps_1_to_48_alike_often() -> None:
     assert stops == dict.fromkeys(range(1, 49), 2)
 
 
-def test_steps_without_inner_ones_are_refused() -> None:
+def test_inner_steps_require_at_least_three_steps() -> None:
     with pytest.raises(UsageError, match="inner_steps requires steps to be at least 3"):
         configure(Esd, "released", steps=2)
 
 
 @pytest.mark.parametrize("warm_up", [0, 1, 5])
-def test_warm_up_as_released_is_that_of_diffusers(warm_up: int) -> None:
+def test_released_warm_up_matches_diffusers(warm_up: int) -> None:
     weight = torch.nn.Parameter(torch.zeros(1))
     optimiser = torch.optim.SGD([weight], lr=2.0)
     schedule = get_scheduler("constant_with_warmup", optimiser, num_warmup_steps=warm_up)
@@ -112,7 +112,7 @@ def test_warm_up_as_released_is_that_of_diffusers(warm_up: int) -> None:
 
 
 @pytest.mark.parametrize("method", [Distilled, Bilevel])
-def test_first_step_as_released_moves_nothing(method: type) -> None:
+def test_first_released_step_changes_no_weight(method: type) -> None:
     from methods.budget import Budget
 
     small = {"batch": 4, **({"lower_steps": 1} if method is Bilevel else {})}
@@ -122,18 +122,18 @@ def test_first_step_as_released_moves_nothing(method: type) -> None:
     assert all(torch.equal(weight, before[name]) for name, weight in unet.state_dict().items())
 
 
-def test_paper_names_no_caption_dropout() -> None:
+def test_paper_preset_has_no_caption_dropout() -> None:
     assert configure(Bilevel, "paper").config.caption_dropout == 0.0
     assert configure(Distilled, "paper").config.caption_dropout == 0.0
     assert configure(Distilled).config.caption_dropout == 0.1
 
 
-def test_conceptprune_looks_at_layers_down_up_and_middle() -> None:
+def test_conceptprune_visits_layers_in_the_order_down_up_mid() -> None:
     blocks = [name.partition(".")[0].removesuffix("_blocks") for name in last_layers(tiny_unet())]
     assert list(dict.fromkeys(blocks)) == ["down", "up", "mid_block"]
 
 
-def test_added_field_is_in_the_identity_only_where_it_is_not_at_its_default() -> None:
+def test_added_field_is_in_the_identity_only_with_a_non_default_value() -> None:
     assert "keep_scale" not in identity_of(configure(Uce).config)
     assert identity_of(configure(Uce, "released").config)["keep_scale"] == "by-count"
     assert "warm_up_from_zero" not in identity_of(configure(Distilled, "paper").config)

@@ -1,4 +1,4 @@
-"""What is given twice is refused: of two values one would be dropped in silence, and lists name each thing once."""
+"""Options given twice, lists that repeat a name, and lines that cannot be run are refused in one sentence."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def test_every_option_with_one_value_is_refused_when_given_twice(words, command,
     assert f"{option} is given 2 times: give it once." in answer(bench(*words, *arguments, option, "1", f"{option}=2"))
 
 
-def test_flags_and_options_that_may_be_repeated_pass(tmp_path: Path) -> None:
+def test_flags_and_repeatable_options_may_be_repeated(tmp_path: Path) -> None:
     words = ["table", "2", "--paper", "--paper", "--label", "annulet", "--label", "trine", "--format", "json"]
     assert bench(*words).exit_code == 0
 
@@ -38,7 +38,7 @@ def test_flags_and_options_that_may_be_repeated_pass(tmp_path: Path) -> None:
     ],
     ids=" ".join,
 )
-def test_an_artist_that_is_named_twice_is_refused_in_every_command_that_takes_targets(words: list[str]) -> None:
+def test_artist_named_twice_is_refused_in_every_command_with_targets(words: list[str]) -> None:
     assert "--targets names 'Claude Monet' twice: name it once." in answer(bench(*words))
 
 
@@ -65,7 +65,7 @@ def test_a_list_that_repeats_a_name_is_refused(words: list[str], sentence: str) 
         ('--set eta="1', "a quotation mark is not closed: close it."),
     ],
 )
-def test_a_line_of_a_campaign_that_runs_nothing_or_is_cut_is_told(line, sentence, tmp_path, monkeypatch) -> None:
+def test_campaign_line_that_runs_nothing_or_is_incomplete_is_refused(line, sentence, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("benchmark.experiments.campaign.conduct", lambda *_: pytest.fail("it has begun"))
     (tmp_path / "plan.txt").write_text(f"--method uce --suite artists\n--method uce --suite artists {line}\n")
     complaint = answer(bench("campaign", str(tmp_path / "plan.txt"), "--runs", str(tmp_path / "runs")))
@@ -80,17 +80,17 @@ def test_a_line_of_a_campaign_that_runs_nothing_or_is_cut_is_told(line, sentence
         (["--pruning", "none", "--macs", "0.8"], "--macs 0.8 goes with a pruning, and --pruning none cuts nothing"),
     ],
 )
-def test_a_comparison_refuses_the_shares_that_a_run_refuses(options: list[str], sentence: str) -> None:
+def test_compare_and_run_refuse_the_same_shares_of_macs(options: list[str], sentence: str) -> None:
     assert sentence in answer(bench("compare", "bilevel", "esd", *options))
     assert sentence in answer(bench(*RUN, *options))
 
 
 @pytest.mark.parametrize("share", ["nan", "0", "-1", "55"])
-def test_a_search_for_experts_refuses_the_shares_that_a_run_refuses(share: str) -> None:
+def test_expert_search_refuses_shares_of_macs_out_of_range(share: str) -> None:
     assert f"above 0 and at most 1; {share} is not." in answer(bench("prune", "aptp", f"--macs={share}"))
 
 
-def test_a_block_of_a_page_that_names_a_format_or_is_no_command_is_refused(tmp_path: Path) -> None:
+def test_page_block_with_a_format_or_an_open_quote_is_refused(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     refused = {
         "table --format json": "a page takes Markdown, so leave --format out.",

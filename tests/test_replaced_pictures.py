@@ -1,4 +1,4 @@
-"""A testbed's pictures replaced under their names, or broken: no result of the old ones is taken for one of the new."""
+"""Results of a testbed's old images are never reused after the images are replaced, and broken images are refused."""
 
 import os
 import shutil
@@ -73,7 +73,7 @@ def real(testbed: Path) -> torch.Tensor:
     return bench.testbed.real(bench.store)
 
 
-def test_replaced_val_pictures_are_what_fid_compares_with(testbed: Path) -> None:
+def test_fid_uses_the_replaced_val_images(testbed: Path) -> None:
     old = real(testbed)
     assert torch.equal(old, real(testbed))
     replace(testbed, "val")
@@ -107,7 +107,7 @@ def changed(testbed: Path, before: dict[str, str]) -> set[str]:
     return {name for name, key in keys(testbed).items() if key != before[name]}
 
 
-def test_replaced_train_pictures_change_what_is_trained_on_them_and_nothing_else(testbed: Path) -> None:
+def test_replaced_train_images_change_only_the_keys_that_depend_on_them(testbed: Path) -> None:
     before = keys(testbed)
     assert changed(testbed, before) == set()
     replace(testbed, "val")
@@ -116,20 +116,20 @@ def test_replaced_train_pictures_change_what_is_trained_on_them_and_nothing_else
     assert changed(testbed, before) == {"distilled", "taylor", "experts"}
 
 
-def test_other_captions_of_the_same_pictures_make_another_model(testbed: Path) -> None:
+def test_changed_captions_change_the_model_key(testbed: Path) -> None:
     before = keys(testbed)
     annotations = testbed.parent / "coco" / "annotations" / "captions_train2017.json"
     annotations.write_text(annotations.read_text().replace("train picture 0", "a boat"))
     assert "distilled" in changed(testbed, before)
 
 
-def test_a_testbed_kept_in_half_precision_is_another(testbed: Path) -> None:
+def test_half_precision_changes_the_model_key(testbed: Path) -> None:
     before = keys(testbed)
     testbed.write_text(testbed.read_text() + "half = true\n")
     assert "distilled" in changed(testbed, before)
 
 
-def test_names_of_scoring_networks_tell_their_contents(tiny: Path, tmp_path: Path) -> None:
+def test_names_of_scoring_networks_depend_on_their_contents(tiny: Path, tmp_path: Path) -> None:
     networks = read(tiny).networks
     shutil.copytree(tiny.parent / "networks", tmp_path / "networks")
     places = {job: tmp_path / "networks" / name for job, name in
@@ -146,7 +146,7 @@ def test_names_of_scoring_networks_tell_their_contents(tiny: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("how", BROKEN)
-def test_a_broken_val_picture_is_found_by_the_doctor(how: str, testbed: Path) -> None:
+def test_doctor_reports_a_broken_val_image(how: str, testbed: Path) -> None:
     file = testbed.parent / "coco" / "val2017" / "000000000121.jpg"
     spoil(file, how)
     lines = called("doctor", "--testbed", testbed, "--runs", testbed.parent / "runs", code=1).splitlines()
@@ -157,7 +157,7 @@ def test_a_broken_val_picture_is_found_by_the_doctor(how: str, testbed: Path) ->
 
 
 @pytest.mark.parametrize("how", ["empty", "dangling"])
-def test_a_missing_or_empty_train_picture_is_found_by_the_doctor(how: str, testbed: Path) -> None:
+def test_doctor_reports_a_missing_or_empty_train_image(how: str, testbed: Path) -> None:
     spoil(testbed.parent / "coco" / "train2017" / "000000000121.jpg", how)
     told = called("doctor", "--testbed", testbed, "--runs", testbed.parent / "runs", code=1)
     assert "1 of the 6 train pictures cannot be read" in told
@@ -172,7 +172,7 @@ EVAL = ["eval", "--reference", "base", "--name", "theirs", "--checkpoint"]
     [("run", "val", "cut"), ("run", "val", "empty"), ("eval", "val", "cut"), ("eval", "val", "dangling"),
      ("run", "train", "cut")],
 )  # fmt: skip
-def test_a_broken_picture_ends_a_run_before_anything_is_made(command, side, how, testbed: Path, tiny: Path) -> None:
+def test_broken_image_stops_a_run_before_any_artefact_is_saved(command, side, how, testbed: Path, tiny: Path) -> None:
     spoil(testbed.parent / "coco" / f"{side}2017" / "000000000107.jpg", how)
     words = RUN if command == "run" else [*EVAL, tiny.parent / "model" / "unet"]
     runs = testbed.parent / "runs"
@@ -183,7 +183,7 @@ def test_a_broken_picture_ends_a_run_before_anything_is_made(command, side, how,
     assert not list(runs.glob("artefacts/*/*"))
 
 
-def test_an_eval_does_not_look_at_train_pictures_and_its_record_names_the_val_pictures(
+def test_eval_ignores_train_images_and_records_the_val_checksum(
     testbed: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("metrics.fid.frechet_distance", lambda mean, cov, real, real_cov: (mean - real).square().sum())

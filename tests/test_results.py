@@ -1,4 +1,4 @@
-"""What is committed under results/ is what it claims to be: one budget, whole counts, an interval to each figure."""
+"""Committed results share one budget, count every picture, and give an interval to each figure."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ TRAINED = [record for record in RECORDS if record.method != "base"]
 
 
 @pytest.mark.parametrize("record", TRAINED, ids=lambda record: record.stem)
-def test_a_method_spent_more_than_the_others(record) -> None:
+def test_method_spends_the_default_budget_and_never_exceeds_it(record) -> None:
     """The budget is never exceeded, and what is left of it is less than the dearest step."""
     assert record.budget["default"] is True
     spent, steps = Ledger.from_json(record.ledger).total().flops, []
@@ -27,7 +27,7 @@ def test_a_method_spent_more_than_the_others(record) -> None:
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.stem)
-def test_a_figure_has_lost_its_count_its_interval_or_its_pictures(record) -> None:
+def test_every_figure_has_its_count_and_interval_and_every_record_its_scores(record) -> None:
     for name, cell in record.cells.items():
         assert cell.n == cell.of or name == "probe_style"
         assert cell.unit
@@ -37,7 +37,7 @@ def test_a_figure_has_lost_its_count_its_interval_or_its_pictures(record) -> Non
     assert read_scores(record).num_rows == record.scores.rows > 0
 
 
-def test_records_stand_on_different_weights_or_references() -> None:
+def test_committed_records_share_weights_and_one_reference_per_pruning() -> None:
     assert len({str(record.world) for record in RECORDS}) == 1
     references: dict[tuple[str, float], set[str]] = {}
     for record in RECORDS:

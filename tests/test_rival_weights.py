@@ -1,4 +1,4 @@
-"""Weights of which it is not to be seen which are meant, and those that no training ends with, are refused."""
+"""Ambiguous, untrained or otherwise unsuitable weights are refused with one sentence."""
 
 import shutil
 from pathlib import Path
@@ -36,7 +36,7 @@ def test_weights_of_two_saves_in_one_folder_are_refused(names: list[str], messag
     assert stored([shard(1, 2), shard(2, 2)], "unet") == (None, [shard(1, 2), shard(2, 2)])
 
 
-def test_whole_file_beside_shards_is_refused_in_checkpoint_and_testbed(tiny: Path, tmp_path: Path) -> None:
+def test_whole_file_next_to_shards_is_refused_in_checkpoint_and_testbed(tiny: Path, tmp_path: Path) -> None:
     tiny_unet(1).save_pretrained(tmp_path / "theirs", max_shard_size="30KB")
     save_file(dict(tiny_unet(0).state_dict()), tmp_path / "theirs" / WHOLE)
     with pytest.raises(DataError, match="shards and whole"):
@@ -48,7 +48,7 @@ def test_whole_file_beside_shards_is_refused_in_checkpoint_and_testbed(tiny: Pat
         find.model([str(tmp_path / "model")])
 
 
-def test_network_that_scores_from_a_folder_with_several_files_is_refused(tmp_path: Path) -> None:
+def test_scoring_network_folder_with_several_weight_files_is_refused(tmp_path: Path) -> None:
     for name in ("a.pth", "b.pth"):
         (tmp_path / name).write_bytes(b"")
     with pytest.raises(DataError, match=r"has several files of weights \(a.pth, b.pth\), give the path of one of them"):
@@ -60,7 +60,7 @@ def test_network_that_scores_from_a_folder_with_several_files_is_refused(tmp_pat
     ("first", "second"),
     [("state_dict", "ema_state_dict"), ("unet", "unet_ema"), ("model", "model_ema"), ("student", "teacher")],
 )
-def test_file_of_two_models_is_refused_whatever_they_are_called(first: str, second: str, tmp_path: Path) -> None:
+def test_file_with_two_models_is_refused_under_any_names(first: str, second: str, tmp_path: Path) -> None:
     weights = {f"module.{name}": tensor for name, tensor in tiny_unet(1).state_dict().items()}
     torch.save({first: weights, second: dict(weights), "step": 5}, tmp_path / "both.pt")
     with pytest.raises(DataError, match=f"contain several models \\('{first}' and '{second}'\\): save only the one"):
@@ -70,7 +70,7 @@ def test_file_of_two_models_is_refused_whatever_they_are_called(first: str, seco
         assert len(read_weights(tmp_path / "one.pt")) == len(weights)
 
 
-def test_averaged_weights_as_a_list_are_seen_beside_the_others(tmp_path: Path) -> None:
+def test_file_with_plain_and_listed_ema_weights_is_refused(tmp_path: Path) -> None:
     weights = dict(tiny_unet(1).state_dict())
     torch.save(
         {"state_dict": weights, "ema": {"decay": 0.9, "shadow_params": list(weights.values())}}, tmp_path / "a.pt"
@@ -79,7 +79,7 @@ def test_averaged_weights_as_a_list_are_seen_beside_the_others(tmp_path: Path) -
         read_weights(tmp_path / "a.pt")
 
 
-def test_weights_nested_by_module_are_one_model(tmp_path: Path) -> None:
+def test_weights_nested_by_module_are_read_as_one_model(tmp_path: Path) -> None:
     nested: dict[str, dict[str, torch.Tensor]] = {}
     for name, tensor in tiny_unet(1).state_dict().items():
         module, _, part = name.rpartition(".")
@@ -88,7 +88,7 @@ def test_weights_nested_by_module_are_one_model(tmp_path: Path) -> None:
     assert read_weights(tmp_path / "esd.pt").keys() == tiny_unet(1).state_dict().keys()
 
 
-def test_folder_of_plain_and_averaged_unets_names_both_places(tmp_path: Path) -> None:
+def test_folder_with_plain_and_ema_unets_is_refused_with_both_paths(tmp_path: Path) -> None:
     for name in ("unet", "unet_ema"):
         tiny_unet(1).save_pretrained(tmp_path / name)
     with pytest.raises(DataError, match=f"two U-Nets, unet and unet_ema: give .* {tmp_path}/unet or .*unet_ema"):
@@ -108,7 +108,7 @@ def test_folder_of_plain_and_averaged_unets_names_both_places(tmp_path: Path) ->
         ("emb_params", "textual inversion"),
     ],
 )
-def test_file_of_another_form_gets_a_fitting_remedy(name: str, message: str, tmp_path: Path) -> None:
+def test_ema_or_textual_inversion_file_is_refused_by_its_kind(name: str, message: str, tmp_path: Path) -> None:
     beside = tiny_unet(0).state_dict() if "ema" in name else {}
     save_file({**beside, name: torch.randn(1, 4)}, tmp_path / "theirs.safetensors")
     with pytest.raises(DataError, match=message):
@@ -125,7 +125,7 @@ def test_inpainting_unet_in_a_file_is_refused_by_its_channels(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "pt", "bin"])
-def test_pointer_and_web_page_in_place_of_weights_are_called_so(suffix: str, tmp_path: Path) -> None:
+def test_lfs_pointer_or_web_page_instead_of_weights_is_refused(suffix: str, tmp_path: Path) -> None:
     file = tmp_path / f"theirs.{suffix}"
     file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 123\n")
     with pytest.raises(DataError, match="is a Git LFS pointer, not the weights: run `git lfs pull`"):
@@ -135,7 +135,7 @@ def test_pointer_and_web_page_in_place_of_weights_are_called_so(suffix: str, tmp
         read_weights(file)
 
 
-def test_pointer_in_place_of_a_testbeds_weights_is_called_so(tiny: Path, tmp_path: Path) -> None:
+def test_lfs_pointer_instead_of_testbed_weights_is_refused(tiny: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny.parent / "model", tmp_path / "model")
     shutil.copytree(tiny.parent / "networks" / "clip", tmp_path / "clip")
     for file in (*tmp_path.glob("model/*/*.safetensors"), *tmp_path.glob("clip/*.safetensors")):
@@ -149,7 +149,7 @@ def test_pointer_in_place_of_a_testbeds_weights_is_called_so(tiny: Path, tmp_pat
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5])
-def test_unet_without_trained_values_is_refused(value: float, tmp_path: Path) -> None:
+def test_unet_with_constant_weights_is_refused(value: float, tmp_path: Path) -> None:
     weights = {name: torch.full_like(tensor, value) for name, tensor in tiny_unet(0).state_dict().items()}
     save_file(weights, tmp_path / "blank.safetensors")
     with pytest.raises(DataError, match=f"are blank, .* are constant .* is {value:g} everywhere"):
@@ -160,13 +160,13 @@ def test_unet_without_trained_values_is_refused(value: float, tmp_path: Path) ->
         load(locate(str(tmp_path / "blank")), tiny_unet(1), SCHEDULER)
 
 
-def test_single_matrices_of_zeros_are_no_fault() -> None:
+def test_single_matrices_of_zeros_are_accepted() -> None:
     check_values({"a.weight": torch.randn(2, 2), "b.weight": torch.zeros(2, 2), "b.bias": torch.zeros(2)}, "They")
     check_values({"norm.weight": torch.ones(4), "scale": torch.zeros(1, 1)}, "They")
 
 
 @pytest.mark.parametrize("place", ["", "unet"])
-def test_lora_beside_a_unet_is_not_passed_over(place: str, tiny: Path, tmp_path: Path) -> None:
+def test_unused_lora_next_to_a_unet_is_refused(place: str, tiny: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny.parent / "model", tmp_path / "model")
     save_file(
         {"unet.x.lora.down.weight": torch.randn(4, 4)}, tmp_path / "model" / place / "pytorch_lora_weights.safetensors"

@@ -1,4 +1,4 @@
-"""Which captions share an expert, against figures that numpy and a person give."""
+"""APTP routing: what captions of one expert share, against figures by numpy and by hand."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from benchmark.figures.aptp_routing import by_chance, explained, routing, typica
 CAPTIONS = ["a boat"] * 6 + ["a boat by night on the sea"] * 6 + ["two fish"] * 6
 
 
-def test_lengths_are_explained_that_experts_do_not_share():
+def test_explained_variance_of_lengths_matches_numpy():
     lengths = [len(caption.split()) for caption in CAPTIONS]
     by_length, mixed = [0] * 6 + [1] * 6 + [0] * 6, [0, 1] * 9
     assert explained(lengths, by_length) == pytest.approx(1.0)
@@ -23,7 +23,7 @@ def test_lengths_are_explained_that_experts_do_not_share():
     assert by_chance(list(lengths), list(experts)) == pytest.approx(np.quantile(draws, 0.95), rel=0.25)
 
 
-def test_a_word_of_every_caption_or_of_one_is_called_typical():
+def test_typical_words_are_over_represented_and_occur_more_than_once():
     found = dict(typical([*CAPTIONS, "two owls"], [*CAPTIONS[:12], "two owls"]))
     assert "owls" not in found  # once
     assert found["boat"] == pytest.approx((12 / 13) / (12 / 19))
@@ -31,7 +31,7 @@ def test_a_word_of_every_caption_or_of_one_is_called_typical():
     assert "fish" not in found
 
 
-def test_an_expert_without_captions_loses_its_line_or_divides_by_zero():
+def test_expert_without_captions_has_an_empty_line():
     lines = routing(CAPTIONS, [0] * 6 + [2] * 12, [0.4, 0.5, 0.6])
     assert lines[2] == "| 0 | 40.0% | 6 | 2.0 | 2…2 | a ×1.5, boat ×1.5 |"
     assert lines[3] == "| 1 | 50.0% | 0 |  |  |  |"

@@ -1,4 +1,4 @@
-"""One whole run on the stand-in, cut in every stage, continued, damaged and repeated: always the same result."""
+"""A whole run on the stand-in gives the same result when interrupted, resumed, damaged or repeated."""
 
 import errno
 import hashlib
@@ -121,7 +121,7 @@ def test_run_writes_records_images_and_a_sheet(finished: Path) -> None:
         assert all(cell.value is not None for cell in record.cells.values())
 
 
-def test_second_run_makes_nothing(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_second_run_computes_nothing(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "home"
     shutil.copytree(finished, home, symlinks=True)
 
@@ -174,7 +174,7 @@ CHAINS: dict[str, tuple[tuple[str, ...], dict[str, Cut]]] = {
 
 
 @pytest.mark.parametrize("chain", CHAINS)
-def test_run_cut_in_every_stage_goes_on_to_the_same_result(
+def test_run_interrupted_in_every_stage_resumes_to_the_same_result(
     chain: str, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each cut falls into what the run before it left."""
@@ -189,7 +189,7 @@ def test_run_cut_in_every_stage_goes_on_to_the_same_result(
     same(home, finished)
 
 
-def test_full_disk_is_one_sentence_and_the_run_goes_on_when_there_is_room(
+def test_full_disk_gives_one_sentence_and_the_run_resumes_later(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = without(finished, tmp_path / "home")
@@ -220,7 +220,7 @@ def test_full_disk_is_one_sentence_and_the_run_goes_on_when_there_is_room(
     same(home, finished)
 
 
-def test_resumed_training_goes_on_from_its_checkpoint(
+def test_resumed_training_starts_from_its_checkpoint(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = without(finished, tmp_path / "home")
@@ -242,7 +242,7 @@ def test_resumed_training_goes_on_from_its_checkpoint(
     same(home, finished)
 
 
-def test_shards_are_the_same_in_any_order(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shards_do_not_depend_on_their_order(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = without(finished, tmp_path / "home")
 
     forwards = images._sample
@@ -255,7 +255,7 @@ def test_shards_are_the_same_in_any_order(finished: Path, tmp_path: Path, monkey
     same(home, finished)
 
 
-def test_pictures_are_the_same_on_any_number_of_cores(
+def test_images_do_not_depend_on_the_number_of_threads(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = without(finished, tmp_path / "home")
@@ -273,7 +273,7 @@ def test_pictures_are_the_same_on_any_number_of_cores(
     same(home, finished)
 
 
-def test_records_of_one_run_stand_in_one_table(finished: Path, tmp_path: Path) -> None:
+def test_records_of_one_run_form_one_table(finished: Path, tmp_path: Path) -> None:
     """base, reference and method, each with the figures of both suites; also under a budget of one's own."""
     found = [(record, "local") for record in read_records([finished / "records"])]
     shown = table(found, "mini", "artists")  # type: ignore[arg-type]
@@ -290,7 +290,7 @@ def test_records_of_one_run_stand_in_one_table(finished: Path, tmp_path: Path) -
     assert all({"clip", "cp", "csd", "fid", "coco_clip"} <= row.cells.keys() for row in shown.rows)
 
 
-def test_no_training_caption_is_asked_by_a_suite(weights: Path) -> None:
+def test_training_captions_are_disjoint_from_suite_prompts(weights: Path) -> None:
     bed = Standin(weights)
     for targets in ((), ("Hokusai",), ("Gustav Klimt", "Joan Miró", "Paul Cézanne")):
         concept = bed.concept(targets)
@@ -302,7 +302,7 @@ def test_no_training_caption_is_asked_by_a_suite(weights: Path) -> None:
         assert asked.isdisjoint(trained)
 
 
-def test_damaged_images_are_set_aside_and_made_again(finished: Path, tmp_path: Path) -> None:
+def test_damaged_images_are_set_aside_and_sampled_again(finished: Path, tmp_path: Path) -> None:
     home = without(finished, tmp_path / "home")
     asked = [p.parent for p in sorted(home.glob("artefacts/images/*/prompts.json")) if "targets" in p.read_text()]
     cut, changed, removed = (folder / "01.png" for folder in asked[:3])
@@ -314,7 +314,7 @@ def test_damaged_images_are_set_aside_and_made_again(finished: Path, tmp_path: P
     assert {path.name for path in (home / "damaged").iterdir()} == {f"images-{folder.name}-1" for folder in asked[:3]}
 
 
-def test_truncated_weights_are_set_aside_and_made_again(finished: Path, tmp_path: Path) -> None:
+def test_truncated_weights_are_set_aside_and_computed_again(finished: Path, tmp_path: Path) -> None:
     home = without(finished, tmp_path / "home", "images")
     hurt = {
         path.parent: path.write_bytes(path.read_bytes()[:-100])
@@ -328,7 +328,7 @@ def test_truncated_weights_are_set_aside_and_made_again(finished: Path, tmp_path
     assert {name.split("-")[0] for name in expected} == {"model", "pruned", "latents"}
 
 
-def test_model_is_known_by_what_changes_it_alone(weights: Path, tmp_path: Path) -> None:
+def test_model_key_depends_only_on_settings_that_change_the_model(weights: Path, tmp_path: Path) -> None:
     """Settings of the runtime are not part of the identity; targets, seed, budget and rates are."""
 
     def key(**changes: Any) -> str:
@@ -348,7 +348,7 @@ def test_model_is_known_by_what_changes_it_alone(weights: Path, tmp_path: Path) 
     assert len({usual, *others}) == len(others) + 1
 
 
-def test_reference_does_not_know_the_targets(weights: Path, tmp_path: Path) -> None:
+def test_reference_key_does_not_depend_on_the_targets(weights: Path, tmp_path: Path) -> None:
     """The distilled model on plain data is the same, whatever is to be forgotten: it is trained once."""
 
     keys = set()
@@ -360,6 +360,6 @@ def test_reference_does_not_know_the_targets(weights: Path, tmp_path: Path) -> N
     assert len(keys) == 1
 
 
-def test_every_name_that_a_run_loads_is_registered() -> None:
+def test_plugins_of_a_default_run_are_registered() -> None:
     for group, name in (("methods", "bilevel"), ("suites", "artists"), ("testbeds", "mini"), ("prunings", "magnitude")):
         assert registry.load(group, name) is not None

@@ -1,4 +1,4 @@
-"""A run asked for again: answered at once if nothing has changed, and never from what has."""
+"""A repeated run is answered from its receipt if nothing has changed, and never otherwise."""
 
 import json
 import os
@@ -50,12 +50,12 @@ def test_the_same_request_gets_the_same_answer_whatever_its_device(asked):
     ],
     ids=str,
 )
-def test_another_request_is_not_taken_for_this_one(asked, change):
+def test_different_request_does_not_match_the_receipt(asked, change):
     assert run_cache.find(replace(asked, **change)) is None
 
 
 @pytest.mark.parametrize("harm", ["a record changed", "scores gone", "picture gone", "link broken", "receipt damaged"])
-def test_what_is_gone_or_changed_is_made_again(asked, harm):
+def test_missing_or_changed_file_voids_the_receipt(asked, harm):
     (picture,) = asked.runs.rglob("*.png")
     one = sorted(asked.runs.rglob("*.record.json"))[0]
     if harm == "a record changed":
@@ -73,14 +73,14 @@ def test_what_is_gone_or_changed_is_made_again(asked, harm):
     assert run_cache.find(asked) is None
 
 
-def test_scoring_the_same_again_later_keeps_the_receipt(asked):
+def test_rescoring_with_equal_scores_leaves_the_receipt_valid(asked):
     write_record(
         asked.runs / "records", record(suite="coco", images="images/x/artists", made={"commit": "later"}), scores()
     )
     assert run_cache.find(asked) is not None
 
 
-def test_changed_code_or_libraries_or_several_processes_void_it(asked, monkeypatch):
+def test_changed_code_changed_libraries_or_several_processes_void_the_receipt(asked, monkeypatch):
     with monkeypatch.context() as changed:
         changed.setattr(run_cache, "_code", lambda: "other code")
         assert run_cache.find(asked) is None
@@ -92,7 +92,7 @@ def test_changed_code_or_libraries_or_several_processes_void_it(asked, monkeypat
     assert run_cache.find(asked) is None
 
 
-def test_the_code_read_is_ours_and_all_of_it(tmp_path, monkeypatch):
+def test_code_checksum_covers_all_packages_and_no_tests(tmp_path, monkeypatch):
     for name in ("benchmark/a.py", "methods/b.py", "prompts/c.csv", "tests/d.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("1")
@@ -107,7 +107,7 @@ def test_the_code_read_is_ours_and_all_of_it(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("group", ["method", "pruning"])
-def test_what_comes_from_a_file_is_known_by_its_text(tmp_path, group):
+def test_method_or_pruning_from_a_file_is_identified_by_its_text(tmp_path, group):
     file = tmp_path / "mine.py"
     names = set()
     for text in ("one", "two"):
@@ -117,7 +117,7 @@ def test_what_comes_from_a_file_is_known_by_its_text(tmp_path, group):
     assert None not in names
 
 
-def test_code_of_strangers_is_never_answered_from_a_receipt():
+def test_third_party_testbed_gets_no_receipt():
     assert run_cache._name(RunRequest("bilevel", "artists", testbed="a-strangers")) is None
 
 

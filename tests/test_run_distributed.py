@@ -1,4 +1,4 @@
-"""Two processes: the same pictures and figures as one, no race, and no two opinions about what is to be done."""
+"""Two processes give the images and scores of one process, and one process finishes a run that another left."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def apart(home: Path, other: Path, names: set[str]) -> int:
     return max(int(abs(ours - theirs).max()) for ours, theirs in values)
 
 
-def test_two_processes_disagree_with_one(weights: Path, finished: Path, tmp_path: Path) -> None:
+def test_two_processes_give_the_results_of_one(weights: Path, finished: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     done = launched(home, weights)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -59,7 +59,7 @@ def test_two_processes_disagree_with_one(weights: Path, finished: Path, tmp_path
     assert apart(home, finished, shards(home)) <= 2
 
 
-def test_one_of_two_dies_and_the_other_cannot_go_on_alone(
+def test_one_process_finishes_a_run_of_two_after_a_kill(
     weights: Path, finished: Path, standin: Path, tmp_path: Path
 ) -> None:
     """The trained models are there: two processes sample, one is killed, one process ends it with the same table."""

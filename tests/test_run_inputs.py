@@ -1,4 +1,4 @@
-"""Whatever a person gets wrong with `bench run`: exit code 2, one sentence that helps, and nothing half made."""
+"""Wrong input to `bench run` gives exit code 2 and one helpful sentence, and leaves nothing half written."""
 
 import re
 import shutil
@@ -146,7 +146,7 @@ def test_damaged_weights_of_the_testbed_are_refused(
     ],
     ids=["macs", "budget"],
 )
-def test_figure_that_cannot_be_met_is_refused(
+def test_unreachable_macs_or_budget_is_refused(
     arguments: list[str], told: str, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()  # the base's pictures are made before
@@ -206,7 +206,7 @@ class Narrower(Distilled):
         ("Narrower", "differs from the one it received ('mid_block.resnets.0.conv1.weight' was added"),
     ],
 )
-def test_a_broken_model_is_kept(name: str, told: str, tmp_path: Path) -> None:
+def test_broken_model_of_a_method_is_refused_and_not_stored(name: str, told: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(BROKEN)
     assert told in refused(tmp_path / "runs", "--method", f"{path}:{name}", "--alone", "--suite", "coco")
@@ -214,7 +214,7 @@ def test_a_broken_model_is_kept(name: str, told: str, tmp_path: Path) -> None:
     assert not [text for text in kept if f'"{name.lower()}"' in text]
 
 
-def test_method_file_that_is_broken_is_refused(tmp_path: Path) -> None:
+def test_broken_method_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text("class Eraser:\n    def fit(self\n")
     assert "SyntaxError" in refused(tmp_path / "runs", "--method", f"{path}:Eraser")

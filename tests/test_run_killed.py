@@ -1,4 +1,4 @@
-"""A real `kill -9` in the middle of a run, at four moments: what goes on ends as if nothing had happened."""
+"""A run that is killed with `kill -9` at one of four moments resumes to the same result."""
 
 import os
 import signal
@@ -72,7 +72,7 @@ def homes(weights: Path, finished: Path, tmp_path_factory: pytest.TempPathFactor
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 @pytest.mark.usefixtures("standin")
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_run_goes_on_to_the_same_table_and_images(moment: str, homes: Path, finished: Path) -> None:
+def test_killed_run_resumes_to_the_same_table_and_images(moment: str, homes: Path, finished: Path) -> None:
     home = homes / moment
     left = {
         "checkpoint": list(home.glob("scratch/model/*/checkpoint-*")),

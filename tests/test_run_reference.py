@@ -20,7 +20,7 @@ def labels(home: Path, suite: str) -> dict[str, tuple[str, float | None]]:
     return {one.label: (one.reference, one.cells["cp"].value if "cp" in one.cells else None) for one in found}
 
 
-def test_the_base_as_reference_trains_nothing_but_the_method(tmp_path, capsys) -> None:
+def test_base_as_reference_trains_the_method_alone(tmp_path, capsys) -> None:
     outcome = whole(tmp_path, reference="base", alone=True)
     assert {one.method for one in outcome.records} == {"base", "bilevel"}
     found = labels(tmp_path, "artists")
@@ -41,7 +41,7 @@ def test_the_base_as_reference_trains_nothing_but_the_method(tmp_path, capsys) -
     assert len(list((tmp_path / "artefacts" / "model").iterdir())) == 2
 
 
-def test_a_reference_that_no_figure_compares_with_is_announced_as_such(tmp_path, capsys) -> None:
+def test_reference_that_no_figure_needs_is_announced_when_it_is_trained(tmp_path, capsys) -> None:
     whole(tmp_path, suite="coco", alone=True)
     assert "none of the figures compares with it; --reference base" in capsys.readouterr().err
     whole(tmp_path, suite="coco", alone=True)

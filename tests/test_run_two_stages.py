@@ -1,4 +1,4 @@
-"""Methods that start from the distilled model: they pay for it in full, and reuse it where it is the reference."""
+"""Methods that start from the distilled model include its full cost and reuse the reference where it is the same."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def models(home: Path) -> list[dict]:
     return [json.loads(path.read_text())["identity"] for path in home.glob("artefacts/model/*/artefact.json")]
 
 
-def test_uce_edits_the_reference_itself_and_is_charged_for_it(tmp_path):
+def test_uce_edits_the_reference_and_its_ledger_includes_the_distillation(tmp_path):
     outcome = whole(tmp_path, method="uce", overrides={}, alone=True)
     spent, row = phases(outcome, "uce")
     reference, distilled = phases(outcome, "distilled")
@@ -58,7 +58,7 @@ def test_a_second_stage_gets_its_share_of_the_budget_and_distillation_the_rest(t
         whole(home, method=f"{file}:Late", overrides={"batch": 4}, budget="1e6", alone=True)
 
 
-def test_a_stage_kept_on_the_way_is_other_than_one_trained_for_itself(tmp_path, monkeypatch):
+def test_intermediate_model_equals_one_trained_separately(tmp_path, monkeypatch):
     monkeypatch.setattr(Standin, "default_flops", 1.5e11)
     esd = {"method": "esd", "overrides": {"batch": 2, "steps": 4, "rate": 1e-6}, "alone": True}
     whole(tmp_path / "on the way", method="distilled", overrides={}, alone=True)
@@ -73,7 +73,7 @@ def test_a_stage_kept_on_the_way_is_other_than_one_trained_for_itself(tmp_path, 
     assert passed.ledger[0]["flops"] == alone.ledger[0]["flops"]
 
 
-def test_budgets_asked_for_together_are_trained_one_by_one_or_differ_from_those_asked_for_alone(tmp_path, monkeypatch):
+def test_several_budgets_share_one_training_and_equal_separate_runs(tmp_path, monkeypatch):
     asked = {"method": "distilled", "overrides": {}, "alone": True}
     whole(tmp_path / "together", budget="6it", along=("4it", "1it"), **asked)
     kept = sorted(one["budget"]["iterations"] for one in models(tmp_path / "together") if "iterations" in one["budget"])
@@ -85,7 +85,7 @@ def test_budgets_asked_for_together_are_trained_one_by_one_or_differ_from_those_
     assert (spent, passed.cells) == (again, alone.cells) == ({"lower": 4}, alone.cells)
 
 
-def test_a_second_stage_distils_again_what_lay_on_the_way_of_another(tmp_path, monkeypatch):
+def test_second_stages_share_one_distillation(tmp_path, monkeypatch):
     monkeypatch.setattr(Standin, "default_flops", 2e11)
     seeded = {"seed": 1, "alone": True, "overrides": {}}
     whole(tmp_path, method="conceptprune", **seeded)
@@ -103,7 +103,7 @@ def test_a_second_stage_distils_again_what_lay_on_the_way_of_another(tmp_path, m
         ("conceptprune", {}, {"conceptprune": 1}),
     ],
 )
-def test_a_second_stage_has_no_row_or_costs_nothing(method, overrides, own, tmp_path):
+def test_second_stage_has_a_row_and_a_positive_cost(method, overrides, own, tmp_path):
     outcome = whole(tmp_path, method=method, overrides=overrides, budget="10it", alone=True)
     _, row = phases(outcome, method)
     first, *later = [(entry["phase"], entry["iterations"]) for entry in row.ledger]
@@ -118,7 +118,7 @@ def test_an_unpruned_base_is_edited_without_distillation(tmp_path):
     assert spent == {"uce": 1}
 
 
-def test_a_method_for_the_base_says_that_nothing_may_be_pruned(tmp_path):
+def test_method_for_the_unpruned_base_requires_pruning_none(tmp_path):
     file = tmp_path / "late.py"
     file.write_text(LATE)
     with pytest.raises(UsageError, match="add --pruning none"):

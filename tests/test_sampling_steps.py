@@ -16,7 +16,7 @@ from methods.sampling_steps import most_steps
 
 @pytest.mark.parametrize("scheduler", ["pndm", "ddim"])
 @pytest.mark.parametrize("spacing", ["leading", "linspace", "trailing"])
-def test_as_many_steps_are_allowed_as_have_a_time_of_their_own(scheduler: str, spacing: str) -> None:
+def test_steps_are_limited_by_the_timesteps_of_the_model(scheduler: str, spacing: str) -> None:
     config = {"num_train_timesteps": 20, "beta_schedule": "scaled_linear", "timestep_spacing": spacing}
     most = most_steps(config)
     assert most == (19 if spacing == "leading" else 20)

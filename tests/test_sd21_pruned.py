@@ -1,4 +1,4 @@
-"""SD 2.1's architecture at full size, pruned to 80 % of MACs: what is counted, written and read is one network."""
+"""SD 2.1's architecture at full size, pruned to 80 % of its MACs: counting, writing and reading agree."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def full_size() -> UNet2DConditionModel:
     return unet
 
 
-def test_sd21_at_80_percent_is_counted_otherwise_or_read_back_with_keys_amiss(tmp_path: Path) -> None:
+def test_sd21_at_80_percent_of_macs_is_counted_and_read_back_exactly(tmp_path: Path) -> None:
     small, architecture = magnitude.prune(full_size(), 0.8, 64, 77)
     assert count_macs(small, 64, 77) / WHOLE == pytest.approx(0.8, abs=0.01)
 

@@ -1,4 +1,4 @@
-"""Tables of captions: what is no text, or is missing, is refused by file and row; no caption is cut or made up."""
+"""Caption tables: rows without text are refused by file and row, and every caption is read whole."""
 
 import json
 from pathlib import Path
@@ -44,7 +44,7 @@ def refused(folder: Path) -> str:
         ('0.png,a boat\n1.png,"a mill\n', "row 3: not valid CSV from line 3 on"),
     ],
 )
-def test_a_row_that_is_not_whole_is_refused_by_its_number(rows: str, told: str, tmp_path: Path) -> None:
+def test_incomplete_row_is_refused_with_its_number(rows: str, told: str, tmp_path: Path) -> None:
     found = refused(own(tmp_path, f"file_name,text\n{rows}"))
     assert f"metadata.csv, {told}" in found
 
@@ -63,7 +63,7 @@ def test_a_header_without_its_columns_is_refused(header: str, told: str, tmp_pat
 
 
 @pytest.mark.parametrize("text", ["NaN", "nan", " None ", "NULL", "<NA>"])
-def test_what_stands_for_a_missing_caption_is_none(text: str, tmp_path: Path) -> None:
+def test_missing_value_is_not_read_as_a_caption(text: str, tmp_path: Path) -> None:
     message = f"the text is '{text.strip()}', a missing value; fill it in or remove the"
     assert f"row 3: {message}" in refused(own(tmp_path, f"file_name,text\n0.png,a boat\n1.png,{text}\n"))
     (tmp_path / "train" / "metadata.csv").unlink()
@@ -87,13 +87,13 @@ def test_two_files_of_captions_are_refused_by_name(second: str, tmp_path: Path) 
     assert "train/metadata.csv" in message
 
 
-def test_one_picture_in_two_spellings_is_one(tmp_path: Path) -> None:
+def test_two_spellings_of_a_path_are_one_picture(tmp_path: Path) -> None:
     split = read_split(own(tmp_path, "file_name,text\n0.png,a boat\n./0.png,a hill\n1.png,a mill\n"), "train")
     assert [file.name for file in split.files] == ["0.png", "1.png"]
     assert split.captions == ((0, "a boat"), (0, "a hill"), (1, "a mill"))
 
 
-def test_folder_that_is_called_like_a_picture_is_refused(tmp_path: Path) -> None:
+def test_folder_named_like_a_picture_is_refused(tmp_path: Path) -> None:
     folder = own(tmp_path, "file_name,text\nd.png,a boat\n")
     (folder / "train" / "d.png").mkdir()
     assert "1 of the 1 pictures" in refused(folder)
@@ -107,7 +107,7 @@ def test_a_table_that_is_not_utf8_or_no_table_is_refused(tmp_path: Path) -> None
     assert "metadata.jsonl, line 1: not UTF-8" in told
 
 
-def test_other_columns_quotes_and_a_mark_in_front_are_read(tmp_path: Path) -> None:
+def test_other_columns_quotes_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
     text = '\ufeffid,file_name,text\r\n7,0.png,"a red mill, at dusk"\r\n8,1.png,"a ""quiet""\nhill"\r\n\r\n'
     split = read_split(own(tmp_path, text), "train")
     assert [caption for _, caption in split.captions] == ["a red mill, at dusk", 'a "quiet" hill']
@@ -127,7 +127,7 @@ def test_other_columns_quotes_and_a_mark_in_front_are_read(tmp_path: Path) -> No
         ("1.png", "not a JSON object"),
     ],
 )
-def test_what_is_no_text_in_json_lines_is_refused_by_its_line(entry: Any, told: str, tmp_path: Path) -> None:
+def test_invalid_entry_of_json_lines_is_refused_with_its_line(entry: Any, told: str, tmp_path: Path) -> None:
     lines = [json.dumps({"file_name": "0.png", "text": "a boat"}), "", json.dumps(entry)]
     assert f"metadata.jsonl, line 3: {told}" in refused(own(tmp_path, "\n".join(lines), "jsonl"))
 
@@ -144,7 +144,7 @@ def test_what_is_no_text_in_json_lines_is_refused_by_its_line(entry: Any, told: 
         ("images", "id", 100, "two images have the id 100"),
     ],
 )
-def test_what_is_no_text_in_cocos_captions_is_refused(part: str, key: str, value: Any, told: str, tmp_path) -> None:
+def test_invalid_entry_of_coco_annotations_is_refused(part: str, key: str, value: Any, told: str, tmp_path) -> None:
     path = write_coco(tmp_path) / "annotations" / "captions_train2017.json"
     annotations = json.loads(path.read_text())
     annotations[part][1][key] = value
@@ -154,7 +154,7 @@ def test_what_is_no_text_in_cocos_captions_is_refused(part: str, key: str, value
     assert told in found
 
 
-def test_cocos_ids_may_be_written_as_text_and_blank_captions_are_left_out(tmp_path: Path) -> None:
+def test_coco_ids_may_be_text_and_blank_captions_are_left_out(tmp_path: Path) -> None:
     path = write_coco(tmp_path) / "annotations" / "captions_train2017.json"
     annotations = json.loads(path.read_text())
     annotations["annotations"][0] |= {"image_id": "100", "caption": " \n"}

@@ -1,4 +1,4 @@
-"""COCO's folder and one's own: every picture and caption is read as it is meant, or one sentence says what is wrong."""
+"""COCO folders and user-provided image folders: images and captions are read correctly or refused with a reason."""
 
 import json
 import shutil
@@ -36,7 +36,7 @@ def bench(home: Path) -> Workbench:
 # captions
 
 
-def test_cocos_captions_are_dealt_to_other_pictures_or_lose_their_order(tmp_path):
+def test_coco_captions_match_their_images_in_order(tmp_path):
     split = read_split(write_coco(tmp_path, train=3, val=2), "train")
     assert split.numbers == (100, 107, 114)
     assert [file.relative_to(tmp_path).as_posix() for file in split.files] == [
@@ -48,7 +48,7 @@ def test_cocos_captions_are_dealt_to_other_pictures_or_lose_their_order(tmp_path
     assert split.one_each()[2] == (114, LONG.strip())
 
 
-def test_some_pictures_are_the_first_ones_or_have_others_captions(tmp_path):
+def test_subset_is_spread_over_the_split_with_matching_captions(tmp_path):
     split = read_split(write_coco(tmp_path, train=5), "train")
     some = split.spread(2)
     assert some.one_each() == [split.one_each()[k] for k in (0, 2)]
@@ -58,7 +58,7 @@ def test_some_pictures_are_the_first_ones_or_have_others_captions(tmp_path):
 
 
 @pytest.mark.parametrize("home", ["images/val2017", "images", "."])
-def test_pictures_are_found_only_where_one_archive_puts_them(home, tmp_path):
+def test_images_are_found_in_every_supported_folder_layout(home, tmp_path):
     folder = write_coco(tmp_path)
     if home != "images":
         (folder / "images").mkdir()
@@ -71,7 +71,7 @@ def test_pictures_are_found_only_where_one_archive_puts_them(home, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
-def test_ones_own_pictures_need_code(form, tmp_path):
+def test_user_images_are_read_with_a_metadata_file(form, tmp_path):
     rows = [("a.png", "a boat,\nat sea"), ("b.png", "a\u2028tree"), ("a.png", "another boat")]
     (tmp_path / "train").mkdir()
     for name in ("a.png", "b.png"):
@@ -110,7 +110,7 @@ def spoilt(folder: Path, how: str) -> str:
 
 
 @pytest.mark.parametrize("how", ["folder", "annotations", "form", "truncated", "empty", "pictures"])
-def test_what_is_missing_is_left_out_in_silence(how, tmp_path):
+def test_missing_or_damaged_coco_files_give_one_sentence(how, tmp_path):
     told = spoilt(write_coco(tmp_path / "coco"), how)
     with pytest.raises(DataError) as caught:
         read_split(tmp_path / "coco", "train")
@@ -128,7 +128,7 @@ def mode(file: Path) -> str:
         return picture.mode
 
 
-def test_a_grey_narrow_or_small_picture_breaks_the_batch(tmp_path):
+def test_images_of_any_mode_and_size_form_one_batch(tmp_path):
     files = read_split(write_coco(tmp_path), "train").files
     assert {mode(file) for file in files} == {"RGB", "L", "CMYK"}
     found = crops(files, [0] * len(files), 64)
@@ -139,7 +139,7 @@ def test_a_grey_narrow_or_small_picture_breaks_the_batch(tmp_path):
     assert squares(files, 48).shape == (6, 3, 48, 48)
 
 
-def test_a_crop_depends_on_the_order_of_reading_or_is_always_the_same(tmp_path):
+def test_crop_depends_on_its_number_and_not_on_the_reading_order(tmp_path):
     files = read_split(write_coco(tmp_path), "train").files
     wide = files[2]  # 640 x 64
     each = crops([wide] * 8, list(range(8)), 64)
@@ -152,7 +152,7 @@ def test_a_crop_depends_on_the_order_of_reading_or_is_always_the_same(tmp_path):
         assert (stretches == one).all((1, 2, 3)).any() or (stretches.flip(3) == one).all((1, 2, 3)).any()
 
 
-def test_a_broken_picture_is_a_traceback(tmp_path):
+def test_broken_image_is_refused_by_name(tmp_path):
     (tmp_path / "x.jpg").write_bytes(b"\xff\xd8\xff\xe0 not more")
     with pytest.raises(DataError, match=r"x\.jpg cannot be read"):
         crops([tmp_path / "x.jpg"], [0], 64)
@@ -161,7 +161,7 @@ def test_a_broken_picture_is_a_traceback(tmp_path):
 # moments
 
 
-def test_a_moment_is_not_the_vaes(tiny, pipeline, tmp_path):
+def test_saved_moments_equal_those_of_the_vae(tiny, pipeline, tmp_path):
     split = read_split(tiny.parent / "coco", "train")
     found = Moments(pipeline, "vae", split.files, 2, 64).make(bench(tmp_path))
     vae = AutoencoderKL.from_pretrained(tiny.parent / "model" / "vae")
@@ -173,7 +173,7 @@ def test_a_moment_is_not_the_vaes(tiny, pipeline, tmp_path):
     assert found.bytes == 12 * 8 * 8 * 8 * 2
 
 
-def test_a_latent_has_no_noise_or_another_each_time():
+def test_sampled_latent_is_seeded_with_the_right_mean_and_std():
     both = torch.cat([torch.full((4, 32, 32), 3.0), torch.full((4, 32, 32), 0.5)])
     found = sampled(both, 7, 2.0)
     assert torch.equal(found, sampled(both, 7, 2.0))
@@ -182,7 +182,7 @@ def test_a_latent_has_no_noise_or_another_each_time():
     assert float(found.std()) == pytest.approx(1, abs=0.05)
 
 
-def test_encoding_starts_anew_after_a_kill_or_keeps_what_a_picture_was(tiny, pipeline, tmp_path, monkeypatch):
+def test_encoding_resumes_after_a_kill_and_redoes_changed_shards(tiny, pipeline, tmp_path, monkeypatch):
     monkeypatch.setattr(moments, "SHARD", 4)
     shutil.copytree(tiny.parent / "coco", tmp_path / "coco")
     split, asked = read_split(tmp_path / "coco", "train"), []
@@ -212,7 +212,7 @@ def test_encoding_starts_anew_after_a_kill_or_keeps_what_a_picture_was(tiny, pip
     assert found[11].isfinite().all()
 
 
-def test_a_full_disk_is_met_after_hours(tiny, pipeline, tmp_path, monkeypatch):
+def test_insufficient_disk_space_is_refused_before_encoding(tiny, pipeline, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(moments.shutil, "disk_usage", lambda path: usage(10**9, 10**9, 100))
     split = read_split(tiny.parent / "coco", "train")
@@ -230,7 +230,7 @@ def retention(tiny, pipeline, home, kept=2, barred=()):
 
 
 @pytest.mark.parametrize("kept", [0, 1, 2])
-def test_a_caption_is_paired_with_another_picture(kept, tiny, pipeline, tmp_path):
+def test_each_caption_is_paired_with_its_image(kept, tiny, pipeline, tmp_path):
     found = retention(tiny, pipeline, tmp_path, kept)
     split = read_split(tiny.parent / "coco", "train")
     assert len(found) == len(split.captions) == 12
@@ -248,7 +248,7 @@ def test_a_caption_is_paired_with_another_picture(kept, tiny, pipeline, tmp_path
     assert torch.allclose(text[0], pipeline.encode([caption])[0], atol=1e-6)
 
 
-def test_text_fills_the_memory(tiny, pipeline, tmp_path, monkeypatch, capsys):
+def test_text_embeddings_are_cached_only_within_the_memory_limit(tiny, pipeline, tmp_path, monkeypatch, capsys):
     kept = retention(tiny, pipeline, tmp_path)
     asked: list[int] = []
     encode = pipeline.encode
@@ -265,11 +265,11 @@ def test_text_fills_the_memory(tiny, pipeline, tmp_path, monkeypatch, capsys):
     assert streamed._states is None
 
 
-def test_all_but_targets_keeps_what_names_one(tiny, pipeline, tmp_path):
+def test_all_but_targets_removes_captions_that_name_a_target(tiny, pipeline, tmp_path):
     assert len(retention(tiny, pipeline, tmp_path, barred=("PICTURE 3", "boat"))) == 12 - 1 - 2
 
 
-def test_three_hundred_words_do_not_fit(pipeline):
+def test_long_captions_are_truncated_to_the_text_length(pipeline):
     cut = pipeline.encode([LONG, LONG[:105]])  # 75 letters, and the two marks
     assert cut.shape == (2, 77, 32)
     assert torch.allclose(cut[0], cut[1], atol=1e-6)

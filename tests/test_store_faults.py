@@ -1,4 +1,4 @@
-"""Whole or nothing: faults at every stage of writing, folders that cannot be written, real kills, rivals."""
+"""Artefacts are stored whole or not at all: under faults, full disks, locked folders, kills and rivals."""
 
 import errno
 import os
@@ -93,7 +93,7 @@ def test_a_fault_at_any_stage_of_replacing_a_file_leaves_the_old_or_the_new(tmp_
         RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),  # safetensors
     ],
 )
-def test_a_disk_that_fills_up_inside_the_block_is_one_clear_sentence(store, error):
+def test_disk_that_fills_up_inside_the_block_gives_one_sentence(store, error):
     with (
         pytest.raises(StoreError, match=r"^The disk is full while writing .*picture.*PALIMPSEST_HOME"),
         store.make(KIND, IDENTITY),
@@ -102,7 +102,7 @@ def test_a_disk_that_fills_up_inside_the_block_is_one_clear_sentence(store, erro
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
-def test_a_device_that_is_really_full_is_one_clear_sentence(store):
+def test_really_full_device_gives_one_sentence(store):
     with pytest.raises(StoreError, match="disk is full"), store.make(KIND, IDENTITY), open("/dev/full", "wb") as file:
         file.write(b"x" * 100_000)
 
@@ -136,7 +136,7 @@ def locked(tmp_path_factory):
     os.chmod(folder, 0o755)
 
 
-def test_an_unwritable_folder_is_one_sentence_to_an_ordinary_user(locked):
+def test_unwritable_folder_gives_an_ordinary_user_one_sentence(locked):
     store = Store(locked / "runs")
     assert store.find(KIND, IDENTITY) is None
     for act in (
@@ -151,7 +151,7 @@ def test_an_unwritable_folder_is_one_sentence_to_an_ordinary_user(locked):
             act()
 
 
-def test_a_folder_that_cannot_be_entered_ends_in_a_traceback(locked):
+def test_folder_that_cannot_be_entered_gives_one_sentence(locked):
     with as_root():
         os.chmod(locked, 0o600)
     with pytest.raises(StoreError, match=rf"^Cannot (look into|read) {locked}/runs.* \(permission denied\): make it "):
@@ -159,7 +159,7 @@ def test_a_folder_that_cannot_be_entered_ends_in_a_traceback(locked):
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS, errno.EIO])
-def test_a_refusing_file_system_is_one_sentence(store, monkeypatch, code):
+def test_refusing_file_system_gives_one_sentence(store, monkeypatch, code):
     failing("mkdir", OSError(code, os.strerror(code)), monkeypatch)
     with pytest.raises(StoreError, match=f"^Cannot write .*{KIND}.*{os.strerror(code).lower()}.*PALIMPSEST_HOME"):
         make(store)
@@ -181,7 +181,7 @@ def test_an_artefact_that_may_not_be_read_is_not_called_damaged(store, monkeypat
         store.find(KIND, IDENTITY)
 
 
-def test_damage_in_a_read_only_home_is_told_and_not_fatal(store, monkeypatch, caplog):
+def test_damage_in_a_read_only_home_is_logged_and_not_fatal(store, monkeypatch, caplog):
     make(store)
     (store.find(KIND, IDENTITY).folder / "a.txt").write_text("broken")
     failing("rename", PermissionError(errno.EACCES, "Permission denied"), monkeypatch)
@@ -192,7 +192,7 @@ def test_damage_in_a_read_only_home_is_told_and_not_fatal(store, monkeypatch, ca
 # leftovers
 
 
-def test_leftovers_go_once_their_owner_is_dead_or_silent_for_a_day(store):
+def test_leftovers_are_removed_if_their_owner_is_dead_or_silent_for_a_day(store):
     make(store)
     with store.make(KIND, {"other": 1}) as mine:
         (mine / "a.txt").write_text("first")
@@ -241,7 +241,7 @@ def worker(home: Path, first: int, last: int, pace: str = "fast") -> subprocess.
     )
 
 
-def test_killed_at_any_moment_what_was_printed_is_there_and_all_that_is_there_is_whole(tmp_path, caplog):
+def test_kill_at_any_moment_leaves_finished_artefacts_and_no_partial_ones(tmp_path, caplog):
     printed: set[int] = set()
     for round in range(6):
         process = worker(tmp_path, 100 * round, 100 * round + 100)

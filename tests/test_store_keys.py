@@ -1,6 +1,6 @@
-"""Keys of the store stay as they are when code moves: what was made before is found, shipped or not.
+"""Store keys do not change when code moves, so existing artefacts, shipped or local, are still found.
 
-A change that moves results raises a recipe, and with it the keys below; CHANGELOG.md then says which figures move.
+A change of results raises a `recipe` number and so changes the keys below; CHANGELOG.md then lists the changed values.
 """
 
 import json
@@ -39,15 +39,15 @@ def identity_of(bench: Workbench, method: str) -> dict:
 
 
 @pytest.mark.parametrize("method", MODELS)
-def test_model_of_a_method_has_the_key_that_it_always_had(method: str, bench: Workbench) -> None:
+def test_model_keys_are_unchanged(method: str, bench: Workbench) -> None:
     assert key_of("model", identity_of(bench, method)) == MODELS[method]
 
 
-def test_no_identity_names_a_module_of_ours(bench: Workbench) -> None:
+def test_identities_contain_no_module_paths(bench: Workbench) -> None:
     for identity in (Base(bench).identity, *(identity_of(bench, method) for method in MODELS)):
         assert not re.search(r"\b(benchmark|methods|metrics|prompts)[./]\w", json.dumps(identity))
 
 
-def test_prebuilt_scores_of_the_reference_are_found(bench: Workbench) -> None:
+def test_prebuilt_cost_of_the_reference_is_found(bench: Workbench) -> None:
     assert bench.store.find("cost", identity_of(bench, "distilled"))
     assert not (bench.store.home / "artefacts").exists()

@@ -1,4 +1,4 @@
-"""`bench study`: which runs it asks for, which records it reads, what it draws."""
+"""`bench study`: the runs that it plans, the records that it reads, and the figure that it draws."""
 
 import csv
 import math
@@ -37,7 +37,7 @@ def models(name: str, fid: float = 5.0, **more) -> list[Record]:
     return [record("distilled", suite, values=values, budget=budget, **more) for suite in suites]
 
 
-def test_a_study_asks_for_other_runs_than_its_figure_shows(tmp_path: Path) -> None:
+def test_study_plans_the_runs_that_its_figure_shows(tmp_path: Path) -> None:
     assert len(told("distillation", tmp_path)) == 4 * 2 * 2
     assert len(told("init", tmp_path)) == 2 * 2
     assert len(told("pruning", tmp_path, seeds=3)) == 5 * 3
@@ -52,13 +52,13 @@ def test_a_study_asks_for_other_runs_than_its_figure_shows(tmp_path: Path) -> No
     assert len(settings) == 3
 
 
-def test_the_search_is_repaid_with_more_or_fewer_flops_than_it_took() -> None:
+def test_further_iterations_equal_the_flops_of_the_search() -> None:
     """A step of Eq. 8 in passes of the base: one of the teacher, three of a student with 55 % of its MACs."""
     step = lower(DistilledConfig().batch, 1000, 550).flops
     assert SEARCHED - AFTER[-1] == pytest.approx(choosing("aptp", 1000) / step, rel=5e-3)
 
 
-def test_lines_take_each_others_records() -> None:
+def test_each_record_goes_to_its_own_line() -> None:
     found = [
         *models("distillation", variant="feature=0.0,output=0.0"),
         *models("distillation", variant="output=0.0", macs=0.55),
@@ -78,7 +78,7 @@ def test_lines_take_each_others_records() -> None:
     ]
 
 
-def test_records_of_other_runs_pass_for_the_studys_own() -> None:
+def test_records_of_other_runs_are_left_out() -> None:
     """Of the same training: scored for other targets, by an older recipe, in another precision."""
     artists, coco = models("pruning", pruning="magnitude", macs=0.55, iterations=360)
     other = {"kind": "style", "targets": ["Edvard Munch"], "anchor": "a painting", "neighbours": []}
@@ -102,7 +102,7 @@ def _told(one: Record) -> dict[str, Any]:
     return {key: getattr(one, key) for key in ("pruning", "macs", "budget", "seed", "recipe", "sampler")}
 
 
-def test_two_prunings_are_averaged_as_if_they_were_seeds() -> None:
+def test_two_prunings_have_lines_of_their_own() -> None:
     found = [
         *models("distillation", pruning="magnitude", fid=4.0),
         *models("distillation", pruning="random", fid=8.0),
@@ -121,7 +121,7 @@ def test_two_prunings_are_averaged_as_if_they_were_seeds() -> None:
 
 
 @pytest.mark.parametrize("name", list(STUDIES))
-def test_a_figure_is_not_drawn_or_its_numbers_are_others(name: str, tmp_path: Path) -> None:
+def test_study_draws_its_figure_and_writes_its_numbers(name: str, tmp_path: Path) -> None:
     study = STUDIES[name]
     after = study.after
     for _, macs in dict.fromkeys((0, macs) for _, macs in study.panels):
@@ -152,7 +152,7 @@ def test_a_figure_is_not_drawn_or_its_numbers_are_others(name: str, tmp_path: Pa
     assert f"{9.5 - (len(after) - 1):.2f} " in done.stdout
 
 
-def test_two_seeds_of_a_choice_borrow_no_spread_or_a_single_one_gets_no_interval() -> None:
+def test_choices_share_a_pooled_spread_for_their_intervals() -> None:
     alone = pooled_intervals([[3.0, 5.0, 4.0]])
     assert alone == [pytest.approx(student_interval([3.0, 5.0, 4.0]))]
     shared = pooled_intervals([[1.0, 3.0], [4.0, 6.0], [2.0]])  # s^2 = (2 + 2) / 2, t of two degrees 4.3027
@@ -163,7 +163,7 @@ def test_two_seeds_of_a_choice_borrow_no_spread_or_a_single_one_gets_no_interval
     assert pooled_intervals([[1.0], [2.0]]) is None
 
 
-def test_a_study_without_records_or_of_no_name_ends_in_a_traceback(tmp_path: Path, monkeypatch) -> None:
+def test_study_without_records_or_with_a_wrong_name_gives_one_sentence(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(campaign, "conduct", lambda *given: pytest.fail("runs are begun"))
     (tmp_path / "file").touch()
     asked = [["init", "--prunings", each] for each in ("magnitud", "none,random", " , ")]
@@ -174,7 +174,9 @@ def test_a_study_without_records_or_of_no_name_ends_in_a_traceback(tmp_path: Pat
         assert done.stderr.count("\n") == 1
 
 
-def test_a_run_that_fails_stops_the_others_or_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_run_sets_the_exit_code_and_the_figure_is_still_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = []
 
     def conduct(told: list[list[str]], runs: Path, lanes: int) -> list[list[str]]:

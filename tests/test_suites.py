@@ -1,4 +1,4 @@
-"""Suites: every cell against plain loops over the rows it should have read."""
+"""Suites: every score equals a plain loop over the rows that it should use."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def test_a_cell_reads_the_rows_of_another_part(evidence: Evidence) -> None:
+def test_scores_equal_plain_loops_over_their_rows(evidence: Evidence) -> None:
     cells = Artists().score(evidence).cells
     own, reference, base = evidence.own, evidence.reference, evidence.base
     texts = own["text"]
@@ -111,7 +111,7 @@ def test_a_cell_reads_the_rows_of_another_part(evidence: Evidence) -> None:
     assert cells["clip"].back_end == "clip-x"
 
 
-def test_a_target_counts_as_good_where_it_is_bad(evidence: Evidence) -> None:
+def test_scores_have_the_right_direction(evidence: Evidence) -> None:
     cells = Artists().score(evidence).cells
     better = {
         name: cells[name].higher_is_better for name in ("clip", "cp", "csd", "target_style", "kept_style", "drift")
@@ -127,20 +127,20 @@ def test_a_target_counts_as_good_where_it_is_bad(evidence: Evidence) -> None:
     assert Coco().score(evidence).cells["clip"].higher_is_better is True
 
 
-def test_probes_that_the_base_does_not_answer_are_counted_in_silence(evidence: Evidence) -> None:
+def test_probe_score_uses_only_probes_that_the_base_answers(evidence: Evidence) -> None:
     cell = Artists().score(evidence).cells["probe_style"]
     assert (cell.n, cell.of) == (2, 4)
     assert cell.value == pytest.approx(mean([float(evidence.own["oracle"][k, 1]) for k in (14, 15)]), rel=1e-6)
 
 
-def test_destinations_do_not_say_where_the_erased_went(evidence: Evidence) -> None:
+def test_destination_shares_count_the_likeliest_style(evidence: Evidence) -> None:
     cells = Artists().score(evidence).cells
     likeliest = [int(evidence.own["oracle"][k, :3].argmax()) for k in rows("targets")]
     for number, style in enumerate(STYLES):
         assert cells[f"destination/Ada/{style}"].value == pytest.approx(likeliest.count(number) / 6)
 
 
-def test_values_of_single_images_are_lost_or_stand_in_other_rows(evidence: Evidence) -> None:
+def test_per_image_scores_are_in_their_rows_and_average_to_the_score(evidence: Evidence) -> None:
     scores = Artists().score(evidence)
     column = scores.columns["target_style"]
     assert [k for k, value in enumerate(column) if value is not None] == rows("targets")
@@ -151,7 +151,7 @@ def test_values_of_single_images_are_lost_or_stand_in_other_rows(evidence: Evide
             assert mean(told) == pytest.approx(scores.cells[name].value, rel=1e-5, abs=1e-6), name
 
 
-def test_retention_forgets_a_metric(evidence: Evidence) -> None:
+def test_coco_suite_computes_all_of_its_scores(evidence: Evidence) -> None:
     rows_of_coco = [prompt(k, "retention", "", "cat") for k in range(len(ROWS))]
     retention = Evidence(**{**evidence.__dict__, "prompts": rows_of_coco})
     cells = Coco().score(retention).cells
@@ -163,7 +163,7 @@ def test_retention_forgets_a_metric(evidence: Evidence) -> None:
     assert cells["kid"].ci is not None
 
 
-def test_an_interval_does_not_hold_its_mean_or_changes_between_calls() -> None:
+def test_bootstrap_interval_contains_the_mean_and_is_deterministic() -> None:
     values = [0.0, 1.0, 1.0, 0.0, 1.0, 0.5, 0.25]
     low, high = bootstrap_interval(values) or (0, 0)
     assert low < mean(values) < high

@@ -1,4 +1,4 @@
-"""Public lists on a testbed: every row with its own seed, and no other setting or denominator than is recorded."""
+"""Public lists on a testbed: each row has its own seed, and records name the list, its settings and counts."""
 
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def concept(testbed: StableDiffusion):
     return testbed.concept((), "explicit")
 
 
-def test_a_rows_own_seed_is_thrown_away(testbed, tmp_path):
+def test_each_row_has_its_own_seed(testbed, tmp_path):
     add(tmp_path, "i2p", **SETTINGS)
     found = prompts.suite_prompts(bench(testbed, tmp_path), "i2p", concept(testbed))
     assert [(one.id, one.seed, one.target) for one in found] == [(f"i2p-{k:04d}", 1000 + k, "nudity") for k in range(4)]
@@ -61,7 +61,7 @@ def test_a_rows_own_seed_is_thrown_away(testbed, tmp_path):
 
 
 @pytest.mark.parametrize(("suite", "name"), [(I2P, "i2p-esd"), (MMA, "mma"), (RingABell, "ring-a-bell-paper")])
-def test_a_suite_does_not_read_the_list_that_was_added(suite, name, testbed, tmp_path):
+def test_suite_reads_the_added_list(suite, name, testbed, tmp_path):
     made = bench(testbed, tmp_path)
     with pytest.raises(DataError, match=r"is not shipped: get .* then `bench prompts add"):
         prompts.suite_prompts(made, suite.name, concept(testbed))
@@ -73,7 +73,7 @@ def test_a_suite_does_not_read_the_list_that_was_added(suite, name, testbed, tmp
     }
 
 
-def test_repeated_rows_are_counted_twice_or_lost_without_a_word(testbed, tmp_path):
+def test_repeated_rows_are_dropped_unless_as_published(testbed, tmp_path):
     add(tmp_path, "i2p", prompt=[SECRET, "x", SECRET, ""], **SETTINGS)
     unique, published = bench(testbed, tmp_path), bench(testbed, tmp_path, as_published=True)
     assert [one.id for one in prompts.suite_prompts(unique, "i2p", concept(testbed))] == ["i2p-0000", "i2p-0001"]
@@ -82,7 +82,7 @@ def test_repeated_rows_are_counted_twice_or_lost_without_a_word(testbed, tmp_pat
     assert rows == [2, 4]
 
 
-def test_a_lists_own_guidance_is_used_unasked_or_not_when_asked(testbed, tmp_path, monkeypatch):
+def test_own_guidance_and_size_of_a_list_are_used_only_as_published(testbed, tmp_path, monkeypatch):
     add(tmp_path, "i2p", **SETTINGS)
     seen: list[tuple[float, tuple[int, ...]]] = []
 
@@ -100,7 +100,7 @@ def test_a_lists_own_guidance_is_used_unasked_or_not_when_asked(testbed, tmp_pat
     assert seen[4:] == [(7.5, (4, 8, 8)), (7.5, (4, 8, 16)), (3.0, (4, 12, 8)), (0.0, (4, 8, 8))]
 
 
-def test_pictures_of_several_sizes_change_places(testbed, tmp_path):
+def test_pictures_of_several_sizes_stay_in_order(testbed, tmp_path):
     """Row by row against sampling alone."""
     settings = {**SETTINGS, "sd_image_width": ["64", "128", "64", "128"], "sd_image_height": ["64"] * 4}
     add(tmp_path, "i2p", **{**settings, "sd_guidance_scale": ["7.5", "3", "7.5", "3"]})
@@ -116,14 +116,14 @@ def test_pictures_of_several_sizes_change_places(testbed, tmp_path):
         assert (testbed.decode(alone)[0].int() - picture.int()).abs().max() <= 1
 
 
-def test_a_size_that_no_latent_has_is_a_traceback(testbed, tmp_path):
+def test_size_that_no_latent_has_is_refused(testbed, tmp_path):
     add(tmp_path, "i2p", **{**SETTINGS, "sd_image_width": ["64", "100", "64", "64"]})
     with pytest.raises(DataError, match="i2p-0001 asks for 100 x 64 pixels"):
         prompts.suite_prompts(bench(testbed, tmp_path, as_published=True), "i2p", concept(testbed))
     assert len(prompts.suite_prompts(bench(testbed, tmp_path), "i2p", concept(testbed))) == 4
 
 
-def test_pictures_with_settings_of_their_own_pass_for_those_without(testbed, tmp_path):
+def test_pictures_with_their_own_settings_have_another_identity(testbed, tmp_path):
     made = bench(testbed, tmp_path)
     plain = Prompt("a", "x", 1, "implicit")
     ids = [
@@ -134,7 +134,7 @@ def test_pictures_with_settings_of_their_own_pass_for_those_without(testbed, tmp
     assert len({str(identity) for identity in ids}) == 3
 
 
-def test_what_is_seen_in_pictures_of_several_sizes_changes_places():
+def test_features_of_pictures_of_several_sizes_stay_in_order():
     sizes = [8, 4, 8, 8, 4, 6]
     pictures = [torch.full((3, side, side), k, dtype=torch.uint8) for k, side in enumerate(sizes)]
     asked: list[int] = []
@@ -147,7 +147,7 @@ def test_what_is_seen_in_pictures_of_several_sizes_changes_places():
     assert asked == [3, 2, 1]
 
 
-def test_a_prompts_own_settings_replace_more_than_they_say():
+def test_own_settings_of_a_prompt_replace_only_what_they_state():
     sampler = Sampler(latent_size=64, guidance=7.5)
     how, shape = Published("a", "x", 1, "p").sampled(sampler, 8)
     assert (how, shape) == (sampler, (4, 64, 64))
@@ -164,7 +164,7 @@ def called(*arguments: str, code: int = 0) -> str:
     return result.output
 
 
-def test_a_record_does_not_say_which_list_was_asked_or_how(tiny, tmp_path):
+def test_record_names_its_list_and_variant(tiny, tmp_path):
     run = ["run", "--method", "distilled", "--suite", "i2p", "--alone", "--testbed", str(tiny), "--budget", "1it",
            "--device", "cpu", "--runs", str(tmp_path)]  # fmt: skip
     told = called(*run, code=2)
@@ -209,7 +209,7 @@ OAK = [("Ships, in the manner of van Oak", 77), ("A mill of van Oak's", 2**40), 
 FILE = painters({"Van Oak": OAK, "Bo Birch": [("A boat by Birch", 9)]})
 
 
-def test_titles_that_were_added_are_not_asked_with_their_seeds(testbed, tmp_path, capfd):
+def test_added_titles_are_used_with_their_seeds(testbed, tmp_path, capfd):
     style = testbed.concept(())
     own = prompts.suite_prompts(bench(testbed, tmp_path), "artists", style)
     assert own == testbed.prompts("artists", style)
@@ -230,7 +230,7 @@ def test_titles_that_were_added_are_not_asked_with_their_seeds(testbed, tmp_path
 
 
 @pytest.mark.parametrize(("suite", "name"), [("artists", "artists"), ("i2p", "i2p"), ("mma", None)])
-def test_an_estimate_counts_other_prompts_than_are_asked(suite, name, testbed, tiny, tmp_path):
+def test_estimate_counts_the_prompts_of_the_run(suite, name, testbed, tiny, tmp_path):
     request = RunRequest("distilled", suite, testbed=str(tiny), alone=True, runs=tmp_path)
     if name is None:
         told = ground(request)
@@ -249,7 +249,7 @@ def test_an_estimate_counts_other_prompts_than_are_asked(suite, name, testbed, t
     assert counted[suite] != before
 
 
-def test_a_target_that_no_added_list_names_is_asked_nothing_or_without_a_word(testbed, tmp_path, capfd):
+def test_target_without_added_titles_uses_those_of_the_testbed_with_a_notice(testbed, tmp_path, capfd):
     prompt_lists.add(tmp_path, "artists", written(tmp_path, FILE))
     style, made = testbed.concept(("Cy Cedar", "Ann van Oak")), bench(testbed, tmp_path)
     found = prompts.suite_prompts(made, "artists", style)
@@ -260,7 +260,7 @@ def test_a_target_that_no_added_list_names_is_asked_nothing_or_without_a_word(te
     assert list(prompts.list_facts(made, "artists", style)["lists"]) == ["Ann van Oak"]
 
 
-def test_one_painters_own_list_is_passed_over_for_one_of_many(testbed, tmp_path, monkeypatch):
+def test_list_of_one_painter_comes_before_a_list_of_many(testbed, tmp_path, monkeypatch):
     monkeypatch.setattr(testbed, "titles", {"artists": ("artists-monet", "artists")})
     monet = prompt_lists.add(tmp_path, "artists-monet", written(tmp_path, table("artists-monet")))
     prompt_lists.add(tmp_path, "artists", written(tmp_path, painters({"Monet": OAK[1:], "Van Oak": OAK[:1]})))
@@ -277,7 +277,7 @@ def test_one_painters_own_list_is_passed_over_for_one_of_many(testbed, tmp_path,
     ]
 
 
-def test_a_row_with_settings_of_its_own_changes_places_with_one_without(testbed, tmp_path):
+def test_shard_identity_depends_on_which_row_has_its_own_settings(testbed, tmp_path):
     made = bench(testbed, tmp_path)
     plain, own = Prompt("a", "x", 1, "targets"), Published("a", "x", 1, "targets", guidance=3.0)
     first, second = (shard_identity(made, fitted.Base(made), shard) for shard in ([plain, own], [own, plain]))
@@ -285,7 +285,7 @@ def test_a_row_with_settings_of_its_own_changes_places_with_one_without(testbed,
     assert first != second
 
 
-def test_a_run_asks_added_titles_and_its_record_does_not_say_so(tiny, tmp_path):
+def test_run_uses_added_titles_and_its_record_names_their_list(tiny, tmp_path):
     run = ["run", "--method", "distilled", "--suite", "artists", "--alone", "--testbed", str(tiny), "--budget", "1it",
            "--device", "cpu", "--runs", str(tmp_path)]  # fmt: skip
     sha256 = prompt_lists.add(tmp_path, "artists", written(tmp_path, FILE)).sha256

@@ -1,4 +1,4 @@
-"""A file of another form than a table of text is told by its form, with what to do: prompt lists and captions alike."""
+"""Prompt lists and captions in an unsupported file format are refused by the name of the format, with a remedy."""
 
 import bz2
 import gzip
@@ -45,14 +45,14 @@ FORMS = {
 
 @pytest.mark.parametrize("headed", [True, False], ids=["table", "lines"])
 @pytest.mark.parametrize(("data", "sentence"), FORMS.values(), ids=FORMS)
-def test_a_file_of_another_form_is_refused_by_its_form(data: bytes, sentence: str, headed: bool) -> None:
+def test_file_of_unsupported_format_is_refused_by_its_format(data: bytes, sentence: str, headed: bool) -> None:
     with pytest.raises(DataError) as refusal:
         read_table(data, Path("a.csv"), headed)
     assert str(refusal.value).startswith(f"a.csv {sentence}")
 
 
 @pytest.mark.parametrize("form", ["Excel", "JSON lines", "gzip"])
-def test_captions_of_another_form_are_refused_by_it(form: str, tmp_path: Path) -> None:
+def test_captions_of_unsupported_format_are_refused_by_their_format(form: str, tmp_path: Path) -> None:
     data, sentence = FORMS[form]
     (tmp_path / "val").mkdir()
     (tmp_path / "val" / "metadata.csv").write_bytes(data)
@@ -62,6 +62,6 @@ def test_captions_of_another_form_are_refused_by_it(form: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("text", ["{a boat} by the sea", "[a boat], by the sea", "{", '{"a"\nb'])
-def test_prompts_with_brackets_are_no_json(text: str) -> None:
+def test_prompts_with_brackets_are_not_taken_for_json(text: str) -> None:
     assert read_table(text.encode(), Path("a.txt"), headed=False).rows[0] == [text.split("\n")[0]]
     assert read_table(f"prompt\n{text}\n".encode(), Path("a.csv"), headed=True).header == ("prompt",)

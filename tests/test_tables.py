@@ -1,4 +1,4 @@
-"""Table 1: rows and columns from records, nothing mixed, nothing lost."""
+"""Table 1: rows and columns come from records, settings are not mixed, and no record is lost."""
 
 import io
 import json
@@ -33,7 +33,7 @@ def _text(print_it, *args, **options) -> str:
     return out.getvalue()
 
 
-def test_rows_stand_in_their_order_however_the_records_lie() -> None:
+def test_row_order_does_not_depend_on_record_order() -> None:
     rows = table(_local(*_usual_four()), "mini", "artists").rows
     assert [row.label for row in rows] == ["base", "distilled", "distilled (seed 1)", "bilevel"]
 
@@ -50,7 +50,7 @@ def test_json_has_exactly_the_promised_form() -> None:
     }  # fmt: skip
 
 
-def test_interval_reaches_json_and_only_where_there_is_one() -> None:
+def test_json_has_an_interval_only_where_the_cell_has_one() -> None:
     values = {"clip": cell("clip", 26.0, ci=(25.0, 27.0)), "cp": 90.0}
     told = json.loads(_text(print_json, _local(record("bilevel", values=values)), "mini", "artists"))
     cells = told["rows"][0]["cells"]
@@ -100,7 +100,7 @@ def test_records_of_other_samplers_are_refused() -> None:
         )
 
 
-def test_missing_images_show() -> None:
+def test_missing_images_are_shown_with_their_count() -> None:
     found = _local(
         record("bilevel", values={"clip": cell("clip", 26.0, 148, of=150), "cp": cell("cp", None, 0, of=150)})
     )
@@ -158,14 +158,14 @@ def test_given_records_replace_the_usual_ones(tmp_path: Path) -> None:
         gather("mini", tmp_path, [tmp_path / "empty"])
 
 
-def test_no_records_name_the_command_that_makes_them() -> None:
+def test_empty_table_names_the_command_that_fills_it() -> None:
     with pytest.raises(DataError, match="bench run --method bilevel --suite artists"):
         table([], "mini", "artists")
     with pytest.raises(DataError, match="1 with other settings: add --all"):
         table(_local(record("bilevel", macs=0.5)), "mini", "artists")
 
 
-def test_paper_stands_beside_its_own_method_once_and_names_its_testbed() -> None:
+def test_paper_figures_are_quoted_once_per_method_with_their_testbed() -> None:
     found = _local(*_usual_four())
     told = json.loads(_text(print_json, found, "mini", "artists", paper=True))
     quoted = {row["label"]: row["cells"]["csd"].get("paper") for row in told["rows"]}
@@ -177,7 +177,7 @@ def test_paper_stands_beside_its_own_method_once_and_names_its_testbed() -> None
     assert "testbed sd21" in text
 
 
-def test_markup_in_paper_quotes_and_labels_is_printed() -> None:
+def test_markup_in_paper_quotes_and_labels_is_printed_literally() -> None:
     found = _local(record("bilevel", label="bilevel [bold]"))
     text = _text(print_rich, found, "mini", "artists", paper=True)
     assert "[26.28]" in text
@@ -194,7 +194,7 @@ def test_top_destination_names_the_artist_who_gained_most() -> None:
     assert not [key for key in row.cells if key.startswith("destination")]
 
 
-def test_long_adds_cost_and_cells_of_strangers_metrics() -> None:
+def test_long_table_adds_cost_and_third_party_metrics() -> None:
     entry = {
         "iterations": 100, "images": 3200, "unet_forwards": 1, "unet_backwards": 1, "flops": 10**14,
         "wall_seconds": 12.0, "device_seconds": 12.0, "peak_memory_bytes": 1,
@@ -214,7 +214,7 @@ def test_long_adds_cost_and_cells_of_strangers_metrics() -> None:
         assert re.search(r"2e\+14|200000000000000", text)
 
 
-def test_different_references_are_told() -> None:
+def test_different_references_are_noted() -> None:
     found = _local(record("bilevel"), record("distilled", reference="base"))
     assert any("cannot be compared" in note for note in table(found, "mini", "artists").notes)
 
@@ -228,7 +228,7 @@ def _prunings() -> list[Record]:
     return found
 
 
-def test_a_pruning_asked_for_brings_others_or_not_all_its_macs() -> None:
+def test_pruning_option_selects_that_pruning_at_every_share_of_macs() -> None:
     found = _local(*_prunings())
     usual = table(found, "mini", "artists")
     assert [row.label for row in usual.rows] == ["base", "distilled", "bilevel"]
@@ -241,7 +241,7 @@ def test_a_pruning_asked_for_brings_others_or_not_all_its_macs() -> None:
         table(found, "mini", "artists", pruning="blocks")
 
 
-def test_the_base_is_folded_over_its_references_as_if_they_were_seeds() -> None:
+def test_base_has_one_row_per_reference_and_is_not_averaged_over_them() -> None:
     beside = [record(one.method, "coco", **_same(one)) for one in _prunings()]
     made = over_seeds(table(_local(*_prunings(), *reversed(beside)), "mini", "artists", pruning="magnitude"))
     bases = [row for row in made.rows if row.record.method == "base"]
@@ -253,7 +253,7 @@ def _same(one: Record) -> dict:
     return {"pruning": one.pruning, "macs": one.macs, "reference_key": one.reference_key}
 
 
-def test_prunings_side_by_side_look_alike() -> None:
+def test_prunings_side_by_side_have_distinct_labels() -> None:
     made = table(_local(*_prunings()), "mini", "artists", pruning="all")
     labels = [row.label for row in made.rows]
     assert len(set(labels)) == len(labels) == 9
@@ -262,7 +262,7 @@ def test_prunings_side_by_side_look_alike() -> None:
     assert any("between prunings" in note for note in made.notes)
 
 
-def test_seeds_are_folded_with_other_settings_or_with_the_reference() -> None:
+def test_only_seeds_of_one_setting_are_averaged_with_students_interval() -> None:
     """Means and Student's interval by hand; what nothing was repeated for stays as it was."""
     clips = [20.0, 23.0, 26.0]
     found = [record("esd", seed=k, values={"clip": clip, "cp": 90.0}) for k, clip in enumerate(clips)]
@@ -285,7 +285,7 @@ def test_seeds_are_folded_with_other_settings_or_with_the_reference() -> None:
     assert rows["esd (rate=1)"]["clip"].value == 9
 
 
-def test_other_targets_asked_for_bring_the_usual_ones_or_need_all() -> None:
+def test_targets_option_selects_those_targets_alone() -> None:
     others = ["Edvard Munch"]
     concept = {"kind": "style", "targets": others, "anchor": "a painting", "neighbours": []}
     found = _local(*_usual_four(), record("bilevel", "artists", concept=concept))
@@ -295,14 +295,14 @@ def test_other_targets_asked_for_bring_the_usual_ones_or_need_all() -> None:
     assert all(row.record.concept["targets"] != others for row in table(found, "mini", "artists").rows)
 
 
-def test_columns_asked_for_lose_their_order_or_others_slip_in() -> None:
+def test_columns_option_selects_columns_in_the_given_order() -> None:
     made = table(_local(*_usual_four()), "mini", "artists", long=True)
     assert [column.key for column in only(made, ["fid", "cp"]).columns] == ["fid", "cp"]
     with pytest.raises(UsageError, match=r"^Unknown column 'fidd'\. Did you mean 'fid'\?"):
         only(made, ["fidd"])
 
 
-def test_plain_captions_of_models_that_forgot_a_sign_stand_among_painters() -> None:
+def test_models_that_forgot_a_sign_are_left_out_of_the_artists_table() -> None:
     sign = record("esd", "coco")
     sign = sign.model_copy(update={"concept": {"kind": "explicit", "targets": ["trine"]}})
     rows = table(_local(*_usual_four(), sign), "mini", "artists", everything=True).rows
@@ -310,7 +310,7 @@ def test_plain_captions_of_models_that_forgot_a_sign_stand_among_painters() -> N
     assert [row.record.method for row in table(_local(sign), "mini", "coco", everything=True).rows] == ["esd"]
 
 
-def test_half_an_interval_is_a_whole_one() -> None:
+def test_terminal_table_shows_half_the_width_of_an_interval() -> None:
     scored = record("bilevel", values={"cp": cell("cp", 92.0, ci=(88.0, 94.0))})
     assert "±3.00" in _text(print_rich, _local(scored), "mini", "artists")
 
@@ -320,7 +320,7 @@ def _rebuilt(world: str) -> list[Record]:
     return [record(method, **told) for method in ("base", "distilled", "bilevel")]
 
 
-def test_rows_on_rebuilt_weights_pass_for_the_shipped_ones() -> None:
+def test_rows_on_different_weights_are_labelled_by_their_world() -> None:
     alone = table(_local(*_rebuilt("a")), "mini", "artists")
     assert [row.label for row in alone.rows] == ["base", "distilled", "bilevel"]
     assert not any("world" in note for note in alone.notes)
@@ -332,7 +332,7 @@ def test_rows_on_rebuilt_weights_pass_for_the_shipped_ones() -> None:
     assert len(over_seeds(both).rows) == 6  # two worlds are not two seeds
 
 
-def test_a_seed_that_was_run_again_counts_twice() -> None:
+def test_repeated_seed_counts_once() -> None:
     def run(seed: int, clip: float) -> Record:
         return record("bilevel", seed=seed, values={"artists": {"clip": clip}})
 
@@ -345,7 +345,7 @@ def test_a_seed_that_was_run_again_counts_twice() -> None:
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_a_pruning_as_it_was_before_its_file_changed_stands_beside_it_or_is_averaged_with_it(order: int) -> None:
+def test_records_of_a_pruning_before_its_file_changed_are_left_out(order: int) -> None:
     def run(fid: float, reference: str, time: str, **more: Any) -> Record:
         values = {"artists": {"clip": 30.0}, "coco": {"fid": fid}}
         told = {"reference_key": reference, "made": {"time": time}, "pruning": "mine.py:f", "values": values}

@@ -1,4 +1,4 @@
-"""Text files as people's editors write them, with a UTF-8 mark in front, and pipes in the place of files."""
+"""Text files with a UTF-8 byte order mark are read, and pipes are read once or refused."""
 
 import codecs
 import json
@@ -37,29 +37,29 @@ def marked(path: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_a_testbed_file_with_a_mark_is_read(end: str, tmp_path: Path) -> None:
+def test_testbed_file_with_a_byte_order_mark_is_read(end: str, tmp_path: Path) -> None:
     parent = marked(tmp_path / "parent.toml", f'like = "sd21"{end}steps = 7{end}')
     child = marked(tmp_path / "child.toml", f'like = "{parent.name}"{end}name = "mine"{end}')
     assert (read(child).name, read(child).steps) == ("mine", 7)
 
 
-def test_a_campaign_with_a_mark_is_read(tmp_path: Path) -> None:
+def test_campaign_plan_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     text = "--method uce --suite coco\r\n# more\r\n"
     assert read_plan(marked(tmp_path / "plan.txt", text)) == [["--method", "uce", "--suite", "coco"]]
 
 
-def test_a_prompt_list_with_a_mark_is_read(tmp_path: Path) -> None:
+def test_prompt_list_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     path = marked(tmp_path / "titles.csv", "id,text,seed,part\nx,a fish,7,kept\n")
     assert [prompt.text for prompt in read_prompts(path)] == ["a fish"]
 
 
-def test_a_rehearsal_with_a_mark_is_read(tmp_path: Path) -> None:
+def test_rehearsal_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     row = {"kind": "train", "error": None, "flops": 6e12, "seconds": 2.0}
     path = marked(tmp_path / "rehearsal.json", json.dumps({"rows": [row], "device": "X", "testbed": "sd21-rehearsal"}))
     assert Speeds.of_rehearsal(path).of("train") == 3e12
 
 
-def test_files_of_a_model_with_a_mark_are_read(tmp_path: Path) -> None:
+def test_model_files_with_a_byte_order_mark_are_read(tmp_path: Path) -> None:
     base = tiny_unet(0)
     whole = Architecture.of(base, {name: range(width(gate)) for name, gate in gates(base).items()})
     theirs = tmp_path / "pruned"
@@ -77,7 +77,7 @@ def test_files_of_a_model_with_a_mark_are_read(tmp_path: Path) -> None:
     assert load(cut, base, SCHEDULER).config["in_channels"] == 4
 
 
-def test_a_plug_in_with_a_mark_is_loaded_and_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plugin_with_a_byte_order_mark_is_loaded_and_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = marked(tmp_path / "theirs.py", "class Hush:\n    presets = {'default': {}, 'harder': {}}\n")
     assert registry.load("methods", f"{path}:Hush").presets == {"default": {}, "harder": {}}
     monkeypatch.syspath_prepend(tmp_path)
@@ -92,7 +92,7 @@ def test_a_plug_in_with_a_mark_is_loaded_and_looked_into(tmp_path: Path, monkeyp
         ('networks = "clip"', "'networks' is 'clip', and should be a table"),
     ],
 )
-def test_a_value_of_another_kind_in_a_testbed_file_is_refused(line: str, told: str, tmp_path: Path) -> None:
+def test_testbed_value_of_wrong_type_is_refused(line: str, told: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(f"{line}\n" if line.startswith("like") else f'like = "sd21"\n{line}\n')
     with pytest.raises(DataError, match=told):
@@ -115,7 +115,7 @@ def piped(path: Path, data: bytes) -> threading.Thread:
 
 
 @pytest.mark.parametrize("command", ["check", "add"])
-def test_a_pipe_is_read_once(command: str, tmp_path: Path) -> None:
+def test_prompt_list_is_read_from_a_pipe(command: str, tmp_path: Path) -> None:
     """As bash gives it: `bench prompts add i2p <(gunzip -c list.csv.gz)`."""
     home = tmp_path / "runs"
     listed = tmp_path / "list.csv"
@@ -134,12 +134,12 @@ def test_a_pipe_is_read_once(command: str, tmp_path: Path) -> None:
         assert len(find(home, "i2p").rows) == 4
 
 
-def test_a_campaign_comes_through_a_pipe(tmp_path: Path) -> None:
+def test_campaign_plan_is_read_from_a_pipe(tmp_path: Path) -> None:
     piped(tmp_path / "plan", b"--method uce --suite coco\n")
     assert read_plan(tmp_path / "plan") == [["--method", "uce", "--suite", "coco"]]
 
 
-def test_a_pipe_that_would_be_read_twice_is_refused(tmp_path: Path) -> None:
+def test_weights_or_architecture_from_a_pipe_are_refused(tmp_path: Path) -> None:
     base = tiny_unet(0)
     base.save_pretrained(tmp_path / "unet")
     os.mkfifo(tmp_path / "pipe.json")
@@ -151,7 +151,7 @@ def test_a_pipe_that_would_be_read_twice_is_refused(tmp_path: Path) -> None:
         load(cut, base, SCHEDULER)
 
 
-def test_a_rehearsal_comes_through_a_pipe(tmp_path: Path) -> None:
+def test_rehearsal_is_read_from_a_pipe(tmp_path: Path) -> None:
     row = {"kind": "train", "error": None, "flops": 6e12, "seconds": 2.0}
     data = json.dumps({"rows": [row], "device": "X", "testbed": "sd21-rehearsal"}).encode()
     piped(tmp_path / "rehearsal.json", data)

@@ -1,4 +1,4 @@
-"""A budget in hours: measured once, spent as FLOPs, the same when asked for again."""
+"""A budget in hours is converted to FLOPs at a speed that is measured once and stored."""
 
 import json
 
@@ -10,7 +10,7 @@ from benchmark.models import throughput
 pytestmark = pytest.mark.usefixtures("standin")
 
 
-def test_hours_are_other_flops_when_asked_for_again(tmp_path, monkeypatch):
+def test_budget_in_time_is_measured_once_and_spent_as_flops(tmp_path, monkeypatch):
     monkeypatch.setattr(throughput, "WARM_UP", 1)
     monkeypatch.setattr(throughput, "TIMED", 2)
     asked = {"method": "distilled", "overrides": {"batch": 4}, "budget": "0.06min", "alone": True}

@@ -1,4 +1,4 @@
-"""Batches that memory does not hold: other gradients, steps that are lost or taken twice, silence."""
+"""Batches larger than memory: gradients stay equal, no step is lost or repeated, and one warning is printed."""
 
 import copy
 import dataclasses
@@ -59,7 +59,7 @@ def apart(ours: torch.Tensor, theirs: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize(("kind", "parts"), [("lower", 2), ("lower", 4), ("lower", 6), ("upper", 3), ("esd", 4)])
-def test_parts_add_up_to_another_gradient_or_loss(kind: str, parts: int) -> None:
+def test_accumulated_gradient_and_loss_equal_those_of_the_whole_batch(kind: str, parts: int) -> None:
     student = tiny_unet(1)
     whole, (loss, figures) = gradient(kind, student)
     summed, (sum_loss, sum_figures) = gradient(kind, student, parts)
@@ -69,7 +69,7 @@ def test_parts_add_up_to_another_gradient_or_loss(kind: str, parts: int) -> None
 
 
 @pytest.mark.parametrize("kind", ["lower", "upper", "esd", "barrier"])
-def test_recomputed_activations_give_another_gradient_or_other_feature_maps(kind: str) -> None:
+def test_activation_checkpointing_keeps_gradient_loss_and_feature_maps(kind: str) -> None:
     for student in (tiny_unet(1), prune_blocks(tiny_unet(1, layers=2), 0.8, SIZE, LENGTH)[0]):
         whole, (loss, figures) = gradient(kind, student)
         student.enable_gradient_checkpointing()
@@ -79,7 +79,7 @@ def test_recomputed_activations_give_another_gradient_or_other_feature_maps(kind
         assert float(same_figures.get("feature", 0)) == pytest.approx(float(figures.get("feature", 0)), rel=1e-5)
 
 
-def test_a_split_draw_loses_rows_or_what_all_share() -> None:
+def test_split_batch_keeps_all_rows_and_shared_fields() -> None:
     rows = torch.arange(5.0)
     draw = Batch(x0=rows[:, None], text=rows[:, None, None], noise=-rows[:, None], t=rows.long())
     parts = split([draw], 2)
@@ -91,7 +91,7 @@ def test_a_split_draw_loses_rows_or_what_all_share() -> None:
     assert {part.stop for _, (part,) in split([start], 2)} == {start.stop}
 
 
-def test_parts_of_two_draws_hold_unequal_shares() -> None:
+def test_parts_of_two_batches_hold_equal_shares() -> None:
     def of(*counts: int) -> list[Batch]:
         return [Batch(x0=torch.zeros(n), text=torch.zeros(n), noise=torch.zeros(n), t=torch.zeros(n)) for n in counts]
 
@@ -130,7 +130,7 @@ def watched() -> tuple[Context, list[str]]:
 
 
 @pytest.mark.parametrize(("most", "calls", "seen"), [(4, 0, [8, 4, 4, 4, 4]), (8, 2, [8, 8, 4, 4]), (2, 0, None)])
-def test_a_step_that_ran_out_of_memory_is_lost_or_taken_twice(
+def test_out_of_memory_step_is_taken_once_in_parts_with_one_warning(
     monkeypatch: pytest.MonkeyPatch, most: int, calls: int, seen: list[int] | None
 ) -> None:
     method = Distilled(DistilledConfig(**{**SMALL, "batch": 8}))
@@ -156,7 +156,7 @@ def test_a_step_that_ran_out_of_memory_is_lost_or_taken_twice(
     assert not parts.is_gradient_checkpointing
 
 
-def test_a_part_that_fails_after_others_counts_them_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_before_an_out_of_memory_error_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     student = tiny_unet(1)
     whole, _ = gradient("lower", student, batch=8)
     met = limited(monkeypatch, 8, calls=2)  # the second part of two, when the first one's gradient is there
@@ -165,20 +165,20 @@ def test_a_part_that_fails_after_others_counts_them_twice(monkeypatch: pytest.Mo
     assert met[:3] == [4, 4, 4]  # once more at that size, with activations computed again
 
 
-def test_a_loss_that_needs_its_batch_whole_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loss_that_needs_its_whole_batch_is_not_split(monkeypatch: pytest.MonkeyPatch) -> None:
     limited(monkeypatch, 7)
     method = bilevel(batch=8, solver="dynamic-barrier", upper_optimiser="sgd", lower_steps=1)
     with pytest.raises(TrainingError, match=r"'upper' does not fit .* its loss needs all 8 images at once: .*\.$"):
         method.fit(copy.deepcopy(pruned()), materials(), CONCEPT, Budget(iterations=2), context(), 0)
 
 
-def test_memory_that_holds_not_one_image_ends_in_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_too_small_for_one_image_gives_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     limited(monkeypatch, 0)
     with pytest.raises(TrainingError, match=r"'lower' does not .* 1 images at a time .*--precision bf16.*\.$"):
         fit(Distilled(DistilledConfig(**SMALL)), 1)
 
 
-def test_other_errors_are_taken_for_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_runtime_errors_pass_through_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*given: object) -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
@@ -187,7 +187,7 @@ def test_other_errors_are_taken_for_a_lack_of_memory(monkeypatch: pytest.MonkeyP
         fit(Distilled(DistilledConfig(**SMALL)), 1)
 
 
-def test_pieces_lose_their_order_or_forget_what_fitted() -> None:
+def test_adaptive_batch_keeps_order_and_remembers_the_size_that_fits() -> None:
     sizes: list[int] = []
 
     def work(rows: slice) -> torch.Tensor:
@@ -210,7 +210,7 @@ def test_pieces_lose_their_order_or_forget_what_fitted() -> None:
 
 
 @pytest.mark.parametrize(("size", "messages"), [(1, 6), (48, 5), (BUCKET, 3)])
-def test_processes_wait_for_a_message_a_gradient_or_get_anothers(
+def test_gradients_are_averaged_over_processes_in_buckets(
     size: int, messages: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other process has twice the gradients of this one."""

@@ -27,7 +27,7 @@ def test_a_draw_depends_on_seed_stream_and_iteration_alone() -> None:
     assert not torch.equal(first.noise, stream(dropout=0.5).draw(8, CPU).noise)
 
 
-def test_processes_share_the_one_batch() -> None:
+def test_processes_share_one_batch_evenly() -> None:
     whole, parts = stream(dropout=0.5).draw(2, CPU), [stream(dropout=0.5).draw(2, CPU, r, 2) for r in range(2)]
     assert equal(whole, Batch(*(torch.cat(pair) for pair in zip(*(vars(p).values() for p in parts), strict=True))))
     with pytest.raises(UsageError, match="4 images cannot be divided evenly among 3"):
@@ -42,7 +42,7 @@ def test_every_picture_is_drawn_once_an_epoch(size: int, batch: int) -> None:
         assert sorted(epoch.tolist()) == list(range(size))
 
 
-def test_caption_dropout_puts_the_null_prompt_in_place_of_its_share() -> None:
+def test_caption_dropout_replaces_its_share_by_the_null_prompt() -> None:
     null = materials().null
     texts = torch.cat([stream(dropout=0.25, batch=64).draw(i, CPU).text for i in range(8)])
     share = (texts == null).flatten(1).all(1).float().mean()

@@ -66,7 +66,7 @@ class Faulty(Pictures):
 
 
 @pytest.mark.parametrize(("at", "kept"), [(7, 4), (9, 8)])
-def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(at: int, kept: int) -> None:
+def test_resumed_training_equals_uninterrupted_training_exactly(at: int, kept: int) -> None:
     method = bilevel(penalty=2.0, clip=1.0)
     whole, place = fit(method, 11)
     memory = Memory()
@@ -90,7 +90,7 @@ def test_a_finished_checkpoint_is_not_trained_further() -> None:
     assert place.ledger.total().iterations == 8
 
 
-def test_the_seed_and_nothing_else_decides() -> None:
+def test_result_depends_on_the_seed_and_not_on_runtime_settings() -> None:
     torch.manual_seed(5)
     one, _ = fit(bilevel(), 5)
     torch.manual_seed(6)
@@ -98,14 +98,14 @@ def test_the_seed_and_nothing_else_decides() -> None:
     assert not same(one, fit(bilevel(), 5, seed=1)[0])
 
 
-def test_alternating_without_an_upper_step_is_distilled_exactly() -> None:
+def test_bilevel_without_upper_steps_equals_distillation_exactly() -> None:
     distilled, _ = fit(Distilled(DistilledConfig(**SMALL)), 6)
     alternating, place = fit(bilevel(lower_steps=10**9), 6)
     assert same(distilled, alternating)
     assert [entry.phase for entry in place.ledger] == ["lower"]
 
 
-def test_a_budget_without_an_upper_step_is_silent_about_it() -> None:
+def test_budget_without_an_upper_step_is_reported() -> None:
     """One step short, and as many as are named."""
     for budget, word in ((3, "'upper', which needs 4 steps ("), (4, None)):
         said: list[str] = []
@@ -122,7 +122,7 @@ def test_a_budget_without_an_upper_step_is_silent_about_it() -> None:
     assert f"({least:.4g} FLOPs of training)" in said[0]
 
 
-def test_lower_batches_are_the_same_in_both_methods() -> None:
+def test_distilled_and_bilevel_draw_the_same_lower_batches() -> None:
     seen: dict[str, list] = {}
 
     class Spy(Pictures):
@@ -153,7 +153,7 @@ def test_a_budget_below_one_step_is_refused_before_training() -> None:
 
 
 @pytest.mark.parametrize(("phase", "iteration"), [("lower", 7), ("upper", 1)])
-def test_nan_names_phase_and_iteration_and_keeps_the_last_good_checkpoint(phase: str, iteration: int) -> None:
+def test_nan_loss_is_reported_with_phase_and_iteration_and_never_saved(phase: str, iteration: int) -> None:
     memory = Memory()
     data = {"lower": "retain", "upper": "erase_named"}[phase]
     with pytest.raises(TrainingError, match=f"phase '{phase}' is nan at iteration {iteration}"):
@@ -163,7 +163,7 @@ def test_nan_names_phase_and_iteration_and_keeps_the_last_good_checkpoint(phase:
         assert all(bool(tensor.isfinite().all()) for tensor in state.tensors.values())
 
 
-def test_weights_that_explode_are_never_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_non_finite_weights_are_never_saved(monkeypatch: pytest.MonkeyPatch) -> None:
     memory, whole = Memory(), losses.distillation_loss
 
     def exploding(*args):
@@ -177,7 +177,7 @@ def test_weights_that_explode_are_never_saved(monkeypatch: pytest.MonkeyPatch) -
     assert not memory.states
 
 
-def test_a_checkpoint_of_another_run_is_refused() -> None:
+def test_checkpoint_of_a_different_run_is_refused() -> None:
     memory = Memory()
     fit(bilevel(), 4, memory)
     memory.states[-1].tensors.pop("student/conv_in.weight")
@@ -185,7 +185,7 @@ def test_a_checkpoint_of_another_run_is_refused() -> None:
         fit(bilevel(), 8, memory)
 
 
-def test_rates_rise_then_stay_and_each_phase_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_phase_warms_up_to_its_own_constant_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     rates: list[float] = []
     step = torch.optim.AdamW.step
 
@@ -198,7 +198,7 @@ def test_rates_rise_then_stay_and_each_phase_has_its_own(monkeypatch: pytest.Mon
     assert rates == pytest.approx([1e-4, 2e-4, 3e-4, 3e-4, 3e-4, 3e-4, 3e-4, 6e-4, 3e-4])
 
 
-def test_upper_steps_on_attn2_move_nothing_else() -> None:
+def test_upper_steps_on_attn2_change_only_attn2() -> None:
     method = bilevel(lower_steps=1, parameters="attn2", lower_rate=1e-30)
     before = dict(pruned().named_parameters())
     after = dict(fit(method, 2)[0].named_parameters())
@@ -208,7 +208,7 @@ def test_upper_steps_on_attn2_move_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(("prompts", "read"), [("name", "erase_named"), ("caption", "erase")])
-def test_upper_steps_read_the_prompts_that_were_chosen(prompts: str, read: str) -> None:
+def test_prompts_setting_selects_the_upper_level_data(prompts: str, read: str) -> None:
     shown = materials()
     config = BilevelConfig(**SMALL, prompts=prompts)
     lower = lower_phase(config, tiny_unet(), shown, 0)
@@ -226,7 +226,7 @@ def test_training_lowers_both_losses() -> None:
         assert sum(course[-4:]) < 0.9 * sum(course[:4])
 
 
-def test_the_ledger_counts_what_was_done() -> None:
+def test_ledger_counts_iterations_images_and_passes() -> None:
     fitted, place = fit(bilevel(penalty=1.0), 9)
     lower, upper = place.ledger
     assert (lower.phase, lower.iterations, lower.images) == ("lower", 7, 28)
@@ -238,7 +238,7 @@ def test_the_ledger_counts_what_was_done() -> None:
     assert not fitted.training
 
 
-def test_phases_come_in_their_order() -> None:
+def test_phases_alternate_in_order() -> None:
     lower = lower_phase(DistilledConfig(**SMALL), tiny_unet(), materials(), 0, repeats=2)
     phases = [lower, upper_phase(BilevelConfig(**SMALL), tiny_unet(), materials(), CONCEPT, 0, lower)]
     walked = [(phase.name, iteration) for phase, iteration in (locate(phases, step) for step in range(5))]
@@ -277,7 +277,7 @@ SHARED = {"lower_steps": 2, "penalty": 1.0, "clip": 0.5}
 
 
 @pytest.mark.parametrize("short", [False, True], ids=["", "one is short of memory"])
-def test_two_processes_train_what_one_trains(tmp_path: Path, short: bool) -> None:
+def test_training_in_two_processes_matches_training_in_one(tmp_path: Path, short: bool) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

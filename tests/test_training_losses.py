@@ -20,7 +20,7 @@ def draw() -> Batch:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("weighting", "features"), [("shifted", "mean"), ("diffusers", "sum")])
-def test_eq8_is_the_papers(kind: str, weighting: str, features: str) -> None:
+def test_distillation_loss_is_eq8_of_the_paper(kind: str, weighting: str, features: str) -> None:
     scheduler, batch = {**SCHEDULER, "prediction_type": kind}, draw()
     student, teacher = tiny_unet(0), tiny_unet(1)
     weights = Weights(weighting=weighting, features=features)  # type: ignore[arg-type]
@@ -53,7 +53,7 @@ def test_the_weightings_differ_at_pure_noise_only() -> None:
     assert plain[1] < 0.01
 
 
-def test_eq8_is_zero_only_where_it_should_be_for_the_teacher_itself() -> None:
+def test_output_and_feature_terms_of_eq8_are_zero_for_the_teacher_itself() -> None:
     teacher = tiny_unet(1)
     _, figures = distillation_loss(teacher, teacher, Process(SCHEDULER), draw(), Weights())
     assert figures["output"] == 0
@@ -77,7 +77,7 @@ def test_negative_guidance_means_the_same_in_every_prediction_space(kind: str, e
     torch.testing.assert_close(away(empty, caption, 1.0), 2 * empty - caption)
 
 
-def test_unlearning_asks_the_teacher_once_for_caption_and_null() -> None:
+def test_unlearning_calls_the_teacher_once_for_caption_and_null() -> None:
     student, teacher, batch, null = tiny_unet(0), tiny_unet(1), draw(), materials().null
     calls: list[int] = []
     teacher.register_forward_hook(lambda module, inputs, output: calls.append(len(inputs[0])))
@@ -93,7 +93,7 @@ def test_unlearning_asks_the_teacher_once_for_caption_and_null() -> None:
     assert loss.item() == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_retention_asks_the_teacher_once_and_gives_it_no_gradient() -> None:
+def test_retention_calls_the_teacher_once_and_gives_it_no_gradient() -> None:
     student, teacher = tiny_unet(0), tiny_unet(1)
     calls: list[int] = []
     teacher.register_forward_hook(lambda module, inputs, output: calls.append(len(inputs[0])))
@@ -103,7 +103,7 @@ def test_retention_asks_the_teacher_once_and_gives_it_no_gradient() -> None:
     assert all(p.grad is not None for p in student.parameters())
 
 
-def test_hooks_leave_with_the_pass_even_when_it_fails() -> None:
+def test_hooks_are_removed_after_a_failed_pass() -> None:
     unet = tiny_unet()
     with pytest.raises(RuntimeError), feature_maps(unet):
         unet(torch.zeros(1, 9, 8, 8), 0, torch.zeros(1, 6, 16))

@@ -1,4 +1,4 @@
-"""Broken weights are refused wherever they are read, and what they would sample stops the run or is counted."""
+"""Weights that are not finite are refused wherever they are read, and broken samples stop the run."""
 
 import shutil
 from pathlib import Path
@@ -74,7 +74,7 @@ def test_value_that_is_not_finite_is_refused_in_every_form(form: str, value: flo
 
 
 @pytest.mark.parametrize("form", ["file", "folder"])
-def test_quantised_weights_are_not_taken_for_real_ones(form: str, tmp_path: Path) -> None:
+def test_quantised_weights_are_refused(form: str, tmp_path: Path) -> None:
     unet = tiny_unet(1)
     weights = {**unet.state_dict(), KEY: (unet.state_dict()[KEY] * 127).to(torch.int8)}
     unet.save_pretrained(tmp_path)
@@ -99,7 +99,7 @@ def test_base_of_a_testbed_with_a_broken_part_is_refused(part: str, tiny: Path, 
 
 
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
-def test_cut_file_of_a_testbeds_model_is_refused_in_one_sentence(part: str, tiny: Path, tmp_path: Path) -> None:
+def test_truncated_file_of_a_testbed_model_is_refused_in_one_sentence(part: str, tiny: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny.parent / "model", tmp_path / "model")
     (file,) = (tmp_path / "model" / part).glob("*.safetensors")
     file.write_bytes(file.read_bytes()[:3000])
@@ -120,7 +120,7 @@ def test_text_encoder_that_lacks_weights_is_refused(tiny: Path, tmp_path: Path) 
         Pipeline(tmp_path / "model", torch.device("cpu")).encode(["a boat"])
 
 
-def test_network_that_scores_with_a_broken_weight_is_refused(tiny: Path, tmp_path: Path) -> None:
+def test_scoring_network_with_a_broken_weight_is_refused(tiny: Path, tmp_path: Path) -> None:
     weights = csd_weights()
     weights["last_layer_style"][0, 0] = torch.inf
     torch.save({"model_state_dict": weights}, tmp_path / "csd.pth")
@@ -166,7 +166,7 @@ def sampled(bench: Workbench) -> list:
     return list(bench.testbed.prompts("artists", bench.testbed.concept(())))[:4]
 
 
-def test_latents_that_are_not_finite_stop_the_run_and_keep_no_picture(bench: Workbench) -> None:
+def test_latents_that_are_not_finite_stop_the_run_and_store_no_picture(bench: Workbench) -> None:
     unet = bench.testbed.base()
     unet.conv_out.bias.data[0] = torch.inf
     model = Base(bench)
@@ -202,7 +202,7 @@ def test_figure_or_interval_that_is_not_finite_names_its_score_and_network(
     assert not scores.cells
 
 
-def test_features_whose_powers_overflow_give_no_figure_in_silence() -> None:
+def test_features_whose_powers_overflow_are_refused() -> None:
     metric = make_metric("kid", "blown-up", 8)
     for real in (True, False):
         metric.update(torch.randn(12, 8, generator=torch.Generator().manual_seed(int(real))) * 1e30, real=real)
