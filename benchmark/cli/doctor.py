@@ -31,7 +31,7 @@ def doctor(
     ] = "",
     pruning: Annotated[str, typer.Option(help="Check this pruning instead: my.py:function.", show_default="none")] = "",
 ) -> None:
-    """Check whether this machine has everything that a testbed needs, or check a plug-in.
+    """Check what a testbed needs on this machine, or check a plug-in.
 
     Each line is one requirement: ✓ available, ! missing but not needed by every run, ✗ missing and required, with what
     to do about it. The exit code is 1 if a required part is missing, or a check of a plug-in fails.
