@@ -25,9 +25,9 @@ def export(
 ) -> None:
     """Write a model as a diffusers pipeline folder.
 
-    The folder loads where this project is not installed. A model with the base's shapes loads with StableDiffusionPipeline.from_pretrained. The folder of a pruned model
-    contains a small module, loader.py, that loads it. README.md in the folder is its model card: scores, provenance,
-    how to load it, intended use and limits.
+    The folder loads where this project is not installed. A model with the base's shapes loads with
+    StableDiffusionPipeline.from_pretrained. The folder of a pruned model contains a small module, loader.py, that loads
+    it. README.md in the folder is its model card: scores, provenance, how to load it, intended use and limits.
 
     \b
     Examples:
