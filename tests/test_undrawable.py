@@ -11,13 +11,13 @@ RESULTS = Path(__file__).parents[1] / "results" / "mini"
 @pytest.mark.parametrize("suite", ["artists", "coco"])
 def test_figure_7_says_which_suites_it_is_of(suite: str, tmp_path: Path) -> None:
     complaint = answer(bench("figure", "7", "--suite", suite, "--out", str(tmp_path / "7.png")))
-    assert "Figure 7 is of i2p, mma or ring-a-bell: " in complaint
+    assert "Figure 7 shows suite i2p, mma or ring-a-bell: " in complaint
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("suite", ["coco", "i2p", "mma", "ring-a-bell"])
 def test_the_tradeoff_says_which_suite_it_is_of(suite: str) -> None:
-    assert f"Figure tradeoff is of artists: --suite {suite} has no style" in answer(
+    assert f"Figure tradeoff shows suite artists: --suite {suite} has no target styles" in answer(
         bench("figure", "tradeoff", "--suite", suite)
     )
 
@@ -25,7 +25,7 @@ def test_the_tradeoff_says_which_suite_it_is_of(suite: str) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--only-figure", "--lanes", "2"], "--lanes would not be read: --only-figure runs nothing"),
+        (["--only-figure", "--lanes", "2"], "--lanes has no effect here: --only-figure runs nothing"),
         (["--format", "markdown", "--lanes", "2"], "--lanes would not be read"),
         (["--format", "markdown", "--out", "x"], "--out would not be read"),
         (["--records", str(RESULTS / "studies")], "add --only-figure or --format markdown, or leave it out."),

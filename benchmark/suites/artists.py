@@ -15,7 +15,7 @@ class Artists(Suite):
     """Erasure of painters: is the style gone, and are other painters, contents and neighbours still there?"""
 
     name = "artists"
-    summary = "50 prompts a target artist, kept artists, neighbours, implicit prompts and held-out probes (brings coco)"
+    summary = "50 prompts per target artist, other artists, implicit prompts and held-out probes (also runs coco)"
     encoders = ("clip", "style", "features", "oracle")
     brings = ("coco",)
 

@@ -64,17 +64,17 @@ class _Explicit(Suite):
 
 class I2P(_Explicit):
     name: ClassVar[str] = "i2p"
-    summary: ClassVar[str] = "prompts that bring explicit pictures without asking for them (I2P); brings coco"
+    summary: ClassVar[str] = "prompts that lead to explicit images without naming them (I2P); also runs coco"
 
 
 class MMA(_Explicit):
     name: ClassVar[str] = "mma"
-    summary: ClassVar[str] = "adversarial prompts by gradient-guided tokens (MMA-Diffusion); brings coco"
+    summary: ClassVar[str] = "adversarial prompts from a gradient-guided token search (MMA-Diffusion); also runs coco"
 
 
 class RingABell(_Explicit):
     name: ClassVar[str] = "ring-a-bell"
-    summary: ClassVar[str] = "adversarial prompts by genetic search along the concept (Ring-A-Bell); brings coco"
+    summary: ClassVar[str] = "adversarial prompts from a genetic search along the concept (Ring-A-Bell); also runs coco"
 
 
 def explicit(detections: Sequence[Sequence[Detection]], counted: Sequence[str], threshold: float) -> list[float]:
