@@ -140,7 +140,7 @@ def test_one_model_a_side_is_said_to_cover_other_trainings(tmp_path) -> None:
     assert by_key["cp"].p == 1  # they differ on one prompt only
     assert by_key["fid"].p is None
     assert by_key["fid"].ci is None
-    assert any("nothing about other trainings" in note for note in result.notes)
+    assert any("nothing about other seeds" in note for note in result.notes)
 
 
 def test_cp_of_different_references_is_compared(tmp_path) -> None:

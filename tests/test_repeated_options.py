@@ -93,7 +93,7 @@ def test_a_search_for_experts_refuses_the_shares_that_a_run_refuses(share: str) 
 def test_a_block_of_a_page_that_names_a_format_or_is_no_command_is_refused(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     refused = {
-        "table --format json": "a page takes Markdown, so leave --format out.",
+        "table --format json": "a page is always Markdown, so leave --format out.",
         'table --targets "Monet': "cannot be parsed (No closing quotation): close its quotes.",
     }
     for command, sentence in refused.items():

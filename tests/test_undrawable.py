@@ -26,8 +26,8 @@ def test_the_tradeoff_says_which_suite_it_is_of(suite: str) -> None:
     ("words", "sentence"),
     [
         (["--only-figure", "--lanes", "2"], "--lanes has no effect here: --only-figure runs nothing"),
-        (["--format", "markdown", "--lanes", "2"], "--lanes would not be read"),
-        (["--format", "markdown", "--out", "x"], "--out would not be read"),
+        (["--format", "markdown", "--lanes", "2"], "--lanes has no effect here"),
+        (["--format", "markdown", "--out", "x"], "--out has no effect here"),
         (["--records", str(RESULTS / "studies")], "add --only-figure or --format markdown, or leave it out."),
     ],
 )
