@@ -50,7 +50,7 @@ def test_speed_leaves_out_a_way_or_a_baseline(tmp_path: Path) -> None:
     assert [row["way"] for row in found["rows"]] == WAYS
     assert all(row["rate"] > 0 and row["ours_faster"] > 0 and row["utilisation"] > 0 for row in found["rows"])
     assert [row["ours_faster"] for row in found["rows"] if row["ours"]] == [1.0, 1.0]
-    assert found["printed"].count("   here ") == 5
+    assert found["printed"].count("   palimpsest is ") == 5
     assert found["command"] == "bench speed --testbed mini --device cpu --images 2 --steps 1 --batch 2"
     assert str(tmp_path) not in json.dumps(found)
     first, _, again, *_ = found["rows"]
