@@ -22,7 +22,7 @@ def show_list(
     """List methods, suites, testbeds, metrics, prunings or artists.
 
     Artists are listed with their role: target (forgotten by default), neighbour (similar in style to a target), tuning
-    (used to choose settings) or reserved (never used to choose settings).
+    (used to choose settings), reserved (never used to choose settings) or kept (any other).
 
     \b
     Examples:
