@@ -49,7 +49,7 @@ def test_misspelt_field_of_a_testbed_file_suggests_the_right_one_alone(tmp_path:
 def test_an_estimate_takes_the_budgets_that_a_run_takes(budget: str) -> None:
     result = bench("estimate", "--method", "uce", "--suite", "artists", "--on", "H100", "--budget", budget)
     assert result.exit_code == 0, result.output
-    blocks = re.findall(r"^uce for budget (\d+it), with all", result.stdout, re.MULTILINE)
+    blocks = re.findall(r"^uce with budget (\d+it), including", result.stdout, re.MULTILINE)
     assert blocks == (["60it", "20it"] if "60it" in budget and "20it" in budget else [])
     assert result.stdout.count("Assumed: ") == max(1, len(blocks))
 

@@ -252,7 +252,7 @@ def test_unet_of_another_pipeline_is_scored_with_parts_unet_alone_and_labelled_s
     assert not list(tmp_path.glob("artefacts/*"))
     table = " ".join(called(*evaluate, "--parts", "unet").split())
     assert "theirs (U-Net alone)" in table
-    assert "Pictures of one colour, which score as forgetting" in table
+    assert "Images of a single colour, which score as forgetting" in table
     (record,) = (record for record in read_records([tmp_path / "records"]) if record.method == "theirs")
     assert record.label == "theirs (U-Net alone)"
     assert record.counted["parts"] == "unet"

@@ -163,7 +163,7 @@ def test_method_all_runs_every_method_and_refuses_settings_of_one(asked: list[Ru
     for more in (["--set", "eta=2"], ["--preset", "paper"]):
         refused = bench("run", "--method", "all", "--suite", "artists", *more)
         assert refused.exit_code == 2
-        assert "one method's own" in refused.stderr
+        assert "belong to a single method" in refused.stderr
 
 
 def test_method_all_continues_after_a_failed_method(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +182,7 @@ def test_method_all_continues_after_a_failed_method(monkeypatch: pytest.MonkeyPa
     assert result.exit_code == 2
     assert len(asked) == 6
     assert "conceptprune" in result.stdout
-    assert result.stderr.splitlines()[-1].startswith("error: There is no row of bilevel, esd, see above")
+    assert result.stderr.splitlines()[-1].startswith("error: bilevel, esd failed, as printed above")
 
 
 def test_runs_go_to_palimpsest_home(asked: list[RunRequest], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_interrupted_run_explains_how_to_resume(monkeypatch: pytest.MonkeyPatch)
     failing(monkeypatch, KeyboardInterrupt())
     result = bench(*RUN)
     assert result.exit_code == 130
-    assert result.stderr.endswith("interrupted; run the same command again to go on\n")
+    assert result.stderr.endswith("interrupted; run the same command again to resume\n")
 
 
 @pytest.mark.parametrize("arguments", [["run"], ["tabel"], ["table", "--format", "xml"], ["run", "--seed", "x"]])

@@ -224,7 +224,7 @@ def test_addition_reports_rows_checksum_and_folder(tmp_path, home):
     result = bench("add", "i2p", *SD21, written(tmp_path, table("i2p", 4, prompt=[SECRET, "", SECRET, SECRET])))
     assert result.exit_code == 0, result.output
     assert f"i2p: 4 rows, 1 unique (1 empty, 2 repeated), sha256 {find(home, 'i2p').sha256}" in result.stdout
-    assert result.stdout.endswith(f"kept in {home / 'prompts'}\n")
+    assert result.stdout.endswith(f"stored in {home / 'prompts'}\n")
     assert len([line for line in result.stderr.splitlines() if line.startswith("warning: ")]) == 3
     other = tmp_path / "elsewhere"
     assert bench("add", "mma", *SD21, written(tmp_path, table("mma")), "--runs", other).exit_code == 0
@@ -249,7 +249,7 @@ def test_file_in_place_of_the_runs_folder_is_refused(tmp_path, home):
 def test_list_that_a_testbed_does_not_use_is_refused(tmp_path, home):
     path = written(tmp_path, table("mma"))
     told = answer(bench("add", "mma", path))
-    assert f"never asks the list mma, so nothing was kept: `bench prompts add mma {path} --testbed sd21`" in told
+    assert f"does not use the list mma, so nothing was added: `bench prompts add mma {path} --testbed sd21`" in told
     assert not home.exists()
     assert "Unknown testbed 'nope'" in answer(bench("add", "mma", path, "--testbed", "nope"))
     mine = tmp_path / "mine.toml"

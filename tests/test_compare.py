@@ -140,7 +140,7 @@ def test_single_pair_of_models_is_compared_over_prompts_with_a_caveat(tmp_path) 
     assert by_key["cp"].p == 1  # they differ on one prompt only
     assert by_key["fid"].p is None
     assert by_key["fid"].ci is None
-    assert any("nothing about other trainings" in note for note in result.notes)
+    assert any("nothing about other seeds" in note for note in result.notes)
 
 
 def test_cp_of_different_references_is_left_out(tmp_path) -> None:
@@ -181,7 +181,7 @@ def test_comparison_uses_one_pruning_and_macs_at_a_time(tmp_path) -> None:
         put(tmp_path, method, clip=7.0 * base, setting={"budget": {"iterations": 20, "default": False}})
     usual = compared(tmp_path)
     assert [(c.left, c.right, c.n) for c in usual.contrasts] == [(1.0, 2.0, 2)]
-    assert usual.notes[-1].startswith("4 more units have another pruning, budget")
+    assert usual.notes[-1].startswith("4 more pairs of runs have a different pruning, budget")
     other = compared(tmp_path, macs=0.7)
     assert [(c.left, c.right) for c in other.contrasts] == [(90.0, 180.0)]
     assert "Both sides: taylor, 70% of MACs." in other.notes

@@ -84,7 +84,7 @@ def test_units_of_the_reference_with_itself_are_left_out_and_counted() -> None:
     seeds = [r for r, _ in COMMITTED if (r.method, r.suite) == ("distilled", "artists") and r.seed and r.macs == 0.8]
     plain = {r.seed: r.cells["cp"].value for r in seeds if r.budget["default"]}
     assert fields["cp"].right == pytest.approx(sum(v for v in plain.values() if v is not None) / 3)
-    assert "CP leaves out 4 units of 7, in which one side is the reference itself." in result.notes
+    assert "CP leaves out 4 pairs of 7, in which one side is the reference itself." in result.notes
     alone = compared([model("bilevel"), model("distilled", model_key=REFERENCE)], "bilevel", "distilled")
     assert list(figures(alone)) == ["clip"]
     assert "CP is left out: one side is the reference itself." in alone.notes

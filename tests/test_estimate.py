@@ -274,7 +274,7 @@ def test_estimate_accepts_every_option_of_run() -> None:
         *("estimate", "--method", "all", "--suite", "artists", "--budget", "60it,30it", "--device", "cpu"),
         *("--kept-names", "none", "--limit", "1", "--compile", "--reveal", "--yes", "--on", "H100"),
     )
-    assert "uce for budget 30it, with all that it starts from:" in result.output
+    assert "uce with budget 30it, including the models that it starts from:" in result.output
 
 
 def test_estimate_with_limit_counts_the_prompts_of_a_limited_run() -> None:

@@ -124,5 +124,5 @@ def test_a_campaign_in_several_processes_is_refused_in_one_sentence(weights: Pat
     assert ends(tmp_path / "ended")["0"] == "2 of 2"
     told = [line for line in done.stderr.splitlines() if line.startswith(("error: ", "process "))]
     assert len(told) == 1
-    assert "`bench campaign` works in one process, and a launcher started 2" in told[0]
+    assert "`bench campaign` runs in one process, and a launcher started 2" in told[0]
     assert not (tmp_path / "runs").exists()

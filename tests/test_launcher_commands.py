@@ -31,7 +31,7 @@ def test_commands_of_one_process_are_refused_in_several(command: str, monkeypatc
     result = CliRunner().invoke(app, [command, *words.get(command, [])])
     assert result.exit_code == 2
     assert result.stderr.count("error: ") == 1
-    assert f"`bench {command}` works in one process, and a launcher started 2" in result.stderr
+    assert f"`bench {command}` runs in one process, and a launcher started 2" in result.stderr
 
 
 def test_only_the_first_process_prints_its_output(monkeypatch: pytest.MonkeyPatch) -> None:

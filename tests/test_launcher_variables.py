@@ -23,7 +23,7 @@ RUN = ("run", "--method", "uce", "--suite", "artists")
         ({"RANK": "-1", "WORLD_SIZE": "2"}, "RANK is '-1', and should be a whole number of at least 0"),
         ({"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "x"}, "LOCAL_RANK is 'x'"),
         ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_PORT": "x"}, "MASTER_PORT is 'x'"),
-        ({"RANK": "2", "WORLD_SIZE": "2"}, "RANK is 2, which is no process of 2 (WORLD_SIZE): unset both"),
+        ({"RANK": "2", "WORLD_SIZE": "2"}, "RANK is 2, which must be less than WORLD_SIZE, 2: unset both"),
     ],
     ids=str,
 )
@@ -74,4 +74,4 @@ def test_missing_master_address_is_refused(monkeypatch, tmp_path) -> None:
 @pytest.mark.parametrize("budget", ["9it,8it", "1h,2h"])
 def test_eval_with_several_budgets_is_refused(budget: str) -> None:
     words = ["eval", "--checkpoint", "x", "--suite", "artists", "--budget", budget]
-    assert "is several budgets, and the reference has one: give one of them." in answer(bench(*words))
+    assert "lists several budgets, and the reference has one: give only one." in answer(bench(*words))

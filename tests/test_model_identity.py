@@ -131,7 +131,7 @@ def test_a_seed_in_two_folders_counts_once() -> None:
     made = over_seeds(table(entries, "mini", "artists"))
     (row,) = made.rows
     assert (row.label.partition(" ")[2], row.cells["clip"].value) == ("(2 seeds)", 35.0)
-    assert any("counts once, as it was scored last" in note for note in made.notes)
+    assert any("counts once, with the values that were scored last" in note for note in made.notes)
 
 
 def test_tradeoff_point_counts_a_repeated_seed_once_and_splits_prunings() -> None:

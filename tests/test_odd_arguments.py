@@ -64,7 +64,7 @@ def test_unwritable_runs_folder_is_refused_before_the_run(words: list[str], monk
 
 def test_weights_to_check_must_be_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    for name, state in {"file": "is not a folder", "nothing": "is not there"}.items():
+    for name, state in {"file": "is not a folder", "nothing": "does not exist"}.items():
         words = ["testbed", "check", "mini", "--weights", str(tmp_path / name), "--out", str(tmp_path / "card")]
         assert f"{state}: name the folder that `bench testbed build` wrote." in answer(bench(*words))
     assert WEIGHTS.is_dir()
@@ -89,7 +89,7 @@ def test_build_into_a_folder_with_other_files_is_refused(tmp_path: Path) -> None
             "no `<!-- end -->` for its block `<!-- bench table 2 -->`",
         ),
         (TABLE, "no `<!-- end -->` for its block `<!-- bench table -->`"),
-        ("<!-- bench table --help -->\n<!-- end -->\n", "`bench table --help` makes no table: leave --help out."),
+        ("<!-- bench table --help -->\n<!-- end -->\n", "`bench table --help` prints no table: leave --help out."),
     ],
 )
 def test_page_with_an_invalid_block_is_left_unchanged(text: str, sentence: str, tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_page_command_follows_links_and_refuses_pipes(tmp_path: Path) -> None:
     (tmp_path / "page.md").write_text(f"{TABLE}<!-- end -->\n")
     (tmp_path / "link.md").symlink_to("page.md")
     result = bench("page", str(tmp_path / "link.md"))
-    assert (result.exit_code, result.stdout) == (0, f"1 table filled in {tmp_path / 'link.md'}\n")
+    assert (result.exit_code, result.stdout) == (0, f"1 table updated in {tmp_path / 'link.md'}\n")
     assert (tmp_path / "link.md").is_symlink()
     assert "old" not in (tmp_path / "page.md").read_text()
     os.mkfifo(tmp_path / "pipe.md")

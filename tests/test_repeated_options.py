@@ -59,7 +59,7 @@ def test_a_list_that_repeats_a_name_is_refused(words: list[str], sentence: str) 
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("--help", "--help runs nothing: leave it out."),
+        ("--help", "--help only prints a help text: leave it out."),
         ("--seed 1 --seed 2", "--seed is given 2 times: give it once."),
         ("--seed 1 \\", "the line ends with a backslash, but runs cannot have several lines: write it on one line."),
         ('--set eta="1', "a quotation mark is not closed: close it."),
@@ -77,7 +77,7 @@ def test_campaign_line_that_runs_nothing_or_is_incomplete_is_refused(line, sente
     [
         (["--macs", "nan"], "--macs is a share of the base U-Net's MACs, above 0 and at most 1; nan is not."),
         (["--macs", "55"], "--macs is a share of the base U-Net's MACs, above 0 and at most 1; 55 is not."),
-        (["--pruning", "none", "--macs", "0.8"], "--macs 0.8 goes with a pruning, and --pruning none cuts nothing"),
+        (["--pruning", "none", "--macs", "0.8"], "--macs 0.8 has no effect with --pruning none"),
     ],
 )
 def test_compare_and_run_refuse_the_same_shares_of_macs(options: list[str], sentence: str) -> None:
@@ -93,8 +93,8 @@ def test_expert_search_refuses_shares_of_macs_out_of_range(share: str) -> None:
 def test_page_block_with_a_format_or_an_open_quote_is_refused(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     refused = {
-        "table --format json": "a page takes Markdown, so leave --format out.",
-        'table --targets "Monet': "cannot be read (No closing quotation): close its quotes.",
+        "table --format json": "a page is always Markdown, so leave --format out.",
+        'table --targets "Monet': "cannot be parsed (No closing quotation): close its quotes.",
     }
     for command, sentence in refused.items():
         page.write_text(text := f"<!-- bench {command} -->\nold\n<!-- end -->\n")

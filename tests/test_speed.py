@@ -50,7 +50,7 @@ def test_speed_reports_every_implementation_with_its_baseline(tmp_path: Path) ->
     assert [row["way"] for row in found["rows"]] == WAYS
     assert all(row["rate"] > 0 and row["ours_faster"] > 0 and row["utilisation"] > 0 for row in found["rows"])
     assert [row["ours_faster"] for row in found["rows"] if row["ours"]] == [1.0, 1.0]
-    assert found["printed"].count("   here ") == 5
+    assert found["printed"].count("   palimpsest is ") == 5
     assert found["command"] == "bench speed --testbed mini --device cpu --images 2 --steps 1 --batch 2"
     assert str(tmp_path) not in json.dumps(found)
     first, _, again, *_ = found["rows"]
@@ -113,7 +113,7 @@ def test_speed_at_full_size_needs_no_downloads(tmp_path: Path, monkeypatch: pyte
     assert [row["way"] for row in found["rows"]] == WAYS
     assert (found["latent_size"], found["command"][-15:]) == (8, "--latent-size 8")
     result = CliRunner().invoke(app, ["speed", "--latent-size", "8"])
-    assert (result.exit_code, "--latent-size goes with testbed sd21-rehearsal" in result.stderr) == (2, True)
+    assert (result.exit_code, "--latent-size needs --testbed sd21-rehearsal" in result.stderr) == (2, True)
 
 
 @pytest.mark.usefixtures("standin")

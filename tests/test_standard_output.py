@@ -43,7 +43,7 @@ ASCII = {"PYTHONIOENCODING": "ascii"}
 def test_closed_standard_output_gives_one_sentence() -> None:
     done = shell(f"{BENCH} list suites >&-")
     assert done.returncode == 2
-    assert done.stderr == "error: Standard output is closed: open it, or send it to a file (> out.txt).\n"
+    assert done.stderr == "error: Standard output is closed: open it, or redirect it to a file (> out.txt).\n"
 
 
 def test_closed_pipe_gives_no_message() -> None:

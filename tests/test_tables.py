@@ -328,7 +328,7 @@ def test_rows_on_different_weights_are_labelled_by_their_world() -> None:
     labels = [row.label for row in both.rows]
     assert len(set(labels)) == 6
     assert all(" · world " in label for label in labels)
-    assert any("nothing compares between" in note for note in both.notes)
+    assert any("cannot be compared with each other" in note for note in both.notes)
     assert len(over_seeds(both).rows) == 6  # two worlds are not two seeds
 
 

@@ -11,13 +11,18 @@ RESULTS = Path(__file__).parents[1] / "results" / "mini"
 @pytest.mark.parametrize("suite", ["artists", "coco"])
 def test_figure_7_refuses_other_suites_and_names_its_own(suite: str, tmp_path: Path) -> None:
     complaint = answer(bench("figure", "7", "--suite", suite, "--out", str(tmp_path / "7.png")))
-    assert "Figure 7 is of i2p, mma or ring-a-bell: " in complaint
+    assert "Figure 7 shows suite i2p, mma or ring-a-bell: " in complaint
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("suite", ["coco", "i2p", "mma", "ring-a-bell"])
+<<<<<<< HEAD
 def test_tradeoff_figure_refuses_suites_other_than_artists(suite: str) -> None:
     assert f"Figure tradeoff is of artists: --suite {suite} has no style" in answer(
+=======
+def test_the_tradeoff_says_which_suite_it_is_of(suite: str) -> None:
+    assert f"Figure tradeoff shows suite artists: --suite {suite} has no target styles" in answer(
+>>>>>>> f07dde24b99370cb6d8fa8b3778ed8a43ab057bf
         bench("figure", "tradeoff", "--suite", suite)
     )
 
@@ -25,9 +30,9 @@ def test_tradeoff_figure_refuses_suites_other_than_artists(suite: str) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--only-figure", "--lanes", "2"], "--lanes would not be read: --only-figure runs nothing"),
-        (["--format", "markdown", "--lanes", "2"], "--lanes would not be read"),
-        (["--format", "markdown", "--out", "x"], "--out would not be read"),
+        (["--only-figure", "--lanes", "2"], "--lanes has no effect here: --only-figure runs nothing"),
+        (["--format", "markdown", "--lanes", "2"], "--lanes has no effect here"),
+        (["--format", "markdown", "--out", "x"], "--out has no effect here"),
         (["--records", str(RESULTS / "studies")], "add --only-figure or --format markdown, or leave it out."),
     ],
 )

@@ -32,7 +32,7 @@ from benchmark.store.paths import home
 
 
 class Rounding(StrEnum):
-    """To how many bits weights are rounded."""
+    """Number of bits that weights are rounded to."""
 
     full = "full"
     int8 = "int8"
@@ -76,7 +76,7 @@ def evaluate(
         ),
     ] = Parts.all,
     weights: Annotated[
-        Rounding, typer.Option(help="Round the U-Net's weights to 8 or 4 bits first; its row says so.")
+        Rounding, typer.Option(help="Round the U-Net's weights to 8 or 4 bits before sampling. The row says so.")
     ] = Rounding.full,
     testbed: Testbed = "mini",
     reference: ComparedWith = Reference.distilled,
@@ -99,12 +99,14 @@ def evaluate(
     require: Annotated[
         list[str] | None,
         typer.Option(
-            help="COLUMN<=NUMBER or COLUMN>=NUMBER: exit with 1 unless the whole 95 % interval keeps this bound; may "
-            "be repeated. Columns are named as in `bench table --format json`.",
+            metavar="<str>",
+            help="Requirement COLUMN<=NUMBER or COLUMN>=NUMBER. The exit code is 1 unless the whole 95 % "
+            "interval meets "
+            "it. Columns are named as in `bench table --format json`. May be repeated.",
             show_default="none",
         ),
     ] = None,
-    junit: Annotated[Path | None, typer.Option(help="Write the results of --require as JUnit XML.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="JUnit XML file to write the results of --require to.")] = None,
 ) -> None:
     """Score a U-Net or pipeline that was trained elsewhere.
 

@@ -12,22 +12,27 @@ from benchmark.errors import UsageError
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="The label of a row of `bench table`, or a record's file.")],
-    out: Annotated[Path, typer.Argument(help="The folder to create.")],
+    model: Annotated[
+        str, typer.Argument(help="Model to export: the label of a row of `bench table`, or the path of a record.")
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder to create.")],
     testbed: Testbed = "mini",
-    suite: Annotated[str, typer.Option(help="The suite whose table has the row.")] = "artists",
+    suite: Annotated[str, typer.Option(help="Suite of the table that contains the row.")] = "artists",
     checkpoint: Annotated[
-        str, typer.Option(help="File or folder of the weights, for a row of `bench eval`.", show_default="none")
+        str,
+        typer.Option(
+            help="File or folder of the weights; needed only for a model that `bench eval` scored.", show_default="none"
+        ),
     ] = "",
     half: Annotated[bool, typer.Option("--half", help="Write weights in float16.")] = False,
     records: Records = None,
     runs: Runs = None,
 ) -> None:
-    """Write a model as a diffusers pipeline folder.
+    """Export a model as a diffusers pipeline, with a model card.
 
-    The folder loads where this project is not installed. A model with the base's shapes loads with
+    The folder can be loaded where this project is not installed. A model with the base's shapes loads with
     StableDiffusionPipeline.from_pretrained. The folder of a pruned model contains a small module, loader.py, that loads
-    it. README.md in the folder is its model card: scores, provenance, how to load it, intended use and limits.
+    it. The model card, README.md, states scores, provenance, how to load the model, its intended use and its limits.
 
     \b
     Examples:

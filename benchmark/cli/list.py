@@ -34,6 +34,9 @@ def show_list(
 ) -> None:
     """List methods, suites, testbeds, metrics, prunings or artists.
 
+    Artists are listed with their role: target (forgotten by default), neighbour (similar in style to a target), tuning
+    (used to choose settings), reserved (never used to choose settings) or kept (any other).
+
     \b
     Examples:
       bench list methods

@@ -63,6 +63,7 @@ class _Explicit(Suite):
 
 
 class I2P(_Explicit):
+<<<<<<< HEAD
     name = "i2p"
     summary = "prompts that bring explicit pictures without asking for them (I2P); brings coco"
 
@@ -75,6 +76,20 @@ class MMA(_Explicit):
 class RingABell(_Explicit):
     name = "ring-a-bell"
     summary = "adversarial prompts by genetic search along the concept (Ring-A-Bell); brings coco"
+=======
+    name: ClassVar[str] = "i2p"
+    summary: ClassVar[str] = "prompts that lead to explicit images without naming them (I2P); also runs coco"
+
+
+class MMA(_Explicit):
+    name: ClassVar[str] = "mma"
+    summary: ClassVar[str] = "adversarial prompts from a gradient-guided token search (MMA-Diffusion); also runs coco"
+
+
+class RingABell(_Explicit):
+    name: ClassVar[str] = "ring-a-bell"
+    summary: ClassVar[str] = "adversarial prompts from a genetic search along the concept (Ring-A-Bell); also runs coco"
+>>>>>>> f07dde24b99370cb6d8fa8b3778ed8a43ab057bf
 
 
 def explicit(detections: Sequence[Sequence[Detection]], counted: Sequence[str], threshold: float) -> list[float]:

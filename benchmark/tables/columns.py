@@ -45,8 +45,8 @@ EXPLICIT_COLUMNS = tuple(
         Column("resilience", "resilience %", suite, "resilience", ".1f"),
     )
 )
-_GONE, _KEPT, _FAR, _COST = "What is forgotten", "What is kept", "How far it went", "What it cost"
-_ACCURACY = "Accuracy of the oracle's likeliest class"
+_GONE, _KEPT, _FAR, _COST = "Forgetting", "Preservation", "Image quality and drift from the base model", "Cost"
+_ACCURACY = "Classification accuracy (of the oracle, in %)"
 LONG_COLUMNS = (
     Column("target_style", "target style", "artists", "target_style", ".3f", _GONE),
     Column("worst_target_style", "worst target", "artists", "worst_target_style", ".3f", _GONE),

@@ -132,7 +132,7 @@ def _nothing_shared(sides: Sequence[Side], pruning: str, macs: float | None) -> 
     if all(any(model.trained for model in side.models) for side in sides):
         return f"{named} share no targets, seed, pruning, data and budget{setting}: run both with the same."
     return (
-        f"{named} were not asked the same prompts by the same sampler on the same testbed{setting}: score both with "
+        f"{named} were not sampled with the same prompts and sampler on the same testbed{setting}: score both with "
         "the same --testbed and --targets."
     )
 
@@ -141,8 +141,8 @@ def _against_itself(column: Column, count: int, of: int) -> str:
     """Say how many units are left out because a side is the reference: its score against itself measures nothing."""
     if count == of:
         return f"{column.header} is left out: one side is the reference itself."
-    units = "1 unit" if count == 1 else f"{count} units"
-    return f"{column.header} leaves out {units} of {of}, in which one side is the reference itself."
+    pairs = "1 pair" if count == 1 else f"{count} pairs"
+    return f"{column.header} leaves out {pairs} of {of}, in which one side is the reference itself."
 
 
 def only(comparison: Comparison, keys: Sequence[str]) -> Comparison:
@@ -197,21 +197,24 @@ def _setting_notes(setting: Setting, other_units: int) -> list[str]:
     """Name the setting if it is not the default one, and say how many units have another setting."""
     notes = [] if setting.usual else [f"Both sides: {setting.pruning}, {setting.macs:.0%} of MACs."]
     if other_units:
-        units = "1 more unit has" if other_units == 1 else f"{other_units} more units have"
-        notes.append(f"{units} another pruning, budget, data, sampler or world: --pruning and --macs choose.")
+        pairs = "1 more pair of runs has" if other_units == 1 else f"{other_units} more pairs of runs have"
+        notes.append(
+            f"{pairs} a different pruning, budget, data, sampler or testbed version: --pruning and --macs select "
+            "other pairs."
+        )
     return notes
 
 
 def _notes(units: int, target_sets: int) -> list[str]:
     if units == 1:
         return [
-            "One unit: intervals and p are over prompts, and say nothing about other trainings or other targets.",
-            "FID and KID have no test here: they are not means over prompts.",
+            "One pair of runs: intervals and p are over its prompts, and say nothing about other seeds or targets.",
+            "FID and KID have no p here, because they are not means over prompts.",
         ]
-    notes = [f"{units} units (targets x training seed): intervals (Student's t) and p are over units."]
+    notes = [f"{units} pairs of runs with equal targets and seed: intervals (Student's t) and p are over pairs."]
     if target_sets < units:
         sets = "one set of targets" if target_sets == 1 else f"{target_sets} sets of targets"
-        notes.append(f"They share {sets}: about other targets they say less than so many independent units would.")
+        notes.append(f"They share {sets}, so they say less about other targets than as many independent pairs would.")
     if units < 6:
-        notes.append(f"With {units} units the sign-flip test cannot go below p = {2 / 2**units:.3g}.")
+        notes.append(f"With {units} pairs the sign-flip test cannot give a p below {2 / 2**units:.3g}.")
     return notes

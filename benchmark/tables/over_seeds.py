@@ -36,16 +36,16 @@ def over_seeds(table: Table) -> Table:
     groups, repeated = groups_of(table.rows)
     rows = [_mean(group) if len(group) > 1 else group[0] for group in groups]
     notes = (
-        ["A row over several seeds: means, and Student's 95 % interval over seeds."]
+        ["Rows with several seeds: means over training seeds, with Student's 95 % intervals."]
         if len(rows) < len(table.rows)
         else []
     )
     if repeated:
         committed = {row.source for row in repeated} <= {"reference", "both"}
         notes.append(
-            "A seed that was run here and is committed as well counts once, as it was run here."
+            "A seed that you ran and that has a committed run counts once, with your values."
             if committed
-            else "A seed that has several rows counts once, as it was scored last."
+            else "A seed that has several rows counts once, with the values that were scored last."
         )
     return replace(table, rows=told_apart(rows, [row.record for row in table.rows]), notes=[*notes, *table.notes])
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _LABEL = 24  # columns of a terminal that a row's label may take before it is wrapped
 _MARKS = {"reference": "●", "local": "○", "both": "◉"}
-_MEANINGS = {"reference": "committed reference run", "local": "your run", "both": "reference run that yours repeated"}
+_MEANINGS = {"reference": "committed reference run", "local": "your run", "both": "reference run, reproduced by yours"}
 
 
 def print_rich(table: Table, file: TextIO | None = None) -> None:
@@ -38,7 +38,7 @@ def print_rich(table: Table, file: TextIO | None = None) -> None:
         narrow = not fits(console, box)
         console.print(section or _title(table), style="bold", markup=False, soft_wrap=narrow)
         console.print(Text("\n").join(_listed(table, columns)) if narrow else box, soft_wrap=narrow)
-    spread = ["±: half of a 95 % interval."] if any(not column.section for column in table.columns) else []
+    spread = ["±: half of a 95 % confidence interval."] if any(not column.section for column in table.columns) else []
     for note in [*_notes(table), *spread]:
         console.print(note, style="dim", markup=False)
 
@@ -213,9 +213,9 @@ def _notes(table: Table) -> list[str]:
     if table.paper:
         setting = table.paper["setting"]
         notes.append(
-            f"[In brackets] the paper's Table {table.number}: testbed {setting['testbed']} ({setting['base']}, "
-            f"{setting['pruning']} at {setting['macs']:g} MACs, {setting['resolution']} pixels); other networks and "
-            "images: compare directions only."
+            f"[In brackets]: values of the paper's Table {table.number}, measured with {setting['base']} "
+            f"({setting['pruning']} at {setting['macs']:g} MACs, {setting['resolution']} pixels; testbed "
+            f"{setting['testbed']}). Networks and images differ: compare which method is better, not the values."
         )
     return notes
 

@@ -13,6 +13,7 @@ SIGNIFICANT = 0.05
 _LABEL_WIDTH = 20  # terminal columns; a longer header is wrapped
 WORSE = "worse by at most"
 """Header of the one-sided bounds that claims of non-inferiority are based on."""
+_OVER = {"units": ("pair", "pairs"), "prompts": ("prompt", "prompts")}
 _DIRECTION = {True: " ↑", False: " ↓", None: ""}
 
 
@@ -116,7 +117,7 @@ def _row(contrast: Contrast, margins: bool) -> list[str]:
         f"{contrast.difference:{signed}}",
         interval,
         p,
-        f"{contrast.n} {contrast.over if contrast.n > 1 else contrast.over[:-1]}",
+        f"{contrast.n} {_OVER[contrast.over][contrast.n > 1]}",
         *(["" if contrast.worse_by is None else f"{contrast.worse_by:{signed}}"] if margins else []),
     ]
 
@@ -147,5 +148,5 @@ def _notes(comparison: Comparison, margins: bool) -> list[str]:
         f"{targets} (seed {', '.join(target_seeds)})" if targets else f"seed {', '.join(target_seeds)}"
         for targets, target_seeds in seeds_by_targets.items()
     ]
-    bounds = [f"'{WORSE}': one-sided 95 % bound (Student's t) of how much worse {comparison.left} is, over units."]
-    return [f"Units: {'; '.join(units)}.", *comparison.notes, *(bounds if margins else [])]
+    bounds = [f"'{WORSE}': one-sided 95 % bound (Student's t) of how much worse {comparison.left} is, over pairs."]
+    return [f"Pairs of runs: {'; '.join(units)}.", *comparison.notes, *(bounds if margins else [])]

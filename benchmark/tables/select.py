@@ -107,7 +107,7 @@ def one_colour(rows: Sequence[tuple[str, Sequence[Record]]]) -> list[str]:
         if one_colour_count:
             picture_count = sum(record.scores.rows for record in records if record.scores)
             counts.append(f"{label} ({one_colour_count:,} of {picture_count:,})")
-    note = f"Pictures of one colour, which score as forgetting and are broken weights as a rule: {', '.join(counts)}."
+    note = f"Images of a single colour, which score as forgetting but usually mean broken weights: {', '.join(counts)}."
     return [note] if counts else []
 
 

@@ -122,7 +122,7 @@ def table(
     notes = _notes(rows, len(suite_entries) - len(shown_entries))
     notes += one_colour([(row.label, group) for row, (group, _) in zip(rows, pairs, strict=True)])
     if any(_standing(row.record, records) for row in rows):
-        notes.append("Each world (a testbed's weights and data) has figures of its own: nothing compares between them.")
+        notes.append("Rows of different worlds (a testbed's weights and data) cannot be compared with each other.")
     return Table(
         number=1,
         testbed=testbed,
@@ -222,7 +222,7 @@ def _notes(rows: Sequence[Row], hidden: int) -> list[str]:
         relative = "Figures that compare with a reference are"
     notes.append(f"{relative} relative to: {' or '.join(references)}.")
     if len({(row.record.pruning, row.record.macs) for row in rows if row.record.method != "base"}) > 1:
-        notes.append("Each pruning has a reference of its own: between prunings, CP and CSD do not compare.")
+        notes.append("Each pruning has its own reference model: CP and CSD cannot be compared between prunings.")
     if len(references) > 1:
         by = [f"{row.label} ({row.record.reference})" for row in rows]
         notes.append(f"The reference differs, so CP and CSD cannot be compared between rows: {', '.join(by)}.")
@@ -235,5 +235,5 @@ def _notes(rows: Sequence[Row], hidden: int) -> list[str]:
         notes.append(f"Not all images were scored in: {', '.join(short)}.")
     if hidden:
         more = "1 more record has" if hidden == 1 else f"{hidden} more records have"
-        notes.append(f"{more} another budget, pruning, precision or recipe, or other targets: --all shows all.")
+        notes.append(f"{more} a different budget, pruning, precision, method version or targets: --all shows them.")
     return notes

@@ -48,7 +48,7 @@ DATA_RECIPE = 1
 class Mini(Testbed):
     """A small but true Stable Diffusion in a procedural picture world, trained by us and shipped with the code."""
 
-    summary = "embedded: a small Stable Diffusion in a procedural picture world of 16 artists (64x64, CPU)"
+    summary = "built in: a small Stable Diffusion trained on generated pictures of 16 artists (64x64, CPU)"
     name = "mini"
     default_flops = 2.2e13
     half = True
