@@ -96,7 +96,7 @@ def test_another_networks_weights_are_taken_for_csd(tmp_path):
         ({"last_layer_style": None}, "lack 'last_layer_style'"),
         ({"head.weight": torch.ones(2)}, "have an unexpected 'head.weight'"),
         ({"backbone.ln_post.bias": None}, "lack 'ln_post.bias'"),
-        ({"backbone.ln_post.bias": torch.ones(3)}, "another shape of 'ln_post.bias'"),
+        ({"backbone.ln_post.bias": torch.ones(3)}, "a different shape of 'ln_post.bias'"),
     ):
         changed = {name: value for name, value in {**whole, **change}.items() if value is not None}
         save_file(changed, tmp_path / "csd.safetensors")

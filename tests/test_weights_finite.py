@@ -80,7 +80,7 @@ def test_quantised_weights_are_not_taken_for_real_ones(form: str, tmp_path: Path
     unet.save_pretrained(tmp_path)
     file = tmp_path / "diffusion_pytorch_model.safetensors"
     save_file(weights, file)
-    with pytest.raises(DataError, match=f"'{KEY}' as int8, not as floating point"):
+    with pytest.raises(DataError, match=f"'{KEY}' as int8 instead of floating point"):
         load(locate(str(tmp_path if form == "folder" else file)), tiny_unet(0), SCHEDULER)
     network = torch.nn.Linear(2, 2)
     with pytest.raises(DataError, match="'bias' as int64"):
