@@ -164,7 +164,7 @@ def test_a_missing_list_leaves_its_user_alone(tmp_path, home):
         find(home, "mma")
     told = str(caught.value)
     assert "mma is not shipped: get mma-diffusion-nsfw-adv-prompts.csv from https://huggingface.co/datasets/Y" in told
-    assert "access must be asked for: sign in to Hugging Face and request it" in told
+    assert "access must be asked for: sign in to Hugging Face and request access" in told
     assert told.endswith("then `bench prompts add mma FILE --testbed sd21`.")
     with pytest.raises(DataError) as caught:
         find(tmp_path / "other runs", "i2p")
@@ -204,7 +204,7 @@ def test_a_check_changes_something(tmp_path, home):
     assert result.exit_code == 0
     assert result.stdout.startswith("mma: 3 rows, 3 unique (0 empty, 0 repeated), sha256 ")
     assert result.stderr.startswith("warning: ")
-    assert "has 3 rows; mma was published with 1000" in result.stderr
+    assert "has 3 rows, but mma was published with 1000" in result.stderr
     assert not home.exists()
 
 
