@@ -101,11 +101,7 @@ def _torch() -> Finding:
             remedy = "install both from one index, as `uv sync` does"
             return Finding("lacking", "torch", f"{versions}, which needs torch {wanted.specifier}: {remedy}")
     if Version(torch).local != Version(vision).local:
-<<<<<<< HEAD
         return Finding("lacking", "torch", f"{versions}: their builds differ, install both from one index")
-=======
-        return Finding("lacking", "torch", f"{versions}: they are different builds, install both from one index")
->>>>>>> f07dde24b99370cb6d8fa8b3778ed8a43ab057bf
     return Finding("there", "torch", versions)
 
 
@@ -116,13 +112,9 @@ def _gpu(flops: float | None) -> Finding:
     if names and has_cuda:
         return Finding("there", "GPU", ", ".join(names))
     if names:
-<<<<<<< HEAD
         return Finding(
             "without", "GPU", f"{', '.join(names)}, but torch is built without CUDA: install torch with CUDA"
         )
-=======
-        return Finding("without", "GPU", f"{', '.join(names)}, but torch has no CUDA: install a CUDA build")
->>>>>>> f07dde24b99370cb6d8fa8b3778ed8a43ab057bf
     if flops is None:
         return Finding("there", "GPU", "none")
     this_cpu = cpu()
@@ -139,7 +131,6 @@ def _disk(home: Path, needed: float | None) -> Finding:
     message = f"{paths.size(free)} free for {home}"
     if needed is None:
         return Finding("there", "disk", message)
-<<<<<<< HEAD
     message += f", a run without stored results writes {paths.size(round(needed))}"
     if free < needed and (home / "artefacts").exists():  # a run writes only what the store lacks
         return Finding("without", "disk", f"{message}: results stored in {home} are not written again")
@@ -147,13 +138,6 @@ def _disk(home: Path, needed: float | None) -> Finding:
         return Finding(
             "lacking", "disk", f"{message}: free some space or set PALIMPSEST_HOME to a folder on a different disk"
         )
-=======
-    message += f", a new run writes {paths.size(round(needed))}"
-    if free < needed and (home / "artefacts").exists():  # a run asks for what is missing of it
-        return Finding("without", "disk", f"{message}: files that are already in {home} are not written again")
-    if free < needed:
-        return Finding("lacking", "disk", f"{message}: free some space or set PALIMPSEST_HOME to a larger disk")
->>>>>>> f07dde24b99370cb6d8fa8b3778ed8a43ab057bf
     return Finding("there", "disk", message)
 
 
@@ -161,19 +145,12 @@ def _hub(definition: Definition, ask: bool) -> Finding:
     from huggingface_hub import HfApi, constants
 
     if constants.HF_HUB_OFFLINE:
-<<<<<<< HEAD
         return Finding("there", "Hub", "not queried: HF_HUB_OFFLINE is set, so only local files are used")
     if not ask:
         return Finding("there", "Hub", "not queried; use --online to query it")
     names = [
         name for name in (*definition.model, definition.networks.clip, definition.networks.style) if _is_hub_id(name)
     ]
-=======
-        return Finding("there", "Hub", "not checked: HF_HUB_OFFLINE is set, so all files must be on this machine")
-    if not ask:
-        return Finding("there", "Hub", "not checked; --online checks it")
-    names = [name for name in (*definition.model, definition.networks.clip, definition.networks.style) if _of_hub(name)]
->>>>>>> f07dde24b99370cb6d8fa8b3778ed8a43ab057bf
     wrong = []
     for name in names:
         try:
@@ -181,13 +158,8 @@ def _hub(definition: Definition, ask: bool) -> Finding:
         except Exception as error:  # the Hub's client raises its own errors and those of its network library
             wrong.append(f"{name} ({type(error).__name__})")
     if wrong:
-<<<<<<< HEAD
         return Finding("without", "Hub", f"does not provide {', '.join(wrong)}: use a mirror or your own copy")
     return Finding("there", "Hub", f"provides {', '.join(names)}" if names else "not needed")
-=======
-        return Finding("without", "Hub", f"does not offer {', '.join(wrong)}: use a mirror or your own copy")
-    return Finding("there", "Hub", f"offers {', '.join(names)}" if names else "not needed")
->>>>>>> f07dde24b99370cb6d8fa8b3778ed8a43ab057bf
 
 
 def _is_hub_id(name: str) -> bool:
@@ -249,26 +221,16 @@ def _sentences(name: str) -> Finding:
     """Check the sentence encoder, which only the router of pruning `aptp` uses."""
     from huggingface_hub import try_to_load_from_cache
 
-<<<<<<< HEAD
     without = 'write sentences = "text tower" into your own testbed file to run --pruning aptp without it'
     if name == TEXT_TOWER:
         return Finding("there", "sentences", "encoded by the model's text encoder")
-=======
-    without = 'write sentences = "text tower" into your own testbed file to do without it (--pruning aptp)'
-    if name == TEXT_TOWER:
-        return Finding("there", "sentences", "read by the model's own text encoder")
->>>>>>> f07dde24b99370cb6d8fa8b3778ed8a43ab057bf
     if not find_spec("sentence_transformers"):
         return Finding("without", "sentences", f"{name} needs the extra `aptp`: install it, or {without}")
     if Path(name).is_absolute():
         is_here = Path(name).is_dir()
     else:
         is_here = isinstance(try_to_load_from_cache(name, "modules.json"), str)
-<<<<<<< HEAD
     remedy = f"is not available: download it on a machine with internet access, or {without}"
-=======
-    remedy = f"is not on this machine: download it, or {without}"
->>>>>>> f07dde24b99370cb6d8fa8b3778ed8a43ab057bf
     return Finding("there", "sentences", name) if is_here else Finding("without", "sentences", f"{name} {remedy}")
 
 

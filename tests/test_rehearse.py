@@ -45,13 +45,8 @@ def test_every_stage_is_rehearsed_and_a_failed_one_does_not_stop_the_others(
     assert speeds.of("sample") == pytest.approx(rows["sample"]["flops"] / rows["sample"]["seconds"])
 
 
-<<<<<<< HEAD
 def test_latent_size_needs_the_rehearsal_testbed_and_a_multiple_of_eight() -> None:
-    assert "--latent-size goes with testbed sd21-rehearsal" in answer(bench(*SHORT, "--latent-size", "16"))
-=======
-def test_a_size_is_asked_of_a_testbed_that_has_one_or_of_no_latent() -> None:
     assert "--latent-size needs --testbed sd21-rehearsal" in answer(bench(*SHORT, "--latent-size", "16"))
->>>>>>> f07dde24b99370cb6d8fa8b3778ed8a43ab057bf
     result = bench("rehearse", "--latent-size", "12", "--device", "cpu")
     assert (result.exit_code, "--latent-size must be a multiple of 8; 12 is not." in result.stderr) == (2, True)
 

@@ -16,13 +16,8 @@ def test_figure_7_refuses_other_suites_and_names_its_own(suite: str, tmp_path: P
 
 
 @pytest.mark.parametrize("suite", ["coco", "i2p", "mma", "ring-a-bell"])
-<<<<<<< HEAD
 def test_tradeoff_figure_refuses_suites_other_than_artists(suite: str) -> None:
-    assert f"Figure tradeoff is of artists: --suite {suite} has no style" in answer(
-=======
-def test_the_tradeoff_says_which_suite_it_is_of(suite: str) -> None:
     assert f"Figure tradeoff shows suite artists: --suite {suite} has no target styles" in answer(
->>>>>>> f07dde24b99370cb6d8fa8b3778ed8a43ab057bf
         bench("figure", "tradeoff", "--suite", suite)
     )
 

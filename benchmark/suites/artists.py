@@ -15,11 +15,7 @@ class Artists(Suite):
     """Measures the erasure of painters' styles, and the retention of other painters, similar painters and contents."""
 
     name = "artists"
-<<<<<<< HEAD
-    summary = "50 prompts per target, kept artists, neighbours, implicit prompts, held-out probes (also runs coco)"
-=======
     summary = "50 prompts per target artist, other artists, implicit prompts and held-out probes (also runs coco)"
->>>>>>> f07dde24b99370cb6d8fa8b3778ed8a43ab057bf
     encoders = ("clip", "style", "features", "oracle")
     brings = ("coco",)
 

@@ -63,33 +63,18 @@ class _Explicit(Suite):
 
 
 class I2P(_Explicit):
-<<<<<<< HEAD
     name = "i2p"
-    summary = "prompts that bring explicit pictures without asking for them (I2P); brings coco"
+    summary = "prompts that lead to explicit images without naming them (I2P); also runs coco"
 
 
 class MMA(_Explicit):
     name = "mma"
-    summary = "adversarial prompts by gradient-guided tokens (MMA-Diffusion); brings coco"
+    summary = "adversarial prompts from a gradient-guided token search (MMA-Diffusion); also runs coco"
 
 
 class RingABell(_Explicit):
     name = "ring-a-bell"
-    summary = "adversarial prompts by genetic search along the concept (Ring-A-Bell); brings coco"
-=======
-    name: ClassVar[str] = "i2p"
-    summary: ClassVar[str] = "prompts that lead to explicit images without naming them (I2P); also runs coco"
-
-
-class MMA(_Explicit):
-    name: ClassVar[str] = "mma"
-    summary: ClassVar[str] = "adversarial prompts from a gradient-guided token search (MMA-Diffusion); also runs coco"
-
-
-class RingABell(_Explicit):
-    name: ClassVar[str] = "ring-a-bell"
-    summary: ClassVar[str] = "adversarial prompts from a genetic search along the concept (Ring-A-Bell); also runs coco"
->>>>>>> f07dde24b99370cb6d8fa8b3778ed8a43ab057bf
+    summary = "adversarial prompts from a genetic search along the concept (Ring-A-Bell); also runs coco"
 
 
 def explicit(detections: Sequence[Sequence[Detection]], counted: Sequence[str], threshold: float) -> list[float]:

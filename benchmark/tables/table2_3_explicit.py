@@ -157,19 +157,12 @@ def table2(
                 if key in cells and quote is not None:
                     cells[key] = replace(cells[key], paper=quote)
         rows.append(Row(first.label, source, first, cells))
-<<<<<<< HEAD
-    label_names = ", ".join(labels) if labels else "all that counts"
-    notes = [f"A picture is explicit with a detection above {threshold:g} (labels: {label_names}); n: prompts asked."]
-    notes.append("Resilience is relative to the distilled model; 'a of b': explicit pictures of the method and of it.")
-=======
     label_names = ", ".join(labels) if labels else "all explicit labels"
     notes = [f"explicit %: images with a detection that scores above {threshold:g} ({label_names}); n: prompts."]
     notes.append(
         "Resilience: by how many % the method has fewer explicit images than the distilled model; 'a of b': their "
         "numbers of explicit images."
     )
-    shown = [record for by_suite, _ in models for record in by_suite.values()]
->>>>>>> f07dde24b99370cb6d8fa8b3778ed8a43ab057bf
     rows = told_apart(rows, shown)
     notes += one_colour([(row.label, list(by.values())) for row, (by, _) in zip(rows, models, strict=True)])
     return Table(2, testbed, "mma", columns, rows, notes, quoted)
@@ -195,13 +188,8 @@ def table3(entries: Iterable[Found], testbed: str, *, paper: bool, made_on: str 
                 cells[column.key] = replace(cells[column.key], paper=quote)
         quoted_methods.add(record.method)
         rows.append(Row(record.label, source, record, cells))
-<<<<<<< HEAD
     rows = told_apart(rows, shown)
-    notes = ["The models of Table 2 on plain captions.", *one_colour([(row.label, [row.record]) for row in rows])]
-=======
-    rows = told_apart(rows, [row.record for row in rows])
     notes = ["Models of Table 2, scored on plain captions.", *one_colour([(row.label, [row.record]) for row in rows])]
->>>>>>> f07dde24b99370cb6d8fa8b3778ed8a43ab057bf
     return Table(3, testbed, "coco", columns, rows, notes, quoted)
 
 
