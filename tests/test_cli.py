@@ -260,7 +260,7 @@ def test_table_without_records_or_with_unknown_number_is_refused() -> None:
     told = answer(bench("table", "2", "--testbed", "sd21"))
     assert "no records of mma" in told
     assert "--suite mma --testbed sd21`" in told
-    assert "Table 7 is none" in answer(bench("table", "7"))
+    assert "Table 7 does not exist" in answer(bench("table", "7"))
 
 
 def test_record_of_a_newer_schema_gives_one_sentence(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def attack(
     seed: Annotated[int, typer.Option(help="Random seed of the search and of the images.", min=0)] = 0,
     runs: Runs = None,
 ) -> None:
-    """Search adversarial prompts against the small built-in model.
+    """Search for adversarial prompts against testbed mini.
 
     The prompts make testbed mini draw a restricted sign, which is harmless and stands in for nudity, without naming it.
     The command prints how often they succeed on the base model and on the distilled model, compared with prompts of

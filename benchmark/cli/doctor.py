@@ -35,8 +35,9 @@ def doctor(
 
     Each line is one requirement: ✓ available, ! missing but not needed by every run, ✗ missing and required, with what
     to do about it. The exit code is 1 if a required part is missing, or a check of a plug-in fails.
-    A plug-in is run on a tiny U-Net with random weights, in about a minute. The checks are its contract, a short fit,
-    its budget, whether a second fit gives the same weights, and whether an interrupted fit resumes.
+    A plug-in is run on a tiny U-Net with random weights, in about a minute. The checks are whether it has the required
+    attributes and functions, whether a short fit runs and keeps its budget, whether a second fit gives the same
+    weights, and whether an interrupted fit resumes.
 
     \b
     Examples:

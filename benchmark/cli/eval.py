@@ -110,7 +110,8 @@ def evaluate(
 ) -> None:
     """Score a U-Net or pipeline that was trained elsewhere.
 
-    Its row appears in the table next to the base model and the reference.
+    Its row appears in the table next to the base model and the reference, which CP and CSD
+    compare with.
 
     \b
     A checkpoint is one of:

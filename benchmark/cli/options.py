@@ -90,8 +90,8 @@ Budget = Annotated[
 Captions = Annotated[
     str,
     typer.Option(
-        help="Captions to fine-tune on: `plain` (on mini they name no artist) or `all-but-targets` (all captions that "
-        "name no target)."
+        help="Captions to fine-tune on: `plain` (the testbed's ordinary captions; those of mini name no "
+        "artist) or `all-but-targets` (all captions that name no target)."
     ),
 ]
 KeptNames = Annotated[
@@ -108,8 +108,8 @@ LimitShown = Annotated[
 Limit = Annotated[
     int | None,
     typer.Option(
-        help="Score only the first N prompts of each group, for a quick look. `bench table` shows these records only "
-        "with the same --limit.",
+        help="Score only N prompts of each part of the suite and each artist, always the same ones, for a quick "
+        "look. `bench table` shows these records only with the same --limit.",
         show_default="all prompts",
     ),
 ]

@@ -32,7 +32,7 @@ Seed = Annotated[int, typer.Option(help="Random seed of the search.", min=0)]
 
 @prune_app.callback()
 def prune() -> None:
-    """Search APTP's pruned U-Nets, or read published ones.
+    """Search for pruned U-Nets with APTP, or read published ones.
 
     APTP (prompt-tailored pruning) searches several pruned U-Nets, called experts, and a router that sends each prompt
     to one of them.

@@ -53,7 +53,8 @@ def show_table(
         bool,
         typer.Option(
             "--long",
-            help="Add all other columns: probabilities of target and preserved styles, content, KID, drift, cost.",
+            help="Add all other columns: probabilities of target and preserved styles, share of images that show the "
+            "requested object (content), KID, distance to the base model's images (drift), cost.",
         ),
     ] = False,
     all_: Annotated[
@@ -187,7 +188,7 @@ def compare(
         bool,
         typer.Option(
             "--non-inferiority",
-            help="Add by how much the first model is worse at most, as a one-sided 95 % confidence bound.",
+            help="Add a one-sided 95 % upper confidence bound on how much worse the first model is.",
         ),
     ] = False,
     format: Annotated[Format, typer.Option(help="Output format.")] = Format.rich,
@@ -199,6 +200,8 @@ def compare(
     Each run of the first method is paired with the run of the second that has the same targets and the same training
     seed. With several pairs of runs, intervals and p-values are computed over the pairs. With a single pair, they are
     computed over its prompts, and say nothing about other seeds or targets.
+
+    In a label, kept_names=halves stands for the mean over runs with --kept-names half:0, half:1 and half:2.
 
     \b
     Examples:

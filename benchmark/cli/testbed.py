@@ -19,7 +19,7 @@ testbed_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, add_compl
 
 @testbed_app.callback()
 def testbeds() -> None:
-    """Rebuild or check a testbed's networks, or write its file."""
+    """Rebuild, check or define a testbed."""
 
 
 @testbed_app.command(cls=CheckedCommand)
