@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from test_cli import bench
 from typer.testing import CliRunner
 
 from benchmark.cli.app import app
@@ -138,3 +139,67 @@ def test_command_prints_a_line_a_check_and_ends_with_1(tmp_path):
 )
 def test_wrong_name_or_option_ends_with_2(words):
     assert CliRunner().invoke(app, ["doctor", *words]).exit_code == 2
+
+
+METRIC = """
+from benchmark.api import Column, Metric
+
+class Spread(Metric):
+    name, summary, encoders = "spread", "distances", ("features",)
+    columns = (Column("spread", "spread", higher_is_better=True), Column("widest", "widest", higher_is_better=True))
+
+    def update(self, evidence, rows):
+        features = evidence.own["features"][rows]
+        self.distances = (features - features.mean(dim=0)).norm(dim=1)
+
+    def per_image(self):
+        return {"spread": self.distances.tolist()}
+
+    def compute(self):
+        return {"widest": float(self.distances.max())}
+"""
+SUITE = """
+from benchmark.api import Prompt, Suite
+
+class Puddles(Suite):
+    name, summary, metrics = "puddles", "puddles", ("clip", "spread.py:Spread")
+
+    def prompts(self, testbed, concept):
+        return [Prompt(f"puddle-{k}", "a puddle", k, "targets", name) for k, name in enumerate(concept.targets)]
+"""
+
+
+@pytest.fixture
+def scoring_plugins(tmp_path: Path) -> Path:
+    (tmp_path / "spread.py").write_text(METRIC)
+    (tmp_path / "puddles.py").write_text(SUITE)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("standin")
+def test_suite_and_metric_are_checked_on_random_features(scoring_plugins: Path) -> None:
+    names = [str(scoring_plugins / "puddles.py:Puddles"), str(scoring_plugins / "spread.py:Spread")]
+    result = bench("doctor", "--suite", names[0], "--metric", names[1])
+    assert result.exit_code == 0, result.output
+    assert "3 prompts in parts targets" in result.stdout
+    assert "computes clip, spread, widest from random features" in result.stdout
+    assert result.stdout.count("✓ repeat") == 2
+
+
+@pytest.mark.usefixtures("standin")
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"widest": float', '"other": float', "gave figures for spread, other, and declares columns spread, widest"),
+        ("self.distances.max()", "self.missing", "has no attribute 'missing'"),
+        ("float(self.distances.max())", "__import__('random').random()", "computes different scores"),
+    ],
+)
+def test_fault_of_a_metric_is_found_before_any_training(
+    scoring_plugins: Path, old: str, new: str, message: str
+) -> None:
+    (scoring_plugins / "spread.py").write_text(METRIC.replace(old, new))
+    result = bench("doctor", "--metric", str(scoring_plugins / "spread.py:Spread"))
+    assert result.exit_code == 1
+    assert "✗" in result.stdout
+    assert message in result.stdout

@@ -261,7 +261,7 @@ def test_a_cell_that_a_suite_has_already_and_a_figure_of_other_suites_are_refuse
     run(files, suite, "--alone")
     records = ("--records", str(files / "runs" / "records"))
     assert "--paper is of the paper's suites" in refused(bench("table", "--suite", "ponds", "--paper", *records))
-    assert "Figure 7 is of i2p, mma or ring-a-bell: --suite ponds" in refused(
+    assert "Figure 7 shows suite i2p, mma or ring-a-bell: --suite ponds" in refused(
         bench("figure", "7", "--suite", "ponds", *records)
     )
     losses = bench("figure", "losses", "--suite", "ponds", "--all", *records, "--out", str(files / "losses.png"))

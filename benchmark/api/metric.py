@@ -37,14 +37,14 @@ class Metric:
         raise NotImplementedError
 
     def per_image(self) -> Mapping[str, Sequence[float]]:
-        """For each column's key, a value a row, in the order of the rows; none for figures that are no means.
+        """Return one value per row for each column's key, in the order of the rows; leave out columns of other figures.
 
         These values give 95 % intervals and tests over prompts, and are kept beside the record.
         """
         return {}
 
     def compute(self) -> Mapping[str, float]:
-        """For each column's key, the figure: by default the mean of its values a picture."""
+        """Return the figure of each column, by key. A column that is left out has the mean of its values per image."""
         return {key: sum(values) / len(values) for key, values in self.per_image().items()}
 
     def intervals(self) -> Mapping[str, tuple[float, float]]:

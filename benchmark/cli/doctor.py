@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,26 +31,36 @@ def doctor(
         typer.Option(help="Check this upper objective of bilevel instead: my.py:Class.", show_default="none"),
     ] = "",
     pruning: Annotated[str, typer.Option(help="Check this pruning instead: my.py:function.", show_default="none")] = "",
+    suite: Annotated[
+        str, typer.Option(help="Check this suite on --testbed instead: my.py:Class or my.toml.", show_default="none")
+    ] = "",
+    metric: Annotated[
+        str, typer.Option(help="Check this metric on --testbed instead: my.py:Class.", show_default="none")
+    ] = "",
 ) -> None:
     """Check what a testbed needs on this machine, or check a plug-in.
 
     Each line is one requirement: ✓ available, ! missing but not needed by every run, ✗ missing and required, with what
     to do about it. The exit code is 1 if a required part is missing, or a check of a plug-in fails.
-    A plug-in is run on a tiny U-Net with random weights, in about a minute. The checks are whether it has the required
+    A method is run on a tiny U-Net with random weights, in about a minute. The checks are whether it has the required
     attributes and functions, whether a short fit runs and keeps its budget, whether a second fit gives the same
-    weights, and whether an interrupted fit resumes.
+    weights, and whether an interrupted fit resumes. A suite or a metric is run on random features, in seconds.
 
     \b
     Examples:
       bench doctor --testbed sd21
       bench doctor --testbed my.toml --online
       bench doctor --method my/eraser.py:Eraser
+      bench doctor --suite my/suite.py:Suite --metric my/metric.py:Metric
     """
     plugins = [("methods", method), ("objectives", objective), ("prunings", pruning)]
-    if any(name for _, name in plugins):
-        options = {"testbed": "--testbed", "runs": "--runs", "online": "--online"}
-        refuse_unread(ctx, options, "a plug-in is tried on a miniature of its own")
-        _try(plugins)
+    scoring_plugins = [("suites", suite), ("metrics", metric)]
+    if any(name for _, name in (*plugins, *scoring_plugins)):
+        options = {"runs": "--runs", "online": "--online"}
+        if not (suite or metric):
+            options["testbed"] = "--testbed"
+        refuse_unread(ctx, options, "a plug-in is checked without it")
+        _try([*plugins, *scoring_plugins], testbed)
         return
     check_plugin("testbeds", testbed)
     from benchmark.console import Progress
@@ -77,16 +88,29 @@ def _needed(testbed: str, runs_folder: Path) -> float | None:
         return None
 
 
-def _try(plugins: list[tuple[str, str]]) -> None:
-    """Try the plug-ins that are named. Exit code 1 if a check fails."""
-    chosen = [(group, check_plugin(group, name)) for group, name in plugins if name]
+def _try(plugins: list[tuple[str, str]], testbed: str) -> None:
+    """Check the plug-ins that are named. Exit code 1 if a check fails.
+
+    `plugins` are pairs of a group and a name, which is empty for no plug-in; suites and metrics are checked on `testbed`.
+    """
+    chosen = [(group, name) for group, name in plugins if name]
+    check_plugin("testbeds", testbed)
+    for group, name in chosen:
+        check_plugin(group, name)
     from benchmark.console import quiet_libraries
     from benchmark.plugin_checks.method import MethodChecks
     from benchmark.plugin_checks.objective import ObjectiveChecks
     from benchmark.plugin_checks.pruning import PruningChecks
+    from benchmark.plugin_checks.suite import MetricChecks, SuiteChecks
 
     quiet_libraries()
-    checks = {"methods": MethodChecks, "objectives": ObjectiveChecks, "prunings": PruningChecks}
+    checks: dict[str, Callable[[str], Any]] = {
+        "methods": MethodChecks,
+        "objectives": ObjectiveChecks,
+        "prunings": PruningChecks,
+        "suites": lambda name: SuiteChecks(name, testbed),
+        "metrics": lambda name: MetricChecks(name, testbed),
+    }
     broken_count = 0
     for group, name in chosen:
         if len(chosen) > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from inspect import isclass
 from pathlib import Path
@@ -100,7 +100,7 @@ class AppliedMetric:
         self.where = f"Metric '{use.metric}'"
         if (use.cell or use.header) and len(self.kind.columns) > 1:
             raise UsageError(
-                f"{self.where} has {len(self.kind.columns)} columns: a Use cannot name its cell or header."
+                f"{self.where} has {len(self.kind.columns)} columns: a Use cannot name its cell or header, so leave cell and header out."
             )
         self.columns = [self._shown(column) for column in self.kind.columns]
         plugins.check_columns(self.columns, self.where)
@@ -119,7 +119,9 @@ class AppliedMetric:
         metric, rows = self.kind(), self.rows(evidence.prompts)
         plugins.guarded(self.where, lambda: metric.update(evidence, rows))
         values = plugins.guarded(self.where, lambda: dict(metric.per_image()))
-        figures = plugins.guarded(self.where, metric.compute)
+        computed = plugins.guarded(self.where, metric.compute)
+        means = {key: sum(column) / len(column) for key, column in values.items() if len(column)}
+        figures = {**means, **computed} if isinstance(computed, Mapping) else computed
         intervals = plugins.guarded(self.where, metric.intervals)
         plugins.check_figures(figures, values, len(rows), [column.key for column in metric.columns], self.where)
         for column in metric.columns:
