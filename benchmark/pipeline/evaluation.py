@@ -1,4 +1,4 @@
-"""Sample, look, score, record: what happens to models once they are there, whether trained here or brought."""
+"""Samples pictures from models, scores them, and writes records, for trained models and external checkpoints."""
 
 from __future__ import annotations
 
@@ -31,10 +31,18 @@ def measure(
     concept: Concept,
     reveal: bool,
 ) -> Outcome:
-    """The records of all rows on all suites; the first row is the base, the last the model of the request.
+    """Return the records of all models on all suites.
 
-    `prompts_by_suite` has the names of suites as keys. `reference`, one of the rows, is what CP and CSD compare with.
-    All processes call this; the main one scores.
+    All processes of a distributed run must call this; only the main process scores.
+
+    Args:
+        bench: testbed and store.
+        rows: models to score; the first is the base, the last is the model of the request.
+        reference: one of the rows, the reference of CP and CSD.
+        suites: suites to run.
+        prompts_by_suite: the prompts of each suite, by the suite's name.
+        concept: the concept to erase.
+        reveal: whether explicit pictures are not blurred on the contact sheet.
     """
     from accelerate import PartialState
 
@@ -82,7 +90,7 @@ def _score(
     blank = one_colour(bench, model, evidence.prompts, kind_of(suite))
     as_published = bench.as_published and bool(lists)
     left_out = [f"limit {bench.limit}"] if bench.limited else []
-    ledger: Any = model.ledger()  # a typed dict is no dict of JSON values to mypy
+    ledger: Any = model.ledger()  # mypy does not accept a TypedDict as a dict of JSON values
     record = Record(
         label=", ".join([model.label, *(["as published"] if as_published else []), *left_out, *bench.stated.values()]),
         testbed=bench.testbed.name,
@@ -102,7 +110,7 @@ def _score(
         ledger=ledger,
         curve=model.curve(),
         made=provenance.collect() | suite.shown,
-        # Rows as published have the ids of those that are not.
+        # Prompts as published have the same ids as other prompts, so their pictures need a separate folder.
         images="-".join(
             [
                 f"images/{name_of(model)}/{suite.name}",
