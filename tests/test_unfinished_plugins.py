@@ -49,13 +49,13 @@ def test_whole_method_is_configured(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("(Method)", "", "Eraser is not a method: let it inherit from Method of benchmark.api."),
-        ("name, summary, start =", "name, _, start =", "Eraser is not a method yet, it lacks summary: see"),
-        ('"erases"', '""', "its summary must be a text of one line, not ''"),
+        ("(Method)", "", "Eraser is not a method: it must inherit from Method of benchmark.api."),
+        ("name, summary, start =", "name, _, start =", "Eraser is not a complete method, it lacks summary: see"),
+        ('"erases"', '""', "its summary must be a string of one line, not ''"),
         ("name, summary, start =", "name, summary, other =", "it lacks start"),
         ("def fit(", "def train(", "it lacks fit"),
         ("budget, context, seed", "budget", "its fit cannot be called as fit(self, student, materials,"),
-        ("budget, context", "context, budget", "its fit has 'context' in another place than fit(self, student,"),
+        ("budget, context", "context, budget", "its fit has 'context' in a different position than fit(self, student,"),
         ("Config = Settings", "Config = {'rate': 1.0}", "its Config must be a pydantic model"),
         ("Config = Settings", "Config = Data", "its Config must be a pydantic model"),
         ("Config = Settings", "strength = 'size'; Config = Settings", "its strength must be a field of its Config"),
@@ -80,7 +80,7 @@ def test_what_a_method_lacks_is_named(tmp_path, old, new, message):
         ("def __init__(self, config):\n        1 / 0", "raises ZeroDivisionError: division by zero."),
         ("def __init__(self):\n        pass", "Eraser(config) raises TypeError: "),
         ("def __init__(self, config):\n        pass", "call super().__init__(config)"),
-        ("@property\n    def own_share(self):\n        return 20", "own_share is a share from 0 to 1, not 20"),
+        ("@property\n    def own_share(self):\n        return 20", "own_share must be a share from 0 to 1, not 20"),
     ],
 )
 def test_method_that_cannot_be_made_is_refused(tmp_path, body, message):
@@ -104,7 +104,7 @@ class Forget(UpperObjective):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("(UpperObjective)", "", "is not an upper objective: let it inherit"),
+        ("(UpperObjective)", "", "is not an upper objective: it must inherit"),
         ("summary", "_", "it lacks summary"),
         ("def target", "def aim", "it lacks target"),
         ('("null",)', '"null"', "its asks must be a tuple of text, null, anchor"),
