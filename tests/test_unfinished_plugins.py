@@ -62,7 +62,7 @@ def test_whole_method_is_configured(tmp_path):
         ('"rate": 2.0', '"rat": 2.0', "Unknown eraser setting 'rat'. Did you mean 'rate'?"),
         ('"default": {}, ', "", 'its presets must be a dict of presets with "default" among them'),
         ('{"rate": 2.0}', "2.0", 'its presets must be a dict of presets with "default" among them'),
-        ('identity(1.0, "Rate.")', "1.0", "Field 'rate' of Settings is neither identity nor runtime"),
+        ('identity(1.0, "Rate.")', "1.0", "Field 'rate' of Settings is declared neither as identity nor as runtime"),
         ("Config = Settings", "recipe, Config = '2', Settings", "its recipe must be an integer, not '2'"),
         ("Config = Settings", "erases, Config = 'no', Settings", "its erases must be True or False"),
     ],
@@ -151,7 +151,7 @@ def test_list_reads_tuples_and_what_is_inherited(tmp_path, monkeypatch):
     points = [EntryPoint(name, f"installed_plugin:{name}", "palimpsest.methods")
               for name in ("Tuple", "Child", "Grandchild", "OfOurs")]  # fmt: skip
     assert [summary_of(point) for point in points[:3]] == ["in a tuple", "in a tuple", "of the parent"]
-    assert summary_of(points[3]).startswith("distilled, then")
+    assert summary_of(points[3]).startswith("negative guidance on the distilled model")
     assert [literal_keys(point, "presets") for point in points] == [
         ["default", "old", "mine"], ["default", "old", "mine"], ["default", "old", "more"],
         ["default", "paper", "released"],
@@ -162,5 +162,5 @@ def test_list_goes_on_where_a_plugin_cannot_be_read(tmp_path, monkeypatch):
     (tmp_path / "broken_plugin.py").write_text("class Half(:\n")
     monkeypatch.syspath_prepend(tmp_path)
     point = EntryPoint("half", "broken_plugin:Half", "palimpsest.methods")
-    assert summary_of(point) == "cannot be read: broken_plugin is no Python source"
+    assert summary_of(point) == "cannot be read: broken_plugin is not Python source"
     assert literal_keys(point, "presets") == []

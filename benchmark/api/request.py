@@ -136,16 +136,16 @@ def parse_budget(text: str) -> BudgetFigure | None:
     Raises:
         BudgetError: the text is none of these.
     """
-    figure = text.strip().lower()
-    if figure == "default":
+    amount = text.strip().lower()
+    if amount == "default":
         return None
-    if match := re.fullmatch(r"(\d{1,18})\s*it", figure):
+    if match := re.fullmatch(r"(\d{1,18})\s*it", amount):
         if int(match[1]) > 0:
             return BudgetFigure("iterations", int(match[1]))
-    elif (match := re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*(h|min)", figure)) and 0 < float(match[1]) < math.inf:
+    elif (match := re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*(h|min)", amount)) and 0 < float(match[1]) < math.inf:
         return BudgetFigure("seconds", float(match[1]) * (3600 if match[2] == "h" else 60))
-    elif re.fullmatch(r"(\d+\.?\d*|\.\d+)(e\+?\d+)?", figure) and 1 <= float(figure) < math.inf:
-        return BudgetFigure("flops", float(figure))
+    elif re.fullmatch(r"(\d+\.?\d*|\.\d+)(e\+?\d+)?", amount) and 1 <= float(amount) < math.inf:
+        return BudgetFigure("flops", float(amount))
     raise BudgetError(
         f"--budget must be default, U-Net FLOPs such as 1e15, time such as 2h or 30min, or iterations such as 350it; "
         f"'{text}' is not."
@@ -161,11 +161,11 @@ def parse_budgets(text: str) -> list[str]:
     budgets = list(dict.fromkeys(word.strip() for word in text.split(",")))
     if len(budgets) == 1:
         return budgets
-    figures = {word: parse_budget(word) for word in budgets}
-    units = {figure.unit if figure else "default" for figure in figures.values()}
+    parsed = {word: parse_budget(word) for word in budgets}
+    units = {budget.unit if budget else "default" for budget in parsed.values()}
     if len(units) > 1:
         raise BudgetError(f"--budget '{text}' mixes units: give all budgets in FLOPs, in time, or in iterations.")
-    return sorted(budgets, key=lambda word: -(figures[word] or BudgetFigure("flops", 0)).amount)
+    return sorted(budgets, key=lambda word: -(parsed[word] or BudgetFigure("flops", 0)).amount)
 
 
 def parse_settings(pairs: list[str]) -> Settings:

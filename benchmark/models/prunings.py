@@ -1,7 +1,7 @@
 """Provides the inputs that prunings need in addition to the base: captioned pictures, or experts from a search.
 
 A pruning is a function `prune(unet, macs, latent_size, text_length)`. It can have a fifth parameter named `pictures` or
-`experts`, and then also receives these.
+`experts`, which it then also receives.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def pruner(bench: Workbench, name: str, macs: float) -> Callable[..., Any]:
     Raises:
         BudgetError: no expert would have a share of MACs near `macs`; raised before the search for experts.
     """
-    prune, wants = registry.load("prunings", name), check_signature(name).parameters
-    if "experts" in wants:
+    prune, parameters = registry.load("prunings", name), check_signature(name).parameters
+    if "experts" in parameters:
         return partial(prune, experts=given(bench) or experts(bench, target_macs=macs))
-    return partial(prune, pictures=bench.testbed.pictures(bench)) if "pictures" in wants else prune
+    return partial(prune, pictures=bench.testbed.pictures(bench)) if "pictures" in parameters else prune
 
 
 def check_signature(name: str) -> inspect.Signature:
@@ -68,11 +68,11 @@ def spent(bench: Workbench, name: str) -> float | None:
     from methods.costs import CALIBRATION_IMAGES, choosing
     from methods.pruning.macs import forward_flops
 
-    wants, testbed = check_signature(name).parameters, bench.testbed
-    counted_name = "aptp" if "experts" in wants else name
+    parameters, testbed = check_signature(name).parameters, bench.testbed
+    counted_name = "aptp" if "experts" in parameters else name
     if counted_name not in CALIBRATION_IMAGES:
-        return None if "pictures" in wants else 0.0
-    if "experts" in wants and _published_file(bench):
+        return None if "pictures" in parameters else 0.0
+    if "experts" in parameters and _published_file(bench):
         return 0.0
     return choosing(counted_name, forward_flops(testbed.base(), testbed.sampler.latent_size, testbed.text_length))
 
@@ -85,9 +85,9 @@ def further_identity(bench: Workbench, name: str) -> Identity:
     """
     code = registry.fingerprint(name)
     identity = {"pruning": name.rpartition(":")[2], "pruning_code": code} if code else {}
-    wants = check_signature(name).parameters
-    if "experts" not in wants:
-        return identity | (bench.trained_on if "pictures" in wants else {})
+    parameters = check_signature(name).parameters
+    if "experts" not in parameters:
+        return identity | (bench.trained_on if "pictures" in parameters else {})
     if file := _published_file(bench):
         return identity | {"experts": hashlib.sha256(file.read_bytes()).hexdigest()}
     return identity | {"experts": key_of("experts", search_identity(bench))}
@@ -166,16 +166,16 @@ def _search(bench: Workbench, config: Search, identity: Identity, target_macs: f
     steps_done = steps_of(checkpoint.load())
     with bench.progress.stage("search for experts", config.steps, "steps", steps_done) as stage:
 
-        def report(done: int, figures: dict[str, float]) -> None:
-            stage.reach(done, loss=figures["loss"])
-            curve.append({"step": done, **{name: float(f"{value:.5g}") for name, value in figures.items()}})
+        def report(done: int, means: dict[str, float]) -> None:
+            stage.reach(done, loss=means["loss"])
+            curve.append({"step": done, **{name: float(f"{value:.5g}") for name, value in means.items()}})
 
         expert_set = search(testbed.base(), calibration, embeddings, config, costs, report, checkpoint)
     assigned = expert_set.route(costs.layout, embeddings).tolist()
-    report_of_search = {"curve": curve, "prompts": [assigned.count(k) for k in range(config.experts)]}
+    summary = {"curve": curve, "prompts": [assigned.count(k) for k in range(config.experts)]}
     with bench.store.make("experts", identity, provenance.collect()) as folder:
         expert_set.write(folder)
-        (folder / "search.json").write_text(json.dumps(report_of_search))
+        (folder / "search.json").write_text(json.dumps(summary))
 
 
 def prompts_of(bench: Workbench, config: Search) -> list[int]:

@@ -58,9 +58,9 @@ def measure(
         for row in rows:
             deal(bench, row, prompts_by_suite[suite.name], suite)
     images = home / "images"
-    places = {"images": images / name_of(rows[-1]), "records": paths.records_folder(home)}
+    folders = {"images": images / name_of(rows[-1]), "records": paths.records_folder(home)}
     if not PartialState().is_main_process:
-        return Outcome([], places)
+        return Outcome([], folders)
 
     records = []
     for suite in suites:
@@ -74,7 +74,7 @@ def measure(
             hang(bench, row, prompts, home / str(records[-1].images), kind_of(suite))
     with bench.progress.doing("contact sheet"):
         sheet = write_run_sheet(bench, rows, suites[0], prompts_by_suite[suites[0].name], concept, home, reveal=reveal)
-    return Outcome(records, {"contact sheet": sheet, **places})
+    return Outcome(records, {"contact sheet": sheet, **folders})
 
 
 def _score(
@@ -87,7 +87,7 @@ def _score(
 
     scores = suite.score(evidence)
     lists = suite_prompts.list_facts(bench, suite.name, evidence.concept)
-    blank = one_colour(bench, model, evidence.prompts, kind_of(suite))
+    one_colour_count = one_colour(bench, model, evidence.prompts, kind_of(suite))
     as_published = bench.as_published and bool(lists)
     left_out = [f"limit {bench.limit}"] if bench.limited else []
     ledger: Any = model.ledger()  # mypy does not accept a TypedDict as a dict of JSON values
@@ -105,7 +105,7 @@ def _score(
         model_key=key_of("model", model.identity),
         setting_key=key_of("model", model.setting),
         world=bench.testbed.identity() | lists | suite.world | scores.world,
-        counted=model.counted() | ({ONE_COLOUR: blank} if blank else {}),
+        counted=model.counted() | ({ONE_COLOUR: one_colour_count} if one_colour_count else {}),
         cells=scores.cells,
         ledger=ledger,
         curve=model.curve(),
