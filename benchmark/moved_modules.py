@@ -1,4 +1,4 @@
-"""New places of modules and names that plug-ins import: a plug-in written for an older layout gets a clear error."""
+"""New locations of modules and names, for a clear error when a plug-in imports them from their old locations."""
 
 import ast
 import importlib.util
@@ -147,17 +147,17 @@ MOVED = {
     "methods.upper_objectives": "methods.bilevel.objectives",
     "methods.views": "methods.training.noising",
 }
-"""Old dotted name -> new dotted name, of modules and of names in modules that were split."""
+"""Old dotted name -> new dotted name, for modules, and for single names if their module was split."""
 
 
 FUNCTIONS = {"benchmark.run", "benchmark.evaluate", "benchmark.load_records"}
-"""Functions of the Python interface that have names of former modules."""
+"""Functions of the Python interface whose names are also names of former modules."""
 
 
 def moved_imports(source: str) -> dict[str, str]:
-    """Imports in Python text that no longer work, old dotted name -> new dotted name.
+    """Return imports in Python source that no longer work, as old dotted name -> new dotted name.
 
-    Imports inside `try` are left out: such a file may work with both layouts.
+    Imports inside `try` are ignored, because such code may support both the old and the new layout.
     """
     nodes: list[ast.AST] = [ast.parse(source)]
     changes: dict[str, str] = {}
@@ -172,18 +172,18 @@ def moved_imports(source: str) -> dict[str, str]:
         elif not isinstance(node, ast.Try):
             nodes += ast.iter_child_nodes(node)
         for name in names:
-            changes |= _change(name)
+            changes |= _find_change(name)
     return dict(sorted(changes.items()))
 
 
-def _change(name: str) -> dict[str, str]:
-    """The entry for one imported name; empty if it is still where it was."""
+def _find_change(name: str) -> dict[str, str]:
+    """Return the entry for one imported name; empty if the name has not moved."""
     module, _, last = name.rpartition(".")
     if not (name in MOVED or module in MOVED) or _is_module(name):
         return {}
     if name in MOVED:
         return {name: MOVED[name]}
-    if _is_module(module):  # now a package: only what was in the file has moved
+    if _is_module(module):  # the module is now a package, and only its content has moved
         return {name: f"{MOVED[module]}.{last}"}
     return {module: MOVED[module]}
 

@@ -1,6 +1,6 @@
 """Finds code by name: built-in and third-party plug-ins are both Python entry points `palimpsest.<group>`.
 
-A plug-in is imported only by `load`, so listing names and refusing a wrong one take no time.
+Only `load` imports a plug-in, so listing names and reporting an unknown one take no time.
 """
 
 import difflib
@@ -37,15 +37,21 @@ FROM_FILES = {
 
 
 def names(group: str) -> list[str]:
-    """The names known in `group`, sorted. Raises UsageError where two packages claim one name."""
+    """Return the names of all plug-ins in `group`, sorted.
+
+    Raises:
+        UsageError: two packages define the same name.
+    """
     return sorted(entry_points_of(group))
 
 
 def load(group: str, name: str) -> Any:
-    """What `name` stands for in `group`; `path/to/file.py:Class` loads a class from a file, such as a method or a
-    testbed, and `path/to/file.py:function` a pruning.
+    """Load the plug-in `name` of `group`.
 
-    Raises UsageError for an unknown name ("did you mean"), and for code that cannot be imported.
+    The name can also be `path/to/file.py:Class`, or for a pruning `path/to/file.py:function`.
+
+    Raises:
+        UsageError: the name is unknown (with a suggestion), or the code cannot be imported.
     """
     if group in FROM_FILES and is_file(name):
         return _load_file(name, FROM_FILES[group])
@@ -63,22 +69,22 @@ def load(group: str, name: str) -> Any:
 
 
 def home_of(group: str, name: str) -> str:
-    """The top package that provides `name`, such as "methods"; empty for a name that is not installed."""
+    """Return the top-level package that provides `name`, such as "methods"; empty if the name is not installed."""
     point = entry_points_of(group).get(name)
     return point.module.partition(".")[0] if point else ""
 
 
 def fingerprint(name: str) -> str | None:
-    """Return the sha256 of a plug-in's file and of all that it imports from its folder; None for an installed plug-in.
+    """Return the sha256 of a plug-in's file and of all files that it imports from its folder.
 
-    It is part of the identity of code from a file, because users try things out without raising its recipe version. It
-    is that of the file alone if the file imports nothing from its folder.
+    It is None for an installed plug-in. For code from a file it is part of the identity, because users change such
+    files without raising the version number `recipe`.
     """
-    return plugin_files.digest(_file(name)[0]) if is_file(name) else None
+    return plugin_files.digest(_split_name(name)[0]) if is_file(name) else None
 
 
 def resolved(settings: Mapping[str, Any]) -> Settings:
-    """Settings with the fingerprint in place of each name of a file: what is in it counts, not where it lies."""
+    """Return settings in which the fingerprint of each plug-in file replaces its path, as only its content matters."""
     return {
         key: f"sha256:{code}" if isinstance(value, str) and (code := fingerprint(value)) else value
         for key, value in settings.items()
@@ -86,19 +92,25 @@ def resolved(settings: Mapping[str, Any]) -> Settings:
 
 
 def check_imports(*paths: str | Path | None) -> None:
-    """UsageError for a Python file that imports what has moved, naming the new places. Also imports that run late."""
+    """Check that Python files import nothing that has moved, not even inside functions.
+
+    Raises:
+        UsageError: a file imports something that has moved; the message has the new names.
+    """
     for path in paths:
         try:
             changes = moved_imports(Path(path).read_text(encoding="utf-8-sig")) if path else {}
         except (OSError, ValueError, SyntaxError):
-            continue  # whatever loads the file says what is wrong with it
+            continue  # loading the file reports what is wrong with it
         if changes:
             replacements = "; ".join(f"{old_name} is now {new_name}" for old_name, new_name in changes.items())
-            raise UsageError(f"{path} was written for an older palimpsest, change its imports: {replacements}.")
+            raise UsageError(
+                f"{path} was written for an older version of palimpsest; change its imports: {replacements}."
+            )
 
 
 def _files_of(error: BaseException) -> list[str]:
-    """Files that an error came through, the innermost first."""
+    """Return the source files in the traceback of an error, the innermost first."""
     return [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)][::-1]
 
 
@@ -117,7 +129,11 @@ def unknown(kind: str, name: str, available: list[str]) -> UsageError:
 
 
 def entry_points_of(group: str) -> dict[str, EntryPoint]:
-    """The entry points of a group by name. Raises UsageError where two packages claim one name."""
+    """Return the entry points of a group by name.
+
+    Raises:
+        UsageError: two packages define the same name.
+    """
     if group not in GROUPS:
         raise ValueError(f"no such group: {group!r}")
     points_by_name: dict[str, EntryPoint] = {}
@@ -125,7 +141,7 @@ def entry_points_of(group: str) -> dict[str, EntryPoint]:
         first_point = points_by_name.setdefault(point.name, point)
         if first_point.value != point.value:
             raise UsageError(
-                f"Two installed packages bring a {GROUPS[group]} {point.name!r} ({first_point.value} and "
+                f"Two installed packages define the {GROUPS[group]} {point.name!r} ({first_point.value} and "
                 f"{point.value}): uninstall one of them."
             )
     return points_by_name
@@ -138,23 +154,24 @@ def _suggestion(name: str, candidates: list[str]) -> str:
 
 
 def is_file(name: str) -> bool:
-    """Whether a name stands for something in a user's file."""
+    """Return whether a name refers to code in a user's file."""
     return name.endswith(".py") or ".py:" in name
 
 
-def _file(name: str) -> tuple[Path, str]:
+def _split_name(name: str) -> tuple[Path, str]:
+    """Split path/to/file.py:Name into the path and the name."""
     text, _, attribute = name.rpartition(".py:")
     if not text or not attribute:
-        raise UsageError(f"{name!r} names a file but nothing in it: write path/to/file.py:Name.")
+        raise UsageError(f"{name!r} names a file, but no class or function in it: write path/to/file.py:Name.")
     path = Path(text + ".py").expanduser()
     if not path.is_file():
-        raise UsageError(f"There is no file {path} to load {attribute!r} from.")
+        raise UsageError(f"The file {path} to load {attribute!r} from does not exist.")
     check_imports(path, *plugin_files.siblings(path))
     return path, attribute
 
 
 def _load_file(name: str, kind: str) -> Any:
-    path, attribute = _file(name)
+    path, attribute = _split_name(name)
     try:
         module = plugin_files.load_module(path)
     except Exception as error:

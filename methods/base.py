@@ -1,4 +1,4 @@
-"""The contract of methods: what a method is given, and where it writes checkpoints, costs and losses.
+"""The base class of methods, the data that they receive, and where they write checkpoints, costs and losses.
 
 This module imports no torch at run time, so that methods can be listed and configured quickly.
 """
@@ -40,7 +40,7 @@ class Data(Protocol):
 
 @dataclass(frozen=True)
 class Materials:
-    """Networks, data and settings that every method receives, the same fields for every testbed."""
+    """Networks, data and settings that every method receives, with the same fields on every testbed."""
 
     teacher: UNet2DConditionModel
     """The frozen base U-Net."""
@@ -49,13 +49,13 @@ class Materials:
     retain: Data
     """D_f: plain pictures without the target."""
     erase: Data
-    """Concept images made by (or for) the base, with their full captions."""
+    """Concept images, sampled from the base or provided with it, with their full captions."""
     erase_named: Data
     """The same images in the same order; each caption names the target and nothing else."""
     null: Tensor
     """Hidden states of the empty prompt, (L, D)."""
     encode: Callable[[Sequence[str]], Tensor]
-    """Texts -> hidden states (N, L, D)."""
+    """Encodes N texts to hidden states (N, L, D)."""
     sampler: Sampler
     """The sampling settings of the testbed."""
     preserve: Sequence[str]
@@ -63,12 +63,12 @@ class Materials:
     contrast: Mapping[str, Sequence[tuple[str, str]]]
     """For each target, pairs of a prompt without it and the same prompt with it."""
     token_counts: Callable[[Sequence[str]], list[int]]
-    """Returns the number of tokens of each text, without the start and end tokens."""
+    """Counts the tokens of each text, without the start and end tokens."""
     in_context: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
-    """For each target and each name of `preserve`, captions in which the name follows what is shown, and the same
-    captions without it: ("a boat in the style of Claude Monet", "a boat"). No suite asks for any of them."""
+    """For each target and each name of `preserve`, captions that end with the name, and the same captions without
+    it: ("a boat in the style of Claude Monet", "a boat"). No suite has any of them as a prompt."""
     erase_seconds: float = 0.0
-    """Wall time that making the concept images took, whenever they were made."""
+    """Wall time in seconds that was needed to create the concept images, even if an earlier run created them."""
 
 
 @dataclass(frozen=True)
@@ -80,20 +80,24 @@ class State:
 
 
 class Checkpointer(Protocol):
-    """Keeps the last good state of a fit.
+    """Stores the latest checkpoint of a fit.
 
-    The tensors passed to `save` change after the call, so write or copy them before it returns.
+    The training changes the tensors after `save` returns, so `save` must write or copy them first.
     """
 
-    def load(self) -> State | None: ...
+    def load(self) -> State | None:
+        """Return the stored checkpoint, or None if there is none."""
+        ...
 
-    def save(self, state: State) -> None: ...
+    def save(self, state: State) -> None:
+        """Replace the stored checkpoint."""
+        ...
 
 
 Start = Literal["pruned", "distilled", "base"]
 """The models that a method can start from."""
 Precision = Literal["fp32", "bf16"]
-"""What U-Nets compute in; see methods/training/precision.py."""
+"""Floating-point precision of U-Nets; see methods/training/precision.py."""
 Progress = Callable[[str, int, int, dict[str, float]], None]
 """Called with (phase, steps done, total steps, means since the last call, such as the loss)."""
 
@@ -117,10 +121,10 @@ class Context:
     landmarks: Mapping[Budget, Callable[[UNet2DConditionModel, Sequence[Entry], list[CurveRow]], None]] = field(
         default_factory=dict
     )
-    """Smaller budgets whose models are needed too, and a function that copies each of them.
+    """Smaller budgets whose models are also needed, each with a function that stores the model.
 
-    A training of one phase calls the function when it has spent that budget, with the student, its ledger entries and
-    its curve. The student is then the same as after a fit with that budget.
+    A training with a single phase calls the function once it has spent that budget, with the student, its ledger
+    entries and its curve. The student is then the same as after a fit with that budget.
     """
 
 
@@ -142,7 +146,7 @@ class Method:
     start: ClassVar[Start]
     """The model that `fit` receives as student. An unpruned base needs no distillation."""
     recipe: ClassVar[int] = 1
-    """Version number; raise it when a change of the code changes results."""
+    """Version number of the procedure; raise it when a change of the code changes results."""
     erases: ClassVar[bool] = True
     """Whether `fit` depends on the concept at all."""
     reads_kept_names: ClassVar[bool] = True
@@ -182,7 +186,7 @@ class Method:
     def cycle(self, terms: Terms) -> list[Step] | None:
         """Return the steps that `fit` repeats until its budget is spent, or None if that is not known.
 
-        `bench estimate` computes costs from them, and budgets that are too small are refused before any work.
+        `bench estimate` computes costs from them, and budgets that are too small are reported before any training.
         """
         return None
 
@@ -203,37 +207,43 @@ class Method:
 
 
 REQUIRED = ("name", "summary", "start", "fit")
-"""What every method declares itself, or inherits from another method."""
+"""What every method must declare, or inherit from a different method."""
 FIT = ("student", "materials", "concept", "budget", "context", "seed")
-"""What `fit` is called with, in this order."""
+"""Arguments of `fit`, in this order."""
 
 
 def check_method(method: Any) -> None:
-    """Raise `UsageError`, naming what is missing or wrong, for a class that does not keep the contract of `Method`."""
+    """Check that a class implements `Method`.
+
+    Raises:
+        UsageError: something is missing or has the wrong type; the message names it.
+    """
     class_name = method.__name__ if isclass(method) else repr(method)
     if not (isclass(method) and issubclass(method, Method)):
-        raise UsageError(f"{class_name} is not a method: let it inherit from Method of benchmark.api.")
+        raise UsageError(f"{class_name} is not a method: it must inherit from Method of benchmark.api.")
     declared = {name for parent in method.__mro__ if parent not in (Method, object) for name in vars(parent)}
     if missing := [name for name in REQUIRED if name not in declared]:
         raise UsageError(
-            f"{class_name} is not a method yet, it lacks {', '.join(missing)}: see methods/base.py, Method."
+            f"{class_name} is not a complete method, it lacks {', '.join(missing)}: see Method in methods/base.py."
         )
-    for name, fault in _faults(method):
-        raise UsageError(f"{class_name} is not a method yet, its {name} {fault}: see methods/base.py, Method.")
+    for name, fault in _find_faults(method):
+        raise UsageError(f"{class_name} is not a valid method, its {name} {fault}: see Method in methods/base.py.")
     check_classified(method.Config)
     for preset, settings in method.presets.items():
         for field_name in settings:
             if field_name not in method.Config.model_fields:
                 nearest = unknown(f"{method.name} setting", field_name, list(method.Config.model_fields))
-                raise UsageError(f"{class_name} is not a method yet, its preset '{preset}' sets no field. {nearest}")
+                raise UsageError(
+                    f"{class_name} is not a valid method, its preset '{preset}' sets an unknown field. {nearest}"
+                )
 
 
-def _faults(method: type[Method]) -> Iterator[tuple[str, str]]:
-    """Attributes of a method that are not of the declared kind, with what is wrong."""
+def _find_faults(method: type[Method]) -> Iterator[tuple[str, str]]:
+    """Yield each invalid attribute of a method, with a description of the error."""
     for name in ("name", "summary"):
         text = getattr(method, name)
         if not (isinstance(text, str) and text.strip() and text.isprintable()):
-            yield name, f"must be a text of one line, not {text!r}"
+            yield name, f"must be a string of one line, not {text!r}"
     if method.start not in get_args(Start):
         yield "start", f"must be {', '.join(get_args(Start))}, not {method.start!r}"
     if type(method.recipe) is not int:
@@ -262,8 +272,8 @@ def _faults(method: type[Method]) -> Iterator[tuple[str, str]]:
     except TypeError as error:
         yield "fit", f"cannot be called as {call} ({error})"
         return
-    if misplaced := [name for name, place in zip(names, FIT, strict=False) if name in FIT and name != place]:
-        yield "fit", f"has '{misplaced[0]}' in another place than {call}"
+    if misplaced := [name for name, expected in zip(names, FIT, strict=False) if name in FIT and name != expected]:
+        yield "fit", f"has '{misplaced[0]}' in a different position than {call}"
 
 
 def configure(method: type[Method], preset: str = "default", **overrides: Any) -> Method:
@@ -291,15 +301,16 @@ def configure(method: type[Method], preset: str = "default", **overrides: Any) -
         share = instance.own_share if is_set else 0.0
     except PalimpsestError:
         raise
-    except Exception as error:  # of the plug-in's own code
+    except Exception as error:  # raised by the plug-in's code
         raise UsageError(
-            f"Method '{method.name}' cannot be made, {method.__name__}(config) raises {type(error).__name__}: {error}."
+            f"Method '{method.name}' cannot be created, {method.__name__}(config) raises "
+            f"{type(error).__name__}: {error}."
         ) from error
     if not is_set:
         raise UsageError(
-            f"Method '{method.name}' does not keep its settings: let {method.__name__}.__init__ take `config` and call "
-            "super().__init__(config)."
+            f"Method '{method.name}' does not store its settings: {method.__name__}.__init__ must take `config` and "
+            "call super().__init__(config)."
         )
     if not (isinstance(share, int | float) and 0 <= share <= 1):
-        raise UsageError(f"Method '{method.name}': own_share is a share from 0 to 1, not {share!r}.")
+        raise UsageError(f"Method '{method.name}': own_share must be a share from 0 to 1, not {share!r}.")
     return instance

@@ -63,7 +63,9 @@ class EsdConfig(BaseModel):
     )
     clip: float | None = identity(None, "Largest gradient norm; gradients are not clipped by default.", gt=0)
     checkpoint_every: int = runtime(50, "Iterations between checkpoints.", ge=1)
-    log_every: int = runtime(10, "Iterations between readings of the loss, each of which waits for the device.", ge=1)
+    log_every: int = runtime(
+        10, "Iterations between reports of the loss, each of which synchronises with the device.", ge=1
+    )
 
     @model_validator(mode="after")
     def _has_steps_to_draw(self) -> Self:
@@ -117,7 +119,7 @@ class Esd(Method):
         context: Context,
         seed: int,
     ) -> UNet2DConditionModel:
-        """Train in place until the budget does not pay for another iteration."""
+        """Train in place until the budget is too small for one more iteration."""
         from methods.training.loop import freeze, train
 
         config = self.config

@@ -1,4 +1,4 @@
-"""Prompt lists: CSV files with a header, one prompt a row, each with its own seed."""
+"""Reads and writes prompt lists: CSV files with a header and one prompt per row, each with a seed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -16,25 +16,30 @@ class Prompt:
 
     id: str  # unique in its list
     text: str  # what the text encoder reads
-    seed: int  # of the image's noise, 0 to 2**63 - 1
+    seed: int  # seed of the image's noise, 0 to 2**63 - 1
     part: str  # "targets", "neighbours", "kept", "implicit", "probes", "retention"
-    target: str = ""  # the concept it asks for, where it asks for one
-    content: str = ""  # what is to be seen beside the style, where that is known
-    form: str = ""  # of a probe: how it asks, such as "misspelt"; probes of one form are scored or left out together
+    target: str = ""  # the concept that it names, if any
+    content: str = ""  # the content of the picture besides the style, if it is known
+    # For probes: how they name the target, such as "misspelt". Probes of one form are scored or left out together.
+    form: str = ""
 
 
 COLUMNS = tuple(field.name for field in fields(Prompt))
 REQUIRED = COLUMNS[:4]
 NAMES = ("part", "target", "content")
-"""Columns whose cells are compared with each other: a blank at an end would make another painter."""
+"""Columns whose cells are compared with names: a space at the end would make a different name."""
 
 
 def read_prompts(path: Path) -> list[Prompt]:
-    """The prompts of a UTF-8 CSV file in its order; the columns `target`, `content` and `form` may be missing.
+    """Read the prompts of a UTF-8 CSV file, in the order of the file.
 
-    Raises DataError naming file and row (the header is row 1) for a missing file, another encoding, wrong columns, a
-    row of another width, an empty id, prompt or part, a prompt that stands for a missing value ("NaN"), a repeated id,
-    and a seed that is no integer in 0..2**63 - 1. Blanks around and in names (part, target, content) are made one.
+    The columns `target`, `content` and `form` may be missing. In names (part, target, content), spaces at both ends are
+    removed, and repeated spaces become one.
+
+    Raises:
+        DataError: the file does not exist or is not UTF-8, its columns are wrong, a row has too few or too many fields,
+            an id, text or part is empty, a text is a missing value ("NaN"), an id is repeated, or a seed is not an
+            integer from 0 to 2**63 - 1. The message names the file and the row; the header is row 1.
     """
     rows = _rows(Path(path))
     header = rows[0]
@@ -49,23 +54,27 @@ def read_prompts(path: Path) -> list[Prompt]:
     for number, row in enumerate(rows[1:], start=2):
         where = f"{path}, row {number}"
         if len(row) != len(header):
-            raise DataError(f"{where}: {len(row)} fields where the header has {len(header)}; is a comma unquoted?")
+            raise DataError(
+                f"{where}: {len(row)} fields, but the header has {len(header)}; quote texts that contain commas."
+            )
         cells = dict(zip(header, row, strict=True))
         for name in ("id", "text", "part"):
             if not cells[name].strip():
                 raise DataError(f"{where}: the {name} is empty.")
         if is_missing(cells["text"]):
-            raise DataError(f"{where}: the text is {cells['text']!r}, a missing value; fill or remove the row.")
+            raise DataError(
+                f"{where}: the text is {cells['text']!r}, which means a missing value; write a text or remove the row."
+            )
         cells |= {name: " ".join(cells[name].split()) for name in NAMES if name in cells}
         if cells["id"] in first_row:
-            raise DataError(f"{where}: the id {cells['id']!r} is that of row {first_row[cells['id']]} already.")
+            raise DataError(f"{where}: the id {cells['id']!r} is already used in row {first_row[cells['id']]}.")
         first_row[cells["id"]] = number
         prompts.append(Prompt(seed=_seed(cells.pop("seed"), where), **cells))
     return prompts
 
 
 def write_prompts(path: Path, prompts: Sequence[Prompt]) -> None:
-    """Write `prompts` as `read_prompts` reads them; optional columns that are empty throughout are left out."""
+    """Write prompts to a CSV file for `read_prompts`, without optional columns that are empty for all prompts."""
     columns = [name for name in COLUMNS if name in REQUIRED or any(getattr(p, name) for p in prompts)]
     rows = [[getattr(prompt, name) for name in columns] for prompt in prompts]
     path.write_text(csv_text(columns, rows), encoding="utf-8", newline="")

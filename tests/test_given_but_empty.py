@@ -142,7 +142,7 @@ def test_unavailable_device_is_refused_even_for_a_finished_run(tmp_path, monkeyp
         ("--method uce --suite artists --targets ' '", "--targets is empty"),
         ("--method uce --suite artists --seed", "line 2: "),
         ("--method uce --suite artists --sed 1", "No such option"),
-        ("--method uce --suite artists --macs 7", "--macs is a share"),
+        ("--method uce --suite artists --macs 7", "--macs must be a share"),
         ("--method ucee --suite artists", "Did you mean 'uce'?"),
         ("--method uce --suite artists --targets Monett", "Did you mean 'Claude Monet'?"),
     ],

@@ -115,7 +115,7 @@ def test_wrong_choices_are_refused() -> None:
         RunRequest("uce", "artists", kept_names="half:3")
     with pytest.raises(UsageError, match=r"--kept-names none needs --data plain"):
         RunRequest("uce", "artists", kept_names="none", data="all-but-targets")
-    with pytest.raises(UsageError, match=r"--limit is a number of prompts a group"):
+    with pytest.raises(UsageError, match=r"--limit must be a number of prompts per group"):
         RunRequest("uce", "artists", limit=0)
 
 

@@ -169,7 +169,7 @@ INHERITS = "from benchmark.api import UpperObjective\nclass Away(UpperObjective)
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ("class Away:\n    asks = ('text',)\n    target = print", "let it inherit from UpperObjective"),
+        ("class Away:\n    asks = ('text',)\n    target = print", "it must inherit from UpperObjective"),
         (f"{INHERITS}    asks = ('text',)", "it lacks target"),
         (f"{INHERITS}    asks = ('somebody',)\n    target = print", "of text, null, anchor"),
         ("class Away\n", "SyntaxError"),

@@ -72,7 +72,7 @@ def test_method_file_of_the_old_layout_is_refused_with_the_new_paths(tmp_path: P
     )
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == (
-        f"error: {file} was written for an older palimpsest, change its imports: "
+        f"error: {file} was written for an older version of palimpsest; change its imports: "
         "methods.objectives is now methods.training.losses; "
         "methods.training.Phase is now methods.training.loop.Phase; "
         "methods.training.freeze is now methods.training.loop.freeze; "

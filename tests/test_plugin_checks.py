@@ -110,7 +110,7 @@ def random(unet, macs, latent_size, text_length):
         ("idle", "MACs", "kept 100.0% of MACs where 80% were asked for"),
         ("changing", "prune", "changed the base"),
         ("nothing", "prune", "must return a smaller copy of the U-Net and its Architecture"),
-        ("short", "contract", "cannot be called as prunings are"),
+        ("short", "contract", "does not have the parameters of prunings"),
         ("random", "determinism", "to different weights"),
     ],
 )

@@ -106,7 +106,7 @@ def test_broken_sibling_is_refused_in_one_sentence(plugin):
 
 def test_sibling_that_imports_an_old_place_is_refused_by_its_name(plugin):
     (plugin.parent / "helpers.py").write_text("import benchmark.workbench\nSTRENGTH = 1\n")
-    with pytest.raises(UsageError, match=r"helpers.py was written for an older palimpsest"):
+    with pytest.raises(UsageError, match=r"helpers.py was written for an older version of palimpsest"):
         registry.fingerprint(f"{plugin}:Eraser")
 
 

@@ -169,7 +169,7 @@ def test_a_model_made_elsewhere_is_scored_on_suites_and_metrics_from_files(files
 def test_a_wrong_suite_or_metric_of_an_evaluation_is_one_sentence(files: Path, checkpoint: Path) -> None:
     asked = ("eval", "--checkpoint", str(checkpoint), "--reference", "base", "--runs", str(files / "runs"))
     gone = refused(bench(*asked, "--suite", f"{files / 'gone.py'}:Ponds"))
-    assert "There is no file" in gone
+    assert "does not exist" in gone
     suite = f"{files / 'ponds.py'}:Ponds"
     assert "Did you mean 'clip'?" in refused(bench(*asked, "--suite", suite, "--metric", "clap"))
     columns = refused(bench(*asked, "--suite", suite, "--alone", "--require", "varied>=0"))
@@ -214,7 +214,7 @@ def test_an_entry_point_is_listed_and_run_like_a_built_in_suite(files: Path, mon
         ("ponds.py", "return ponds + ", "return 1 / 0; ", "failed in ponds.py, line 19 (ZeroDivisionError: "),
         ("ponds.py", '("kept",)', '("gone",)', "limited to parts gone"),
         ("ponds.py", '"variety.py:Variety"', '"varied"', "Unknown metric 'varied'"),
-        ("ponds.py", '"variety.py:Variety"', '"none.py:Variety"', "There is no file"),
+        ("ponds.py", '"variety.py:Variety"', '"none.py:Variety"', "does not exist"),
         ("variety.py", "class Variety(Metric)", "class Variety", "inherit from Metric of benchmark.api"),
         ("variety.py", '("features",)', '("sound",)', "reads network 'sound', which testbed 'mini' does not have"),
         ("variety.py", "def per_image", "def per_picture", "lacks its figures"),

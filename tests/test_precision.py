@@ -218,7 +218,7 @@ def test_bf16_estimate_is_faster_and_needs_less_memory_than_fp32(tmp_path: Path)
 
 
 def test_unknown_precision_is_refused() -> None:
-    with pytest.raises(UsageError, match="fp32 or bf16; 'fp16' is neither"):
+    with pytest.raises(UsageError, match="fp32 or bf16; 'fp16' is not"):
         request(Path("runs"), precision="fp16")
 
 

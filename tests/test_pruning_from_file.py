@@ -85,7 +85,7 @@ def test_moved_file_is_the_same_pruning_and_an_edited_file_another(standin: Path
 
 def test_pruning_with_wrong_arguments_or_results_is_refused(standin: Path, own: Path) -> None:
     for name in ("short", "odd"):
-        assert "cannot be called as prunings are" in refused(bench(*run(own, name)))
+        assert "does not have the parameters of prunings" in refused(bench(*run(own, name)))
     assert "must return a smaller copy" in refused(bench(*run(own, "nothing")))
     assert "an Architecture that does not fit its U-Net" in refused(bench(*run(own, "mixed")))
     assert "kept 100.0% of MACs; 70.0% were requested" in refused(bench(*run(own, "idle")))
@@ -93,7 +93,7 @@ def test_pruning_with_wrong_arguments_or_results_is_refused(standin: Path, own: 
     assert "Unknown function in" in refused(bench(*run(own, "othr")))
     estimated = ["estimate", *run(own, "othr")[1:-2]]
     assert "Unknown function in" in refused(bench(*estimated))
-    assert "There is no file" in refused(bench(*run(own.with_name("gone.py"), "other")))
+    assert "does not exist" in refused(bench(*run(own.with_name("gone.py"), "other")))
 
 
 @pytest.mark.parametrize("method", ["uce", "conceptprune", "esd"])

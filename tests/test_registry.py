@@ -78,7 +78,7 @@ def test_registered_name_is_loaded(points):
 
 def test_name_registered_by_two_packages_is_refused(points):
     points(("eraser", "a:X"), ("eraser", "b:X"))
-    with pytest.raises(UsageError, match=r"Two installed packages bring a method 'eraser' \(a:X and b:X\)"):
+    with pytest.raises(UsageError, match=r"Two installed packages define the method 'eraser' \(a:X and b:X\)"):
         registry.names("methods")
     points(("eraser", "a:X"), ("eraser", "a:X"))  # one package, found twice on the path
     assert registry.names("methods") == ["eraser"]
@@ -107,9 +107,9 @@ def test_files_of_the_same_name_load_as_separate_modules(file, tmp_path):
     ("name", "message"),
     [
         ("{file}:Erasor", "Unknown class in {file} 'Erasor'. Did you mean 'Eraser'? Available: Eraser, Other."),
-        ("{file}", "'{file}' names a file but nothing in it: write path/to/file.py:Name."),
-        ("{file}:", "'{file}:' names a file but nothing in it: write path/to/file.py:Name."),
-        ("no/such.py:Eraser", "There is no file no/such.py to load 'Eraser' from."),
+        ("{file}", "'{file}' names a file, but no class or function in it: write path/to/file.py:Name."),
+        ("{file}:", "'{file}:' names a file, but no class or function in it: write path/to/file.py:Name."),
+        ("no/such.py:Eraser", "The file no/such.py to load 'Eraser' from does not exist."),
     ],
 )
 def test_missing_file_or_class_gives_one_sentence(file, name, message):

@@ -75,8 +75,8 @@ def test_campaign_line_that_runs_nothing_or_is_incomplete_is_refused(line, sente
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--macs", "nan"], "--macs is a share of the base U-Net's MACs, above 0 and at most 1; nan is not."),
-        (["--macs", "55"], "--macs is a share of the base U-Net's MACs, above 0 and at most 1; 55 is not."),
+        (["--macs", "nan"], "--macs must be a share of the base U-Net's MACs, above 0 and at most 1; nan is not."),
+        (["--macs", "55"], "--macs must be a share of the base U-Net's MACs, above 0 and at most 1; 55 is not."),
         (["--pruning", "none", "--macs", "0.8"], "--macs 0.8 has no effect with --pruning none"),
     ],
 )

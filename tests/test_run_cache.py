@@ -97,13 +97,13 @@ def test_code_checksum_covers_all_packages_and_no_tests(tmp_path, monkeypatch):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("1")
     monkeypatch.setattr(run_cache, "ROOT", tmp_path)
-    before = run_cache._code()
+    before = run_cache._code_checksum()
     (tmp_path / "tests" / "d.py").write_text("2")
-    assert run_cache._code() == before
+    assert run_cache._code_checksum() == before
     for name in ("benchmark/a.py", "methods/b.py", "prompts/c.csv"):
         (tmp_path / name).write_text("2")
-        assert run_cache._code() != before
-        before = run_cache._code()
+        assert run_cache._code_checksum() != before
+        before = run_cache._code_checksum()
 
 
 @pytest.mark.parametrize("group", ["method", "pruning"])
@@ -112,13 +112,14 @@ def test_method_or_pruning_from_a_file_is_identified_by_its_text(tmp_path, group
     names = set()
     for text in ("one", "two"):
         file.write_text(text)
-        names.add(run_cache._name(RunRequest(**{"method": "distilled", "suite": "artists", group: f"{file}:mine"})))
+        request = RunRequest(**{"method": "distilled", "suite": "artists", group: f"{file}:mine"})
+        names.add(run_cache._receipt_path(request))
     assert len(names) == 2
     assert None not in names
 
 
 def test_third_party_testbed_gets_no_receipt():
-    assert run_cache._name(RunRequest("bilevel", "artists", testbed="a-strangers")) is None
+    assert run_cache._receipt_path(RunRequest("bilevel", "artists", testbed="a-strangers")) is None
 
 
 def test_an_answer_from_a_receipt_needs_no_torch(asked):
@@ -138,20 +139,20 @@ def test_a_toml_suite_has_a_receipt_of_both_its_files_and_a_python_suite_none(tm
     table.write_text('name = "own"\nsummary = "my prompts"\nprompts = "own.csv"\nmetrics = ["clip"]\n')
     prompts.write_text("id,text,seed,part\na,a boat,0,kept\n")
     request = RunRequest("bilevel", str(table), runs=tmp_path)
-    names = [run_cache._name(request)]
+    names = [run_cache._receipt_path(request)]
     prompts.write_text("id,text,seed,part\na,a boat,1,kept\n")
-    names.append(run_cache._name(request))
+    names.append(run_cache._receipt_path(request))
     table.write_text(table.read_text().replace("my prompts", "our prompts"))
-    names.append(run_cache._name(request))
+    names.append(run_cache._receipt_path(request))
     assert None not in names
     assert len(set(names)) == 3
-    assert run_cache._name(replace(request, suite=f"{tmp_path / 'own.py'}:Own")) is None
+    assert run_cache._receipt_path(replace(request, suite=f"{tmp_path / 'own.py'}:Own")) is None
 
 
 def test_an_edited_metric_is_another_request(asked, tmp_path):
     metric = tmp_path / "own.py"
     metric.write_text("class Own: ...\n")
     request = replace(asked, metrics=(f"{metric}:Own",))
-    first = run_cache._name(request)
+    first = run_cache._receipt_path(request)
     metric.write_text("class Own: ... # edited\n")
-    assert first not in (None, run_cache._name(asked), run_cache._name(request))
+    assert first not in (None, run_cache._receipt_path(asked), run_cache._receipt_path(request))

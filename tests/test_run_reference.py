@@ -1,4 +1,4 @@
-"""`bench run --reference base` trains the method alone; a reference that is trained as a whole is announced."""
+"""`bench run --reference base` trains only the method; the training of a reference is announced."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def test_base_as_reference_trains_the_method_alone(tmp_path, capsys) -> None:
     assert "reference" not in capsys.readouterr().err
     whole(tmp_path, alone=True)  # with the distilled model: its records stand beside, in the place of none
     said = capsys.readouterr().err
-    assert "reference distilled is trained as a whole: figures of artists compare with it" in said
+    assert "reference distilled is trained with the full budget: scores of artists are relative to it" in said
     assert "--reference base trains bilevel alone" in said
     both = [one for one in read_records([tmp_path / "records"]) if one.method == "bilevel"]
     assert sorted(one.reference for one in both) == ["base", "distilled"]
@@ -43,9 +43,9 @@ def test_base_as_reference_trains_the_method_alone(tmp_path, capsys) -> None:
 
 def test_reference_that_no_figure_needs_is_announced_when_it_is_trained(tmp_path, capsys) -> None:
     whole(tmp_path, suite="coco", alone=True)
-    assert "none of the figures compares with it; --reference base" in capsys.readouterr().err
+    assert "no score is relative to it; with --reference base" in capsys.readouterr().err
     whole(tmp_path, suite="coco", alone=True)
-    assert "trained as a whole" not in capsys.readouterr().err
+    assert "trained with the full budget" not in capsys.readouterr().err
 
 
 def test_a_distilled_model_is_compared_with_the_base(tmp_path) -> None:

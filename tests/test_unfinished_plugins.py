@@ -49,20 +49,20 @@ def test_whole_method_is_configured(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("(Method)", "", "Eraser is not a method: let it inherit from Method of benchmark.api."),
-        ("name, summary, start =", "name, _, start =", "Eraser is not a method yet, it lacks summary: see"),
-        ('"erases"', '""', "its summary must be a text of one line, not ''"),
+        ("(Method)", "", "Eraser is not a method: it must inherit from Method of benchmark.api."),
+        ("name, summary, start =", "name, _, start =", "Eraser is not a complete method, it lacks summary: see"),
+        ('"erases"', '""', "its summary must be a string of one line, not ''"),
         ("name, summary, start =", "name, summary, other =", "it lacks start"),
         ("def fit(", "def train(", "it lacks fit"),
         ("budget, context, seed", "budget", "its fit cannot be called as fit(self, student, materials,"),
-        ("budget, context", "context, budget", "its fit has 'context' in another place than fit(self, student,"),
+        ("budget, context", "context, budget", "its fit has 'context' in a different position than fit(self, student,"),
         ("Config = Settings", "Config = {'rate': 1.0}", "its Config must be a pydantic model"),
         ("Config = Settings", "Config = Data", "its Config must be a pydantic model"),
         ("Config = Settings", "strength = 'size'; Config = Settings", "its strength must be a field of its Config"),
         ('"rate": 2.0', '"rat": 2.0', "Unknown eraser setting 'rat'. Did you mean 'rate'?"),
         ('"default": {}, ', "", 'its presets must be a dict of presets with "default" among them'),
         ('{"rate": 2.0}', "2.0", 'its presets must be a dict of presets with "default" among them'),
-        ('identity(1.0, "Rate.")', "1.0", "Field 'rate' of Settings is neither identity nor runtime"),
+        ('identity(1.0, "Rate.")', "1.0", "Field 'rate' of Settings is declared neither as identity nor as runtime"),
         ("Config = Settings", "recipe, Config = '2', Settings", "its recipe must be an integer, not '2'"),
         ("Config = Settings", "erases, Config = 'no', Settings", "its erases must be True or False"),
     ],
@@ -80,7 +80,7 @@ def test_what_a_method_lacks_is_named(tmp_path, old, new, message):
         ("def __init__(self, config):\n        1 / 0", "raises ZeroDivisionError: division by zero."),
         ("def __init__(self):\n        pass", "Eraser(config) raises TypeError: "),
         ("def __init__(self, config):\n        pass", "call super().__init__(config)"),
-        ("@property\n    def own_share(self):\n        return 20", "own_share is a share from 0 to 1, not 20"),
+        ("@property\n    def own_share(self):\n        return 20", "own_share must be a share from 0 to 1, not 20"),
     ],
 )
 def test_method_that_cannot_be_made_is_refused(tmp_path, body, message):
@@ -104,7 +104,7 @@ class Forget(UpperObjective):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("(UpperObjective)", "", "is not an upper objective: let it inherit"),
+        ("(UpperObjective)", "", "is not an upper objective: it must inherit"),
         ("summary", "_", "it lacks summary"),
         ("def target", "def aim", "it lacks target"),
         ('("null",)', '"null"', "its asks must be a tuple of text, null, anchor"),
@@ -151,7 +151,7 @@ def test_list_reads_tuples_and_what_is_inherited(tmp_path, monkeypatch):
     points = [EntryPoint(name, f"installed_plugin:{name}", "palimpsest.methods")
               for name in ("Tuple", "Child", "Grandchild", "OfOurs")]  # fmt: skip
     assert [summary_of(point) for point in points[:3]] == ["in a tuple", "in a tuple", "of the parent"]
-    assert summary_of(points[3]).startswith("distilled, then")
+    assert summary_of(points[3]).startswith("negative guidance on the distilled model")
     assert [literal_keys(point, "presets") for point in points] == [
         ["default", "old", "mine"], ["default", "old", "mine"], ["default", "old", "more"],
         ["default", "paper", "released"],
@@ -162,5 +162,5 @@ def test_list_goes_on_where_a_plugin_cannot_be_read(tmp_path, monkeypatch):
     (tmp_path / "broken_plugin.py").write_text("class Half(:\n")
     monkeypatch.syspath_prepend(tmp_path)
     point = EntryPoint("half", "broken_plugin:Half", "palimpsest.methods")
-    assert summary_of(point) == "cannot be read: broken_plugin is no Python source"
+    assert summary_of(point) == "cannot be read: broken_plugin is not Python source"
     assert literal_keys(point, "presets") == []

@@ -1,7 +1,7 @@
-"""What a plug-in is written against: the contracts of methods, suites, metrics and testbeds, and their types.
+"""The interface for plug-ins: base classes of methods, suites, metrics and testbeds, and the types that they use.
 
-No import here needs torch. A pruning is a plain function, see `benchmark/models/prunings.py`. docs/plugins.md has
-examples.
+Importing this package does not import torch. A pruning is a plain function, see `benchmark/models/prunings.py`.
+docs/plugins.md has examples.
 """
 
 from benchmark.api.declarations import Column, Use

@@ -1,4 +1,4 @@
-"""What suites and metrics declare: their columns, and the metrics that a suite uses."""
+"""Declarations of suites and metrics: table columns, and the metrics that a suite uses."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ class Column:
     Args:
         key: its name in JSON and for `--columns`.
         header: its heading.
-        higher_is_better: direction of a metric's figure; None where neither is better. A suite's cells have directions
-            of their own, from `Scores.put` or from their metrics.
-        format: how its figure is printed, in Python's format language: ".2f", ".0f", ".3g".
-        cell: the cell of the record that it shows; `key` if empty.
-        section: heading of the part of `bench table --long` that it stands in; empty for the default view.
-        unit: unit of a metric's values, such as "%" or "100 cos"; empty for a plain number. A suite's cells have
-            units of their own.
-        relative: whether the figure compares with the reference model, so that rows with different references do not
-            compare.
+        higher_is_better: whether higher values of a metric are better; None if neither. Cells of a suite get their
+            direction from `Scores.put` or from their metrics instead.
+        format: format specification of its values: ".2f", ".0f", ".3g".
+        cell: name of the record's cell that it shows; `key` if empty.
+        section: heading of the section of `bench table --long` that shows it; empty for the default view.
+        unit: unit of a metric's values, such as "%" or "100 cos"; empty for a plain number. Cells of a suite get their
+            unit from `Scores.put` or from their metrics instead.
+        relative: whether values are relative to the reference model. Rows with different references are then not
+            comparable.
     """
 
     key: str
@@ -34,20 +34,20 @@ class Column:
 
     @property
     def cell_name(self) -> str:
-        """The cell that the column shows."""
+        """Name of the record's cell that the column shows."""
         return self.cell or self.key
 
 
 @dataclass(frozen=True)
 class Use:
-    """A metric as a suite lists it.
+    """A metric in a suite's list of metrics.
 
     Args:
-        metric: its name, or path/to/file.py:Class.
-        parts: parts of the prompts whose pictures it sees; empty for all.
-        cell: name of its cell, and key of its column, for a suite that lists a metric several times; the metric's own
-            if empty. Only for metrics with one column.
-        header: heading of its column; the metric's own if empty.
+        metric: name of the metric, or path/to/file.py:Class.
+        parts: parts of the prompts whose pictures it scores; empty for all.
+        cell: name of its cell and key of its column, for suites that list a metric several times; if empty, those of
+            the metric. Only for metrics with one column.
+        header: heading of its column; if empty, that of the metric.
     """
 
     metric: str

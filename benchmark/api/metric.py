@@ -1,4 +1,4 @@
-"""Metrics that any suite can be scored by."""
+"""The base class of metrics, which any suite can use."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ if TYPE_CHECKING:
 
 
 class Metric:
-    """One or several figures of a model's pictures.
+    """Computes one or several scores from a model's pictures.
 
-    A subclass declares `name`, `summary`, `columns` and `update`, and has a `per_image` or a `compute`. It is made
-    without arguments, anew for each model; `update` is called once.
+    A subclass declares `name`, `summary`, `columns` and `update`, and implements `per_image` or `compute`.
+    A new instance is created without arguments for each model, and `update` is called once.
     """
 
     name: str
     summary: str
     """One line for `bench list metrics`."""
     columns: Sequence[Column]
-    """Columns of its figures: key, header, direction, format and unit."""
+    """Columns of its scores: key, header, direction, format and unit."""
     encoders: Sequence[str] = ()
-    """Jobs of the testbed's networks whose features it reads, such as "clip" or "features"; it is refused on a testbed
-    that lacks one of them. Their names stand in its cells."""
+    """Networks whose features it reads, by their job in the testbed, such as "clip" or "features". A testbed that lacks
+    one of them cannot use the metric. The names of the networks are stored in its cells."""
 
     def update(self, evidence: Evidence, rows: Sequence[int]) -> None:
-        """Look at the pictures of these rows.
+        """Read the features of the pictures with these row numbers.
 
-        `evidence.own["clip"][rows]` are features (N, d) float32 of the model's own pictures, `evidence.reference` and
-        `evidence.base` those of the reference and the base for the same prompts and seeds, `evidence.own["text"]`
-        CLIP's features of the prompts, and `evidence.prompts[row]` the prompts themselves.
+        `evidence.own["clip"][rows]` are features (N, d) float32 of the model's pictures. `evidence.reference` and
+        `evidence.base` are those of the reference and the base for the same prompts and seeds. `evidence.own["text"]`
+        are CLIP features of the prompts, and `evidence.prompts[row]` is a prompt itself.
         """
         raise NotImplementedError
 
     def per_image(self) -> Mapping[str, Sequence[float]]:
-        """Return one value per row for each column's key, in the order of the rows; leave out columns of other figures.
+        """Return one value per row for each column's key, in the order of the rows; leave out scores that are not means.
 
-        These values give 95 % intervals and tests over prompts, and are kept beside the record.
+        95 % intervals and tests over prompts are computed from these values, which are stored next to the record.
         """
         return {}
 
     def compute(self) -> Mapping[str, float]:
-        """Return the figure of each column, by key. A column that is left out has the mean of its values per image."""
+        """Return the score of each column, by key. A column that is left out has the mean of its values per image."""
         return {key: sum(values) / len(values) for key, values in self.per_image().items()}
 
     def intervals(self) -> Mapping[str, tuple[float, float]]:
-        """For columns without values a picture, 95 % intervals of their figures, where there are any."""
+        """Return 95 % intervals of scores without values per picture, by the column's key; empty if there are none."""
         return {}

@@ -1,4 +1,4 @@
-"""Suites: which prompts are asked, which networks look at the pictures, and which cells come of it."""
+"""The base class of suites, what they score, and the cells that they return."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 
 DESTINATION = "destination/"
-"""Cells `destination/<asked artist>/<style>`: share of the images asked of one that the oracle gives to the other."""
+"""Prefix of cells `destination/<artist>/<style>`: the share of the images prompted with an artist that the oracle
+assigns to a style."""
 
 
 Side = Literal["targets", "kept"]
@@ -33,7 +34,10 @@ Side = Literal["targets", "kept"]
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a suite scores, row by row: features of three models, same prompts and seeds; "text" is of the prompts."""
+    """The features that a suite scores, one row per prompt, of three models with the same prompts and seeds.
+
+    `own` are features of the scored model. Keys are jobs of the testbed's networks; "text" are features of the prompts.
+    """
 
     testbed: Testbed
     store: Store
@@ -44,19 +48,19 @@ class Evidence:
     base: dict[str, Tensor]
 
     def rows(self, *parts: str) -> list[int]:
-        """Numbers of the prompts of these parts, from 0."""
+        """Return the row numbers, from 0, of the prompts that belong to these parts."""
         return [k for k, prompt in enumerate(self.prompts) if prompt.part in parts]
 
 
 @dataclass
 class Scores:
-    """Cells for the record, and a value an image for each column of its parquet file."""
+    """Cells for the record, and for each column of its parquet file one value per image."""
 
     count: int
     cells: dict[str, Cell] = field(default_factory=dict)
     columns: dict[str, list[float | None]] = field(default_factory=dict)
     world: Identity = field(default_factory=dict)
-    """What the cells stand on beyond the testbed's identity, for the record's `world`."""
+    """Everything that the cells depend on in addition to the testbed's identity; stored in the record's `world`."""
 
     def add(
         self,
@@ -68,7 +72,11 @@ class Scores:
         rows: Sequence[int] = (),
         error: float | None = None,
     ) -> None:
-        """Cell `name` from a metric that has seen its images; with `rows`, their values are kept one by one."""
+        """Add cell `name` from a metric that has read its images.
+
+        With `rows`, the metric's values for these rows are stored too, one per image. The other arguments are those of
+        `put`.
+        """
         values: list[float] = []
         if rows:
             image_metric: Any = metric
@@ -87,7 +95,7 @@ class Scores:
         )
 
     def keep(self, name: str, rows: Sequence[int], values: Sequence[float]) -> None:
-        """A value an image, in column `name`."""
+        """Store one value per image, for the given rows of column `name`."""
         column = self.columns.setdefault(name, [None] * self.count)
         for row, value in zip(rows, values, strict=True):
             column[row] = value
@@ -105,57 +113,61 @@ class Scores:
         error: float | None = None,
         interval: tuple[float, float] | None = None,
     ) -> None:
-        """A cell from figures; its interval as given, from the values an image, or from a standard error.
+        """Add cell `name` with a value and its 95 % interval.
 
-        DataError for a figure or an end of its interval that is not finite, as no table can show it.
+        The interval is `interval` if given, else value ± 1.96 `error` if `error` (a standard error) is given, else a
+        bootstrap interval of `values`, one per image.
+
+        Raises:
+            DataError: the value or an end of its interval is not finite, so that no table could show it.
         """
         if interval is None:
             interval = bootstrap_interval(values) if error is None else (value - 1.96 * error, value + 1.96 * error)
         if not all(map(math.isfinite, (value, *(interval or ())))):
             raise DataError(
-                f"The score '{name}' or its interval is not finite (NaN or infinity): the network {back_end} gives "
-                "features that are too large to be compared; it is damaged or another network: name another in the "
-                "testbed's file."
+                f"The score '{name}' or its interval is not finite (NaN or infinity): the features of {back_end} "
+                "are too large to be compared. The network is damaged or not the intended one: name a "
+                "different one in the testbed's file."
             )
         cell = Cell(value=value, n=n, of=of, unit=unit, higher_is_better=better, back_end=back_end, ci=interval)
         self.cells[name] = cell
 
 
 class Suite:
-    """Prompts that models are asked for, and the scores of their pictures.
+    """A set of prompts, and the scores of the pictures that models generate from them.
 
-    A subclass declares `name` and `summary`, and has a `score`, or lists `metrics`, or both. It is made without
-    arguments.
+    A subclass declares `name` and `summary`, and implements `score`, or lists `metrics`, or both. Instances are created
+    without arguments.
     """
 
     name: str
-    """Letters, digits, dots, dashes and underscores: it is part of the names of files."""
+    """Letters, digits, dots, dashes and underscores, because it is part of file names."""
     summary: str
     """One line for `bench list suites`."""
     encoders: Sequence[str] = ()
-    """Jobs of the testbed's networks that look at the pictures; those that the testbed lacks are left out."""
+    """Networks that compute features, by their job in the testbed; those that the testbed lacks are skipped."""
     brings: Sequence[str] = ()
-    """Suites that are run too, because their figures belong into the same table."""
+    """Suites that are also run, because their scores belong in the same table."""
     forgets: Kind = DEFAULT_KIND
     """The kind of concept that a method erases when it is run on this suite."""
     explicit: bool = False
-    """Whether pictures may be explicit: they are kept from other users of the machine, and blurred on sheets."""
+    """Whether pictures may be explicit. If so, other users of the machine cannot read them, and sheets blur them."""
     metrics: Sequence[str | Use] = ()
-    """Metrics whose cells are added to those of `score`: names, or path/to/file.py:Class, relative to the suite's own
-    file; a `Use` limits one to parts of the prompts, and names its cells."""
+    """Metrics whose cells are added to those of `score`: names, or path/to/file.py:Class relative to the suite's file.
+    A `Use` limits a metric to parts of the prompts, and names its cells."""
     columns: Sequence[Column] = ()
     """Columns of its table, in order. Cells that neither the suite nor a metric declares appear under "Further
-    metrics" of `bench table --long`. Of built-in suites, benchmark/tables/columns.py has the columns."""
+    metrics" of `bench table --long`. Columns of built-in suites are declared in benchmark/tables/columns.py."""
 
     def prompts(self, testbed: Testbed, concept: Concept) -> Sequence[Prompt] | None:
-        """The suite's own prompts, in the order in which they are sampled; None for the testbed's prompts of a suite
-        with this name.
+        """Return the suite's prompts in the order in which they are sampled; None to use the testbed's prompts for a
+        suite with this name.
 
-        Ids are unique. Parts are words of the suite's own; "targets", "implicit" and "probes" ask for what is to be
-        forgotten, all others for what is to be kept.
+        Ids must be unique. A suite can choose the names of its parts. Prompts of the parts "targets", "implicit" and
+        "probes" are for concepts to erase, those of all other parts for concepts to keep.
         """
         return None
 
     def score(self, evidence: Evidence) -> Scores:
-        """Score one model's pictures; no cells by default, for a suite that is scored by its `metrics` alone."""
+        """Score one model's pictures. By default there are no cells, for suites that only list `metrics`."""
         return Scores(len(evidence.prompts))

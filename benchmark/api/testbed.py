@@ -1,4 +1,4 @@
-"""What a testbed gives to the rest of the house, which never asks which testbed it stands on."""
+"""The base class of testbeds, and the workbench that a run uses. No other code depends on a specific testbed."""
 
 from __future__ import annotations
 
@@ -31,121 +31,135 @@ if TYPE_CHECKING:
 
 
 TEXT_TOWER = "text tower"
-"""A testbed's `sentences` where prompts are read by the pipeline's own encoder, not by sentence-transformers."""
+"""Value of `Testbed.sentences` if the pipeline's text encoder encodes prompts, not a model of
+sentence-transformers."""
 
 
 SHARD_SIZE = 32
-"""Prompts whose pictures are sampled, kept and resumed together."""
+"""Number of prompts whose pictures are sampled and stored together; a stopped run resumes after a complete shard."""
 
 
 class Testbed:
-    """Base pipeline, captioned pictures, prompts and the networks that score.
+    """A base pipeline with captioned pictures, prompts, and the networks that score pictures.
 
-    A subclass declares what has no default here, and is made with the name of a device: `MyTestbed(device="cpu")`.
+    A subclass must declare everything that has no default here. It is created with the name of a device:
+    `MyTestbed(device="cpu")`.
     """
 
     name: str
-    """As records and tables call it."""
+    """Its name in records and tables."""
     summary: str = ""
     """One line for `bench list testbeds`."""
     artists: Sequence[Artist] = ()
-    """The artists that it knows, for `bench list artists` and `--targets`; empty for those in `ARTISTS` of the
-    `artists.py` beside its class, or beside the nearest parent that has one."""
+    """The artists that it supports, for `bench list artists` and `--targets`. If empty, they are `ARTISTS` of the
+    `artists.py` in the folder of its class, or of the nearest parent class that has one."""
     pipeline: Path
-    """The base as an ordinary diffusers folder."""
+    """Folder of the base pipeline, in the format of diffusers."""
     sampler: Sampler
     scheduler: NetworkConfig
     """The scheduler's config: num_train_timesteps, betas, prediction_type."""
     text_length: int
-    """Tokens of a text, with padding."""
+    """Number of tokens of an encoded text, with padding."""
     default_flops: float
-    """The default budget: U-Net FLOPs of all training passes of one method."""
+    """The default budget: U-Net FLOPs of the whole training of one method."""
     networks: Mapping[str, str]
-    """Networks that score, job -> back end: "clip", "style", "features" and, in a world that is known, "oracle"."""
+    """Networks that score, job -> back end: "clip", "style", "features" and, if all styles are known, "oracle"."""
     shipped: Sequence[Path] = ()
-    """Folders of artefacts that came with the code."""
+    """Folders of artefacts that are distributed with the code."""
     half: bool = False
-    """Whether fitted weights are kept in half precision (and evaluated as such)."""
+    """Whether trained weights are stored, and therefore also evaluated, in half precision."""
     precision: Precision = "fp32"
-    """What models are trained and sampled in unless a run says otherwise."""
+    """Precision of training and sampling, unless a run sets a different one."""
     preset: str = "default"
-    """The methods' preset unless a run names another; methods without it take "default"."""
+    """Preset of methods, unless a run sets a different one; methods without it use "default"."""
     sentences: str = "sentence-transformers/all-mpnet-base-v2"
-    """The prompt encoder of the router of `aptp`: "text tower" for the pipeline's own, else a model of
-    sentence-transformers; by default that of APTP."""
+    """The prompt encoder of the router of `aptp`: "text tower" for the pipeline's text encoder, else a model
+    of sentence-transformers. The default is the model that APTP uses."""
     experts: Path | None = None
     """A file of published experts of `aptp`, which replaces the search."""
     styles: Sequence[str] = ()
-    """Classes of the oracle, the plain style first; empty without an oracle."""
+    """Style classes of the oracle, the plain style first; empty without an oracle."""
     contents: Sequence[str] = ()
-    """Classes of the oracle, the last for none of the others. It gives both sets of probabilities side by side."""
+    """Content classes of the oracle; the last means none of the others. The oracle returns the probabilities of styles
+    and of contents side by side."""
     public: Mapping[str, Sequence[str]] = {}
-    """Suite -> names of the public lists (prompts/sources.py) whose prompts it takes, best first."""
+    """Suite -> names of the public lists (prompts/sources.py) that it takes prompts from, in order of preference."""
     titles: Mapping[str, Sequence[str]] = {}
-    """Suite -> names of lists that, once added, replace the testbed's prompts of the targets in them, best first."""
+    """Suite -> names of lists, in order of preference. If the user has added a list, it replaces the testbed's prompts
+    for the targets that it contains."""
     license: str = "other"
-    """Licence of the base model, as the front matter of a model card names it."""
+    """Licence of the base model, by its identifier in the front matter of model cards."""
     pixels: int = 8
-    """Side in pixels of what one place of a latent stands for."""
+    """Height and width in pixels of the area that one latent position represents."""
 
     @property
     def clip(self) -> OpenClipEncoder:
-        """The encoder of job "clip", which also reads texts."""
+        """The encoder for the job "clip", which also encodes texts."""
         raise NotImplementedError
 
     @property
     def encode(self) -> Callable[[Sequence[str]], Tensor]:
-        """Texts -> hidden states (N, L, D)."""
+        """A function from texts to hidden states (N, L, D)."""
         raise NotImplementedError
 
     def encoder(self, job: str) -> Encoder:
-        """The network of this job, loaded at its first use."""
+        """Return the network for this job, which is loaded at its first use."""
         raise NotImplementedError
 
     def identity(self) -> Identity:
-        """Name and fingerprint of everything that shapes results."""
+        """Return the name, and a checksum or version of everything that affects results."""
         raise NotImplementedError
 
     def concept(self, targets: tuple[str, ...], kind: Kind = DEFAULT_KIND) -> Concept:
-        """The concept of erasing these artists (the default ones if empty); UsageError for an unknown artist.
+        """Return the concept with these artists as targets, or with the default targets if empty.
 
-        Of kind "explicit" it is the testbed's own, and `targets` must be empty.
+        The concept of kind "explicit" is fixed by the testbed, and `targets` must then be empty.
+
+        Raises:
+            UsageError: an artist is unknown.
         """
         raise NotImplementedError
 
     def prompts(self, suite: str, concept: Concept) -> Sequence[Prompt]:
-        """The suite's prompts for this concept, in the order of their shards."""
+        """Return the suite's prompts for this concept, in the order of their shards."""
         raise NotImplementedError
 
     def contrast(self, concept: Concept) -> Mapping[str, Sequence[tuple[str, str]]]:
-        """The pairs of `Materials.contrast`; empty without any. Their number is known before any work."""
+        """Return the pairs for `Materials.contrast`; empty if there are none. They are needed before any training."""
         return {}
 
     def base(self) -> UNet2DConditionModel:
-        """A fresh copy of the base U-Net, fp32, eval mode."""
+        """Return a new copy of the base U-Net in fp32 and evaluation mode."""
         raise NotImplementedError
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Scaled latents (N, 4, h, w) -> pictures uint8 (N, 3, H, W)."""
+        """Decode scaled latents (N, 4, h, w) to pictures uint8 (N, 3, H, W)."""
         raise NotImplementedError
 
     def assembled(self) -> Any:
-        """The base as a diffusers pipeline."""
+        """Return the base as a diffusers pipeline."""
         from diffusers import StableDiffusionPipeline
 
         return StableDiffusionPipeline.from_pretrained(self.pipeline, local_files_only=True)
 
     def materials(self, bench: Workbench, concept: Concept, which: str, concept_images: bool = True) -> Materials:
-        """What methods train on, D_f being `plain` or `all-but-targets`; made once and kept in the bench's store.
+        """Return the training data of methods. It is created once and then stored in the bench's store.
 
-        Without `concept_images`, `erase` and `erase_named` are empty, and no picture is sampled for them.
+        Args:
+            bench: store, progress and precision.
+            concept: the concept to erase.
+            which: fine-tuning data D_f: "plain" or "all-but-targets".
+            concept_images: if False, `erase` and `erase_named` are empty, and no pictures are sampled for them.
         """
         raise NotImplementedError
 
     def pictures(self, bench: Workbench) -> Pictures:
-        """Captioned pictures of all kinds that the base knows, for prunings that need some; no suite uses them.
+        """Return captioned pictures of all kinds that the base generates, for prunings that need pictures.
 
-        They are made once and kept in the bench's store. UsageError for a testbed without such pictures.
+        No suite uses them. They are created once and then stored in the bench's store.
+
+        Raises:
+            UsageError: the testbed has no such pictures.
         """
         raise UsageError(
             f"Testbed '{self.name}' has no captioned pictures to prune by: choose a pruning that needs none, such as "
@@ -153,29 +167,34 @@ class Testbed:
         )
 
     def erase_cost(self, concept: Concept) -> Entry:
-        """What making the concept images of `materials` takes from a method's budget."""
+        """Return the cost of the concept images of `materials`, which is charged to a method's budget."""
         raise NotImplementedError
 
     def real(self, store: Store) -> Tensor:
-        """Features (N, d) of held-out real pictures, which FID and KID compare with."""
+        """Return features (N, d) of held-out real pictures, the reference of FID and KID."""
         raise NotImplementedError
 
     def real_style(self, artist: str, store: Store) -> Tensor | None:
-        """Style features (N, d) of real pictures by this artist; None where the testbed has no such pictures."""
+        """Return style features (N, d) of real pictures by this artist; None if the testbed has no such pictures."""
         return None
 
 
 @runtime_checkable
 class PictureFiles(Protocol):
-    """A testbed whose pictures are files, which their owner may replace under the same names."""
+    """A testbed whose pictures are files, which the user may replace by different ones with the same names."""
 
     def picture_checksum(self, store: Store, side: Literal["train", "val"], progress: Progress | None = None) -> str:
-        """One checksum of the contents of all pictures on one side. Those that are new, or changed in size or time,
-        are read whole. DataError, naming the first, for pictures that cannot be read."""
+        """Return one checksum of the contents of all train or validation pictures.
+
+        Only files that are new, or whose size or modification time has changed, are read.
+
+        Raises:
+            DataError: pictures cannot be read; the message names the first.
+        """
         ...
 
 
-def _together() -> AdaptiveBatch:
+def _shard_batch() -> AdaptiveBatch:
     from methods.training.adaptive_batch import AdaptiveBatch
 
     return AdaptiveBatch("sampling", SHARD_SIZE)
@@ -183,37 +202,39 @@ def _together() -> AdaptiveBatch:
 
 @dataclass(frozen=True)
 class Workbench:
-    """Testbed, store and the person who watches."""
+    """What a run works with: testbed, store, progress display, device, and options of training and sampling."""
 
     testbed: Testbed
     store: Store
     progress: Progress
     device: torch.device
     as_published: bool = False
-    """Whether public lists are asked row by row as they are, with their own guidance and size."""
+    """Whether every row of public lists is used, with the guidance and size given in it."""
     precision: Precision = "fp32"
-    """What models are trained and sampled in."""
+    """Precision of training and sampling."""
     compiles: bool = False
     """Whether models that sample are compiled."""
     limit: int | None = None
     """Number of prompts of each group that are scored; None for all."""
-    together: AdaptiveBatch = field(default_factory=_together)
-    """How many pictures are sampled at once: a shard, or what memory holds."""
+    together: AdaptiveBatch = field(default_factory=_shard_batch)
+    """Samples as many pictures at once as fit in memory, at most one shard."""
 
     @property
     def limited(self) -> dict[str, int]:
-        """What records say of prompts that are left out; nothing where all are scored."""
+        """The entry for records if prompts are left out; empty if all are scored."""
         return {} if self.limit is None else {"limit": self.limit}
 
     @property
     def stated(self) -> dict[str, str]:
-        """What identities and records say of the precision: nothing of fp32, which all have that say nothing."""
+        """The entry for identities and records if the precision is not fp32; without an entry, it is fp32."""
         return {} if self.precision == "fp32" else {"precision": self.precision}
 
     @property
     def trained_on(self) -> dict[str, str]:
-        """What identities of all that is trained, or chosen by pictures, say beyond the testbed's own identity: the
-        checksum of its train pictures; nothing of pictures that a testbed draws by rule."""
+        """The checksum of the train pictures, for identities of everything that is trained on, or pruned by, pictures.
+
+        It is empty if the testbed generates its pictures by a program: the testbed's identity then determines them.
+        """
         if not isinstance(self.testbed, PictureFiles):
             return {}
         return {"pictures": self.testbed.picture_checksum(self.store, "train", self.progress)}

@@ -91,7 +91,7 @@ def _needed(testbed: str, runs_folder: Path) -> float | None:
 def _try(plugins: list[tuple[str, str]], testbed: str) -> None:
     """Check the plug-ins that are named. Exit code 1 if a check fails.
 
-    `plugins` are pairs of a group and a name, which is empty for no plug-in; suites and metrics are checked on `testbed`.
+    `plugins` are pairs of a group and a name, which may be empty. Suites and metrics are checked on `testbed`.
     """
     chosen = [(group, name) for group, name in plugins if name]
     check_plugin("testbeds", testbed)

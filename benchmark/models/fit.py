@@ -164,10 +164,10 @@ def _save(
 
 
 def _milestones(bench: Workbench, plan: Plan, architecture: Architecture) -> dict[Budget, Callable[..., None]]:
-    """Return checkpoints to store on the way: for each shorter distillation, its budget and a function that stores it.
+    """Return, for each shorter distillation to store during the training, its budget and a function that stores it.
 
-    A distillation passes through every distillation with a smaller budget. Stored are those with the other budgets of
-    the request, and those that other installed methods start from.
+    A distillation passes through the states of all distillations with smaller budgets. The training stores those with
+    the other budgets of the request, and those that other installed methods start from.
     """
     from accelerate import PartialState
 

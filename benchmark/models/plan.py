@@ -1,4 +1,4 @@
-"""What is to be trained: everything that decides the weights."""
+"""Training plans: everything that determines the weights of a trained model."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 UNSAID = 1
-"""The `data` of a testbed's identity of which keys of trained models say nothing: that of `mini`, from the start."""
+"""The value of `data` in a testbed's identity that keys of trained models omit: the first data version of `mini`."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that decides the result of a fit."""
+    """Everything that determines the result of a fit."""
 
     method: Method
-    name: str  # as asked for: a built-in's name or path/to/file.py:Class
+    name: str  # as in the request: an installed method's name or path/to/file.py:Class
     preset: str
     overrides: Settings
     pruned: Pruned
@@ -41,33 +41,33 @@ class Plan:
     default_budget: bool
     seed: int
     first: Plan | None = None
-    """The distillation that a second stage starts from; None where the method starts from the pruned weights."""
+    """The distillation that the method starts from; None if it starts from the pruned weights."""
     whole: float | None = None
-    """Of a first stage: the FLOPs of both stages."""
+    """If this plan is a first stage, the FLOPs of both stages together."""
     along: tuple[Plan, ...] = ()
-    """The same with shorter budgets, which are stored when the training passes them."""
+    """The same plan with shorter budgets, whose models are stored when the training passes these budgets."""
 
     @property
     def budget(self) -> dict[str, float | int | None]:
-        """FLOPs, or iterations if the budget is given in iterations."""
+        """The budget in FLOPs, or in iterations if it is given in iterations."""
         return {"flops": self.flops} if self.flops else {"iterations": self.iterations}
 
     @property
     def own_flops(self) -> float | None:
-        """FLOPs that the method itself may spend, after its first stage."""
+        """FLOPs that the method itself may spend after its first stage; None if the budget is given in iterations."""
         share = self.method.own_share if self.first else 1.0
         return None if self.flops is None else self.flops * share
 
     @property
     def own_iterations(self) -> int | None:
-        """The same in iterations, if the budget is given in iterations."""
+        """Iterations of the method itself after its first stage; None if the budget is given in FLOPs."""
         if self.iterations is None:
             return None
         return self.iterations - (self.first.iterations or 0 if self.first else 0)
 
 
 def first_stage(plan: Plan) -> Plan:
-    """The distillation that a second stage starts from: the same in all but method and budget."""
+    """Return the plan of the distillation that a second stage starts from; only its method and budget differ."""
     from methods.base import configure
 
     share = 1 - plan.method.own_share
@@ -88,7 +88,7 @@ def first_stage(plan: Plan) -> Plan:
 
 
 def identity(bench: Workbench, plan: Plan) -> Identity:
-    """Everything that decides the weights, for the store's keys."""
+    """Return everything that determines the weights, for the store's keys."""
     from methods.config_fields import identity_of
 
     method, code = plan.method, registry.fingerprint(plan.name)
@@ -107,38 +107,38 @@ def identity(bench: Workbench, plan: Plan) -> Identity:
         **bench.trained_on,
     }
     if (data := bench.testbed.identity().get("data")) not in (None, UNSAID):
-        parts["testbed_data"] = data  # the pruned base's `data`, whose name is taken above
+        parts["testbed_data"] = data  # the key "data" already has the choice of fine-tuning data
     if plan.first:
         parts["start"] = key_of("model", identity(bench, plan.first))
     return parts
 
 
 def chooses_names(plan: Plan) -> bool:
-    """Whether the plan's method reads kept names and is given other ones than all."""
+    """Return whether the plan's method reads kept names and `kept_names` is not "all"."""
     return plan.method.reads_kept_names and plan.kept_names != "all"
 
 
 def unseeded(plan: Plan) -> Plan:
-    """The same with training seed 0, in its first stage as well."""
+    """Return the same plan with training seed 0, also in its first stage."""
     return replace(plan, seed=0, first=replace(plan.first, seed=0) if plan.first else None)
 
 
 def plan_of(bench: Workbench, request: RunRequest, concept: Concept) -> Plan:
-    """The plan of a request on this bench."""
+    """Return the plan of a request on this workbench."""
     from benchmark.models.throughput import flops_in
 
-    def measured(pruned: Pruned, seconds: float) -> float:
+    def measured_flops(pruned: Pruned, seconds: float) -> float:
         return flops_in(bench, pruned, concept, request.data, seconds)
 
     testbed = bench.testbed
-    return planned(request, concept, testbed.default_flops, measured, testbed.preset)
+    return planned(request, concept, testbed.default_flops, measured_flops, testbed.preset)
 
 
-def _check_preset(usual: str) -> None:
-    """UsageError for a testbed's preset that no installed method has: methods would silently use their default."""
+def _check_preset(preset: str) -> None:
+    """Raise UsageError if no installed method has the testbed's preset: all would silently use their default."""
     presets = {name for method in registry.names("methods") for name in registry.load("methods", method).presets}
-    if usual not in presets:
-        raise registry.unknown("testbed preset", usual, sorted(presets))
+    if preset not in presets:
+        raise registry.unknown("testbed preset", preset, sorted(presets))
 
 
 def planned(
@@ -148,9 +148,18 @@ def planned(
     flops_in: Callable[[Pruned, float], float],
     usual: str = "default",
 ) -> Plan:
-    """The plan of a request; `flops_in` converts seconds of training to FLOPs.
+    """Return the plan of a request.
 
-    `usual` is the testbed's own preset, for methods that have it.
+    Args:
+        request: method, pruning, budget and other options.
+        concept: the concept to erase.
+        default_flops: the testbed's default budget in U-Net FLOPs.
+        flops_in: function that converts seconds of training of a pruned U-Net to FLOPs.
+        usual: the testbed's preset, for methods that have it.
+
+    Raises:
+        UsageError: the method is incomplete, a preset or setting is unknown, or the method cannot start from a pruned
+            U-Net.
     """
     from benchmark.models.pruned import Pruned
     from methods.base import check_method, configure
@@ -172,7 +181,7 @@ def planned(
     elif budget_figure is not None:
         amount = budget_figure.amount
         flops = flops_in(pruned, amount) if budget_figure.unit == "seconds" else amount
-    # Other methods spend a share of each budget on a distillation of their own: no single training passes them all.
+    # Other methods spend a share of each budget on distillation, so a single training does not pass shorter budgets.
     shorter_budgets = request.along if request.method == "distilled" else ()
     plan = Plan(
         method=method,
@@ -194,5 +203,5 @@ def planned(
     )
     if method.start != "distilled" or request.pruning == "none":
         return plan
-    # A method without the testbed's preset still starts from the distillation that all others start from.
+    # A method without the testbed's preset must still start from the same distillation as all other methods.
     return replace(plan, first=first_stage(replace(plan, preset=request.preset or usual)))

@@ -1,7 +1,7 @@
-"""The further inputs of prunings beside the base: pictures to prune by, or experts from a search.
+"""Provides the inputs that prunings need in addition to the base: captioned pictures, or experts from a search.
 
-A pruning is a function `prune(unet, macs, latent_size, text_length)`. One that has a fifth parameter, `pictures` or
-`experts`, is given what that names.
+A pruning is a function `prune(unet, macs, latent_size, text_length)`. It can have a fifth parameter named `pictures` or
+`experts`, which it then also receives.
 """
 
 from __future__ import annotations
@@ -30,81 +30,87 @@ if TYPE_CHECKING:
 
 
 TAKES = ("unet", "macs", "latent_size", "text_length")
-"""Parameters of every pruning, in their order."""
+"""Parameters of every pruning, in this order."""
 HANDED = ("pictures", "experts")
-"""A fifth one, by name, is handed what it says."""
+"""Possible names of a fifth parameter."""
 
 
 def pruner(bench: Workbench, name: str, macs: float) -> Callable[..., Any]:
-    """The pruning of this name, with its further input already bound.
+    """Return the pruning function of this name, with its fifth parameter already bound.
 
-    BudgetError, before a search for experts, if none of them will be near to `macs`.
+    Raises:
+        BudgetError: no expert would have a share of MACs near `macs`; raised before the search for experts.
     """
-    prune, wants = registry.load("prunings", name), check_signature(name).parameters
-    if "experts" in wants:
+    prune, parameters = registry.load("prunings", name), check_signature(name).parameters
+    if "experts" in parameters:
         return partial(prune, experts=given(bench) or experts(bench, target_macs=macs))
-    return partial(prune, pictures=bench.testbed.pictures(bench)) if "pictures" in wants else prune
+    return partial(prune, pictures=bench.testbed.pictures(bench)) if "pictures" in parameters else prune
 
 
 def check_signature(name: str) -> inspect.Signature:
-    """A pruning's signature; UsageError if it cannot be called as prunings are."""
+    """Return the signature of a pruning, or raise UsageError if its parameters are not those of prunings."""
     try:
         signature = inspect.signature(registry.load("prunings", name))
         signature.bind(*TAKES, **{more: None for more in HANDED if more in signature.parameters})
     except (TypeError, ValueError) as error:
         raise UsageError(
-            f"Pruning '{name}' cannot be called as prunings are ({error}): write prune({', '.join(TAKES)}), and for "
-            f"a fifth parameter {' or '.join(HANDED)}."
+            f"Pruning '{name}' does not have the parameters of prunings ({error}): declare it as "
+            f"prune({', '.join(TAKES)}), optionally with a fifth parameter {' or '.join(HANDED)}."
         ) from error
     return signature
 
 
 def spent(bench: Workbench, name: str) -> float | None:
-    """U-Net FLOPs that choosing what to keep takes; 0 for prunings that use no pictures or published experts, and None
-    if that is not known."""
+    """Return the U-Net FLOPs spent on choosing which weights to prune.
+
+    They are 0 for prunings that use no pictures, or published experts, and None if they are not known.
+    """
     from methods.costs import CALIBRATION_IMAGES, choosing
     from methods.pruning.macs import forward_flops
 
-    wants, testbed = check_signature(name).parameters, bench.testbed
-    counted_name = "aptp" if "experts" in wants else name
+    parameters, testbed = check_signature(name).parameters, bench.testbed
+    counted_name = "aptp" if "experts" in parameters else name
     if counted_name not in CALIBRATION_IMAGES:
-        return None if "pictures" in wants else 0.0
-    if "experts" in wants and _published(bench):
+        return None if "pictures" in parameters else 0.0
+    if "experts" in parameters and _published_file(bench):
         return 0.0
     return choosing(counted_name, forward_flops(testbed.base(), testbed.sampler.latent_size, testbed.text_length))
 
 
 def further_identity(bench: Workbench, name: str) -> Identity:
-    """What else decides a pruning's result: nothing for most, the search (or the file of published experts) for those
-    that choose an expert, and the code of a pruning from a file, in place of the file's path."""
+    """Return everything else that determines a pruning's result; empty for most prunings.
+
+    Prunings that choose an expert add the search, or the file of published experts. Prunings that use pictures add the
+    checksum of the pictures. A pruning from a file adds its code in place of its path.
+    """
     code = registry.fingerprint(name)
     identity = {"pruning": name.rpartition(":")[2], "pruning_code": code} if code else {}
-    wants = check_signature(name).parameters
-    if "experts" not in wants:
-        return identity | (bench.trained_on if "pictures" in wants else {})
-    if file := _published(bench):
+    parameters = check_signature(name).parameters
+    if "experts" not in parameters:
+        return identity | (bench.trained_on if "pictures" in parameters else {})
+    if file := _published_file(bench):
         return identity | {"experts": hashlib.sha256(file.read_bytes()).hexdigest()}
     return identity | {"experts": key_of("experts", search_identity(bench))}
 
 
-def _published(bench: Workbench) -> Path | None:
-    """A testbed's file of published experts, which replaces the search; None if it has none."""
+def _published_file(bench: Workbench) -> Path | None:
+    """Return the testbed's file of published experts, which replaces the search; None if it has none."""
     return bench.testbed.experts
 
 
 def given(bench: Workbench) -> Experts | None:
-    """The published experts of a testbed, counted on its base; None if they are to be searched for."""
+    """Return the published experts of a testbed, with MACs counted on its base; None if a search is needed."""
     from methods.pruning.aptp.experts import published
     from methods.pruning.costs import Costs
 
-    file, testbed = _published(bench), bench.testbed
+    file, testbed = _published_file(bench), bench.testbed
     if file is None:
         return None
     return published(file, Costs.of(testbed.base(), testbed.sampler.latent_size, testbed.text_length))
 
 
 def search_identity(bench: Workbench, config: Search | None = None) -> Identity:
-    """Everything that decides the result of a search for experts."""
+    """Return everything that determines the result of a search for experts."""
     from methods.config_fields import identity_of
     from methods.pruning.aptp import search
 
@@ -112,17 +118,24 @@ def search_identity(bench: Workbench, config: Search | None = None) -> Identity:
         **bench.testbed.identity(),
         "search": identity_of(config or search.Search()),
         "recipe": search.RECIPE,
-        "sentences": _reader(bench.testbed.sentences),
+        "sentences": _encoder_key(bench.testbed.sentences),
         **bench.trained_on,
     }
 
 
 def experts(bench: Workbench, config: Search | None = None, target_macs: float | None = None) -> Experts:
-    """The experts of a search (the default one), from the store or searched for now, resuming a stopped search;
-    `search.json` has its curve and the number of prompts for each expert.
+    """Return the experts of a search from the store, or run the search, which resumes if it was interrupted.
 
-    Before a search, BudgetError for budgets that cannot be met or that are all far from `target_macs`, and
-    UsageError for a prompt encoder that cannot be loaded.
+    The stored `search.json` has its loss curve and the number of prompts of each expert.
+
+    Args:
+        bench: testbed and store.
+        config: settings of the search; by default those of APTP in this package.
+        target_macs: share of MACs that one of the experts must be near to; None for no such check.
+
+    Raises:
+        BudgetError: budgets of experts cannot be met, or all are far from `target_macs`; raised before the search.
+        UsageError: the prompt encoder cannot be loaded; raised before the search.
     """
     from methods.pruning.aptp.experts import Experts
     from methods.pruning.aptp.search import Search
@@ -153,31 +166,31 @@ def _search(bench: Workbench, config: Search, identity: Identity, target_macs: f
     steps_done = steps_of(checkpoint.load())
     with bench.progress.stage("search for experts", config.steps, "steps", steps_done) as stage:
 
-        def report(done: int, figures: dict[str, float]) -> None:
-            stage.reach(done, loss=figures["loss"])
-            curve.append({"step": done, **{name: float(f"{value:.5g}") for name, value in figures.items()}})
+        def report(done: int, means: dict[str, float]) -> None:
+            stage.reach(done, loss=means["loss"])
+            curve.append({"step": done, **{name: float(f"{value:.5g}") for name, value in means.items()}})
 
         expert_set = search(testbed.base(), calibration, embeddings, config, costs, report, checkpoint)
     assigned = expert_set.route(costs.layout, embeddings).tolist()
-    report_of_search = {"curve": curve, "prompts": [assigned.count(k) for k in range(config.experts)]}
+    summary = {"curve": curve, "prompts": [assigned.count(k) for k in range(config.experts)]}
     with bench.store.make("experts", identity, provenance.collect()) as folder:
         expert_set.write(folder)
-        (folder / "search.json").write_text(json.dumps(report_of_search))
+        (folder / "search.json").write_text(json.dumps(summary))
 
 
 def prompts_of(bench: Workbench, config: Search) -> list[int]:
-    """How many of the search's captions each expert takes, by the nearest code."""
+    """Return the number of the search's captions that are routed to each expert, by the nearest code."""
     artefact = bench.store.get("experts", search_identity(bench, config))
     return list(json.loads(artefact.path("search.json").read_text())["prompts"])
 
 
 READ = ("json", "safetensors", "txt", "bin", "model")
-"""Endings of a prompt encoder's files: configuration, weights, vocabulary."""
+"""File name extensions of a prompt encoder: configuration, weights, vocabulary."""
 
 
 @cache
-def _reader(name: str) -> str:
-    """A prompt encoder's name in keys: for a folder, its name and a checksum of its files."""
+def _encoder_key(name: str) -> str:
+    """Return the name of a prompt encoder for store keys; for a folder, its name and a checksum of its files."""
     if not Path(name).is_absolute():
         return name
     digest = hashlib.sha256()
@@ -188,7 +201,7 @@ def _reader(name: str) -> str:
 
 
 def embed(bench: Workbench) -> Embed:
-    """The testbed's frozen prompt encoder; UsageError where it cannot be loaded."""
+    """Return the testbed's frozen prompt encoder. Raises UsageError if it cannot be loaded."""
     from methods.pruning.aptp.sentences import sentence_transformer, text_tower
 
     name = bench.testbed.sentences

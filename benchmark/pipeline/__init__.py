@@ -1,1 +1,1 @@
-"""Runs a whole evaluation: prune, train, sample, score, record."""
+"""Runs whole evaluations: prunes, trains, samples, scores and writes records."""

@@ -1,4 +1,4 @@
-"""Sample, look, score, record: what happens to models once they are there, whether trained here or brought."""
+"""Samples pictures from models, scores them, and writes records, for trained models and external checkpoints."""
 
 from __future__ import annotations
 
@@ -31,10 +31,18 @@ def measure(
     concept: Concept,
     reveal: bool,
 ) -> Outcome:
-    """The records of all rows on all suites; the first row is the base, the last the model of the request.
+    """Return the records of all models on all suites.
 
-    `prompts_by_suite` has the names of suites as keys. `reference`, one of the rows, is what CP and CSD compare with.
-    All processes call this; the main one scores.
+    All processes of a distributed run must call this; only the main process scores.
+
+    Args:
+        bench: testbed and store.
+        rows: models to score; the first is the base, the last is the model of the request.
+        reference: one of the rows, the reference of CP and CSD.
+        suites: suites to run.
+        prompts_by_suite: the prompts of each suite, by the suite's name.
+        concept: the concept to erase.
+        reveal: whether explicit pictures are not blurred on the contact sheet.
     """
     from accelerate import PartialState
 
@@ -50,9 +58,9 @@ def measure(
         for row in rows:
             deal(bench, row, prompts_by_suite[suite.name], suite)
     images = home / "images"
-    places = {"images": images / name_of(rows[-1]), "records": paths.records_folder(home)}
+    folders = {"images": images / name_of(rows[-1]), "records": paths.records_folder(home)}
     if not PartialState().is_main_process:
-        return Outcome([], places)
+        return Outcome([], folders)
 
     records = []
     for suite in suites:
@@ -66,7 +74,7 @@ def measure(
             hang(bench, row, prompts, home / str(records[-1].images), kind_of(suite))
     with bench.progress.doing("contact sheet"):
         sheet = write_run_sheet(bench, rows, suites[0], prompts_by_suite[suites[0].name], concept, home, reveal=reveal)
-    return Outcome(records, {"contact sheet": sheet, **places})
+    return Outcome(records, {"contact sheet": sheet, **folders})
 
 
 def _score(
@@ -79,10 +87,10 @@ def _score(
 
     scores = suite.score(evidence)
     lists = suite_prompts.list_facts(bench, suite.name, evidence.concept)
-    blank = one_colour(bench, model, evidence.prompts, kind_of(suite))
+    one_colour_count = one_colour(bench, model, evidence.prompts, kind_of(suite))
     as_published = bench.as_published and bool(lists)
     left_out = [f"limit {bench.limit}"] if bench.limited else []
-    ledger: Any = model.ledger()  # a typed dict is no dict of JSON values to mypy
+    ledger: Any = model.ledger()  # mypy does not accept a TypedDict as a dict of JSON values
     record = Record(
         label=", ".join([model.label, *(["as published"] if as_published else []), *left_out, *bench.stated.values()]),
         testbed=bench.testbed.name,
@@ -97,12 +105,12 @@ def _score(
         model_key=key_of("model", model.identity),
         setting_key=key_of("model", model.setting),
         world=bench.testbed.identity() | lists | suite.world | scores.world,
-        counted=model.counted() | ({ONE_COLOUR: blank} if blank else {}),
+        counted=model.counted() | ({ONE_COLOUR: one_colour_count} if one_colour_count else {}),
         cells=scores.cells,
         ledger=ledger,
         curve=model.curve(),
         made=provenance.collect() | suite.shown,
-        # Rows as published have the ids of those that are not.
+        # Prompts as published have the same ids as other prompts, so their pictures need a separate folder.
         images="-".join(
             [
                 f"images/{name_of(model)}/{suite.name}",

@@ -1,4 +1,4 @@
-"""`bench run` and `bench eval`: prune, train, sample, score, record."""
+"""Implements `bench run` and `bench eval`: prunes, trains, samples, scores and writes records."""
 
 from __future__ import annotations
 
@@ -28,26 +28,29 @@ if TYPE_CHECKING:
 
 
 DISK_NEEDED = 300_000_000
-"""Bytes that a run on mini may write: pictures, features, checkpoints."""
+"""Upper bound in bytes of the pictures, features and checkpoints that a run on mini writes."""
 NOT_RELATIVE = ("coco",)
-"""Suites none of whose figures compares with the reference."""
+"""Suites whose scores are all computed without the reference model."""
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """What models of a run are scored on."""
+    """The workbench, suites and prompts that the models of a run are scored with."""
 
     bench: Workbench
     suites: Sequence[SuiteInRun]
     concept: Concept
     prompts: Mapping[str, Sequence[Prompt]]
-    """Those of each suite, by its name."""
+    """The prompts of each suite, by the suite's name."""
     reveal: bool
 
     @classmethod
     def of(cls, request: RunRequest, home: Path, progress: Progress) -> Scoring:
-        """The request's suites with their prompts on a workbench. A missing list, and a metric that cannot
-        be computed on this testbed, are reported before any work."""
+        """Create the workbench of a request, and load its suites and their prompts.
+
+        A missing prompt list, and a metric that cannot be computed on this testbed, are reported here, before any
+        training or sampling.
+        """
         from benchmark.pipeline.setup import workbench_for
         from benchmark.suites import load, prompts
 
@@ -62,9 +65,14 @@ class Scoring:
         return cls(bench, suites, concept, prompts_by_suite, request.reveal)
 
     def outcome(self, plans: Sequence[Plan], rows: Sequence[Model], reference: Model) -> Outcome:
-        """The records of all rows, which are trained first: a budget that is too small is refused before any sampling.
+        """Train all models, then sample and score them, and return their records.
 
-        `plans` are those of trained rows.
+        All training comes first, so that a budget that is too small is reported before any sampling.
+
+        Args:
+            plans: the training plans of those models that this run may train.
+            rows: models to score; the first is the base, the last is the model of the request.
+            reference: one of the rows, the reference of CP and CSD.
         """
         from benchmark.pipeline import disk_needs
         from benchmark.pipeline.evaluation import measure
@@ -84,13 +92,19 @@ def evaluate(
     parts: Parts = "all",
     weights: Weights = "full",
 ) -> Outcome:
-    """The records of the checkpoint called `name`, with those of the base and the reference.
+    """Score a checkpoint, and return its records with those of the base and the reference.
 
-    `architecture`, if given, cuts weights of full size. With `parts` "unet", parts of the checkpoint's pipeline that
-    differ from the testbed's are left out, and label and record say so; else such a pipeline is refused. `weights`
-    "int8" or "int4" rounds the U-Net's weights first, which makes it a model of its own. Of the
-    request, whose method is `distilled`, budget and pruning are the reference's alone. The checkpoint is read and
-    matched before anything is trained or sampled.
+    The checkpoint is read, and compared with the testbed's architecture, before anything is trained or sampled.
+
+    Args:
+        request: the request, whose method is `distilled`; its budget and pruning apply only to the reference.
+        checkpoint: folder or file of weights, or a Hub id.
+        name: the name of the checkpoint in tables.
+        progress: progress display.
+        architecture: file with the architecture to which weights of full size are pruned; None for no pruning.
+        parts: "unet" scores only the U-Net of a pipeline whose other parts differ from the testbed's, which the label
+            and the record then state. "all" refuses such a pipeline.
+        weights: "int8" or "int4" rounds the U-Net's weights first; the result is stored as a separate model.
     """
     from benchmark.models import external_checkpoint
     from benchmark.models.fitted import Base, Brought, Fitted, check_name, check_name_is_free
@@ -113,17 +127,17 @@ def evaluate(
 
 
 def run(request: RunRequest, progress: Progress) -> Outcome:
-    """Make the records of one method on one suite (and the suites it brings), with those of base and reference.
+    """Return the records of one method on one suite, and on the suites that it also runs, with base and reference.
 
-    Where the request's reference is the base, no other model is trained than the one that is asked for.
-    Everything found in the store is reused; everything made is kept there at once, so an interrupted run goes on.
+    If the reference is the base, only the requested model is trained. Results in the store are reused, and every new
+    result is stored at once, so that an interrupted run can resume.
     """
     home = paths.prepare(request.runs, DISK_NEEDED)
-    if answered := run_cache.find(request):
+    if outcome := run_cache.find(request):
         if request.device not in ("auto", "cpu"):
-            usable(request.device)  # refuses a missing device, whatever the records hold
-        progress.reuse("asked before, and nothing has changed: answered from its records")
-        return answered
+            usable(request.device)  # a missing device is an error even if the records exist
+        progress.reuse("this run was done before and nothing has changed: showing its records")
+        return outcome
     refuse_newer(paths.records_folder(home))
 
     from benchmark.models import minimum_budget
@@ -144,7 +158,7 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
         if distilled.identity == rows[1].identity:
             reference = rows[1]
         else:
-            distilled.notice = _notice(distilled.label, scoring.suites, request.method)
+            distilled.notice = _reference_notice(distilled.label, scoring.suites, request.method)
             reference = distilled
             rows.insert(1, distilled)
     outcome = scoring.outcome(plans, rows, reference)
@@ -152,8 +166,10 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
     return outcome
 
 
-def _notice(reference: str, suites: Sequence[SuiteInRun], method: str) -> str:
-    """The line before a reference is trained: what it is needed for, and how to do without it."""
+def _reference_notice(reference: str, suites: Sequence[SuiteInRun], method: str) -> str:
+    """Return the line shown before a reference is trained: what it is needed for, and how to do without it."""
     relative = [suite.name for suite in suites if suite.name not in NOT_RELATIVE]
-    why = f"figures of {', '.join(relative)} compare with it" if relative else "none of the figures compares with it"
-    return f"reference {reference} is trained as a whole: {why}; --reference base trains {method} alone"
+    why = f"scores of {', '.join(relative)} are relative to it" if relative else "no score is relative to it"
+    return (
+        f"reference {reference} is trained with the full budget: {why}; with --reference base, only {method} is trained"
+    )

@@ -1,8 +1,9 @@
-"""A run asked for again is answered from its records at once, before anything heavy is imported.
+"""Returns the records of a repeated run at once, before torch and diffusers are imported.
 
-A receipt lies under the runs folder, named by everything that could change the answer: what was asked, the text of all
-our code and prompts, the shipped weights, the versions of the libraries. Where one word differs, or where a record or a
-picture is not as it was, there is no receipt, and the run takes the long road through the store.
+Each run writes a receipt under the runs folder. Its file name is a checksum of everything that could change the
+result: the request, the code and prompts of this repository, the shipped weights, and the versions of the libraries.
+If any of these, or a record or the number of pictures, has changed, the run is repeated, with the results that are in
+the store.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ READ = (".py", ".csv", ".toml", "manifest.json")
 
 
 def find(request: RunRequest) -> Outcome | None:
-    """The outcome of the same request last time, if all its records and pictures are unchanged; else None."""
-    name = _name(request)
+    """Return the outcome of an earlier run of the same request if its results are unchanged; else None."""
+    name = _receipt_path(request)
     if name is None:
         return None
     home = request.runs
@@ -39,49 +40,54 @@ def find(request: RunRequest) -> Outcome | None:
         receipt = json.loads((home / name).read_bytes())
         records = [read_record(home / file) for file in receipt["records"]]
         is_valid = (
-            [_digest(record) for record in records] == list(receipt["records"].values())
-            and all(_pictures(home / folder) == count for folder, count in receipt["pictures"].items())
+            [_record_checksum(record) for record in records] == list(receipt["records"].values())
+            and all(_count_pictures(home / folder) == count for folder, count in receipt["pictures"].items())
             and all((home / path).exists() for path in receipt["paths"].values())
         )
         return Outcome(records, {what: home / path for what, path in receipt["paths"].items()}) if is_valid else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, PalimpsestError):
-        return None  # whatever is wrong with the receipt, the run itself gives the answer
+        return None  # a damaged receipt is ignored, and the run is repeated
 
 
 def keep(request: RunRequest, outcome: Outcome) -> None:
     """Write the receipt of a run that has just ended."""
-    name = _name(request)
+    name = _receipt_path(request)
     if name is None or not outcome.records:
         return
     home = request.runs
     receipt = {
-        "records": {str(_path(record).relative_to(home)): _digest(record) for record in outcome.records},
-        "pictures": {record.images: _pictures(home / record.images) for record in outcome.records if record.images},
+        "records": {
+            str(_record_path(record).relative_to(home)): _record_checksum(record) for record in outcome.records
+        },
+        "pictures": {
+            record.images: _count_pictures(home / record.images) for record in outcome.records if record.images
+        },
         "paths": {what: str(path.relative_to(home)) for what, path in outcome.paths.items()},
     }
     durable.write_bytes(home / name, (json.dumps(receipt, indent=1) + "\n").encode())
 
 
-def _path(record: Record) -> Path:
+def _record_path(record: Record) -> Path:
     assert record.folder is not None  # it has just been written
     return record.folder / (record.stem + SUFFIX)
 
 
-def _digest(record: Record) -> str:
-    """Checksum of a record without its provenance, and of its file of scores."""
+def _record_checksum(record: Record) -> str:
+    """Return a checksum of a record without its provenance, and of its file of scores."""
     assert record.folder is not None
     assert record.scores is not None
     scores_checksum = hashlib.sha256((record.folder / record.scores.file).read_bytes()).hexdigest()
     return hashlib.sha256(f"{record.model_dump_json(exclude={'made'})}\0{scores_checksum}".encode()).hexdigest()
 
 
-def _pictures(folder: Path) -> int:
-    """How many pictures lie under the folder; broken links into the store do not count."""
+def _count_pictures(folder: Path) -> int:
+    """Count the pictures under the folder, without broken links into the store."""
     return sum(path.is_file() for path in visible(folder, "**/*.png"))
 
 
-def _name(request: RunRequest) -> str | None:
-    """The receipt's file under the runs folder; None if foreign plug-ins or several processes take part."""
+def _receipt_path(request: RunRequest) -> str | None:
+    """Return the receipt's path under the runs folder; None for runs with several processes or third-party plug-ins,
+    for which there are no receipts."""
     plugins = {"testbeds": request.testbed}
     files: JsonObject = {}
     if is_toml(request.suite):
@@ -89,7 +95,7 @@ def _name(request: RunRequest) -> str | None:
         if not all(use in FEATURE_METRICS for use in suite.metrics):
             return None
         files["suites"] = [hashlib.sha256(Path(request.suite).expanduser().read_bytes()).hexdigest(), suite.checksum]
-    else:  # of one from a Python file too there is no receipt: nothing says which files its prompts come from
+    else:  # suites from Python files have no receipt, because it is not known from which files they read prompts
         plugins["suites"] = request.suite
     if codes := [registry.fingerprint(metric) for metric in request.metrics]:
         files["metrics"] = codes
@@ -109,12 +115,14 @@ def _name(request: RunRequest) -> str | None:
     settings = {key: value for key, value in asdict(request).items() if key not in ("runs", "device", "along")}
     settings["overrides"] = registry.resolved(request.overrides)
     settings |= {"targets": list(request.targets), "metrics": list(request.metrics)}
-    text = manifest.canonical({"asked": settings, "files": files, "code": _code(), "versions": provenance.versions()})
+    text = manifest.canonical(
+        {"asked": settings, "files": files, "code": _code_checksum(), "versions": provenance.versions()}
+    )
     return f"receipts/{hashlib.sha256(text.encode()).hexdigest()[:20]}.json"
 
 
-def _code() -> str:
-    """Checksum of our code, prompts and the manifests of the shipped weights."""
+def _code_checksum() -> str:
+    """Return a checksum of our code, prompts and the manifests of the shipped weights."""
     digest = hashlib.sha256()
     for top in OURS:
         for path in visible(ROOT / top, "**/*"):
