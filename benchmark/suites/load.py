@@ -128,7 +128,7 @@ class AppliedMetric:
         for column in metric.columns:
             cell = self._shown(column).cell_name
             if cell in scores.cells:
-                raise UsageError(f"{self.where} writes cell '{cell}', which its suite has written: leave the metric out.")
+                raise UsageError(f"{self.where} writes cell '{cell}', which its suite also writes: leave it out.")
             pictures = [float(value) for value in values.get(column.key, ())]
             if pictures:
                 scores.keep(cell, rows, pictures)
