@@ -134,7 +134,7 @@ def test_an_estimate_counts_the_prompts_of_a_toml_suite_and_names_those_that_it_
     counted = bench("estimate", "--method", "esd", "--suite", str(files / "bridges.toml"))
     assert "sample bridges" in counted.stdout, counted.output
     unknown = bench("estimate", "--method", "esd", "--suite", f"{files / 'ponds.py'}:Ponds")
-    assert "the prompts of suite ponds, which brings its own, are not counted" in unknown.stdout
+    assert "the prompts of suite ponds, which its own code defines, are not counted" in unknown.stdout
 
 
 @pytest.fixture

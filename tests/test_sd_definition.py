@@ -101,7 +101,7 @@ def test_missing_file_gives_one_sentence(tmp_path):
 @pytest.mark.parametrize("name", ["mini.toml", "MINI.toml", "sd21.toml"])
 def test_name_of_an_installed_testbed_is_refused_for_a_file(name, tmp_path):
     path = written(tmp_path, 'like = "sd21"\n', name)
-    with pytest.raises(DataError, match=r"is an installed testbed, .*: write another name into it, such as name = "):
+    with pytest.raises(DataError, match=r"name of installed testbed .*: set a different name, such as name = "):
         read(path)
     for command in (["table"], ["run", "--method", "uce", "--suite", "artists"], ["doctor"]):
         said = CliRunner().invoke(app, [*command, "--testbed", str(path)])

@@ -235,7 +235,7 @@ def test_estimate_counts_the_prompts_of_the_run(suite, name, testbed, tiny, tmp_
     if name is None:
         told = ground(request)
         assert told.prompt_counts == {"mma": 1000}
-        assert any("asks all 1,000 rows of the list mma, which was not added yet" in line for line in told.assumed)
+        assert any("uses all 1,000 rows of the list mma, which was not added yet" in line for line in told.assumed)
         return
     if suite == "artists":
         before = ground(request).prompt_counts[suite]

@@ -235,4 +235,4 @@ def test_estimate_of_mini_is_that_of_an_empty_file_like_mini(tmp_path):
 
 def test_estimate_of_a_python_testbed_is_refused_in_one_sentence(python):
     words = ("--method", "esd", "--suite", "artists", "--testbed", f"{python}:Klimt")
-    assert "is written in Python, and only running it would say" in bench("estimate", *words, code=2)
+    assert "is written in Python and the sizes of its networks are unknown" in bench("estimate", *words, code=2)

@@ -21,7 +21,7 @@ def write_new(source: Path, out: Path, captions: Path | None = None, name: str =
     """Write the testbed file `out` for the pipeline in `source`, and return its text.
 
     Args:
-        source: folder of a pipeline of the Stable Diffusion family, or of weights written by `bench testbed build mini`.
+        source: folder of a Stable Diffusion pipeline, or of weights written by `bench testbed build mini`.
         out: the TOML file; it must not exist.
         captions: folder of captioned pictures; by default that of `sd21`.
         name: the testbed's name; by default the name of the file.

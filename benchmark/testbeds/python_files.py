@@ -55,7 +55,7 @@ def check_testbed(factory: Any) -> None:
     if missing := [name for name in NEEDED if name not in declared]:
         raise UsageError(
             f"{class_name} is not a complete testbed, it lacks {', '.join(missing)}: see Testbed in "
-            "benchmark/api/testbed.py, or inherit from a complete testbed, such as benchmark.testbeds.mini.testbed.Mini."
+            "benchmark/api/testbed.py, or inherit from one, such as benchmark.testbeds.mini.testbed.Mini."
         )
     if not isinstance(name := factory.name, str):
         raise UsageError(f"{class_name} is not a complete testbed: its name must be a string, not {name!r}.")
