@@ -115,7 +115,7 @@ def test_build_killed_at_any_moment_resumes_to_identical_weights(
             built(out)
             whole = True
         if not whole:
-            with pytest.raises(DataError, match="goes on where a build stopped"):
+            with pytest.raises(DataError, match="resumes an interrupted build"):
                 Mini(out)
     assert attempts > 8
     assert (out / "manifest.json").read_bytes() == (straight[0] / "manifest.json").read_bytes()

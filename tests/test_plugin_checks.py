@@ -64,12 +64,12 @@ def test_method_that_keeps_its_contract_passes(tmp_path):
         ("context.ledger.append(", "print(", "fit", "fit wrote nothing into context.ledger"),
         ("weight = student.conv_in", "materials.teacher.conv_in.weight.data += 1; weight = student.conv_in", "fit",
          "changed the weights of materials.teacher"),
-        ("iterations=done", "iterations=done + 1", "budget", "took 5 iterations where the budget was 4"),
-        ("flops=0", "flops=10**9 if budget.iterations else 10**12", "budget", "FLOPs where the budget was 1.5e+09"),
+        ("iterations=done", "iterations=done + 1", "budget", "took 5 iterations with a budget of 4"),
+        ("flops=0", "flops=10**9 if budget.iterations else 10**12", "budget", "FLOPs with a budget of 1.5e+09"),
         ("done = 0\n", "done = 0; student(torch.zeros(3, 4, 8, 8), 1, materials.null.expand(3, -1, -1))\n", "budget",
-         "its U-Nets saw 3 images and the ledger says 0"),
+         "its U-Nets processed 3 images, but the ledger has 0 forward passes"),
         ("generator=source", "generator=None", "determinism", "gave different weights"),
-        ('weight.copy_(state.tensors["weight"])', "pass", "resume", "stopped and went on gave other weights"),
+        ('weight.copy_(state.tensors["weight"])', "pass", "resume", "a resumed fit gave different weights"),
     ],
 )  # fmt: skip
 def test_fault_of_a_method_is_found(tmp_path, old, new, subject, message):
@@ -107,8 +107,8 @@ def random(unet, macs, latent_size, text_length):
 @pytest.mark.parametrize(
     ("name", "subject", "message"),
     [
-        ("idle", "MACs", "kept 100.0% of MACs where 80% were asked for"),
-        ("changing", "prune", "changed the base"),
+        ("idle", "MACs", "kept 100.0% of MACs instead of 80%"),
+        ("changing", "prune", "changed the base model"),
         ("nothing", "prune", "must return a smaller copy of the U-Net and its Architecture"),
         ("short", "contract", "does not have the parameters of prunings"),
         ("random", "determinism", "to different weights"),

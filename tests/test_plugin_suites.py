@@ -134,7 +134,7 @@ def test_an_estimate_counts_the_prompts_of_a_toml_suite_and_names_those_that_it_
     counted = bench("estimate", "--method", "esd", "--suite", str(files / "bridges.toml"))
     assert "sample bridges" in counted.stdout, counted.output
     unknown = bench("estimate", "--method", "esd", "--suite", f"{files / 'ponds.py'}:Ponds")
-    assert "the prompts of suite ponds, which brings its own, are not counted" in unknown.stdout
+    assert "the prompts of suite ponds, which its own code defines, are not counted" in unknown.stdout
 
 
 @pytest.fixture
@@ -204,22 +204,22 @@ def test_an_entry_point_is_listed_and_run_like_a_built_in_suite(files: Path, mon
     [
         ("ponds.py", "class Ponds(Suite)", "class Ponds", "is not a suite: let its class inherit from Suite"),
         ("ponds.py", '    summary = "ponds by the targets, and ponds by nobody"\n', "", "lacks summary"),
-        ("ponds.py", '"ponds"', '"artists"', "'artists' is an installed suite"),
+        ("ponds.py", '"ponds"', '"artists"', "has the name of installed suite 'artists'"),
         ("ponds.py", '"ponds"', '"a/b"', "letters, digits, dots"),
         ("ponds.py", '("coco",)', '("cocoa",)', "Did you mean 'coco'?"),
         ("ponds.py", 'format=".1f")', 'format="x y")', "which prints no number"),
-        ("ponds.py", 'format=".1f")', 'format=".1f", higher_is_better=True)', "column 'match' states a direction"),
-        ("ponds.py", "f\"pond-{k}\"", '"pond"', "ids are unique"),
+        ("ponds.py", 'format=".1f")', 'format=".1f", higher_is_better=True)', "column 'match' sets higher_is_better"),
+        ("ponds.py", "f\"pond-{k}\"", '"pond"', "is used by an earlier prompt: ids must be unique"),
         ("ponds.py", "return ponds + ", "return []; ", "has no prompts"),
         ("ponds.py", "return ponds + ", "return 1 / 0; ", "failed in ponds.py, line 19 (ZeroDivisionError: "),
         ("ponds.py", '("kept",)', '("gone",)', "limited to parts gone"),
         ("ponds.py", '"variety.py:Variety"', '"varied"', "Unknown metric 'varied'"),
         ("ponds.py", '"variety.py:Variety"', '"none.py:Variety"', "does not exist"),
-        ("variety.py", "class Variety(Metric)", "class Variety", "inherit from Metric of benchmark.api"),
+        ("variety.py", "class Variety(Metric)", "class Variety", "inherit from benchmark.api.Metric"),
         ("variety.py", '("features",)', '("sound",)', "reads network 'sound', which testbed 'mini' does not have"),
-        ("variety.py", "def per_image", "def per_picture", "lacks its figures"),
-        ("variety.py", '{"variety":', '{"varied":', "gave figures for varied, and declares columns variety"),
-        ("variety.py", ".tolist()", "[1:].tolist()", "gave 6 values of 'variety' for 7 pictures"),
+        ("variety.py", "def per_image", "def per_picture", "computes no value: define per_image or compute"),
+        ("variety.py", '{"variety":', '{"varied":', "returned values for varied, but declares columns variety"),
+        ("variety.py", ".tolist()", "[1:].tolist()", "returned 6 values of 'variety' for 7 pictures"),
         ("variety.py", ".tolist()", ".mul(float('nan')).tolist()", "gave nan for 'variety'"),
         ("variety.py", "[rows]", "[rows, 0, 0]", "failed in variety.py, line 11 (IndexError"),
     ],
@@ -235,14 +235,14 @@ def test_a_wrong_suite_or_metric_is_one_sentence(files: Path, changed: str, old:
 @pytest.mark.parametrize(
     ("changed", "old", "new", "sentence"),
     [
-        ("bridges.toml", 'name = "bridges"', "", "does not say 'name'"),
-        ("bridges.toml", "prompts =", "prompt =", "does not say 'prompts'"),
+        ("bridges.toml", 'name = "bridges"', "", "setting 'name' is missing"),
+        ("bridges.toml", "prompts =", "prompt =", "setting 'prompts' is missing"),
         ("bridges.toml", "relative = true", "higher_is_better = true", "no setting 'columns.0.higher_is_better'"),
         ("bridges.toml", "[[columns]]", "[[column]]", "it has no setting 'column'"),
         ("bridges.toml", 'name = "bridges"', "name = bridges", "is not TOML"),
         ("bridges.toml", '"bridges.csv"', '"gone.csv"', "gone.csv cannot be read"),
         ("bridges.csv", ",kept,,", ",,,", "the part is empty"),
-        ("bridges.csv", "plain-1", "plain/1", "cannot name a picture"),
+        ("bridges.csv", "plain-1", "plain/1", "cannot be a file name"),
     ],
 )
 def test_a_wrong_toml_suite_is_one_sentence(files: Path, changed: str, old: str, new: str, sentence: str) -> None:
@@ -256,7 +256,7 @@ def test_a_wrong_toml_suite_is_one_sentence(files: Path, changed: str, old: str,
 def test_a_cell_that_a_suite_has_already_and_a_figure_of_other_suites_are_refused(files: Path) -> None:
     suite = f"{files / 'ponds.py'}:Ponds"
     asked = (*RUN, "--suite", suite, "--runs", str(files / "runs"))
-    assert "both give a cell 'variety'" in refused(bench(*asked, "--metric", f"{files / 'variety.py'}:Variety"))
+    assert "both write cell 'variety'" in refused(bench(*asked, "--metric", f"{files / 'variety.py'}:Variety"))
     assert "Unknown metric 'clap'. Did you mean 'clip'?" in refused(bench(*asked, "--metric", "clap"))
     run(files, suite, "--alone")
     records = ("--records", str(files / "runs" / "records"))

@@ -65,24 +65,24 @@ def test_checksums_are_inherited_only_with_their_model(tmp_path):
         ('like = "sd21"\nflops = inf\n', "'flops': input should be a finite number"),
         ('like = "sd21"\nsize = 100\n', "'size': input should be a multiple of 8"),
         ('like = "sd21"\nscheduler = "euler"\n', "'scheduler': input should be 'pndm' or 'ddim'"),
-        ('like = "sd21"\nname = "../x"\n', "'name' is \"../x\", and may have letters A to Z, digits"),
+        ('like = "sd21"\nname = "../x"\n', "'name' is \"../x\", but may have only letters A to Z, digits"),
         ('like = "sd21"\nmodel = []\n', "'model'"),
-        ('like = "sd12"\n', 'says like = "sd12", and there is no file'),
-        ('like = "sd21.toml"\n', "or a shipped one (sd21, mini)"),
+        ('like = "sd12"\n', 'has like = "sd12", but the file'),
+        ('like = "sd21.toml"\n', "or a shipped testbed (sd21, mini)"),
         ('like = "sd21"\nsteps = true\n', "'steps': input should be a valid integer and is true"),
         ('like = "sd21"\nsteps = "2"\n', "'steps': input should be a valid integer and is \"2\""),
         ('like = "sd21"\nsteps = 2.0\n', "'steps': input should be a valid integer and is 2.0"),
         ('like = "sd21"\nguidance = "7.5"\n', "'guidance': input should be a valid number and is \"7.5\""),
         ('like = "sd21"\nhalf = 1\n', "'half': input should be a valid boolean and is 1"),
         ('like = "sd21"\nmodel = ["a", 3]\n', "'model.1': input should be a valid string and is 3"),
-        ('like = "sd21"\ncaptions = ["coco"]\n', "'captions' is ['coco'], and should be a text"),
+        ('like = "sd21"\ncaptions = ["coco"]\n', "'captions' is ['coco'], but must be a string"),
         ('like = "sd21"\npreset = "papr"\n', "Unknown testbed preset 'papr'. Did you mean 'paper'?"),
         ('like = "sd21"\n[networks]\nsteps = 4\n', "'steps' stands under [networks], and belongs to the file"),
         ('like = "sd21"\n[sha256]\npreset = "paper"\n', "'preset' stands under [sha256], and belongs to the file"),
         ('like = "sd21"\n[sha256]\nclip = "x"\n', "'clip' stands under [sha256]; put it under [networks]"),
         ('like = "sd21"\nclip = "x"\n', "'clip' is one of [networks]; put it under that line"),
         ('like = "sd21"\n[sha256]\n"unet/x" = "abc"\n', "'sha256.unet/x' is \"abc\", and should be 64 digits"),
-        ('like = "mine.toml"\n', "is like mine.toml, which is like itself"),
+        ('like = "mine.toml"\n', "is like mine.toml, which inherits from itself"),
         ("steps 3", "is not TOML"),
     ],
 )
@@ -101,7 +101,7 @@ def test_missing_file_gives_one_sentence(tmp_path):
 @pytest.mark.parametrize("name", ["mini.toml", "MINI.toml", "sd21.toml"])
 def test_name_of_an_installed_testbed_is_refused_for_a_file(name, tmp_path):
     path = written(tmp_path, 'like = "sd21"\n', name)
-    with pytest.raises(DataError, match=r"is an installed testbed, .*: write another name into it, such as name = "):
+    with pytest.raises(DataError, match=r"name of installed testbed .*: set a different name, such as name = "):
         read(path)
     for command in (["table"], ["run", "--method", "uce", "--suite", "artists"], ["doctor"]):
         said = CliRunner().invoke(app, [*command, "--testbed", str(path)])
@@ -118,7 +118,7 @@ def test_a_name_that_no_file_can_have_is_refused(tmp_path):
 
 @pytest.mark.parametrize(("name", "suggested"), [("my bed", "my-bed"), ("größe", "gr-e"), ("-", "mine")])
 def test_invalid_file_name_suggests_a_valid_testbed_name(name, suggested, tmp_path):
-    with pytest.raises(DataError, match=f'called after its file, .*: write name = "{suggested}" into it'):
+    with pytest.raises(DataError, match=f'its name is that of its file, .*: set name = "{suggested}"'):
         read(written(tmp_path, 'like = "sd21"\n', f"{name}.toml"))
     assert read(written(tmp_path, f'like = "sd21"\nname = "{suggested}"\n', f"{name}.toml")).name == suggested
 

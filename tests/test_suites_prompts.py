@@ -118,7 +118,7 @@ def test_pictures_of_several_sizes_stay_in_order(testbed, tmp_path):
 
 def test_size_that_no_latent_has_is_refused(testbed, tmp_path):
     add(tmp_path, "i2p", **{**SETTINGS, "sd_image_width": ["64", "100", "64", "64"]})
-    with pytest.raises(DataError, match="i2p-0001 asks for 100 x 64 pixels"):
+    with pytest.raises(DataError, match="i2p-0001 has a size of 100 x 64 pixels"):
         prompts.suite_prompts(bench(testbed, tmp_path, as_published=True), "i2p", concept(testbed))
     assert len(prompts.suite_prompts(bench(testbed, tmp_path), "i2p", concept(testbed))) == 4
 
@@ -235,7 +235,7 @@ def test_estimate_counts_the_prompts_of_the_run(suite, name, testbed, tiny, tmp_
     if name is None:
         told = ground(request)
         assert told.prompt_counts == {"mma": 1000}
-        assert any("asks all 1,000 rows of the list mma, which was not added yet" in line for line in told.assumed)
+        assert any("uses all 1,000 rows of the list mma, which was not added yet" in line for line in told.assumed)
         return
     if suite == "artists":
         before = ground(request).prompt_counts[suite]
@@ -256,7 +256,7 @@ def test_target_without_added_titles_uses_those_of_the_testbed_with_a_notice(tes
     assert [one.text for one in found if one.target == "Cy Cedar"] == ["The Empty Room by Cy Cedar"]
     assert [one.text for one in found if one.target == "Ann van Oak"] == [text for text, _ in OAK]
     (said,) = [line for line in capfd.readouterr().err.splitlines() if "no row by" in line]
-    assert said.endswith("no row by Cy Cedar in artists: the testbed's own are asked")
+    assert said.endswith("no row by Cy Cedar in artists: using the testbed's own prompts")
     assert list(prompts.list_facts(made, "artists", style)["lists"]) == ["Ann van Oak"]
 
 

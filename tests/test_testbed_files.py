@@ -97,7 +97,10 @@ def test_lists_show_a_file_and_what_it_is_like(toml, python):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('like = "mini"\nname = "Mini"\n', "'mini' is an installed testbed, whose results would be mixed"),
+        (
+            'like = "mini"\nname = "Mini"\n',
+            "has the name of installed testbed 'mini', so results of both would be mixed",
+        ),
         ('like = "mini"\nwieghts = "x"\n', "Unknown setting 'wieghts'. Did you mean 'weights'?"),
         ('like = "mini"\ntargets = ["Nobody"]\n', "'targets': Testbed mini knows no artist 'Nobody'"),
         ('like = "mini"\nsteps = 0\n', "'steps': input should be greater"),
@@ -105,8 +108,8 @@ def test_lists_show_a_file_and_what_it_is_like(toml, python):
         ('like = "maxi"\n', "or a shipped one (sd21, mini)"),
         ('like = "mini"\nsteps = "2"\n', "'steps': input should be a valid integer and is \"2\""),
         ('like = "mini"\ntargets = "Gustav Klimt"\n', "'targets': input should be a valid list and is"),
-        ('like = "mini"\nweights = 3\n', "'weights' is 3, and should be a text"),
-        ('like = "mini"\nname = "a b"\n', "'name' is \"a b\", and may have letters A to Z"),
+        ('like = "mini"\nweights = 3\n', "'weights' is 3, but must be a string"),
+        ('like = "mini"\nname = "a b"\n', "'name' is \"a b\", but may have only letters A to Z"),
     ],
 )
 def test_wrong_file_like_mini_is_one_sentence(text, message, tmp_path):
@@ -121,7 +124,7 @@ def test_wrong_file_like_mini_is_one_sentence(text, message, tmp_path):
 def test_weights_that_are_not_there_are_refused(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('like = "mini"\nweights = "nowhere"\n')
-    with pytest.raises(DataError, match="weights are missing or half built"):
+    with pytest.raises(DataError, match="weights are missing or incomplete"):
         resolve.load(str(path))(device="cpu")
 
 
@@ -152,11 +155,11 @@ def test_python_testbed_inherits_and_its_code_is_in_its_identity(python, tmp_pat
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('name, summary = "klimt"', 'name, summary = "mini"', "'mini' is an installed testbed"),
-        ('name, summary = "klimt"', 'name, summary = "a b"', 'is called "a b", and its name may have letters'),
+        ('name, summary = "klimt"', 'name, summary = "mini"', "name of installed testbed 'mini'"),
+        ('name, summary = "klimt"', 'name, summary = "a b"', 'has the name "a b", but a name may have only letters'),
         ("(Mini)", "", "Klimt is not a testbed: let it inherit from Testbed of benchmark.api."),
-        ("(Mini)", "(Testbed)", "Klimt is not a testbed yet, it lacks identity, prompts, base, encode"),
-        ("def concept", "def __init__(self): ...\n\n    def concept", "cannot be made as Klimt(device='cpu')"),
+        ("(Mini)", "(Testbed)", "Klimt is not a complete testbed, it lacks identity, prompts, base, encode"),
+        ("def concept", "def __init__(self): ...\n\n    def concept", "Klimt(device='cpu') must be a valid call"),
     ],
 )
 def test_unfinished_python_testbed_is_told_what_it_lacks(python, old, new, message):
@@ -170,7 +173,7 @@ def test_unfinished_python_testbed_is_told_what_it_lacks(python, old, new, messa
 
 def test_python_testbed_that_fails_is_refused_in_one_sentence(python):
     python.write_text(KLIMT + '\n    def __init__(self, device="cpu"):\n        1 / 0\n')
-    with pytest.raises(UsageError, match=r"cannot be made, Klimt\(device='cpu'\) raises ZeroDivisionError"):
+    with pytest.raises(UsageError, match=r"cannot be created: Klimt\(device='cpu'\) raises ZeroDivisionError"):
         resolve.load(f"{python}:Klimt")(device="cpu")
 
 
@@ -198,11 +201,11 @@ def test_new_file_of_weights_like_minis_loads(weights, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("mine.txt", "--from", "model"), "mine.txt is no name of a testbed file"),
-        (("there.toml", "--from", "model"), "there.toml is there already"),
-        (("mine.toml", "--from", "nowhere"), "There is no folder nowhere"),
+        (("mine.txt", "--from", "model"), "mine.txt is not a name for a testbed file"),
+        (("there.toml", "--from", "model"), "there.toml already exists"),
+        (("mine.toml", "--from", "nowhere"), "The folder nowhere does not exist"),
         (("mine.toml", "--from", "empty"), "scheduler_config.json cannot be read"),
-        (("mini.toml", "--from", "empty"), "'mini' is an installed testbed"),
+        (("mini.toml", "--from", "empty"), "name of installed testbed 'mini'"),
     ],
 )
 def test_new_file_is_refused_in_one_sentence(words, message, tmp_path, monkeypatch):
@@ -232,4 +235,4 @@ def test_estimate_of_mini_is_that_of_an_empty_file_like_mini(tmp_path):
 
 def test_estimate_of_a_python_testbed_is_refused_in_one_sentence(python):
     words = ("--method", "esd", "--suite", "artists", "--testbed", f"{python}:Klimt")
-    assert "is written in Python, and only running it would say" in bench("estimate", *words, code=2)
+    assert "is written in Python and the sizes of its networks are unknown" in bench("estimate", *words, code=2)

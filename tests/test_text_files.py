@@ -88,7 +88,7 @@ def test_plugin_with_a_byte_order_mark_is_loaded_and_parsed(tmp_path: Path, monk
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("like = 5", "'like' is 5, and should be a text"),
+        ("like = 5", "'like' is 5, but must be a string"),
         ('networks = "clip"', "'networks' is 'clip', and should be a table"),
     ],
 )

@@ -37,7 +37,7 @@ def listing(kind: str, testbed: str = "mini") -> list[tuple[str, str]]:
 
 
 def testbed_file(testbed: str) -> list[tuple[str, str]]:
-    """The line of a testbed from a file; none for an installed one."""
+    """Return the line of a testbed from a file; empty for an installed testbed."""
     if not (is_file(testbed) or resolve.is_file(testbed)):
         return []
     like = ", ".join(resolve.inherited_by(testbed))
@@ -45,7 +45,7 @@ def testbed_file(testbed: str) -> list[tuple[str, str]]:
 
 
 def _like(point: EntryPoint) -> str:
-    """The installed testbeds whose classes an installed testbed inherits from."""
+    """Return a note on the testbeds that an installed testbed inherits from; empty if there are none."""
     module = read_module(point.module)
     owner = find_class(module, point.attr) if module else None
     names = [parent.text("name") for parent in owner.parents()] if owner else []
@@ -54,8 +54,7 @@ def _like(point: EntryPoint) -> str:
 
 
 def summary_of(point: EntryPoint) -> str:
-    """Return the `summary` of the class that an entry point names, own or inherited, or else the first paragraph of its
-    or its module's docstring."""
+    """Return the `summary` of an entry point's class, or else the first paragraph of its or its module's docstring."""
     if find_source(point.module) is None:
         return f"cannot be read: no module {point.module}"
     if (module := read_module(point.module)) is None:

@@ -1,4 +1,4 @@
-"""What an estimate needs to know of a testbed: its sizes and its numbers of prompts. No model is loaded."""
+"""Collects the properties of a testbed that an estimate needs: sizes and numbers of prompts. No model is loaded."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 
 COCO = {"train": 118_287, "val": 5_000}
-"""Pictures of COCO 2017, where the folder is not there to be counted."""
+"""Numbers of pictures in COCO 2017, used if the folder does not exist."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ground:
-    """A testbed in figures."""
+    """The properties of a testbed that determine the cost of a run."""
 
     name: str
     sizes: Sizes
@@ -56,22 +56,22 @@ class Ground:
     encoded: int
     """Training pictures (with their crops) that are encoded before training; 0 if training steps encode them."""
     shown: int
-    """Pictures to prune by that are encoded before pruning."""
+    """Pictures that are encoded for pruning."""
     real: int
     """Real pictures that FID compares with."""
     pixels: int
     """Bytes of a picture without compression."""
     parameters: float
-    """Of the U-Net as it lies on the disk."""
+    """Number of parameters in the files of the U-Net."""
     assumed: list[str] = field(default_factory=list)
     preset: str = "default"
-    """The preset of methods unless the request has another."""
+    """Default preset of methods."""
     experts: bool = False
-    """Whether aptp's experts are given, not searched for."""
+    """Whether the experts of aptp are read from a file instead of searched for."""
 
 
 def ground(request: RunRequest) -> Ground:
-    """The testbed of a request. UsageError for a testbed written in Python, but for `mini`."""
+    """Return the properties of a request's testbed. UsageError for a testbed in Python, except `mini`."""
     definition = resolve.definition_of(request.testbed)
     if definition is not None:
         return _of_definition(request, definition)
@@ -80,21 +80,20 @@ def ground(request: RunRequest) -> Ground:
     if (mini_definition := resolve.mini_definition(request.testbed)) is not None:
         return _of_mini(request, mini_definition)
     raise UsageError(
-        f"Testbed '{request.testbed}' cannot be estimated: it is written in Python, and only running it would say how "
-        "large its networks are. `bench run` begins without an estimate; one of a TOML file that is like mini or sd21 "
-        "can be had."
+        f"Testbed '{request.testbed}' cannot be estimated, because it is written in Python and the sizes of its "
+        "networks are unknown: start `bench run` without an estimate, or use a TOML file that is like mini or sd21."
     )
 
 
 def precision_of(request: RunRequest) -> Precision:
-    """The request's precision, or else the testbed's own."""
+    """Return the request's precision, or else the testbed's default."""
     definition = resolve.definition_of(request.testbed)
     precision: Any = request.precision or (definition.precision if definition else "fp32")
     return precision  # checked by the request, or by the definition
 
 
 def suites(request: RunRequest) -> list[str]:
-    """The suite asked for, and those that it brings."""
+    """Return the requested suite and those that it also runs."""
     first = load.load(request.suite)
     return [first.name, *(name for name in first.brings if not request.alone)]
 
@@ -104,7 +103,7 @@ def _kind(request: RunRequest) -> str:
 
 
 def _of_mini(request: RunRequest, definition: MiniDefinition) -> Ground:
-    """mini, or a testbed in its world: networks of the same sizes, with the file's targets, prompts and sampling."""
+    """Return the properties of mini, or of a testbed like mini, whose networks have the same sizes."""
     from benchmark.testbeds.mini import explicit, prompts
 
     is_explicit = _kind(request) == "explicit"
@@ -129,11 +128,11 @@ def _of_mini(request: RunRequest, definition: MiniDefinition) -> Ground:
 
 
 def _count_own_prompts(request: RunRequest, name: str, assumed: list[str]) -> int:
-    """The number of prompts of a plug-in's suite; 0 where only its code says it, which needs the testbed itself."""
+    """Return the number of prompts of a plug-in's suite; 0 if only its code with a loaded testbed can tell."""
     suite = load.load(request.suite if name == load.name_of(request.suite) else name)
     if isinstance(suite, TomlSuite):
         return len(first_of_groups(suite.rows, request.limit))
-    assumed.append(f"the prompts of suite {name}, which brings its own, are not counted")
+    assumed.append(f"the prompts of suite {name}, which its own code defines, are not counted")
     return 0
 
 
@@ -195,8 +194,10 @@ def _of_definition(request: RunRequest, definition: Definition) -> Ground:
 def _count_prompts(
     request: RunRequest, definition: Definition, concept: Concept, suite: str, val_pictures: int, assumed: list[str]
 ) -> int:
-    """The number of a suite's prompts, from public lists as far as they were added. Each list's rows by a painter, and
-    all rows of an explicit list, are a group of which `--limit` takes the first."""
+    """Return the number of a suite's prompts, from public lists if they were added.
+
+    `--limit` applies to each list's rows by one painter, and to all rows of an explicit list.
+    """
     from benchmark.suites.prompts import added_lists, by_target
     from benchmark.testbeds.stable_diffusion import prompts
     from prompts.sources import source
@@ -218,7 +219,7 @@ def _count_prompts(
     public = source(names[0])
     count = _at_most(public.rows, request.limit)
     rows_asked = f"all {count:,}" if count == public.rows else f"{count:,} of the"
-    assumed.append(f"suite {suite} asks {rows_asked} rows of the list {public.name}, which was not added yet")
+    assumed.append(f"suite {suite} uses {rows_asked} rows of the list {public.name}, which was not added yet")
     return count
 
 
@@ -227,7 +228,7 @@ def _at_most(count: int, limit: int | None) -> int:
 
 
 def _check_model(definition: Definition) -> None:
-    """DataError for settings that the model does not allow; what the model says is not known where it is not here."""
+    """Raise DataError for settings that the model does not allow; not checked if the model is not available locally."""
     from benchmark.testbeds.stable_diffusion import find, model_settings
 
     try:
@@ -238,13 +239,13 @@ def _check_model(definition: Definition) -> None:
 
 
 def _parameters(definition: Definition) -> int | None:
-    """Parameters of the model's U-Net, from the headers of its files; None if there are none, or in another form."""
+    """Return the number of parameters from the headers of the U-Net's files; None if they cannot be read."""
     import json
 
     from benchmark.testbeds.stable_diffusion import find
 
     try:
-        counts: dict[str, int] = {}  # by variant: an .fp16 file repeats what the other one holds
+        counts: dict[str, int] = {}  # by variant: an .fp16 file contains the same parameters again
         for file in sorted((find.model(definition.model, ask=False) / "unet").glob("*.safetensors")):
             with open(file, "rb") as opened:
                 header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
@@ -259,7 +260,7 @@ def _parameters(definition: Definition) -> int | None:
 
 
 def _pictures(definition: Definition, side: str, assumed: list[str]) -> int:
-    """The number of pictures on one side of the captions' folder; COCO's if the folder is missing."""
+    """Return the number of pictures of a split (train or val); that of COCO 2017 if the folder is missing."""
     from benchmark.testbeds.stable_diffusion.captions import annotation_file, count_pictures
 
     try:

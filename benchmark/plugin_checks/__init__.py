@@ -1,1 +1,1 @@
-"""What `bench doctor` tries of methods, objectives and prunings, on a miniature with random weights."""
+"""The checks that `bench doctor` runs on methods, objectives and prunings, with a tiny U-Net of random weights."""

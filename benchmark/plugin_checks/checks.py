@@ -1,4 +1,4 @@
-"""How checks are told: a line each. A plug-in's own errors are findings, not tracebacks."""
+"""Results of checks, one line per check. Errors that a plug-in raises are results too, not tracebacks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from benchmark.errors import PalimpsestError
 
 
 class Check(NamedTuple):
-    """A line of the report. "untried" says why something could not be tried, and is no fault."""
+    """The result of one check.
+
+    State "kept" means passed, "broken" failed, and "untried" that the check does not apply, which is not a failure.
+    """
 
     state: Literal["kept", "untried", "broken"]
     subject: str
@@ -20,28 +23,28 @@ class Check(NamedTuple):
 
 
 class Fault(Exception):
-    """What a plug-in does against its contract."""
+    """Raised by a check if the plug-in violates its contract."""
 
 
 class Untried(Exception):
-    """Why a check does not apply."""
+    """Raised by a check that does not apply; the message says why."""
 
 
 def tried(subject: str, check: Callable[[], str]) -> Check:
-    """The line of one check: what it returns if it passes, what it raises if not."""
+    """Run one check and return its result, with the returned text if it passes, else with the error message."""
     try:
         return Check("kept", subject, check())
     except Untried as reason:
         return Check("untried", subject, str(reason))
     except (Fault, PalimpsestError) as error:
         return Check("broken", subject, str(error))
-    except Exception as error:  # of the plug-in's own code
-        place = _innermost(error)
+    except Exception as error:  # raised by the plug-in's own code
+        place = _innermost_place(error)
         return Check("broken", subject, f"{type(error).__name__}: {error}{place}")
 
 
 def until_broken(*checks: tuple[str, Callable[[], str]]) -> Iterator[Check]:
-    """The lines of checks in their order, up to the first that fails or does not apply: the later ones build on it."""
+    """Run checks in order up to the first that fails or does not apply, because later checks depend on earlier ones."""
     for subject, check in checks:
         line = tried(subject, check)
         yield line
@@ -51,20 +54,22 @@ def until_broken(*checks: tuple[str, Callable[[], str]]) -> Iterator[Check]:
 
 @contextmanager
 def process_seeded(seed: int) -> Iterator[None]:
-    """The process's own generator at a seed, and as it was afterwards. Plug-ins should not draw from it, so each try is
-    given another one."""
+    """Seed torch's global generator, and restore its state afterwards.
+
+    Plug-ins should not use this generator. Each call is seeded differently, so that a plug-in that uses it is detected.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
 
 
 def same_weights(left: torch.nn.Module, right: torch.nn.Module) -> bool:
-    """Whether two networks are equal bit for bit."""
+    """Return whether the weights of two networks are equal bit for bit."""
     ours, theirs = left.state_dict(), right.state_dict()
     return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-def _innermost(error: BaseException) -> str:
+def _innermost_place(error: BaseException) -> str:
     frames = []
     traceback = error.__traceback__
     while traceback is not None:

@@ -1,4 +1,4 @@
-"""Tries a method: its contract, a fit, its budget, determinism, and a stop from which it goes on."""
+"""Checks a method: its contract, a short fit, its budget, determinism, and resuming after an interruption."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from methods.budget import Budget, Ledger
 from methods.pruning.macs import forward_flops
 
 SMALL = {"batch": 2, "lower_steps": 2, "checkpoint_every": 1, "warm_up": 0, "sampling_steps": 2}
-"""Settings that make a fit short, where a method has them."""
+"""Settings that make a fit short. Those that a method does not have are ignored."""
 STEPS = 4
 SEED = 0
 
 
 class MethodChecks:
-    """The checks of one method, by name or `path/to/file.py:Class`; `settings` are overrides of its config."""
+    """The checks of one method, given as a name or `path/to/file.py:Class`; `settings` override its config."""
 
     def __init__(self, name: str, settings: Settings | None = None) -> None:
         self.name, self._settings = name, settings or {}
@@ -46,22 +46,22 @@ class MethodChecks:
         configure(method)
         for preset in method.presets:
             configure(method, preset)
-        self._made()
+        self._configure_method()
         return f"declares all that a method must; presets: {', '.join(method.presets)}"
 
     def fit(self) -> str:
-        """One fit of a few steps."""
+        """Run a fit of a few steps, and check the U-Net and the ledger that it returns."""
         student = miniature.unet()
         shapes = {name: tuple(tensor.shape) for name, tensor in student.state_dict().items()}
-        method, materials = self._made(), miniature.materials()
+        method, materials = self._configure_method(), miniature.materials()
         method.check(student, miniature.CONCEPT)
         teacher = {name: tensor.clone() for name, tensor in materials.teacher.state_dict().items()}
-        self._whole = self._fitted(Budget(iterations=STEPS), materials=materials)
+        self._whole = self._run_fit(Budget(iterations=STEPS), materials=materials)
         unet, ledger, _ = self._whole
         if not isinstance(unet, UNet2DConditionModel):
             raise Fault(f"fit returned {type(unet).__name__}: it must return the U-Net")
         if {name: tuple(tensor.shape) for name, tensor in unet.state_dict().items()} != shapes:
-            raise Fault("fit added, removed or reshaped weights: let it change their values alone")
+            raise Fault("fit added, removed or reshaped weights: let it change only their values")
         if broken := [name for name, weight in unet.named_parameters() if not bool(weight.isfinite().all())]:
             raise Fault(f"fit returned weights that are not finite ('{broken[0]}')")
         if unet.training:
@@ -69,65 +69,61 @@ class MethodChecks:
         if any(not torch.equal(tensor, teacher[name]) for name, tensor in materials.teacher.state_dict().items()):
             raise Fault("fit changed the weights of materials.teacher, which all methods share")
         if not len(ledger):
-            raise Fault(
-                "fit wrote nothing into context.ledger: append an Entry for what it spent, also if that is 0 FLOPs"
-            )
+            raise Fault("fit wrote nothing into context.ledger: append an Entry with its cost, even for 0 FLOPs")
         json.dumps(ledger.to_json())
         changed = not same_weights(unet, miniature.unet())
-        return "returns a U-Net of the same form" + ("" if changed else ", but its weights are those it was given")
+        return "returns a U-Net of the same form" + ("" if changed else ", but with unchanged weights")
 
     def budget(self) -> str:
-        """The ledger against budgets in iterations and FLOPs, and against the images that U-Nets have seen."""
-        _, ledger, _ = self._finished()
+        """Compare the ledger with budgets in iterations and FLOPs, and with the number of processed images."""
+        _, ledger, _ = self._first_fit()
         total = ledger.total()
         if total.iterations > STEPS:
-            raise Fault(f"took {total.iterations} iterations where the budget was {STEPS}")
+            raise Fault(f"took {total.iterations} iterations with a budget of {STEPS}")
         flops = 1.5 * total.flops or 100 * forward_flops(miniature.unet(), miniature.SIZE, miniature.LENGTH)
         seen = _Counter()
-        _, spent_ledger, _ = self._fitted(Budget(flops=flops), counter=seen)
+        _, spent_ledger, _ = self._run_fit(Budget(flops=flops), counter=seen)
         spent = spent_ledger.total()
         if spent.flops > flops:
-            raise Fault(f"spent {spent.flops:.3g} FLOPs where the budget was {flops:.3g}")
+            raise Fault(f"spent {spent.flops:.3g} FLOPs with a budget of {flops:.3g}")
         if seen.images > spent.unet_forwards:
             raise Fault(
-                f"its U-Nets saw {seen.images} images and the ledger says {spent.unet_forwards}: enter all passes, "
-                "also the teacher's"
+                f"its U-Nets processed {seen.images} images, but the ledger has {spent.unet_forwards} forward passes: "
+                "record all passes, including the teacher's"
             )
-        return f"spent {spent.flops:.3g} of {flops:.3g} FLOPs, and {seen.images} images seen are in the ledger"
+        return f"spent {spent.flops:.3g} of {flops:.3g} FLOPs, and the ledger covers all {seen.images} processed images"
 
     def determinism(self) -> str:
-        first, _, _ = self._finished()
-        second, _, _ = self._fitted(Budget(iterations=STEPS))
+        first, _, _ = self._first_fit()
+        second, _, _ = self._run_fit(Budget(iterations=STEPS))
         if not same_weights(first, second):
-            raise Fault("two fits with one seed gave different weights: draw all that is random from `seed`")
-        return "two fits with one seed give the same weights"
+            raise Fault("two fits with the same seed gave different weights: derive all random numbers from `seed`")
+        return "two fits with the same seed give the same weights"
 
     def resume(self) -> str:
-        """A fit that is stopped after a checkpoint and begun again ends like one that was not."""
-        whole, whole_ledger, memory = self._finished()
+        """Check that a fit that is interrupted after a checkpoint and resumed ends with the same weights and ledger."""
+        whole, whole_ledger, memory = self._first_fit()
         if len(memory.states) < 2:
             if whole_ledger.total().iterations > 1:
-                raise Untried("wrote no checkpoint within so few steps, so a run that is stopped would begin anew")
-            raise Untried("has no steps, so a run that is stopped begins anew")
+                raise Untried(f"wrote no checkpoint within {STEPS} steps, so an interrupted run would restart")
+            raise Untried("has no steps, so an interrupted run starts from the beginning")
         stopped = miniature.Memory(stop_after=max(1, len(memory.states) // 2))
         try:
-            self._fitted(Budget(iterations=STEPS), memory=stopped)
+            self._run_fit(Budget(iterations=STEPS), memory=stopped)
         except miniature.Stopped:
             pass
         else:
-            raise Fault("caught what stopped it: let `fit` catch no BaseException")
+            raise Fault("caught the exception that should interrupt it: do not catch BaseException in `fit`")
         kept = miniature.Memory(states=stopped.states)
-        again, ledger, _ = self._fitted(Budget(iterations=STEPS), memory=kept)
+        again, ledger, _ = self._run_fit(Budget(iterations=STEPS), memory=kept)
         if not same_weights(whole, again):
-            raise Fault(
-                "a fit that was stopped and went on gave other weights: load all that changes from its checkpoint"
-            )
+            raise Fault("a resumed fit gave different weights: restore everything that changes from its checkpoint")
         if ledger.total().flops != whole_ledger.total().flops:
-            raise Fault("a fit that was stopped and went on has another ledger: keep what was spent in the checkpoint")
-        return "stopped after a checkpoint, it goes on and ends with the same weights"
+            raise Fault("a resumed fit has a different ledger: save the cost so far in the checkpoint")
+        return "resumes from a checkpoint and ends with the same weights"
 
-    def _made(self) -> Method:
-        """The method with its default preset and, where it takes them, settings for a short fit."""
+    def _configure_method(self) -> Method:
+        """Return the method with its default preset and, if it accepts them, settings for a short fit."""
         method = registry.load("methods", self.name)
         settings = {key: value for key, value in SMALL.items() if key in method.Config.model_fields}
         try:
@@ -135,11 +131,11 @@ class MethodChecks:
         except UsageError:
             return configure(method, **self._settings)
 
-    def _finished(self) -> tuple[UNet2DConditionModel, Ledger, miniature.Memory]:
+    def _first_fit(self) -> tuple[UNet2DConditionModel, Ledger, miniature.Memory]:
         assert self._whole is not None, "`fit` is checked first"
         return self._whole
 
-    def _fitted(
+    def _run_fit(
         self,
         budget: Budget,
         memory: miniature.Memory | None = None,
@@ -154,12 +150,12 @@ class MethodChecks:
                 network.register_forward_pre_hook(counter, with_kwargs=True)
         self._fits += 1
         with process_seeded(self._fits):
-            unet = self._made().fit(student, materials, miniature.CONCEPT, budget, context, SEED)
+            unet = self._configure_method().fit(student, materials, miniature.CONCEPT, budget, context, SEED)
         return unet, context.ledger, memory
 
 
 class _Counter:
-    """Counts the images that U-Nets are given; passes on the meta device, which count FLOPs, are none."""
+    """Counts the images that U-Nets process. Passes on the meta device are not counted: they only estimate FLOPs."""
 
     images = 0
 
@@ -168,4 +164,4 @@ class _Counter:
         self.images += len(sample) if sample.device.type != "meta" else 0
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Counter:
-        return self  # copies of a network count with it
+        return self  # copies of a network share the counter

@@ -1,5 +1,7 @@
-"""A Stable Diffusion small enough to try a plug-in in seconds: SD 2.1's modules with few channels, random weights, and
-random captioned latents."""
+"""A tiny Stable Diffusion that checks a plug-in in seconds.
+
+It has the modules of SD 2.1 with few channels and random weights, and random captioned latents as training data.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from methods.sampling import Sampler
 from prompts.concepts import Concept
 
 SIZE, LENGTH, WIDTH = 8, 8, 16
-"""Side of a latent, tokens of a text and width of its states."""
+"""Height and width of a latent, number of tokens of a text, and width of its hidden states."""
 TARGET, KEPT = "Ann van Oak", "Bo Birch"
 CONCEPT = Concept("style", (TARGET,), "art", (KEPT,))
 SCHEDULER: NetworkConfig = {
@@ -28,11 +30,11 @@ SCHEDULER: NetworkConfig = {
 
 
 class Stopped(BaseException):
-    """What stops a fit; no `except Exception` of a plug-in catches it."""
+    """Interrupts a fit. It is a BaseException, so that no `except Exception` of a plug-in catches it."""
 
 
 def unet(seed: int = 0) -> UNet2DConditionModel:
-    """A U-Net with random weights, fp32, eval mode."""
+    """Return a U-Net with random weights, in fp32 and eval mode."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = UNet2DConditionModel(
@@ -51,7 +53,7 @@ def unet(seed: int = 0) -> UNet2DConditionModel:
 
 @dataclass(frozen=True)
 class RandomLatents:
-    """Captioned latents (N, 4, 8, 8) with text states (N, 8, 16), the same in each reading."""
+    """Random latents (N, 4, 8, 8) with hidden states of captions (N, 8, 16), which depend only on the seed."""
 
     seed: int
     size: int
@@ -66,7 +68,7 @@ class RandomLatents:
 
 
 def encode(texts: Any) -> Tensor:
-    """Texts -> hidden states (N, 8, 16), random but always the same for a text."""
+    """Return hidden states (N, 8, 16) of texts: random numbers that are always the same for a text."""
     states = [
         torch.randn(LENGTH, WIDTH, generator=torch.Generator().manual_seed(sum(text.encode()) + len(text)))
         for text in texts
@@ -75,7 +77,7 @@ def encode(texts: Any) -> Tensor:
 
 
 def materials() -> Materials:
-    """What a method is given, with one target and one name that stays."""
+    """Return the materials of a method, with one target and one name to keep."""
     pairs = [(f"a photo of {thing}", f"{thing} in the style of {TARGET}") for thing in ("a boat", "a house", "a tree")]
     in_context = {
         name: [(f"{thing} in the style of {name}", thing) for thing in ("a boat", "a house", "a tree")]
@@ -98,13 +100,13 @@ def materials() -> Materials:
 
 
 def pictures() -> Pictures:
-    """Captioned pictures to prune by."""
+    """Return captioned pictures for prunings that need them."""
     return Pictures(RandomLatents(3, 12), [f"picture {k}" for k in range(12)], encode([""])[0], dict(SCHEDULER))
 
 
 @dataclass
 class Memory:
-    """A checkpointer that keeps copies of all states, and stops the fit after `stop_after` of them."""
+    """A checkpointer that stores copies of all states, and interrupts the fit after `stop_after` of them."""
 
     stop_after: int | None = None
     states: list[State] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Tries an upper objective: its contract, its target, and `bilevel` with it."""
+"""Checks an upper objective: its contract, its target, and `bilevel` with this objective."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from methods.objective import UpperObjective
 
 
 class ObjectiveChecks:
-    """The checks of one objective, by name or `path/to/file.py:Class`."""
+    """The checks of one objective, given as a name or `path/to/file.py:Class`."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -31,7 +31,7 @@ class ObjectiveChecks:
 
     def contract(self) -> str:
         check_objective(self.name)
-        return "declares all that an upper objective must"
+        return "declares all required attributes of an upper objective"
 
     def target(self) -> str:
         objective: type[UpperObjective] = registry.load("objectives", self.name)
@@ -40,9 +40,9 @@ class ObjectiveChecks:
         given = {text: answer.clone() for text, answer in answers.items()}
         first, second = objective.target(answers, 1.0), objective.target(given, 1.0)
         if not isinstance(first, torch.Tensor) or first.shape != (2, 4, 8, 8):
-            raise Fault("target must return a prediction of the form of its answers, (n, C, h, w)")
+            raise Fault("target must return a tensor with the shape of its inputs, (n, C, h, w)")
         if any(not torch.equal(answers[text], given[text]) for text in answers) or not torch.equal(first, second):
-            raise Fault("target is not the same for the same answers, or changes them: compute it from them alone")
+            raise Fault("target differs for equal inputs, or changes its inputs: compute it from the inputs only")
         if not bool(first.isfinite().all()):
-            raise Fault("target is not finite")
-        return f"a prediction from {', '.join(objective.asks)}, always the same"
+            raise Fault("target contains values that are not finite")
+        return f"is computed from {', '.join(objective.asks)}, and is the same for equal inputs"

@@ -1,4 +1,4 @@
-"""Tries a pruning: its contract, the share of MACs that it keeps, determinism, and whether the base stays."""
+"""Checks a pruning: its contract, the share of MACs that it keeps, determinism, and that the base is unchanged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MACS = 0.8
 
 
 class PruningChecks:
-    """The checks of one pruning, by name or `path/to/file.py:function`."""
+    """The checks of one pruning, given as a name or `path/to/file.py:function`."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -38,9 +38,9 @@ class PruningChecks:
 
     def prune(self) -> str:
         base = miniature.unet()
-        result = self._pruned(base)
+        result = self._run_pruning(base)
         if not same_weights(base, miniature.unet()):
-            raise Fault("changed the base: let it prune a copy")
+            raise Fault("changed the base model: prune a copy")
         small, architecture = result if isinstance(result, tuple) and len(result) == 2 else (None, None)
         if not (isinstance(small, torch.nn.Module) and isinstance(architecture, Architecture)):
             raise Fault(
@@ -51,9 +51,9 @@ class PruningChecks:
         with torch.no_grad():
             answer = small(latents, 10, encoder_hidden_states=miniature.encode(["a boat"])).sample
         if answer.shape != latents.shape or not bool(answer.isfinite().all()):
-            raise Fault("the pruned U-Net does not answer latents with finite latents of the same form")
+            raise Fault("the pruned U-Net does not predict finite values of the shape of its input")
         self._small = small
-        return "returns a smaller copy that can be stored and read again"
+        return "returns a smaller copy that can be saved and loaded"
 
     def macs(self) -> str:
         share = count_macs(self._small, miniature.SIZE, miniature.LENGTH) / count_macs(
@@ -61,21 +61,21 @@ class PruningChecks:
         )
         if registry.load("prunings", self.name) is registry.load("prunings", "none"):
             return "keeps all MACs"
-        # Channels of so small a network are cut in coarse steps.
+        # A small network has few channels, so the share of MACs changes in coarse steps.
         if abs(share - MACS) > max(MACS_TOLERANCE, 0.1):
-            raise Fault(f"kept {share:.1%} of MACs where {MACS:.0%} were asked for")
-        return f"kept {share:.1%} of MACs where {MACS:.0%} were asked for"
+            raise Fault(f"kept {share:.1%} of MACs instead of {MACS:.0%}")
+        return f"kept {share:.1%} of MACs for a requested share of {MACS:.0%}"
 
     def determinism(self) -> str:
-        if not same_weights(self._small, self._pruned(miniature.unet())[0]):
-            raise Fault("pruned the same U-Net to different weights: draw all that is random from a fixed seed")
+        if not same_weights(self._small, self._run_pruning(miniature.unet())[0]):
+            raise Fault("pruned the same U-Net to different weights: derive all random numbers from a fixed seed")
         return "prunes the same U-Net to the same weights"
 
-    def _pruned(self, base: Any) -> Any:
+    def _run_pruning(self, base: Any) -> Any:
         prune = registry.load("prunings", self.name)
         parameters = signature(prune).parameters
         if "experts" in parameters:
-            raise Untried("chooses among experts of a search, which takes a testbed: `bench prune` tries it")
+            raise Untried("chooses among the experts of a search, which needs a testbed: check it with `bench prune`")
         more = {"pictures": miniature.pictures()} if "pictures" in parameters else {}
         self._tries += 1
         with process_seeded(self._tries):

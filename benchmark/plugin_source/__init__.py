@@ -1,1 +1,1 @@
-"""Plug-ins as source text: what a file of the user imports, and what a class that is not imported says."""
+"""Reads the source text of plug-ins: the files that they import, and attributes of their classes."""

@@ -1,6 +1,6 @@
-"""What a class assigns in its body, read from source text: its own assignments and those it inherits.
+"""Reads the attributes of classes, own and inherited, from source text.
 
-Nothing is imported: `bench list` and the check of a preset are fast, and see plug-ins that cannot be imported, too.
+Nothing is imported. So `bench list` and the check of a preset are fast, and work for plug-ins that cannot be imported.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import EntryPoint
 
 DEEPEST = 12
-"""Parents that are followed, in case classes inherit in a circle."""
+"""Maximal number of parents that are followed, in case classes inherit in a circle."""
 
 
 @dataclass(frozen=True)
 class ClassSource:
-    """A class in the source text of its module."""
+    """A class and the parsed source of its module."""
 
     module: ast.Module
     body: ast.ClassDef
 
     def value(self, name: str, depth: int = 0) -> ast.expr | None:
-        """The expression that the class, or else the nearest parent that can be read, assigns to `name`."""
+        """Return the expression assigned to `name` in the class, or in its nearest parent; None if there is none."""
         if (own_value := _assigned(self.body, name)) is not None or depth > DEEPEST:
             return own_value
         for base in self.body.bases:
@@ -33,19 +33,19 @@ class ClassSource:
         return None
 
     def parents(self, depth: int = 0) -> Iterator[ClassSource]:
-        """The classes that it inherits from, as far as they can be read, nearest first."""
+        """Yield the classes that it inherits from, nearest first, as far as their source is available."""
         for base in self.body.bases if depth < DEEPEST else ():
             if parent := find_class(self.module, ast.unparse(base)):
                 yield parent
                 yield from parent.parents(depth + 1)
 
     def text(self, name: str) -> str:
-        """The text that is assigned to `name`; empty if it is no literal."""
+        """Return the string assigned to `name`; empty if it is not a string literal."""
         value = self.value(name)
         return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else ""
 
     def keys(self, name: str) -> list[str]:
-        """The keys of the dict that is assigned to `name`, as far as they are literals or those of another class."""
+        """Return the keys of the dict assigned to `name`: literals, and keys taken from a dict of another class."""
         return list(dict.fromkeys(self._keys(self.value(name), 0)))
 
     def _keys(self, value: ast.expr | None, depth: int) -> list[str]:
@@ -68,14 +68,14 @@ class ClassSource:
 
 
 def literal_keys(point: EntryPoint, attribute: str) -> list[str]:
-    """The keys, as far as they can be read, of the dict that a plug-in's class assigns to `attribute` or inherits."""
+    """Return the keys of the dict that a plug-in's class assigns to `attribute`; empty if it cannot be read."""
     module = read_module(point.module)
     owner = find_class(module, point.attr) if module else None
     return owner.keys(attribute) if owner else []
 
 
 def find_source(module: str) -> ModuleSpec | None:
-    """Where a module's source lies. Unlike `importlib.util.find_spec`, it imports no parent package."""
+    """Find the source file of a module. Unlike `importlib.util.find_spec`, this imports no parent package."""
     path: list[str] | None = None
     spec: ModuleSpec | None = None
     parts = module.split(".")
@@ -88,7 +88,7 @@ def find_source(module: str) -> ModuleSpec | None:
 
 
 def read_module(name: str) -> ast.Module | None:
-    """The parsed source of a module; None where it has none or cannot be parsed."""
+    """Return the parsed source of a module; None if it has no source or cannot be parsed."""
     spec = find_source(name)
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         return None
@@ -100,7 +100,7 @@ def read_module(name: str) -> ast.Module | None:
 
 
 def find_class(module: ast.Module, name: str, depth: int = 0) -> ClassSource | None:
-    """The class that a module calls `name` ("Mini", "testbed.Mini"), defined in it or imported; None if not found."""
+    """Return the class `name` ("Mini", "testbed.Mini") that a module defines or imports; None if there is none."""
     first, _, rest = name.partition(".")
     for node in module.body:
         if isinstance(node, ast.ClassDef) and node.name == name:
@@ -122,12 +122,12 @@ def find_class(module: ast.Module, name: str, depth: int = 0) -> ClassSource | N
 
 
 def node_level(node: ast.Import | ast.ImportFrom) -> int:
-    """Dots of a relative import, which is not followed."""
+    """Return the number of dots of a relative import. Relative imports are not followed."""
     return node.level if isinstance(node, ast.ImportFrom) else 0
 
 
 def _assigned(body: ast.ClassDef, name: str) -> ast.expr | None:
-    """What a class body assigns to `name`, alone or in a tuple: `name, summary = "mine", "what it does"`."""
+    """Return the expression that a class body assigns to `name`, also in a tuple: `name, summary = "mine", "..."`."""
     for node in body.body:
         targets = (
             [node.target] if isinstance(node, ast.AnnAssign) else node.targets if isinstance(node, ast.Assign) else []

@@ -1,9 +1,9 @@
-"""Plug-ins in files of the user: what such a file imports from its own folder, and how it is imported.
+"""Imports user-provided files of plug-ins, together with the modules in their folder.
 
-A module or package beside the file is a *sibling*. Siblings are found by reading import statements, so they are known
-without running anything. They are imported under private names, so plug-ins in different folders may have siblings of
-the same name. A sibling comes before an installed package of its name, as it does for a script; the standard library
-and this project's own packages come first.
+A module or package in the folder of a plug-in's file is a *sibling*. Siblings are found by reading import statements,
+so no code is run to find them. They are imported under private names, so that plug-ins in different folders can have
+siblings of the same name. As for a script, a sibling takes precedence over an installed package of the same name. The
+standard library and the packages of this project take precedence over siblings.
 """
 
 from __future__ import annotations
@@ -22,15 +22,14 @@ from types import ModuleType
 from typing import Any
 
 PRIVATE = "palimpsest_file_"
-"""How the names of packages begin that stand for the folders of plug-ins."""
+"""Prefix of the names under which folders of plug-ins are imported as packages."""
 OURS = ("benchmark", "methods", "metrics", "prompts")
 
 
 def siblings(path: Path) -> list[Path]:
-    """The files in a plug-in's folder that it imports, directly or through each other, sorted, without itself.
+    """Return the files in a plug-in's folder that it imports, directly or indirectly, sorted, without the file itself.
 
-    Import statements count wherever they stand, also in functions. Those that are computed (`importlib`) and data files
-    do not.
+    Import statements inside functions are included. Modules with computed names (`importlib`) and data files are not.
     """
     folder = path.resolve().parent
     imported_files: set[Path] = set()
@@ -45,8 +44,11 @@ def siblings(path: Path) -> list[Path]:
 
 
 def digest(path: Path) -> str:
-    """The sha256 of a plug-in: of its own text where it has no siblings, else of its text and all siblings with their
-    places in the folder."""
+    """Return the sha256 of a plug-in.
+
+    It is that of the file if it has no siblings, else that of the checksums of the file and all siblings, with the
+    siblings' paths relative to the folder.
+    """
     text, folder = path.read_bytes(), path.resolve().parent
     files = siblings(path)
     if not files:
@@ -59,7 +61,10 @@ def digest(path: Path) -> str:
 
 
 def load_module(path: Path) -> ModuleType:
-    """Import a plug-in's file with its siblings, again only if one of them has changed. Raises what the file raises."""
+    """Import a plug-in's file with its siblings, unless they are imported already and unchanged.
+
+    Exceptions that the file raises are passed on.
+    """
     folder = path.resolve().parent
     key = hashlib.sha256(f"{path.resolve()}\0{digest(path)}".encode()).hexdigest()[:16]
     package_name = f"{PRIVATE}{key}"
@@ -76,7 +81,7 @@ def load_module(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(module_name, path, loader=loader)
     assert spec is not None  # true of every .py path
     module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # pydantic and dataclasses look their module up
+    sys.modules[module_name] = module  # pydantic and dataclasses look up the module by name
     try:
         loader.exec_module(module)
     except BaseException:
@@ -100,10 +105,10 @@ class _SiblingFinder:
 
 
 class _Loader(SourceFileLoader):
-    """Runs a file so that its import statements, also late ones, find siblings first."""
+    """Runs a file so that its import statements, including those in functions, find siblings first."""
 
     def get_code(self, fullname: str) -> Any:
-        # Compiled anew: a file that was edited twice within a second has the size and time of its cached code.
+        # No cached bytecode: a file edited twice within a second can have the same size and time as the cached version.
         return self.source_to_code(self.get_data(self.path), self.path)
 
     def exec_module(self, module: ModuleType) -> None:
@@ -130,7 +135,7 @@ class _Loader(SourceFileLoader):
 
 
 def _is_sibling(folder: Path, top_name: str) -> bool:
-    """Whether a module of this name is taken from the folder."""
+    """Return whether a module of this name is imported from the folder."""
     if not top_name or top_name in OURS or top_name in sys.stdlib_module_names:
         return False
     if (folder / f"{top_name}.py").is_file() or (folder / top_name / "__init__.py").is_file():
@@ -142,37 +147,37 @@ def _is_sibling(folder: Path, top_name: str) -> bool:
 
 
 def _files_of(folder: Path, name: str) -> Iterator[Path]:
-    """The files that importing `name` ("a.b.c", "a.*") from the folder runs; none where it is no sibling."""
+    """Yield the files that importing `name` ("a.b.c", "a.*") from the folder runs; none if it is not a sibling."""
     parts = name.split(".")
     if not _is_sibling(folder, parts[0]):
         return
-    place = folder
+    path = folder
     for part in parts:
         if part == "*":
-            yield from place.glob("*.py")
+            yield from path.glob("*.py")
             return
-        place = place / part
-        if (place / "__init__.py").is_file():
-            yield place / "__init__.py"
-        elif place.with_name(f"{part}.py").is_file():
-            yield place.with_name(f"{part}.py")
+        path = path / part
+        if (path / "__init__.py").is_file():
+            yield path / "__init__.py"
+        elif path.with_name(f"{part}.py").is_file():
+            yield path.with_name(f"{part}.py")
             return
-        elif not place.is_dir():
+        elif not path.is_dir():
             return
 
 
 def _package_of(file: Path, folder: Path) -> tuple[str, ...]:
-    """The package, seen from the folder, that relative imports of a file begin at."""
+    """Return the package of a file relative to the folder, from which its relative imports start."""
     return file.relative_to(folder).parts[:-1]
 
 
 @lru_cache(maxsize=256)
 def _imported_names(source: bytes, package: tuple[str, ...]) -> tuple[str, ...]:
-    """Dotted names of all that may be modules in a source's import statements; none if it cannot be parsed."""
+    """Return the dotted names in import statements that can be modules; empty if the source cannot be parsed."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
-        return ()  # whatever loads the file says what is wrong with it
+        return ()  # the error is reported when the file is loaded
     names: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

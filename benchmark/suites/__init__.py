@@ -1,1 +1,1 @@
-"""Suites, which define prompts and how their pictures are scored."""
+"""Suites: sets of prompts, and the scores of the pictures that are sampled from them."""

@@ -41,7 +41,7 @@ class Artists(Suite):
 
 
 def _score_csd_real(scores: Scores, evidence: Evidence, rows: list[int]) -> None:
-    """Add `csd_real`: 100 x mean cosine between the style of a picture and of real pictures by the prompted artist."""
+    """Add `csd_real`: 100 x mean cosine similarity of a picture's style to real pictures by the prompted artist."""
     import torch.nn.functional as F
 
     values: list[float] = []
@@ -58,7 +58,7 @@ def _score_csd_real(scores: Scores, evidence: Evidence, rows: list[int]) -> None
 
 
 def _score_styles(scores: Scores, evidence: Evidence) -> None:
-    """Add the probability of the prompted artist's style for each part, and which styles the targets' pictures have."""
+    """Add the mean probability of the prompted artist's style per part, and the styles of the targets' pictures."""
     import torch
 
     styles, name = evidence.testbed.styles, evidence.testbed.networks["oracle"]
@@ -87,9 +87,9 @@ def _score_styles(scores: Scores, evidence: Evidence) -> None:
 
 
 def _score_destinations(scores: Scores, evidence: Evidence, probabilities: Tensor, prompted_styles: Tensor) -> None:
-    """Add, for each target, the shares of styles of its pictures, and the score of the least erased target.
+    """Add the distribution of styles over each target's pictures, and the score of the least erased target.
 
-    Targets are scored separately, because replacing one target's style by that of another would not show in a mean.
+    Targets are scored separately, because a mean would hide that one target's style was replaced by another's.
     """
     styles, name = evidence.testbed.styles, evidence.testbed.networks["oracle"]
     worst: tuple[float, list[float]] = (-1.0, [])

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from benchmark.api.suite import Evidence, Scores, Suite
 from benchmark.api.testbed import PictureFiles
 from benchmark.suites.scoring import make_metric, score_contents, score_pairs
 
-if TYPE_CHECKING:
-    pass
-
 
 class Coco(Suite):
-    """Measures retention on plain captions, which are unrelated to the erased concept."""
+    """Measures retention on plain captions that are unrelated to the erased concept."""
 
     name = "coco"
     summary = "retention on plain captions: FID, KID, CLIP, content and drift (1,000 captions on mini)"

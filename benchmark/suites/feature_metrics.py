@@ -1,4 +1,4 @@
-"""The built-in torchmetrics metrics as metrics that any suite can list: which features each of them is given."""
+"""Makes the built-in torchmetrics metrics usable in any suite, by passing them the features that they need."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ if TYPE_CHECKING:
 
 
 FORGOTTEN = ("targets", "implicit", "probes")
-"""Parts of prompts that ask for what is to be forgotten; all others ask for what is to be kept."""
+"""Parts whose prompts name the concept to forget; the prompts of all other parts name what must be kept."""
 
 
 class FeatureMetricOfSuites(Metric):
-    """A built-in metric. Its direction depends on the prompts: none where some are to be forgotten and some kept."""
+    """A built-in metric.
+
+    Whether higher is better depends on the prompts. It is None if some name the concept to forget and others do not.
+    """
 
     metric: Any
 
     def _begin(self, evidence: Evidence, rows: Sequence[int], *sizes: int) -> None:
-        """Make the torchmetrics metric, and give the column its direction on these rows."""
+        """Create the torchmetrics metric, and set the column's `higher_is_better` for these rows."""
         self.metric = make_metric(self.name, evidence.testbed.networks[self.encoders[0]], *sizes)
         sides: set[Side] = {"targets" if evidence.prompts[row].part in FORGOTTEN else "kept" for row in rows}
         better = self.metric.higher_is_better_for(next(iter(sides))) if len(sides) == 1 else None
@@ -47,7 +50,7 @@ class Paired(FeatureMetricOfSuites):
     """A metric that compares features row by row."""
 
     reads: ClassVar[Sequence[Pair]]
-    """What its `update` is given: whose features, and of which network."""
+    """Arguments of `update`, as pairs of a model and a network whose features are passed."""
 
     def update(self, evidence: Evidence, rows: Sequence[int]) -> None:
         self._begin(evidence, rows)
@@ -80,14 +83,14 @@ class Oracle(FeatureMetricOfSuites):
     columns = (Column("oracle", "asked style", format=".3f"),)
 
     def update(self, evidence: Evidence, rows: Sequence[int]) -> None:
-        """Probability of the style that a prompt's target names; of the plain style for prompts without a target."""
+        """Score the probability of the target's style, or of the plain style for prompts without a target."""
         import torch
 
         styles, targets = evidence.testbed.styles, [evidence.prompts[row].target for row in rows]
         if unknown_targets := sorted({target for target in targets if target and target not in styles}):
             raise UsageError(
-                f"Metric 'oracle' knows no style of {unknown_targets[0]!r}, a target of the suite's prompts: limit it "
-                "to other parts."
+                f"Metric 'oracle' cannot score target {unknown_targets[0]!r} of the suite's prompts, because the "
+                "testbed's oracle has no class for this style: limit the metric to other parts."
             )
         self._begin(evidence, rows, len(styles))
         labels = torch.tensor([styles.index(target) if target else 0 for target in targets])
@@ -95,7 +98,7 @@ class Oracle(FeatureMetricOfSuites):
 
 
 class Distance(FeatureMetricOfSuites):
-    """A distance between all pictures and held-out real ones."""
+    """A distance between the distributions of sampled pictures and of held-out real pictures."""
 
     encoders = ("features",)
     reads_pictures: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""The suite of a run: installed, from path/to/file.py:Class or from a TOML file, with the metrics that score it."""
+"""Loads the suite of a run, by name or from a Python or TOML file, with the metrics that score it."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
 
 
 def is_toml(suite: str) -> bool:
-    """Whether this names a suite's TOML file; the file need not exist."""
+    """Return whether this is the path of a TOML file; the file need not exist."""
     return suite.endswith(".toml")
 
 
 def is_file(suite: str) -> bool:
-    """Whether this names something in a user's file."""
+    """Return whether this is a TOML file or `path/to/file.py:Class`."""
     return is_toml(suite) or registry.is_file(suite)
 
 
 def name_of(suite: str) -> str:
-    """The suite's name in records and tables. Raises as `load` does for a file."""
+    """Return the suite's name in records and tables. Raises the errors of `load` if the suite is a file."""
     return load(suite).name if is_file(suite) else suite
 
 
 def load(suite: str) -> Suite:
-    """The suite of this name, or of this file.
+    """Load a suite by name, from `path/to/file.py:Class` or from a TOML file.
 
     Raises:
-        UsageError: there is no such suite, or it does not keep its contract, or a file takes an installed suite's name.
-        DataError: the TOML file or its list of prompts is wrong.
+        UsageError: the suite does not exist or is incomplete, or a file uses the name of an installed suite.
+        DataError: the TOML file or its list of prompts is invalid.
     """
     where = f"Suite '{suite}'"
     made: Any
@@ -57,19 +57,22 @@ def load(suite: str) -> Suite:
         made = plugins.guarded(where, kind)
     plugins.check_suite(made, where)
     if not is_file(suite) and made.name != suite:
-        raise UsageError(f"{where} calls itself '{made.name}': give its entry point and its class one name.")
+        raise UsageError(f"{where} has the name '{made.name}' in its class: give entry point and class the same name.")
     taken = {name.casefold(): name for name in registry.names("suites")}.get(made.name.casefold())
     if is_file(suite) and taken:
         raise UsageError(
-            f"{where} is called '{made.name}', and '{taken}' is an installed suite, whose results would be mixed with "
-            f"its own: give it another name, such as my-{taken}."
+            f"{where} has the name of installed suite '{taken}', so results of both would be mixed: choose a different "
+            f"name, such as my-{taken}."
         )
     return made
 
 
 def in_run(suite: str, metrics: Sequence[str] = ()) -> SuiteInRun:
-    """The suite with its own metrics and those that the run adds. UsageError for a metric that cannot be called, and
-    for two that give one cell. Raises as `load` does, too."""
+    """Load a suite together with its own metrics and the additional `metrics` of the run.
+
+    Raises:
+        UsageError: a metric cannot be used, or two metrics write the same cell. Also the errors of `load`.
+    """
     loaded = load(suite)
     folder = Path(suite.rpartition(".py:")[0] or suite).expanduser().parent if is_file(suite) else Path()
     uses = [use if isinstance(use, Use) else Use(use) for use in loaded.metrics]
@@ -81,41 +84,41 @@ def in_run(suite: str, metrics: Sequence[str] = ()) -> SuiteInRun:
             if column.cell_name in first_metrics:
                 raise UsageError(
                     f"Suite '{loaded.name}': metrics '{first_metrics[column.cell_name]}' and '{applied.use.metric}' "
-                    f"both give a cell '{column.cell_name}': leave one of them out, or give one a cell by Use."
+                    f"both write cell '{column.cell_name}': leave one of them out, or set a different cell with Use."
                 )
             first_metrics[column.cell_name] = applied.use.metric
     return SuiteInRun(loaded, suite, scored_by)
 
 
 def _located(metric: str, folder: Path) -> str:
-    """A metric's file as it lies beside the suite's."""
+    """Return the path of a metric's file, which is relative to the suite's folder; a name is returned unchanged."""
     return str(folder / metric) if registry.is_file(metric) and not metric.startswith("~") else metric
 
 
 class AppliedMetric:
-    """A metric as a suite uses it: on some parts of the prompts, under its own or another cell."""
+    """A metric as a suite uses it: limited to some parts of the prompts, and with the cell name of its `Use`."""
 
     def __init__(self, use: Use) -> None:
         self.use, self.kind = use, plugins.metric_class(use.metric)
         self.where = f"Metric '{use.metric}'"
         if (use.cell or use.header) and len(self.kind.columns) > 1:
             raise UsageError(
-                f"{self.where} has {len(self.kind.columns)} columns: a Use cannot name its cell or header, so leave cell and header out."
+                f"{self.where} has {len(self.kind.columns)} columns, so its Use cannot set cell or header: leave both out."
             )
         self.columns = [self._shown(column) for column in self.kind.columns]
         plugins.check_columns(self.columns, self.where)
 
     def _shown(self, column: Column) -> Column:
-        """The column under the name that the use gives it."""
+        """Return the column with the key, cell and header that the `Use` sets."""
         key, cell = (self.use.cell or name for name in (column.key, column.cell))
         return replace(column, key=key, cell=cell, header=self.use.header or column.header)
 
     def rows(self, prompts: Sequence[Prompt]) -> list[int]:
-        """Numbers of the prompts whose pictures it sees."""
+        """Return the indices of the prompts whose pictures the metric scores."""
         return [row for row, prompt in enumerate(prompts) if not self.use.parts or prompt.part in self.use.parts]
 
     def add(self, scores: Scores, evidence: Evidence) -> None:
-        """Put its cells into the scores. UsageError for figures that are none."""
+        """Compute the metric and add its cells to the scores. UsageError if a value is not a finite number."""
         metric, rows = self.kind(), self.rows(evidence.prompts)
         plugins.guarded(self.where, lambda: metric.update(evidence, rows))
         values = plugins.guarded(self.where, lambda: dict(metric.per_image()))
@@ -127,7 +130,7 @@ class AppliedMetric:
         for column in metric.columns:
             cell = self._shown(column).cell_name
             if cell in scores.cells:
-                raise UsageError(f"{self.where} gives a cell '{cell}', which its suite has already: leave it out.")
+                raise UsageError(f"{self.where} writes cell '{cell}', which its suite also writes: leave it out.")
             pictures = [float(value) for value in values.get(column.key, ())]
             if pictures:
                 scores.keep(cell, rows, pictures)
@@ -137,7 +140,10 @@ class AppliedMetric:
             )  # fmt: skip
 
     def _back_end(self, testbed: Testbed) -> str:
-        """Its networks and, of a metric from a file, its code: values of different code never share a column."""
+        """Return the names of the metric's networks and, if it comes from a file, the checksum of its code.
+
+        Values of different back ends get separate columns.
+        """
         networks = [testbed.networks[job] for job in self.kind.encoders]
         code = registry.fingerprint(self.use.metric)
         return "+".join([*networks, *([f"code-{code[:8]}"] if code else [])])
@@ -148,8 +154,8 @@ class SuiteInRun(Suite):
 
     Args:
         suite: the suite itself.
-        named: as the run names it.
-        scored_by: its own metrics and the run's.
+        named: name or path of the suite, as given by the user.
+        scored_by: metrics of the suite and additional metrics of the run.
     """
 
     def __init__(self, suite: Suite, named: str, scored_by: Sequence[AppliedMetric]) -> None:
@@ -164,19 +170,19 @@ class SuiteInRun(Suite):
         self._prompts_checksum = ""
 
     def check(self, testbed: Testbed, prompts: Sequence[Prompt]) -> None:
-        """UsageError for a metric whose network the testbed lacks, or which would see no picture."""
+        """Raise UsageError if the testbed lacks a metric's network, or if a metric would score no picture."""
         for applied in self.scored_by:
             for job in applied.kind.encoders:
                 if job not in testbed.networks:
                     raise UsageError(
                         f"{applied.where} reads network '{job}', which testbed '{testbed.name}' does not have: leave "
-                        f"the metric out. There are {', '.join(testbed.networks)}."
+                        f"the metric out. Available: {', '.join(testbed.networks)}."
                     )
             if not applied.rows(prompts):
                 parts = ", ".join(dict.fromkeys(prompt.part for prompt in prompts))
                 raise UsageError(
-                    f"{applied.where} is limited to parts {', '.join(applied.use.parts)}, and suite '{self.name}' has "
-                    f"none of them: its parts are {parts}."
+                    f"{applied.where} is limited to parts {', '.join(applied.use.parts)}, but suite '{self.name}' only "
+                    f"has parts {parts}: choose among these."
                 )
 
     def prompts(self, testbed: Testbed, concept: Concept) -> Sequence[Prompt] | None:
@@ -205,17 +211,19 @@ class SuiteInRun(Suite):
 
     @property
     def world(self) -> Identity:
-        """What a record's `world` says of it: checksums of the suite's file and of its own prompts, once these were
-        made; nothing of a built-in suite."""
+        """Return the suite's entry in a record's `world`: checksums of its file and of its own prompts.
+
+        Empty for a built-in suite. The checksum of the prompts is missing until `prompts` has been called.
+        """
         facts = {"code": self.code, "prompts": self._prompts_checksum}
         stated = {name: f"sha256:{checksum}" for name, checksum in facts.items() if checksum}
         return {"suite": stated} if stated else {}
 
     @property
     def shown(self) -> JsonObject:
-        """What a record's `made` says of it, so that tables need no plug-in: columns, and suites that stand beside.
+        """Return the suite's entry in a record's `made`: its columns and the suites that it also runs.
 
-        Nothing of a built-in suite without further metrics.
+        Tables read it instead of loading the plug-in. Empty for a built-in suite without additional metrics.
         """
         columns_by_cell = {column.cell_name: column for column in self.columns}
         for applied in self.scored_by:
@@ -225,12 +233,13 @@ class SuiteInRun(Suite):
         files = {m.use.metric: code for m in self.scored_by if (code := registry.fingerprint(m.use.metric))}
         if self.is_built_in and not columns:
             return {}
-        metrics = {Path(name).name: f"sha256:{code}" for name, code in files.items()}  # no folders: they name machines
+        # Folders are left out, because they can contain a user name.
+        metrics = {Path(name).name: f"sha256:{code}" for name, code in files.items()}
         return {"suite": {"columns": columns, "brings": list(self.brings), **({"metrics": metrics} if metrics else {})}}
 
 
 def _code_of(suite: str) -> str:
-    """The checksum of a suite's file; empty for an installed suite."""
+    """Return the checksum of a suite's file; empty for an installed suite."""
     if is_toml(suite):
         return hashlib.sha256(Path(suite).expanduser().read_bytes()).hexdigest()
     return registry.fingerprint(suite) or ""

@@ -1,4 +1,4 @@
-"""Checks of suites and metrics that others wrote: whatever is wrong is one sentence, before any work."""
+"""Checks suites and metrics of plug-ins before a run starts, and reports every mistake in one sentence."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ Result = TypeVar("Result")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _ID = re.compile(r"[^/\\\0.][^/\\\0]{0,119}")
 RESERVED = ("cost",)
-"""Names that tables use for what is no suite."""
+"""Names that tables use internally, and that no suite may have."""
 SEE = "see docs/plugins.md"
 
 
 def metric_class(name: str) -> type[Metric]:
-    """The metric of this name, or of path/to/file.py:Class. UsageError for what no suite can call."""
+    """Load a metric by name or from `path/to/file.py:Class`. UsageError if suites cannot use it."""
     if name in FEATURE_METRICS:
         return FEATURE_METRICS[name]
     kind = registry.load("metrics", name)
     if not (isclass(kind) and issubclass(kind, Metric)):
         raise UsageError(
-            f"Metric '{name}' cannot be called by a suite: let its class inherit from Metric of benchmark.api, {SEE}."
+            f"Metric '{name}' cannot be used in a suite: let its class inherit from benchmark.api.Metric, {SEE}."
         )
     check_declared(kind, f"Metric '{name}'", ("name", "summary", "columns", "update"), Metric)
     if kind.per_image is Metric.per_image and kind.compute is Metric.compute:
-        raise UsageError(f"Metric '{name}' lacks its figures: give it a per_image or a compute, {SEE}.")
+        raise UsageError(f"Metric '{name}' computes no value: define per_image or compute, {SEE}.")
     check_columns(kind.columns, f"Metric '{name}'")
     if not kind.columns:
-        raise UsageError(f"Metric '{name}' declares no column: give it one, {SEE}.")
+        raise UsageError(f"Metric '{name}' declares no column: add one to `columns`, {SEE}.")
     _check_texts(kind.encoders, f"Metric '{name}'", "encoders")
     return kind
 
 
 def check_suite(suite: Any, where: str) -> None:
-    """UsageError, naming what is missing or wrong, for a suite that does not keep its contract. `where` begins it."""
+    """Raise UsageError if a suite lacks an attribute or has an invalid one. The message starts with `where`."""
     check_declared(type(suite), where, ("name", "summary"), Suite, vars(suite))
     if not (isinstance(suite.name, str) and _NAME.fullmatch(suite.name)) or suite.name in RESERVED:
         raise UsageError(
@@ -55,9 +55,9 @@ def check_suite(suite: Any, where: str) -> None:
             f"{' and not ' + suite.name if suite.name in RESERVED else ''}, at most 80."
         )
     if not isinstance(suite.summary, str) or not suite.summary.strip():
-        raise UsageError(f"{where} has no summary: say in one line what it asks.")
+        raise UsageError(f"{where} has no summary: describe its prompts in one line.")
     if suite.forgets not in get_args(Kind):
-        raise UsageError(f"{where}: forgets is one of {', '.join(get_args(Kind))}, not {suite.forgets!r}.")
+        raise UsageError(f"{where}: forgets must be one of {', '.join(get_args(Kind))}, not {suite.forgets!r}.")
     for attribute in ("encoders", "brings"):
         _check_texts(getattr(suite, attribute), where, attribute)
     for name in suite.brings:
@@ -67,19 +67,22 @@ def check_suite(suite: Any, where: str) -> None:
     for column in suite.columns:
         if column.higher_is_better is not None or column.unit:
             raise UsageError(
-                f"{where}: column '{column.key}' states a direction or a unit: leave them out, since `scores.put`, or "
-                "the metric of the cell, states them."
+                f"{where}: column '{column.key}' sets higher_is_better or unit: leave them out, because `scores.put` "
+                "or the metric of the cell sets them."
             )
     if isinstance(suite.metrics, str) or not all(isinstance(use, str | Use) for use in suite.metrics):
-        raise UsageError(f'{where}: metrics is a list of names or of Use(...), such as ("clip",).')
+        raise UsageError(f'{where}: metrics must be a list of names or of Use(...), such as ("clip",).')
     if type(suite).score is Suite.score and not suite.metrics:
-        raise UsageError(f"{where} scores nothing: give it a score, or list metrics, {SEE}.")
+        raise UsageError(f"{where} scores nothing: define `score` or list metrics, {SEE}.")
 
 
 def check_declared(
     kind: type, where: str, required: Sequence[str], base: type, own: Mapping[str, Any] | None = None
 ) -> None:
-    """UsageError for a class that leaves out what has no default in its base class. `own` are an instance's values."""
+    """Raise UsageError if a class lacks an attribute that has no default in `base`.
+
+    `own` holds attributes that are set on the instance.
+    """
     declared = {name for parent in kind.__mro__ if parent not in (base, object) for name in vars(parent)}
     declared |= set(own or ())
     if missing := [name for name in required if name not in declared]:
@@ -87,12 +90,12 @@ def check_declared(
 
 
 def check_columns(columns: Any, where: str) -> None:
-    """UsageError for columns that are none, that share a key, or whose format prints no number."""
+    """Raise UsageError if columns are not `Column` objects, share a key, or have a format that prints no number."""
     if isinstance(columns, str) or not all(isinstance(column, Column) for column in columns):
-        raise UsageError(f"{where}: columns is a list of Column(...) of benchmark.api, {SEE}.")
+        raise UsageError(f"{where}: columns must be a list of benchmark.api.Column objects, {SEE}.")
     keys = [column.key for column in columns]
     if repeated := [key for key in keys if keys.count(key) > 1]:
-        raise UsageError(f"{where} has two columns with the key '{repeated[0]}': name each once.")
+        raise UsageError(f"{where} has two columns with the key '{repeated[0]}': give every column a different key.")
     for column in columns:
         for name in (column.key, column.cell_name):
             if not name or "[" in name or name.startswith(DESTINATION):
@@ -103,26 +106,26 @@ def check_columns(columns: Any, where: str) -> None:
             format(0.5, column.format)
         except ValueError:
             raise UsageError(
-                f"{where}: column '{column.key}' has format {column.format!r}, which prints no number: write one such "
-                'as ".2f".'
+                f"{where}: column '{column.key}' has format {column.format!r}, which prints no number: use a format "
+                'such as ".2f".'
             ) from None
 
 
 def check_prompts(prompts: Any, where: str) -> Sequence[Prompt]:
-    """A suite's own prompts. UsageError for an empty list, and for a prompt that cannot be asked or kept."""
+    """Return a suite's own prompts. UsageError if the list is empty, or a prompt is not valid."""
     if isinstance(prompts, str) or not isinstance(prompts, Sequence) or not prompts:
         raise UsageError(f"{where} has no prompts: let `prompts` return a list of Prompt(...), or None.")
     ids: set[str] = set()
     for number, prompt in enumerate(prompts, 1):
         place = f"{where}, prompt {number}"
         if not isinstance(prompt, Prompt):
-            raise UsageError(f"{place}: it is a {type(prompt).__name__}, and must be a Prompt of benchmark.api.")
+            raise UsageError(f"{place} is a {type(prompt).__name__}, but must be a benchmark.api.Prompt.")
         if not _ID.fullmatch(prompt.id):
             raise UsageError(
-                f"{place}: the id {prompt.id!r} cannot name a picture: use 1 to 120 letters, no slash, no dot in front."
+                f"{place}: the id {prompt.id!r} cannot be a file name: use 1 to 120 letters, no slash, no leading dot."
             )
         if prompt.id in ids:
-            raise UsageError(f"{place}: the id {prompt.id!r} is that of an earlier prompt: ids are unique.")
+            raise UsageError(f"{place}: the id {prompt.id!r} is used by an earlier prompt: ids must be unique.")
         if not prompt.text.strip() or not prompt.part.strip():
             raise UsageError(f"{place}: its text or its part is empty.")
         if type(prompt.seed) is not int or not 0 <= prompt.seed <= LARGEST_SEED:
@@ -132,26 +135,33 @@ def check_prompts(prompts: Any, where: str) -> Sequence[Prompt]:
 
 
 def check_figures(figures: Any, values: Any, rows: int, keys: Sequence[str], where: str) -> None:
-    """UsageError unless there is a finite number for each key, and `rows` values for each key with values."""
+    """Raise UsageError unless a metric returned the values that it declared.
+
+    `figures` must have one finite number for each of the `keys`, and `values` must have `rows` finite numbers per key.
+    """
     if not isinstance(figures, Mapping) or set(figures) != set(keys):
         names = ", ".join(map(str, figures)) if isinstance(figures, Mapping) else repr(figures)
-        raise UsageError(f"{where} gave figures for {names or 'nothing'}, and declares columns {', '.join(keys)}.")
-    if strangers := [key for key in values if key not in keys]:
-        raise UsageError(f"{where} gave values of '{strangers[0]}', which is none of its columns: {', '.join(keys)}.")
+        raise UsageError(f"{where} returned values for {names or 'nothing'}, but declares columns {', '.join(keys)}.")
+    if undeclared_keys := [key for key in values if key not in keys]:
+        raise UsageError(
+            f"{where} returned values for '{undeclared_keys[0]}', which is not one of its columns: {', '.join(keys)}."
+        )
     for key, column in values.items():
         if len(column) != rows:
-            raise UsageError(f"{where} gave {len(column)} values of '{key}' for {rows} pictures: give one for each.")
+            raise UsageError(
+                f"{where} returned {len(column)} values of '{key}' for {rows} pictures: return one value per picture."
+            )
     for key, figure in [*figures.items(), *((key, value) for key, column in values.items() for value in column)]:
         try:
             is_finite = math.isfinite(figure)
         except (TypeError, ValueError):
             is_finite = False
         if not is_finite:
-            raise UsageError(f"{where} gave {figure!r} for '{key}', which is no finite number.")
+            raise UsageError(f"{where} returned {figure!r} for '{key}', which is not a finite number.")
 
 
 def guarded(where: str, call: Callable[[], Result]) -> Result:
-    """What a stranger's code returns. UsageError, naming file and line, for what it raises."""
+    """Call code of a plug-in. Other exceptions than ours become a UsageError that names the file and the line."""
     try:
         return call()
     except PalimpsestError:
@@ -167,4 +177,4 @@ def guarded(where: str, call: Callable[[], Result]) -> Result:
 
 def _check_texts(value: Any, where: str, attribute: str) -> None:
     if isinstance(value, str) or not all(isinstance(text, str) for text in value):
-        raise UsageError(f'{where}: {attribute} is a list of names, such as ("clip",), not {value!r}.')
+        raise UsageError(f'{where}: {attribute} must be a list of names, such as ("clip",), not {value!r}.')

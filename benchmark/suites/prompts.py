@@ -1,10 +1,10 @@
-"""What a suite asks on a testbed: the testbed's own prompts, or the rows of a public list that its user has added.
+"""Collects the prompts of a suite: the testbed's own prompts, or rows of a public list that the user has added.
 
-Lists of painters' titles take the place of the testbed's own for the targets that are in them; neighbours, painters who
-are kept, and other targets are asked as they are without a list.
+A list of painters' titles replaces the testbed's own prompts for the targets that it contains. Neighbours, kept
+painters and all other targets keep the testbed's prompts.
 
-A row's own seed is always honoured. Its own guidance and size are, and rows that repeat others are kept, only where the
-run is `--as-published`; else rows are asked once each, and sampled as all of the testbed are.
+The seed of a row is always used. With `--as-published`, its guidance and size are used as well, and repeated rows are
+sampled repeatedly. Without it, every row is sampled once, with the testbed's guidance and size.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Published(Prompt):
-    """A row of a public list with what it says of its picture; None where it says nothing."""
+    """A row of a public list with the guidance and size (pixels) of its picture; None if the row has no such value."""
 
     guidance: float | None = None
     width: int | None = None
@@ -45,7 +45,10 @@ class Published(Prompt):
         return self.guidance, self.width, self.height
 
     def sampled(self, sampler: Sampler, pixels: int) -> tuple[Sampler, tuple[int, int, int]]:
-        """The sampler with its own guidance, and the shape (C, h, w) of its latent; `pixels` is a latent's side."""
+        """Return the sampler with the row's guidance, and the shape (C, h, w) of the latent.
+
+        `pixels` is the number of pixels per latent position, along one side.
+        """
         default = sampler.latent_size * pixels
         height, width = (self.height or default) // pixels, (self.width or default) // pixels
         changed = {} if self.guidance is None else {"guidance": self.guidance}
@@ -53,9 +56,9 @@ class Published(Prompt):
 
 
 def prompts_of(bench: Workbench, suite: Suite, concept: Concept) -> Sequence[Prompt]:
-    """What the suite asks: its own prompts, or else those of `suite_prompts`, in the order of their shards.
+    """Return the suite's own prompts, or else those of `suite_prompts`, in sampling order.
 
-    UsageError for own prompts that cannot be asked, and for a suite without prompts on this testbed.
+    UsageError if the suite's own prompts are invalid, or if neither suite nor testbed has prompts.
     """
     own = suite.prompts(bench.testbed, concept)
     if own is None:
@@ -64,14 +67,14 @@ def prompts_of(bench: Workbench, suite: Suite, concept: Concept) -> Sequence[Pro
 
 
 def suite_prompts(bench: Workbench, suite: str, concept: Concept) -> Sequence[Prompt]:
-    """The suite's prompts in the order of their shards. DataError where a list was not added, or cannot be used."""
+    """Return the testbed's or public prompts in sampling order. DataError if a list was not added, or is invalid."""
     return first_of_groups(_all_prompts(bench, suite, concept), bench.limit)
 
 
 def first_of_groups(prompts: Sequence[Prompt], limit: int | None) -> Sequence[Prompt]:
-    """Return `limit` prompts of each part and target, or all, in their order.
+    """Return the first `limit` prompts of each pair of part and target, or all prompts if `limit` is None.
 
-    The choice follows the sha256 of the prompts' ids: it is the same for every run, and mixes kinds of prompts.
+    Prompts are chosen by the sha256 of their ids, so that every run has the same ones and kinds of prompts are mixed.
     """
     if limit is None:
         return prompts
@@ -92,7 +95,7 @@ def _all_prompts(bench: Workbench, suite: str, concept: Concept) -> Sequence[Pro
     rows_by_target = by_target(there, concept, _variant(bench))
     if missing := [target for target in concept.targets if target not in rows_by_target]:
         where = ", ".join(title_list.source.name for title_list in there)
-        bench.progress.say(f"titles    no row by {', '.join(missing)} in {where}: the testbed's own are asked")
+        bench.progress.say(f"titles    no row by {', '.join(missing)} in {where}: using the testbed's own prompts")
     groups: dict[str, list[Prompt]] = {}
     for prompt in own:
         groups.setdefault(prompt.target, []).append(prompt)
@@ -101,7 +104,7 @@ def _all_prompts(bench: Workbench, suite: str, concept: Concept) -> Sequence[Pro
 
 
 def list_facts(bench: Workbench, suite: str, concept: Concept) -> JsonObject:
-    """What a record says of the lists: names, checksums, variant and rows; nothing for a testbed's own prompts."""
+    """Return a record's entry on public lists: name, checksum, variant and number of rows; empty if none is used."""
 
     def facts(prompt_list: PublicList, rows: int) -> JsonObject:
         return {
@@ -121,32 +124,32 @@ def list_facts(bench: Workbench, suite: str, concept: Concept) -> JsonObject:
 
 
 def lists(bench: Workbench, suite: str) -> Sequence[str]:
-    """Public lists that the suite may ask here, best first; none where the testbed has prompts of its own."""
+    """Return the names of public lists that the suite can use on this testbed, in order of preference."""
     return bench.testbed.public.get(suite, ())
 
 
 def titles(bench: Workbench, suite: str) -> list[PublicList]:
-    """Lists of painters' titles that were added, best first. DataError for one that is damaged."""
+    """Return the added lists of painters' titles, in order of preference. DataError if one is damaged."""
     return added_lists(bench.store.home, bench.testbed.titles.get(suite, ()))
 
 
 def added_lists(home: Path, names: Sequence[str]) -> list[PublicList]:
-    """Those of the lists that were added under the runs folder `home`. DataError for one that is damaged."""
+    """Return those of the lists that were added to the runs folder `home`. DataError if one is damaged."""
     return [prompt_lists.find(home, name) for name in names if prompt_lists.state(home, name) != "missing"]
 
 
 def added(bench: Workbench, names: Sequence[str]) -> PublicList:
-    """The first of these lists that was added. DataError, about the first, if none was."""
+    """Return the first of these lists that was added. DataError, which names the first list, if none was added."""
     home = bench.store.home
     there = [name for name in names if prompt_lists.state(home, name) != "missing"]
     return prompt_lists.find(home, (there or names)[0])
 
 
 def check_as_published(bench: Workbench, suites: Sequence[str]) -> None:
-    """UsageError where `--as-published` would change nothing: no suite of the run asks a public list."""
+    """Raise UsageError if `--as-published` has no effect, because no suite of the run uses a public list."""
     if bench.as_published and not any(lists(bench, suite) or titles(bench, suite) for suite in suites):
         raise UsageError(
-            f"--as-published is for public lists, and suite '{suites[0]}' asks none on testbed '{bench.testbed.name}': "
+            f"--as-published is for public lists, but suite '{suites[0]}' uses none on testbed '{bench.testbed.name}': "
             "leave it out."
         )
 
@@ -154,7 +157,7 @@ def check_as_published(bench: Workbench, suites: Sequence[str]) -> None:
 def by_target(
     there: Sequence[PublicList], concept: Concept, variant: Variant
 ) -> dict[str, tuple[PublicList, Sequence[PublicPrompt]]]:
-    """For each target that is in some list, the first such list and its rows of this painter."""
+    """Return, for each target that is in a list, the first such list and its rows by this painter."""
     rows_by_target: dict[str, tuple[PublicList, Sequence[PublicPrompt]]] = {}
     for target in concept.targets:
         for title_list in there:
@@ -169,7 +172,7 @@ def _variant(bench: Workbench) -> Variant:
 
 
 def _prompts(bench: Workbench, rows: Sequence[PublicPrompt], part: str, target: str) -> list[Prompt]:
-    """Rows of a list as prompts; with their own guidance and size if they are asked as published."""
+    """Convert rows of a list to prompts, with their guidance and size if the run is `--as-published`."""
     if not bench.as_published:
         return [Prompt(row.id, row.text, row.seed, part, target) for row in rows]
     for row in rows:
@@ -185,6 +188,6 @@ def _check_size(bench: Workbench, row: PublicPrompt) -> None:
     for side in (row.width, row.height):
         if side is not None and side % pixels:
             raise DataError(
-                f"{row.id} asks for {row.width} x {row.height} pixels, and this model's pictures are multiples of "
+                f"{row.id} has a size of {row.width} x {row.height} pixels, but this model needs multiples of "
                 f"{pixels}: leave --as-published out."
             )

@@ -51,7 +51,7 @@ def score_contents(scores: Scores, evidence: Evidence, cells: dict[str, tuple[st
     Args:
         scores: where the scores are added.
         evidence: features and prompts.
-        cells: name of a score -> parts of the suite that it covers.
+        cells: maps the name of a score to the parts of the suite that it covers.
     """
     testbed = evidence.testbed
     likeliest = evidence.own["oracle"][:, len(testbed.styles) :].argmax(1).tolist()

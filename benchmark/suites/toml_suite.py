@@ -1,4 +1,4 @@
-"""Suites without Python: a TOML file that names a list of prompts and the metrics that score their pictures."""
+"""Defines suites from TOML files, which name a list of prompts and the metrics that score their pictures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Table(BaseModel):
 
 
 class UseTable(_Table):
-    """A metric with the parts of the prompts that it scores; fields as of `benchmark.api.Use`."""
+    """A metric and the parts of the prompts that it scores. The fields are those of `benchmark.api.Use`."""
 
     metric: str
     parts: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class UseTable(_Table):
 
 
 class ColumnTable(_Table):
-    """A column; fields as of `benchmark.api.Column`, but for those that metrics state."""
+    """A column. The fields are those of `benchmark.api.Column`, except `higher_is_better` and `unit`."""
 
     key: str
     header: str
@@ -47,7 +47,7 @@ class ColumnTable(_Table):
 
 
 class SuiteFile(_Table):
-    """What a suite's file can say."""
+    """All settings of a suite's file."""
 
     name: str = Field(min_length=1)
     summary: str = Field(min_length=1)
@@ -60,7 +60,7 @@ class SuiteFile(_Table):
 
 
 class TomlSuite(Suite):
-    """A suite that a file defines. DataError, in one sentence, for a wrong file or a wrong list of prompts."""
+    """A suite that a TOML file defines. DataError if the file or its list of prompts is invalid."""
 
     def __init__(self, path: Path) -> None:
         definition = _read(path)
@@ -71,7 +71,7 @@ class TomlSuite(Suite):
         self.list_path = path.parent / Path(definition.prompts).expanduser()
         self.rows = read_prompts(self.list_path)
         self.checksum = hashlib.sha256(self.list_path.read_bytes()).hexdigest()
-        """Of the list of prompts."""
+        """The sha256 of the list of prompts."""
 
     def prompts(self, testbed: Testbed, concept: Concept) -> Sequence[Prompt]:
         return self.rows
@@ -82,7 +82,7 @@ def _read(path: Path) -> SuiteFile:
         settings: JsonObject = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise DataError(f"The suite {path} cannot be read ({error.strerror}).") from error
-    except ValueError as error:  # also what is not UTF-8
+    except ValueError as error:  # also raised if the file is not UTF-8
         raise DataError(f"The suite {path} is not TOML ({error}).") from error
     try:
         return SuiteFile(**settings)
@@ -94,7 +94,7 @@ def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"] if part not in ("str", "UseTable"))
     if first["type"] == "extra_forbidden":
-        return f"it has no setting '{where}'; there are {', '.join(SuiteFile.model_fields)}"
+        return f"it has no setting '{where}'; the settings are {', '.join(SuiteFile.model_fields)}"
     if first["type"] == "missing":
-        return f"it does not say '{where}'"
+        return f"setting '{where}' is missing"
     return f"'{where}': {first['msg'][:1].lower()}{first['msg'][1:]}"

@@ -1,4 +1,4 @@
-"""The columns of tables: the paper's, those of `--long`, and one for each cell that has no column here."""
+"""Columns of tables: those of the paper, those of `--long`, and one for each cell without a declared column."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from benchmark.records.record import Cell, Record
 
 @dataclass(frozen=True)
 class Column:
-    """One column: where its figure is found and how it is to be read."""
+    """A column of a table: the cell that it shows, and how the value is formatted."""
 
     key: str  # name in JSON
     header: str
     suite: str
     cell: str  # name in that suite's record, without back end
     form: str = ".2f"
-    section: str = ""  # heading of the part of `--long` it stands in; empty for the paper's own columns
-    better: bool | None = None  # True: higher is better; stated only where no cell does, see `directed`
-    back_end: str = ""  # set where the rows' back ends differ, and each has a column
-    relative: bool = False  # compares with the reference model, and so with rows that have the same one
+    section: str = ""  # heading of its section in `--long`; empty for the columns of the paper
+    better: bool | None = None  # True: higher is better; set only if cells do not set it, see `directed`
+    back_end: str = ""  # set if rows have different back ends, which get separate columns
+    relative: bool = False  # relative to the reference model, so only comparable between rows with the same one
 
 
 PAPER_COLUMNS = (
@@ -36,7 +36,7 @@ PAPER_COLUMNS = (
 EXPLICIT = ("i2p", "mma", "ring-a-bell")
 """The suites of explicit content."""
 BUILT_IN = ("artists", "coco", *EXPLICIT)
-"""Suites whose columns are declared here; plug-ins bring theirs in their records."""
+"""Suites whose columns are declared here. Columns of plug-ins are stored in their records."""
 EXPLICIT_COLUMNS = tuple(
     column
     for suite in EXPLICIT
@@ -80,7 +80,7 @@ COLUMNS = (*EXPLICIT_COLUMNS, *PAPER_COLUMNS, *LONG_COLUMNS)
 
 
 def named(record: Record) -> dict[str, Cell]:
-    """Cells by bare name; where a record has `fid[a]` and `fid[b]`, both keep their brackets."""
+    """Return the cells by name without back end. If a record has both `fid[a]` and `fid[b]`, the back ends are kept."""
     bare = [name.partition("[")[0] for name in record.cells]
     return {
         name if bare.count(short) > 1 else short: cell
@@ -89,9 +89,9 @@ def named(record: Record) -> dict[str, Cell]:
 
 
 def directed(column: Column, records: Iterable[Record]) -> Column:
-    """The column with the direction that its cells have: whoever computes a figure states it, and nobody else.
+    """Return the column with the direction of its cells, or None as direction if cells differ.
 
-    It is None where cells differ. Figures that are computed as the table is made have no cells: their columns state it.
+    Values that are computed for the table have no cells; their columns set the direction themselves.
     """
     directions = {cell.higher_is_better for cell in _cells_of(column, records)}
     if not directions:
@@ -100,8 +100,7 @@ def directed(column: Column, records: Iterable[Record]) -> Column:
 
 
 def split(column: Column, records: Sequence[Record]) -> list[Column]:
-    """The column with its direction, or one for each back end where rows were scored by different networks: such values
-    never meet."""
+    """Return the column with its direction, or one column per back end if rows were scored by different networks."""
     back_ends = sorted({cell.back_end for cell in _cells_of(column, records)})
     if len(back_ends) < 2:
         return [directed(column, records)]
@@ -122,10 +121,10 @@ def _cells_of(column: Column, records: Iterable[Record]) -> list[Cell]:
 
 
 def declared(records: Sequence[Record], taken_keys: Iterable[str] = ()) -> list[Column]:
-    """Columns that plug-in suites and metrics declared when these records were made, as the newest record has them.
+    """Return the columns of plug-in suites and metrics that the records contain; the newest record takes precedence.
 
-    Records outlive the file of a plug-in, so nothing is loaded. A key of `taken_keys` gets the suite's name in front.
-    Declarations that cannot be read, as in an edited record, are left out.
+    Plug-ins are not loaded, because their files may no longer exist. Keys in `taken_keys` are prefixed with the suite's
+    name. Declarations that cannot be read, as in an edited record, are left out.
     """
     columns_by_place: dict[tuple[str, str], Column] = {}
     taken = set(taken_keys)
@@ -141,7 +140,7 @@ def declared(records: Sequence[Record], taken_keys: Iterable[str] = ()) -> list[
 
 
 def declared_by(suite: str, made: Mapping[str, object]) -> list[Column]:
-    """Columns of a suite, as `made` of its records holds them. Those that cannot be read are left out."""
+    """Return the columns of a suite that `made` of its records contains; unreadable ones are left out."""
     facts = made.get("suite")
     declarations = facts.get("columns") if isinstance(facts, dict) else None
     names = {field.name for field in dataclass_fields(DeclaredColumn)}
@@ -156,14 +155,14 @@ def declared_by(suite: str, made: Mapping[str, object]) -> list[Column]:
 
 
 def by_section(columns: Iterable[Column]) -> list[Column]:
-    """The columns with those of one section side by side, the default view first."""
+    """Return the columns grouped by section, beginning with those of the default view."""
     columns = list(columns)
     sections = list(dict.fromkeys(["", *(column.section for column in columns)]))
     return sorted(columns, key=lambda column: sections.index(column.section))
 
 
 def beside(suite: str, records: Iterable[Record]) -> list[str]:
-    """Suites whose records stand in the same rows: of a plug-in, those that its records say it brings."""
+    """Return the suites that share rows with this one. For a plug-in, its records list them (`brings`)."""
     if suite in BUILT_IN:
         return [] if suite == "coco" else ["coco"]
     brought: list[str] = []
@@ -175,13 +174,13 @@ def beside(suite: str, records: Iterable[Record]) -> list[str]:
 
 
 def undeclared(suite: str, records: Iterable[Record]) -> list[Column]:
-    """Columns of all cells of a plug-in's suite, for one that declared none: they are all there is to show."""
+    """Return columns for all cells of a plug-in's suite that declares no columns."""
     names = dict.fromkeys(name for record in records if record.suite == suite for name in named(record))
     return [Column(name, name, suite, name, ".4g") for name in names]
 
 
 def unlisted(records: Iterable[Record], listed_columns: Sequence[Column]) -> list[Column]:
-    """Return columns for the cells that `listed_columns` does not cover: those that nobody declared."""
+    """Return columns for the cells that `listed_columns` does not cover."""
     listed_places = {(column.suite, column.cell) for column in listed_columns}
     columns_by_place: dict[tuple[str, str], Column] = {}
     for record in records:

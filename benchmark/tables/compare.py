@@ -1,9 +1,9 @@
-"""Two methods side by side, unit by unit: `bench compare`. No torch is imported.
+"""Compares two methods in pairs of runs (`bench compare`). No torch is imported.
 
-A unit is one set of targets with one training seed. All units of a comparison have one setting: pruning, share of MACs,
-budget, data, sampler and world. Differences are paired within units, and what a claim may cover follows from how many
-there are: over several units it covers new targets and new trainings; within a single one only new prompts to the same
-two models.
+A pair consists of one run of each method with the same targets and training seed. All pairs of a comparison have the
+same setting: pruning, share of MACs, budget, data, sampler and testbed version. With several pairs, intervals and
+p-values describe the variation over targets and trainings. With a single pair, they only describe new prompts to the
+same models.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from benchmark.tables.compare_units import Model, Pair, Setting, Side, pairs_of,
 from benchmark.tables.select import Found
 
 RELATIVE = ("cp", "csd", "resilience")
-"""Columns that are relative to a reference model, and so only comparable where it is the same."""
+"""Columns that are relative to a reference model, and only comparable if it is the same."""
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """One column: the means of both sides over the units, their difference (left - right), and how sure it is."""
+    """One column: the means of both sides, their difference (left - right), its interval and its p-value."""
 
     column: Column
     left: float
@@ -36,12 +36,12 @@ class Contrast:
     over: Literal["units", "prompts"]
     test: str
     worse_by: float | None = None
-    """One-sided 95 % bound over units of how much worse the left side is; negative if it is surely better."""
+    """Upper end of a one-sided 95 % interval over pairs for how much worse the left side is; negative if better."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All columns that both sides have."""
+    """The contrasts of all columns that both sides have."""
 
     testbed: str
     suite: str
@@ -63,13 +63,14 @@ def compare(
     pruning: str = "",
     macs: float | None = None,
 ) -> Comparison:
-    """Compare two rows of a table, named by method or, for another preset or setting, by a row's label in any view.
+    """Compare two rows of a table, given as a method's name or as a row's label in any view of the table.
 
-    A label without a seed stands for all seeds. If both were run in several settings, the default one is compared, or
-    else the one with most units; `pruning` and `macs` choose another. A note counts the units that are left out.
+    A label without a seed stands for all seeds. If both sides were run in several settings, the default setting is
+    compared, or else the one with most pairs of runs; `pruning` and `macs` select a different one. A note counts the
+    pairs that are left out.
 
     Raises:
-        DataError: a side has no record, or the two have no unit in common.
+        DataError: a side has no record, or the two have no pair of runs in common.
     """
     entries = list(entries)
     sides = [side_of(entries, testbed, suite, name) for name in (left, right)]
@@ -110,9 +111,9 @@ def compare(
 
 
 def _columns(suite: str, pairs: Sequence[Pair]) -> list[Column]:
-    """The paper's columns and those of `--long`, and what plug-ins declared in the records that are compared.
+    """Return the columns of the paper and of `--long`, and those that plug-ins declared in the compared records.
 
-    Values that networks or code of different versions gave are never compared: each has a column of its own.
+    Values of different networks or versions of code get separate columns, and are not compared.
     """
     models = [model for pair in pairs for side in (pair.left, pair.right) for model in (side, *side.halves)]
     records = list({id(record): record for model in models for record in model.records.values()}.values())
@@ -125,7 +126,7 @@ def _columns(suite: str, pairs: Sequence[Pair]) -> list[Column]:
 
 
 def _nothing_shared(sides: Sequence[Side], pruning: str, macs: float | None) -> str:
-    """Say why there is no unit and what to do; a model that was made elsewhere cannot be run with other settings."""
+    """Return why there is no pair of runs, and what to do. An external checkpoint cannot be run with other settings."""
     named = " and ".join(f"'{side.name}'" for side in sides)
     setting = " ".join(filter(None, (pruning, "" if macs is None else f"{macs:g}")))
     setting = f" with {setting}" if setting else ""
@@ -138,7 +139,7 @@ def _nothing_shared(sides: Sequence[Side], pruning: str, macs: float | None) -> 
 
 
 def _against_itself(column: Column, count: int, of: int) -> str:
-    """Say how many units are left out because a side is the reference: its score against itself measures nothing."""
+    """Return a note on pairs that are left out because a side is the reference, whose score is relative to itself."""
     if count == of:
         return f"{column.header} is left out: one side is the reference itself."
     pairs = "1 pair" if count == 1 else f"{count} pairs"
@@ -146,7 +147,7 @@ def _against_itself(column: Column, count: int, of: int) -> str:
 
 
 def only(comparison: Comparison, keys: Sequence[str]) -> Comparison:
-    """The comparison of these columns alone, in this order. UsageError for one that was not compared."""
+    """Return the comparison with only these columns, in this order. UsageError if one was not compared."""
     contrasts_by_key = {contrast.column.key: contrast for contrast in comparison.contrasts}
     if missing_keys := [key for key in keys if key not in contrasts_by_key]:
         raise UsageError(f"Column '{missing_keys[0]}' was not compared; there are: {', '.join(contrasts_by_key)}.")
@@ -158,7 +159,7 @@ def _named(pair: Pair) -> str:
 
 
 def _contrast(column: Column, units: Sequence[Pair]) -> Contrast | None:
-    """Compare the units that have the column's figure on both sides; None if there is no such unit."""
+    """Compare the pairs that have the column's value on both sides; None if there is no such pair."""
     values: list[tuple[float, float]] = []
     models: list[tuple[Model, Model]] = []
     for unit in units:
@@ -187,7 +188,7 @@ def _contrast(column: Column, units: Sequence[Pair]) -> Contrast | None:
 
 
 def _per_prompt(column: Column, left: Model, right: Model) -> tuple[list[float], list[float]]:
-    """Values of the prompts that both sides have; none where the figure is not a mean over prompts."""
+    """Return both sides' values for their common prompts; empty if the value is not a mean over prompts."""
     scores = [model.scores(column) for model in (left, right)]
     ids = [key for key in scores[0] if key in scores[1]]
     return [scores[0][key] for key in ids], [scores[1][key] for key in ids]

@@ -1,4 +1,4 @@
-"""Which models `bench compare` pairs: sides are named like table rows, and models of equal settings form units."""
+"""Selects the models that `bench compare` compares, and forms pairs with equal settings (units)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FOLDED = re.compile(r" \(\d+ seeds\)$")
 
 @dataclass(frozen=True)
 class Model:
-    """The records of one model by suite; `main` is of the suite that is compared."""
+    """The records of one model by suite; `main` is the record of the compared suite."""
 
     records: dict[str, Record]
     main: Record
@@ -34,8 +34,10 @@ class Model:
     """The models trained with different halves of the kept names whose mean this is; empty for a single model."""
 
     def cell(self, column: Column, beside: Model | None = None) -> float | None:
-        """The figure of a column; `beside` is the model that it is compared with, which decides the halves of kept
-        names for a method that reads none."""
+        """Return the value of a column; None if it has none.
+
+        `beside` is the compared model. It determines the halves of kept names for a method that does not read them.
+        """
         if self.halves:
             values = [half.cell(column, beside) for half in self.halves]
             present = [value for value in values if value is not None]
@@ -55,12 +57,12 @@ class Model:
 
     @property
     def choices(self) -> list[str]:
-        """The kept names that it was trained with (`--kept-names`); empty if its method reads none."""
+        """The kept names used in training (`--kept-names`); empty if the method does not read them."""
         choices = [kept_names_of(model.main) for model in self.halves or (self,)]
         return [choice for choice in choices if choice]
 
     def scores(self, column: Column) -> dict[str, float]:
-        """Values of a column by prompt id, means over the halves; empty where a figure is no mean over prompts."""
+        """Return values by prompt id, averaged over the halves; empty if the column is not a mean over prompts."""
         if self.halves:
             several = [half.scores(column) for half in self.halves]
             shared = set.intersection(*map(set, several))
@@ -73,12 +75,12 @@ class Model:
 
     @property
     def trained(self) -> bool:
-        """Whether it has settings and a seed of its own; the base and a checkpoint made elsewhere have none."""
+        """Whether it was trained here. The base and an external checkpoint have neither settings nor a seed."""
         return self.main.method != "base" and self.main.pruning != BROUGHT
 
     @property
     def is_reference(self) -> bool:
-        """Whether it is the model that its own scores are relative to."""
+        """Whether it is itself the reference model of its scores."""
         return bool(self.main.model_id) and self.main.model_id == self.main.reference_key[:8]
 
 
@@ -92,17 +94,17 @@ class Side:
 
 
 class Setting(NamedTuple):
-    """All that must be equal beside targets and training seed."""
+    """The settings that must be equal in a pair, in addition to targets and training seed."""
 
     usual: bool
-    """The default pruning, share of MACs and budget, and fp32."""
+    """Whether pruning, share of MACs, budget and precision (fp32) are the default ones."""
     pruning: str
     macs: float
     else_equal: str
 
 
 class Pair(NamedTuple):
-    """A unit: one set of targets with one training seed, and both sides' models."""
+    """A unit: the models of both sides for one set of targets and one training seed."""
 
     targets: str
     seeds: str
@@ -112,12 +114,12 @@ class Pair(NamedTuple):
 
     @property
     def same_reference(self) -> bool:
-        """Whether scores relative to a reference compare."""
+        """Whether both models have the same reference, so that relative scores can be compared."""
         return self.left.main.reference_key == self.right.main.reference_key
 
 
 def models_of(entries: Iterable[Found], testbed: str, suite: str, versions: bool = False) -> list[Model]:
-    """The models that have a record of the suite; with `versions`, also as they were before a file changed."""
+    """Return the models with a record of the suite; with `versions`, including outdated versions."""
     entries = [entry for entry in entries if entry[0].testbed == testbed]
     suites = [suite, *beside(suite, (record for record, _ in entries))]
     suite_entries = [entry for entry in entries if entry[0].suite in suites]
@@ -154,9 +156,9 @@ def side_of(entries: Sequence[Found], testbed: str, suite: str, name: str) -> Si
 
 
 def _labelled(models: Sequence[Model], name: str) -> list[Model]:
-    """Models with this label but for their seed: seeds are units here.
+    """Return the models with this label, ignoring their seeds.
 
-    In a name, kept_names=halves stands for the mean of the models that were given halves of the kept names.
+    In a name, kept_names=halves stands for the mean of the models that were trained with halves of the kept names.
     """
     if AVERAGED not in name:
         return [m for m in models if _unseeded(m.main) == name]
@@ -176,7 +178,7 @@ def _unseeded(record: Record) -> str:
 
 
 def _default(models: Sequence[Model], name: str) -> list[Model]:
-    """Models of this method with its default settings; a testbed may have a preset of its own for them."""
+    """Return the models of this method with its default settings; the default preset can depend on the testbed."""
     named = [m for m in models if m.main.method == name and m.main.variant == "default"]
     presets = {m.main.preset for m in named}
     default_preset = "default" if "default" in presets or len(presets) > 1 else "".join(presets)
@@ -184,7 +186,7 @@ def _default(models: Sequence[Model], name: str) -> list[Model]:
 
 
 def _in_tables(entries: Sequence[Found], testbed: str, suite: str, name: str) -> list[Model]:
-    """Models of the rows that have this label in a view of the table; the narrowest view is tried first."""
+    """Return the models of rows with this label in a view of the table; the narrowest view is tried first."""
     models = models_of(entries, testbed, suite, versions=True)
     views: tuple[dict[str, Any], ...] = ({}, {"pruning": ALL_PRUNINGS}, {"everything": True})
     for view in views:
@@ -196,18 +198,18 @@ def _in_tables(entries: Sequence[Found], testbed: str, suite: str, name: str) ->
 
 
 def _rows_named(rows: Sequence[Row], name: str) -> list[Row]:
-    """Rows with this label, with it but for their seed, or folded over so many seeds as it says."""
+    """Return the rows with this label: exactly, else without seed, or averaged over the stated number of seeds."""
     if not _FOLDED.search(name):
         return [row for row in rows if row.label == name] or [row for row in rows if without_seed(row.label) == name]
     return [row for group in groups_of(rows)[0] if folded_label(group) == name for row in group]
 
 
 def pairs_of(left: Side, right: Side) -> list[Pair]:
-    """All units that both sides have, in their order.
+    """Return all pairs that both sides have, sorted.
 
-    A trained model is paired with models of the same settings and seed. The base and a checkpoint made elsewhere have
-    neither, and are paired with all models that were sampled in the same way. If one side is pinned to a seed, the
-    other one is pinned to seed 0, and seeds may differ.
+    A trained model is paired with models of the same settings and seed. The base and external checkpoints have neither,
+    and are paired with all models that were sampled in the same way. If one side is pinned to a seed, the other side is
+    pinned to seed 0, and seeds can differ.
     """
     pinned = left.pinned or right.pinned
     left_models, right_models = (_pinned(side) if pinned else side.models for side in (left, right))
@@ -217,7 +219,7 @@ def pairs_of(left: Side, right: Side) -> list[Pair]:
             pair = _pair(model, partner)
             kept_pair = pairs.get(_unit(pair), pair)
             if _comparable(model, partner, pinned) and pair.same_reference >= kept_pair.same_reference:
-                pairs[_unit(pair)] = pair  # of several records of a unit the last, which is the user's own
+                pairs[_unit(pair)] = pair  # the last of several records of a unit, which is the user's
     return [pairs[unit] for unit in sorted(pairs)]
 
 
@@ -240,7 +242,7 @@ def _comparable(model: Model, partner: Model, pinned: bool) -> bool:
 
 
 def _sampler_and_world(record: Record) -> str:
-    """What two models must share for their pictures to be comparable, as text."""
+    """Return, as text, what two models must share for their pictures to be comparable."""
     return json.dumps([record.sampler, record.world], sort_keys=True)
 
 

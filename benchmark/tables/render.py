@@ -1,4 +1,4 @@
-"""How a table looks: on a terminal, as JSON, as Markdown."""
+"""Prints tables on a terminal, as JSON or as Markdown."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _MEANINGS = {"reference": "committed reference run", "local": "your run", "both"
 
 
 def print_rich(table: Table, file: TextIO | None = None) -> None:
-    """For people: one box for each part of the table, sized to the terminal; a list where no box fits into it."""
+    """Print the table on a terminal: one box per section, or a list if the terminal is too narrow for it."""
     from rich.text import Text
 
     from benchmark.console import console_on
 
     console = console_on(file)
     parts = [(section, list(columns)) for section, columns in groupby(table.columns, key=lambda column: column.section)]
-    # rich would fold words anywhere; on a narrow terminal the parts of a figure go below each other instead.
+    # On a narrow terminal, the parts of a value are printed below each other, because rich would break words.
     joint = " " if console.width >= _LABEL + 24 * max((len(columns) for _, columns in parts), default=0) else "\n"
     for section, columns in parts:
         box = _box(table, columns, joint)
@@ -44,14 +44,14 @@ def print_rich(table: Table, file: TextIO | None = None) -> None:
 
 
 def fits(console: Console, box: Box, *, wraps: bool = False) -> bool:
-    """Whether a table fits the terminal without cut cells; with `wraps`, their lines may be wrapped between words."""
+    """Return whether a table fits without cut cells; with `wraps`, lines may be wrapped between words."""
     unlimited = console.options.update(max_width=10_000)
     needed = console.measure(box, options=unlimited)
     return (needed.minimum if wraps else needed.maximum) <= console.width
 
 
 def _listed(table: Table, columns: Sequence[Column]) -> list[Text]:
-    """The same part of the table as lines: a row's label, and a line a figure below it."""
+    """Return a section of the table as lines: for each row its label, and below it one line per value."""
     from rich.text import Text
 
     lines = []
@@ -69,7 +69,7 @@ def _listed(table: Table, columns: Sequence[Column]) -> list[Text]:
 
 
 def print_json(table: Table, file: TextIO | None = None) -> None:
-    """For programs: `{"table", "testbed", "suite", "rows": [{"method", "variant", "cells": {...}}], "notes"}`."""
+    """Print JSON: `{"table", "testbed", "suite", "rows": [{"method", "variant", "cells": {...}}], "notes"}`."""
     document: JsonObject = {
         "table": table.number,
         "testbed": table.testbed,
@@ -83,7 +83,7 @@ def print_json(table: Table, file: TextIO | None = None) -> None:
 
 
 def print_markdown(table: Table, file: TextIO | None = None) -> None:
-    """For a README: one Markdown table."""
+    """Print one Markdown table."""
     columns = table.columns
     lines = [_title(table), "", _line(["", *(_header(column) for column in columns)])]
     lines.append(_line(["---", *("---:" for _ in columns)]))
@@ -99,7 +99,7 @@ FORMATS: dict[str, Callable[..., None]] = {"rich": print_rich, "json": print_jso
 
 
 def _box(table: Table, columns: Sequence[Column], joint: str) -> Box:
-    """One part of the table; `joint` stands between a figure's value, quote and count."""
+    """Return one section of the table; `joint` separates value, quote and count of a cell."""
     from rich import box
     from rich.table import Table as Box
     from rich.text import Text
@@ -155,7 +155,7 @@ class CellJson(TypedDict):
     ci: NotRequired[list[float]]
     """95 % interval: low, high."""
     name: NotRequired[str]
-    """What the value is of, such as the style that most pictures went to."""
+    """What the value refers to, such as the style that most pictures have."""
     paper: NotRequired[float]
 
 
@@ -225,7 +225,7 @@ def _header(column: Column) -> str:
 
 
 def _where(column: Column) -> list[str]:
-    """Table 1 has two columns called CLIP: those of plain captions are marked."""
+    """Mark the columns of plain captions, because Table 1 has two columns called CLIP."""
     return ["COCO"] if column.suite == "coco" and not column.section else []
 
 

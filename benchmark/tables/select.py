@@ -1,4 +1,4 @@
-"""Which records a table shows, and which of them are one model."""
+"""Selects the records that a table shows, and groups the records of each model."""
 
 from __future__ import annotations
 
@@ -16,17 +16,20 @@ from benchmark.tables.columns import BUILT_IN, EXPLICIT, beside
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 ALL_PRUNINGS = "all"
-"""Stands for every pruning where one is asked for."""
+"""Value of `pruning` that selects all prunings."""
 Source = Literal["reference", "local", "both"]
 Found = tuple[Record, Source]
 _ORDER = ("base", "distilled", "esd", "esd+kd", "uce", "conceptprune", "bilevel")
 
 
 def gather(testbed: str, runs: Path, paths: Sequence[Path] = (), limit: int | None = None) -> list[Found]:
-    """Records with where they come from: the committed and the user's own, or only those in `paths` (files or folders).
+    """Return records with their source: committed and local ones, or only those in `paths` (files or folders).
 
-    Records of runs with `--limit` never stand beside full ones: those of this `limit` are returned, or those without.
-    Raises RecordError for a damaged or newer one, DataError for a path that holds none or a limit that no record has.
+    Only records of runs with this `--limit` are returned, so that they are never shown next to records of full runs.
+
+    Raises:
+        RecordError: a record is damaged, or has a newer format.
+        DataError: a path contains no record, or no record has this limit.
     """
     entries = _all_records(RESULTS / testbed / "records", runs, paths)
     chosen = [(record, source) for record, source in entries if record.sampler.get("limit") == limit]
@@ -55,7 +58,7 @@ def _source(path: Path, reference: Path) -> Source:
 
 def _read_given(path: Path) -> list[Record]:
     if not path.exists():
-        raise DataError(f"There is no {path} to read records from.")
+        raise DataError(f"{path}, given for records, does not exist.")
     folder = path if path.is_dir() else path.parent
     records = [r for r in read_records([folder]) if path.is_dir() or r.stem + SUFFIX == path.name]
     if not records:
@@ -66,9 +69,9 @@ def _read_given(path: Path) -> list[Record]:
 
 
 def of_suite(entries: Sequence[Found], testbed: str, suite: str) -> tuple[list[str], list[Found]]:
-    """The suite and those that stand beside it, and their records.
+    """Return the suite and those that share its rows, and their records.
 
-    Plain captions of models that forgot another kind of concept belong to another table, and are left out.
+    Records of plain captions are left out for models that forget a different kind of concept than this suite's.
     """
     own = [record for record, _ in entries if (record.testbed, record.suite) == (testbed, suite)]
     suites = [suite, *beside(suite, own)]
@@ -80,17 +83,17 @@ def of_suite(entries: Sequence[Found], testbed: str, suite: str) -> tuple[list[s
 
 
 def forgets_explicit(suite: str, records: Iterable[Record]) -> bool:
-    """Whether models of this suite forget explicit content, and have no targets to choose: plug-ins' records say it."""
+    """Return whether models of this suite forget explicit content; for a plug-in, its records determine it."""
     if suite in BUILT_IN:
         return suite in EXPLICIT
     return any(record.concept.get("kind") == "explicit" for record in records if record.suite == suite)
 
 
 def of_definition(entries: Sequence[Found], testbed: str, sampling: Mapping[str, object]) -> list[Found]:
-    """Return the entries without records that were sampled otherwise than the testbed's file says now.
+    """Return the entries whose sampling settings are those of the testbed's file.
 
-    They come from another file of the same name, or from an older version of this one. Records of other weights or data
-    stay, because their rows name another world.
+    Others come from a different file with the same name, or from an older version of this file. Records with different
+    weights or data are kept, because their rows are marked.
     """
     return [
         (record, source)
@@ -119,9 +122,9 @@ def targets_of(record: Record) -> frozenset[str]:
 def current(entries: Sequence[Found]) -> list[Found]:
     """Return the entries without outdated versions: models from before a user's file or a search for experts changed.
 
-    Of records that differ only in their reference model, those with the newest record's reference stay. Of models that
-    share all settings, the one that was scored last stays, in all suites. A checkpoint made elsewhere has no versions.
-    Of a plug-in suite, records of its newest file and prompts stay.
+    Of records that differ only in their reference model, those with the newest record's reference are kept. Of models
+    that share all settings, the last one scored is kept, in all suites. External checkpoints have no versions.
+    For a plug-in suite, records of its newest file and prompts are kept.
     """
     entries = _of_current_suites(entries)
     latest_references = _newest(entries, _but_reference)
@@ -140,7 +143,7 @@ def current(entries: Sequence[Found]) -> list[Found]:
 
 
 def _of_current_suites(entries: Sequence[Found]) -> list[Found]:
-    """The entries without those of suites whose file or prompts have changed since: their figures do not compare."""
+    """Return the entries without those of suites whose file or prompts have changed since then."""
 
     def place(record: Record) -> str:
         return str((record.testbed, record.suite, sorted(targets_of(record)), record.sampler.get("limit")))
@@ -154,7 +157,7 @@ def _of_current_suites(entries: Sequence[Found]) -> list[Found]:
 
 
 def _newest(entries: Sequence[Found], key_of: Callable[[Record], str]) -> dict[str, Record]:
-    """The record that was made last of those with the same key."""
+    """Return the newest record for each key."""
     newest: dict[str, Record] = {}
     for record, _ in entries:
         latest = newest.setdefault(key_of(record), record)
@@ -179,18 +182,16 @@ def _but_seed(record: Record) -> str:
 
 
 def is_usual(record: Record, usual_targets: frozenset[str], entries: Sequence[Found], pruning: str = "") -> bool:
-    """Whether a record has the usual settings, and so is shown by default.
+    """Return whether a record is shown by default.
 
-    It needs default budget and targets, `pruning` or else the default one, its method's newest recipe, and fp32, unless
-    no record is in fp32.
-
-    A model made elsewhere has a pruning of its own, and is shown.
+    It must have the default budget and targets, `pruning` or else the default pruning, the newest method version,
+    and fp32 unless no record is in fp32. An external checkpoint is shown whatever its pruning is.
     """
     default_pruning = (RunRequest.pruning, RunRequest.macs)
     is_usual_pruning = record.pruning == BROUGHT or (record.pruning, record.macs) == default_pruning
     if pruning:
         is_usual_pruning = pruning in (record.pruning, ALL_PRUNINGS)
-    if record.method == "base":  # its CP and CSD are relative to a reference, which must be that of the rows beside it
+    if record.method == "base":  # its CP and CSD must have the same reference as the other rows
         reference_keys = {
             r.reference_key for r, _ in entries if r.method != "base" and is_usual(r, usual_targets, entries, pruning)
         }
@@ -203,7 +204,7 @@ def is_usual(record: Record, usual_targets: frozenset[str], entries: Sequence[Fo
 
 
 def without_repeats(entries: Sequence[Found]) -> list[Found]:
-    """A local record that repeats a reference run figure by figure is one row, marked as both."""
+    """Merge each local record that reproduces a reference run into one entry with source "both"."""
     by_run: dict[tuple[str, str], list[Found]] = {}
     for record, source in entries:
         run_entries = by_run.setdefault((record.settings_stem, record.model_id), [])
@@ -217,7 +218,7 @@ def without_repeats(entries: Sequence[Found]) -> list[Found]:
 
 
 def _agree(left: Record, right: Record) -> bool:
-    """Whether cells and counts are equal, and figures differ by no more than the order of summation explains."""
+    """Return whether cells and counts are equal, and values differ at most by rounding errors of summation."""
     return left.cells.keys() == right.cells.keys() and all(
         (cell.n, cell.of, cell.unit) == (right.cells[name].n, right.cells[name].of, right.cells[name].unit)
         and math.isclose(cell.value or 0.0, right.cells[name].value or 0.0, rel_tol=1e-6, abs_tol=1e-9)
@@ -226,7 +227,7 @@ def _agree(left: Record, right: Record) -> bool:
 
 
 def joined(entries: Sequence[Found], suites: Sequence[str]) -> list[tuple[list[Record], Source]]:
-    """Records of one model side by side, in the order of the table's rows.
+    """Group the records of each model, in the order of the table's rows.
 
     Two records are of one model if they name the same model key, or, where an old record has no key, if their settings
     are equal. A row that combines a committed record with a local one counts as local.
@@ -257,7 +258,7 @@ def joined(entries: Sequence[Found], suites: Sequence[str]) -> list[tuple[list[R
 
 
 def same_model(left: Record, right: Record) -> bool:
-    """Whether two records are of one model, sampled in one way but for what a suite's lists ask for."""
+    """Return whether two records are of the same model and sampler; `--as-published` may differ."""
     if _sampling(left) != _sampling(right):
         return False
     if _both_known(left, right):

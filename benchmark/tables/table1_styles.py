@@ -1,6 +1,6 @@
-"""Table 1 of the paper from records, with further columns and notes. No torch is imported.
+"""Builds Table 1 of the paper from records, with further columns and notes. No torch is imported.
 
-Rows are decided here, columns in `columns.py`; how they look on a terminal, in JSON or Markdown in `render.py`.
+This module selects the rows. `columns.py` defines the columns, and `render.py` prints tables.
 """
 
 from __future__ import annotations
@@ -60,19 +60,19 @@ def table(
     made_on: str = "",
     suite_option: str = "",
 ) -> Table:
-    """Table 1 of a testbed. Rows: base, distilled, other seeds of it, other methods.
+    """Build Table 1 of a testbed. Rows: base, distilled, other seeds of it, other methods.
 
     Only the default budget, targets and pruning are shown, unless `everything` is set; a note counts the hidden
     records. `pruning` shows that pruning at all its MACs, and `ALL_PRUNINGS` shows all prunings side by side. `targets`
-    replace the default ones. `made_on` is the testbed and `suite_option` the suite as a command names them, which can
-    be files. Of plug-in suites and metrics, the records say which columns they declared.
+    replace the default ones. `made_on` and `suite_option` are testbed and suite as the user named them, possibly as
+    files; messages use them. The columns of plug-in suites and metrics are read from the records.
 
     Raises:
-        DataError: nothing is left to show.
-        RecordError: rows were sampled differently.
+        DataError: there is no record to show.
+        RecordError: rows were sampled with different samplers.
     """
     suites, suite_entries = of_suite(list(entries), testbed, suite)
-    # Models that never saw the suite have no row, but for `artists` and `coco`, which are the leaderboard's two halves.
+    # Models without a record of the suite have no row, except for `artists` and `coco`, which form one table.
     needs_suite = suite not in ("artists", "coco")
     has_targets = not forgets_explicit(suite, (record for record, _ in suite_entries))
     usual_targets = frozenset(targets or default_targets(testbed)) if has_targets else frozenset()
@@ -169,7 +169,7 @@ def _world(record: Record) -> str:
 
 
 def _cells(group: Sequence[Record], columns: Sequence[Column], quoted_values: dict[str, float]) -> dict[str, Figure]:
-    """Figures of one row by column key; a column for which there is none is left out."""
+    """Return the values of one row by column key, without columns that have no value."""
     by_suite = {record.suite: record for record in group}
     cells: dict[str, Figure] = {}
     for column in columns:
@@ -191,7 +191,7 @@ def _figure(record: Record, column: Column) -> Figure | None:
 
 
 def _top_destination(record: Record) -> Figure | None:
-    """The largest share of one target's images that became one other artist's: a swap is not forgetting."""
+    """Return the largest share of a target's images that show one other artist's style: a swap is not forgetting."""
     cells_by_move: dict[str, Cell] = {}
     for name, cell in record.cells.items():
         target, _, style = name.removeprefix(DESTINATION).partition("/")
@@ -219,14 +219,14 @@ def _notes(rows: Sequence[Row], hidden: int) -> list[str]:
     references = sorted({row.record.reference for row in rows})
     relative = "Resilience is" if rows[0].record.suite in EXPLICIT else "CP and CSD are"
     if rows[0].record.suite not in BUILT_IN:
-        relative = "Figures that compare with a reference are"
+        relative = "Values that compare with a reference are"
     notes.append(f"{relative} relative to: {' or '.join(references)}.")
     if len({(row.record.pruning, row.record.macs) for row in rows if row.record.method != "base"}) > 1:
         notes.append("Each pruning has its own reference model: CP and CSD cannot be compared between prunings.")
     if len(references) > 1:
         by = [f"{row.label} ({row.record.reference})" for row in rows]
         notes.append(f"The reference differs, so CP and CSD cannot be compared between rows: {', '.join(by)}.")
-    short = [  # probes are few on purpose: those that the base itself does not answer are left out
+    short = [  # except probes: those for which the base model does not show the style are left out
         row.label
         for row in rows
         if any((c.n or 0) < (c.of or 0) for key, c in row.cells.items() if not key.startswith("probe_style"))

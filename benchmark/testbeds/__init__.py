@@ -1,1 +1,1 @@
-"""Testbeds: `mini`, Stable Diffusion from a TOML file, and its rehearsal with random weights."""
+"""Testbeds: `mini`, Stable Diffusion as defined in a TOML file, and its rehearsal with random weights."""

@@ -1,4 +1,4 @@
-"""Captioned latents in memory, one implementation of the training data that methods receive (`methods.base.Data`)."""
+"""Captioned latents in memory, which implement the training data that methods receive (`methods.base.Data`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes a testbed file from a folder's own configurations: a pipeline in diffusers' layout, or weights like mini's."""
+"""Writes a testbed file from the configuration files of a diffusers pipeline, or for weights like mini's."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from benchmark.store import durable
 from benchmark.testbeds.toml_files import check_name
 
 STEPS, BATCH, KEPT = 20_000, 64, 0.8
-"""Training steps, batch and share of MACs of the paper, by which the default budget is counted."""
+"""Training steps, batch size and kept share of MACs in the paper, which determine the default budget."""
 SCHEDULERS = {"PNDMScheduler": "pndm", "DDIMScheduler": "ddim"}
-"""Schedulers of pipelines that are sampled with here; of others the noise schedule is read, and PNDM samples."""
+"""Supported schedulers. A pipeline with a different one is sampled with PNDM on its noise schedule."""
 
 
 def write_new(source: Path, out: Path, captions: Path | None = None, name: str = "") -> str:
-    """Write `out`, the definition of a testbed on the pipeline in `source`, and return its text.
+    """Write the testbed file `out` for the pipeline in `source`, and return its text.
 
     Args:
-        source: folder of a pipeline of the Stable Diffusion family, or of weights as `bench testbed build mini` makes.
+        source: folder of a Stable Diffusion pipeline, or of weights written by `bench testbed build mini`.
         out: the TOML file; it must not exist.
-        captions: folder of captioned pictures; that of `sd21` if not given.
-        name: the testbed's name; that of the file if not given.
+        captions: folder of captioned pictures; by default that of `sd21`.
+        name: the testbed's name; by default the name of the file.
 
     Raises:
-        UsageError: `out` exists or is no TOML file, or `captions` would not be read.
-        DataError: the folder is not such a pipeline, or the name is that of an installed testbed.
+        UsageError: `out` exists or does not end in .toml, or `captions` has no effect.
+        DataError: the folder is not such a pipeline, or an installed testbed has this name.
     """
     if out.suffix != ".toml":
-        raise UsageError(f"{out} is no name of a testbed file: it ends in .toml.")
+        raise UsageError(f"{out} is not a name for a testbed file: choose one that ends in .toml.")
     if out.exists():
-        raise UsageError(f"{out} is there already: give another name, or remove it.")
+        raise UsageError(f"{out} already exists: choose a different name, or remove it.")
     if not out.absolute().parent.is_dir():
-        raise UsageError(f"There is no folder {out.absolute().parent} to write {out.name} in: make it first.")
+        raise UsageError(f"The folder {out.absolute().parent} for {out.name} does not exist: create it first.")
     if not source.is_dir():
-        raise DataError(f"There is no folder {source}: name that of a pipeline in diffusers' layout.")
+        raise DataError(f"The folder {source} does not exist: name the folder of a pipeline in diffusers' layout.")
     name = name or out.stem
     check_name(out, name)
     if (source / "manifest.json").is_file() and (source / "pipeline").is_dir():
         if captions is not None:
-            raise UsageError("--captions would not be read: mini's world draws its own pictures; leave it out.")
+            raise UsageError("--captions has no effect, because mini generates its own pictures: leave it out.")
         text = _like_mini(source, out, name)
     else:
         text = _like_sd21(source, out, name, captions)
@@ -57,7 +57,7 @@ def _like_mini(source: Path, out: Path, name: str) -> str:
     return "\n".join([
         f"# mini on the weights in {source.name}.", 'like = "mini"', f"name = {json.dumps(name)}",
         f"weights = {_place(source, out)}", "",
-        "# What else can be set, with mini's values:",
+        "# Further settings, with mini's values:",
         '# targets = ["Vincent van Gogh", "Claude Monet", "Pablo Picasso"]',
         '# prompts = "prompts.csv"   # id, text, seed, part, target: the prompts of suite artists',
         "# steps = 20", "# guidance = 2.5", "# flops = 2.2e13", "",
@@ -77,26 +77,26 @@ def _like_sd21(source: Path, out: Path, name: str, captions: Path | None) -> str
     latent_size = unet_config.get("sample_size")
     if not isinstance(latent_size, int):
         raise DataError(
-            f"{source / 'unet' / 'config.json'} has no sample_size, from which the size of pictures follows."
+            f"{source / 'unet' / 'config.json'} has no sample_size, which is needed for the size of pictures."
         )
     with torch.device("meta"):
         unet: Any = UNet2DConditionModel.from_config(unet_config)
     forward = forward_flops(unet, latent_size, length)
-    # A step of Eq. 8: the teacher forward, the student forward and backward, which counts as two forward passes.
+    # A step of Eq. 8: forward pass of the teacher, forward and backward pass of the student (1 + 2 forward passes).
     flops = STEPS * BATCH * forward * (1 + 3 * KEPT)
     class_name = str(schedule.get("_class_name", "PNDMScheduler"))
     sampler = SCHEDULERS.get(class_name, "pndm")
-    note = "" if class_name in SCHEDULERS else f"   # or ddim; the pipeline's own, {class_name}, is not to be had here"
+    note = "" if class_name in SCHEDULERS else f"   # or ddim; {class_name} of the pipeline is not supported"
     layout = "# A folder of captioned pictures: COCO's layout, or train/ and val/ with a metadata.csv."
     folder = '# captions = "coco2017"' if captions is None else f"captions = {_place(captions, out)}"
     return "\n".join([
-        f"# The pipeline in {source.name}. What is left out is that of sd21.",
-        "# Read from the pipeline itself in each run, and not to be set:",
+        f"# The pipeline in {source.name}. Settings that are left out have the values of sd21.",
+        "# Read from the pipeline in every run, and cannot be set:",
         f"#   prediction type  {schedule.get('prediction_type', 'epsilon')}",
         f"#   noise schedule   {schedule.get('beta_schedule', 'linear')}, "
         f"{schedule.get('num_train_timesteps', 1000)} timesteps",
         f"#   text             {length} tokens, {unet_config.get('cross_attention_dim')} wide",
-        f"#   latents          {pipeline.latent_channels} channels, a place for {pipeline.factor} pixels",
+        f"#   latents          {pipeline.latent_channels} channels, {pipeline.factor} times smaller than pictures",
         'like = "sd21"', f"name = {json.dumps(name)}", f"model = {_place(source, out)}", "",
         layout, folder, "",
         f"size = {latent_size * pipeline.factor}", f'scheduler = "{sampler}"{note}', "steps = 25", "guidance = 7.5",
@@ -105,7 +105,7 @@ def _like_sd21(source: Path, out: Path, name: str, captions: Path | None) -> str
 
 
 def text_length(pipeline: Path) -> int:
-    """Tokens of a text, from the tokenizer's configuration. DataError where it does not say so."""
+    """Return the number of tokens of a text from the tokenizer's configuration. DataError if it is missing there."""
     path = pipeline / "tokenizer" / "tokenizer_config.json"
     try:
         length = json.loads(path.read_text("utf-8-sig"))["model_max_length"]
@@ -117,7 +117,7 @@ def text_length(pipeline: Path) -> int:
 
 
 def _place(path: Path, out: Path) -> str:
-    """A path as a testbed file in `out` names it: relative to it where it lies below, else absolute."""
+    """Quote a path for a testbed file `out`: relative if it is below the file's folder, else absolute."""
     absolute, folder = path.resolve(), out.resolve().parent
     place = "./" + os.path.relpath(absolute, folder) if absolute.is_relative_to(folder) else str(absolute)
     return json.dumps(place, ensure_ascii=False)

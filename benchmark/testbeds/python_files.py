@@ -1,4 +1,4 @@
-"""A testbed in a Python file of the user, `path/to/file.py:Class`: a subclass of `Testbed`."""
+"""Loads a testbed from a user-provided Python file, `path/to/file.py:Class`."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from prompts.artists import Artist
 
 
 def load_class(place: str) -> type[Testbed]:
-    """The class that `place` names, with the code of its file in its identity.
+    """Load the class of `place`, and add the checksum of its code to its identity.
 
     Raises:
-        UsageError: it is not a testbed, lacks something, or cannot be made with a device.
-        DataError: its name is that of an installed testbed.
+        UsageError: it is not a testbed, is incomplete, or cannot be created with a device.
+        DataError: an installed testbed has the same name.
     """
     written: Any = registry.load("testbeds", place)
     check_testbed(written)
@@ -32,38 +32,38 @@ def load_class(place: str) -> type[Testbed]:
             written.__init__(self, device=device)
         except PalimpsestError:
             raise
-        except Exception as error:  # of the plug-in's own code
+        except Exception as error:  # raised by the plug-in's own code
             raise UsageError(
-                f"The testbed {place} cannot be made, {written.__name__}(device={device!r}) raises "
+                f"The testbed {place} cannot be created: {written.__name__}(device={device!r}) raises "
                 f"{type(error).__name__}: {error}."
             ) from error
 
     def identity(self: Any) -> Identity:
         identity = dict(written.identity(self))
-        # `data` is what rows of tables tell versions of a testbed apart by.
+        # Tables distinguish versions of a testbed by `data`.
         return identity | {"testbed": self.name, "data": f"{identity.get('data', '')} {code}".strip()}
 
     return type(written.__name__, (written,), {"__init__": __init__, "identity": identity, "__doc__": written.__doc__})
 
 
 def check_testbed(factory: Any) -> None:
-    """UsageError, naming what is missing or wrong, for a class from a file that does not keep `Testbed`'s contract."""
+    """Raise UsageError if a class from a file does not implement `Testbed`; the message names what is missing."""
     class_name = factory.__name__ if isclass(factory) else repr(factory)
     if not (isclass(factory) and issubclass(factory, Testbed)):
         raise UsageError(f"{class_name} is not a testbed: let it inherit from Testbed of benchmark.api.")
     declared = {name for parent in factory.__mro__ if parent not in (Testbed, object) for name in vars(parent)}
     if missing := [name for name in NEEDED if name not in declared]:
         raise UsageError(
-            f"{class_name} is not a testbed yet, it lacks {', '.join(missing)}: see benchmark/api/testbed.py, Testbed, "
-            "or inherit from a testbed that has them, such as Mini of benchmark.testbeds.mini.testbed."
+            f"{class_name} is not a complete testbed, it lacks {', '.join(missing)}: see Testbed in "
+            "benchmark/api/testbed.py, or inherit from one, such as benchmark.testbeds.mini.testbed.Mini."
         )
     if not isinstance(name := factory.name, str):
-        raise UsageError(f"{class_name} is not a testbed yet, its name must be a text, not {name!r}.")
+        raise UsageError(f"{class_name} is not a complete testbed: its name must be a string, not {name!r}.")
     try:
         signature(factory).bind(device="cpu")
     except TypeError as error:
         raise UsageError(
-            f"{class_name} is not a testbed yet, it cannot be made as {class_name}(device='cpu') ({error})."
+            f"{class_name} is not a complete testbed: {class_name}(device='cpu') must be a valid call ({error})."
         ) from error
 
 
@@ -71,12 +71,12 @@ NEEDED = (
     "name", "identity", "concept", "prompts", "base", "encode", "decode", "encoder", "clip", "materials", "erase_cost",
     "real", "networks",
 )  # fmt: skip
-"""What every testbed declares itself, or inherits from another testbed; the rest has a default or is set when it is
-made."""
+"""Attributes that every testbed must define or inherit from a complete testbed. All others have a default or are set in
+`__init__`."""
 
 
 def artists_of_class(factory: type[Testbed]) -> tuple[Artist, ...]:
-    """The artists that a testbed's class declares, else those of the `artists.py` beside it or its nearest parent."""
+    """Return the artists that a testbed's class declares, else those of `artists.py` in its or a parent's package."""
     if factory.artists:
         return tuple(factory.artists)
     for parent in factory.__mro__:
@@ -89,7 +89,7 @@ def artists_of_class(factory: type[Testbed]) -> tuple[Artist, ...]:
 
 
 def inherited_from(factory: type[Testbed]) -> list[str]:
-    """Names of the testbeds that a class inherits from, nearest first."""
+    """Return the names of the testbeds that a class inherits from, nearest first."""
     names: list[str] = []
     for parent in factory.__mro__[1:]:
         name = vars(parent).get("name") if issubclass(parent, Testbed) else None

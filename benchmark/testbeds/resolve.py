@@ -1,5 +1,7 @@
-"""Which testbed is meant: an installed one by name, or one that a TOML or Python file defines. Torch-free until it is
-loaded, but for Python files."""
+"""Finds a testbed by name, or in a TOML or Python file.
+
+Torch is not imported before a testbed is loaded, except for testbeds in Python files.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,9 @@ from prompts.artists import Artist
 
 
 def artists_of(testbed: str) -> tuple[Artist, ...]:
-    """The `ARTISTS` of the testbed's own `artists.py`, beside its class; empty if it has none.
+    """Return the artists of a testbed; empty if it has none.
 
-    DataError if no such testbed is installed, or for a file that is not a testbed.
+    DataError if no such testbed is installed, or if the file is not a testbed.
     """
     if registry.is_file(testbed):
         from benchmark.testbeds.python_files import artists_of_class, load_class
@@ -57,9 +59,9 @@ def artists_of(testbed: str) -> tuple[Artist, ...]:
 
 
 def default_targets(testbed: str) -> tuple[str, ...]:
-    """Names of the artists that are erased unless `--targets` says otherwise.
+    """Return the names of the artists that are erased by default.
 
-    Empty for a testbed that is only a name in records, as one defined by a file is.
+    Empty for a testbed that is not installed, such as one from a file, of which records only have the name.
     """
     if not entry_points(group="palimpsest.testbeds", name=testbed):
         return ()
@@ -67,8 +69,10 @@ def default_targets(testbed: str) -> tuple[str, ...]:
 
 
 def public_lists(testbed: str) -> tuple[str, ...]:
-    """Names of the public prompt lists that suites use on a testbed once they are added; empty for a testbed that has
-    only prompts of its own. Only a testbed of another package is loaded to answer this."""
+    """Return the names of the public prompt lists that suites use on a testbed; empty if it only has its own prompts.
+
+    The testbed is loaded only if it comes from a different package.
+    """
     if is_like_mini(testbed):
         return ()
     if definition_of(testbed) is not None:
@@ -84,17 +88,17 @@ def public_lists(testbed: str) -> tuple[str, ...]:
 
 
 def is_file(testbed: str) -> bool:
-    """Whether this names a TOML file; the file need not exist."""
+    """Return whether this is the path of a TOML file; the file need not exist."""
     return testbed.endswith(".toml")
 
 
 def is_like_mini(testbed: str) -> bool:
-    """Whether this names a TOML file that inherits from mini. DataError for a file that cannot be read."""
+    """Return whether this is a TOML file that inherits from mini. DataError if the file cannot be read."""
     return is_file(testbed) and parents(Path(testbed).expanduser())[-1:] == ["mini"]
 
 
 def name_of(testbed: str) -> str:
-    """The testbed's name in records and tables. UsageError or DataError for a file with errors."""
+    """Return the testbed's name in records and tables. UsageError or DataError if its file is invalid."""
     if registry.is_file(testbed):
         from benchmark.testbeds.python_files import load_class
 
@@ -103,8 +107,10 @@ def name_of(testbed: str) -> str:
 
 
 def inherited_by(testbed: str) -> list[str]:
-    """What a testbed inherits from, nearest first: files and names that a TOML file is `like`, or the testbeds whose
-    classes a class inherits from."""
+    """Return what a testbed inherits from, nearest first.
+
+    For a TOML file these are the files and names that it is `like`, for a class the testbeds of its parent classes.
+    """
     if is_file(testbed):
         return parents(Path(testbed).expanduser())
     if registry.is_file(testbed):
@@ -115,7 +121,7 @@ def inherited_by(testbed: str) -> list[str]:
 
 
 def summary_of(testbed: str) -> str:
-    """One line about a testbed from a file."""
+    """Return the one-line description of a testbed from a file."""
     if registry.is_file(testbed):
         from benchmark.testbeds.python_files import load_class
 
@@ -124,7 +130,7 @@ def summary_of(testbed: str) -> str:
 
 
 def sampling_of(testbed: str) -> NetworkConfig:
-    """The sampling settings in a testbed's file, as records hold them; empty for a testbed that is not a TOML file."""
+    """Return the sampling settings of a testbed in the form of records; empty if it is not a TOML file."""
     if not is_file(testbed):
         return {}
     if definition := mini_definition(testbed):
@@ -134,7 +140,7 @@ def sampling_of(testbed: str) -> NetworkConfig:
 
 
 def load(testbed: str) -> Callable[..., Any]:
-    """A function of `device` that makes the testbed. UsageError or DataError for a testbed that does not exist."""
+    """Return a function of `device` that creates the testbed. UsageError or DataError if it does not exist."""
     if registry.is_file(testbed):
         from benchmark.testbeds.python_files import load_class
 
@@ -151,7 +157,7 @@ def load(testbed: str) -> Callable[..., Any]:
 
 
 def _installed(testbed: str) -> Any:
-    """What makes an installed testbed. UsageError for a class that is not a `Testbed`."""
+    """Return the class or function of an installed testbed. UsageError if it is a class but not a `Testbed`."""
     factory = registry.load("testbeds", testbed)
     if isclass(factory) and not issubclass(factory, Testbed):
         raise UsageError(f"{factory.__name__} is not a testbed: let it inherit from Testbed of benchmark.api.")
@@ -159,7 +165,7 @@ def _installed(testbed: str) -> Any:
 
 
 def mini_definition(testbed: str) -> Any:
-    """The definition of a testbed in a TOML file that is like mini; None for every other testbed."""
+    """Read the definition of a testbed from a TOML file that is like mini; None for all other testbeds."""
     if not is_like_mini(testbed):
         return None
     from benchmark.testbeds.mini.definition import read
@@ -168,8 +174,10 @@ def mini_definition(testbed: str) -> Any:
 
 
 def definition_of(testbed: str) -> Any:
-    """The definition of a testbed of the Stable Diffusion family that a TOML file describes, shipped or the user's own;
-    None for one written in code, and for one that is like mini."""
+    """Read the definition of a Stable Diffusion testbed from a shipped or user-provided TOML file.
+
+    None for a testbed that is defined in Python, or that is like mini.
+    """
     from benchmark.testbeds.stable_diffusion.definition import SHIPPED, read
 
     if is_like_mini(testbed) or registry.is_file(testbed):

@@ -40,7 +40,7 @@ ARTISTS: tuple[Artist, ...] = (
 )
 
 STYLES: tuple[str, ...] = ("plain", *(artist.name for artist in ARTISTS))
-"""Style classes of the world and of the style oracle; index 0 is for pictures without an artist's style."""
+"""Style classes of the picture generator and of the style oracle; index 0 is for pictures without an artist's style."""
 
 
 def of_part(*parts: Part) -> tuple[Artist, ...]:

@@ -1,6 +1,6 @@
-"""The definition of a testbed that is like `mini` in a TOML file: other weights, targets, prompts or sampling.
+"""Reads TOML files of testbeds that are like `mini` but have different weights, targets, prompts or sampling settings.
 
-No torch is imported, so that a wrong file is refused at once.
+No torch is imported, so that an invalid file is reported at once.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ PARTS = ("targets", "neighbours", "kept", "implicit", "probes")
 
 
 class Definition(Table):
-    """A testbed in mini's world. What a file leaves out is mini's own."""
+    """Settings of a testbed that is like mini. The defaults are those of mini."""
 
-    name: str = Field(description="as records and tables call it", pattern=NAME)
-    summary: str = Field(default="", description="one line for people")
+    name: str = Field(description="name in records and tables", pattern=NAME)
+    summary: str = Field(default="", description="one-line description")
     license: str = Field(default="mit", description="licence of the weights, as model cards name it")
-    weights: Path = Field(default=WEIGHTS, description="folder of weights as `bench testbed build mini` makes them")
-    targets: list[str] = Field(default=[], description="artists that are forgotten unless --targets says otherwise")
+    weights: Path = Field(default=WEIGHTS, description="folder of weights written by `bench testbed build mini`")
+    targets: list[str] = Field(default=[], description="artists that are forgotten by default")
     prompts: Path | None = Field(
         default=None, description="CSV with id, text, seed, part, target: the prompts of suite artists"
     )
-    steps: int = Field(default=20, description="steps of sampling", ge=1)
+    steps: int = Field(default=20, description="sampling steps", ge=1)
     guidance: float = Field(default=2.5, description="classifier-free guidance", ge=0)
     flops: float = Field(default=2.2e13, description="default budget, U-Net FLOPs of all training passes", gt=0)
 
 
 def read(path: Path) -> Definition:
-    """The testbed that `path` defines, paths in it made absolute. DataError, in one sentence, for a wrong file."""
+    """Read a testbed file, and make the paths in it absolute. DataError if it is invalid."""
     settings = _settings(path)
     settings.setdefault("name", path.stem)
-    settings.setdefault("summary", f"mini, but for what {path.name} says")
+    settings.setdefault("summary", f"mini with the settings of {path.name}")
     try:
         definition = Definition(**settings)
         mini_prompts.style_concept(tuple(definition.targets))
@@ -63,20 +63,20 @@ def read(path: Path) -> Definition:
 
 
 def check_prompts(path: Path) -> None:
-    """DataError for a list with a part or a painter that suite `artists` does not have on mini."""
+    """Raise DataError if a prompt has a part or a painter that suite `artists` does not have on mini."""
     names = {artist.name for artist in ARTISTS}
     for prompt in read_prompts(path):
         if prompt.part not in PARTS or prompt.target not in names:
             raise DataError(
-                f"{path}, {prompt.id}: a prompt of suite artists has a part of {', '.join(PARTS)} and a target that "
-                f"`bench list artists` shows; it has '{prompt.part}' and '{prompt.target}'."
+                f"{path}, {prompt.id} has part '{prompt.part}' and target '{prompt.target}': the part must be one of "
+                f"{', '.join(PARTS)}, and the target one that `bench list artists` shows."
             )
 
 
 def prompts_for(rows: Sequence[Prompt], concept: Concept, place: str) -> list[Prompt]:
-    """The prompts of a list for a concept: each has the part that the concept gives to its painter.
+    """Return the prompts of a list with the part that the concept assigns to their painter.
 
-    "implicit" and "probes" are asked of targets alone. DataError for a list without a prompt for a target.
+    Parts "implicit" and "probes" are restricted to targets. DataError if targets or kept painters have no prompt.
     """
     prompts = []
     for row in rows:
@@ -88,14 +88,16 @@ def prompts_for(rows: Sequence[Prompt], concept: Concept, place: str) -> list[Pr
     parts = {prompt.part for prompt in prompts}
     for name in concept.targets:
         if not any(prompt.target == name and prompt.part == "targets" for prompt in prompts):
-            raise DataError(f"{place} has no prompt for {name}, who is to be forgotten: add some, or choose --targets.")
+            raise DataError(
+                f"{place} has no prompt for {name}, who is a target: add some, or choose different --targets."
+            )
     if "kept" not in parts and "neighbours" not in parts:
-        raise DataError(f"{place} has no prompt for a painter who stays: add some, to see what erasing breaks.")
+        raise DataError(f"{place} has no prompt for a kept painter: add some, to measure what erasure damages.")
     return prompts
 
 
 def _settings(path: Path) -> JsonObject:
-    """The settings in a file, and those it inherits from another file; the chain ends at mini."""
+    """Return the settings of a file and those that it inherits from other files."""
     settings = read_table(path)
     parent_name = settings.pop("like")
     folder = path.resolve().parent

@@ -1,4 +1,4 @@
-"""A testbed in mini's world that a TOML file defines."""
+"""A testbed like mini that a TOML file defines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prompts.lists import Prompt, read_prompts
 
 
 class MiniFromFile(Mini):
-    """mini with what its definition says: weights, targets, prompts, sampling and budget."""
+    """mini with the weights, targets, prompts, sampling settings and budget of a definition."""
 
     def __init__(self, definition: Definition, device: str = "cpu") -> None:
         super().__init__(definition.weights, device)

@@ -1,4 +1,4 @@
-"""Testbed `mini`: the picture world with its pipeline, its prompts and the networks that score."""
+"""Testbed `mini`: a procedural picture generator, a pipeline trained on its pictures, prompts and scorers."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ from prompts.concepts import DEFAULT_KIND, Concept, Kind
 from prompts.lists import Prompt
 
 Make = Callable[[Callable[[int], None]], Tensor]
-"""Makes a tensor, telling how many pictures are done."""
+"""Computes a tensor, and calls its argument with the number of pictures done."""
 WEIGHTS = Path(__file__).parent / "weights"
 PREBUILT = Path(__file__).parent / "prebuilt"
 DATA_RECIPE = 1
-"""Goes up when prompts, D_f or the drawing of the world change."""
+"""Version of prompts, retain set D_f and picture generator; increased when one of them changes."""
 
 
 class Mini(Testbed):
-    """A small but true Stable Diffusion in a procedural picture world, trained by us and shipped with the code."""
+    """A small Stable Diffusion pipeline, trained on procedurally generated pictures and shipped with the code."""
 
     summary = "built in: a small Stable Diffusion trained on generated pictures of 16 artists (64x64, CPU)"
     name = "mini"
@@ -72,7 +72,7 @@ class Mini(Testbed):
     def concept(self, targets: tuple[str, ...], kind: Kind = DEFAULT_KIND) -> Concept:
         if kind == "explicit":
             if targets:
-                raise UsageError("--targets are artists: what the explicit suites forget is fixed, leave them out.")
+                raise UsageError("--targets names artists, but the concept of explicit suites is fixed: leave it out.")
             return explicit.CONCEPT
         return prompts.style_concept(targets)
 
@@ -86,7 +86,7 @@ class Mini(Testbed):
         }
         if suite not in makers:
             raise UsageError(
-                f"Testbed mini has no prompts for suite '{suite}': let the suite bring its own (Suite.prompts). "
+                f"Testbed mini has no prompts for suite '{suite}': define them in the suite (Suite.prompts). "
                 f"Available: {', '.join(makers)}."
             )
         return makers[suite]()
@@ -141,7 +141,7 @@ class Mini(Testbed):
         return judges.detector(self._weights)
 
     def materials(self, bench: Workbench, concept: Concept, which: str, concept_images: bool = True) -> Materials:
-        retain, words, null = self._retain(bench, concept, which), _words(concept), self.encode([""])[0]
+        retain, words, null = self._retain(bench, concept, which), _prompt_module(concept), self.encode([""])[0]
         erase = self._erase(bench, concept) if concept_images else no_latents(null)
         naming = self.encode(words.naming(concept)).cpu() if concept_images else erase.text
         kept = [artist.name for artist in ARTISTS if artist.name not in concept.targets]
@@ -157,7 +157,7 @@ class Mini(Testbed):
             preserve=kept if concept.kind == "style" else [*kept, *CONTENTS],
             contrast=self.contrast(concept),
             token_counts=self._token_counts,
-            in_context=_words(concept).in_context(concept),
+            in_context=_prompt_module(concept).in_context(concept),
             erase_seconds=erase.seconds,
         )
 
@@ -169,10 +169,10 @@ class Mini(Testbed):
         return [len(ids) for ids in self.tokenizer(list(texts), add_special_tokens=False).input_ids]
 
     def contrast(self, concept: Concept) -> Mapping[str, Sequence[tuple[str, str]]]:
-        return _words(concept).contrast(concept)
+        return _prompt_module(concept).contrast(concept)
 
     def erase_cost(self, concept: Concept) -> Entry:
-        images = len(_words(concept).erasing(concept))
+        images = len(_prompt_module(concept).erasing(concept))
         calls = images * 2 * (self.sampler.steps + 1)
         with torch.device("meta"):
             unet = UNet2DConditionModel.from_config(load.unet_config(self.pipeline))
@@ -197,7 +197,7 @@ class Mini(Testbed):
 
             return encode(load.load_vae(self.pipeline), data.draw_all(scenes, "pruning", advance=advance), seed=0)
 
-        kept = self._captioned(bench, identity, captions, "draw pictures to prune by", make)
+        kept = self._captioned(bench, identity, captions, "draw pictures for pruning", make)
         return Pictures(kept, captions, self.encode([""])[0], self.scheduler)
 
     def _retain(self, bench: Workbench, concept: Concept, which: str) -> data.Captioned:
@@ -213,7 +213,7 @@ class Mini(Testbed):
         return self._captioned(bench, identity, captions, "draw training pictures", make)
 
     def _erase(self, bench: Workbench, concept: Concept) -> data.Captioned:
-        captions = _words(concept).erasing(concept)
+        captions = _prompt_module(concept).erasing(concept)
         sampler = self.sampler.model_dump()
         identity = {**self.identity(), "set": "concept images", "captions": _digest(captions), "sampler": sampler}
 
@@ -259,8 +259,8 @@ class Mini(Testbed):
         return load_file(artefact.path("tensor.safetensors"))["tensor"].float()
 
 
-def _words(concept: Concept) -> Any:
-    """The module that says what this kind of concept is called."""
+def _prompt_module(concept: Concept) -> Any:
+    """Return the module with the prompts of this kind of concept."""
     return explicit if concept.kind == "explicit" else prompts
 
 
@@ -281,14 +281,14 @@ def _digest(texts: list[str]) -> str:
 
 
 def check_manifest(weights: Path) -> JsonObject:
-    """Read weights/manifest.json and compare every file's size and checksum; DataError names the first that differs."""
+    """Read weights/manifest.json and check the checksum of every file; DataError names the first that differs."""
     path = weights / "manifest.json"
     rebuild = f"run `bench testbed build mini --out {weights}`"
     remedy = f"restore it with `git checkout`, or remove {weights} and {rebuild}"
     if not path.exists():
         raise DataError(
-            f"mini's weights are missing or half built ({path} is not there): restore it with `git checkout`, or "
-            f"{rebuild}, which goes on where a build stopped."
+            f"mini's weights are missing or incomplete ({path} does not exist): restore it with `git checkout`, or "
+            f"{rebuild}, which resumes an interrupted build."
         )
     try:
         manifest = json.loads(path.read_text())
@@ -306,12 +306,14 @@ def check_manifest(weights: Path) -> JsonObject:
         except OSError as error:
             raise DataError(f"mini's weights cannot be read ({file}: {error.strerror}): make it readable.") from error
         if checksum != expected:
-            raise DataError(f"mini's weights are damaged ({file} is not what manifest.json says): {remedy}.")
+            raise DataError(
+                f"mini's weights are damaged ({file} differs from its checksum in manifest.json): {remedy}."
+            )
     return manifest
 
 
 def write_manifest(weights: Path) -> None:
-    """Checksums of all shipped files, and the fingerprint that goes into every key."""
+    """Write the checksums of all shipped files, and the fingerprint that is part of every store key."""
     durable.sweep(weights)
     files = {
         str(file.relative_to(weights)): hashlib.sha256(file.read_bytes()).hexdigest()
@@ -320,4 +322,6 @@ def write_manifest(weights: Path) -> None:
     }
     fingerprint = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:20]
     text = json.dumps({"fingerprint": fingerprint, "files": files}, indent=1) + "\n"
-    durable.write_bytes(weights / "manifest.json", text.encode())  # at once: it says that all is there
+    durable.write_bytes(
+        weights / "manifest.json", text.encode()
+    )  # atomic: its existence means that the weights are complete

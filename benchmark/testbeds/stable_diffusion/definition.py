@@ -1,4 +1,4 @@
-"""The definition of a testbed in a TOML file; no torch, so that a wrong file is refused at once."""
+"""Reads testbeds from TOML files. No torch is imported, so that an invalid file is reported at once."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from methods.base import Precision
 SHIPPED = Path(__file__).parent
 WEIGHTS = (".safetensors", ".bin", ".pth", ".pt")
 PRUNING = 10_000
-"""Pictures to prune by, at most: as many as a search draws."""
+"""Maximal number of pictures for pruning: as many as a search uses."""
 DECODED = 8
-"""Pictures that the VAE has in hand at once: at 512 x 512 each takes about a GB."""
+"""Pictures per batch of the VAE: at 512 x 512 each needs about 1 GB of memory."""
 PAINTERS = Path(__file__).parents[3] / "prompts" / "artists_sd21.csv"
 
 
 class Networks(Table):
-    """Where the networks that score come from: each a folder, a file, a Hub id or (features) an address."""
+    """Locations of the scoring networks: a folder, a file, a Hub id or, for `features`, a URL."""
 
     clip: str = Field(description="open_clip's layout: open_clip_config.json and weights")
     style: str = Field(description="CSD's weights")
@@ -36,46 +36,46 @@ class Networks(Table):
 
     @property
     def by_job(self) -> dict[str, str]:
-        """Job -> place."""
+        """Return a mapping from job to location."""
         return {"clip": self.clip, "style": self.style, "features": self.features}
 
 
 class Definition(Table):
     """A testbed of the Stable Diffusion family."""
 
-    name: str = Field(description="as records and tables call it", pattern=NAME)
-    summary: str = Field(default="", description="one line for people")
+    name: str = Field(description="name in records and tables", pattern=NAME)
+    summary: str = Field(default="", description="one-line description")
     model: list[str] = Field(
-        description="folders or Hub ids in diffusers' layout; the first that can be had", min_length=1
+        description="folders or Hub ids in diffusers' layout; the first that is available is used", min_length=1
     )
     license: str = Field(default="other", description="licence of the model, as model cards name it: 'openrail++'")
     captions: Path = Field(description="folder of captioned pictures, see captions.py")
     crops: int = Field(
-        description="crops of a train picture that are encoded and kept; 0 encodes in the step", ge=0, le=16
+        description="crops of a training picture that are encoded before training; 0 encodes in each step", ge=0, le=16
     )
     artists: Path = Field(default=PAINTERS, description="CSV of the painters' titles")
     size: int = Field(description="height and width of pictures, pixels", ge=Testbed.pixels, multiple_of=Testbed.pixels)
-    scheduler: Literal["pndm", "ddim"] = Field(description="what samples")
-    steps: int = Field(description="steps of sampling", ge=1)
+    scheduler: Literal["pndm", "ddim"] = Field(description="sampler")
+    steps: int = Field(description="sampling steps", ge=1)
     guidance: float = Field(description="classifier-free guidance", ge=0)
     flops: float = Field(description="default budget, U-Net FLOPs of all training passes", gt=0)
-    preset: str = Field(default="default", description="settings of the methods that have it, unless asked otherwise")
-    half: bool = Field(description="whether fitted weights are kept in half precision")
-    precision: Precision = Field(default="fp32", description="what is trained and sampled in unless asked otherwise")
+    preset: str = Field(default="default", description="default preset, for methods that have it")
+    half: bool = Field(description="whether trained weights are stored in half precision")
+    precision: Precision = Field(default="fp32", description="default precision of training and sampling")
     sentences: str = Field(
         default="sentence-transformers/all-mpnet-base-v2",
-        description=f"who reads prompts for the router of aptp: a model of sentence-transformers, or '{TEXT_TOWER}'",
+        description=f"what encodes prompts for the router of aptp: a model of sentence-transformers, or '{TEXT_TOWER}'",
     )
     experts: Path | None = Field(
         default=None,
-        description="architecture vectors as APTP publishes them, of which aptp takes one, not searching",
+        description="architecture vectors as APTP publishes them; aptp uses one of them instead of searching",
     )
     networks: Networks
     sha256: dict[str, str] = Field(default={}, description="known checksums of the model's files, by relative path")
 
 
 def read(path: Path) -> Definition:
-    """The testbed that `path` defines, paths in it made absolute. DataError, in one sentence, for a wrong file."""
+    """Read a testbed file, and make the paths in it absolute. DataError if it is invalid."""
     try:
         definition = Definition(**_settings(Path(path)))
     except ValidationError as error:
@@ -88,7 +88,7 @@ def read(path: Path) -> Definition:
 
 
 def experts_file(file: Path) -> Path:
-    """The file of architecture vectors that a testbed names. DataError if it is not there; it is not read."""
+    """Return the path of a testbed's architecture vectors. DataError if it does not exist; it is not read."""
     if not file.is_file():
         raise DataError(
             f"The experts {file} are not there: get the quantizer's .safetensors, or leave the line `experts` out of "
@@ -98,7 +98,7 @@ def experts_file(file: Path) -> Path:
 
 
 def _settings(path: Path) -> JsonObject:
-    """The settings in a file, and those it inherits from the testbed that it is `like`."""
+    """Return the settings of a file and those that it inherits from the testbed that it is `like`."""
     settings = read_table(path)
     if misplaced := _misplaced(settings):
         raise DataError(f"The testbed {path}: {misplaced}.")
@@ -120,12 +120,12 @@ def _settings(path: Path) -> JsonObject:
         settings["networks"] = {job: _place(place, folder) for job, place in settings["networks"].items()}
     if parent_name is None:
         return settings
-    parents(path)  # refuses a file that is like itself, or like nothing that there is
+    parents(path)  # raises DataError if a file inherits from itself or from a missing testbed
     shipped = SHIPPED / f"{parent_name}.toml"
     inherited = _settings(shipped if shipped.exists() else folder / str(parent_name))
     settings.setdefault("name", path.stem)
     settings.setdefault("summary", f"{inherited['name']}, but for what {path.name} says")
-    # Checksums are one model's: another model does not inherit them.
+    # Checksums belong to a model, so a different model does not inherit them.
     checksums = {} if "model" in settings else inherited.get("sha256", {})
     networks = {**inherited.get("networks", {}), **settings.get("networks", {})}
     return {**inherited, **settings, "sha256": settings.get("sha256", checksums), "networks": networks}
@@ -141,9 +141,9 @@ def _presets(wanted: str) -> list[str]:
 
 
 def _misplaced(settings: JsonObject) -> str | None:
-    """What is said of a setting in the wrong place of a file, or of a checksum that is none; None if all is well.
+    """Describe a setting in the wrong table, or an invalid checksum; None if there is neither.
 
-    A line that is added at a file's end belongs to the file's last table.
+    Settings end up in the wrong table easily, because a line at the end of a file belongs to its last table.
     """
     for table in ("networks", "sha256"):
         inner = settings.get(table)

@@ -1,4 +1,4 @@
-"""A testbed of the Stable Diffusion family, as its definition says."""
+"""Testbeds of the Stable Diffusion family, which a definition describes."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ if TYPE_CHECKING:
     from benchmark.console import Progress
 
 DATA_RECIPE = 1
-"""Goes up when prompts, crops or D_f change."""
+"""Version of prompts, crops and retain set D_f; increased when one of them changes."""
 SAMPLED = 16
-"""Concept images that are made together."""
+"""Concept images sampled per batch."""
 LOOKED = 64
-"""Pictures that are read from the disk together."""
+"""Pictures read from disk per batch."""
 
 
 class StableDiffusion(Testbed):
-    """Everything that must be there is looked for at once, before anything costly. DataError for what is not."""
+    """A testbed of the Stable Diffusion family. All required files are checked first; DataError if one is missing."""
 
     shipped: Sequence[Path] = ()
-    styles: Sequence[str] = ()  # the world's painters are not known as mini's are: there is no oracle
+    styles: Sequence[str] = ()  # no style oracle exists for real painters
     contents: Sequence[str] = ()
     public: Mapping[str, Sequence[str]] = prompts.PUBLIC
     titles: Mapping[str, Sequence[str]] = prompts.TITLES
@@ -101,13 +101,13 @@ class StableDiffusion(Testbed):
         return {"testbed": self.name, "weights": self._model, "data": _digest(parts)}
 
     def picture_checksum(self, store: Store, side: captions.Side, progress: Progress | None = None) -> str:
-        """One checksum of the contents of all pictures on one side; DataError for pictures that cannot be read.
+        """Return a checksum of the contents of all pictures of a split; DataError if a picture cannot be read.
 
-        It is in the keys of real features ("val"), and of everything that is trained or pruned on pictures ("train").
-        COCO's 19 GB of train pictures are read for it once, minutes before a training of hours; a picture is read again
-        where its size or time of change is another. `bench eval` against the base reads val pictures alone.
+        It is part of the store keys of real features ("val") and of everything trained or pruned on pictures ("train").
+        All pictures are read once, which takes minutes for the 19 GB of COCO's train pictures. Later, only pictures
+        with a changed size or modification time are read again. `bench eval` against the base only reads val pictures.
         """
-        if side == "train" and store.home in self._train_sums:  # identities ask often, and 118,287 files are many
+        if side == "train" and store.home in self._train_sums:  # computed often, and there are 118,287 files
             return self._train_sums[store.home]
         files = (self._train if side == "train" else self._val).files
         checksum = picture_files.digest(files, picture_files.checksums(store.home, files, side, progress))
@@ -120,7 +120,7 @@ class StableDiffusion(Testbed):
         if kind == "style":
             return prompts.style_concept(self.definition.artists, targets)
         if targets:
-            raise UsageError("--targets are artists: what the explicit suites forget is fixed, leave them out.")
+            raise UsageError("--targets names artists, but the concept of explicit suites is fixed: leave it out.")
         return prompts.EXPLICIT
 
     def prompts(self, suite: str, concept: Concept) -> Sequence[Prompt]:
@@ -129,7 +129,7 @@ class StableDiffusion(Testbed):
         if suite == "coco":
             return prompts.captions_asked(self._val)
         raise UsageError(
-            f"Testbed {self.name} has no prompts for suite '{suite}': let the suite bring its own (Suite.prompts). "
+            f"Testbed {self.name} has no prompts for suite '{suite}': define them in the suite (Suite.prompts). "
             "Available: artists, coco."
         )
 
@@ -245,12 +245,12 @@ class StableDiffusion(Testbed):
         return load_file(artefact.path("tensor.safetensors"))["tensor"]
 
     def real_style(self, artist: str, store: Store) -> None:
-        """There are no real paintings here: most are not free to be passed on."""
+        """Return None: real paintings are not included, because most cannot be redistributed."""
         return
 
 
 class Sd21(StableDiffusion):
-    """The paper's testbed."""
+    """The testbed of the paper: Stable Diffusion 2.1 with COCO 2017."""
 
     summary = "the paper's: Stable Diffusion 2.1 at 512 x 512 with COCO 2017 (a GPU, and downloads)"
 
