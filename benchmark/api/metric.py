@@ -37,7 +37,7 @@ class Metric:
         raise NotImplementedError
 
     def per_image(self) -> Mapping[str, Sequence[float]]:
-        """Return one value per row for each column's key, in the order of the rows; leave out scores that are not means.
+        """Return one value per row, in their order, for each column's key; leave out scores that are not means.
 
         95 % intervals and tests over prompts are computed from these values, which are stored next to the record.
         """

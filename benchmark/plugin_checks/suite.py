@@ -49,7 +49,7 @@ class SuiteChecks:
         prompts = self._suite.prompts(testbed, concept)
         prompts = testbed.prompts(self._suite.name, concept) if prompts is None else prompts
         self._suite.check(testbed, prompts)
-        self._evidence = _evidence(testbed, concept, prompts)
+        self._evidence = _evidence(testbed, concept, prompts, self._suite.encoders)
         parts = ", ".join(dict.fromkeys(prompt.part for prompt in prompts))
         return f"{len(prompts)} prompts in parts {parts}"
 
@@ -88,7 +88,7 @@ class MetricChecks:
             for part, target in (("targets", concept.targets[0]), ("kept", ""))
             for k in range(PROMPTS_PER_PART)
         ]
-        self._evidence = _evidence(testbed, concept, prompts)
+        self._evidence = _evidence(testbed, concept, prompts, self._metric.kind.encoders)
         return f"computes {', '.join(self._cells())} from random features"
 
     def repeat(self) -> str:
@@ -106,8 +106,8 @@ def _cells(suite: SuiteInRun | Suite, evidence: Evidence) -> dict[str, float | N
     return {name: cell.value for name, cell in suite.score(evidence).cells.items()}
 
 
-def _evidence(testbed: Testbed, concept: Concept, prompts: Sequence[Prompt]) -> Evidence:
-    """Random unit features of three models for all jobs of the testbed, and probabilities for its oracle."""
+def _evidence(testbed: Testbed, concept: Concept, prompts: Sequence[Prompt], encoders: Sequence[str]) -> Evidence:
+    """Random unit features of three models for the networks `encoders`; random probabilities for "oracle"."""
     source = torch.Generator().manual_seed(0)
 
     def features(count: int, job: str) -> Tensor:
@@ -118,7 +118,8 @@ def _evidence(testbed: Testbed, concept: Concept, prompts: Sequence[Prompt]) -> 
             return torch.cat([group.softmax(dim=1) for group in groups], dim=1)
         return torch.nn.functional.normalize(torch.randn(count, WIDTH, generator=source), dim=1)
 
-    sides = [{job: features(len(prompts), job) for job in testbed.networks} for _ in range(3)]
+    sides = [{job: features(len(prompts), job) for job in encoders} for _ in range(3)]
+    text = features(len(prompts), "text")
     for side in sides:
-        side["text"] = sides[0].get("text", features(len(prompts), "text"))
+        side["text"] = text
     return Evidence(testbed, Store(Path(mkdtemp())), concept, prompts, *sides)

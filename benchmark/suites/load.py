@@ -103,7 +103,8 @@ class AppliedMetric:
         self.where = f"Metric '{use.metric}'"
         if (use.cell or use.header) and len(self.kind.columns) > 1:
             raise UsageError(
-                f"{self.where} has {len(self.kind.columns)} columns, so its Use cannot set cell or header: leave both out."
+                f"{self.where} has {len(self.kind.columns)} columns, so its Use cannot set cell or header: leave them "
+                "out."
             )
         self.columns = [self._shown(column) for column in self.kind.columns]
         plugins.check_columns(self.columns, self.where)
