@@ -102,7 +102,7 @@ def test_lists_show_a_file_and_what_it_is_like(toml, python):
             "has the name of installed testbed 'mini', so results of both would be mixed",
         ),
         ('like = "mini"\nwieghts = "x"\n', "Unknown setting 'wieghts'. Did you mean 'weights'?"),
-        ('like = "mini"\ntargets = ["Nobody"]\n', "'targets': Testbed mini knows no artist 'Nobody'"),
+        ('like = "mini"\ntargets = ["Nobody"]\n', "'targets': Testbed mini has no artist 'Nobody'"),
         ('like = "mini"\nsteps = 0\n', "'steps': input should be greater"),
         ('like = "mini"\nprompts = "gone.csv"\n', "gone.csv cannot be read"),
         ('like = "maxi"\n', "or a shipped testbed (sd21, mini)"),
