@@ -23,7 +23,7 @@ def test_method_of_the_docs_passes_all_checks(tmp_path):
 def test_objective_of_the_docs_passes_its_checks(tmp_path):
     checks = ObjectiveChecks(f"{written('halfway.py', tmp_path)}:Halfway")
     assert checks.contract()
-    assert checks.target().startswith("a prediction from anchor, null")
+    assert checks.target().startswith("is computed from anchor, null")
 
 
 def test_pruning_of_the_docs_passes_all_checks(tmp_path):

@@ -102,10 +102,10 @@ def test_lists_show_a_file_and_what_it_is_like(toml, python):
             "has the name of installed testbed 'mini', so results of both would be mixed",
         ),
         ('like = "mini"\nwieghts = "x"\n', "Unknown setting 'wieghts'. Did you mean 'weights'?"),
-        ('like = "mini"\ntargets = ["Nobody"]\n', "'targets': Testbed mini knows no artist 'Nobody'"),
+        ('like = "mini"\ntargets = ["Nobody"]\n', "'targets': Testbed mini has no artist 'Nobody'"),
         ('like = "mini"\nsteps = 0\n', "'steps': input should be greater"),
         ('like = "mini"\nprompts = "gone.csv"\n', "gone.csv cannot be read"),
-        ('like = "maxi"\n', "or a shipped one (sd21, mini)"),
+        ('like = "maxi"\n', "or a shipped testbed (sd21, mini)"),
         ('like = "mini"\nsteps = "2"\n', "'steps': input should be a valid integer and is \"2\""),
         ('like = "mini"\ntargets = "Gustav Klimt"\n', "'targets': input should be a valid list and is"),
         ('like = "mini"\nweights = 3\n', "'weights' is 3, but must be a string"),
@@ -130,7 +130,7 @@ def test_weights_that_are_not_there_are_refused(tmp_path):
 
 def test_list_of_a_painter_that_mini_does_not_know_is_refused(toml, tmp_path):
     (tmp_path / "prompts.csv").write_text(PROMPTS + "x1,a boat,9,kept,Nobody\n")
-    with pytest.raises(DataError, match=r"x1: a prompt of suite artists .* 'Nobody'"):
+    with pytest.raises(DataError, match=r"x1 has part 'kept' and target 'Nobody'"):
         resolve.name_of(str(toml))
 
 
