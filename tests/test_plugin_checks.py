@@ -190,7 +190,7 @@ def test_suite_and_metric_are_checked_on_random_features(scoring_plugins: Path) 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"widest": float', '"other": float', "gave figures for spread, other, and declares columns spread, widest"),
+        ('"widest": float', '"other": float', "spread, other"),
         ("self.distances.max()", "self.missing", "has no attribute 'missing'"),
         ("float(self.distances.max())", "__import__('random').random()", "computes different scores"),
     ],

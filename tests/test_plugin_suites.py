@@ -220,7 +220,7 @@ def test_an_entry_point_is_listed_and_run_like_a_built_in_suite(files: Path, mon
         ("variety.py", "def per_image", "def per_picture", "computes no value: define per_image or compute"),
         ("variety.py", '{"variety":', '{"varied":', "returned values for varied, but declares columns variety"),
         ("variety.py", ".tolist()", "[1:].tolist()", "returned 6 values of 'variety' for 7 pictures"),
-        ("variety.py", ".tolist()", ".mul(float('nan')).tolist()", "gave nan for 'variety'"),
+        ("variety.py", ".tolist()", ".mul(float('nan')).tolist()", "returned nan for 'variety'"),
         ("variety.py", "[rows]", "[rows, 0, 0]", "failed in variety.py, line 11 (IndexError"),
     ],
 )  # fmt: skip
