@@ -137,7 +137,7 @@ def test_missing_experts_are_refused_before_the_run_is_estimated(tiny, tmp_path,
     ("gpus", "cuda", "flops", "wanted"),
     [
         (["NVIDIA X, 80 GiB"], True, 3.5e18, ("there", "NVIDIA X")),
-        (["NVIDIA X, 80 GiB"], False, None, ("without", "torch has no CUDA")),
+        (["NVIDIA X, 80 GiB"], False, None, ("without", "torch is built without CUDA")),
         (
             [],
             True,
