@@ -372,7 +372,7 @@ def test_several_budgets_are_sorted_and_deduplicated():
     assert parse_budgets("30min,2h") == ["2h", "30min"]
     assert parse_budgets("default") == ["default"]
     for told in ("20it,1e12", "default,20it"):
-        with pytest.raises(BudgetError, match="several budgets"):
+        with pytest.raises(BudgetError, match="mixes units: give all budgets"):
             parse_budgets(told)
 
 

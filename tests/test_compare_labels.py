@@ -17,7 +17,7 @@ from benchmark.tables.columns import Column
 from benchmark.tables.compare import Comparison, Contrast, compare
 from benchmark.tables.compare_units import side_of
 from benchmark.tables.over_seeds import over_seeds
-from benchmark.tables.render_compare import _wins
+from benchmark.tables.render_compare import _left_is_better
 from benchmark.tables.select import Found
 from benchmark.tables.table1_styles import table
 
@@ -128,8 +128,8 @@ def test_shared_name_of_two_checkpoints_needs_the_full_label() -> None:
 @pytest.mark.parametrize(("p", "shown"), [(0.12, None), (0.04, True), (None, None)])
 def test_winner_is_coloured_only_when_significant(p: float | None, shown: bool | None) -> None:
     fid = Column("fid", "FID", "coco", "fid", better=False)
-    assert _wins(Contrast(fid, 4.0, 5.0, -1.0, (-1.5, -0.5), p, 4, "units", "sign flip")) is shown
-    assert _wins(Contrast(fid, 4.0, 5.0, -1.0, (-1.5, 0.5), 0.01, 4, "units", "sign flip")) is None
+    assert _left_is_better(Contrast(fid, 4.0, 5.0, -1.0, (-1.5, -0.5), p, 4, "units", "sign flip")) is shown
+    assert _left_is_better(Contrast(fid, 4.0, 5.0, -1.0, (-1.5, 0.5), 0.01, 4, "units", "sign flip")) is None
 
 
 def test_command_takes_a_label_with_a_seed_and_refuses_an_unknown_one(tmp_path: Path) -> None:

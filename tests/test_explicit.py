@@ -178,7 +178,7 @@ def test_training_prompts_share_none_with_the_explicit_suites() -> None:
 
 
 def test_explicit_concept_refuses_artists_as_targets() -> None:
-    with pytest.raises(UsageError, match="leave them out"):
+    with pytest.raises(UsageError, match="names artists, but the concept of explicit suites is fixed: leave it out"):
         Mini().concept(("Claude Monet",), "explicit")
 
 

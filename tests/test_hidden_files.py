@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from benchmark.cli.app import app
 from benchmark.generation.shards import read_shard
 from benchmark.models.external_checkpoint import load, locate
-from benchmark.pipeline.run_cache import _pictures
+from benchmark.pipeline.run_cache import _count_pictures
 from benchmark.records.record import read_records
 from benchmark.store.artefacts import Store
 from benchmark.store.listing import visible
@@ -62,7 +62,7 @@ def test_hidden_files_among_images_are_skipped(tmp_path: Path) -> None:
         Image.new("RGB", (8, 8)).save(tmp_path / f"{k:02d}.png")
     companions(tmp_path)
     assert len(read_shard(tmp_path, 2)) == 2
-    assert _pictures(tmp_path) == 2
+    assert _count_pictures(tmp_path) == 2
 
 
 def test_hidden_files_among_weights_are_skipped(tmp_path: Path) -> None:

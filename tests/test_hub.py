@@ -82,7 +82,10 @@ def test_unet_of_the_hub_is_downloaded_in_one_form(files: list[str], wanted: lis
     [
         (["a.safetensors", "b.safetensors"], r"2 files of weights \(a.safetensors, b.safetensors...\): download one"),
         (["README.md"], "neither a U-Net, a pipeline nor weights"),
-        ([NAME, f"{WEIGHTS}.fp16.safetensors", f"{WEIGHTS}.bf16.safetensors"], "as bf16 and fp16 alone: keep one"),
+        (
+            [NAME, f"{WEIGHTS}.fp16.safetensors", f"{WEIGHTS}.bf16.safetensors"],
+            "only as variants bf16 and fp16: keep one of them",
+        ),
     ],
 )
 def test_repository_that_is_no_checkpoint_is_refused_before_any_download(

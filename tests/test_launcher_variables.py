@@ -67,7 +67,7 @@ def test_missing_master_address_is_refused(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     monkeypatch.setenv("LOCAL_RANK", "0")
-    with pytest.raises(UsageError, match="MASTER_ADDR is not, so the processes cannot meet"):
+    with pytest.raises(UsageError, match="MASTER_ADDR is not, so the processes cannot connect"):
         workbench_for(RunRequest("uce", "artists", runs=tmp_path), tmp_path, Progress())
 
 

@@ -72,7 +72,7 @@ def test_empty_batch_gives_zero_rows_of_the_right_width():
 
 
 def test_network_with_wrong_feature_width_is_refused():
-    with pytest.raises(ValueError, match="promised"):
+    with pytest.raises(ValueError, match=r"returned features of shape \(7, 4\) instead of \(7, 5\)"):
         ModuleEncoder("m", network(), 5, MEAN, STD)(pictures())
 
 

@@ -82,7 +82,7 @@ def test_rescoring_with_equal_scores_leaves_the_receipt_valid(asked):
 
 def test_changed_code_changed_libraries_or_several_processes_void_the_receipt(asked, monkeypatch):
     with monkeypatch.context() as changed:
-        changed.setattr(run_cache, "_code", lambda: "other code")
+        changed.setattr(run_cache, "_code_checksum", lambda: "other code")
         assert run_cache.find(asked) is None
     with monkeypatch.context() as changed:
         changed.setattr("benchmark.records.provenance.versions", lambda: {"torch": "0"})

@@ -246,7 +246,7 @@ def test_targets_are_chosen_among_painters_and_some_painters_stay(testbed):
         with pytest.raises(UsageError, match=message):
             testbed.concept(wrong)
     assert testbed.concept((), "explicit") == Concept("explicit", ("nudity",), "person")
-    with pytest.raises(UsageError, match="--targets are artists"):
+    with pytest.raises(UsageError, match="--targets names artists"):
         testbed.concept(("Birch",), "explicit")
 
 

@@ -63,7 +63,7 @@ def test_each_row_has_its_own_seed(testbed, tmp_path):
 @pytest.mark.parametrize(("suite", "name"), [(I2P, "i2p-esd"), (MMA, "mma"), (RingABell, "ring-a-bell-paper")])
 def test_suite_reads_the_added_list(suite, name, testbed, tmp_path):
     made = bench(testbed, tmp_path)
-    with pytest.raises(DataError, match=r"is not shipped: get .* then `bench prompts add"):
+    with pytest.raises(DataError, match=r"is not shipped: get .*then run `bench prompts add"):
         prompts.suite_prompts(made, suite.name, concept(testbed))
     sha256 = add(tmp_path, name)
     texts = [one.text for one in prompts.suite_prompts(made, suite.name, concept(testbed))]

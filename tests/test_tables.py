@@ -151,7 +151,7 @@ def test_given_records_replace_the_usual_ones(tmp_path: Path) -> None:
     write(tmp_path / "b", record("bilevel"), record("distilled"))
     one = next((tmp_path / "b").glob("*bilevel*.record.json"))
     assert [r.method for r, _ in gather("mini", tmp_path, [tmp_path / "a", one])] == ["base", "bilevel"]
-    with pytest.raises(DataError, match=r"no .*missing"):
+    with pytest.raises(DataError, match=r"missing, given for records, does not exist"):
         gather("mini", tmp_path, [tmp_path / "missing"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no record"):

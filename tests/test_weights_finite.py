@@ -196,7 +196,8 @@ def test_figure_or_interval_that_is_not_finite_names_its_score_and_network(
 ) -> None:
     scores = Scores(4)
     with pytest.raises(
-        DataError, match=r"The score 'kid' or its interval is not finite .*: the network blown-up gives"
+        DataError,
+        match=r"The score 'kid' or its interval is not finite .*: the features of blown-up are too large to be compared",
     ):
         scores.put("kid", value, 4, 4, "", False, "blown-up", error=error, interval=interval)
     assert not scores.cells
@@ -206,7 +207,7 @@ def test_features_whose_powers_overflow_are_refused() -> None:
     metric = make_metric("kid", "blown-up", 8)
     for real in (True, False):
         metric.update(torch.randn(12, 8, generator=torch.Generator().manual_seed(int(real))) * 1e30, real=real)
-    with pytest.raises(DataError, match="the network blown-up gives features that are too large"):
+    with pytest.raises(DataError, match="the features of blown-up are too large to be compared"):
         Scores(12).add("kid", metric, "kept", 12, 12, error=float(metric.standard_error()))
 
 
@@ -226,7 +227,9 @@ def test_pictures_of_one_colour_are_counted(kept: str, bench: Workbench, monkeyp
 def test_table_shows_pictures_of_one_colour_in_the_notes_of_their_row() -> None:
     values = {"clip": cell("clip", 1.0)}
     records = [record("bilevel", values=values, counted={shards.ONE_COLOUR: 3}), record("distilled", values=values)]
-    (note,) = (note for note in table([(r, "local") for r in records], "mini", "artists").notes if "one colour" in note)
+    (note,) = (
+        note for note in table([(r, "local") for r in records], "mini", "artists").notes if "a single colour" in note
+    )
     assert "bilevel (3 " in note
     assert "distilled" not in note
-    assert not [n for n in table([(records[1], "local")], "mini", "artists").notes if "one colour" in n]
+    assert not [n for n in table([(records[1], "local")], "mini", "artists").notes if "a single colour" in n]
