@@ -197,7 +197,7 @@ def test_figure_or_interval_that_is_not_finite_names_its_score_and_network(
     scores = Scores(4)
     with pytest.raises(
         DataError,
-        match=r"The score 'kid' or its interval is not finite .*: the features of blown-up are too large to be compared",
+        match=r"The score 'kid' or its interval is not finite .*: the features of blown-up are too large",
     ):
         scores.put("kid", value, 4, 4, "", False, "blown-up", error=error, interval=interval)
     assert not scores.cells
