@@ -99,6 +99,9 @@ def test_trained_models_are_exported_with_a_card_and_score_the_same_from_the_fol
     for method in ("bilevel", "uce-captions"):
         result = bench("run", "--method", method, "--suite", "artists", "--alone", "--device", "cpu", *runs)
         assert result.exit_code == 0, result.output
+    # Committed records have the same labels and no weights: without --records the user's own run is exported.
+    own = bench("export", "bilevel", str(tmp_path / "own"), *runs)
+    assert own.exit_code == 0, own.output
     labels = ["base", "distilled", "bilevel", "uce-captions"]
     for label in labels:
         folder = tmp_path / label

@@ -46,10 +46,16 @@ def records_of(name: str, testbed: str, suite: str, runs: Path, paths: Sequence[
 
 
 def _labelled(entries: Sequence[Found], testbed: str, suite: str, name: str) -> Record:
-    models = [record for record, _ in entries if (record.testbed, record.suite, record.label) == (testbed, suite, name)]
-    if suite in BUILT_IN or any((record.testbed, record.suite) == (testbed, suite) for record, _ in entries):
+    matching = [(r, source) for r, source in entries if (r.testbed, r.suite, r.label) == (testbed, suite, name)]
+    # Committed records come without weights, so the user's own record of a model comes first.
+    own_models = [record for record, source in matching if source == "local"]
+    models = own_models or [record for record, _ in matching]
+    if len(models) != 1 and (
+        suite in BUILT_IN or any((record.testbed, record.suite) == (testbed, suite) for record, _ in entries)
+    ):
         rows = [*table(entries, testbed, suite).rows, *table(entries, testbed, suite, everything=True).rows]
-        models = [row.record for row in rows if row.label == name][:1] or models
+        if shown := [row.record for row in rows if row.label == name]:
+            models = [own for own in own_models if same_model(own, shown[0])][-1:] or shown[:1]
     if not models:
         labels = sorted({record.label for record, _ in entries if (record.testbed, record.suite) == (testbed, suite)})
         raise DataError(
@@ -103,14 +109,18 @@ def weights_of(record: Record, bench: Workbench, checkpoint: str) -> tuple[UNet2
 
 def _model_folder(record: Record, bench: Workbench) -> Path:
     if not record.model_key:
-        raise DataError(f"The record of '{record.label}' is too old to name its weights: run `bench run` again.")
+        raise DataError(f"The record of '{record.label}' does not name its weights: {_retrain(record)}.")
     for layer in (bench.store.home / "artefacts", *bench.store.shipped):
         if (layer / "model" / record.model_key / manifest.MANIFEST).is_file():
             return layer / "model" / record.model_key
     raise DataError(
         f"The weights of '{record.label}' are not in {bench.store.home}: name the runs folder that has them with "
-        f"--runs, or train them again with `bench run --method {record.method} --suite {record.suite}`."
+        f"--runs, or {_retrain(record)}."
     )
+
+
+def _retrain(record: Record) -> str:
+    return f"train the model with `bench run --method {record.method} --suite {record.suite}`, and export it again"
 
 
 def _external(record: Record, bench: Workbench, checkpoint: str) -> tuple[UNet2DConditionModel, Architecture | None]:

@@ -69,4 +69,5 @@ def load_unet(folder: str | Path, dtype: torch.dtype = torch.float32) -> UNet2DC
         elif isinstance(module, nn.GroupNorm):
             module.num_channels = module.weight.shape[0]
     unet.load_state_dict(weights, strict=True, assign=True)
-    return unet.to(dtype).eval()
+    nn.Module.to(unet, dtype)  # diffusers' own `to` warns about modules to keep in float32, of which there are none
+    return unet.eval()
