@@ -153,7 +153,7 @@ def test_shards_claimed_by_another_run_come_last_and_are_sampled_once(
     waited: list[float] = []
     real = images._make
 
-    def make(bench: Any, model: Any, unet: Any, null: Any, shard: Any, kind: str) -> None:
+    def make(bench: Any, model: Any, generate: Any, shard: Any, kind: str) -> None:
         identity = images.shard_identity(bench, model, shard)
         made.append(key_of(kind, identity))
         if not held and len(made) == 1:
@@ -161,17 +161,17 @@ def test_shards_claimed_by_another_run_come_last_and_are_sampled_once(
             held.append(bench.store.claim_path(kind, images.shard_identity(bench, model, later)))
             told = json.loads(Claim(held[0], "sample").text())
             held[0].write_text(json.dumps({**told, "pid": os.getppid(), "group": "other", "token": "other"}))
-            finish.append(lambda: real(bench, model, unet, null, later, kind))
-        real(bench, model, unet, null, shard, kind)
+            finish.append(lambda: real(bench, model, generate, later, kind))
+        real(bench, model, generate, shard, kind)
 
     held: list[Path] = []
     finish: list[Any] = []
     asked: list[Any] = []
     sample = images._sample
 
-    def sampled(bench: Any, model: Any, unet: Any, todo: Any, *more: Any) -> None:
+    def sampled(bench: Any, model: Any, todo: Any, *more: Any) -> None:
         asked[:] = todo
-        sample(bench, model, unet, todo, *more)
+        sample(bench, model, todo, *more)
 
     def end(seconds: float) -> None:
         """The other run ends its shard."""
@@ -203,10 +203,10 @@ standin.install(weights)
 make = images._make
 
 
-def logged(bench, model, unet, null, shard, kind):
+def logged(bench, model, generate, shard, kind):
     with open(log, "a") as file:
         print(key_of(kind, images.shard_identity(bench, model, shard)), file=file)
-    make(bench, model, unet, null, shard, kind)
+    make(bench, model, generate, shard, kind)
 
 
 images._make = logged

@@ -11,6 +11,7 @@ from test_training_loop import CONCEPT, SMALL, Faulty, bilevel, pruned
 from tiny import LENGTH, SAMPLER, SCHEDULER, SIZE, WIDTH, Memory, context, materials, same, tiny_unet
 from typer.testing import CliRunner
 
+from benchmark.api.model import Components
 from benchmark.api.request import RunRequest
 from benchmark.api.testbed import Workbench
 from benchmark.cli.app import app
@@ -185,10 +186,12 @@ def test_records_of_two_precisions_stand_side_by_side(tmp_path: Path) -> None:
 def test_pictures_are_the_same_when_sampled_a_few_at_a_time(weights: Path, tmp_path: Path) -> None:
     bench = Workbench(Standin(weights), Store(tmp_path), Progress(), CPU)
     asked = bench.testbed.prompts("artists", bench.testbed.concept(()))[:7]
-    unet, null = images.ready(bench, bench.testbed.base()), bench.testbed.encode([""])[0]
-    together = torch.stack(images.render(bench, unet, null, asked))
+    testbed = bench.testbed
+    unet = images.ready(bench, testbed.base())
+    components = Components(unet, testbed.encode, testbed.decode, testbed.scheduler)
+    together = torch.stack(images.render(bench, components, asked))
     bench.together.most = 3
-    apart = torch.stack(images.render(bench, unet, null, asked))
+    apart = torch.stack(images.render(bench, components, asked))
     assert (together.int() - apart.int()).abs().max() <= 1
 
 

@@ -247,8 +247,8 @@ def test_shards_do_not_depend_on_their_order(finished: Path, tmp_path: Path, mon
 
     forwards = images._sample
 
-    def backwards(bench: Workbench, model: Model, unet: object, todo: Sequence, *what: Any) -> None:
-        forwards(bench, model, unet, todo[::-1], *what)
+    def backwards(bench: Workbench, model: Model, todo: Sequence, *what: Any) -> None:
+        forwards(bench, model, todo[::-1], *what)
 
     monkeypatch.setattr(images, "_sample", backwards)
     whole(home, alone=True)

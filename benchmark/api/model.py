@@ -1,19 +1,24 @@
-"""The interface of a scored model, and the facts that records state about its training.
+"""The interface of a scored model, its components, and the facts that records state about its training.
 
 Weights are loaded, or trained if the store lacks them, when they are first needed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from benchmark.json_types import Counted, CurveRow, Identity
+from benchmark.json_types import Counted, CurveRow, Identity, NetworkConfig
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from torch import Tensor
 
+    from benchmark.api.testbed import Testbed, Workbench
     from methods.budget import LedgerRow
+    from prompts.lists import Prompt
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,24 @@ class TrainingFacts:
     recipe: int = 1
     pruning: str = "none"
     macs: float = 1.0
+
+
+@dataclass(frozen=True)
+class Components:
+    """The networks and the noise schedule that sample a model's pictures."""
+
+    unet: UNet2DConditionModel
+    encode: Callable[[Sequence[str]], Tensor]
+    """A function from texts to hidden states (N, L, D). It is not thread-safe."""
+    decode: Callable[[Tensor], Tensor]
+    """A function from scaled latents (N, 4, h, w) to pictures uint8 (N, 3, H, W)."""
+    scheduler: NetworkConfig
+    """The scheduler's config: num_train_timesteps, betas, prediction_type."""
+
+    @cached_property
+    def null(self) -> Tensor:
+        """Hidden states (L, D) of the empty prompt."""
+        return self.encode([""])[0]
 
 
 class Model:
@@ -57,6 +80,10 @@ class Model:
         """Return the U-Net in fp32 on the run's device. Trains it first if the store lacks it."""
         raise NotImplementedError
 
+    def components(self, testbed: Testbed) -> Components:
+        """Return the components that sample its pictures: its U-Net, and by default the testbed's other parts."""
+        return Components(self.load(), testbed.encode, testbed.decode, testbed.scheduler)
+
     def train(self) -> None:
         """Train the model if the store lacks its training cost, or wait for another run that is training it.
 
@@ -78,3 +105,11 @@ class Model:
     def counted(self) -> Counted:
         """Return the share of the base's MACs, how they were counted, and the cost of choosing what to prune."""
         return {"share": 1.0}
+
+
+class PictureSource(Model):
+    """A model whose pictures are not sampled by this package: a function generates them, or they exist as files."""
+
+    def pictures(self, bench: Workbench, prompts: Sequence[Prompt]) -> list[Tensor]:
+        """Return one picture uint8 (3, H, W) per prompt, in order. Calls are never concurrent."""
+        raise NotImplementedError

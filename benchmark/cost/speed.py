@@ -109,12 +109,15 @@ def sharded(bench: Workbench, unet: Any, prompts: Sequence[Prompt]) -> Tensor:
     """Sample images in shards without storing them. Returns a uint8 tensor (N, 3, H, W)."""
     import torch
 
+    from benchmark.api.model import Components
     from benchmark.generation.images import render
     from benchmark.generation.shards import shards
     from benchmark.parallel import side_by_side
 
-    null = bench.testbed.encode([""])[0]
-    images_by_shard = side_by_side(lambda s: render(bench, unet, null, s), shards(prompts), bench.device)
+    testbed = bench.testbed
+    components = Components(unet, testbed.encode, testbed.decode, testbed.scheduler)
+    _ = components.null  # encoded once, before threads start
+    images_by_shard = side_by_side(lambda s: render(bench, components, s), shards(prompts), bench.device)
     return torch.stack([image for images in images_by_shard for image in images])
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Lock
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
-from benchmark.api.model import Model
+from benchmark.api.model import Components, Model, PictureSource
 from benchmark.api.testbed import Workbench
 from benchmark.errors import SamplingError
 from benchmark.generation import features
@@ -48,9 +48,8 @@ def deal(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite
     missing_flags = agreed([shard in missing for shard in all_shards])
     todo = [shard for shard, is_missing in zip(all_shards, missing_flags, strict=True) if is_missing]
     if todo:
-        unet = model.load()
         with features.beside(bench, model, suite) as compute_features:
-            _sample(bench, model, unet, todo[state.process_index :: state.num_processes], suite, compute_features)
+            _sample(bench, model, todo[state.process_index :: state.num_processes], suite, compute_features)
     with bench.progress.doing("wait for the other processes"):
         state.wait_for_everyone()
 
@@ -59,7 +58,7 @@ def each_picture(bench: Workbench, model: Model, prompts: Sequence[Prompt], suit
     """Return all pictures as uint8 (3, H, W), which may differ in size. Missing or damaged shards are sampled again."""
     all_shards = shards(prompts)
     if todo := _missing(bench, model, all_shards, suite):
-        _sample(bench, model, model.load(), todo, suite)
+        _sample(bench, model, todo, suite)
     all_pictures: list[Tensor] = []
     for shard in all_shards:
         artefact = bench.store.find(kind_of(suite), shard_identity(bench, model, shard))
@@ -83,7 +82,6 @@ def _missing(bench: Workbench, model: Model, all_shards: Sequence[Shard], suite:
 def _sample(
     bench: Workbench,
     model: Model,
-    unet: Any,
     todo: Sequence[Shard],
     suite: Suite,
     compute_features: features.Look | None = None,
@@ -91,8 +89,7 @@ def _sample(
     """Sample these shards; pass each to `compute_features` as soon as it is stored."""
     from benchmark.parallel import side_by_side
 
-    null = bench.testbed.encode([""])[0]
-    ready(bench, unet)
+    generate = _generator(bench, model)
 
     def make(shard: Shard) -> Holder | None:
         """Sample the shard, or return the process of another run that is sampling it."""
@@ -102,16 +99,18 @@ def _sample(
             return claim
         with claim:
             if bench.store.find(kind, identity) is None:  # another run may have stored it in the meantime
-                _make(bench, model, unet, null, shard, kind)
+                _make(bench, model, generate, shard, kind)
         return None
 
+    one_by_one = isinstance(model, PictureSource)
     title, has_warned = f"sample {model.label}: {suite.name}", False
     needed = sum(picture_bytes(bench, prompt) for shard in todo for prompt in shard)
     disk.check({bench.store.home / "artefacts": needed}, f"Sampling {model.label}: {suite.name}")
     with bench.progress.stage(title, sum(map(len, todo)), "images") as stage:
         while todo:
             claimed_elsewhere = []
-            for shard, holder in zip(todo, side_by_side(make, todo, bench.device), strict=True):
+            holders = map(make, todo) if one_by_one else side_by_side(make, todo, bench.device)
+            for shard, holder in zip(todo, holders, strict=True):
                 if holder:
                     claimed_elsewhere.append(shard)
                     if not has_warned:
@@ -141,15 +140,25 @@ _ENCODING = Lock()
 """Held while prompts are encoded, because tokenizers are not thread-safe."""
 
 
-def render(bench: Workbench, unet: Any, null: Tensor, shard: Shard) -> list[Tensor]:
+def _generator(bench: Workbench, model: Model) -> Callable[[Shard], list[Tensor]]:
+    """Return the function that generates a model's pictures for the prompts of a shard."""
+    if isinstance(model, PictureSource):
+        source = model
+        return lambda shard: source.pictures(bench, shard)
+    components = model.components(bench.testbed)
+    ready(bench, components.unet)
+    _ = components.null  # encoded once, before threads start
+    return lambda shard: render(bench, components, shard)
+
+
+def render(bench: Workbench, components: Components, shard: Shard) -> list[Tensor]:
     """Sample the pictures of a shard without storing them.
 
     Prompts with equal settings are sampled in one batch; prompts of public lists may have their own settings.
 
     Args:
         bench: testbed, device and precision.
-        unet: the U-Net, as `ready` returns it.
-        null: hidden states (L, D) of the empty prompt.
+        components: networks to sample with; the U-Net is as `ready` returns it.
         shard: prompts with their seeds.
 
     Returns:
@@ -160,12 +169,12 @@ def render(bench: Workbench, unet: Any, null: Tensor, shard: Shard) -> list[Tens
         groups.setdefault(prompt.own if isinstance(prompt, Published) else None, []).append(k)
     picture_by_index: dict[int, Tensor] = {}
     for indices in groups.values():
-        pictures = _sample_batch(bench, unet, null, [shard[k] for k in indices])
+        pictures = _sample_batch(bench, components, [shard[k] for k in indices])
         picture_by_index |= dict(zip(indices, pictures, strict=True))
     return [picture_by_index[k] for k in range(len(shard))]
 
 
-def _sample_batch(bench: Workbench, unet: Any, null: Tensor, prompts: Sequence[Prompt]) -> Tensor:
+def _sample_batch(bench: Workbench, components: Components, prompts: Sequence[Prompt]) -> Tensor:
     """Sample pictures uint8 (n, 3, H, W) for prompts with equal settings."""
     from methods.sampling import check_finite, initial_noise, sample
     from methods.training.precision import decoding
@@ -177,21 +186,22 @@ def _sample_batch(bench: Workbench, unet: Any, null: Tensor, prompts: Sequence[P
         sampler, shape = first.sampled(sampler, testbed.pixels)
     noise = initial_noise([prompt.seed for prompt in prompts], shape)
     with _ENCODING:
-        text = testbed.encode([prompt.text for prompt in prompts])
+        text = components.encode([prompt.text for prompt in prompts])
 
     def sample_rows(rows: slice) -> Tensor:
-        return sample(unet, testbed.scheduler, text[rows], null, noise[rows], sampler)
+        null = components.null
+        return sample(components.unet, components.scheduler, text[rows], null, noise[rows], sampler)
 
     latents = check_finite(bench.together(sample_rows, len(prompts)), "The model samples latents")
     with decoding(bench.device, bench.precision):
-        return testbed.decode(latents)
+        return components.decode(latents)
 
 
-def _make(bench: Workbench, model: Model, unet: Any, null: Tensor, shard: Shard, kind: str) -> None:
+def _make(bench: Workbench, model: Model, generate: Callable[[Shard], list[Tensor]], shard: Shard, kind: str) -> None:
     from PIL import Image
 
     try:
-        pictures = render(bench, unet, null, shard)
+        pictures = generate(shard)
     except SamplingError as error:
         raise SamplingError(f"{model.label}: {error}") from error
     counted = {ONE_COLOUR: sum(map(of_one_colour, pictures))}
