@@ -1,9 +1,9 @@
 """`uce-captions`: edits the distilled model's cross-attention in closed form, using whole captions.
 
-UCE (arXiv 2308.14761) edits the text states of a name without context. In a caption, however, every token position
-after the name carries the style. This method therefore maps the states of captions with the name of a target to the
-states of the same captions without the name, position by position. With W' = W M for every key and value matrix W of
-attn2, M minimises
+UCE (arXiv 2308.14761) computes its edit from the text states of names without context. In a caption, however, every
+token position after the name carries the style. This method therefore maps the states of captions with the name of a
+target to the states of the same captions without the name, position by position. With W' = W M for every key and value
+matrix W of attn2, M minimises
 
     sum_a w_a sum_i |M c_i - g_i|^2 + s_p sum_j |M p_j - p_j|^2 + s_d sum_k |M d_k - d_k|^2 + lambda |M - I|^2
 
@@ -65,14 +65,20 @@ class UceCaptionsConfig(BaseModel):
     move: float | None = identity(
         0.4, "Move of each target, 0 to 1; if none, every state of the targets' captions has weight 1.", gt=0, lt=1
     )
-    keep_ratio: float = identity(10.0, "Sum of squares of kept states over that of erased states at weight 1.", gt=0)
+    keep_ratio: float = identity(
+        10.0, "Weight of kept states: their weighted sum of squares is this many times that of the erased states.", gt=0
+    )
     decoys: int = identity(
         64,
         "Number of made-up artists (prompts/decoys.py) that are kept as well; only for styles.",
         ge=0,
         le=len(DECOYS),
     )
-    decoy_ratio: float = identity(10.0, "Sum of squares of decoy states over that of erased states at weight 1.", gt=0)
+    decoy_ratio: float = identity(
+        10.0,
+        "Weight of decoy states: their weighted sum of squares is this many times that of the erased states.",
+        gt=0,
+    )
     lamb: float = identity(0.1, "lambda, the weight of the distance to the original matrices.", gt=0)
 
 

@@ -45,7 +45,7 @@ def test_holder_of_a_claim_is_named_and_the_claim_ends_with_its_block(store: Sto
     holding(store, host="node7", since="2026-01-02 03:04:05 UTC", status="train esd 3/9 it")
     found = take(store, "model", IDENTITY, "train esd", Progress())
     assert isinstance(found, Holder)
-    assert str(found) == f"process {os.getppid()} on node7, since 2026-01-02 03:04:05 UTC"
+    assert str(found) == f"process {os.getppid()} on node7, started 2026-01-02 03:04:05 UTC"
     assert found.status == "train esd 3/9 it"
 
     other = take(store, "model", {"model": "b"}, "train uce", Progress())
@@ -127,7 +127,7 @@ def test_waiting_process_names_the_holder_and_uses_its_artefact(
         assert artefact.path("weights").read_text() == "theirs"
     thread.join()
     told = capsys.readouterr().err
-    assert f"train esd: another run is computing this (process {os.getppid()} on node7, since" in told
+    assert f"train esd: another run is computing this (process {os.getppid()} on node7, started" in told
     assert told.count("waiting for it") == 1
 
 
@@ -187,7 +187,7 @@ def test_shards_claimed_by_another_run_come_last_and_are_sampled_once(
     assert len(waited) == 1
     assert len(made) == len(set(made))
     assert held[0].stem.removeprefix("images-") not in made
-    assert capsys.readouterr().err.count("another run is sampling some of these (process") == 1
+    assert capsys.readouterr().err.count("another run is sampling some of these images (process") == 1
 
 
 TWICE = """

@@ -144,10 +144,10 @@ def test_weights_or_architecture_from_a_pipe_are_refused(tmp_path: Path) -> None
     base.save_pretrained(tmp_path / "unet")
     os.mkfifo(tmp_path / "pipe.json")
     os.mkfifo(tmp_path / "pipe.safetensors")
-    with pytest.raises(DataError, match=r"pipe\.safetensors is a pipe or a device: write it to a file first"):
+    with pytest.raises(DataError, match=r"pipe\.safetensors is a named pipe or a device file: copy its contents"):
         locate(str(tmp_path / "pipe.safetensors"))
     cut = Checkpoint("diffusers", tmp_path / "unet", architecture=tmp_path / "pipe.json")
-    with pytest.raises(DataError, match=r"pipe\.json is a pipe or a device: write it to a file first"):
+    with pytest.raises(DataError, match=r"pipe\.json is a named pipe or a device file: copy its contents"):
         load(cut, base, SCHEDULER)
 
 

@@ -188,9 +188,9 @@ def bench(
 ) -> None:
     """Benchmark concept erasure in pruned text-to-image diffusion models.
 
-    It prunes a model, restores its quality, erases concepts from it, and measures what is forgotten, what is preserved
-    and what this costs. A testbed is a base model with its training data, prompts and scoring networks. The default
-    testbed, mini, is a small Stable Diffusion that ships with the code.
+    `bench` prunes a model, restores its quality, erases concepts from it, and measures what is forgotten, what is
+    preserved and what this costs. A testbed is a base model with its training data, prompts and scoring networks. The
+    default testbed, mini, is a small Stable Diffusion that ships with the code.
 
     \b
     Start here (about 5 minutes on two CPU cores, no download):

@@ -43,8 +43,9 @@ def doctor(
     Each line is one requirement: ✓ available, ! missing but not needed by every run, ✗ missing and required, with what
     to do about it. The exit code is 1 if a required part is missing, or a check of a plug-in fails.
     A method is run on a tiny U-Net with random weights, in about a minute. The checks are whether it has the required
-    attributes and functions, whether a short fit runs and keeps its budget, whether a second fit gives the same
-    weights, and whether an interrupted fit resumes. A suite or a metric is run on random features, in seconds.
+    attributes and functions, whether a short training works and stays within its budget, whether a second training
+    gives the same weights, and whether an interrupted training resumes. A suite or a metric is run on random features,
+    in seconds.
 
     \b
     Examples:

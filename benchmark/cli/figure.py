@@ -40,14 +40,15 @@ def figure(
     records: Records = None,
     runs: Runs = None,
 ) -> None:
-    """Plot results: forgetting against damage, losses, or Figure 7.
+    """Plot damage against forgetting, training losses, or the paper's Figure 7.
 
     The plotted numbers are written next to the image, as CSV.
 
     \b
     tradeoff  what each method damages (FID, other styles, content) against how
-              much of the target style is left; one line per method over its
-              erasing strengths, with a star at the default
+              much of the target style is left; a line connects the runs of one
+              method with different erasing strengths, and a star marks the
+              default strength
     losses    training losses over U-Net FLOPs: L_ft (restoring quality) and
               L_CU (forgetting)
     7         Figure 7 of the paper: how many fewer explicit images than the

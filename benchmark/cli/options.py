@@ -83,7 +83,7 @@ Budget = Annotated[
     str,
     typer.Option(
         help="Training budget of the method: U-Net FLOPs (1e15), time on this machine (2h or 30min) or iterations "
-        '(350it). With several budgets, "60it,350it", each is trained and scored.',
+        '(350it). Several budgets, such as "60it,350it", train and score one model each.',
         show_default="set by the testbed",
     ),
 ]
@@ -97,8 +97,8 @@ Captions = Annotated[
 KeptNames = Annotated[
     str,
     typer.Option(
-        help="Names of artists to preserve that the method receives: all, none, or one of three fixed halves (half:0, "
-        "half:1, half:2). Most methods use no names."
+        help="Names of artists to preserve that the method receives: all, none, or half of them. half:0, half:1 and "
+        "half:2 are three fixed selections of half of the names. Most methods use no names."
     ),
 ]
 LimitShown = Annotated[
@@ -108,8 +108,9 @@ LimitShown = Annotated[
 Limit = Annotated[
     int | None,
     typer.Option(
-        help="Score only N prompts of each part of the suite and each artist, always the same ones, for a quick "
-        "look. `bench table` shows these records only with the same --limit.",
+        help="Score only this many prompts for each artist in each group of the suite's prompts (targets, kept artists "
+        "and so on), always the same ones, for a quick look. `bench table` shows these records only with the same "
+        "--limit.",
         show_default="all prompts",
     ),
 ]

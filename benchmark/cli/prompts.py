@@ -95,16 +95,15 @@ def add(
     file: File,
     testbed: Annotated[
         str,
-        typer.Option(
-            help="Testbed to add the list for. One that does not use this list is refused.", show_default="any"
-        ),
+        typer.Option(help="Testbed that must use this list; if it does not, the command fails.", show_default="any"),
     ] = "",
     runs: Runs = None,
 ) -> None:
     """Check the file of a prompt list and add it for later runs.
 
     A copy is stored in the runs folder and replaces an earlier one. Testbed mini has built-in prompts and uses no
-    public list. For a list that has the same name as a suite, such as i2p, add --testbed sd21.
+    public list. A list that has the same name as a suite of mini, such as i2p, is therefore refused, unless you name
+    the testbed that uses it: --testbed sd21.
 
     \b
     Examples:

@@ -61,11 +61,12 @@ def study(
                   in the same architecture
     pruning       all prunings at 55 % of MACs, before and after distillation;
                   footprint.csv holds the savings in time and memory
-    search        APTP's expert against Taylor pruning that is distilled longer,
-                  with as many FLOPs as APTP's search took
+    search        a U-Net found by APTP against one pruned by Taylor and distilled
+                  longer, by the FLOPs that APTP's search took
 
-    It writes the plot (NAME.png), its numbers (NAME.csv) and the options of the runs (NAME.txt). An interrupted study
-    resumes where it stopped. If a run fails, the error is reported, the others continue, and the exit code is 1.
+    The command writes the plot (NAME.png), its numbers (NAME.csv) and the options of the runs (NAME.txt). An
+    interrupted study resumes where it stopped. If a run fails, the error is reported, the others continue, and the exit
+    code is 1.
 
     \b
     Examples:
@@ -90,15 +91,16 @@ def study(
         refuse_unread(ctx, {"lanes": "--lanes"}, "--only-figure runs nothing")
     elif records:
         raise UsageError(
-            "--records would replace the records of the study's runs: add --only-figure or --format "
-            "markdown, or leave it out."
+            "--records cannot be used while the study runs, because its plot shows the study's own records: add "
+            "--only-figure or --format markdown, or leave out --records."
         )
     chosen_prunings = names(prunings, "--prunings")
     for pruning in chosen_prunings:
         check_plugin("prunings", pruning)
         if re.search(r"[\s#{}'\"\\]", pruning):
             raise UsageError(
-                f"A campaign file cannot contain the path '{pruning}': use one without spaces, quotes, # and braces."
+                f"The study writes its runs to a text file, which cannot contain the path '{pruning}': use a path "
+                "without spaces, quotes, # and braces."
             )
     if "none" in chosen_prunings:
         raise UsageError("A study compares prunings at the paper's MACs, and 'none' does not prune: leave it out.")

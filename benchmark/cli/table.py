@@ -100,8 +100,8 @@ def show_table(
 
     \b
     Table 1  forgetting styles: CLIP score, CP, CSD, FID
-    Table 2  forgetting explicit content: images that adversarial prompts
-             still bring back
+    Table 2  forgetting explicit content: number of explicit images that the
+             model still generates for adversarial prompts
     Table 3  forgetting explicit content: FID and CLIP score on plain captions
 
     The reference runs that are committed to the repository (●) and your own runs (○) are both shown.
@@ -139,7 +139,9 @@ def show_table(
     entries = of_definition(all_entries, testbed, sampling)
     suite_name = shown_suite(suite, (record for record, _ in entries))
     if paper and suite_name not in BUILT_IN:
-        raise UsageError(f"--paper is of the paper's suites, and '{suite_name}' is none of them: leave it out.")
+        raise UsageError(
+            f"--paper works only for the suites of the paper, and '{suite_name}' is not one: leave out --paper."
+        )
     from benchmark.tables.table2_3_explicit import table2, table3
 
     if number == 1:
@@ -175,13 +177,18 @@ def compare(
     long: Annotated[bool, typer.Option("--long", help="Compare all columns instead of only the paper's.")] = False,
     columns: Columns = "",
     pruning: Annotated[
-        str, typer.Option(help="Compare models of this pruning.", show_default="magnitude, else the most frequent")
+        str,
+        typer.Option(
+            help="Compare models of this pruning.",
+            show_default="magnitude, or the pruning of most records if there is none",
+        ),
     ] = "",
     limit: LimitShown = None,
     macs: Annotated[
         float | None,
         typer.Option(
-            help="Compare models with this fraction of the base's MACs.", show_default="0.8, else the most frequent"
+            help="Compare models with this fraction of the base's MACs.",
+            show_default="0.8, or the fraction of most records if there is none",
         ),
     ] = None,
     margins: Annotated[

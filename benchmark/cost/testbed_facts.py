@@ -196,7 +196,7 @@ def _count_prompts(
 ) -> int:
     """Return the number of a suite's prompts, from public lists if they were added.
 
-    `--limit` applies to each list's rows by one painter, and to all rows of an explicit list.
+    In lists of painting titles, `--limit` applies to the rows of each artist; in an explicit list, to all rows.
     """
     from benchmark.suites.prompts import added_lists, by_target
     from benchmark.testbeds.stable_diffusion import prompts

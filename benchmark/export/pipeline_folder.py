@@ -68,7 +68,7 @@ def _write(
     pipeline.scheduler = make_scheduler(testbed.scheduler, testbed.sampler)
     network = unet.cpu()
     for module in (pipeline.text_encoder, pipeline.vae, network):
-        nn.Module.to(module, dtype)  # diffusers' own `to` warns about a list of modules that is empty here
+        nn.Module.to(module, dtype)  # diffusers' own `to` prints a warning that does not apply here
     if architecture is None:
         pipeline.unet = network
         pipeline.save_pretrained(folder)

@@ -115,7 +115,7 @@ def _sample(
                     claimed_elsewhere.append(shard)
                     if not has_warned:
                         bench.progress.warn(
-                            f"{title}: another run is sampling some of these ({holder}); "
+                            f"{title}: another run is sampling some of these images ({holder}); "
                             "this run continues with the others"
                         )
                     has_warned = True

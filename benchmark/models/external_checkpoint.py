@@ -111,7 +111,9 @@ def locate(place: str, parts: Parts = "all") -> Checkpoint:
     if not path.exists():
         path = _download(place, parts)
     if not (path.is_file() or path.is_dir()):
-        raise DataError(f"The checkpoint {path} is a pipe or a device: write it to a file first.")
+        raise DataError(
+            f"The checkpoint {path} is a named pipe or a device file: copy its contents to a regular file first."
+        )
     if path.is_file():
         if path.suffix not in SUFFIXES:
             raise DataError(f"The checkpoint {path} is not a file of weights ({', '.join(SUFFIXES)}).")
@@ -218,7 +220,8 @@ def _load_diffusers(folder: Path, base: UNet2DConditionModel) -> UNet2DCondition
     different = sorted(own.keys() ^ weights.keys()) or [n for n in own if own[n].shape != weights[n].shape]
     if different:
         raise DataError(
-            f"The U-Net in {folder} does not fit its config.json ('{different[0]}' and {len(different) - 1} more)."
+            f"The U-Net in {folder} does not fit its config.json: {len(different)} weights are missing, unexpected or "
+            f"of a different shape, the first is '{different[0]}'."
         )
     check_kind(weights, own, f"The weights in {folder}")
     unet.load_state_dict(weights, strict=True, assign=True)
@@ -253,8 +256,8 @@ def _load_weights(path: Path, base: UNet2DConditionModel) -> UNet2DConditionMode
     if len(weights) < len(own):
         lacking = next(name for name in own if name not in weights)
         raise DataError(
-            f"The weights {path} have a different shape of '{reshaped[0]}' from the testbed's U-Net, and lack "
-            f"'{lacking}': a partial file must have the base's shapes, and a file of a pruned U-Net must be complete."
+            f"The weights {path} have '{reshaped[0]}' in a different shape than the testbed's U-Net, and '{lacking}' "
+            f"is missing: a partial file must have the base's shapes, and a file of a pruned U-Net must be complete."
         )
     return _build_pruned(path, weights, base, ())
 
@@ -319,7 +322,9 @@ def _prune(unet: UNet2DConditionModel, path: Path) -> UNet2DConditionModel:
     from methods.pruning.vector import to_architecture
 
     if not path.is_file():  # a pipe can be read only once, and the file is read again for the row's checksum
-        raise DataError(f"The architecture {path} is a pipe or a device: write it to a file first.")
+        raise DataError(
+            f"The architecture {path} is a named pipe or a device file: copy its contents to a regular file first."
+        )
     try:
         if path.suffix == ".json":
             return Architecture.from_json(json.loads(path.read_bytes())).apply(unet)

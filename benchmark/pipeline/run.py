@@ -35,7 +35,7 @@ NOT_RELATIVE = ("coco",)
 
 @dataclass(frozen=True)
 class Scoring:
-    """The workbench, suites and prompts that the models of a run are scored with."""
+    """The workbench (testbed, store and device), suites and prompts that the models of a run are scored with."""
 
     bench: Workbench
     suites: Sequence[SuiteInRun]
@@ -127,7 +127,9 @@ def evaluate(
 
 
 def run(request: RunRequest, progress: Progress) -> Outcome:
-    """Return the records of one method on one suite, and on the suites that it also runs, with base and reference.
+    """Train and score one method on a suite, and on the suites that this suite adds, such as `coco`.
+
+    Returns the records of the method, the base and the reference.
 
     If the reference is the base, only the requested model is trained. Results in the store are reused, and every new
     result is stored at once, so that an interrupted run can resume.

@@ -52,7 +52,7 @@ class Holder:
     token: str
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}, since {self.since}"
+        return f"process {self.pid} on {self.host}, started {self.since}" if self.pid else "an unknown process"
 
     @property
     def is_here(self) -> bool:
@@ -157,7 +157,7 @@ def take(store: Store, kind: str, identity: Mapping[str, Any], what: str, progre
             return holder
         if not (reason := _why_expired(path, holder)):
             return holder
-        progress.warn(f"{holder.what}: {holder} {reason}; this run takes over")
+        progress.warn(f"{holder.what}: {holder}, {reason}; this run takes over")
         with suppress(OSError):
             path.unlink()
     return Claim(None)

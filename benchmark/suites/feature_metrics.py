@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 
 FORGOTTEN = ("targets", "implicit", "probes")
-"""Parts whose prompts name the concept to forget; the prompts of all other parts name what must be kept."""
+"""Parts whose prompts ask for the concept to forget, by name or implicitly. All other prompts ask for what must be
+kept."""
 
 
 class FeatureMetricOfSuites(Metric):
     """A built-in metric.
 
-    Whether higher is better depends on the prompts. It is None if some name the concept to forget and others do not.
+    Whether higher is better depends on the prompts. It is None if some ask for the concept to forget and others do not.
     """
 
     metric: Any

@@ -51,8 +51,8 @@ def check_suite(suite: Any, where: str) -> None:
     check_declared(type(suite), where, ("name", "summary"), Suite, vars(suite))
     if not (isinstance(suite.name, str) and _NAME.fullmatch(suite.name)) or suite.name in RESERVED:
         raise UsageError(
-            f"{where} is called {suite.name!r}: its name must be letters, digits, dots, dashes and underscores"
-            f"{' and not ' + suite.name if suite.name in RESERVED else ''}, at most 80."
+            f"{where} is called {suite.name!r}: use at most 80 letters, digits, dots, dashes and underscores, starting "
+            f"with a letter or digit{', and not the reserved name ' + suite.name if suite.name in RESERVED else ''}."
         )
     if not isinstance(suite.summary, str) or not suite.summary.strip():
         raise UsageError(f"{where} has no summary: describe its prompts in one line.")
@@ -62,13 +62,13 @@ def check_suite(suite: Any, where: str) -> None:
         _check_texts(getattr(suite, attribute), where, attribute)
     for name in suite.brings:
         if name not in (installed := registry.names("suites")):
-            raise registry.unknown(f"suite in the brings of suite {suite.name!r}:", name, installed)
+            raise registry.unknown(f"suite in `brings` of suite {suite.name!r}:", name, installed)
     check_columns(suite.columns, where)
     for column in suite.columns:
         if column.higher_is_better is not None or column.unit:
             raise UsageError(
-                f"{where}: column '{column.key}' sets higher_is_better or unit: leave them out, because `scores.put` "
-                "or the metric of the cell sets them."
+                f"{where}: column '{column.key}' sets higher_is_better or unit: leave them out, because `scores.put`, "
+                "or the metric that fills this column, sets them."
             )
     if isinstance(suite.metrics, str) or not all(isinstance(use, str | Use) for use in suite.metrics):
         raise UsageError(f'{where}: metrics must be a list of names or of Use(...), such as ("clip",).')

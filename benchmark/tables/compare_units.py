@@ -31,12 +31,14 @@ class Model:
     records: dict[str, Record]
     main: Record
     halves: tuple[Model, ...] = ()
-    """The models trained with different halves of the kept names whose mean this is; empty for a single model."""
+    """If this is a mean over models that were trained with different halves of the kept names: these models. Otherwise
+    empty."""
 
     def cell(self, column: Column, beside: Model | None = None) -> float | None:
         """Return the value of a column; None if it has none.
 
-        `beside` is the compared model. It determines the halves of kept names for a method that does not read them.
+        `beside` is the model compared with. If this model's method reads no kept names, scores that depend on a half of
+        the names are averaged over the halves that `beside` was trained with.
         """
         if self.halves:
             values = [half.cell(column, beside) for half in self.halves]
@@ -198,14 +200,17 @@ def _in_tables(entries: Sequence[Found], testbed: str, suite: str, name: str) ->
 
 
 def _rows_named(rows: Sequence[Row], name: str) -> list[Row]:
-    """Return the rows with this label: exactly, else without seed, or averaged over the stated number of seeds."""
+    """Return the rows with this label, or else those whose label without the seed is `name`.
+
+    A name that ends in "(N seeds)" stands for the rows that are averaged under it.
+    """
     if not _FOLDED.search(name):
         return [row for row in rows if row.label == name] or [row for row in rows if without_seed(row.label) == name]
     return [row for group in groups_of(rows)[0] if folded_label(group) == name for row in group]
 
 
 def pairs_of(left: Side, right: Side) -> list[Pair]:
-    """Return all pairs that both sides have, sorted.
+    """Return all pairs of a left and a right model that can be compared, sorted.
 
     A trained model is paired with models of the same settings and seed. The base and external checkpoints have neither,
     and are paired with all models that were sampled in the same way. If one side is pinned to a seed, the other side is
@@ -219,7 +224,9 @@ def pairs_of(left: Side, right: Side) -> list[Pair]:
             pair = _pair(model, partner)
             kept_pair = pairs.get(_unit(pair), pair)
             if _comparable(model, partner, pinned) and pair.same_reference >= kept_pair.same_reference:
-                pairs[_unit(pair)] = pair  # the last of several records of a unit, which is the user's
+                pairs[_unit(pair)] = (
+                    pair  # if a unit has several records, the last, because the user's come after the committed ones
+                )
     return [pairs[unit] for unit in sorted(pairs)]
 
 

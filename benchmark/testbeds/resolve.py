@@ -61,7 +61,8 @@ def artists_of(testbed: str) -> tuple[Artist, ...]:
 def default_targets(testbed: str) -> tuple[str, ...]:
     """Return the names of the artists that are erased by default.
 
-    Empty for a testbed that is not installed, such as one from a file, of which records only have the name.
+    Empty for a testbed that is not installed, for example one from a file: records contain only its name, so its
+    artists cannot be looked up.
     """
     if not entry_points(group="palimpsest.testbeds", name=testbed):
         return ()
@@ -71,7 +72,7 @@ def default_targets(testbed: str) -> tuple[str, ...]:
 def public_lists(testbed: str) -> tuple[str, ...]:
     """Return the names of the public prompt lists that suites use on a testbed; empty if it only has its own prompts.
 
-    The testbed is loaded only if it comes from a different package.
+    The testbed is loaded only if a package other than `benchmark` provides it.
     """
     if is_like_mini(testbed):
         return ()
@@ -109,7 +110,8 @@ def name_of(testbed: str) -> str:
 def inherited_by(testbed: str) -> list[str]:
     """Return what a testbed inherits from, nearest first.
 
-    For a TOML file these are the files and names that it is `like`, for a class the testbeds of its parent classes.
+    For a TOML file these are the files and names in its setting `like`, and in theirs; for a class, the testbeds of
+    its parent classes.
     """
     if is_file(testbed):
         return parents(Path(testbed).expanduser())
@@ -130,7 +132,7 @@ def summary_of(testbed: str) -> str:
 
 
 def sampling_of(testbed: str) -> NetworkConfig:
-    """Return the sampling settings of a testbed in the form of records; empty if it is not a TOML file."""
+    """Return the sampling settings of a testbed, with the names that records use; empty if it is not a TOML file."""
     if not is_file(testbed):
         return {}
     if definition := mini_definition(testbed):

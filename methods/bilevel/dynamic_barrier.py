@@ -1,4 +1,4 @@
-"""Dynamic barrier for simple bilevel optimisation: to first order, an upper step does not undo the lower level.
+"""Dynamic barrier for simple bilevel optimisation: to first order, an upper step still decreases the lower loss.
 
 Source: Gong, Liu and Liu 2021, "Bi-objective trade-off with dynamic barrier gradient descent".
 """

@@ -5,7 +5,7 @@ distillation loss (Eq. 8 of the paper). Its penalty form is G(theta, phi) = L_CU
 L_ft(phi)), which is separable in theta and phi. The paper's Algorithm 1 says that the two parameter sets may be "the
 same or different". This can be read in three ways:
 
-1. Two parameter sets. Inner steps train phi. The gradient with respect to theta does not depend on phi, so theta is
+1. Two parameter sets. Lower steps train phi. The gradient with respect to theta does not depend on phi, so theta is
    trained on L_CU + lambda L_ft.
 2. One parameter set, with phi held fixed in the upper step: K lower steps, then one upper step on L_CU + lambda L_ft.
 3. One parameter set without lambda: K lower steps, then one upper step on L_CU alone, as in the authors' released code.
@@ -13,10 +13,10 @@ same or different". This can be read in three ways:
 The solvers implement these readings:
 
 - `alternating` is reading 3 if `penalty` is 0 (the default), and reading 2 if `penalty` is lambda (100 in the paper).
-- `penalty` is reading 1: every step trains theta on L_CU + lambda L_ft. Inner steps are omitted, because they do not
+- `penalty` is reading 1: every step trains theta on L_CU + lambda L_ft. Lower steps are omitted, because they do not
   affect theta.
 - `dynamic-barrier` is not in the paper: K lower steps, then a step along grad L_CU + mu grad L_ft, with the smallest mu
-  that does not undo the lower level (`dynamic_barrier.py`).
+  for which, to first order, the step still decreases L_ft (`dynamic_barrier.py`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 
 class Bilevel(Method):
     name: ClassVar[str] = "bilevel"
-    summary: ClassVar[str] = "alternates Eq. 8 distillation and negative guidance, starting from the pruned weights"
+    summary: ClassVar[str] = (
+        "alternates the paper's distillation (Eq. 8) and negative guidance, starting from the pruned weights"
+    )
     start: ClassVar[Start] = "pruned"
     recipe: ClassVar[int] = 2
     reads_kept_names: ClassVar[bool] = False

@@ -4,6 +4,8 @@ Only widths inside modules are cut: norm2 groups between conv1 and conv2 of a re
 units of a feed-forward. Whole resnets and transformers can be dropped where the number of channels does not change
 (`depth.py`). Block outputs keep their channels, so feature distillation needs no projection.
 
+A gate is here a module whose inner width can be cut. Its elements are those norm groups, heads or hidden units.
+
 The cuts do not use torch-pruning, which follows a cut through all dependent layers: here a cut never leaves its module.
 """
 
@@ -55,7 +57,7 @@ def gates(unet: UNet2DConditionModel) -> dict[str, nn.Module]:
 
 
 def width(module: nn.Module) -> int:
-    """Return the number of elements (norm groups, heads or hidden units) of a gate."""
+    """Return the number of elements of a gate."""
     if isinstance(module, ResnetBlock2D):
         return module.norm2.num_groups
     return int(module.heads) if isinstance(module, Attention) else module.net[2].in_features  # type: ignore

@@ -84,7 +84,7 @@ class Gradients:
             self.student.zero_grad(set_to_none=True)
             clear_device_cache(garbage_collection=True)
             if torch.cuda.is_available():
-                torch.cuda.reset_peak_memory_stats()  # the ledger must not record the failed attempt
+                torch.cuda.reset_peak_memory_stats()  # the reported peak memory must not include the failed attempt
             self._shrink(phase, batches)
             smaller = True
         if smaller:
@@ -162,8 +162,8 @@ def largest(batches: Sequence[Any]) -> int:
 def halved(batches: Sequence[Any], parts: int) -> int | None:
     """Return a number of parts about twice as large, or the largest possible one; None if there is no larger one.
 
-    With several batches, a part must contain the same share of every batch, so that the sum of their losses has a
-    single weight.
+    With several batches, a part must contain the same share of every batch, because the loss of
+    a part is one sum over all batches, which has a single weight.
     """
     counts = [images(batch) for batch in batches]
     most = math.gcd(*counts)

@@ -147,7 +147,7 @@ def retention() -> tuple[Prompt, ...]:
 
 
 def erasing(concept: Concept) -> list[str]:
-    """Return the captions of the concept images, which name the target but never use the suites' template."""
+    """Return captions that name the targets, for training images of their styles; no suite has prompts like these."""
     captions = []
     for name in concept.targets:
         artist = by_name(name)
@@ -193,8 +193,8 @@ def in_context(concept: Concept) -> dict[str, list[tuple[str, str]]]:
     """Return, for each artist, pairs of captions with and without the name.
 
     The captions show three scenes and use the full name and the surname. The last pairs are the name itself and the
-    empty text. The scenes never contain the artist's held-out content, and no text is a prompt of a suite, for any
-    targets.
+    empty text. The scenes never contain the artist's held-out content, and no caption is a prompt of a suite,
+    whichever artists are the targets.
     """
     suite_prompts = {prompt.text for prompt in retention()}
     for artist in ARTISTS:
