@@ -260,9 +260,38 @@ def test_a_cell_that_a_suite_has_already_and_a_figure_of_other_suites_are_refuse
     assert "Unknown metric 'clap'. Did you mean 'clip'?" in refused(bench(*asked, "--metric", "clap"))
     run(files, suite, "--alone")
     records = ("--records", str(files / "runs" / "records"))
-    assert "--paper is of the paper's suites" in refused(bench("table", "--suite", "ponds", "--paper", *records))
+    assert "--paper works only for the suites of the paper" in refused(
+        bench("table", "--suite", "ponds", "--paper", *records)
+    )
     assert "Figure 7 shows suite i2p, mma or ring-a-bell: --suite ponds" in refused(
         bench("figure", "7", "--suite", "ponds", *records)
     )
     losses = bench("figure", "losses", "--suite", "ponds", "--all", *records, "--out", str(files / "losses.png"))
     assert losses.exit_code == 0, losses.output
+
+
+def test_a_metric_with_two_columns_is_used_on_two_parts_under_prefixed_names(files: Path) -> None:
+    metric, suite = files / "variety.py", files / "ponds.py"
+    metric.write_text(
+        metric.read_text().replace('format=".3f"),)', 'format=".3f"), Column("spread", "spread"))')
+        + '\n    def compute(self):\n        return {"spread": float(self.distances.std())}\n'
+    )
+    twice = '"variety.py:Variety", Use("variety.py:Variety", parts=("kept",), cell="kept", header="kept")'
+    suite.write_text(suite.read_text().replace('"variety.py:Variety"', twice))
+    printed = run(files, f"{suite}:Ponds", "--alone")
+    assert "kept, spread" in " ".join(printed.split())
+    cells = shown(files, "ponds")["rows"][-1]["cells"]
+    assert (cells["variety"]["n"], cells["kept_variety"]["n"]) == (7, 4)
+    assert cells["kept_spread"]["value"] != cells["spread"]["value"]
+
+
+def test_table_states_how_to_see_runs_with_a_limit(files: Path) -> None:
+    run(files, "artists", "--alone", "--limit", "1")
+    run(files, "artists", "--alone", "--limit", "2")
+    table = ("table", "--all", "--runs", str(files / "runs"))
+    notes = " ".join(bench(*table).output.split())
+    assert "2 more records are of runs with --limit 1: add --limit 1 to see them." in notes
+    assert "with --limit 2: add --limit 2 to see them." in notes
+    limited = " ".join(bench(*table, "--limit", "1").output.split())
+    assert "add --limit 1" not in limited
+    assert "add --limit 2 to see them." in limited

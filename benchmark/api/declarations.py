@@ -46,8 +46,10 @@ class Use:
         metric: name of the metric, or path/to/file.py:Class.
         parts: parts of the prompts whose pictures it scores; empty for all.
         cell: name of its cell and key of its column, for suites that list a metric several times; if empty, those of
-            the metric. Only for metrics with one column.
-        header: heading of its column; if empty, that of the metric.
+            the metric. For a metric with several columns it is a prefix: cell "kept" and column "spread" give
+            "kept_spread".
+        header: heading of its column; if empty, that of the metric. For a metric with several columns it is a prefix
+            too: "kept, spread".
     """
 
     metric: str

@@ -55,7 +55,7 @@ def evaluate(
         str,
         typer.Option(
             help="Prompts and scores: a name from `bench list suites`, or a file: path/to/file.py:Class or my.toml. "
-            "Suite `coco` is run as well, unless --alone is given."
+            "A suite also runs those in its `brings`, which is `coco` for built-in suites, unless --alone is given."
         ),
     ],
     name: Annotated[str, typer.Option(help="Label of the row in tables.", show_default="the checkpoint's name")] = "",

@@ -60,7 +60,7 @@ class RunOptions:
         str,
         typer.Option(
             help="Prompts and scores: a name from `bench list suites`, or a file: path/to/file.py:Class or my.toml. "
-            "Suite `coco` is run as well, unless --alone is given."
+            "A suite also runs those in its `brings`, which is `coco` for built-in suites, unless --alone is given."
         ),
     ]
     testbed: Testbed = "mini"

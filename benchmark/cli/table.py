@@ -119,7 +119,7 @@ def show_table(
     from benchmark.registry import is_file
     from benchmark.tables.columns import BUILT_IN
     from benchmark.tables.render import FORMATS
-    from benchmark.tables.select import gather, of_definition
+    from benchmark.tables.select import count_other_limits, gather, of_definition
     from benchmark.tables.table import noted, only
     from benchmark.tables.table1_styles import table
     from benchmark.testbeds.resolve import sampling_of
@@ -135,7 +135,8 @@ def show_table(
         raise UsageError(f"--threshold must be a score between 0 and 1; {threshold:g} is not.")
     target_names = artists_named(testbed, targets)
     column_names = names(columns, "--columns")
-    all_entries = gather(testbed, records_home(runs, records), records or [], limit)
+    home_folder = records_home(runs, records)
+    all_entries = gather(testbed, home_folder, records or [], limit)
     entries = of_definition(all_entries, testbed, sampling)
     suite_name = shown_suite(suite, (record for record, _ in entries))
     if paper and suite_name not in BUILT_IN:
@@ -164,6 +165,11 @@ def show_table(
             shown_table,
             f"{records_are} left out: sampled with other settings than the file of testbed '{testbed}' has now.",
         )
+    if not records:
+        for other_limit, count in count_other_limits(testbed, suite_name, home_folder, limit).items():
+            records_are = "1 more record is" if count == 1 else f"{count} more records are"
+            note = f"{records_are} of runs with --limit {other_limit}: add --limit {other_limit} to see them."
+            shown_table = noted(shown_table, note)
     FORMATS[format](only(shown_table, column_names) if columns else shown_table)
 
 

@@ -93,7 +93,10 @@ class MetricChecks(_ScoreChecks):
     def networks(self) -> str:
         testbed, encoders = resolve.load(self.testbed_name)(device="cpu"), self.metric.kind.encoders
         if missing := [job for job in encoders if job not in testbed.networks]:
-            raise Untried(f"reads network '{missing[0]}', which testbed '{testbed.name}' does not have")
+            available = ", ".join(testbed.networks)
+            raise Untried(
+                f"reads network '{missing[0]}', which testbed '{testbed.name}' does not have. Available: {available}"
+            )
         concept = testbed.concept(())
         prompts = [
             Prompt(f"{part}-{k}", f"picture {k}", k, part, target)

@@ -84,7 +84,7 @@ def in_run(suite: str, metrics: Sequence[str] = ()) -> SuiteInRun:
             if column.cell_name in first_metrics:
                 raise UsageError(
                     f"Suite '{loaded.name}': metrics '{first_metrics[column.cell_name]}' and '{applied.use.metric}' "
-                    f"both write cell '{column.cell_name}': leave one of them out, or set a different cell with Use."
+                    f"both write cell '{column.cell_name}': leave one of them out, or name its cell with Use."
                 )
             first_metrics[column.cell_name] = applied.use.metric
     return SuiteInRun(loaded, suite, scored_by)
@@ -101,18 +101,19 @@ class AppliedMetric:
     def __init__(self, use: Use) -> None:
         self.use, self.kind = use, plugins.metric_class(use.metric)
         self.where = f"Metric '{use.metric}'"
-        if (use.cell or use.header) and len(self.kind.columns) > 1:
-            raise UsageError(
-                f"{self.where} has {len(self.kind.columns)} columns, so its Use cannot set cell or header: leave them "
-                "out."
-            )
         self.columns = [self._shown(column) for column in self.kind.columns]
         plugins.check_columns(self.columns, self.where)
 
     def _shown(self, column: Column) -> Column:
         """Return the column with the key, cell and header that the `Use` sets."""
-        key, cell = (self.use.cell or name for name in (column.key, column.cell))
-        return replace(column, key=key, cell=cell, header=self.use.header or column.header)
+        prefix, heading = self.use.cell, self.use.header
+        if len(self.kind.columns) > 1:
+            key, cell = (f"{prefix}_{name}" if prefix and name else name for name in (column.key, column.cell))
+            header = f"{heading}, {column.header}" if heading else column.header
+        else:
+            key, cell = (prefix or name for name in (column.key, column.cell))
+            header = heading or column.header
+        return replace(column, key=key, cell=cell, header=header)
 
     def rows(self, prompts: Sequence[Prompt]) -> list[int]:
         """Return the indices of the prompts whose pictures the metric scores."""

@@ -42,6 +42,16 @@ def gather(testbed: str, runs: Path, paths: Sequence[Path] = (), limit: int | No
     return chosen
 
 
+def count_other_limits(testbed: str, suite: str, runs: Path, limit: int | None) -> dict[int, int]:
+    """Return how many of the user's own records of a suite are of runs with a different `--limit`, by that limit."""
+    counts: dict[int, int] = {}
+    for record in read_records([records_folder(runs)]):
+        other_limit = record.sampler.get("limit")
+        if (record.testbed, record.suite) == (testbed, suite) and other_limit not in (None, limit):
+            counts[other_limit] = counts.get(other_limit, 0) + 1
+    return dict(sorted(counts.items()))
+
+
 def _all_records(reference: Path, runs: Path, paths: Sequence[Path]) -> list[Found]:
     if paths:
         return [(record, _source(path, reference)) for path in paths for record in _read_given(path)]
