@@ -40,7 +40,7 @@ def figure(
     records: Records = None,
     runs: Runs = None,
 ) -> None:
-    """Plot damage against forgetting, training losses, or the paper's Figure 7.
+    """Plot damage against forgetting, losses, or the paper's Figure 7.
 
     The plotted numbers are written next to the image, as CSV.
 

@@ -47,7 +47,8 @@ def count_other_limits(testbed: str, suite: str, runs: Path, limit: int | None) 
     counts: dict[int, int] = {}
     for record in read_records([records_folder(runs)]):
         other_limit = record.sampler.get("limit")
-        if (record.testbed, record.suite) == (testbed, suite) and other_limit not in (None, limit):
+        same_suite = (record.testbed, record.suite) == (testbed, suite)
+        if same_suite and isinstance(other_limit, int) and other_limit != limit:
             counts[other_limit] = counts.get(other_limit, 0) + 1
     return dict(sorted(counts.items()))
 
