@@ -42,7 +42,9 @@ class Budget:
             BudgetError: the budget does not pay for the first step. The message states the smallest budget that does.
         """
         if self.iterations == 0:
-            raise BudgetError("The budget leaves no iterations for the method's own stage: give more iterations.")
+            raise BudgetError(
+                "Distillation takes all iterations of the budget, and none are left for the method itself: give more."
+            )
         if self.iterations is not None:
             return self.iterations
         left = int(self.flops or 0)

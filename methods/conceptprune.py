@@ -45,7 +45,8 @@ class ConceptPruneConfig(BaseModel):
     )
     horizon: float | None = identity(
         None,
-        "Share of the denoising steps, from the first, that is evaluated; default: 0.2 for styles, else 0.18.",
+        "Share of the denoising steps, from the first, that is evaluated; None means the published 0.2 for styles, "
+        "else 0.18.",
         gt=0,
         le=1,
     )

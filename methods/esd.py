@@ -43,7 +43,7 @@ class EsdConfig(BaseModel):
         "auto",
         "Weights to train. x: cross-attention. u: everything outside cross-attention except the first and last "
         "convolution and the time embedding. u-all: everything outside cross-attention. noxattn: linear layers and "
-        "convolutions outside cross-attention, as in the run of the paper's authors. u-first: everything outside "
+        "convolutions outside cross-attention, as in the ESD code of Shirkavand et al. u-first: everything outside "
         "cross-attention except the last norm, the last convolution and the time embedding, as in the first code of "
         "ESD. auto: x for styles, else u. auto-noxattn: x for styles, else noxattn.",
     )

@@ -4,8 +4,9 @@ Every key and value matrix W of cross-attention (attn2) is replaced by the matri
 
     s_e sum_i |W' c_i - W g_i|^2 + s_p sum_j |W' p_j - W p_j|^2 + lambda |W' - W|^2
 
-where c_i are text states of the target, g_i are those of the anchor at the same distance from its last subject token,
-and p_j are those of texts to keep. The solution is W' = W M with the same M for all matrices,
+where c_i are text states of the target, g_i those of the anchor (the text that the target is mapped to), and p_j those
+of texts to keep. States of target and anchor are paired by their position relative to the last token of the name. The
+solution is W' = W M with the same M for all matrices,
 
     M = (lambda I + s_e sum g c' + s_p sum p p') (lambda I + s_e sum c c' + s_p sum p p')^-1,
 
@@ -47,9 +48,7 @@ class UceConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     erase: float = identity(1.0, "s_e, the weight of each edited token.", gt=0)
-    keep_ratio: float = identity(
-        1.0, "Weighted sum of squares of kept states over that of erased states; sets s_p.", ge=0
-    )
+    keep_ratio: float = identity(1.0, "Ratio (s_p sum |p|^2) / (s_e sum |c|^2), from which s_p is computed.", ge=0)
     keep_scale: float | Literal["by-count"] | None = identity(
         None, "s_p, if set directly instead of by keep_ratio; by-count: max(0.1, 1 / number of kept texts).", added=True
     )
@@ -76,7 +75,7 @@ class Uce(Method):
         "released": {"keep_scale": "by-count", "tokens": "tail"},
         "uce-2025": {"keep_scale": 1.0, "kept_tokens": "last", "keep_empty": False},
     }
-    """`released` has the settings of the script of the paper's authors; `uce-2025` those of the current UCE code."""
+    """`released` has the settings of the UCE script of Shirkavand et al.; `uce-2025` those of the current UCE code."""
     Config: ClassVar[type[BaseModel]] = UceConfig
     config: UceConfig
 

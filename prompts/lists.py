@@ -17,10 +17,12 @@ class Prompt:
     id: str  # unique in its list
     text: str  # what the text encoder reads
     seed: int  # seed of the image's noise, 0 to 2**63 - 1
-    part: str  # "targets", "neighbours", "kept", "implicit", "probes", "retention"
+    # targets: names an artist to forget; neighbours and kept: name similar and other artists to preserve; implicit:
+    # implies a target without a name; probes: names a target in a different way; retention: names no artist.
+    part: str
     target: str = ""  # the concept that it names, if any
     content: str = ""  # the content of the picture besides the style, if it is known
-    # For probes: how they name the target, such as "misspelt". Probes of one form are scored or left out together.
+    # For probes: how they name the target, such as "misspelt". A form is left out if the base does not understand it.
     form: str = ""
 
 

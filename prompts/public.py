@@ -21,7 +21,8 @@ Variant = Literal["as-published", "unique"]
 _ROWS_LISTED = 5
 """Number of rows that a warning lists."""
 _SUBJECT_FIELDS = ("artist", "categories")
-"""Fields that describe the subject of prompts. A column for such a field shows that a file is not a list without it."""
+"""Fields that describe the subject of prompts. A file with a column for such a field is not a list that has no such
+field."""
 _NUMERIC_FIELDS = ("seed", "guidance", "width", "height")
 """Fields with numbers; all other fields are text."""
 
@@ -96,7 +97,7 @@ def examine(data: bytes, source: Source, path: Path) -> Report:
     - a file that `tables.read_table` refuses,
     - a declared column that is missing or occurs twice, or a column that shows that the file is a different list,
     - no rows, or a row with the wrong number of fields,
-    - a seed, guidance or size out of range, or a different artist,
+    - a seed, guidance or size out of range, or an artist other than that of the list,
     - an unclosed quote that takes several lines.
 
     Warnings are a different number of rows, empty or repeated prompts, prompts that represent a missing value ("NaN"),
@@ -231,8 +232,9 @@ def _check_row_count(
 ) -> tuple[list[str], list[str]]:
     """Return errors and warnings about the number of rows, and about rows with several lines.
 
-    A row with several lines is an error of an unclosed quote if rows are missing and its lines look like rows or cannot
-    be distinguished from rows. Otherwise its prompt has several lines.
+    A row with several lines is reported as an unclosed quote if rows are missing, and if its lines look like rows or
+    the list has no numbers by which rows can be recognised. Otherwise its prompt contains line breaks, which is a
+    warning.
     """
     count, errors, warnings = len(table.rows), [], []
     for row, first, last in table.spans:

@@ -55,7 +55,8 @@ def evaluate(
         str,
         typer.Option(
             help="Prompts and scores: a name from `bench list suites`, or a file: path/to/file.py:Class or my.toml. "
-            "A suite also runs those in its `brings`, which is `coco` for built-in suites, unless --alone is given."
+            "A built-in suite also runs suite `coco`, and your own suite those that its `brings` names, unless --alone "
+            "is given."
         ),
     ],
     name: Annotated[str, typer.Option(help="Label of the row in tables.", show_default="the checkpoint's name")] = "",
@@ -64,8 +65,8 @@ def evaluate(
         typer.Option(
             exists=True,
             dir_okay=False,
-            help="Pruned architecture to cut a full-size checkpoint to: an architecture.json, or a vector as "
-            "APTP saves it.",
+            help="Prune the checkpoint's full-size weights to this architecture before scoring: an architecture.json, "
+            "as `bench prune` and `bench export` write it, or a vector as APTP saves it.",
         ),
     ] = None,
     parts: Annotated[

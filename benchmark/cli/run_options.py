@@ -60,7 +60,8 @@ class RunOptions:
         str,
         typer.Option(
             help="Prompts and scores: a name from `bench list suites`, or a file: path/to/file.py:Class or my.toml. "
-            "A suite also runs those in its `brings`, which is `coco` for built-in suites, unless --alone is given."
+            "A built-in suite also runs suite `coco`, and your own suite those that its `brings` names, unless --alone "
+            "is given."
         ),
     ]
     testbed: Testbed = "mini"

@@ -61,8 +61,8 @@ def study(
                   in the same architecture
     pruning       all prunings at 55 % of MACs, before and after distillation;
                   footprint.csv holds the savings in time and memory
-    search        a U-Net found by APTP against one pruned by Taylor and distilled
-                  longer, by the FLOPs that APTP's search took
+    search        a U-Net found by APTP against one pruned by Taylor, whose longer
+                  distillation costs as many more FLOPs as APTP's search
 
     The command writes the plot (NAME.png), its numbers (NAME.csv) and the options of the runs (NAME.txt). An
     interrupted study resumes where it stopped. If a run fails, the error is reported, the others continue, and the exit

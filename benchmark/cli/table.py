@@ -186,7 +186,7 @@ def compare(
         str,
         typer.Option(
             help="Compare models of this pruning.",
-            show_default="magnitude, or the pruning of most records if there is none",
+            show_default="magnitude; if no record has it, the pruning of most records",
         ),
     ] = "",
     limit: LimitShown = None,
@@ -194,7 +194,7 @@ def compare(
         float | None,
         typer.Option(
             help="Compare models with this fraction of the base's MACs.",
-            show_default="0.8, or the fraction of most records if there is none",
+            show_default="0.8; if no record has it, the fraction of most records",
         ),
     ] = None,
     margins: Annotated[

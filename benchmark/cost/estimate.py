@@ -158,7 +158,8 @@ def estimate(request: RunRequest, speeds: Speeds) -> Estimate:
 def in_store(request: RunRequest, facts: Ground, rate: float) -> str:
     """Return a clause for display that says what the runs folder already has of a run; empty for nothing.
 
-    This is read from receipts and records, because store keys cannot be computed without loading models.
+    This is read from the records of earlier runs and the list of finished runs, because store keys cannot be computed
+    without loading models.
     """
     if run_cache.find(request):
         return "the whole result is in the store: `bench run` returns it at once, and these are the costs from scratch"

@@ -25,7 +25,7 @@ from benchmark.console import SILENCE, standard_error
 from benchmark.errors import PalimpsestError, UsageError
 
 OWN = ("--runs", "--device")
-"""Options that the campaign itself sets."""
+"""Options that a line must not contain: they are given to `bench campaign`, for all runs."""
 
 
 def read_plan(path: Path, check: Callable[[list[str]], None] = lambda words: None) -> list[list[str]]:
@@ -132,7 +132,9 @@ def _run_command(
 def conduct_together(
     plan: list[list[str]], runs: Path, run: Callable[[list[str]], object]
 ) -> list[list[str]]:  # fmt: skip
-    """Execute all runs one after the other, each one with all processes of a launcher, and return those that failed.
+    """Execute the runs of a campaign that torchrun or accelerate started, and return those that failed.
+
+    They are executed one after the other, each on all processes of that launcher.
 
     `run` executes one run, given its options. A PalimpsestError that it raises is printed on standard error.
     """

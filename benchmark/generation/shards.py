@@ -37,7 +37,7 @@ def shards(prompts: Sequence[Prompt]) -> list[Shard]:
 
 
 def shard_identity(bench: Workbench, model: Model, shard: Shard) -> Identity:
-    """Return the key of a shard's pictures in the store: model, sampler, precision, texts and seeds.
+    """Return the identity of a shard's pictures in the store: model, sampler, precision, texts and seeds.
 
     Batch size and order of the shards are not part of it, because they do not change the pictures.
     """

@@ -55,7 +55,7 @@ class Fitted(Model):
     def __init__(self, bench: Workbench, plan: Plan) -> None:
         from benchmark.models.fit import concept_images
 
-        concept_images(bench, plan)  # refuses a budget that is too small before any computation
+        concept_images(bench, plan)  # called for its check: it raises an error if the budget is too small
         label, facts = _describe(plan)
         super().__init__(label, identity(bench, plan), facts, identity(bench, unseeded(plan)))
         self._bench, self._plan = bench, plan

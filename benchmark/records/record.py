@@ -154,7 +154,7 @@ class Record(_Model):
     def model_id(self) -> str:
         """The first eight digits of the model's store key; empty if an old record does not contain it.
 
-        In records before schema 3, it is only part of the name of the images' folder.
+        Records before schema 3 have no such field: it is then read from the name of the images' folder.
         """
         match = re.fullmatch(r"images/.*-([0-9a-f]{8})/[^/]+", self.images or "", re.DOTALL)
         return self.model_key[:8] or (match[1] if match else "")
@@ -174,8 +174,9 @@ def scores_table(
 ) -> pyarrow.Table:
     """Return the table of per-image values: one row per image.
 
-    The columns are id, part, target, seed, and one float64 column per metric, with null for missing values. Prompts are
-    identified by their ids; their texts are never stored with scores, because some suites are explicit.
+    The columns are id, part, target, seed, and one float64 column per metric, with null for missing values. A part
+    is a group of prompts, such as targets or kept artists. Prompts are identified by their ids; their texts are never
+    stored with scores, because some suites are explicit.
     """
     import pyarrow as pa
 
@@ -283,7 +284,7 @@ def read_scores(record: Record) -> pyarrow.Table:
 def check_one_sampler(records: Iterable[Record]) -> None:
     """Raise RecordError if two records of one testbed and suite were sampled differently.
 
-    Records of a testbed with different weights or data are compared only with each other; tables mark their rows.
+    Only records that were made with equal weights and data of the testbed are compared. Tables mark rows that differ.
     """
     first_records: dict[tuple[str, str, str], Record] = {}
     for record in records:

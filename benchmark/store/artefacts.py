@@ -1,6 +1,7 @@
 """The store saves computed results ("artefacts") under the hash of their identity: everything they depend on.
 
-    <home>/artefacts/<kind>/<key>/   files + artefact.json (schema, kind, identity, files, made, seal)
+    <home>/artefacts/<kind>/<key>/   files + artefact.json (schema, kind, identity, files, facts about the computation,
+                                     and a checksum of itself)
     <home>/scratch/<kind>/<key>/     resumable partial results, removed when the artefact is complete
     <home>/claims/<kind>-<key>.json  the process that is computing the artefact
     <home>/damaged/                  artefacts that did not match their checksums
@@ -193,9 +194,9 @@ class Store:
     def scratch(self, kind: str, identity: Mapping[str, Any]) -> Path:
         """Create and return a folder for resumable partial results of an artefact. Raises StoreError.
 
-        Processes that compute the same artefact share this folder, and the first one to finish removes it. Write into
-        it only with `durable.write_bytes` or a Checkpointer, which create it again, and only what can be computed
-        again.
+        Processes that compute the same artefact share this folder, and the first one to finish removes it, so it can
+        disappear at any time. Write into it only with `durable.write_bytes` or a Checkpointer, which create the folder
+        again if it is missing, and only results that can be computed again.
         """
         folder = self._scratch_path(kind, key_of(kind, identity))
         with durable.storing(folder):

@@ -1,4 +1,5 @@
-"""Columns of tables: those of the paper, those of `--long`, and one for each cell without a declared column."""
+"""Columns of tables: those of the paper, those of `--long`, and one for each value in a record that has no declared
+column."""
 
 from __future__ import annotations
 
@@ -18,11 +19,11 @@ class Column:
     key: str  # name in JSON
     header: str
     suite: str
-    cell: str  # name in that suite's record, without back end
+    cell: str  # name of the value in that suite's record, without the network that scored (`fid[mini]` -> `fid`)
     form: str = ".2f"
     section: str = ""  # heading of its section in `--long`; empty for the columns of the paper
     better: bool | None = None  # True: higher is better; set only if cells do not set it, see `directed`
-    back_end: str = ""  # set if rows have different back ends, which get separate columns
+    back_end: str = ""  # network that scored; set if rows have different ones, which get separate columns
     relative: bool = False  # relative to the reference model, so only comparable between rows with the same one
 
 
@@ -140,7 +141,7 @@ def declared(records: Sequence[Record], taken_keys: Iterable[str] = ()) -> list[
 
 
 def declared_by(suite: str, made: Mapping[str, object]) -> list[Column]:
-    """Return the columns of a suite that `made` of its records contains; unreadable ones are left out."""
+    """Return the columns that a suite declares in field `made` of its records. Unreadable columns are left out."""
     facts = made.get("suite")
     declarations = facts.get("columns") if isinstance(facts, dict) else None
     names = {field.name for field in dataclass_fields(DeclaredColumn)}

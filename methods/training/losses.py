@@ -61,8 +61,8 @@ class Process:
         """Return min-SNR loss weights (Hang et al. 2023, arXiv 2303.09556) for the prediction type, shaped like t.
 
         Let s be the signal-to-noise ratio. For v, the weight is min(s + 1, gamma) / (s + 1) with "shifted", as in the
-        code of the paper's authors, which is 1 at pure noise; and min(s, gamma) / (s + 1) with "diffusers", which is 0
-        at pure noise. For epsilon and x0 the two are equal: min(1, gamma / s) and min(s, gamma).
+        code of Shirkavand et al., which is 1 at pure noise; and min(s, gamma) / (s + 1) with "diffusers", which is 0
+        at pure noise. For epsilon the weight is min(1, gamma / s), and for x0 min(s, gamma), with both.
         """
         snr = self.snr(t)
         if self.prediction == "sample":

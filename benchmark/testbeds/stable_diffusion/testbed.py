@@ -103,7 +103,8 @@ class StableDiffusion(Testbed):
     def picture_checksum(self, store: Store, side: captions.Side, progress: Progress | None = None) -> str:
         """Return a checksum of the contents of all pictures of a split; DataError if a picture cannot be read.
 
-        It is part of the store keys of real features ("val") and of everything trained or pruned on pictures ("train").
+        It is part of the key under which results are stored: features of the real pictures ("val"), and everything that
+        is trained or pruned with pictures ("train").
         All pictures are read once, which takes minutes for the 19 GB of COCO's train pictures. Later, only pictures
         with a changed size or modification time are read again. `bench eval` against the base only reads val pictures.
         """
