@@ -54,7 +54,7 @@ def test_budgets_are_of_one_unit_and_not_negative() -> None:
 
 
 def test_budget_of_no_iteration_is_refused():
-    with pytest.raises(BudgetError, match="leaves no iterations"):
+    with pytest.raises(BudgetError, match="takes all iterations of the budget"):
         Budget(iterations=0).steps([(cost(3), 4)])
 
 
