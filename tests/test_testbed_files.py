@@ -157,8 +157,8 @@ def test_python_testbed_inherits_and_its_code_is_in_its_identity(python, tmp_pat
     [
         ('name, summary = "klimt"', 'name, summary = "mini"', "name of installed testbed 'mini'"),
         ('name, summary = "klimt"', 'name, summary = "a b"', 'has the name "a b", but a name may have only letters'),
-        ("(Mini)", "", "Klimt is not a testbed: let it inherit from Testbed of benchmark.api."),
-        ("(Mini)", "(Testbed)", "Klimt is not a complete testbed, it lacks identity, prompts, base, encode"),
+        ("(Mini)", "", "Klimt is not a testbed: it must inherit from Testbed of benchmark.api."),
+        ("(Mini)", "(Testbed)", "Klimt is not a complete testbed: it lacks identity, prompts, base, encode"),
         ("def concept", "def __init__(self): ...\n\n    def concept", "Klimt(device='cpu') must be a valid call"),
     ],
 )

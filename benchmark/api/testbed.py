@@ -186,7 +186,7 @@ class PictureFiles(Protocol):
     def picture_checksum(self, store: Store, side: Literal["train", "val"], progress: Progress | None = None) -> str:
         """Return one checksum of the contents of all train or validation pictures.
 
-        Only files that are new, or whose size or modification time has changed, are read.
+        It only reads files that are new, or whose size or modification time has changed.
 
         Raises:
             DataError: pictures cannot be read; the message names the first.

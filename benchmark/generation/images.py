@@ -116,8 +116,8 @@ def _sample(
                     claimed_elsewhere.append(shard)
                     if not has_warned:
                         bench.progress.warn(
-                            f"{title}: another run is sampling some of these ({holder}); "
-                            "this run continues with the others"
+                            f"{title}: another run ({holder}) is sampling some of the images; "
+                            "this run samples the others"
                         )
                     has_warned = True
                     continue

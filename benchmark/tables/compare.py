@@ -14,12 +14,19 @@ from typing import Literal
 
 from benchmark.errors import DataError, UsageError
 from benchmark.stats import bootstrap_interval, mcnemar, sign_flip, student_interval, upper_bound
-from benchmark.tables.columns import BUILT_IN, COLUMNS, Column, by_section, declared, directed, split, undeclared
+from benchmark.tables.columns import (
+    BUILT_IN,
+    COLUMNS,
+    Column,
+    by_section,
+    compares_with_reference,
+    declared,
+    directed,
+    split,
+    undeclared,
+)
 from benchmark.tables.compare_units import Model, Pair, Setting, Side, pairs_of, side_of
 from benchmark.tables.select import Found
-
-RELATIVE = ("cp", "csd", "resilience")
-"""Columns that are relative to a reference model, and only comparable if it is the same."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,7 @@ def compare(
     contrasts, notes = [], []
     for column in (c for c in _columns(suite, pairs) if long or not c.section):
         usable = pairs
-        is_relative = column.cell in RELATIVE or column.relative
+        is_relative = compares_with_reference(column)
         if is_relative:
             usable = [pair for pair in pairs if not (pair.left.is_reference or pair.right.is_reference)]
         if _contrast(column, pairs) is None:

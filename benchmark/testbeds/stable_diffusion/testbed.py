@@ -104,8 +104,9 @@ class StableDiffusion(Testbed):
         """Return a checksum of the contents of all pictures of a split; DataError if a picture cannot be read.
 
         It is part of the store keys of real features ("val") and of everything trained or pruned on pictures ("train").
-        All pictures are read once, which takes minutes for the 19 GB of COCO's train pictures. Later, only pictures
-        with a changed size or modification time are read again. `bench eval` against the base only reads val pictures.
+        The first call reads all pictures of the split, which takes minutes for the 19 GB of COCO's train pictures.
+        Later calls only read pictures whose size or modification time has changed. `bench eval` against the base needs
+        no train pictures.
         """
         if side == "train" and store.home in self._train_sums:  # computed often, and there are 118,287 files
             return self._train_sums[store.home]
