@@ -225,9 +225,14 @@ class Workbench:
         return {} if self.limit is None else {"limit": self.limit}
 
     @property
-    def stated(self) -> dict[str, str]:
+    def precision_entry(self) -> dict[str, str]:
         """The entry for identities and records if the precision is not fp32; without an entry, it is fp32."""
         return {} if self.precision == "fp32" else {"precision": self.precision}
+
+    @property
+    def stated(self) -> dict[str, str]:
+        """The former name of `precision_entry`. Raises UsageError, so that older plug-ins get the new name."""
+        raise UsageError("Workbench.stated is now Workbench.precision_entry: use the new name in the plug-in.")
 
     @property
     def trained_on(self) -> dict[str, str]:

@@ -119,7 +119,7 @@ def show_table(
     from benchmark.registry import is_file
     from benchmark.tables.columns import BUILT_IN
     from benchmark.tables.render import FORMATS
-    from benchmark.tables.select import gather, of_definition
+    from benchmark.tables.select import gather, select_by_sampling
     from benchmark.tables.table import noted, only
     from benchmark.tables.table1_styles import table
     from benchmark.testbeds.resolve import sampling_of
@@ -136,7 +136,7 @@ def show_table(
     target_names = artists_named(testbed, targets)
     column_names = names(columns, "--columns")
     all_entries = gather(testbed, records_home(runs, records), records or [], limit)
-    entries = of_definition(all_entries, testbed, sampling)
+    entries = select_by_sampling(all_entries, testbed, sampling)
     suite_name = shown_suite(suite, (record for record, _ in entries))
     if paper and suite_name not in BUILT_IN:
         raise UsageError(f"--paper is of the paper's suites, and '{suite_name}' is none of them: leave it out.")

@@ -15,8 +15,8 @@ from benchmark.generation import features
 from benchmark.generation.shards import (
     ONE_COLOUR,
     Shard,
+    is_single_colour,
     kind_of,
-    of_one_colour,
     picture_bytes,
     read_shard,
     shard_identity,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from prompts.lists import Prompt
 
 
-def deal(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> None:
+def sample_missing(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> None:
     """Sample the missing shards of a suite and compute their features.
 
     All processes of a distributed run must call this; each samples a part of the shards.
@@ -194,7 +194,7 @@ def _make(bench: Workbench, model: Model, unet: Any, null: Tensor, shard: Shard,
         pictures = render(bench, unet, null, shard)
     except SamplingError as error:
         raise SamplingError(f"{model.label}: {error}") from error
-    counted = {ONE_COLOUR: sum(map(of_one_colour, pictures))}
+    counted = {ONE_COLOUR: sum(map(is_single_colour, pictures))}
     with bench.store.make(kind, shard_identity(bench, model, shard), counted) as folder:
         for k, picture in enumerate(pictures):
             Image.fromarray(picture.permute(1, 2, 0).numpy()).save(folder / f"{k:02d}.png")

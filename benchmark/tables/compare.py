@@ -103,13 +103,13 @@ def compare(
         elif contrast := _contrast(column, usable):
             contrasts.append(contrast)
         if len(usable) < len(pairs):
-            notes.append(_against_itself(column, len(pairs) - len(usable), len(pairs)))
+            notes.append(_note_reference_pairs(column, len(pairs) - len(usable), len(pairs)))
     return Comparison(
         testbed,
         suite,
         left,
         right,
-        [_named(pair) for pair in pairs],
+        [_describe_pair(pair) for pair in pairs],
         contrasts,
         notes
         + _notes(len(pairs), len({pair.targets for pair in pairs}))
@@ -145,7 +145,7 @@ def _nothing_shared(sides: Sequence[Side], pruning: str, macs: float | None) -> 
     )
 
 
-def _against_itself(column: Column, count: int, of: int) -> str:
+def _note_reference_pairs(column: Column, count: int, of: int) -> str:
     """Return a note on pairs that are left out because a side is the reference, whose score is relative to itself."""
     if count == of:
         return f"{column.header} is left out: one side is the reference itself."
@@ -161,7 +161,7 @@ def only(comparison: Comparison, keys: Sequence[str]) -> Comparison:
     return replace(comparison, contrasts=[contrasts_by_key[key] for key in keys])
 
 
-def _named(pair: Pair) -> str:
+def _describe_pair(pair: Pair) -> str:
     return f"{pair.targets} (seed {pair.seeds})" if pair.targets else f"seed {pair.seeds}"
 
 

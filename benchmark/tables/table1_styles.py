@@ -38,8 +38,8 @@ from benchmark.tables.select import (
     forgets_explicit,
     is_usual,
     joined,
+    note_single_colour,
     of_suite,
-    one_colour,
     targets_of,
     without_repeats,
 )
@@ -114,7 +114,7 @@ def table(
     rows = []
     for group, source in pairs:
         quoted_values = values_by_method.get(group[0].method, {}) if first_records[group[0].method] is group[0] else {}
-        label = _label(group[0], usual_targets) + _against(group[0], records) + _standing(group[0], records)
+        label = _label(group[0], usual_targets) + _label_reference(group[0], records) + _label_inputs(group[0], records)
         rows.append(Row(label, source, group[0], _cells(group, columns, quoted_values)))
     rows = told_apart(rows, records)
     filled_keys = {key for row in rows for key in row.cells}
@@ -122,8 +122,8 @@ def table(
     shown_methods = {row.record.method for row in rows}
     reference_notes = _reference_notes(rows, columns)
     notes = reference_notes + _notes(rows, len(suite_entries) - len(shown_entries))
-    notes += one_colour([(row.label, group) for row, (group, _) in zip(rows, pairs, strict=True)])
-    if any(_standing(row.record, records) for row in rows):
+    notes += note_single_colour([(row.label, group) for row, (group, _) in zip(rows, pairs, strict=True)])
+    if any(_label_inputs(row.record, records) for row in rows):
         notes.append(
             "Rows with different inputs (the testbed's weights and data, the suite's prompts) cannot be compared with "
             "each other."
@@ -155,7 +155,7 @@ def _label(record: Record, usual_targets: frozenset[str]) -> str:
     return " · ".join([record.label, *(part for part in parts if part not in record.label)])
 
 
-def _against(record: Record, shown: Sequence[Record]) -> str:
+def _label_reference(record: Record, shown: Sequence[Record]) -> str:
     """Name the distilled model that a base is compared with, if several prunings are shown: CP and CSD depend on it."""
     prunings = {(r.pruning, r.macs) for r in shown if r.method != "base"}
     if record.method != "base" or len(prunings) < 2:
@@ -164,7 +164,7 @@ def _against(record: Record, shown: Sequence[Record]) -> str:
     return " · against " + " or ".join(f"{pruning} {macs:g}" for pruning, macs in sorted(own)) if own else ""
 
 
-def _standing(record: Record, shown: Sequence[Record]) -> str:
+def _label_inputs(record: Record, shown: Sequence[Record]) -> str:
     """Return a label of the record's inputs, if the shown records have different ones, for example after a rebuild."""
     checksums = {_inputs_checksum(r) for r in shown if r.world and r.suite == record.suite}
     return f" · inputs {_inputs_checksum(record)}" if len(checksums) > 1 and record.world else ""

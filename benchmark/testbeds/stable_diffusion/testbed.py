@@ -25,11 +25,11 @@ from benchmark.testbeds.stable_diffusion import (
     captions,
     data,
     find,
-    judges,
     model_settings,
     picture_files,
     pictures,
     prompts,
+    scoring_networks,
 )
 from benchmark.testbeds.stable_diffusion.artists import artists
 from benchmark.testbeds.stable_diffusion.definition import PRUNING, SHIPPED, Definition, experts_file, read
@@ -76,8 +76,8 @@ class StableDiffusion(Testbed):
         self._val = captions.read_split(definition.captions, "val")
         self._train_sums: dict[Path, str] = {}  # by runs folder
         artists(definition.artists)
-        places = judges.located(definition.networks)
-        self.networks: Mapping[str, str] = judges.names(definition.networks, places)
+        places = scoring_networks.located(definition.networks)
+        self.networks: Mapping[str, str] = scoring_networks.names(definition.networks, places)
         self._places, self._loaded = places, dict[str, Encoder]()
         folder = find.model(definition.model)
         self.pipeline, self._parts = folder, Pipeline(folder, self.device)
@@ -150,7 +150,9 @@ class StableDiffusion(Testbed):
         if job not in self._loaded:
             here = job != "detector"  # its weights are in its package
             self._loaded[job] = (
-                judges.load(job, self._places[job], self.networks[job], str(self.device)) if here else judges.detector()
+                scoring_networks.load(job, self._places[job], self.networks[job], str(self.device))
+                if here
+                else scoring_networks.detector()
             )
         return self._loaded[job]
 
@@ -215,7 +217,7 @@ class StableDiffusion(Testbed):
         texts = prompts.erasing(concept)
         sampler = self.sampler
         identity = {**self.identity(), "captions": _digest(texts), "sampler": sampler.model_dump(mode="json")}
-        identity |= bench.stated
+        identity |= bench.precision_entry
         kind = kind_of_latents(concept)
         with making(bench.store, kind, identity, "sample concept images", bench.progress) as artefact:
             if artefact is None:
