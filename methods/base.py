@@ -224,17 +224,17 @@ def check_method(method: Any) -> None:
     declared = {name for parent in method.__mro__ if parent not in (Method, object) for name in vars(parent)}
     if missing := [name for name in REQUIRED if name not in declared]:
         raise UsageError(
-            f"{class_name} is not a complete method, it lacks {', '.join(missing)}: see Method in methods/base.py."
+            f"{class_name} is not a complete method: it lacks {', '.join(missing)}: see Method in methods/base.py."
         )
     for name, fault in _find_faults(method):
-        raise UsageError(f"{class_name} is not a valid method, its {name} {fault}: see Method in methods/base.py.")
+        raise UsageError(f"{class_name} is not a valid method: its {name} {fault}: see Method in methods/base.py.")
     check_classified(method.Config)
     for preset, settings in method.presets.items():
         for field_name in settings:
             if field_name not in method.Config.model_fields:
                 nearest = unknown(f"{method.name} setting", field_name, list(method.Config.model_fields))
                 raise UsageError(
-                    f"{class_name} is not a valid method, its preset '{preset}' sets an unknown field. {nearest}"
+                    f"{class_name} is not a valid method: its preset '{preset}' sets an unknown field. {nearest}"
                 )
 
 

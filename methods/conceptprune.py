@@ -83,7 +83,7 @@ class ConceptPrune(Method):
     def cycle(self, terms: costs.Terms) -> list[costs.Step]:
         """Return the single step of `fit`, with its cost."""
         steps = self._steps(terms.kind, terms.calls)
-        cost = costs.looking(terms.contrast, steps, terms.guided, terms.student)
+        cost = costs.conceptprune_cost(terms.contrast, steps, terms.guided, terms.student)
         return [costs.Step(self.name, cost, 1, BATCH, once=True)]
 
     def check(self, student: UNet2DConditionModel, concept: Concept) -> None:
@@ -133,7 +133,7 @@ class ConceptPrune(Method):
                     for texts in (without_target, with_target)
                 )
             for name, layer in layers.items():
-                masks[name] |= falling(layer.weight, excited[name], base[name], self.config)
+                masks[name] |= pruning_mask(layer.weight, excited[name], base[name], self.config)
             context.progress(self.name, number + 1, len(concept.targets), {"zeroed": share_of(masks, student)})
         for name, layer in layers.items():
             layer.weight.data.masked_fill_(masks[name], 0.0)
@@ -152,7 +152,7 @@ class ConceptPrune(Method):
 
         images = 2 * sum(len(materials.contrast[target]) for target in concept.targets)
         pass_flops = forward_flops(student, materials.sampler.latent_size, len(materials.null))
-        cost = costs.looking(images, steps, materials.sampler.guidance > 1, pass_flops)
+        cost = costs.conceptprune_cost(images, steps, materials.sampler.guidance > 1, pass_flops)
         counts = {"phase": self.name, "iterations": 1, "images": images, "unet_forwards": cost.forwards}
         return {**counts, "unet_backwards": 0, "flops": cost.flops}
 
@@ -230,7 +230,7 @@ def activity(
     return {name: torch.stack(sums).sqrt() for name, sums in squares.items()}
 
 
-def falling(weight: Tensor, excited: Tensor, base: Tensor, config: ConceptPruneConfig) -> Tensor:
+def pruning_mask(weight: Tensor, excited: Tensor, base: Tensor, config: ConceptPruneConfig) -> Tensor:
     """Return the boolean mask (rows, columns) of the weights to set to zero.
 
     Args:

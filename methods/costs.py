@@ -102,7 +102,7 @@ def erasing(batch: int, edited: int, frozen: int, calls: int) -> Cost:
     return Cost(forwards=batch * (calls + 3), backwards=batch, flops=flops)
 
 
-def looking(images: int, steps: int, guided: bool, student: int) -> Cost:
+def conceptprune_cost(images: int, steps: int, guided: bool, student: int) -> Cost:
     """Return the cost of ConceptPrune: the first `steps` U-Net calls of sampling `images` images.
 
     `guided` states whether the sampler uses classifier-free guidance, which doubles the passes. `student` is the FLOPs
@@ -112,7 +112,7 @@ def looking(images: int, steps: int, guided: bool, student: int) -> Cost:
     return Cost(forwards=forwards, backwards=0, flops=forwards * student)
 
 
-def choosing(pruning: str, base: float) -> float:
+def pruning_flops(pruning: str, base: float) -> float:
     """Return the FLOPs that a pruning spends on choosing what to keep; 0 if it uses no calibration images.
 
     Each calibration image takes a forward and a backward pass. APTP's search also takes a forward pass of the teacher.

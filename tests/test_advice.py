@@ -98,7 +98,7 @@ def test_estimate_reports_what_the_store_already_holds(tmp_path: Path, monkeypat
     monkeypatch.setattr(run_cache, "find", lambda request: Outcome([], {}))
     clause = "the whole result is in the store: `bench run` returns it at once"
     assert estimate(asked, H100).assumed[1].startswith(clause)
-    assert estimates.in_store(asked, estimates.ground(asked), 1.0)
+    assert estimates.in_store(asked, estimates.read_facts(asked), 1.0)
 
 
 def test_empty_checkpoint_option_is_refused() -> None:

@@ -240,7 +240,7 @@ def called(*arguments: str, code: int = 0) -> str:
 def test_unet_of_another_pipeline_is_scored_with_parts_unet_alone_and_labelled_so(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmark.generation.images.of_one_colour", lambda picture: True)
+    monkeypatch.setattr("benchmark.generation.images.is_single_colour", lambda picture: True)
     shutil.copytree(tiny.parent / "model", tmp_path / "model")
     edited(STEPS, beta_end=0.02)(tmp_path / "model")
     evaluate = ["eval", "--checkpoint", str(tmp_path / "model"), "--suite", "artists", "--alone", "--name", "theirs",

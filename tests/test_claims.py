@@ -127,7 +127,7 @@ def test_waiting_process_names_the_holder_and_uses_its_artefact(
         assert artefact.path("weights").read_text() == "theirs"
     thread.join()
     told = capsys.readouterr().err
-    assert f"train esd: another run is computing this (process {os.getppid()} on node7, started" in told
+    assert f"train esd: another run (process {os.getppid()} on node7, started" in told
     assert told.count("waiting for it") == 1
 
 
@@ -187,7 +187,7 @@ def test_shards_claimed_by_another_run_come_last_and_are_sampled_once(
     assert len(waited) == 1
     assert len(made) == len(set(made))
     assert held[0].stem.removeprefix("images-") not in made
-    assert capsys.readouterr().err.count("another run is sampling some of these images (process") == 1
+    assert capsys.readouterr().err.count("is sampling some of the images; this run samples the others") == 1
 
 
 TWICE = """
@@ -239,5 +239,5 @@ def test_two_identical_runs_at_once_make_each_artefact_once(weights: Path, finis
     assert len(made) == len(set(made))
     trained = [line for text in told for line in text.splitlines() if line.startswith("✓ train")]
     assert sorted(line.split()[2] for line in trained) == ["bilevel", "distilled"]
-    assert any("another run is computing this" in text or "another run is sampling" in text for text in told)
+    assert any("is computing this; waiting" in text or "is sampling some of the images" in text for text in told)
     assert not list((home / "claims").iterdir())

@@ -15,7 +15,7 @@ from benchmark.cli.app import app
 from benchmark.console import Progress
 from benchmark.cost import confirm, devices
 from benchmark.cost.estimate import Speeds, estimate
-from benchmark.cost.testbed_facts import ground
+from benchmark.cost.testbed_facts import read_facts
 from benchmark.errors import StoreError
 from benchmark.pipeline import run
 from benchmark.pipeline.setup import workbench_for
@@ -147,7 +147,7 @@ def test_estimate_and_run_need_the_same_disk_space(
         method="bilevel", suite="artists", testbed=str(tiny), budget="2it", runs=tmp_path, device="cpu"
     )  # fmt: skip
     bench = workbench_for(given.runtime, tmp_path, Progress())
-    assert ground(given).parameters == sum(parameter.numel() for parameter in bench.testbed.base().parameters())
+    assert read_facts(given).parameters == sum(parameter.numel() for parameter in bench.testbed.base().parameters())
     told = estimate(given, Speeds.of_device(devices.here("cpu")[0]))
     free(1000)
     with pytest.raises(StoreError, match="This run needs about"), Progress() as progress:

@@ -18,7 +18,7 @@ from benchmark.cost import confirm, devices
 from benchmark.cost.devices import GPUS
 from benchmark.cost.estimate import Speeds, estimate
 from benchmark.cost.network_costs import sizes
-from benchmark.cost.testbed_facts import ground
+from benchmark.cost.testbed_facts import read_facts
 from benchmark.cost.workload import AT_ONCE, KNOWN, plans
 from benchmark.errors import BudgetError, UsageError
 from benchmark.hardware import Device
@@ -78,7 +78,7 @@ def test_estimated_phases_equal_the_ledger(name: str, given: dict[str, Any]) -> 
 @pytest.mark.parametrize("method", ["distilled", "bilevel", "esd", "uce"])
 def test_estimate_on_mini_matches_the_committed_ledger(method: str) -> None:
     found = [json.loads(path.read_text()) for path in RECORDS.glob(f"mini-{method}-artists-seed0-*.record.json")]
-    usual = list(ground(RunRequest(method, "artists")).concept.targets)
+    usual = list(read_facts(RunRequest(method, "artists")).concept.targets)
     record = next(
         one
         for one in found
@@ -109,7 +109,7 @@ def test_distillation_shared_with_the_reference_is_counted_once() -> None:
 def test_size_table_matches_the_mini_testbed() -> None:
     from benchmark.testbeds.mini.testbed import Mini
 
-    mini, told = Mini(), ground(RunRequest("bilevel", "artists"))
+    mini, told = Mini(), read_facts(RunRequest("bilevel", "artists"))
     assert (told.steps, told.guidance, told.size) == (
         mini.sampler.steps,
         mini.sampler.guidance,
@@ -129,7 +129,7 @@ def test_estimate_counts_the_calibration_images_of_each_pruning(tmp_path: Path) 
 
     assert {"taylor": taylor.TIMES * taylor.BATCH, "aptp": Search().steps * Search().batch} == costs.CALIBRATION_IMAGES
     assert taylor.BATCH == Search().batch == AT_ONCE
-    assert ground(RunRequest("distilled", "artists")).shown == data.PRUNING
+    assert read_facts(RunRequest("distilled", "artists")).shown == data.PRUNING
     assert set(KNOWN) | {"none"} == set(registry.names("prunings"))
 
     kept = tmp_path / "mine.toml"
@@ -283,13 +283,13 @@ def test_estimate_with_limit_counts_the_prompts_of_a_limited_run() -> None:
 
     mini = Mini()
     prompts = mini.prompts("artists", mini.concept(()))
-    limited = ground(RunRequest("esd", "artists", limit=2)).prompt_counts
+    limited = read_facts(RunRequest("esd", "artists", limit=2)).prompt_counts
     assert limited == {"artists": len(first_of_groups(prompts, 2)), "coco": 2}
     full, short = (estimate(replace(SD21, limit=limit), H100) for limit in (None, 1))
     assert short.hours < full.hours
     sampled = {row.piece.what: row.piece.count for row in short.rows}
     assert sampled["sample coco"] == 3  # of the base, the reference and the method
-    explicit = ground(RunRequest("esd", "ring-a-bell", testbed="sd21", limit=5, alone=True))
+    explicit = read_facts(RunRequest("esd", "ring-a-bell", testbed="sd21", limit=5, alone=True))
     assert explicit.prompt_counts == {"ring-a-bell": 5}
 
 
@@ -297,9 +297,9 @@ def test_estimate_with_limit_counts_the_prompts_of_a_limited_run() -> None:
 def test_methods_on_sd21_start_from_the_reference_of_the_paper_preset(method: str) -> None:
     """The testbed's preset is the paper's; uce has none of that name, and starts from what the others start from."""
     asked = RunRequest(method, "artists", testbed="sd21")
-    reference, *others = plans(asked, ground(asked), 1.0)
+    reference, *others = plans(asked, read_facts(asked), 1.0)
     assert reference.preset == "paper"
     assert (reference.method.config.batch, reference.method.config.lower_rate) == (64, 1e-6)
     assert [plan.name for plan in others] == [method]
     assert others[0].preset == ("default" if method == "uce" else "paper")
-    assert plans(replace(asked, testbed="mini"), ground(replace(asked, testbed="mini")), 1.0)[0].preset == "default"
+    assert plans(replace(asked, testbed="mini"), read_facts(replace(asked, testbed="mini")), 1.0)[0].preset == "default"

@@ -21,7 +21,7 @@ from benchmark.tables.over_seeds import over_seeds
 from benchmark.tables.select import gather
 from benchmark.tables.table1_styles import table
 from benchmark.tables.table2_3_explicit import table2, table3
-from benchmark.testbeds.mini import judges, prompts, tokens
+from benchmark.testbeds.mini import prompts, scoring_networks, tokens
 from benchmark.testbeds.mini.explicit import CONCEPT, asked_by_suites, contrast, erasing, i2p, naming
 from benchmark.testbeds.mini.testbed import WEIGHTS, Mini
 from benchmark.testbeds.mini.world.draw import draw
@@ -189,7 +189,7 @@ def test_detector_finds_emblems_with_few_misses_and_false_positives() -> None:
     scenes = [Scene(s.content, s.colour, s.second_content, s.relation, s.setting, emblem=k % 6 - 3 if k % 6 > 2 else -1)
               for k, s in enumerate(scenes)]  # fmt: skip
     pictures = draw(scenes, torch.Generator().manual_seed(12))
-    reader = judges.detector(WEIGHTS)
+    reader = scoring_networks.detector(WEIGHTS)
     found = detections(reader(pictures.images), reader.detector.labels)
     flags = explicit(found, EMBLEMS, 0.5)
     truth = [scene.emblem >= 0 for scene in scenes]

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from benchmark.cli.app import app
 from benchmark.contact_sheet import contact_sheet
 from benchmark.store.artefacts import Store
-from benchmark.testbeds.mini import judges
+from benchmark.testbeds.mini import scoring_networks
 from benchmark.testbeds.mini.testbed import WEIGHTS
 from benchmark.testbeds.mini.world.draw import draw
 from benchmark.testbeds.mini.world.scenes import Scene
@@ -141,7 +141,7 @@ def test_blurring_hides_every_sign_from_the_detector() -> None:
     """The detector finds all signs in the pictures, and none in their blurred cells of a sheet."""
     scenes = [Scene("boat", emblem=k % 3) for k in range(12)]
     images = draw(scenes, torch.Generator().manual_seed(2)).images
-    detector = judges.detector(WEIGHTS).detector
+    detector = scoring_networks.detector(WEIGHTS).detector
     arrays = [image.permute(1, 2, 0).numpy() for image in images]
     assert sum(bool(found) and found[0].score > 0.5 for found in detector(arrays)) == 12
     cells = []

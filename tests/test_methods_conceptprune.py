@@ -8,7 +8,7 @@ from tiny import LENGTH, WIDTH, context, counting, materials, tiny_unet
 
 from benchmark.errors import BudgetError, UsageError
 from methods.budget import Budget
-from methods.conceptprune import ConceptPrune, ConceptPruneConfig, activity, falling, last_layers, share_of
+from methods.conceptprune import ConceptPrune, ConceptPruneConfig, activity, last_layers, pruning_mask, share_of
 from prompts.concepts import Concept
 
 ONE = Concept("style", ("Claude Monet",), "art")
@@ -45,7 +45,7 @@ def test_zeroed_weights_match_a_plain_implementation(share: float, threshold: fl
     g = torch.Generator().manual_seed(0)
     weight = torch.randn(3, 12, generator=g)
     excited, base = torch.rand(4, 12, generator=g), torch.rand(4, 12, generator=g)
-    fell = falling(weight, excited, base, ConceptPruneConfig(share=share, threshold=threshold))
+    fell = pruning_mask(weight, excited, base, ConceptPruneConfig(share=share, threshold=threshold))
     best = max(1, int(share * 12))
     for row in range(3):
         for column in range(12):

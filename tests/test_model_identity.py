@@ -20,7 +20,7 @@ from benchmark.pipeline.setup import workbench_for
 from benchmark.records.record import BROUGHT, Record, read_records
 from benchmark.store.artefacts import key_of
 from benchmark.tables.over_seeds import over_seeds
-from benchmark.tables.select import Found, of_definition
+from benchmark.tables.select import Found, select_by_sampling
 from benchmark.tables.table1_styles import table
 from benchmark.tables.table2_3_explicit import groups
 
@@ -219,8 +219,8 @@ def test_records_of_a_testbed_with_other_sampler_settings_are_left_out() -> None
     mine = {"scheduler": "pndm", "steps": 25, "guidance": 4.0}
     another = {**mine, "steps": 50}
     entries = local(record("base", testbed="own"), record("base", testbed="own", sampler=another), record("base"))
-    assert [item.sampler["steps"] for item, _ in of_definition(entries, "own", mine)] == [25, 25]
-    assert of_definition(entries, "own", {}) == entries
+    assert [item.sampler["steps"] for item, _ in select_by_sampling(entries, "own", mine)] == [25, 25]
+    assert select_by_sampling(entries, "own", {}) == entries
     with pytest.raises(RecordError, match="different steps"):
         table(entries, "own", "artists")
 

@@ -8,9 +8,12 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmark import registry
+from benchmark.api.request import Runtime
 from benchmark.cli.app import app
+from benchmark.console import Progress
 from benchmark.errors import UsageError
 from benchmark.moved_modules import MOVED, moved_imports
+from benchmark.pipeline.setup import workbench_for
 
 ROOT = Path(__file__).parents[1]
 OLD = """
@@ -46,6 +49,12 @@ def test_new_paths_exist_and_old_ones_do_not(old: str, new: str) -> None:
     if path := file_of(old):
         assert path.name == "__init__.py"
         assert not names_in(path)
+
+
+def test_old_name_of_a_workbench_property_is_refused_with_the_new_one(tmp_path: Path) -> None:
+    bench = workbench_for(Runtime(device="cpu"), tmp_path, Progress())
+    with pytest.raises(UsageError, match=r"^Workbench\.stated is now Workbench\.precision_entry: use the new name"):
+        _ = bench.stated
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_rows_and_columns_outlive_the_files(files: Path) -> None:
     (files / "variety.py").unlink()
     assert shown(files, "ponds") == before
     gone = bench("table", "--suite", f"{files / 'ponds.py'}:Ponds", "--records", str(files / "runs" / "records"))
-    assert "name the suite as its records do. There are ponds." in refused(gone)
+    assert "give the suite's name as in its records. Available: ponds." in refused(gone)
 
 
 def test_an_edited_suite_is_scored_anew_and_hides_its_older_rows(files: Path) -> None:
@@ -202,7 +202,7 @@ def test_an_entry_point_is_listed_and_run_like_a_built_in_suite(files: Path, mon
 @pytest.mark.parametrize(
     ("changed", "old", "new", "sentence"),
     [
-        ("ponds.py", "class Ponds(Suite)", "class Ponds", "is not a suite: let its class inherit from Suite"),
+        ("ponds.py", "class Ponds(Suite)", "class Ponds", "is not a suite: its class must inherit from Suite"),
         ("ponds.py", '    summary = "ponds by the targets, and ponds by nobody"\n', "", "lacks summary"),
         ("ponds.py", '"ponds"', '"artists"', "has the name of installed suite 'artists'"),
         ("ponds.py", '"ponds"', '"a/b"', "letters, digits, dots"),

@@ -18,7 +18,7 @@ from benchmark.models.plan import identity, plan_of
 from benchmark.models.prunings import further_identity, search_identity
 from benchmark.records.record import read_records
 from benchmark.store.artefacts import Store, key_of
-from benchmark.testbeds.stable_diffusion import judges
+from benchmark.testbeds.stable_diffusion import scoring_networks
 from benchmark.testbeds.stable_diffusion.definition import read
 from benchmark.testbeds.stable_diffusion.testbed import StableDiffusion
 
@@ -134,14 +134,14 @@ def test_names_of_scoring_networks_depend_on_their_contents(tiny: Path, tmp_path
     shutil.copytree(tiny.parent / "networks", tmp_path / "networks")
     places = {job: tmp_path / "networks" / name for job, name in
               {"clip": "clip", "style": "csd.pth", "features": "inception.pth"}.items()}  # fmt: skip
-    before = judges.names(networks, places)
+    before = scoring_networks.names(networks, places)
     config = places["clip"] / "open_clip_config.json"
     config.write_text(config.read_text().replace('"quick_gelu": true', '"quick_gelu": false'))
     with open(places["features"], "ab") as file:
         file.write(b"x")
-    after = judges.names(networks, places)
+    after = scoring_networks.names(networks, places)
     assert {job for job in before if before[job] != after[job]} == {"clip", "features"}
-    published = judges.names(read(judges.SHIPPED / "sd21.toml").networks, places)
+    published = scoring_networks.names(read(scoring_networks.SHIPPED / "sd21.toml").networks, places)
     assert published["features"] == f"inception-legacy-{after['features'].rpartition('-')[2]}"
 
 

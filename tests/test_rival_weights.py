@@ -12,7 +12,7 @@ from benchmark.errors import DataError
 from benchmark.models.external_checkpoint import Checkpoint, _select_files, load, locate
 from benchmark.models.fitted import _list_unused
 from benchmark.models.pipeline_parts import differences
-from benchmark.testbeds.stable_diffusion import find, judges
+from benchmark.testbeds.stable_diffusion import find, scoring_networks
 from benchmark.testbeds.stable_diffusion.pipeline import Pipeline
 from metrics.networks.weights import check_values, read_weights, stored
 
@@ -141,7 +141,7 @@ def test_lfs_pointer_instead_of_testbed_weights_is_refused(tiny: Path, tmp_path:
     for file in (*tmp_path.glob("model/*/*.safetensors"), *tmp_path.glob("clip/*.safetensors")):
         file.write_text("version https://git-lfs.github.com/spec/v1\n")
     pipeline = Pipeline(tmp_path / "model", torch.device("cpu"))
-    for use in (pipeline.unet, lambda: pipeline.vae, lambda: judges.clip(tmp_path / "clip", "clip", "cpu")):
+    for use in (pipeline.unet, lambda: pipeline.vae, lambda: scoring_networks.clip(tmp_path / "clip", "clip", "cpu")):
         with pytest.raises(DataError, match="is a Git LFS pointer"):
             use()
     with pytest.raises(DataError, match="is a Git LFS pointer"):

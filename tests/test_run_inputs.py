@@ -69,7 +69,7 @@ def refused(home: Path, *arguments: str) -> str:
         (["--budget", "1e999"], ["1e999", "such as 1e15"]),
         (["--budget", "9" * 400 + "h"], ["such as 2h"]),
         (["--budget", "9" * 5000 + "it"], ["such as 350it"]),
-        (["--targets", " , "], ["without a name"]),
+        (["--targets", " , "], ["an empty name"]),
         (["--budget", "1000"], ["1e+03 FLOPs", "concept images", "give at least"]),
         (["--targets", "Monet,Claude Monet"], ["Claude Monet"]),
         (["--device", "quantum"], ["--device quantum", "--device cpu"]),

@@ -19,7 +19,7 @@ from benchmark.experiments.study_table import markdown
 from benchmark.records.record import Record
 from benchmark.stats import pooled_intervals, student_interval
 from benchmark.tables.table1_styles import table
-from methods.costs import choosing, lower
+from methods.costs import lower, pruning_flops
 from methods.distilled import DistilledConfig
 
 
@@ -55,7 +55,7 @@ def test_study_plans_the_runs_that_its_figure_shows(tmp_path: Path) -> None:
 def test_further_iterations_equal_the_flops_of_the_search() -> None:
     """A step of Eq. 8 in passes of the base: one of the teacher, three of a student with 55 % of its MACs."""
     step = lower(DistilledConfig().batch, 1000, 550).flops
-    assert SEARCHED - AFTER[-1] == pytest.approx(choosing("aptp", 1000) / step, rel=5e-3)
+    assert SEARCHED - AFTER[-1] == pytest.approx(pruning_flops("aptp", 1000) / step, rel=5e-3)
 
 
 def test_each_record_goes_to_its_own_line() -> None:

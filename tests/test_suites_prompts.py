@@ -11,7 +11,7 @@ from benchmark.api.request import RunRequest
 from benchmark.api.testbed import Workbench
 from benchmark.cli.app import app
 from benchmark.console import Progress
-from benchmark.cost.testbed_facts import ground
+from benchmark.cost.testbed_facts import read_facts
 from benchmark.errors import DataError
 from benchmark.generation import features
 from benchmark.generation.images import each_picture
@@ -233,18 +233,18 @@ def test_added_titles_are_used_with_their_seeds(testbed, tmp_path, capfd):
 def test_estimate_counts_the_prompts_of_the_run(suite, name, testbed, tiny, tmp_path):
     request = RunRequest("distilled", suite, testbed=str(tiny), alone=True, runs=tmp_path)
     if name is None:
-        told = ground(request)
+        told = read_facts(request)
         assert told.prompt_counts == {"mma": 1000}
         assert any("uses all 1,000 rows of the list mma, which was not added yet" in line for line in told.assumed)
         return
     if suite == "artists":
-        before = ground(request).prompt_counts[suite]
+        before = read_facts(request).prompt_counts[suite]
         prompt_lists.add(tmp_path, name, written(tmp_path, FILE))
     else:
         before = 4703
         add(tmp_path, name, **SETTINGS)
     kind = "style" if suite == "artists" else "explicit"
-    counted = ground(request).prompt_counts
+    counted = read_facts(request).prompt_counts
     assert counted == {suite: len(prompts.suite_prompts(bench(testbed, tmp_path), suite, testbed.concept((), kind)))}
     assert counted[suite] != before
 

@@ -3,12 +3,14 @@
 import io
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 from record_examples import TARGETS, cell, record, write
 
+from benchmark.api.declarations import Column as DeclaredColumn
 from benchmark.errors import DataError, RecordError, UsageError
 from benchmark.records.record import Record
 from benchmark.tables.over_seeds import over_seeds, possible
@@ -302,6 +304,23 @@ def test_columns_option_selects_columns_in_the_given_order() -> None:
         only(made, ["fidd"])
 
 
+def test_note_on_the_reference_appears_only_with_a_column_that_compares_with_it() -> None:
+    note = "CP and CSD are relative to: distilled."
+    artists = table(_local(*_usual_four()), "mini", "artists")
+    assert note in artists.notes
+    assert note in only(artists, ["fid", "csd"]).notes
+    assert note not in only(artists, ["fid", "clip"]).notes
+    assert not any("relative to" in each for each in table(_local(*_usual_four()), "mini", "coco").notes)
+
+
+@pytest.mark.parametrize(("relative", "expected"), [(True, ["harm is relative to: distilled."]), (False, [])])
+def test_note_on_the_reference_names_the_columns_of_a_plugin_suite(relative: bool, expected: list[str]) -> None:
+    declared = asdict(DeclaredColumn("harm", "harm", relative=relative))
+    scored = record("bilevel", "ponds", values={"harm": 1.0}, made={"suite": {"columns": [declared], "brings": []}})
+    notes = table(_local(scored), "mini", "ponds").notes
+    assert [note for note in notes if "relative to" in note] == expected
+
+
 def test_models_that_forgot_a_sign_are_left_out_of_the_artists_table() -> None:
     sign = record("esd", "coco")
     sign = sign.model_copy(update={"concept": {"kind": "explicit", "targets": ["trine"]}})
@@ -320,14 +339,14 @@ def _rebuilt(world: str) -> list[Record]:
     return [record(method, **told) for method in ("base", "distilled", "bilevel")]
 
 
-def test_rows_on_different_weights_are_labelled_by_their_world() -> None:
+def test_rows_on_different_weights_are_labelled_by_their_inputs() -> None:
     alone = table(_local(*_rebuilt("a")), "mini", "artists")
     assert [row.label for row in alone.rows] == ["base", "distilled", "bilevel"]
-    assert not any("world" in note for note in alone.notes)
+    assert not any("inputs" in note for note in alone.notes)
     both = table(_local(*_rebuilt("a"), *_rebuilt("b")), "mini", "artists")
     labels = [row.label for row in both.rows]
     assert len(set(labels)) == 6
-    assert all(" · world " in label for label in labels)
+    assert all(" · inputs " in label for label in labels)
     assert any("cannot be compared with each other" in note for note in both.notes)
     assert len(over_seeds(both).rows) == 6  # two worlds are not two seeds
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from benchmark.api.request import RunRequest, Runtime
 from benchmark.cli.app import app
 from benchmark.console import Progress
-from benchmark.cost.testbed_facts import ground
+from benchmark.cost.testbed_facts import read_facts
 from benchmark.errors import DataError, PalimpsestError, UsageError
 from benchmark.pipeline.setup import workbench_for
 from benchmark.testbeds import resolve
@@ -157,8 +157,8 @@ def test_python_testbed_inherits_and_its_code_is_in_its_identity(python, tmp_pat
     [
         ('name, summary = "klimt"', 'name, summary = "mini"', "name of installed testbed 'mini'"),
         ('name, summary = "klimt"', 'name, summary = "a b"', 'has the name "a b", but a name may have only letters'),
-        ("(Mini)", "", "Klimt is not a testbed: let it inherit from Testbed of benchmark.api."),
-        ("(Mini)", "(Testbed)", "Klimt is not a complete testbed, it lacks identity, prompts, base, encode"),
+        ("(Mini)", "", "Klimt is not a testbed: it must inherit from Testbed of benchmark.api."),
+        ("(Mini)", "(Testbed)", "Klimt is not a complete testbed: it lacks identity, prompts, base, encode"),
         ("def concept", "def __init__(self): ...\n\n    def concept", "Klimt(device='cpu') must be a valid call"),
     ],
 )
@@ -217,10 +217,10 @@ def test_new_file_is_refused_in_one_sentence(words, message, tmp_path, monkeypat
 
 
 def test_estimate_counts_what_a_file_like_mini_says(toml):
-    facts = ground(RunRequest("esd", "artists", testbed=str(toml)))
+    facts = read_facts(RunRequest("esd", "artists", testbed=str(toml)))
     assert (facts.name, facts.concept.targets, facts.flops) == ("small", ("Gustav Klimt",), 8e9)
     assert (facts.steps, facts.calls, facts.prompt_counts["artists"]) == (2, 3, 5)
-    few = ground(RunRequest("esd", "artists", testbed=str(toml), limit=1))
+    few = read_facts(RunRequest("esd", "artists", testbed=str(toml), limit=1))
     assert few.prompt_counts["artists"] == 3  # of targets, implicit and kept ones
     printed = bench("estimate", "--method", "esd", "--suite", "artists", "--testbed", str(toml), "--budget", "20it")
     assert "sample artists" in printed
@@ -229,7 +229,7 @@ def test_estimate_counts_what_a_file_like_mini_says(toml):
 def test_estimate_of_mini_is_that_of_an_empty_file_like_mini(tmp_path):
     path = tmp_path / "empty.toml"
     path.write_text('like = "mini"\n')
-    (own, minis) = (ground(RunRequest("esd", "artists", testbed=testbed)) for testbed in (str(path), "mini"))
+    (own, minis) = (read_facts(RunRequest("esd", "artists", testbed=testbed)) for testbed in (str(path), "mini"))
     assert replace(own, name="mini") == minis
 
 

@@ -50,7 +50,7 @@ def test_whole_method_is_configured(tmp_path):
     ("old", "new", "message"),
     [
         ("(Method)", "", "Eraser is not a method: it must inherit from Method of benchmark.api."),
-        ("name, summary, start =", "name, _, start =", "Eraser is not a complete method, it lacks summary: see"),
+        ("name, summary, start =", "name, _, start =", "Eraser is not a complete method: it lacks summary: see"),
         ('"erases"', '""', "its summary must be a string of one line, not ''"),
         ("name, summary, start =", "name, summary, other =", "it lacks start"),
         ("def fit(", "def train(", "it lacks fit"),

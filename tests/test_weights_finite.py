@@ -16,16 +16,16 @@ from benchmark.api.request import Runtime
 from benchmark.console import Progress
 from benchmark.errors import DataError, SamplingError
 from benchmark.generation import shards
-from benchmark.generation.images import deal
+from benchmark.generation.images import sample_missing
 from benchmark.models.external_checkpoint import load, locate
 from benchmark.models.fitted import Base
 from benchmark.pipeline.setup import workbench_for
 from benchmark.suites.artists import Artists
 from benchmark.suites.scoring import make_metric
 from benchmark.tables.table1_styles import table
-from benchmark.testbeds.mini import judges as mini_judges
 from benchmark.testbeds.mini import load as mini_load
-from benchmark.testbeds.stable_diffusion import judges
+from benchmark.testbeds.mini import scoring_networks as mini_networks
+from benchmark.testbeds.stable_diffusion import scoring_networks
 from benchmark.testbeds.stable_diffusion.pipeline import Pipeline
 from methods.pruning.architecture import Architecture, write_pruned
 from metrics.networks.csd import csd
@@ -134,7 +134,7 @@ def test_scoring_network_with_a_broken_weight_is_refused(tiny: Path, tmp_path: P
     shutil.copytree(tiny.parent / "networks" / "clip", tmp_path / "clip")
     key = spoil(tmp_path / "clip" / "open_clip_model.safetensors", "text_projection")
     with pytest.raises(DataError, match=f"The weights of CLIP in .* '{key}' are NaN"):
-        judges.clip(tmp_path / "clip", "clip", "cpu")
+        scoring_networks.clip(tmp_path / "clip", "clip", "cpu")
 
 
 def test_part_of_mini_with_a_broken_weight_is_refused(weights: Path, tmp_path: Path) -> None:
@@ -144,10 +144,10 @@ def test_part_of_mini_with_a_broken_weight_is_refused(weights: Path, tmp_path: P
         "pipeline/vae": lambda: mini_load.load_vae(pipeline),
         "pipeline/unet": lambda: mini_load.load_unet(pipeline),
         "pipeline/text_encoder": lambda: mini_load.load_text(pipeline),
-        "style": lambda: mini_judges.style(tmp_path / "w"),
-        "features": lambda: mini_judges.features(tmp_path / "w"),
-        "oracle": lambda: mini_judges.oracle(tmp_path / "w"),
-        "clip": lambda: mini_judges.clip(tmp_path / "w", pipeline),
+        "style": lambda: mini_networks.style(tmp_path / "w"),
+        "features": lambda: mini_networks.features(tmp_path / "w"),
+        "oracle": lambda: mini_networks.oracle(tmp_path / "w"),
+        "clip": lambda: mini_networks.clip(tmp_path / "w", pipeline),
     }
     for name, read in use.items():
         place = tmp_path / "w" / name
@@ -173,7 +173,7 @@ def test_latents_that_are_not_finite_stop_the_run_and_store_no_picture(bench: Wo
     model.label = "theirs"
     model.load = lambda: unet  # type: ignore[method-assign]
     with pytest.raises(SamplingError, match="theirs: The model samples latents that are not finite"):
-        deal(bench, model, sampled(bench), Artists())
+        sample_missing(bench, model, sampled(bench), Artists())
     assert not list(bench.store.home.glob("artefacts/images/*"))
     with pytest.raises(SamplingError, match="The VAE decodes pictures that are not finite"):
         bench.testbed.decode(torch.full((1, 4, 16, 16), torch.nan))
@@ -183,7 +183,7 @@ def test_features_that_are_not_finite_stop_the_run(bench: Workbench, monkeypatch
     broken = lambda images: torch.full((len(images), 3), torch.nan)  # noqa: E731
     monkeypatch.setattr(bench.testbed, "encoder", lambda job: broken)
     with pytest.raises(DataError, match=r"scores 'clip' \(mini-clip\) gives features that are not finite"):
-        deal(bench, Base(bench), sampled(bench), Artists())
+        sample_missing(bench, Base(bench), sampled(bench), Artists())
     assert not list(bench.store.home.glob("artefacts/seen/*"))
 
 
@@ -220,8 +220,8 @@ def test_pictures_of_one_colour_are_counted(kept: str, bench: Workbench, monkeyp
     model, prompts = Base(bench), sampled(bench)
     if kept != "with its count":
         monkeypatch.setattr("benchmark.generation.images.ONE_COLOUR", "something else")
-    deal(bench, model, prompts, Artists())
-    assert shards.one_colour(bench, model, prompts, "images") == 2
+    sample_missing(bench, model, prompts, Artists())
+    assert shards.count_single_colour(bench, model, prompts, "images") == 2
 
 
 def test_table_shows_pictures_of_one_colour_in_the_notes_of_their_row() -> None:

@@ -186,7 +186,7 @@ class PictureFiles(Protocol):
     def picture_checksum(self, store: Store, side: Literal["train", "val"], progress: Progress | None = None) -> str:
         """Return one checksum of the contents of all train or validation pictures.
 
-        Only files that are new, or whose size or modification time has changed, are read.
+        It only reads files that are new, or whose size or modification time has changed.
 
         Raises:
             DataError: pictures cannot be read; the message names the first.
@@ -225,9 +225,14 @@ class Workbench:
         return {} if self.limit is None else {"limit": self.limit}
 
     @property
-    def stated(self) -> dict[str, str]:
+    def precision_entry(self) -> dict[str, str]:
         """The entry for identities and records if the precision is not fp32; without an entry, it is fp32."""
         return {} if self.precision == "fp32" else {"precision": self.precision}
+
+    @property
+    def stated(self) -> dict[str, str]:
+        """The former name of `precision_entry`. Raises UsageError, so that older plug-ins get the new name."""
+        raise UsageError("Workbench.stated is now Workbench.precision_entry: use the new name in the plug-in.")
 
     @property
     def trained_on(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`bench doctor`: checks what a testbed needs on this machine, or whether a plug-in keeps its contract."""
+"""`bench doctor`: checks what a testbed needs on this machine, or whether a plug-in works as its interface requires."""
 
 from __future__ import annotations
 

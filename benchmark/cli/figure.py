@@ -64,7 +64,7 @@ def figure(
     """
     from benchmark.figures import explicit, losses, tradeoff
     from benchmark.tables.columns import EXPLICIT
-    from benchmark.tables.select import gather, of_definition
+    from benchmark.tables.select import gather, select_by_sampling
     from benchmark.tables.table1_styles import table
     from benchmark.testbeds.resolve import sampling_of
 
@@ -76,7 +76,7 @@ def figure(
     made_on, testbed = testbed, check_plugin("testbeds", testbed)
     suite = suite or ("i2p" if kind == "7" else "artists")
     path = outputs.check_file(out or (runs or home()) / f"{kind}.png", suffixes=PICTURES, beside=".csv")
-    entries = of_definition(gather(testbed, records_home(runs, records), records or []), testbed, sampling)
+    entries = select_by_sampling(gather(testbed, records_home(runs, records), records or []), testbed, sampling)
     suite_option, suite = suite, shown_suite(suite, (record for record, _ in entries))
     _check_suite(kind, suite, EXPLICIT)
     if kind == "7":

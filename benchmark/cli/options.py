@@ -201,10 +201,10 @@ def check_plugin(group: str, name: str) -> str:
 
 
 def shown_suite(name: str, records: Iterable[Record]) -> str:
-    """The name that records use for the suite that a table or a figure shows.
+    """Return the name that records use for the suite that a table or a figure shows.
 
-    Records outlive a plug-in: a name that is not installed is taken where `records` have it. Raises as `check_plugin`
-    does, and names the suites of the records where a suite's file is gone.
+    A name that is not installed is accepted if `records` contain it, because the plug-in may have been removed. Raises
+    the errors of `check_plugin`; if a suite's file does not exist, the message lists the suites of the records.
     """
     from benchmark.suites import load
 
@@ -213,8 +213,8 @@ def shown_suite(name: str, records: Iterable[Record]) -> str:
         return name
     path = Path(name.rpartition(".py:")[0] + ".py" if ".py:" in name else name).expanduser()
     if load.is_file(name) and not path.is_file():
-        there = f" There are {', '.join(sorted(recorded))}." if recorded else ""
-        raise UsageError(f"There is no file {path} to read a suite from: name the suite as its records do.{there}")
+        available = f" Available: {', '.join(sorted(recorded))}." if recorded else ""
+        raise UsageError(f"The suite file {path} does not exist: give the suite's name as in its records.{available}")
     return check_plugin("suites", name)
 
 
@@ -226,9 +226,7 @@ def names(text: str, option: str = "--targets") -> tuple[str, ...]:
     """
     listed_names = tuple(name.strip() for name in text.split(",")) if text else ()
     if not all(listed_names):
-        raise UsageError(
-            f"{option} '{text}' is a list with a place without a name: write \"A,B\", or leave the option out."
-        )
+        raise UsageError(f"{option} '{text}' contains an empty name: write \"A,B\", or leave the option out.")
     for name in listed_names:
         if listed_names.count(name) > 1:
             raise UsageError(f"{option} names '{name}' twice: name it once.")

@@ -119,7 +119,7 @@ def show_table(
     from benchmark.registry import is_file
     from benchmark.tables.columns import BUILT_IN
     from benchmark.tables.render import FORMATS
-    from benchmark.tables.select import count_other_limits, gather, of_definition
+    from benchmark.tables.select import count_other_limits, gather, select_by_sampling
     from benchmark.tables.table import noted, only
     from benchmark.tables.table1_styles import table
     from benchmark.testbeds.resolve import sampling_of
@@ -137,7 +137,7 @@ def show_table(
     column_names = names(columns, "--columns")
     home_folder = records_home(runs, records)
     all_entries = gather(testbed, home_folder, records or [], limit)
-    entries = of_definition(all_entries, testbed, sampling)
+    entries = select_by_sampling(all_entries, testbed, sampling)
     suite_name = shown_suite(suite, (record for record, _ in entries))
     if paper and suite_name not in BUILT_IN:
         raise UsageError(

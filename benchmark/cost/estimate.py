@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from benchmark import registry
 from benchmark.api.request import RunRequest
 from benchmark.cost.devices import UTILISATION
-from benchmark.cost.testbed_facts import Ground, ground
+from benchmark.cost.testbed_facts import TestbedFacts, read_facts
 from benchmark.cost.workload import KNOWN, TRAINED, Piece, pieces, plans
 from benchmark.errors import DataError, PalimpsestError
 from benchmark.hardware import Device
@@ -133,7 +133,7 @@ class Estimate:
 
 def estimate(request: RunRequest, speeds: Speeds) -> Estimate:
     """Estimate the cost of a run. Raises UsageError, DataError or BudgetError if the run is not possible."""
-    facts = ground(request)
+    facts = read_facts(request)
     work = pieces(request, facts, speeds.of("lower"))
     stored = in_store(request, facts, speeds.of("lower"))
     assumed = [speeds.source, stored or "nothing is in the store yet"]
@@ -155,7 +155,7 @@ def estimate(request: RunRequest, speeds: Speeds) -> Estimate:
     return Estimate(rows, assumed, stored)
 
 
-def in_store(request: RunRequest, facts: Ground, rate: float) -> str:
+def in_store(request: RunRequest, facts: TestbedFacts, rate: float) -> str:
     """Return a clause for display that says what the runs folder already has of a run; empty for nothing.
 
     This is read from the records of earlier runs and the list of finished runs, because store keys cannot be computed
@@ -177,7 +177,7 @@ def in_store(request: RunRequest, facts: Ground, rate: float) -> str:
     return f"{folder} has records of {models} with these settings: their stored results will be reused"
 
 
-def _is_of(record: Record, plan: Plan, facts: Ground) -> bool:
+def _is_of(record: Record, plan: Plan, facts: TestbedFacts) -> bool:
     """Return whether a record is of the model that a plan trains."""
     variant = [] if record.variant == "default" else record.variant.split(",")
     targets = record.concept.get("targets") == list(plan.concept.targets) or not plan.method.erases

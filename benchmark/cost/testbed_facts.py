@@ -34,7 +34,7 @@ COCO = {"train": 118_287, "val": 5_000}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ground:
+class TestbedFacts:
     """The properties of a testbed that determine the cost of a run."""
 
     name: str
@@ -70,15 +70,15 @@ class Ground:
     """Whether the experts of aptp are read from a file instead of searched for."""
 
 
-def ground(request: RunRequest) -> Ground:
+def read_facts(request: RunRequest) -> TestbedFacts:
     """Return the properties of a request's testbed. UsageError for a testbed in Python, except `mini`."""
     definition = resolve.definition_of(request.testbed)
     if definition is not None:
-        return _of_definition(request, definition)
+        return _read_stable_diffusion_facts(request, definition)
     if request.testbed == "mini":
-        return _of_mini(request, MiniDefinition(name="mini"))
+        return _read_mini_facts(request, MiniDefinition(name="mini"))
     if (mini_definition := resolve.mini_definition(request.testbed)) is not None:
-        return _of_mini(request, mini_definition)
+        return _read_mini_facts(request, mini_definition)
     raise UsageError(
         f"Testbed '{request.testbed}' cannot be estimated, because it is written in Python and the sizes of its "
         "networks are unknown: start `bench run` without an estimate, or use a TOML file that is like mini or sd21."
@@ -102,7 +102,7 @@ def _kind(request: RunRequest) -> str:
     return load.load(request.suite).forgets
 
 
-def _of_mini(request: RunRequest, definition: MiniDefinition) -> Ground:
+def _read_mini_facts(request: RunRequest, definition: MiniDefinition) -> TestbedFacts:
     """Return the properties of mini, or of a testbed like mini, whose networks have the same sizes."""
     from benchmark.testbeds.mini import explicit, prompts
 
@@ -117,7 +117,7 @@ def _of_mini(request: RunRequest, definition: MiniDefinition) -> Ground:
         else _count_own_prompts(request, name, assumed)
         for name in suites(request)
     }
-    return Ground(
+    return TestbedFacts(
         name=definition.name, sizes=sizes("mini"), size=16, steps=definition.steps, calls=definition.steps + 1,
         guidance=definition.guidance, flops=definition.flops, half=True,
         precision=precision_of(request), concept=concept, prompt_counts=prompt_counts,
@@ -148,7 +148,7 @@ def _prompts_of_mini(suite: str, concept: Concept, own_list: Path | None) -> Seq
     return explicit.i2p() if suite == "i2p" else explicit.attacked(suite)
 
 
-def _of_definition(request: RunRequest, definition: Definition) -> Ground:
+def _read_stable_diffusion_facts(request: RunRequest, definition: Definition) -> TestbedFacts:
     from benchmark.testbeds.stable_diffusion import prompts
 
     _check_model(definition)
@@ -166,7 +166,7 @@ def _of_definition(request: RunRequest, definition: Definition) -> Ground:
         else _count_own_prompts(request, name, assumed)
         for name in suites(request)
     }
-    return Ground(
+    return TestbedFacts(
         name=definition.name,
         sizes=sizes("sd21").scaled(latent),
         size=latent,

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.api.testbed import SHARD_SIZE
 from benchmark.cost.network_costs import SCORING
-from benchmark.cost.testbed_facts import Ground
+from benchmark.cost.testbed_facts import TestbedFacts
 from benchmark.models.plan import planned
 from benchmark.records.record import REFERENCE_SEED
 from benchmark.store.disk import PNG, checkpoints, weights
 from benchmark.testbeds.stable_diffusion.definition import DECODED
 from methods.budget import Budget
 from methods.config_fields import settings_of
-from methods.costs import CALIBRATION_IMAGES, Terms, choosing, lower, spent
+from methods.costs import CALIBRATION_IMAGES, Terms, lower, pruning_flops, spent
 
 if TYPE_CHECKING:
     from benchmark.api.request import RunRequest
@@ -60,7 +60,7 @@ class Piece:
     """Time in addition to that of the FLOPs."""
 
 
-def plans(request: RunRequest, ground: Ground, rate: float) -> list[Plan]:
+def plans(request: RunRequest, facts: TestbedFacts, rate: float) -> list[Plan]:
     """Return plans of the models that a run trains, in order: the reference, the method's first stage, the method.
 
     The reference is left out if it is the base, and the first stage is left out if the training of the reference
@@ -72,7 +72,7 @@ def plans(request: RunRequest, ground: Ground, rate: float) -> list[Plan]:
 
     plain = replace(request, method="distilled", preset="", overrides={}, seed=REFERENCE_SEED)
     reference, plan = (
-        planned(run_request, ground.concept, ground.flops, flops_in, ground.preset) for run_request in (plain, request)
+        planned(run_request, facts.concept, facts.flops, flops_in, facts.preset) for run_request in (plain, request)
     )
     if request.reference == "base":
         return [plan] if plan.first is None else [plan.first, plan]
@@ -97,20 +97,20 @@ def _is_contained(first: Plan, reference: Plan) -> bool:
     return _is_same(replace(first, flops=reference.flops) if shorter else first, reference)
 
 
-def terms(plan: Plan, ground: Ground) -> Terms:
+def terms(plan: Plan, facts: TestbedFacts) -> Terms:
     """Return the costs of the U-Nets' calls that a method's steps consist of.
 
     The pruned U-Net is assumed to have exactly the requested share of MACs.
     """
-    base = ground.sizes.call(ground.size)
+    base = facts.sizes.call(facts.size)
     return Terms(
         base=round(base),
         student=round(base * plan.pruned.macs),
-        steps=ground.steps,
-        calls=ground.calls,
-        guided=ground.guidance > 1,
-        kind=ground.concept.kind,
-        contrast=ground.contrast,
+        steps=facts.steps,
+        calls=facts.calls,
+        guided=facts.guidance > 1,
+        kind=facts.concept.kind,
+        contrast=facts.contrast,
     )
 
 
@@ -142,95 +142,95 @@ def _phase(plan: Plan, name: str, steps: int, flops: float, batch: int) -> Piece
     return Piece(what=what, kind=name, count=steps, unit="steps", flops=steps * flops, batch=batch)
 
 
-def pieces(request: RunRequest, ground: Ground, rate: float) -> list[Piece]:
+def pieces(request: RunRequest, facts: TestbedFacts, rate: float) -> list[Piece]:
     """Return all parts of a run. `rate` is the FLOP/s that convert budgets given in hours.
 
     Raises:
         BudgetError: a budget is too small for one step.
     """
-    sizes, trained = ground.sizes, plans(request, ground, rate)
-    call, student = sizes.call(ground.size), sizes.call(ground.size) * trained[0].pruned.macs
-    bytes_per_weight, parameters = UNET[ground.precision], sizes.parameters
+    sizes, trained = facts.sizes, plans(request, facts, rate)
+    call, student = sizes.call(facts.size), sizes.call(facts.size) * trained[0].pruned.macs
+    bytes_per_weight, parameters = UNET[facts.precision], sizes.parameters
     frozen_bytes = bytes_per_weight * parameters["unet"] + FP32 * (parameters["vae"] + parameters["text"])
     student_bytes = FP32 * parameters["unet"] * trained[0].pruned.macs
     copy_bytes = 0.0 if bytes_per_weight == FP32 else student_bytes / 2  # autocast's copy of the weights
-    activation_bytes = TRAINED[ground.precision] * sizes.memory["training"]
-    calls_per_step = 2 if ground.guidance > 1 else 1
+    activation_bytes = TRAINED[facts.precision] * sizes.memory["training"]
+    calls_per_step = 2 if facts.guidance > 1 else 1
     per_image = calls_per_step * sizes.memory["sampling"] * bytes_per_weight / FP32
     sampling: dict[str, Any] = {"memory": frozen_bytes + SHARD_SIZE * per_image, "least": frozen_bytes + per_image}
     work = []
-    if ground.encoded:
-        disk = ground.encoded * 2 * 4 * ground.size**2 * 2
-        work.append(
-            _vae("encode training pictures", "encode", ground.encoded, sizes.encode, frozen_bytes, ground, disk)
-        )
-    work += _pruning(request, ground, frozen_bytes)
+    if facts.encoded:
+        disk = facts.encoded * 2 * 4 * facts.size**2 * 2
+        work.append(_vae("encode training pictures", "encode", facts.encoded, sizes.encode, frozen_bytes, facts, disk))
+    work += _pruning(request, facts, frozen_bytes)
     concept_image_flops = 0.0
     if any(plan.method.uses_concept_images for plan in trained):
-        concept_image_flops = ground.erasing * calls_per_step * ground.calls * call
+        concept_image_flops = facts.erasing * calls_per_step * facts.calls * call
         work.append(
-            Piece(what="sample concept images", kind="sample", count=ground.erasing, unit="images",
+            Piece(what="sample concept images", kind="sample", count=facts.erasing, unit="images",
                   flops=concept_image_flops, batch=SHARD_SIZE * calls_per_step, **sampling)
         )  # fmt: skip
     for plan in trained:
         own_image_flops = concept_image_flops if plan.method.uses_concept_images else 0.0
-        for k, piece in enumerate(training(plan, terms(plan, ground), own_image_flops)):
+        for k, piece in enumerate(training(plan, terms(plan, facts), own_image_flops)):
             # Teacher, VAE and text encoder; the student's weights, gradients and two optimiser moments; autocast copy.
             weight_bytes, batch = frozen_bytes + 4 * student_bytes + copy_bytes, piece.batch
             if not piece.flops:
                 weight_bytes, batch = frozen_bytes + student_bytes, 0
-            disk_bytes = 0.0 if k else weights(ground.parameters * plan.pruned.macs, ground.half)
+            disk_bytes = 0.0 if k else weights(facts.parameters * plan.pruned.macs, facts.half)
             if plan is trained[0] and not k:  # count once: a training's checkpoints are removed before the next one
-                disk_bytes += checkpoints(ground.parameters * plan.pruned.macs)
+                disk_bytes += checkpoints(facts.parameters * plan.pruned.macs)
             least = weight_bytes + min(batch, 1) * activation_bytes
             work.append(replace(piece, memory=weight_bytes + batch * activation_bytes, least=least, disk=disk_bytes))
     drawn_count = sum(piece.count * piece.batch for piece in work if piece.kind == "lower")
-    if drawn_count and not ground.encoded:
-        work.append(_vae("encode in training steps", "encode", drawn_count, sizes.encode, frozen_bytes, ground, 0))
+    if drawn_count and not facts.encoded:
+        work.append(_vae("encode in training steps", "encode", drawn_count, sizes.encode, frozen_bytes, facts, 0))
     scored_count = 1 if request.reference == "base" or len(trained) == 1 else 2  # the method and, if any, the reference
     call_flops = [call] + [student] * scored_count  # U-Net FLOPs of the base and of the scored models
-    for suite, count in ground.prompt_counts.items():
+    for suite, count in facts.prompt_counts.items():
         image_count = count * len(call_flops)
-        flops = count * calls_per_step * ground.calls * sum(call_flops)
+        flops = count * calls_per_step * facts.calls * sum(call_flops)
         work.append(
             Piece(what=f"sample {suite}", kind="sample", count=image_count, unit="images", flops=flops,
-                  batch=SHARD_SIZE * calls_per_step, disk=image_count * ground.pixels * PNG, **sampling)
+                  batch=SHARD_SIZE * calls_per_step, disk=image_count * facts.pixels * PNG, **sampling)
         )  # fmt: skip
-    image_count = sum(ground.prompt_counts.values()) * len(call_flops)
-    work.append(_vae("decode pictures", "decode", image_count, sizes.decode, frozen_bytes, ground, 0))
-    if ground.name != "mini":
-        flops = image_count * sum(SCORING.values()) + ground.real * SCORING["features"]
-        seconds = DETECTOR * image_count if ground.concept.kind == "explicit" else 0.0
+    image_count = sum(facts.prompt_counts.values()) * len(call_flops)
+    work.append(_vae("decode pictures", "decode", image_count, sizes.decode, frozen_bytes, facts, 0))
+    if facts.name != "mini":
+        flops = image_count * sum(SCORING.values()) + facts.real * SCORING["features"]
+        seconds = DETECTOR * image_count if facts.concept.kind == "explicit" else 0.0
         work.append(Piece(what="score", kind="score", count=image_count, unit="images", flops=flops, seconds=seconds))
     return work
 
 
-def _pruning(request: RunRequest, ground: Ground, frozen_bytes: float) -> Iterator[Piece]:
+def _pruning(request: RunRequest, facts: TestbedFacts, frozen_bytes: float) -> Iterator[Piece]:
     """Yield the calibration of a pruning, before it removes weights.
 
     APTP's search runs the base and a gated copy of it, and trains the weights of neither.
     """
     count = CALIBRATION_IMAGES.get(request.pruning, 0)
-    if not count or (request.pruning == "aptp" and ground.experts):
+    if not count or (request.pruning == "aptp" and facts.experts):
         return
-    sizes, searches = ground.sizes, request.pruning == "aptp"
-    if ground.shown:
-        disk = ground.shown * 2 * 4 * ground.size**2 * 2
-        yield _vae("encode calibration images", "encode", ground.shown, sizes.encode, frozen_bytes, ground, disk)
+    sizes, searches = facts.sizes, request.pruning == "aptp"
+    if facts.shown:
+        disk = facts.shown * 2 * 4 * facts.size**2 * 2
+        yield _vae("encode calibration images", "encode", facts.shown, sizes.encode, frozen_bytes, facts, disk)
     else:
-        yield _vae("encode calibration images", "encode", count, sizes.encode, frozen_bytes, ground, 0)
+        yield _vae("encode calibration images", "encode", count, sizes.encode, frozen_bytes, facts, 0)
     unet_bytes = FP32 * sizes.parameters["unet"]
     weight_bytes = frozen_bytes + (unet_bytes if searches else 2 * unet_bytes)
     per_image = sizes.memory["training"]  # prunings compute in fp32 for every precision of the run
     yield Piece(
         what="search for experts" if searches else f"gradients of {request.pruning}", kind="prune", count=count,
-        unit="images", flops=choosing(request.pruning, sizes.call(ground.size)), batch=AT_ONCE,
+        unit="images", flops=pruning_flops(request.pruning, sizes.call(facts.size)), batch=AT_ONCE,
         memory=weight_bytes + AT_ONCE * per_image, least=weight_bytes + (AT_ONCE if searches else 1) * per_image,
     )  # fmt: skip
 
 
-def _vae(what: str, kind: str, count: int, flops: float, weight_bytes: float, ground: Ground, disk: float) -> Piece:
-    per_image = ground.sizes.memory["decoding"]
+def _vae(
+    what: str, kind: str, count: int, flops: float, weight_bytes: float, facts: TestbedFacts, disk: float
+) -> Piece:
+    per_image = facts.sizes.memory["decoding"]
     return Piece(
         what=what, kind=kind, count=count, unit="images", flops=count * flops, batch=DECODED, disk=disk,
         memory=weight_bytes + DECODED * per_image, least=weight_bytes + per_image,

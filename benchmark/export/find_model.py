@@ -40,12 +40,12 @@ def records_of(name: str, testbed: str, suite: str, runs: Path, paths: Sequence[
         entries = gather(record.testbed, runs, [Path(name).parent])
     else:
         entries = gather(testbed, runs, paths)
-        record = _labelled(entries, testbed, suite, name)
+        record = _find_by_label(entries, testbed, suite, name)
     partners = {r.suite: r for r, _ in entries if same_model(record, r) and r.suite != record.suite}
     return [record, *(partners[partner_suite] for partner_suite in sorted(partners))]
 
 
-def _labelled(entries: Sequence[Found], testbed: str, suite: str, name: str) -> Record:
+def _find_by_label(entries: Sequence[Found], testbed: str, suite: str, name: str) -> Record:
     matching = [(r, source) for r, source in entries if (r.testbed, r.suite, r.label) == (testbed, suite, name)]
     # Committed records come without weights, so the user's own record of a model comes first.
     own_models = [record for record, source in matching if source == "local"]

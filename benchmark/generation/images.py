@@ -15,8 +15,8 @@ from benchmark.generation import features
 from benchmark.generation.shards import (
     ONE_COLOUR,
     Shard,
+    is_single_colour,
     kind_of,
-    of_one_colour,
     picture_bytes,
     read_shard,
     shard_identity,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from prompts.lists import Prompt
 
 
-def deal(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> None:
+def sample_missing(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> None:
     """Sample the missing shards of a suite and compute their features.
 
     All processes of a distributed run must call this; each samples a part of the shards.
@@ -115,8 +115,8 @@ def _sample(
                     claimed_elsewhere.append(shard)
                     if not has_warned:
                         bench.progress.warn(
-                            f"{title}: another run is sampling some of these images ({holder}); "
-                            "this run continues with the others"
+                            f"{title}: another run ({holder}) is sampling some of the images; "
+                            "this run samples the others"
                         )
                     has_warned = True
                     continue
@@ -204,7 +204,7 @@ def _make(bench: Workbench, model: Model, generate: Callable[[Shard], list[Tenso
         pictures = generate(shard)
     except SamplingError as error:
         raise SamplingError(f"{model.label}: {error}") from error
-    counted = {ONE_COLOUR: sum(map(of_one_colour, pictures))}
+    counted = {ONE_COLOUR: sum(map(is_single_colour, pictures))}
     with bench.store.make(kind, shard_identity(bench, model, shard), counted) as folder:
         for k, picture in enumerate(pictures):
             Image.fromarray(picture.permute(1, 2, 0).numpy()).save(folder / f"{k:02d}.png")

@@ -49,7 +49,7 @@ def shard_identity(bench: Workbench, model: Model, shard: Shard) -> Identity:
         "sampler": bench.testbed.sampler.model_dump(mode="json"),
         "prompts": [[prompt.text, prompt.seed] for prompt in shard],
         **({"guidance, width, height": own_settings} if any(own_settings) else {}),
-        **bench.stated,
+        **bench.precision_entry,
     }
 
 
@@ -66,13 +66,13 @@ def picture_bytes(bench: Workbench, prompt: Prompt) -> float:
     return disk.pictures(1, side, side)
 
 
-def of_one_colour(picture: Tensor) -> bool:
+def is_single_colour(picture: Tensor) -> bool:
     """Return whether a picture uint8 (3, H, W) is of a single colour: no channel has a range above `SPAN` levels."""
     flat = picture.flatten(1)
     return bool(((flat.amax(1) - flat.amin(1)) <= SPAN).all())
 
 
-def one_colour(bench: Workbench, model: Model, prompts: Sequence[Prompt], kind: str) -> int:
+def count_single_colour(bench: Workbench, model: Model, prompts: Sequence[Prompt], kind: str) -> int:
     """Count the stored pictures of a model that are of a single colour.
 
     The count is stored with each shard. For shards from versions that did not store it, the pictures are read.
@@ -83,7 +83,7 @@ def one_colour(bench: Workbench, model: Model, prompts: Sequence[Prompt], kind: 
         if artefact is not None and ONE_COLOUR in artefact.made:
             count += int(artefact.made[ONE_COLOUR])
         elif artefact is not None:
-            count += sum(map(of_one_colour, read_shard(artefact.folder, len(shard))))
+            count += sum(map(is_single_colour, read_shard(artefact.folder, len(shard))))
     return count
 
 

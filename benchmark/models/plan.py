@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from prompts.concepts import Concept
 
 
-UNSAID = 1
+FIRST_DATA_VERSION = 1
 """The value of `data` in a testbed's identity that keys of trained models omit: the first data version of `mini`."""
 
 
@@ -103,10 +103,10 @@ def identity(bench: Workbench, plan: Plan) -> Identity:
         **({"kept_names": plan.kept_names} if chooses_names(plan) else {}),
         "budget": plan.budget,
         "seed": plan.seed,
-        **bench.stated,
+        **bench.precision_entry,
         **bench.trained_on,
     }
-    if (data := bench.testbed.identity().get("data")) not in (None, UNSAID):
+    if (data := bench.testbed.identity().get("data")) not in (None, FIRST_DATA_VERSION):
         parts["testbed_data"] = data  # the key "data" already has the choice of fine-tuning data
     if plan.first:
         parts["start"] = key_of("model", identity(bench, plan.first))

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from methods.pruning.aptp.sentences import Embed
 
 
-TAKES = ("unet", "macs", "latent_size", "text_length")
+REQUIRED_PARAMETERS = ("unet", "macs", "latent_size", "text_length")
 """Parameters of every pruning, in this order."""
-HANDED = ("pictures", "experts")
+OPTIONAL_PARAMETERS = ("pictures", "experts")
 """Possible names of a fifth parameter."""
 
 
@@ -51,11 +51,14 @@ def check_signature(name: str) -> inspect.Signature:
     """Return the signature of a pruning, or raise UsageError if its parameters are not those of prunings."""
     try:
         signature = inspect.signature(registry.load("prunings", name))
-        signature.bind(*TAKES, **{more: None for more in HANDED if more in signature.parameters})
+        signature.bind(
+            *REQUIRED_PARAMETERS, **{more: None for more in OPTIONAL_PARAMETERS if more in signature.parameters}
+        )
     except (TypeError, ValueError) as error:
         raise UsageError(
             f"Pruning '{name}' does not have the parameters of prunings ({error}): declare it as "
-            f"prune({', '.join(TAKES)}), optionally with a fifth parameter {' or '.join(HANDED)}."
+            f"prune({', '.join(REQUIRED_PARAMETERS)}), optionally with a fifth parameter "
+            f"{' or '.join(OPTIONAL_PARAMETERS)}."
         ) from error
     return signature
 
@@ -65,7 +68,7 @@ def spent(bench: Workbench, name: str) -> float | None:
 
     They are 0 for prunings that use no pictures, or published experts, and None if they are not known.
     """
-    from methods.costs import CALIBRATION_IMAGES, choosing
+    from methods.costs import CALIBRATION_IMAGES, pruning_flops
     from methods.pruning.macs import forward_flops
 
     parameters, testbed = check_signature(name).parameters, bench.testbed
@@ -74,7 +77,7 @@ def spent(bench: Workbench, name: str) -> float | None:
         return None if "pictures" in parameters else 0.0
     if "experts" in parameters and _published_file(bench):
         return 0.0
-    return choosing(counted_name, forward_flops(testbed.base(), testbed.sampler.latent_size, testbed.text_length))
+    return pruning_flops(counted_name, forward_flops(testbed.base(), testbed.sampler.latent_size, testbed.text_length))
 
 
 def further_identity(bench: Workbench, name: str) -> Identity:

@@ -53,7 +53,7 @@ def _speed(bench: Workbench, pruned: Pruned, concept: Concept, data: str) -> flo
         "device": torch.cuda.get_device_name(bench.device) if cuda else bench.device.type,
         "threads": torch.get_num_threads(),
         "processes": PartialState().num_processes,
-        **bench.stated,
+        **bench.precision_entry,
     }
     artefact = bench.store.find("speed", identity)
     [missing] = agreed([artefact is None])

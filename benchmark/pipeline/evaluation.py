@@ -49,14 +49,14 @@ def measure(
     from benchmark.api.suite import Evidence
     from benchmark.generation.features import features
     from benchmark.generation.gallery import hang, name_of
-    from benchmark.generation.images import deal
+    from benchmark.generation.images import sample_missing
     from benchmark.generation.run_sheet import write_run_sheet
     from benchmark.generation.shards import kind_of
 
     home = bench.store.home
     for suite in suites:
         for row in rows:
-            deal(bench, row, prompts_by_suite[suite.name], suite)
+            sample_missing(bench, row, prompts_by_suite[suite.name], suite)
     images = home / "images"
     folders = {"images": images / name_of(rows[-1]), "records": paths.records_folder(home)}
     if not PartialState().is_main_process:
@@ -81,24 +81,26 @@ def _score(
     bench: Workbench, model: Model, suite: SuiteInRun, evidence: Evidence, reference: Model, home: Path
 ) -> Record:
     from benchmark.generation.gallery import name_of
-    from benchmark.generation.shards import ONE_COLOUR, kind_of, one_colour
+    from benchmark.generation.shards import ONE_COLOUR, count_single_colour, kind_of
     from benchmark.records.record import Record, scores_table, write_record
     from benchmark.store.artefacts import key_of
 
     scores = suite.score(evidence)
     lists = suite_prompts.list_facts(bench, suite.name, evidence.concept)
-    one_colour_count = one_colour(bench, model, evidence.prompts, kind_of(suite))
+    one_colour_count = count_single_colour(bench, model, evidence.prompts, kind_of(suite))
     as_published = bench.as_published and bool(lists)
     left_out = [f"limit {bench.limit}"] if bench.limited else []
     ledger: Any = model.ledger()  # mypy does not accept a TypedDict as a dict of JSON values
     record = Record(
-        label=", ".join([model.label, *(["as published"] if as_published else []), *left_out, *bench.stated.values()]),
+        label=", ".join(
+            [model.label, *(["as published"] if as_published else []), *left_out, *bench.precision_entry.values()]
+        ),
         testbed=bench.testbed.name,
         suite=suite.name,
         concept=evidence.concept.identity(),
         sampler=bench.testbed.sampler.model_dump(mode="json")
         | ({"as_published": True} if as_published else {})
-        | bench.stated
+        | bench.precision_entry
         | bench.limited,
         reference=reference.label,
         reference_key=key_of("model", reference.identity),

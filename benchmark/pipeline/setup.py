@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from benchmark.api.testbed import Workbench
 
 
-MEETING = ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+RENDEZVOUS_VARIABLES = ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 """Environment variables that the processes of a distributed run need to connect to each other."""
-PATIENCE = timedelta(days=1)
+PROCESS_GROUP_TIMEOUT = timedelta(days=1)
 """Timeout of the process group. It is long because all processes wait while one of them scores, or waits for a model
 that another run is training. If a process dies, the launcher ends the others."""
 
@@ -45,7 +45,7 @@ def workbench_on(make: Callable[..., Any], runtime: Runtime, home: Path, progres
     from methods.training.precision import settle
 
     quiet_libraries()
-    missing_variables = [variable for variable in MEETING if variable not in os.environ]
+    missing_variables = [variable for variable in RENDEZVOUS_VARIABLES if variable not in os.environ]
     if launcher.processes() > 1 and missing_variables:
         raise UsageError(
             f"RANK and WORLD_SIZE are set, but {missing_variables[0]} is not, so the processes cannot connect: start "
@@ -54,7 +54,9 @@ def workbench_on(make: Callable[..., Any], runtime: Runtime, home: Path, progres
     name = ("cuda" if torch.cuda.is_available() else "cpu") if runtime.device == "auto" else runtime.device
     # PartialState is a singleton: its first instance fixes the device for the whole process.
     with launcher.hidden_unless_launched():
-        state = PartialState(cpu=name == "cpu", **({"timeout": PATIENCE} if launcher.processes() > 1 else {}))
+        state = PartialState(
+            cpu=name == "cpu", **({"timeout": PROCESS_GROUP_TIMEOUT} if launcher.processes() > 1 else {})
+        )
     device = usable(str(state.device) if runtime.device == "auto" else name)
     with progress.stage(f"load testbed {runtime.testbed}", 1, "testbed") as stage:
         testbed = make(device=str(device))

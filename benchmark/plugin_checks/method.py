@@ -61,7 +61,7 @@ class MethodChecks:
         if not isinstance(unet, UNet2DConditionModel):
             raise Fault(f"fit returned {type(unet).__name__}: it must return the U-Net")
         if {name: tuple(tensor.shape) for name, tensor in unet.state_dict().items()} != shapes:
-            raise Fault("fit added, removed or reshaped weights: let it change only their values")
+            raise Fault("fit added, removed or reshaped weights: it may only change their values")
         if broken := [name for name, weight in unet.named_parameters() if not bool(weight.isfinite().all())]:
             raise Fault(f"fit returned weights that are not finite ('{broken[0]}')")
         if unet.training:

@@ -197,8 +197,8 @@ def _wait_for_claim(store: Store, kind: str, identity: Mapping[str, Any], what: 
 
 
 def waiting(what: str, holder: Holder) -> str:
-    """Return the sentence that tells the user which process this one waits for."""
-    return f"{what}: another run is computing this ({holder}): waiting for it"
+    """Return a message that names the process that this one waits for."""
+    return f"{what}: another run ({holder}) is computing this; waiting for it"
 
 
 def _why_expired(path: Path, holder: Holder) -> str:

@@ -53,7 +53,7 @@ def load(suite: str) -> Suite:
     else:
         kind = registry.load("suites", suite)
         if not (isclass(kind) and issubclass(kind, Suite)):
-            raise UsageError(f"{where} is not a suite: let its class inherit from Suite of benchmark.api.")
+            raise UsageError(f"{where} is not a suite: its class must inherit from Suite of benchmark.api.")
         made = plugins.guarded(where, kind)
     plugins.check_suite(made, where)
     if not is_file(suite) and made.name != suite:

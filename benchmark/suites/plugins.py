@@ -34,7 +34,7 @@ def metric_class(name: str) -> type[Metric]:
     kind = registry.load("metrics", name)
     if not (isclass(kind) and issubclass(kind, Metric)):
         raise UsageError(
-            f"Metric '{name}' cannot be used in a suite: let its class inherit from benchmark.api.Metric, {SEE}."
+            f"Metric '{name}' cannot be used in a suite: its class must inherit from benchmark.api.Metric, {SEE}."
         )
     check_declared(kind, f"Metric '{name}'", ("name", "summary", "columns", "update"), Metric)
     if kind.per_image is Metric.per_image and kind.compute is Metric.compute:
@@ -114,7 +114,7 @@ def check_columns(columns: Any, where: str) -> None:
 def check_prompts(prompts: Any, where: str) -> Sequence[Prompt]:
     """Return a suite's own prompts. UsageError if the list is empty, or a prompt is not valid."""
     if isinstance(prompts, str) or not isinstance(prompts, Sequence) or not prompts:
-        raise UsageError(f"{where} has no prompts: let `prompts` return a list of Prompt(...), or None.")
+        raise UsageError(f"{where} has no prompts: `prompts` must return a list of Prompt(...), or None.")
     ids: set[str] = set()
     for number, prompt in enumerate(prompts, 1):
         place = f"{where}, prompt {number}"

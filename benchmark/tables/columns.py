@@ -27,6 +27,15 @@ class Column:
     relative: bool = False  # relative to the reference model, so only comparable between rows with the same one
 
 
+REFERENCE_CELLS = ("cp", "csd", "resilience")
+"""Built-in cells that are relative to a reference model."""
+
+
+def compares_with_reference(column: Column) -> bool:
+    """Return whether values of a column are relative to a reference model."""
+    return column.relative or column.cell in REFERENCE_CELLS
+
+
 PAPER_COLUMNS = (
     Column("clip", "CLIP", "artists", "clip"),
     Column("cp", "CP", "artists", "cp"),

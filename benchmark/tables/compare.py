@@ -14,12 +14,19 @@ from typing import Literal
 
 from benchmark.errors import DataError, UsageError
 from benchmark.stats import bootstrap_interval, mcnemar, sign_flip, student_interval, upper_bound
-from benchmark.tables.columns import BUILT_IN, COLUMNS, Column, by_section, declared, directed, split, undeclared
+from benchmark.tables.columns import (
+    BUILT_IN,
+    COLUMNS,
+    Column,
+    by_section,
+    compares_with_reference,
+    declared,
+    directed,
+    split,
+    undeclared,
+)
 from benchmark.tables.compare_units import Model, Pair, Setting, Side, pairs_of, side_of
 from benchmark.tables.select import Found
-
-RELATIVE = ("cp", "csd", "resilience")
-"""Columns that are relative to a reference model, and only comparable if it is the same."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,7 @@ def compare(
     contrasts, notes = [], []
     for column in (c for c in _columns(suite, pairs) if long or not c.section):
         usable = pairs
-        is_relative = column.cell in RELATIVE or column.relative
+        is_relative = compares_with_reference(column)
         if is_relative:
             usable = [pair for pair in pairs if not (pair.left.is_reference or pair.right.is_reference)]
         if _contrast(column, pairs) is None:
@@ -96,13 +103,13 @@ def compare(
         elif contrast := _contrast(column, usable):
             contrasts.append(contrast)
         if len(usable) < len(pairs):
-            notes.append(_against_itself(column, len(pairs) - len(usable), len(pairs)))
+            notes.append(_note_reference_pairs(column, len(pairs) - len(usable), len(pairs)))
     return Comparison(
         testbed,
         suite,
         left,
         right,
-        [_named(pair) for pair in pairs],
+        [_describe_pair(pair) for pair in pairs],
         contrasts,
         notes
         + _notes(len(pairs), len({pair.targets for pair in pairs}))
@@ -138,7 +145,7 @@ def _nothing_shared(sides: Sequence[Side], pruning: str, macs: float | None) -> 
     )
 
 
-def _against_itself(column: Column, count: int, of: int) -> str:
+def _note_reference_pairs(column: Column, count: int, of: int) -> str:
     """Return a note on pairs that are left out because a side is the reference, whose score is relative to itself."""
     if count == of:
         return f"{column.header} is left out: one side is the reference itself."
@@ -154,7 +161,7 @@ def only(comparison: Comparison, keys: Sequence[str]) -> Comparison:
     return replace(comparison, contrasts=[contrasts_by_key[key] for key in keys])
 
 
-def _named(pair: Pair) -> str:
+def _describe_pair(pair: Pair) -> str:
     return f"{pair.targets} (seed {pair.seeds})" if pair.targets else f"seed {pair.seeds}"
 
 

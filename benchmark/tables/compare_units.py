@@ -135,7 +135,7 @@ def side_of(entries: Sequence[Found], testbed: str, suite: str, name: str) -> Si
     A label without a seed stands for all seeds. DataError if nothing, or several checkpoints, have the name.
     """
     models = models_of(entries, testbed, suite)
-    if not (pool := _labelled(models, name) or _default(models, name)):
+    if not (pool := _find_by_label(models, name) or _default(models, name)):
         exact = [m for m in models if m.main.label == name]
         pool = exact or _in_tables(entries, testbed, suite, name)
         if not pool:
@@ -157,14 +157,14 @@ def side_of(entries: Sequence[Found], testbed: str, suite: str, name: str) -> Si
     return Side(name, pool)
 
 
-def _labelled(models: Sequence[Model], name: str) -> list[Model]:
+def _find_by_label(models: Sequence[Model], name: str) -> list[Model]:
     """Return the models with this label, ignoring their seeds.
 
     In a name, kept_names=halves stands for the mean of the models that were trained with halves of the kept names.
     """
     if AVERAGED not in name:
-        return [m for m in models if _unseeded(m.main) == name]
-    matching = [m for m in models if _HALF.sub(AVERAGED, _unseeded(m.main)) == name and _HALF.search(m.main.label)]
+        return [m for m in models if _strip_seed(m.main) == name]
+    matching = [m for m in models if _HALF.sub(AVERAGED, _strip_seed(m.main)) == name and _HALF.search(m.main.label)]
     groups: dict[tuple, dict[str, Model]] = {}
     for model in matching:
         unit = (sorted(targets_of(model.main)), model.main.seed, _setting(model.main))
@@ -175,7 +175,7 @@ def _labelled(models: Sequence[Model], name: str) -> list[Model]:
     ]
 
 
-def _unseeded(record: Record) -> str:
+def _strip_seed(record: Record) -> str:
     return record.label.replace(f", seed {record.seed})", ")").replace(f" (seed {record.seed})", "")
 
 
@@ -193,13 +193,13 @@ def _in_tables(entries: Sequence[Found], testbed: str, suite: str, name: str) ->
     views: tuple[dict[str, Any], ...] = ({}, {"pruning": ALL_PRUNINGS}, {"everything": True})
     for view in views:
         with suppress(DataError, RecordError):
-            records = {id(row.record) for row in _rows_named(table(entries, testbed, suite, **view).rows, name)}
+            records = {id(row.record) for row in _find_rows(table(entries, testbed, suite, **view).rows, name)}
             if chosen := [m for m in models if any(id(record) in records for record in m.records.values())]:
                 return chosen
     return []
 
 
-def _rows_named(rows: Sequence[Row], name: str) -> list[Row]:
+def _find_rows(rows: Sequence[Row], name: str) -> list[Row]:
     """Return the rows with this label, or else those whose label without the seed is `name`.
 
     A name that ends in "(N seeds)" stands for the rows that are averaged under it.

@@ -100,7 +100,7 @@ def forgets_explicit(suite: str, records: Iterable[Record]) -> bool:
     return any(record.concept.get("kind") == "explicit" for record in records if record.suite == suite)
 
 
-def of_definition(entries: Sequence[Found], testbed: str, sampling: Mapping[str, object]) -> list[Found]:
+def select_by_sampling(entries: Sequence[Found], testbed: str, sampling: Mapping[str, object]) -> list[Found]:
     """Return the entries whose sampling settings are those of the testbed's file.
 
     Others come from a different file with the same name, or from an older version of this file. Records with different
@@ -113,7 +113,7 @@ def of_definition(entries: Sequence[Found], testbed: str, sampling: Mapping[str,
     ]
 
 
-def one_colour(rows: Sequence[tuple[str, Sequence[Record]]]) -> list[str]:
+def note_single_colour(rows: Sequence[tuple[str, Sequence[Record]]]) -> list[str]:
     """Return a note on pictures of one colour in rows of (label, records), or no note if there are none."""
     counts = []
     for label, records in rows:

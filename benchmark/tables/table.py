@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from benchmark.json_types import JsonObject
 from benchmark.records.record import Record
 from benchmark.registry import unknown
-from benchmark.tables.columns import Column
+from benchmark.tables.columns import Column, compares_with_reference
 from benchmark.tables.select import Source
 
 
@@ -51,6 +51,7 @@ class Table:
     notes: list[str]
     paper: JsonObject | None = None  # content of `results/paper.json`, if the paper's values are shown
     paper_only: dict[str, dict[str, float]] = field(default_factory=dict)  # the paper's rows that have no record
+    reference_notes: frozenset[str] = frozenset()  # notes that only hold for columns relative to a reference
 
 
 def noted(table: Table, note: str) -> Table:
@@ -61,10 +62,16 @@ def noted(table: Table, note: str) -> Table:
 def only(table: Table, keys: Sequence[str]) -> Table:
     """Return the table with only the columns `keys`, in that order.
 
+    Notes on the reference model are left out unless one of these columns is relative to it.
+
     Raises:
         UsageError: the table has no column of that key.
     """
     columns = {column.key: column for column in table.columns}
     if missing_keys := [key for key in keys if key not in columns]:
         raise unknown("column", missing_keys[0], list(columns))
-    return replace(table, columns=[columns[key] for key in keys])
+    shown_columns = [columns[key] for key in keys]
+    notes = table.notes
+    if not any(map(compares_with_reference, shown_columns)):
+        notes = [note for note in notes if note not in table.reference_notes]
+    return replace(table, columns=shown_columns, notes=notes)

@@ -21,6 +21,7 @@ from benchmark.tables.columns import (
     EXPLICIT,
     Column,
     by_section,
+    compares_with_reference,
     declared,
     named,
     split,
@@ -37,8 +38,8 @@ from benchmark.tables.select import (
     forgets_explicit,
     is_usual,
     joined,
+    note_single_colour,
     of_suite,
-    one_colour,
     targets_of,
     without_repeats,
 )
@@ -113,16 +114,20 @@ def table(
     rows = []
     for group, source in pairs:
         quoted_values = values_by_method.get(group[0].method, {}) if first_records[group[0].method] is group[0] else {}
-        label = _label(group[0], usual_targets) + _against(group[0], records) + _standing(group[0], records)
+        label = _label(group[0], usual_targets) + _label_reference(group[0], records) + _label_inputs(group[0], records)
         rows.append(Row(label, source, group[0], _cells(group, columns, quoted_values)))
     rows = told_apart(rows, records)
     filled_keys = {key for row in rows for key in row.cells}
     columns = [c for c in columns if not c.section or c.key in filled_keys]
     shown_methods = {row.record.method for row in rows}
-    notes = _notes(rows, len(suite_entries) - len(shown_entries))
-    notes += one_colour([(row.label, group) for row, (group, _) in zip(rows, pairs, strict=True)])
-    if any(_standing(row.record, records) for row in rows):
-        notes.append("Rows of different worlds (a testbed's weights and data) cannot be compared with each other.")
+    reference_notes = _reference_notes(rows, columns)
+    notes = reference_notes + _notes(rows, len(suite_entries) - len(shown_entries))
+    notes += note_single_colour([(row.label, group) for row, (group, _) in zip(rows, pairs, strict=True)])
+    if any(_label_inputs(row.record, records) for row in rows):
+        notes.append(
+            "Rows with different inputs (the testbed's weights and data, the suite's prompts) cannot be compared with "
+            "each other."
+        )
     return Table(
         number=1,
         testbed=testbed,
@@ -130,6 +135,7 @@ def table(
         columns=columns,
         rows=rows,
         notes=notes,
+        reference_notes=frozenset(reference_notes),
         paper=quoted,
         paper_only={method: cells for method, cells in values_by_method.items() if method not in shown_methods},
     )
@@ -149,7 +155,7 @@ def _label(record: Record, usual_targets: frozenset[str]) -> str:
     return " · ".join([record.label, *(part for part in parts if part not in record.label)])
 
 
-def _against(record: Record, shown: Sequence[Record]) -> str:
+def _label_reference(record: Record, shown: Sequence[Record]) -> str:
     """Name the distilled model that a base is compared with, if several prunings are shown: CP and CSD depend on it."""
     prunings = {(r.pruning, r.macs) for r in shown if r.method != "base"}
     if record.method != "base" or len(prunings) < 2:
@@ -158,13 +164,14 @@ def _against(record: Record, shown: Sequence[Record]) -> str:
     return " · against " + " or ".join(f"{pruning} {macs:g}" for pruning, macs in sorted(own)) if own else ""
 
 
-def _standing(record: Record, shown: Sequence[Record]) -> str:
-    """Name the testbed's weights and data, if the shown records have different ones, for example after a rebuild."""
-    worlds = {_world(r) for r in shown if r.world and r.suite == record.suite}
-    return f" · world {_world(record)}" if len(worlds) > 1 and record.world else ""
+def _label_inputs(record: Record, shown: Sequence[Record]) -> str:
+    """Return a label of the record's inputs, if the shown records have different ones, for example after a rebuild."""
+    checksums = {_inputs_checksum(r) for r in shown if r.world and r.suite == record.suite}
+    return f" · inputs {_inputs_checksum(record)}" if len(checksums) > 1 and record.world else ""
 
 
-def _world(record: Record) -> str:
+def _inputs_checksum(record: Record) -> str:
+    """Return a short checksum of everything that `world` holds: weights, data, prompts."""
     return hashlib.sha256(json.dumps(record.world, sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -214,18 +221,24 @@ def _cost(record: Record, quantity: str) -> Figure | None:
     return Figure(float(value), unit={"flops": "FLOPs", "seconds": "s"}.get(quantity, ""))
 
 
-def _notes(rows: Sequence[Row], hidden: int) -> list[str]:
-    notes = []
+def _reference_notes(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
+    """Return notes on the reference model of the rows; none if no column is relative to it."""
+    headers = {column.header.partition("[")[0]: None for column in columns if compares_with_reference(column)}
+    if not headers:
+        return []
+    names = "Resilience" if rows[0].record.suite in EXPLICIT else " and ".join(headers)
     references = sorted({row.record.reference for row in rows})
-    relative = "Resilience is" if rows[0].record.suite in EXPLICIT else "CP and CSD are"
-    if rows[0].record.suite not in BUILT_IN:
-        relative = "Values that compare with a reference are"
-    notes.append(f"{relative} relative to: {' or '.join(references)}.")
+    notes = [f"{names} {'are' if len(headers) > 1 else 'is'} relative to: {' or '.join(references)}."]
     if len({(row.record.pruning, row.record.macs) for row in rows if row.record.method != "base"}) > 1:
-        notes.append("Each pruning has its own reference model: CP and CSD cannot be compared between prunings.")
+        notes.append(f"Each pruning has its own reference model: {names} cannot be compared between prunings.")
     if len(references) > 1:
         by = [f"{row.label} ({row.record.reference})" for row in rows]
-        notes.append(f"The reference differs, so CP and CSD cannot be compared between rows: {', '.join(by)}.")
+        notes.append(f"The reference differs, so {names} cannot be compared between rows: {', '.join(by)}.")
+    return notes
+
+
+def _notes(rows: Sequence[Row], hidden: int) -> list[str]:
+    notes = []
     short = [  # except probes: those for which the base model does not show the style are left out
         row.label
         for row in rows

@@ -17,7 +17,16 @@ from benchmark.suites.explicit import SCORE
 from benchmark.tables.columns import Column, directed
 from benchmark.tables.labels import told_apart
 from benchmark.tables.published_values import published, quotes
-from benchmark.tables.select import Found, Source, current, is_usual, one_colour, row_order, same_model, without_repeats
+from benchmark.tables.select import (
+    Found,
+    Source,
+    current,
+    is_usual,
+    note_single_colour,
+    row_order,
+    same_model,
+    without_repeats,
+)
 from benchmark.tables.table import Figure, Row, Table
 
 ATTACKS = ("mma", "ring-a-bell")
@@ -164,7 +173,7 @@ def table2(
         "numbers of explicit images."
     )
     rows = told_apart(rows, shown)
-    notes += one_colour([(row.label, list(by.values())) for row, (by, _) in zip(rows, models, strict=True)])
+    notes += note_single_colour([(row.label, list(by.values())) for row, (by, _) in zip(rows, models, strict=True)])
     return Table(2, testbed, "mma", columns, rows, notes, quoted)
 
 
@@ -189,7 +198,10 @@ def table3(entries: Iterable[Found], testbed: str, *, paper: bool, made_on: str 
         quoted_methods.add(record.method)
         rows.append(Row(record.label, source, record, cells))
     rows = told_apart(rows, shown)
-    notes = ["Models of Table 2, scored on plain captions.", *one_colour([(row.label, [row.record]) for row in rows])]
+    notes = [
+        "Models of Table 2, scored on plain captions.",
+        *note_single_colour([(row.label, [row.record]) for row in rows]),
+    ]
     return Table(3, testbed, "coco", columns, rows, notes, quoted)
 
 

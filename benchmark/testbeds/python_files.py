@@ -50,12 +50,13 @@ def check_testbed(factory: Any) -> None:
     """Raise UsageError if a class from a file does not implement `Testbed`; the message names what is missing."""
     class_name = factory.__name__ if isclass(factory) else repr(factory)
     if not (isclass(factory) and issubclass(factory, Testbed)):
-        raise UsageError(f"{class_name} is not a testbed: let it inherit from Testbed of benchmark.api.")
+        raise UsageError(f"{class_name} is not a testbed: it must inherit from Testbed of benchmark.api.")
     declared = {name for parent in factory.__mro__ if parent not in (Testbed, object) for name in vars(parent)}
     if missing := [name for name in NEEDED if name not in declared]:
         raise UsageError(
-            f"{class_name} is not a complete testbed, it lacks {', '.join(missing)}: see Testbed in "
-            "benchmark/api/testbed.py, or inherit from one, such as benchmark.testbeds.mini.testbed.Mini."
+            f"{class_name} is not a complete testbed: it lacks {', '.join(missing)}. Define them (see "
+            "benchmark/api/testbed.py), or inherit from a complete one, such as "
+            "benchmark.testbeds.mini.testbed.Mini."
         )
     if not isinstance(name := factory.name, str):
         raise UsageError(f"{class_name} is not a complete testbed: its name must be a string, not {name!r}.")

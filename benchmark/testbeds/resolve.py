@@ -162,7 +162,7 @@ def _installed(testbed: str) -> Any:
     """Return the class or function of an installed testbed. UsageError if it is a class but not a `Testbed`."""
     factory = registry.load("testbeds", testbed)
     if isclass(factory) and not issubclass(factory, Testbed):
-        raise UsageError(f"{factory.__name__} is not a testbed: let it inherit from Testbed of benchmark.api.")
+        raise UsageError(f"{factory.__name__} is not a testbed: it must inherit from Testbed of benchmark.api.")
     return factory
 
 

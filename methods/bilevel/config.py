@@ -69,10 +69,10 @@ def check_objective(name: str) -> None:
     declared = {attribute for parent in objective.__mro__ if parent not in inherited for attribute in vars(parent)}
     if missing := [attribute for attribute in ("name", "summary", "asks", "target") if attribute not in declared]:
         raise UsageError(
-            f"{name} is not a complete upper objective, it lacks {', '.join(missing)}: see methods/objective.py."
+            f"{name} is not a complete upper objective: it lacks {', '.join(missing)}: see methods/objective.py."
         )
     for fault in _find_faults(objective):
-        raise UsageError(f"{name} is not a valid upper objective, its {fault}: see methods/objective.py.")
+        raise UsageError(f"{name} is not a valid upper objective: its {fault}: see methods/objective.py.")
 
 
 def _find_faults(objective: type[UpperObjective]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from methods.pruning.architecture import gates, width, within
 from methods.pruning.macs import element_macs, module_macs
 from methods.pruning.threshold import nearest_threshold, threshold_for
-from methods.pruning.vector import STAYS, Layout, hardened
+from methods.pruning.vector import KEEP_THRESHOLD, Layout, hardened
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Costs:
         top = float(scores.max()) + 1
 
         def kept(threshold: float) -> Tensor:
-            return hardened(self.layout, scores - min(threshold, top) + STAYS)
+            return hardened(self.layout, scores - min(threshold, top) + KEEP_THRESHOLD)
 
         def share(threshold: float) -> float:
             return float(self.share(kept(threshold)))

@@ -20,7 +20,7 @@ from methods.pruning.depth import depth_gates, stages
 
 GROUPS = 32
 """Largest number of groups of hidden units of a feed-forward; each group has one value."""
-STAYS = 0.5
+KEEP_THRESHOLD = 0.5
 """Elements with at least this value are kept."""
 
 
@@ -71,8 +71,8 @@ def hardened(layout: Layout, vector: Tensor) -> Tensor:
     parts = []
     for part in widths.values():
         strongest = nn.functional.one_hot(part.argmax(-1), part.shape[-1]).bool()
-        parts.append((part >= STAYS) | strongest)
-    last = [part.unsqueeze(-1) >= STAYS for part in depths.values()]
+        parts.append((part >= KEEP_THRESHOLD) | strongest)
+    last = [part.unsqueeze(-1) >= KEEP_THRESHOLD for part in depths.values()]
     return torch.cat([*parts, *last], dim=-1).to(vector.dtype)
 
 

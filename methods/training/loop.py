@@ -60,7 +60,7 @@ class Phase(Task):
 
 
 @dataclass
-class Account:
+class PhaseTotals:
     """Iterations, seconds and peak memory (bytes) of a phase so far."""
 
     iterations: int = 0
@@ -125,10 +125,10 @@ def train(
     network.to(context.device, **laid_out(context.device, context.precision)).train().requires_grad_(True)
     named = dict(network.named_parameters())
     optimisers = {p.name: _optimiser(p, named) for p in phases}
-    accounts = {phase.name: Account() for phase in phases}
+    totals_by_phase = {phase.name: PhaseTotals() for phase in phases}
     curve: list[CurveRow] = []
     _warn_of_idle_phases(phases, steps, context)
-    done = _restore(context.checkpoint.load(), named, optimisers, accounts, curve)
+    done = _restore(context.checkpoint.load(), named, optimisers, totals_by_phase, curve)
     broadcast([parameter.detach() for parameter in named.values()])  # all processes start with the same weights
     gradients = Gradients(student, world, context.tell)
     computing = partial(arithmetic, context.device, context.precision)
@@ -156,29 +156,29 @@ def train(
         phase_ends = step + 1 == steps or locate(phases, step + 1)[0] is not phase
         if save or phase_ends or step + 1 in landmarks or len(window.iterations) >= log_every:
             means = _read(window, phase)
-            account = accounts[phase.name]
-            account.iterations = iteration + 1
-            account.seconds += time.perf_counter() - window.began
-            account.memory = max(account.memory, _peak_memory(context.device))
+            totals = totals_by_phase[phase.name]
+            totals.iterations = iteration + 1
+            totals.seconds += time.perf_counter() - window.began
+            totals.memory = max(totals.memory, _peak_memory(context.device))
             window = Window()
-            spent = sum(accounts[p.name].iterations * p.cost.flops for p in phases)
+            spent = sum(totals_by_phase[p.name].iterations * p.cost.flops for p in phases)
             curve.append({"phase": phase.name, "iteration": iteration + 1, "flops": spent, **means})
             context.progress(phase.name, step + 1, steps, means)
         if copy_model := landmarks.get(step + 1):
             _check_weights(named, phase, iteration)
-            copy_model(student, [_entry(p, accounts[p.name], world) for p in phases], curve)
+            copy_model(student, [_entry(p, totals_by_phase[p.name], world) for p in phases], curve)
         if save:
             _check_weights(named, phase, iteration)
             if processes.is_main_process:
-                context.checkpoint.save(_state(step + 1, named, optimisers, accounts, curve))
+                context.checkpoint.save(_state(step + 1, named, optimisers, totals_by_phase, curve))
             processes.wait_for_everyone()
 
     if steps > done:
         _check_weights(named, *locate(phases, steps - 1))
     for phase in phases:
-        account = accounts[phase.name]
-        if account.iterations:
-            context.ledger.append(_entry(phase, account, world))
+        totals = totals_by_phase[phase.name]
+        if totals.iterations:
+            context.ledger.append(_entry(phase, totals, world))
     context.curve.extend(curve)
     student.disable_gradient_checkpointing()
     network.to(memory_format=torch.contiguous_format)
@@ -253,7 +253,7 @@ def _state(
     done: int,
     named: dict[str, nn.Parameter],
     optimisers: dict[str, torch.optim.Optimizer],
-    accounts: dict[str, Account],
+    totals_by_phase: dict[str, PhaseTotals],
     curve: list[CurveRow],
 ) -> State:
     tensors = {f"student/{name}": parameter.detach() for name, parameter in named.items()}
@@ -261,7 +261,7 @@ def _state(
         for name, parameter in named.items():
             for moment, value in optimiser.state.get(parameter, {}).items():
                 tensors[f"{phase}/{moment}/{name}"] = value
-    ledger = {name: vars(account) for name, account in accounts.items()}
+    ledger = {name: vars(totals) for name, totals in totals_by_phase.items()}
     return State(tensors=tensors, meta={"step": done, "ledger": ledger, "curve": list(curve)})
 
 
@@ -269,7 +269,7 @@ def _restore(
     state: State | None,
     named: dict[str, nn.Parameter],
     optimisers: dict[str, torch.optim.Optimizer],
-    accounts: dict[str, Account],
+    totals_by_phase: dict[str, PhaseTotals],
     curve: list[CurveRow],
 ) -> int:
     """Load a checkpoint, and return the number of steps that were done when it was saved (0 without one)."""
@@ -277,8 +277,8 @@ def _restore(
         return 0
     moments = dict(state.tensors)
     try:
-        for phase, account in state.meta["ledger"].items():
-            vars(accounts[phase]).update(account)
+        for phase, totals in state.meta["ledger"].items():
+            vars(totals_by_phase[phase]).update(totals)
         curve.extend(state.meta["curve"])
         with torch.no_grad():
             for name, parameter in named.items():
@@ -305,8 +305,8 @@ def _peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _entry(phase: Phase, account: Account, world: int) -> Entry:
-    done = account.iterations
+def _entry(phase: Phase, totals: PhaseTotals, world: int) -> Entry:
+    done = totals.iterations
     return Entry(
         phase=phase.name,
         iterations=done,
@@ -314,7 +314,7 @@ def _entry(phase: Phase, account: Account, world: int) -> Entry:
         unet_forwards=done * phase.cost.forwards,
         unet_backwards=done * phase.cost.backwards,
         flops=done * phase.cost.flops,
-        wall_seconds=account.seconds,
-        device_seconds=account.seconds * world,
-        peak_memory_bytes=account.memory,
+        wall_seconds=totals.seconds,
+        device_seconds=totals.seconds * world,
+        peak_memory_bytes=totals.memory,
     )

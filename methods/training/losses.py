@@ -21,8 +21,8 @@ from benchmark.json_types import NetworkConfig
 from methods.training.batches import Batch
 from methods.training.negative_guidance import negative_guidance
 
-Figures = dict[str, Tensor]
-Loss = tuple[Tensor, Figures]
+LossValues = dict[str, Tensor]
+Loss = tuple[Tensor, LossValues]
 """The scalar loss to minimise, and detached scalars to log."""
 Weighting = Literal["shifted", "diffusers"]
 

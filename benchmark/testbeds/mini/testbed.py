@@ -24,7 +24,7 @@ from benchmark.store.artefacts import Artefact, Store
 from benchmark.store.claims import making
 from benchmark.store.listing import visible
 from benchmark.testbeds.captioned_latents import kind_of_latents, no_latents
-from benchmark.testbeds.mini import data, explicit, judges, load, prompts
+from benchmark.testbeds.mini import data, explicit, load, prompts, scoring_networks
 from benchmark.testbeds.mini.artists import ARTISTS, STYLES
 from benchmark.testbeds.mini.world.scenes import CONTENTS
 from methods.base import Materials
@@ -55,7 +55,7 @@ class Mini(Testbed):
     sentences = "text tower"
     license = "mit"
     shipped: Sequence[Path] = (PREBUILT,)
-    networks: Mapping[str, str] = judges.NAMES
+    networks: Mapping[str, str] = scoring_networks.NAMES
     styles: Sequence[str] = STYLES
     contents: Sequence[str] = (*CONTENTS, "none")
 
@@ -122,23 +122,23 @@ class Mini(Testbed):
 
     @cached_property
     def clip(self) -> OpenClipEncoder:
-        return judges.clip(self._weights, self.pipeline)
+        return scoring_networks.clip(self._weights, self.pipeline)
 
     @cached_property
     def style(self) -> Encoder:
-        return judges.style(self._weights)
+        return scoring_networks.style(self._weights)
 
     @cached_property
     def features(self) -> Encoder:
-        return judges.features(self._weights)
+        return scoring_networks.features(self._weights)
 
     @cached_property
-    def oracle(self) -> judges.OracleReader:
-        return judges.oracle(self._weights)
+    def oracle(self) -> scoring_networks.OracleReader:
+        return scoring_networks.oracle(self._weights)
 
     @cached_property
     def detector(self) -> Encoder:
-        return judges.detector(self._weights)
+        return scoring_networks.detector(self._weights)
 
     def materials(self, bench: Workbench, concept: Concept, which: str, concept_images: bool = True) -> Materials:
         retain, words, null = self._retain(bench, concept, which), _prompt_module(concept), self.encode([""])[0]
@@ -230,7 +230,7 @@ class Mini(Testbed):
             return torch.cat(parts)
 
         kind = kind_of_latents(concept)
-        return self._captioned(bench, identity | bench.stated, captions, "sample concept images", make, kind)
+        return self._captioned(bench, identity | bench.precision_entry, captions, "sample concept images", make, kind)
 
     def _captioned(
         self,

@@ -94,7 +94,7 @@ class Words:
 def encoder(job: str, device: torch.device) -> Encoder:
     """Create the encoder for a job: CLIP ViT-B/32, CSD's ViT-L/14, Inception v3 or NudeNet."""
     if job == "detector":
-        from benchmark.testbeds.stable_diffusion.judges import detector
+        from benchmark.testbeds.stable_diffusion.scoring_networks import detector
 
         return detector()
     network: nn.Module

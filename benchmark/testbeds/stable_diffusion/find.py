@@ -147,7 +147,7 @@ def _check_complete(folder: Path) -> None:
     ]
     missing += [] if visible(folder, "tokenizer/*.json") else ["tokenizer/*.json"]
     if missing:
-        raise DataError(f"{folder} is not a pipeline in diffusers' layout with safetensors, it lacks {missing[0]}")
+        raise DataError(f"{folder} is not a pipeline in diffusers' layout with safetensors: it lacks {missing[0]}")
     for part in PIPELINE:
         stored([file.name for file in visible(folder / part, "*")], str(folder / part))
 

@@ -25,11 +25,11 @@ from benchmark.testbeds.stable_diffusion import (
     captions,
     data,
     find,
-    judges,
     model_settings,
     picture_files,
     pictures,
     prompts,
+    scoring_networks,
 )
 from benchmark.testbeds.stable_diffusion.artists import artists
 from benchmark.testbeds.stable_diffusion.definition import PRUNING, SHIPPED, Definition, experts_file, read
@@ -76,8 +76,8 @@ class StableDiffusion(Testbed):
         self._val = captions.read_split(definition.captions, "val")
         self._train_sums: dict[Path, str] = {}  # by runs folder
         artists(definition.artists)
-        places = judges.located(definition.networks)
-        self.networks: Mapping[str, str] = judges.names(definition.networks, places)
+        places = scoring_networks.located(definition.networks)
+        self.networks: Mapping[str, str] = scoring_networks.names(definition.networks, places)
         self._places, self._loaded = places, dict[str, Encoder]()
         folder = find.model(definition.model)
         self.pipeline, self._parts = folder, Pipeline(folder, self.device)
@@ -105,8 +105,9 @@ class StableDiffusion(Testbed):
 
         It is part of the key under which results are stored: features of the real pictures ("val"), and everything that
         is trained or pruned with pictures ("train").
-        All pictures are read once, which takes minutes for the 19 GB of COCO's train pictures. Later, only pictures
-        with a changed size or modification time are read again. `bench eval` against the base only reads val pictures.
+        The first call reads all pictures of the split, which takes minutes for the 19 GB of COCO's train pictures.
+        Later calls only read pictures whose size or modification time has changed. `bench eval` against the base needs
+        no train pictures.
         """
         if side == "train" and store.home in self._train_sums:  # computed often, and there are 118,287 files
             return self._train_sums[store.home]
@@ -150,7 +151,9 @@ class StableDiffusion(Testbed):
         if job not in self._loaded:
             here = job != "detector"  # its weights are in its package
             self._loaded[job] = (
-                judges.load(job, self._places[job], self.networks[job], str(self.device)) if here else judges.detector()
+                scoring_networks.load(job, self._places[job], self.networks[job], str(self.device))
+                if here
+                else scoring_networks.detector()
             )
         return self._loaded[job]
 
@@ -215,7 +218,7 @@ class StableDiffusion(Testbed):
         texts = prompts.erasing(concept)
         sampler = self.sampler
         identity = {**self.identity(), "captions": _digest(texts), "sampler": sampler.model_dump(mode="json")}
-        identity |= bench.stated
+        identity |= bench.precision_entry
         kind = kind_of_latents(concept)
         with making(bench.store, kind, identity, "sample concept images", bench.progress) as artefact:
             if artefact is None:
