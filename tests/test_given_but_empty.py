@@ -158,9 +158,11 @@ def test_wrong_line_of_a_campaign_is_refused_before_the_first_run(line, told, tm
 def test_committed_campaigns_are_accepted(monkeypatch) -> None:
     monkeypatch.chdir(ROOT)
     command: Any = get_command(app)
+    plans = sorted((ROOT / "results").rglob("*.txt"))
+    assert {path.name for path in plans} >= {"campaign.txt", "explicit.txt", "search.txt", "painters.txt"}
     with command.make_context("bench", ["table"]) as ctx:
-        for path in (ROOT / "results").rglob("campaign*.txt"):
-            assert read_plan(path, lambda words: _check(command.commands["run"], ctx, words))
+        for path in plans:
+            assert read_plan(path, lambda words: _check(command.commands["run"], ctx, words)), path
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 from record_examples import record
-from standin import request, whole
+from standin import whole
+from typer.testing import CliRunner
 
 from benchmark.api.request import RunRequest
+from benchmark.cli.app import app
 from benchmark.errors import DataError, UsageError
 from benchmark.records.record import Record, read_records, scores_table, write_record
 from benchmark.tables.compare import compare
@@ -247,5 +249,11 @@ def test_decoys_share_no_word_with_an_artist() -> None:
     assert not taken & set(decoy_words)
 
 
-def test_request_of_the_standin_reads_all_names(tmp_path: Path) -> None:
-    assert request(tmp_path).kept_names == "all"
+@pytest.mark.usefixtures("standin")
+def test_method_is_given_all_names_by_default(tmp_path: Path) -> None:
+    out, file = tmp_path / "given.json", tmp_path / "spy.py"
+    file.write_text(SPY.format(out=str(out), reads=True))
+    words = ["run", "--method", f"{file}:Spy", "--suite", "artists", "--alone", "--budget", "4it", "--device", "cpu"]
+    result = CliRunner().invoke(app, [*words, "--runs", str(tmp_path / "runs")])
+    assert result.exit_code == 0, result.output
+    assert set(json.loads(out.read_text())["preserve"]) == {name for name in NAMES if name not in TARGETS}

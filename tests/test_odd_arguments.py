@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 from test_cli import answer, bench
 
-from benchmark.testbeds.mini.testbed import WEIGHTS
-
 TABLE = "<!-- bench table -->\nold\n"
 
 
@@ -66,8 +64,8 @@ def test_weights_to_check_must_be_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for name, state in {"file": "is not a folder", "nothing": "does not exist"}.items():
         words = ["testbed", "check", "mini", "--weights", str(tmp_path / name), "--out", str(tmp_path / "card")]
-        assert f"{state}: name the folder that `bench testbed build` wrote." in answer(bench(*words))
-    assert WEIGHTS.is_dir()
+        assert f"{tmp_path / name} {state}: name the folder that `bench testbed build` wrote." in answer(bench(*words))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]  # no card was written
 
 
 def test_build_into_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
@@ -104,6 +102,10 @@ def test_page_command_follows_links_and_refuses_pipes(tmp_path: Path) -> None:
     result = bench("page", str(tmp_path / "link.md"))
     assert (result.exit_code, result.stdout) == (0, f"1 table updated in {tmp_path / 'link.md'}\n")
     assert (tmp_path / "link.md").is_symlink()
-    assert "old" not in (tmp_path / "page.md").read_text()
+    page = (tmp_path / "page.md").read_text()
+    assert page.startswith("<!-- bench table -->\nTable 1 on mini")
+    assert "\nold\n" not in page
     os.mkfifo(tmp_path / "pipe.md")
-    assert "is a pipe, not a file: move it away." in answer(bench("page", str(tmp_path / "pipe.md")))
+    pipe = tmp_path / "pipe.md"
+    assert f"{pipe} is a pipe, not a file: move it away." in answer(bench("page", str(pipe)))
+    assert pipe.is_fifo()  # it was not replaced by a file

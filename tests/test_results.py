@@ -13,6 +13,11 @@ RECORDS = read_records([MINI / "records"])
 TRAINED = [record for record in RECORDS if record.method != "base"]
 
 
+def test_every_committed_record_is_read() -> None:
+    assert len(RECORDS) == len(list((MINI / "records").glob("*.json"))) > 100
+    assert {record.method for record in RECORDS} >= {"base", "distilled", "bilevel", "esd", "uce", "conceptprune"}
+
+
 @pytest.mark.parametrize("record", TRAINED, ids=lambda record: record.stem)
 def test_method_spends_the_default_budget_and_never_exceeds_it(record) -> None:
     """The budget is never exceeded, and what is left of it is less than the dearest step."""
@@ -28,6 +33,7 @@ def test_method_spends_the_default_budget_and_never_exceeds_it(record) -> None:
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.stem)
 def test_every_figure_has_its_count_and_interval_and_every_record_its_scores(record) -> None:
+    assert record.cells
     for name, cell in record.cells.items():
         assert cell.n == cell.of or name == "probe_style"
         assert cell.unit

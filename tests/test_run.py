@@ -29,7 +29,7 @@ from benchmark.suites import artists
 from benchmark.tables.table1_styles import table
 from benchmark.testbeds.mini import data, prompts, testbed
 from methods import sampling
-from methods.pruning import architecture
+from methods.pruning import architecture, magnitude
 from methods.training import loop
 from metrics import encoders
 
@@ -361,5 +361,7 @@ def test_reference_key_does_not_depend_on_the_targets(weights: Path, tmp_path: P
 
 
 def test_plugins_of_a_default_run_are_registered() -> None:
-    for group, name in (("methods", "bilevel"), ("suites", "artists"), ("testbeds", "mini"), ("prunings", "magnitude")):
-        assert registry.load(group, name) is not None
+    for group, name in (("methods", "bilevel"), ("suites", "artists")):
+        assert registry.load(group, name).name == name
+    assert registry.load("testbeds", "mini") is testbed.Mini
+    assert registry.load("prunings", "magnitude") is magnitude.prune

@@ -67,6 +67,9 @@ def test_an_estimate_leaves_the_reference_out_as_the_run_does(method, trained) -
     speeds = Speeds.of_device(named("H100"))
     usual, alone = (estimate(RunRequest(method, "artists", reference=each), speeds) for each in ("distilled", "base"))
     assert [row.piece.what for row in alone.rows if row.piece.what.startswith("train ")] == trained
-    assert alone.hours < usual.hours or method == "distilled"
+    if method == "distilled":  # it is its own reference
+        assert alone.hours == usual.hours
+    else:
+        assert alone.hours < 0.8 * usual.hours
     sampled = next(row.piece.count for row in alone.rows if row.piece.what == "sample coco")
     assert sampled == 2000  # the base and the method, 1,000 captions each

@@ -82,7 +82,8 @@ def test_several_budgets_share_one_training_and_equal_separate_runs(tmp_path, mo
         patch.setattr(Distilled, "fit", lambda *told: pytest.fail("distilled again"))
         spent, passed = phases(whole(tmp_path / "together", budget="4it", **asked), "distilled")
     again, alone = phases(whole(tmp_path / "alone", budget="4it", **asked), "distilled")
-    assert (spent, passed.cells) == (again, alone.cells) == ({"lower": 4}, alone.cells)
+    assert spent == again == {"lower": 4}
+    assert passed.cells == alone.cells
 
 
 def test_second_stages_share_one_distillation(tmp_path, monkeypatch):

@@ -290,7 +290,9 @@ def test_run_uses_added_titles_and_its_record_names_their_list(tiny, tmp_path):
            "--device", "cpu", "--runs", str(tmp_path)]  # fmt: skip
     sha256 = prompt_lists.add(tmp_path, "artists", written(tmp_path, FILE)).sha256
     called(*run)
-    for record in read_records([tmp_path / "records"]):
+    records = read_records([tmp_path / "records"])
+    assert sorted(record.method for record in records) == ["base", "distilled"]
+    for record in records:
         assert record.world["lists"]["Ann van Oak"]["sha256"] == sha256
         scores = read_scores(record).to_pylist()
         assert sorted(row["seed"] for row in scores if row["part"] == "targets") == sorted(seed for _, seed in OAK)

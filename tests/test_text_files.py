@@ -158,3 +158,4 @@ def test_rehearsal_is_read_from_a_pipe(tmp_path: Path) -> None:
     words = ["estimate", "--method", "distilled", "--suite", "coco", "--testbed", "sd21", "--from"]
     result = CliRunner().invoke(app, [*words, str(tmp_path / "rehearsal.json")])
     assert result.exit_code == 0, result.output
+    assert "X, measured by `bench rehearse` on sd21-rehearsal" in result.output
