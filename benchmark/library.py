@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 def run(
     method: str,
-    suite: str,
+    suite: str = "",
     *,
+    concept: str | Path = "",
     testbed: str = "mini",
     targets: Sequence[str] = (),
     pruning: str = "magnitude",
@@ -48,6 +49,7 @@ def run(
     Args:
         method: name of a method, or path/to/file.py:Class.
         suite: name of a suite; the suites that it also runs are included, unless `alone`.
+        concept: instead of `suite`, the TOML file of a concept of your own.
         settings: fields of the method's config that differ from its preset.
         budget: "default", U-Net FLOPs such as "1e13", "2h", or iterations such as "350it".
         runs: folder of checkpoints, pictures and records; by default $PALIMPSEST_HOME or, if it is not set, ./runs.
@@ -63,9 +65,10 @@ def run(
     from benchmark.console import Progress
     from benchmark.pipeline.run import run as run_request
 
+    changed = [f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()]
     options = RunOptions(
-        method=method, suite=suite, testbed=testbed, pruning=pruning, macs=macs, targets=",".join(targets), seed=seed,
-        preset=preset, set_=[f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()], budget=budget,
+        method=method, suite=suite, concept=str(concept), testbed=testbed, pruning=pruning, macs=macs,
+        targets=",".join(targets), seed=seed, preset=preset, set_=changed, budget=budget,
         data=data, kept_names=kept_names, limit=limit, runs=_folder(runs), device=device, alone=alone,
         reference=_reference(reference), as_published=as_published, precision=precision, compiles=compiles,
     )  # fmt: skip
@@ -78,8 +81,9 @@ def run(
 
 def evaluate(
     checkpoint: str | Path,
-    suite: str,
+    suite: str = "",
     *,
+    concept: str | Path = "",
     name: str = "",
     testbed: str = "mini",
     targets: Sequence[str] = (),
@@ -112,7 +116,7 @@ def evaluate(
     from benchmark.pipeline.run import evaluate as evaluate_checkpoint
 
     options = RunOptions(
-        method="distilled", suite=suite, testbed=testbed, pruning=RunRequest.pruning, macs=None,
+        method="distilled", suite=suite, concept=str(concept), testbed=testbed, pruning=RunRequest.pruning, macs=None,
         targets=",".join(targets), preset="", set_=None, budget=budget, limit=limit, runs=_folder(runs), device=device,
         alone=alone, reference=_reference(reference), precision=precision,
     )  # fmt: skip

@@ -68,6 +68,15 @@ def load(group: str, name: str) -> Any:
         raise UsageError(f"The {GROUPS[group]} {name!r} cannot be loaded from {point.value} ({error}).") from error
 
 
+def load_function(name: str) -> Any:
+    """Load a function from a user's file, given as `path/to/file.py:function`.
+
+    Raises:
+        UsageError: the file or the function does not exist, or the file cannot be imported.
+    """
+    return _load_file(name, "function")
+
+
 def home_of(group: str, name: str) -> str:
     """Return the top-level package that provides `name`, such as "methods"; empty if the name is not installed."""
     point = entry_points_of(group).get(name)

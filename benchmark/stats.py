@@ -26,6 +26,14 @@ def bootstrap_interval(values: Sequence[float]) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
+def proportion_interval(count: int, n: int) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of the proportion `count` of `n`, which is not empty at 0 and at 1."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(count, n).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
+
+
 def reduction_interval(left: Sequence[float], right: Sequence[float]) -> tuple[float, float] | None:
     """Return the 95 % percentile bootstrap interval of 100 (1 - sum(left) / sum(right)) over paired prompts.
 

@@ -133,6 +133,11 @@ class OpenClipEncoder:
         rows = (self._encode_image(part) for part in images.cpu().split(self._batch) if len(part))
         return _stack(rows, len(images), self.size)
 
+    @property
+    def scale(self) -> float:
+        """The factor that the model was trained with: scaled cosines are the logits of its softmax."""
+        return float(self._model.logit_scale.exp())  # type: ignore[operator]
+
     @torch.no_grad()
     def text(self, texts: list[str]) -> Tensor:
         """Map texts to features (N, d) float32 on the CPU. Raises ValueError for a single string."""

@@ -1,7 +1,9 @@
 """The concept to erase: its targets, its anchor, and the neighbours to keep."""
 
+import hashlib
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -22,6 +24,8 @@ class Concept:
         targets: phrases to erase.
         anchor: phrase that a method may map the targets to.
         neighbours: similar concepts that must be kept.
+        held_out: prompts of the suite that brings the concept. No training caption may equal one of them. Empty for
+            the concepts of a testbed, which keeps its own captions and prompts apart.
 
     Raises UsageError if the kind is unknown, there are no targets, a phrase is empty or repeated, or the anchor or a
     neighbour is also a target. Phrases are compared by their `words`.
@@ -31,6 +35,7 @@ class Concept:
     targets: tuple[str, ...]
     anchor: str
     neighbours: tuple[str, ...] = ()
+    held_out: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -53,14 +58,31 @@ class Concept:
             if _folded(neighbour) in targets:
                 raise UsageError(f"{neighbour!r} is both a target and a neighbour to keep: remove it from one of them.")
 
+    @property
+    def is_brought(self) -> bool:
+        """Whether a suite brings the concept, so that a testbed has no captions of its own for it."""
+        return bool(self.held_out)
+
     def identity(self) -> Identity:
-        """Return the concept as JSON types, for store keys and records."""
-        return {
+        """Return the concept as JSON types, for store keys and records; `held_out` as a checksum, if there is any."""
+        facts: Identity = {
             "kind": self.kind,
             "targets": list(self.targets),
             "anchor": self.anchor,
             "neighbours": list(self.neighbours),
         }
+        if self.held_out:
+            facts["held_out"] = hashlib.sha256("\n".join(sorted(self.held_out)).encode()).hexdigest()[:20]
+        return facts
+
+
+def mentions(text: str, phrases: Iterable[str]) -> bool:
+    """Return whether a text contains one of the phrases as whole words, also in the plural ("two boats", "churches").
+
+    Case, accents and punctuation are ignored.
+    """
+    spoken = f" {_folded(text)} "
+    return any(re.search(rf" {re.escape(_folded(phrase))}(s|es)? ", spoken) for phrase in phrases)
 
 
 def words(phrase: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from benchmark.api.testbed import Testbed
     from benchmark.store.artefacts import Store
     from metrics.base import FeatureMetric
+    from metrics.encoders import Encoder
     from prompts.concepts import Concept, Kind
     from prompts.lists import Prompt
 
@@ -36,7 +37,8 @@ Side = Literal["targets", "kept"]
 class Evidence:
     """The features that a suite scores, one row per prompt, of three models with the same prompts and seeds.
 
-    `own` are features of the scored model. Keys are jobs of the testbed's networks; "text" are features of the prompts.
+    `own` are features of the scored model. Keys are jobs of the testbed's networks and of `Suite.networks`; "text" are
+    features of the prompts.
     """
 
     testbed: Testbed
@@ -150,6 +152,9 @@ class Suite:
     """Suites that are also run, because their scores belong in the same table."""
     forgets: Kind = DEFAULT_KIND
     """The kind of concept that a method erases when it is run on this suite."""
+    concept: Concept | None = None
+    """The concept that methods erase when they are run on this suite, for suites that bring it; its kind is `forgets`.
+    If None, the testbed determines the concept."""
     explicit: bool = False
     """Whether pictures may be explicit. If so, other users of the machine cannot read them, and sheets blur them."""
     metrics: Sequence[str | Use] = ()
@@ -167,6 +172,24 @@ class Suite:
         "probes" are for concepts to erase, those of all other parts for concepts to keep.
         """
         return None
+
+    def checksums(self) -> Mapping[str, str]:
+        """Return the sha256 of files, besides the suite's own file and prompts, that scores depend on.
+
+        Records state them by their keys. UsageError or DataError if a file is missing.
+        """
+        return {}
+
+    def networks(self, device: str) -> Mapping[str, Encoder]:
+        """Return the suite's own networks by job, which compute features in addition to those in `encoders`.
+
+        A job must not be one of the testbed's. Every change of the features must change the name of the network,
+        because features are stored by it.
+        """
+        return {}
+
+    def check(self, testbed: Testbed, prompts: Sequence[Prompt]) -> None:
+        """Raise UsageError or DataError if pictures of this testbed cannot be scored; called before any training."""
 
     def score(self, evidence: Evidence) -> Scores:
         """Score one model's pictures. By default there are no cells, for suites that only list `metrics`."""

@@ -87,6 +87,10 @@ class Testbed:
     titles: Mapping[str, Sequence[str]] = {}
     """Suite -> names of lists, in order of preference. If the user has added a list, it replaces the testbed's prompts
     for the targets that it contains."""
+    takes_concepts: bool = False
+    """Whether methods can forget a concept that a suite brings (`Suite.concept`). If so, `materials`, `contrast` and
+    `erase_cost` have captions for every concept; benchmark/testbeds/concept_captions.py creates some, and leaves the
+    targets out of D_f."""
     license: str = "other"
     """Licence of the base model, by its identifier in the front matter of model cards."""
     pixels: int = 8

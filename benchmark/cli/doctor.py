@@ -34,6 +34,12 @@ def doctor(
     suite: Annotated[
         str, typer.Option(help="Check this suite on --testbed instead: my.py:Class or my.toml.", show_default="none")
     ] = "",
+    concept: Annotated[
+        str,
+        typer.Option(
+            help="Check the file of a concept of your own on --testbed instead: my.toml.", show_default="none"
+        ),
+    ] = "",
     metric: Annotated[
         str, typer.Option(help="Check this metric on --testbed instead: my.py:Class.", show_default="none")
     ] = "",
@@ -45,7 +51,7 @@ def doctor(
     A method is run on a tiny U-Net with random weights, in about a minute. The checks are whether it has the required
     attributes and functions, whether a short training works and stays within its budget, whether a second training
     gives the same weights, and whether an interrupted training resumes. A suite or a metric is run on random features,
-    in seconds.
+    in seconds. Of a concept's file, the prompts, training captions and judge are checked.
 
     \b
     Examples:
@@ -53,12 +59,13 @@ def doctor(
       bench doctor --testbed my.toml --online
       bench doctor --method my/eraser.py:Eraser
       bench doctor --suite my/suite.py:Suite --metric my/metric.py:Metric
+      bench doctor --concept boat.toml
     """
     plugins = [("methods", method), ("objectives", objective), ("prunings", pruning)]
-    scoring_plugins = [("suites", suite), ("metrics", metric)]
+    scoring_plugins = [("suites", suite), ("concepts", concept), ("metrics", metric)]
     if any(name for _, name in (*plugins, *scoring_plugins)):
         options = {"runs": "--runs", "online": "--online"}
-        if not (suite or metric):
+        if not (suite or concept or metric):
             options["testbed"] = "--testbed"
         refuse_unread(ctx, options, "a plug-in is checked without it")
         _try([*plugins, *scoring_plugins], testbed)
@@ -97,12 +104,13 @@ def _try(plugins: list[tuple[str, str]], testbed: str) -> None:
     chosen = [(group, name) for group, name in plugins if name]
     check_plugin("testbeds", testbed)
     for group, name in chosen:
-        check_plugin(group, name)
+        if group != "concepts":  # a mistake in the file of a concept is reported as a check
+            check_plugin(group, name)
     from benchmark.console import quiet_libraries
     from benchmark.plugin_checks.method import MethodChecks
     from benchmark.plugin_checks.objective import ObjectiveChecks
     from benchmark.plugin_checks.pruning import PruningChecks
-    from benchmark.plugin_checks.suite import MetricChecks, SuiteChecks
+    from benchmark.plugin_checks.suite import ConceptChecks, MetricChecks, SuiteChecks
 
     quiet_libraries()
     checks: dict[str, Callable[[str], Any]] = {
@@ -110,6 +118,7 @@ def _try(plugins: list[tuple[str, str]], testbed: str) -> None:
         "objectives": ObjectiveChecks,
         "prunings": PruningChecks,
         "suites": lambda name: SuiteChecks(name, testbed),
+        "concepts": lambda name: ConceptChecks(name, testbed),
         "metrics": lambda name: MetricChecks(name, testbed),
     }
     broken_count = 0

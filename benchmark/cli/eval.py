@@ -14,6 +14,7 @@ from benchmark.cli.options import (
     AsPublished,
     ComparedWith,
     Compiles,
+    ConceptFile,
     Device,
     Limit,
     Metrics,
@@ -21,11 +22,13 @@ from benchmark.cli.options import (
     Reference,
     Reveal,
     Runs,
+    Suite,
     Targets,
     Testbed,
     artists_named,
     check_plugin,
     refuse_unread,
+    suite_asked,
 )
 from benchmark.errors import UsageError
 from benchmark.store.paths import home
@@ -51,14 +54,8 @@ def evaluate(
     checkpoint: Annotated[
         str, typer.Option(help="U-Net or pipeline to score: a folder, a file of weights, or a Hugging Face Hub id.")
     ],
-    suite: Annotated[
-        str,
-        typer.Option(
-            help="Prompts and scores: a name from `bench list suites`, or a file: path/to/file.py:Class or my.toml. "
-            "A built-in suite also runs suite `coco`, and your own suite those that its `brings` names, unless --alone "
-            "is given."
-        ),
-    ],
+    suite: Suite = "",
+    concept: ConceptFile = "",
     name: Annotated[str, typer.Option(help="Label of the row in tables.", show_default="the checkpoint's name")] = "",
     architecture: Annotated[
         Path | None,
@@ -129,9 +126,11 @@ def evaluate(
     Examples:
       bench eval --checkpoint esd-van-gogh.safetensors --suite artists --testbed sd21 --name esd-x
       bench eval --checkpoint my/pipeline --suite artists --reference base
+      bench eval --checkpoint boatless.safetensors --concept boat.toml
       bench eval --checkpoint new.pt --suite artists --require 'target_style<=0.1' --require 'kept_style>=0.8'
     """
     check_plugin("testbeds", testbed)
+    suite = suite_asked(suite, concept, targets)
     suite_name = check_plugin("suites", suite)
     for metric_name in metric or ():
         check_plugin("metrics", metric_name)

@@ -65,6 +65,25 @@ Targets = Annotated[
         show_default="set by the testbed",
     ),
 ]
+Suite = Annotated[
+    str,
+    typer.Option(
+        help="Prompts and scores: a name from `bench list suites`, or a file: path/to/file.py:Class or my.toml. "
+        "A built-in suite also runs suite `coco`, and your own suite those that its `brings` names, unless --alone "
+        "is given.",
+        show_default="none; give it or --concept",
+    ),
+]
+ConceptFile = Annotated[
+    str,
+    typer.Option(
+        "--concept",
+        metavar="<path>",
+        help="Instead of --suite, forget a concept of your own: a TOML file with its name, kind, targets, anchor, "
+        "neighbours, prompts and judge; see docs/own-models.md.",
+        show_default="none",
+    ),
+]
 Seed = Annotated[
     int, typer.Option(help="Random seed of training. It does not change the seeds that images are sampled with.")
 ]
@@ -198,6 +217,26 @@ def check_plugin(group: str, name: str) -> str:
     if name not in (installed := registry.names(group)):
         raise registry.unknown(registry.GROUPS[group], name, installed)
     return name
+
+
+def suite_asked(suite: str, concept: str, targets: str) -> str:
+    """Return the suite of a command: that of `--suite`, or the file of `--concept`, which is a suite as well.
+
+    Raises:
+        UsageError: both are given or none, or `--concept` is given with `--targets`, or does not name a concept's file.
+        DataError: the file is wrong.
+    """
+    from benchmark.suites import load
+
+    if bool(suite) == bool(concept):
+        both = "--suite and --concept both name the prompts" if suite else "--suite and --concept are missing"
+        raise UsageError(f"{both}: give one of them, a suite or the file of a concept of your own.")
+    if not concept:
+        return suite
+    if targets:
+        raise UsageError("--targets names artists, but a --concept file has its own targets: leave --targets out.")
+    load.load_concept(concept)
+    return concept
 
 
 def shown_suite(name: str, records: Iterable[Record]) -> str:

@@ -29,6 +29,7 @@ def run(options: RunOptions) -> None:
       bench run --method distilled --suite coco --macs 0.55 --budget 60it,120it,350it
       bench run --method my/eraser.py:Eraser --suite artists
       bench run --method bilevel --suite my/suite.toml --metric my/metric.py:Metric
+      bench run --method uce --concept boat.toml
       bench run --method all --suite artists
     """
     requests = options.requests()
@@ -68,7 +69,7 @@ def run(options: RunOptions) -> None:
 
     name = check_plugin("testbeds", options.testbed)
     entries: list[Found] = [(record, "local") for record in records.values()]
-    print_rich(table(entries, name, check_plugin("suites", options.suite), everything=True))
+    print_rich(table(entries, name, check_plugin("suites", requests[0].suite), everything=True))
     width = max(map(len, paths), default=0)
     for description, path in paths.items():
         print(f"{description.ljust(width)}  {path}")

@@ -17,6 +17,7 @@ from benchmark.cli.options import (
     Captions,
     ComparedWith,
     Compiles,
+    ConceptFile,
     Device,
     KeptNames,
     Limit,
@@ -30,11 +31,13 @@ from benchmark.cli.options import (
     Runs,
     Seed,
     Settings,
+    Suite,
     Targets,
     Testbed,
     artists_named,
     check_plugin,
     share_of_macs,
+    suite_asked,
 )
 from benchmark.errors import UsageError
 from benchmark.store.paths import home
@@ -56,14 +59,8 @@ class RunOptions:
             "path/to/file.py:Class, or `all` for every installed method."
         ),
     ]
-    suite: Annotated[
-        str,
-        typer.Option(
-            help="Prompts and scores: a name from `bench list suites`, or a file: path/to/file.py:Class or my.toml. "
-            "A built-in suite also runs suite `coco`, and your own suite those that its `brings` names, unless --alone "
-            "is given."
-        ),
-    ]
+    suite: Suite = ""
+    concept: ConceptFile = ""
     testbed: Testbed = "mini"
     pruning: Pruning = "magnitude"
     macs: Macs = None
@@ -98,7 +95,8 @@ class RunOptions:
         """
         from benchmark.api.request import RunRequest, parse_budgets, parse_settings
 
-        for group, name in (("testbeds", self.testbed), ("suites", self.suite), ("prunings", self.pruning)):
+        suite = suite_asked(self.suite, self.concept, self.targets)
+        for group, name in (("testbeds", self.testbed), ("suites", suite), ("prunings", self.pruning)):
             check_plugin(group, name)
         for name in self.metric or ():
             check_plugin("metrics", name)
@@ -108,7 +106,7 @@ class RunOptions:
         budgets = parse_budgets(self.budget)
         request = RunRequest(
             method=methods[0],
-            suite=self.suite,
+            suite=suite,
             testbed=self.testbed,
             pruning=self.pruning,
             macs=share_of_macs(self.pruning, self.macs),

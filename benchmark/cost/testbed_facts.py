@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from benchmark.api.testbed import Testbed
 from benchmark.cost.network_costs import Sizes, sizes
 from benchmark.errors import DataError, UsageError
 from benchmark.suites import load
 from benchmark.suites.prompts import first_of_groups
-from benchmark.suites.toml_suite import TomlSuite
+from benchmark.suites.toml_suite import ListSuite
 from benchmark.tables.columns import BUILT_IN
 from benchmark.testbeds import resolve
 from benchmark.testbeds.mini.definition import Definition as MiniDefinition
@@ -102,14 +102,27 @@ def _kind(request: RunRequest) -> str:
     return load.load(request.suite).forgets
 
 
+def _brought(request: RunRequest) -> Concept | None:
+    """Return the concept that the request's suite brings; None if it brings none.
+
+    The prompts of a suite in Python are not known here, so its concept gets a placeholder for them.
+    """
+    suite = load.load(request.suite)
+    if suite.concept is None or suite.concept.is_brought:
+        return suite.concept
+    return replace(suite.concept, held_out=frozenset(("prompts of the suite",)))
+
+
 def _read_mini_facts(request: RunRequest, definition: MiniDefinition) -> TestbedFacts:
     """Return the properties of mini, or of a testbed like mini, whose networks have the same sizes."""
-    from benchmark.testbeds.mini import explicit, prompts
+    from benchmark.testbeds.mini import brought, explicit, prompts
 
     is_explicit = _kind(request) == "explicit"
-    targets = request.targets or tuple(definition.targets)
-    concept = explicit.CONCEPT if is_explicit else prompts.style_concept(targets)
-    captions = explicit if is_explicit else prompts
+    concept, captions = _brought(request), cast(Any, brought)
+    if concept is None:
+        targets = request.targets or tuple(definition.targets)
+        concept = explicit.CONCEPT if is_explicit else prompts.style_concept(targets)
+        captions = explicit if is_explicit else prompts
     assumed: list[str] = []
     prompt_counts = {
         name: len(first_of_groups(_prompts_of_mini(name, concept, definition.prompts), request.limit))
@@ -130,7 +143,7 @@ def _read_mini_facts(request: RunRequest, definition: MiniDefinition) -> Testbed
 def _count_own_prompts(request: RunRequest, name: str, assumed: list[str]) -> int:
     """Return the number of prompts of a plug-in's suite; 0 if only its code with a loaded testbed can tell."""
     suite = load.load(request.suite if name == load.name_of(request.suite) else name)
-    if isinstance(suite, TomlSuite):
+    if isinstance(suite, ListSuite):
         return len(first_of_groups(suite.rows, request.limit))
     assumed.append(f"the prompts of suite {name}, which its own code defines, are not counted")
     return 0
@@ -158,7 +171,8 @@ def _read_stable_diffusion_facts(request: RunRequest, definition: Definition) ->
     if definition.name != "sd21":
         assumed.append("the model is as large as Stable Diffusion 2.1")
     is_explicit = _kind(request) == "explicit"
-    concept = prompts.EXPLICIT if is_explicit else prompts.style_concept(definition.artists, request.targets)
+    own_concept = prompts.EXPLICIT if is_explicit else prompts.style_concept(definition.artists, request.targets)
+    concept = _brought(request) or own_concept
     pictures = {side: _pictures(definition, side, assumed) for side in COCO}
     prompt_counts = {
         name: _count_prompts(request, definition, concept, name, pictures["val"], assumed)

@@ -50,9 +50,11 @@ def read_plan(path: Path, check: Callable[[list[str]], None] = lambda words: Non
             except ValueError as error:
                 raise UsageError(f"{path}, line {number}: {_unreadable(run_line)}") from error
             option_names = {word.partition("=")[0] for word in words}  # also recognises --runs=folder
-            if words and (not {"--method", "--suite"} <= option_names or option_names & set(OWN)):
+            is_complete = "--method" in option_names and bool({"--suite", "--concept"} & option_names)
+            if words and (not is_complete or option_names & set(OWN)):
                 raise UsageError(
-                    f"{path}, line {number}: a run needs --method and --suite, and must not have {' or '.join(OWN)}."
+                    f"{path}, line {number}: a run needs --method and --suite (or --concept), and must not have "
+                    f"{' or '.join(OWN)}."
                 )
             if "" in words or any(word.endswith("=") for word in words if word.startswith("--")):
                 raise UsageError(f"{path}, line {number}: an option is empty; give it a value, or leave it out.")

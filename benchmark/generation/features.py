@@ -34,8 +34,13 @@ class Look(Protocol):
 
 
 def _networks(bench: Workbench, suite: Suite) -> dict[str, str]:
-    """Return the networks that the suite needs and the testbed has: job -> back end."""
-    return {job: name for job, name in bench.testbed.networks.items() if job in suite.encoders}
+    """Return the networks that the suite needs and the testbed has, and its own: job -> back end."""
+    names = {job: name for job, name in bench.testbed.networks.items() if job in suite.encoders}
+    return names | {job: network.name for job, network in _own_networks(bench, suite).items()}
+
+
+def _own_networks(bench: Workbench, suite: Suite) -> Mapping[str, Encoder]:
+    return suite.networks(str(bench.device))
 
 
 def features_identity(bench: Workbench, model: Model, prompts: Sequence[Prompt], suite: Suite) -> Identity:
@@ -68,8 +73,9 @@ def _compute_shard(bench: Workbench, model: Model, shard: Shard, suite: Suite) -
                 f"Pictures of {model.label} were damaged or removed while their features were computed: run again."
             )
         pictures = read_shard(artefact.folder, len(shard))
-        features_by_job = {job: _by_size(bench.testbed.encoder(job), pictures) for job in _networks(bench, suite)}
-        _check_finite(features_by_job, bench.testbed.networks)
+        names, own = _networks(bench, suite), _own_networks(bench, suite)
+        features_by_job = {job: _by_size(own.get(job) or bench.testbed.encoder(job), pictures) for job in names}
+        _check_finite(features_by_job, names)
         with bench.store.make("seen", features_identity(bench, model, shard, suite)) as folder:
             save_file(features_by_job, folder / "seen.safetensors")
         return features_by_job

@@ -98,7 +98,7 @@ def identity(bench: Workbench, plan: Plan) -> Identity:
         "code": code,
         "recipe": method.recipe,
         "config": registry.resolved(identity_of(method.config)),
-        "concept": plan.concept.identity() if method.erases or plan.data != "plain" else None,
+        "concept": _concept(plan),
         "data": plan.data,
         **({"kept_names": plan.kept_names} if chooses_names(plan) else {}),
         "budget": plan.budget,
@@ -111,6 +111,15 @@ def identity(bench: Workbench, plan: Plan) -> Identity:
     if plan.first:
         parts["start"] = key_of("model", identity(bench, plan.first))
     return parts
+
+
+def _concept(plan: Plan) -> Identity | None:
+    """Return what the weights depend on of the concept: all of it, nothing, or what D_f leaves out."""
+    if plan.method.erases or plan.data != "plain":
+        return plan.concept.identity()
+    if plan.concept.is_brought:
+        return {key: value for key, value in plan.concept.identity().items() if key in ("targets", "held_out")}
+    return None
 
 
 def chooses_names(plan: Plan) -> bool:

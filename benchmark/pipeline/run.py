@@ -58,7 +58,7 @@ class Scoring:
         suites = [first, *(load.in_run(name) for name in first.brings if not request.alone)]
         bench = workbench_for(request.runtime, home, progress)
         prompts.check_as_published(bench, [suite.name for suite in suites])
-        concept = bench.testbed.concept(request.targets, first.forgets)
+        concept = first.concept_on(bench.testbed, request.targets)
         prompts_by_suite = {suite.name: prompts.prompts_of(bench, suite, concept) for suite in suites}
         for suite in suites:
             suite.check(bench.testbed, prompts_by_suite[suite.name])

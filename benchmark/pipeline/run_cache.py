@@ -22,8 +22,8 @@ from benchmark.records.record import SUFFIX, Record, read_record
 from benchmark.store import durable, manifest
 from benchmark.store.listing import visible
 from benchmark.suites.feature_metrics import FEATURE_METRICS
-from benchmark.suites.load import is_toml
-from benchmark.suites.toml_suite import TomlSuite
+from benchmark.suites.load import is_toml, load
+from benchmark.suites.toml_suite import ListSuite
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("benchmark", "methods", "metrics", "prompts")
@@ -91,10 +91,13 @@ def _receipt_path(request: RunRequest) -> str | None:
     plugins = {"testbeds": request.testbed}
     files: JsonObject = {}
     if is_toml(request.suite):
-        suite = TomlSuite(Path(request.suite).expanduser())
+        suite = load(request.suite)
+        if not isinstance(suite, ListSuite) or not suite.repeatable:
+            return None
         if not all(use in FEATURE_METRICS for use in suite.metrics):
             return None
-        files["suites"] = [hashlib.sha256(Path(request.suite).expanduser().read_bytes()).hexdigest(), suite.checksum]
+        own_checksum = hashlib.sha256(Path(request.suite).expanduser().read_bytes()).hexdigest()
+        files["suites"] = [own_checksum, suite.checksum, *suite.checksums().values()]
     else:  # suites from Python files have no receipt, because it is not known from which files they read prompts
         plugins["suites"] = request.suite
     if codes := [registry.fingerprint(metric) for metric in request.metrics]:

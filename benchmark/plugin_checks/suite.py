@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import gettempdir
 
@@ -14,9 +14,14 @@ from benchmark.api.suite import Evidence, Scores
 from benchmark.api.testbed import Testbed
 from benchmark.plugin_checks.checks import Check, Fault, Untried, until_broken
 from benchmark.store.artefacts import Store
-from benchmark.suites.load import AppliedMetric, SuiteInRun, in_run
+from benchmark.suites.concept_suite import ConceptSuite
+from benchmark.suites.feature_metrics import FORGOTTEN
+from benchmark.suites.load import AppliedMetric, SuiteInRun, in_run, load_concept
 from benchmark.testbeds import resolve
-from prompts.concepts import Concept
+from metrics.detectors.rows import MOST
+from metrics.detectors.rows import WIDTH as DETECTION
+from metrics.encoders import Encoder
+from prompts.concepts import Concept, mentions
 from prompts.lists import Prompt
 
 PROMPTS_PER_PART = 6
@@ -52,6 +57,7 @@ class SuiteChecks(_ScoreChecks):
     """The checks of one suite, by name, `path/to/file.py:Class` or TOML file, on a testbed's prompts and networks."""
 
     suite: SuiteInRun
+    testbed: Testbed
 
     def lines(self) -> Iterator[Check]:
         return until_broken(
@@ -63,12 +69,12 @@ class SuiteChecks(_ScoreChecks):
         return "declares everything that a suite must declare"
 
     def prompts(self) -> str:
-        testbed = resolve.load(self.testbed_name)(device="cpu")
-        concept = testbed.concept((), self.suite.forgets)
+        self.testbed = testbed = resolve.load(self.testbed_name)(device="cpu")
+        concept = self.suite.concept_on(testbed, ())
         prompts = self.suite.prompts(testbed, concept)
         prompts = testbed.prompts(self.suite.name, concept) if prompts is None else prompts
         self.suite.check(testbed, prompts)
-        self.evidence = _evidence(testbed, concept, prompts, self.suite.encoders)
+        self.evidence = _evidence(testbed, concept, prompts, self.suite.encoders, self.suite.networks("cpu"))
         parts = ", ".join(dict.fromkeys(prompt.part for prompt in prompts))
         return f"{len(prompts)} prompts in parts {parts}"
 
@@ -112,19 +118,90 @@ class MetricChecks(_ScoreChecks):
         return scores
 
 
-def _evidence(testbed: Testbed, concept: Concept, prompts: Sequence[Prompt], encoders: Sequence[str]) -> Evidence:
-    """Random unit features of three models for the networks `encoders`; random probabilities for "oracle"."""
+class ConceptChecks(SuiteChecks):
+    """The checks of a concept's file: also its phrases, its training captions and its judge."""
+
+    concept_suite: ConceptSuite
+
+    def lines(self) -> Iterator[Check]:
+        return until_broken(
+            ("concept", self.contract), ("phrases", self.phrases), ("prompts", self.prompts), ("judge", self.judge),
+            ("captions", self.captions), ("scores", self.scores), ("repeat", self.repeat),
+        )  # fmt: skip
+
+    def contract(self) -> str:
+        self.concept_suite = load_concept(self.name)
+        super().contract()
+        concept = self.concept_suite.concept
+        kept = f", keeps {', '.join(concept.neighbours)}" if concept.neighbours else ""
+        return f"{concept.kind}: forgets {', '.join(concept.targets)} for {concept.anchor!r}{kept}"
+
+    def phrases(self) -> str:
+        """Compare the prompts with the targets: prompts to forget name one, prompts to keep name none."""
+        targets, rows = self.concept_suite.concept.targets, self.concept_suite.rows
+        for row in rows:
+            if row.part == "targets" and not mentions(row.text, [row.target]):
+                raise Fault(f"prompt {row.id} has part targets, but does not name {row.target!r}: use part implicit")
+            if row.part not in FORGOTTEN and mentions(row.text, targets):
+                raise Fault(f"prompt {row.id} has part {row.part}, but names a target: choose different words")
+        return "every prompt names what its part says"
+
+    def judge(self) -> str:
+        judge = self.concept_suite.judge
+        side, source = _side(self.testbed), torch.Generator().manual_seed(0)
+        pictures = torch.randint(0, 256, (PROMPTS_PER_PART, 3, side, side), dtype=torch.uint8, generator=source)
+        for network in self.suite.networks("cpu").values():
+            together = network(pictures)
+            alone = torch.cat([network(picture[None]) for picture in pictures])
+            if not torch.allclose(together, alone, atol=1e-3):
+                raise Fault("scores a picture differently if other pictures are scored with it")
+        return judge.check(self.testbed)
+
+    def captions(self) -> str:
+        concept = self.concept_suite.concept
+        count = self.testbed.erase_cost(concept).images
+        pairs = sum(map(len, self.testbed.contrast(concept).values()))
+        return f"{count} captions of concept images and {pairs} contrast pairs to train on; none is a prompt"
+
+
+def _side(testbed: Testbed) -> int:
+    """Return height and width in pixels of the testbed's pictures."""
+    return testbed.sampler.latent_size * testbed.pixels
+
+
+def _evidence(
+    testbed: Testbed,
+    concept: Concept,
+    prompts: Sequence[Prompt],
+    encoders: Sequence[str],
+    own: Mapping[str, Encoder] | None = None,
+) -> Evidence:
+    """Return random features of three models for the networks `encoders`, and those of random pictures for `own`.
+
+    Features are unit vectors; those of "oracle" are probabilities, and those of "detector" hold one detection. CLIP
+    features have CLIP's width if the suite brings its concept, because its judge may compare them with texts.
+    """
     source = torch.Generator().manual_seed(0)
+    clip_width = testbed.clip.size if concept.is_brought and "clip" in encoders else WIDTH
 
     def features(count: int, job: str) -> Tensor:
+        if own and job in own:
+            side = _side(testbed)
+            return own[job](torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=source))
+        if job == "detector":
+            rows = torch.full((count, MOST, DETECTION), -1.0)
+            rows[:, 0] = torch.tensor([0.0, 0.5, 0.0, 0.0, 8.0, 8.0])
+            return rows.flatten(1)
         if job == "oracle":
             groups = [
                 torch.randn(count, size, generator=source) for size in (len(testbed.styles), len(testbed.contents))
             ]
             return torch.cat([group.softmax(dim=1) for group in groups], dim=1)
-        return torch.nn.functional.normalize(torch.randn(count, WIDTH, generator=source), dim=1)
+        width = clip_width if job in ("clip", "text") else WIDTH
+        return torch.nn.functional.normalize(torch.randn(count, width, generator=source), dim=1)
 
-    sides = [{job: features(len(prompts), job) for job in encoders} for _ in range(3)]
+    jobs = [*(job for job in encoders if job in testbed.networks), *(own or ())]
+    sides = [{job: features(len(prompts), job) for job in jobs} for _ in range(3)]
     text = features(len(prompts), "text")
     for side in sides:
         side["text"] = text

@@ -16,10 +16,12 @@ from benchmark.api.suite import Evidence, Scores, Suite
 from benchmark.errors import UsageError
 from benchmark.json_types import Identity, JsonObject
 from benchmark.suites import plugins
-from benchmark.suites.toml_suite import TomlSuite
+from benchmark.suites.concept_suite import ConceptSuite, is_concept
+from benchmark.suites.toml_suite import ListSuite, TomlSuite
 
 if TYPE_CHECKING:
     from benchmark.api.testbed import Testbed
+    from metrics.encoders import Encoder
     from prompts.concepts import Concept
     from prompts.lists import Prompt
 
@@ -40,7 +42,7 @@ def name_of(suite: str) -> str:
 
 
 def load(suite: str) -> Suite:
-    """Load a suite by name, from `path/to/file.py:Class` or from a TOML file.
+    """Load a suite by name, from `path/to/file.py:Class` or from the TOML file of a suite or a concept.
 
     Raises:
         UsageError: the suite does not exist or is incomplete, or a file uses the name of an installed suite.
@@ -49,7 +51,8 @@ def load(suite: str) -> Suite:
     where = f"Suite '{suite}'"
     made: Any
     if is_toml(suite):
-        made = TomlSuite(Path(suite).expanduser())
+        path = Path(suite).expanduser()
+        made = ConceptSuite(path) if is_concept(path) else TomlSuite(path)
     else:
         kind = registry.load("suites", suite)
         if not (isclass(kind) and issubclass(kind, Suite)):
@@ -65,6 +68,16 @@ def load(suite: str) -> Suite:
             f"name, such as my-{taken}."
         )
     return made
+
+
+def load_concept(path: str) -> ConceptSuite:
+    """Load the file of `--concept`. UsageError if it is no TOML file; also the errors of `load`."""
+    if not is_toml(path):
+        raise UsageError(f"--concept takes a TOML file, such as my.toml; '{path}' is none.")
+    suite = load(path)
+    if not isinstance(suite, ConceptSuite):
+        raise UsageError(f"{path} defines a suite, but no concept to forget: use it with --suite.")
+    return suite
 
 
 def in_run(suite: str, metrics: Sequence[str] = ()) -> SuiteInRun:
@@ -167,12 +180,41 @@ class SuiteInRun(Suite):
             suite.forgets, suite.explicit, suite.metrics, suite.columns
         )  # fmt: skip
         self.encoders = tuple(dict.fromkeys([*suite.encoders, *(job for m in scored_by for job in m.kind.encoders)]))
+        self.concept = suite.concept
         self.is_built_in = not is_file(named) and registry.home_of("suites", named) == "benchmark"
         self.code = _code_of(named)
+        self.other_checksums = self._guarded(suite.checksums)
         self._prompts_checksum = ""
 
+    def concept_on(self, testbed: Testbed, targets: tuple[str, ...]) -> Concept:
+        """Return the concept to erase: the one that the suite brings, or else the testbed's with these targets.
+
+        Raises:
+            UsageError: the suite brings its concept and `targets` are given, or the testbed cannot train on it, or the
+                suite has no prompts of its own. Also the errors of `Testbed.concept`.
+        """
+        if self.concept is None:
+            return testbed.concept(targets, self.forgets)
+        if targets:
+            raise UsageError(f"--targets names artists, but suite '{self.named}' brings its own targets: leave it out.")
+        if not testbed.takes_concepts:
+            raise UsageError(
+                f"Testbed '{testbed.name}' has no training captions for a concept of your own: use mini or a testbed "
+                "like sd21, or see Testbed.takes_concepts in benchmark/api/testbed.py."
+            )
+        if self.concept.held_out:
+            return self.concept
+        prompts = self.prompts(testbed, self.concept)
+        if prompts is None:
+            raise UsageError(f"Suite '{self.named}' brings a concept but no prompts: let `prompts` return a list.")
+        return replace(self.concept, held_out=frozenset(prompt.text for prompt in prompts))
+
+    def networks(self, device: str) -> Mapping[str, Encoder]:
+        return self._guarded(lambda: self.suite.networks(device))
+
     def check(self, testbed: Testbed, prompts: Sequence[Prompt]) -> None:
-        """Raise UsageError if the testbed lacks a metric's network, or if a metric would score no picture."""
+        """Raise UsageError if the testbed lacks a metric's network, or if a metric would score no picture, or if the
+        suite's own check fails."""
         for applied in self.scored_by:
             for job in applied.kind.encoders:
                 if job not in testbed.networks:
@@ -186,6 +228,12 @@ class SuiteInRun(Suite):
                     f"{applied.where} is limited to parts {', '.join(applied.use.parts)}, but suite '{self.name}' only "
                     f"has parts {parts}: choose among these."
                 )
+        self._guarded(lambda: self.suite.check(testbed, prompts))
+        if taken := sorted(set(self.networks("cpu")) & set(testbed.networks)):
+            raise UsageError(
+                f"Suite '{self.named}' has a network for '{taken[0]}', which testbed '{testbed.name}' also has: give "
+                "its job a different name."
+            )
 
     def prompts(self, testbed: Testbed, concept: Concept) -> Sequence[Prompt] | None:
         where = f"Suite '{self.named}'"
@@ -193,7 +241,7 @@ class SuiteInRun(Suite):
         if own is None:
             return None
         prompts = plugins.check_prompts(own, where)
-        if isinstance(self.suite, TomlSuite):
+        if isinstance(self.suite, ListSuite):
             self._prompts_checksum = self.suite.checksum
         else:
             text = json.dumps([asdict(prompt) for prompt in prompts])
@@ -213,11 +261,11 @@ class SuiteInRun(Suite):
 
     @property
     def world(self) -> Identity:
-        """Return the suite's entry in a record's `world`: checksums of its file and of its own prompts.
+        """Return the suite's entry in a record's `world`: checksums of its file, its own prompts and its other files.
 
         Empty for a built-in suite. The checksum of the prompts is missing until `prompts` has been called.
         """
-        facts = {"code": self.code, "prompts": self._prompts_checksum}
+        facts = {"code": self.code, "prompts": self._prompts_checksum, **self.other_checksums}
         stated = {name: f"sha256:{checksum}" for name, checksum in facts.items() if checksum}
         return {"suite": stated} if stated else {}
 
@@ -237,7 +285,9 @@ class SuiteInRun(Suite):
             return {}
         # Folders are left out, because they can contain a user name.
         metrics = {Path(name).name: f"sha256:{code}" for name, code in files.items()}
-        return {"suite": {"columns": columns, "brings": list(self.brings), **({"metrics": metrics} if metrics else {})}}
+        facts: JsonObject = {"columns": columns, "brings": list(self.brings)}
+        facts |= {"metrics": metrics} if metrics else {}
+        return {"suite": facts | ({"brings_concept": True} if self.concept else {})}
 
 
 def _code_of(suite: str) -> str:

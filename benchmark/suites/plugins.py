@@ -58,6 +58,8 @@ def check_suite(suite: Any, where: str) -> None:
         raise UsageError(f"{where} has no summary: describe its prompts in one line.")
     if suite.forgets not in get_args(Kind):
         raise UsageError(f"{where}: forgets must be one of {', '.join(get_args(Kind))}, not {suite.forgets!r}.")
+    if suite.concept is not None and suite.concept.kind != suite.forgets:
+        raise UsageError(f"{where}: forgets is {suite.forgets!r}, but its concept is of kind {suite.concept.kind!r}.")
     for attribute in ("encoders", "brings"):
         _check_texts(getattr(suite, attribute), where, attribute)
     for name in suite.brings:

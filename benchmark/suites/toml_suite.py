@@ -6,7 +6,7 @@ import hashlib
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -59,42 +59,79 @@ class SuiteFile(_Table):
     explicit: bool = False
 
 
-class TomlSuite(Suite):
-    """A suite that a TOML file defines. DataError if the file or its list of prompts is invalid."""
+class ListSuite(Suite):
+    """A suite whose prompts are the rows of a CSV file. DataError if the file is invalid."""
 
-    def __init__(self, path: Path) -> None:
-        definition = _read(path)
-        self.name, self.summary, self.brings = definition.name, definition.summary, tuple(definition.brings)
-        self.forgets, self.explicit = definition.forgets, definition.explicit
-        self.metrics = [use if isinstance(use, str) else Use(**use.model_dump()) for use in definition.metrics]
-        self.columns = [Column(**column.model_dump()) for column in definition.columns]
-        self.list_path = path.parent / Path(definition.prompts).expanduser()
-        self.rows = read_prompts(self.list_path)
-        self.checksum = hashlib.sha256(self.list_path.read_bytes()).hexdigest()
+    repeatable = True
+    """Whether its scores depend only on files whose checksums are recorded, so that a repeated run can be skipped."""
+
+    def __init__(self, list_path: Path) -> None:
+        self.list_path = list_path
+        self.rows = read_prompts(list_path)
+        self.checksum = hashlib.sha256(list_path.read_bytes()).hexdigest()
         """The sha256 of the list of prompts."""
 
     def prompts(self, testbed: Testbed, concept: Concept) -> Sequence[Prompt]:
         return self.rows
 
 
-def _read(path: Path) -> SuiteFile:
+class TomlSuite(ListSuite):
+    """A suite that a TOML file defines. DataError if the file or its list of prompts is invalid."""
+
+    def __init__(self, path: Path) -> None:
+        definition = read_settings(path, SuiteFile, "suite")
+        super().__init__(path.parent / Path(definition.prompts).expanduser())
+        self.name, self.summary, self.brings = definition.name, definition.summary, tuple(definition.brings)
+        self.forgets, self.explicit = definition.forgets, definition.explicit
+        self.metrics = [use if isinstance(use, str) else Use(**use.model_dump()) for use in definition.metrics]
+        self.columns = [Column(**column.model_dump()) for column in definition.columns]
+
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def read_settings(path: Path, kind: type[Settings], what: str) -> Settings:
+    """Return the settings of a TOML file.
+
+    Args:
+        path: the file.
+        kind: the pydantic model of its settings.
+        what: what the file defines, for messages: "suite" or "concept".
+
+    Raises:
+        DataError: the file cannot be read, is not TOML, or has a wrong, unknown or missing setting.
+    """
+    return checked(kind, read_toml(path, what), f"The {what} {path}")
+
+
+def read_toml(path: Path, what: str) -> JsonObject:
+    """Return the content of a TOML file; `what` names it in messages. DataError if it is not readable TOML."""
     try:
-        settings: JsonObject = tomllib.loads(path.read_text("utf-8-sig"))
+        return tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
-        raise DataError(f"The suite {path} cannot be read ({error.strerror}).") from error
+        raise DataError(f"The {what} {path} cannot be read ({error.strerror}).") from error
     except ValueError as error:  # also raised if the file is not UTF-8
-        raise DataError(f"The suite {path} is not TOML ({error}).") from error
+        raise DataError(f"The {what} {path} is not TOML ({error}).") from error
+
+
+def checked(kind: type[Settings], values: JsonObject, where: str, table: str = "") -> Settings:
+    """Return settings as a pydantic model. DataError, which starts with `where`, if one is wrong, unknown or missing.
+
+    `table` is the name of the table of the TOML file that holds the settings; empty for the top level.
+    """
     try:
-        return SuiteFile(**settings)
+        return kind(**values)
     except ValidationError as error:
-        raise DataError(f"The suite {path}: {_sentence(error)}.") from error
+        raise DataError(f"{where}: {_sentence(error, kind, table)}.") from error
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentence(error: ValidationError, kind: type[BaseModel], table: str) -> str:
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"] if part not in ("str", "UseTable"))
+    parts = [part for part in first["loc"] if part not in ("str", "int", "UseTable", "list[str]")]
+    where = ".".join(map(str, [table, *parts] if table else parts))
     if first["type"] == "extra_forbidden":
-        return f"it has no setting '{where}'; the settings are {', '.join(SuiteFile.model_fields)}"
+        names = [field.alias or name for name, field in kind.model_fields.items()]
+        return f"it has no setting '{where}'; the settings {f'of {table} ' if table else ''}are {', '.join(names)}"
     if first["type"] == "missing":
         return f"setting '{where}' is missing"
     return f"'{where}': {first['msg'][:1].lower()}{first['msg'][1:]}"

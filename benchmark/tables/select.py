@@ -100,6 +100,14 @@ def forgets_explicit(suite: str, records: Iterable[Record]) -> bool:
     return any(record.concept.get("kind") == "explicit" for record in records if record.suite == suite)
 
 
+def brought_targets(suite: str, records: Iterable[Record]) -> frozenset[str] | None:
+    """Return the targets in the newest record of a suite that brings its concept; None for all other suites."""
+    own = [record for record in records if record.suite == suite]
+    newest = max(own, key=lambda record: str(record.made.get("time", "")), default=None)
+    facts = newest.made.get("suite") if newest else None
+    return targets_of(newest) if newest and isinstance(facts, dict) and facts.get("brings_concept") else None
+
+
 def select_by_sampling(entries: Sequence[Found], testbed: str, sampling: Mapping[str, object]) -> list[Found]:
     """Return the entries whose sampling settings are those of the testbed's file.
 

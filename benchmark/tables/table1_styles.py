@@ -34,6 +34,7 @@ from benchmark.tables.published_values import published, quotes
 from benchmark.tables.select import (
     ALL_PRUNINGS,
     Found,
+    brought_targets,
     current,
     forgets_explicit,
     is_usual,
@@ -76,7 +77,8 @@ def table(
     # Models without a record of the suite have no row, except for `artists` and `coco`, which form one table.
     needs_suite = suite not in ("artists", "coco")
     has_targets = not forgets_explicit(suite, (record for record, _ in suite_entries))
-    usual_targets = frozenset(targets or default_targets(testbed)) if has_targets else frozenset()
+    brought = brought_targets(suite, (record for record, _ in suite_entries))
+    usual_targets = frozenset(targets or brought or default_targets(testbed)) if has_targets else frozenset()
     shown_entries = suite_entries
     if not everything:
         current_entries = current(suite_entries)

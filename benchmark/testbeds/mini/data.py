@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmark.testbeds.captioned_latents import Captioned as Captioned
-from benchmark.testbeds.mini import explicit, prompts
+from benchmark.testbeds.mini import brought, explicit, prompts
 from benchmark.testbeds.mini.artists import ARTISTS, by_name
 from benchmark.testbeds.mini.prompts import seed_of
 from benchmark.testbeds.mini.world.captions import GENERIC, PLAIN, caption, phrase
@@ -42,6 +42,7 @@ def _captioned(
 def retention_set(concept: Concept, data: str) -> tuple[list[Scene], list[str]]:
     """Return scenes and captions of the retain set D_f.
 
+    A concept that a suite brings has no target in D_f, for either `data`.
     No picture has an emblem (the synthetic sign that stands in for nudity), and no caption is a prompt of a suite.
 
     Args:
@@ -49,8 +50,12 @@ def retention_set(concept: Concept, data: str) -> tuple[list[Scene], list[str]]:
         data: "plain" for plain pictures, like COCO in the paper, which does not show the targets either;
             "all-but-targets" for pictures of all styles and subjects except those of the targets.
     """
+    rng = random.Random(seed_of("D_f", data))
+    if concept.is_brought:
+        scenes = brought.without_targets(concept, plain_scene if data == "plain" else world_scene)
+        return _captioned(rng, scenes, RETAIN, brought.asked_by_suites(concept))
     module = explicit if concept.kind == "explicit" else prompts
-    rng, barred = random.Random(seed_of("D_f", data)), module.asked_by_suites(concept)
+    barred = module.asked_by_suites(concept)
     if data == "plain":
         return _captioned(rng, plain_scene, RETAIN, barred)
     targets = {_number(name) for name in concept.targets if concept.kind == "style"}

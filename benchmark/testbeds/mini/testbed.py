@@ -24,7 +24,7 @@ from benchmark.store.artefacts import Artefact, Store
 from benchmark.store.claims import making
 from benchmark.store.listing import visible
 from benchmark.testbeds.captioned_latents import kind_of_latents, no_latents
-from benchmark.testbeds.mini import data, explicit, load, prompts, scoring_networks
+from benchmark.testbeds.mini import brought, data, explicit, load, prompts, scoring_networks
 from benchmark.testbeds.mini.artists import ARTISTS, STYLES
 from benchmark.testbeds.mini.world.scenes import CONTENTS
 from methods.base import Materials
@@ -54,6 +54,7 @@ class Mini(Testbed):
     half = True
     sentences = "text tower"
     license = "mit"
+    takes_concepts = True
     shipped: Sequence[Path] = (PREBUILT,)
     networks: Mapping[str, str] = scoring_networks.NAMES
     styles: Sequence[str] = STYLES
@@ -144,7 +145,6 @@ class Mini(Testbed):
         retain, words, null = self._retain(bench, concept, which), _prompt_module(concept), self.encode([""])[0]
         erase = self._erase(bench, concept) if concept_images else no_latents(null)
         naming = self.encode(words.naming(concept)).cpu() if concept_images else erase.text
-        kept = [artist.name for artist in ARTISTS if artist.name not in concept.targets]
         return Materials(
             teacher=load.load_unet(self.pipeline, str(bench.device)),
             scheduler=self.scheduler,
@@ -154,7 +154,7 @@ class Mini(Testbed):
             null=null,
             encode=self.encode,
             sampler=self.sampler,
-            preserve=kept if concept.kind == "style" else [*kept, *CONTENTS],
+            preserve=_preserved(concept),
             contrast=self.contrast(concept),
             token_counts=self._token_counts,
             in_context=_prompt_module(concept).in_context(concept),
@@ -260,8 +260,18 @@ class Mini(Testbed):
 
 
 def _prompt_module(concept: Concept) -> Any:
-    """Return the module with the prompts of this kind of concept."""
+    """Return the module with the captions of this kind of concept."""
+    if concept.is_brought:
+        return brought
     return explicit if concept.kind == "explicit" else prompts
+
+
+def _preserved(concept: Concept) -> list[str]:
+    """Return the names of kept concepts for `Materials.preserve`; for a concept that a suite brings, its neighbours."""
+    if concept.is_brought:
+        return list(concept.neighbours)
+    kept = [artist.name for artist in ARTISTS if artist.name not in concept.targets]
+    return kept if concept.kind == "style" else [*kept, *CONTENTS]
 
 
 def _keep(store: Store, kind: str, identity: Identity, make: Callable[[], Tensor]) -> Artefact:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from benchmark.errors import DataError
 from benchmark.store.paths import size as readable_size
 from benchmark.testbeds.captioned_latents import Captioned as Captioned
 from benchmark.testbeds.stable_diffusion.latent_moments import Moments, sampled
@@ -56,9 +57,15 @@ class Streamed:
 
 
 def retention(
-    bench: Workbench, pipeline: Pipeline, vae: str, split: Split, crops_kept: int, size: int, barred: Sequence[str]
+    bench: Workbench,
+    pipeline: Pipeline,
+    vae: str,
+    split: Split,
+    crops_kept: int,
+    size: int,
+    left_out: Callable[[str], bool],
 ) -> Streamed:
-    """Build the retain set D_f: all captions without a barred word, each with a crop of its picture.
+    """Build the retain set D_f: all captions that are not left out, each with a crop of its picture.
 
     The random noise of a latent depends only on its row, so a row always has the same latent.
 
@@ -70,18 +77,22 @@ def retention(
         crops_kept: number of crops per picture that are encoded and stored in advance; the captions of a picture take
             them in turn. With 0, every caption has its own crop, which is encoded whenever it is drawn.
         size: side of a crop in pixels.
-        barred: words whose captions are left out; case is ignored.
+        left_out: returns whether a caption is left out.
+
+    Raises:
+        DataError: all captions are left out.
     """
-    words = [word.casefold() for word in barred]
     last_crop: dict[int, int] = {}  # picture -> number of the last crop that a caption took
     rows: list[tuple[int, str]] = []
     source: list[tuple[int, int]] = []  # (picture, crop) of each row
     for place, text in split.captions:
         number = last_crop[place] = last_crop.get(place, -1) + 1
-        if any(word in text.casefold() for word in words):
+        if left_out(text):
             continue
         rows.append((len(source), text))
         source.append((place, number % crops_kept if crops_kept else number))
+    if not rows:
+        raise DataError("Every training caption mentions a target, so no picture is left to train on: add others.")
     moments = Moments(pipeline, vae, split.files, crops_kept, size).make(bench) if crops_kept else None
     scale = float(pipeline.vae.config.scaling_factor)
 

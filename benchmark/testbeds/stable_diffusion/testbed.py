@@ -60,6 +60,7 @@ class StableDiffusion(Testbed):
     """A testbed of the Stable Diffusion family. All required files are checked first; DataError if one is missing."""
 
     shipped: Sequence[Path] = ()
+    takes_concepts = True
     styles: Sequence[str] = ()  # no style oracle exists for real painters
     contents: Sequence[str] = ()
     public: Mapping[str, Sequence[str]] = prompts.PUBLIC
@@ -165,29 +166,29 @@ class StableDiffusion(Testbed):
         null = self.encode([""])[0]
         erase = self._erase(bench, concept) if concept_images else no_latents(null)
         naming = self.encode(prompts.naming(concept)).cpu() if concept_images else erase.text
-        painters = artists(self.definition.artists)
-        barred = prompts.barred(self.definition.artists, concept) if which == "all-but-targets" else ()
+        titles = self.definition.artists
+        left_out = prompts.left_out(titles, concept, which)
         return Materials(
             teacher=self.base(),
             scheduler=self.scheduler,
             retain=data.retention(
-                bench, self._parts, self._vae, self._train, self.definition.crops, self.definition.size, barred
+                bench, self._parts, self._vae, self._train, self.definition.crops, self.definition.size, left_out
             ),
             erase=erase,
             erase_named=replace(erase, text=naming),
             null=null,
             encode=self.encode,
             sampler=self.sampler,
-            preserve=[painter.name for painter in painters if painter.name not in concept.targets],
+            preserve=prompts.preserved(titles, concept),
             contrast=self.contrast(concept),
             token_counts=self._token_counts,
-            in_context=prompts.in_context(self.definition.artists, concept),
+            in_context=prompts.in_context(titles, concept),
             erase_seconds=erase.seconds,
         )
 
     def pictures(self, bench: Workbench) -> Pictures:
         shown, crops = self._train.spread(PRUNING), min(self.definition.crops, 1)
-        stream = data.retention(bench, self._parts, self._vae, shown, crops, self.definition.size, ())
+        stream = data.retention(bench, self._parts, self._vae, shown, crops, self.definition.size, lambda text: False)
         captions = [text for _, text in shown.captions]
         return Pictures(stream, captions, self.encode([""])[0], self.scheduler)
 
