@@ -14,7 +14,7 @@ from test_prunings import bench, refused
 from benchmark import evaluate
 from benchmark.api import Prompt, Suite
 from benchmark.api.request import RunRequest
-from benchmark.cost.testbed_facts import ground
+from benchmark.cost.testbed_facts import read_facts
 from benchmark.errors import DataError, UsageError
 from benchmark.experiments.campaign import read_plan
 from benchmark.suites import load
@@ -209,7 +209,7 @@ def test_a_target_in_another_spelling_is_the_same_target(files: Path) -> None:
 
 def test_estimates_and_campaigns_take_a_concept_file(files: Path) -> None:
     path = str(files / "boat.toml")
-    facts = ground(RunRequest("uce", path, alone=True))
+    facts = read_facts(RunRequest("uce", path, alone=True))
     assert (facts.concept.targets, facts.prompt_counts, facts.erasing) == (("boat",), {"boat": 4}, 32)
     (files / "plan.txt").write_text(f"--method uce --concept {path}\n")
     assert read_plan(files / "plan.txt") == [["--method", "uce", "--concept", path]]
