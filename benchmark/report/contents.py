@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from benchmark.api.request import RunRequest
 from benchmark.records.command import Command, command_of
 from benchmark.records.record import Record
 from benchmark.tables.columns import BUILT_IN, EXPLICIT
-from benchmark.tables.select import Found, Source, targets_of
+from benchmark.tables.select import Found, Source, row_order, targets_of
 from benchmark.testbeds.resolve import default_targets
 
 
@@ -25,9 +26,11 @@ class Run:
     label: str
     source: Source
     """Where its records are from."""
+    pruning: str
+    """How its U-Net, or for the base model that of its reference, was pruned; empty for the default pruning."""
     records: list[Record]
     commands: dict[str, Command]
-    """The command that makes its records, by suite. Plain captions have one only if no other suite runs them too."""
+    """The commands that make its records, by suite. Plain captions have one only if no other suite runs them too."""
 
     def commands_for(self, suites: Sequence[str]) -> list[Command]:
         """Return the commands of these suites; all commands if the run has none of these suites."""
@@ -65,9 +68,9 @@ class Contents:
 
     @cached_property
     def runs_by_key(self) -> dict[str, Run]:
-        """All runs by their key, in the order of their records."""
+        """All runs by their key, in the order of the rows of a table."""
         groups: dict[str, list[Found]] = {}
-        for record, source in self.entries:
+        for record, source in sorted(self.entries, key=lambda entry: row_order(*entry)):
             groups.setdefault(self._key(record), []).append((record, source))
         return {key: self._run(key, group) for key, group in groups.items()}
 
@@ -95,7 +98,10 @@ class Contents:
             for record in records
             if record.suite != "coco" or len(records) == 1
         }
-        return Run(f"run-{key}", first.label, group[0][1], records, commands)
+        trained = reference if first.method == "base" else first
+        unusual = trained and (trained.pruning, trained.macs) != (RunRequest.pruning, RunRequest.macs)
+        pruning = f"{trained.pruning} {trained.macs:g}" if trained and unusual else ""
+        return Run(f"run-{key}", first.label, group[0][1], pruning, records, commands)
 
     @cached_property
     def _folders(self) -> list[Path | None]:

@@ -213,9 +213,10 @@ def _grid(
 
 
 def _value(figure: Figure, column: Column) -> Value:
+    text, interval = value_text(figure, column), interval_text(figure, column)
     return Value(
-        value_text(figure, column),
-        interval_text(figure, column),
+        text,
+        "" if figure.n is None and interval == f"{text}…{text}" else interval,  # a cost that all seeds share
         count_text(figure) if figure.n is not None else "",
         figure.name,
         figure.value,

@@ -114,7 +114,7 @@ def render(contents: Contents, embedder: Embedder, progress: Progress) -> str:
             runs=run_details(contents),
             ledger=[heading for _, heading in LEDGER],
             record_count=len(contents.entries),
-            newest=max(str(record.made.get("time", "")) for record, _ in contents.entries),
+            newest=_minute(max(str(record.made.get("time", "")) for record, _ in contents.entries)),
             left_out=embedder.left_out,
             command=contents.command(["report"]),
         )
@@ -126,6 +126,11 @@ def _section(contents: Contents, board: Leaderboard, embedder: Embedder) -> Sect
     grids = picture_grids(contents, board, embedder)
     commands = [] if grids else [line.commands for line in board.main.lines if line.commands]
     return Section(board, plots(contents, board), grids, commands[-1].splitlines()[0] if commands else "")
+
+
+def _minute(time: str) -> str:
+    """Shorten a time in UTC: "2026-11-22T06:11:04+00:00" -> "2026-11-22 06:11 UTC"."""
+    return f"{time[:16].replace('T', ' ')} UTC" if time else ""
 
 
 def _policy(script: str) -> str:

@@ -22,6 +22,8 @@ PREFERRED = {"erased": ("target_style", "clip", "csd"), "kept": ("kept_style", "
 DETECTION = "highest detection"
 """Score of a picture of an explicit suite: that of its clearest detection, 0 if there is none."""
 FIXED = ("id", "part", "target", "seed")
+UNSHOWN = (*FIXED, "likeliest_style")
+"""Columns of scores that say nothing to a reader: the likeliest style is the number of a class."""
 SIDES = {"erased": "Erased: prompts for what should be forgotten", "kept": "Kept: prompts for what should be preserved"}
 
 
@@ -150,7 +152,7 @@ def _score_of(side: str, models: Sequence[_Model]) -> str:
         for model in models
         for prompt in model.pictures
         for name, value in model.rows[prompt].items()
-        if name not in FIXED and isinstance(value, float)
+        if name not in UNSHOWN and isinstance(value, float)
     )
     return next((name for name in (DETECTION, *PREFERRED[side], *names) if name in names), "")
 
@@ -202,7 +204,7 @@ def _line(rank: str, prompt: str, models: Sequence[_Model], embedder: Embedder) 
         scores = [
             (name.replace("_", " "), f"{value:.4g}")
             for name, value in model.rows.get(prompt, {}).items()
-            if name not in FIXED and isinstance(value, float)
+            if name not in UNSHOWN and isinstance(value, float)
         ]
         pictures.append(Picture(source, alt, scores) if source else None)
     return PictureLine(rank, words, _seed(row), str(row["part"]), pictures)

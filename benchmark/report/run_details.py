@@ -66,6 +66,8 @@ class Detail:
     label: str
     suites: str
     targets: str
+    pruning: str
+    """How it, or for the base model its reference, was pruned; empty for the default pruning."""
     mark: str
     meaning: str
     commands: list[Command]
@@ -86,7 +88,7 @@ def _detail(run: Run) -> Detail:
     targets = first.concept.get("targets")
     return Detail(
         run.id, run.label, ", ".join(record.suite for record in run.records),
-        ", ".join(map(str, targets)) if isinstance(targets, list) else "", MARKS[run.source], MEANINGS[run.source],
+        ", ".join(map(str, targets)) if isinstance(targets, list) else "", run.pruning, MARKS[run.source], MEANINGS[run.source],
         list(dict.fromkeys(run.commands.values())), _settings(first), [s for r in run.records for s in _scores(r)],
         [[_entry(row.get(key)) for key, _ in LEDGER] for row in first.ledger], _losses(first), _provenance(run.records),
     )  # fmt: skip
@@ -96,11 +98,17 @@ def _settings(record: Record) -> list[tuple[str, str]]:
     facts = {
         "method": record.method, "preset": record.preset, "settings beyond the preset": record.variant,
         "solver": record.solver, "pruning": f"{record.pruning}, {record.macs:g} of the base's MACs",
-        "training data": record.data, "budget": _listed(record.budget), "training seed": record.seed,
+        "training data": record.data, "budget": _budget(record), "training seed": record.seed,
         "version of the method": record.recipe, "sampler": _listed(record.sampler), "reference": record.reference,
         "store key of the model": record.model_key or record.model_id, "images": record.images,
     }  # fmt: skip
     return [(name, str(value)) for name, value in facts.items() if value not in (None, "", "default")]
+
+
+def _budget(record: Record) -> str:
+    amounts = {key: value for key, value in record.budget.items() if key != "default" and value is not None}
+    default = record.budget.get("default") is not False and amounts
+    return _listed(amounts) + (" (the testbed's default)" if default else "")
 
 
 def _listed(facts: object) -> str:
