@@ -88,7 +88,8 @@ def _detail(run: Run) -> Detail:
     targets = first.concept.get("targets")
     return Detail(
         run.id, run.label, ", ".join(record.suite for record in run.records),
-        ", ".join(map(str, targets)) if isinstance(targets, list) else "", run.pruning, MARKS[run.source], MEANINGS[run.source],
+        ", ".join(map(str, targets)) if isinstance(targets, list) else "", run.pruning,
+        MARKS[run.source], MEANINGS[run.source],
         list(dict.fromkeys(run.commands.values())), _settings(first), [s for r in run.records for s in _scores(r)],
         [[_entry(row.get(key)) for key, _ in LEDGER] for row in first.ledger], _losses(first), _provenance(run.records),
     )  # fmt: skip
