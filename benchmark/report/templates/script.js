@@ -43,15 +43,10 @@ async function copy(button) {
     field.remove();
     button.focus();
   }
-  const label = button.textContent;
   announce(done ? "Copied." : "Your browser does not allow copying.");
-  if (!done || button.dataset.busy) return;
-  button.dataset.busy = "1";
-  button.textContent = "Copied";
-  setTimeout(() => {
-    button.textContent = label;
-    delete button.dataset.busy;
-  }, 1500);
+  if (!done) return;
+  button.classList.add("done");
+  setTimeout(() => button.classList.remove("done"), 1500);
 }
 
 // Opens the section that a link leads to.
