@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+import math
 import re
 import time
 from html.parser import HTMLParser
@@ -20,6 +21,7 @@ from typer.testing import CliRunner
 
 from benchmark.cli.app import app
 from benchmark.records.record import read_records
+from benchmark.report.run_details import _ticks
 
 ROOT = Path(__file__).parents[1]
 COMMITTED = ROOT / "results" / "mini" / "records"
@@ -176,6 +178,20 @@ def test_every_run_has_its_command_cost_losses_and_provenance(page: Page) -> Non
     assert len([a for a in page.all("polyline") if a["class"] == "L_CU"]) == 4
     for text in ("0123456789abcdef, with changes", "2.15.0", "3.12.1", "2,048"):
         assert text in page.text
+
+
+@pytest.mark.parametrize(
+    ("lowest", "highest", "ticks"),
+    [
+        (0.24, 0.73, [0.3, 0.4, 0.5, 0.6, 0.7]),
+        (0.001, 0.9, [0.001, 0.01, 0.1]),
+        (0.09, 3.0, [0.1, 0.2, 0.5, 1, 2]),
+        (0.41, 0.49, [0.41, 0.49]),
+        (1e-12, 1.0, [1e-12, 1e-9, 1e-6, 1e-3, 1.0]),
+    ],
+)
+def test_axis_of_losses_has_round_numbers(lowest: float, highest: float, ticks: list[float]) -> None:
+    assert _ticks(math.log10(lowest), math.log10(highest)) == pytest.approx(ticks)
 
 
 def test_plots_have_real_text_no_comments_and_their_numbers_as_a_table(any_page: Page) -> None:

@@ -65,6 +65,11 @@ def test_page_has_no_error_and_asks_the_network_for_nothing(window: dict[str, An
     assert window["requests"] == []
 
 
+def test_all_pictures_are_drawn_before_they_are_scrolled_to(window: dict[str, Any]) -> None:
+    assert window["images"] > 50
+    assert window["blank"] == 0
+
+
 def test_nothing_is_wider_than_the_window_and_text_is_readable(window: dict[str, Any]) -> None:
     assert window["overflow"] == 0
     assert window["smallest"] >= 12

@@ -179,10 +179,13 @@ def _losses(record: Record) -> LossPlot | None:
 
 
 def _ticks(lowest: float, highest: float) -> list[float]:
-    """Return 1, 2 and 5 times powers of ten between two logarithms; at most six, and both ends if there are none."""
+    """Return two to six round numbers between two logarithms: powers of ten, with their multiples if these are few."""
     powers = range(math.floor(lowest), math.ceil(highest) + 1)
-    values = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
-    inside = [value for value in values if lowest <= math.log10(value) <= highest]
-    if len(inside) > 6:
-        inside = [value for value in inside if math.isclose(math.log10(value) % 1, 0, abs_tol=1e-9)] or inside
-    return inside[:: -(-len(inside) // 6)] if inside else [float(f"{10**lowest:.2g}"), float(f"{10**highest:.2g}")]
+    for factors in ((1,), (1, 2, 5), range(1, 10)):
+        values = [factor * 10.0**power for power in powers for factor in factors]
+        inside = [value for value in values if lowest <= math.log10(value) <= highest]
+        if len(inside) >= 3:
+            break
+    if len(inside) < 2:
+        inside = [float(f"{10**end:.2g}") for end in (lowest, highest)]
+    return inside[:: -(-len(inside) // 6)]

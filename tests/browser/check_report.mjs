@@ -27,6 +27,8 @@ for (const width of [400, 1400]) for (const colorScheme of ["light", "dark"]) {
   if (screenshots) await page.screenshot({ path: join(screenshots, `${width}-${colorScheme}.png`), fullPage: true });
   const result = { width, colorScheme, errors, requests };
   result.background = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  result.blank = await page.evaluate(() => [...document.images].filter((image) => !image.complete || !image.naturalWidth).length);
+  result.images = await page.evaluate(() => document.images.length);
   result.overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   result.smallest = await page.evaluate(() => Math.min(...[...document.querySelectorAll("main *")]
     .filter((element) => !element.closest("svg") && element.checkVisibility())
