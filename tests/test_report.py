@@ -8,6 +8,7 @@ import io
 import json
 import math
 import re
+import shlex
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from PIL import Image
 from record_examples import record, write
 from report_example import EVIL_PROMPT, HOSTILE, style_records, write_runs
+from typer.main import get_group
 from typer.testing import CliRunner
 
 from benchmark.cli.app import app
@@ -90,7 +92,7 @@ def page(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Page:
 def committed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, float]:
     out = tmp_path_factory.mktemp("committed") / "report"
     began = time.perf_counter()
-    assert report("--records", COMMITTED, "--out", out).exit_code == 0
+    assert report("--records", COMMITTED, "--runs", out.parent / "none", "--out", out).exit_code == 0
     return Page(out / "index.html"), time.perf_counter() - began
 
 
@@ -148,7 +150,7 @@ def test_html_in_labels_and_prompts_stays_text(page: Page) -> None:
 def test_leaderboard_has_the_values_intervals_counts_and_directions_of_the_table(runs: Path, page: Page) -> None:
     words = ["table", "--long", "--over-seeds", "--format", "json", "--records", str(runs / "records")]
     rows = json.loads(CliRunner().invoke(app, words).stdout)["rows"]
-    table = page.source.split('<table id="board-artists-0-main">')[1].split("</table>")[0]
+    table = page.source.split('<table id="board-artists-0:main">')[1].split("</table>")[0]
     for row in rows:
         for key in ("clip", "cp", "csd", "target_style"):
             assert f'data-sort="{row["cells"][key]["value"]}"' in table
@@ -162,7 +164,7 @@ def test_leaderboard_has_the_values_intervals_counts_and_directions_of_the_table
 
 
 def test_plug_in_suites_show_their_declared_columns(page: Page) -> None:
-    table = page.source.split('<table id="board-ponds-0-main">')[1].split("</table>")[0]
+    table = page.source.split('<table id="board-ponds-0:main">')[1].split("</table>")[0]
     assert '<span class="value">12.3</span>' in table
     assert 'data-better="higher" data-name="match"' in table
     assert "does not name the file of suite &#39;ponds&#39;" in page.source
@@ -206,13 +208,22 @@ def grid(page: Page, name: str) -> list[str]:
     return page.source.split(f'<table id="{name}">')[1].split("</table>")[0].split("<tr>")[2:]
 
 
+def test_every_command_on_the_page_is_one_that_bench_accepts(any_page: Page) -> None:
+    commands = {line for a in any_page.all("button") for line in a.get("data-copy", "").splitlines()}
+    assert len(commands) > 10
+    group = get_group(app)
+    for command in commands:
+        name, *words = shlex.split(command)[1:]
+        group.commands[name].make_context(name, words)
+
+
 def test_pictures_are_those_of_the_best_median_and_worst_prompts_for_all_models(page: Page) -> None:
-    rows = grid(page, "board-artists-0-artists-erased")
+    rows = grid(page, "board-artists-0:artists-erased")
     ranks = [re.search(r'class="rank">(\w+)<', row)[1] for row in rows]
     seeds = [int(re.search(r"· seed (\d+)", row)[1]) for row in rows]
     assert ranks == ["best", "best", "median", "median", "worst", "worst"]
     assert seeds == [108, 107, 105, 104, 101, 100]  # the target style of the example falls with the seed
-    kept = [int(re.search(r"· seed (\d+)", row)[1]) for row in grid(page, "board-artists-0-artists-kept")]
+    kept = [int(re.search(r"· seed (\d+)", row)[1]) for row in grid(page, "board-artists-0:artists-kept")]
     assert kept == [206, 205, 204, 203, 201, 200]
     assert all(row.count("<img ") == 4 for row in rows)
     assert all(len(set(re.findall(r'alt="[^"]*seed (\d+)"', row))) == 1 for row in rows)
@@ -261,7 +272,7 @@ def test_picture_of_a_different_prompt_is_never_shown(tmp_path: Path) -> None:
     (runs / "artefacts" / "images" / "bilevel-0-artists" / "08.png").write_bytes(b"damaged")
     rows = {
         int(re.search(r"· seed (\d+)", row)[1]): row
-        for row in grid(made(runs, tmp_path / "report"), "board-artists-0-artists-erased")
+        for row in grid(made(runs, tmp_path / "report"), "board-artists-0:artists-erased")
     }
     assert rows[108].count("<img ") == 2
     assert rows[108].count("no picture") == 2
@@ -283,6 +294,26 @@ def test_records_without_pictures_name_the_command_that_makes_them(tmp_path: Pat
     assert "Commands like this one make them: bench run --method bilevel --suite artists" in shown.text
 
 
+def test_limited_runs_have_their_own_page_and_commands(tmp_path: Path) -> None:
+    values = {"artists": {"target_style": 0.5, "kept_style": 0.9}}
+    limited = record("esd", values=values, sampler={"steps": 20, "limit": 4})
+    write(tmp_path / "records", limited, record("distilled", values=values))
+    shown = made(tmp_path, tmp_path / "report", "--limit", "4")
+    commands = {a["data-copy"] for a in shown.all("button") if "data-copy" in a}
+    assert "bench run --method esd --suite artists --limit 4" in commands
+    assert any(command.startswith("bench table --suite artists --long --over-seeds --limit 4 ") for command in commands)
+    assert "Damage against forgetting" in shown.text
+    assert not [command for command in commands if command.startswith("bench figure")]
+    assert len([a for a in shown.all("details") if a.get("class") == "run"]) == 1
+
+
+def test_records_that_fill_no_plot_make_a_page_without_plots(tmp_path: Path) -> None:
+    write(tmp_path / "records", record("esd", values={"artists": {"target_style": 0.5}}))
+    shown = made(tmp_path, tmp_path / "report")
+    assert not shown.all("svg")
+    assert "0.500" in shown.text
+
+
 def test_too_many_pictures_are_left_out_with_a_sentence(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,7 +330,7 @@ def test_committed_records_make_a_small_page_with_every_run(committed: tuple[Pag
     folders = {r.images.rpartition("/")[0] for r in read_records([COMMITTED])}
     assert all(folder in shown.text for folder in folders)
     for board in ("artists-0", "artists-1", "i2p-0", "mma-0", "ring-a-bell-0", "attacks"):
-        assert f'id="board-{board}-main"' in shown.source
+        assert f'id="board-{board}:main"' in shown.source
     assert "There are no pictures of these runs" in shown.text
 
 

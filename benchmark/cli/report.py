@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from benchmark.cli.options import LimitShown, Records, Runs, Testbed, check_plugin, records_home
+from benchmark.store import paths
 
 
 def report(
@@ -52,7 +53,6 @@ def report(
     check_folder(out)
     sampling = sampling_of(testbed)
     options = ["--testbed", testbed] if testbed != "mini" else []
-    options += ["--limit", str(limit)] if limit is not None else []
     options += ["--runs", str(runs)] if runs is not None else []
     for path in records or ():
         options += ["--records", str(path)]
@@ -63,7 +63,8 @@ def report(
         for record, source in of_definition(gather(testbed, home, records or [], limit), testbed, sampling)
         if record.testbed == testbed
     ]
-    contents = Contents(entries, testbed, home, tuple(options), all_, reveal)
+    pictures = (runs or paths.home()) if records else home
+    contents = Contents(entries, testbed, pictures, tuple(options), limit, all_, reveal)
     with Progress() as progress:
         path = write_report(contents, out, progress)
     print(path)

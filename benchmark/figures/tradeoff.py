@@ -112,12 +112,17 @@ def draw(table: Table) -> Figure:
     """Draw one panel per kind of damage, with one curve per method.
 
     Raises:
-        DataError: no row has a target style.
+        DataError: no row has a target style, or no row has a kind of damage.
     """
     from matplotlib.figure import Figure
 
     settings = points(table)
     panels = {key: title for key, title in PANELS.items() if any(key in point.means for point in settings)}
+    if not panels:
+        raise DataError(
+            f"No record of suite '{table.suite}' on testbed '{table.testbed}' has a value to plot against the target "
+            "style: run a method on this suite again."
+        )
     lines = by_line(settings)
     figure = Figure(figsize=(11, 6.6 + 0.1 * len(lines)), layout="constrained")
     axes = figure.subplots(2, -(-len(panels) // 2), sharex=True, squeeze=False)

@@ -47,6 +47,7 @@ class Contents:
         testbed: name of the testbed.
         runs: the runs folder, which may hold pictures.
         options: the options that a `bench table` of the same records needs, such as `--records other/records`.
+        limit: the `--limit` of its runs; None for full runs.
         everything: whether leaderboards also show records with other budgets, prunings or precisions.
         reveal: whether pictures of explicit suites are shown without blur.
     """
@@ -55,6 +56,7 @@ class Contents:
     testbed: str
     runs: Path
     options: tuple[str, ...] = ()
+    limit: int | None = None
     everything: bool = False
     reveal: bool = False
 
@@ -80,7 +82,8 @@ class Contents:
 
     def command(self, words: Sequence[str]) -> str:
         """Return a `bench` command that reads the records of this report."""
-        return shlex.join(["bench", *words, *self.options])
+        limit = [] if self.limit is None else ["--limit", str(self.limit)]
+        return shlex.join(["bench", *words, *limit, *self.options])
 
     @cached_property
     def usual_targets(self) -> tuple[str, ...]:

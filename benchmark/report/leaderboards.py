@@ -60,7 +60,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table of the page. Its `id` is unique on the page."""
+    """A table of the page. Its `id` is unique: ids of parts have a colon, which names of suites cannot have."""
 
     id: str
     caption: str
@@ -179,15 +179,15 @@ def _with_details(
         if section
     ]
     grids = [
-        _grid(contents, f"{name}-{number}", section, columns, means.rows, groups, suites)
+        _grid(contents, f"{name}:{number}", section, columns, means.rows, groups, suites)
         for number, (section, columns) in enumerate(sections)
     ]
     details = [("All columns", grids)] if grids else []
     if len(means.rows) < len(whole.rows):
         seeds = [[row] for row in whole.rows]
-        each_seed = _grid(contents, f"{name}-seeds", "Each training seed", leading, whole.rows, seeds, suites)
+        each_seed = _grid(contents, f"{name}:seeds", "Each training seed", leading, whole.rows, seeds, suites)
         details.append(("Each training seed", [each_seed]))
-    main = _grid(contents, f"{name}-main", title(means), leading, means.rows, groups, suites)
+    main = _grid(contents, f"{name}:main", title(means), leading, means.rows, groups, suites)
     return Leaderboard(name, heading, whole.suite, command, notes_of(means), main, details, is_default, whole)
 
 

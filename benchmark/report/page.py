@@ -89,10 +89,11 @@ def render(contents: Contents, embedder: Embedder, progress: Progress) -> str:
 
     with progress.doing("read records into tables"):
         boards = leaderboards(contents, progress.warn)
-    sections = []
+    sections: list[Section] = []
+    done: set[tuple[str, ...]] = set()
     with progress.stage("plots and pictures", len(boards), "leaderboards") as stage:
         for board in boards:
-            sections.append(_section(contents, board, embedder))
+            sections.append(_section(contents, board, embedder, done))
             stage.advance()
     if embedder.damaged:
         progress.warn(
@@ -120,10 +121,10 @@ def render(contents: Contents, embedder: Embedder, progress: Progress) -> str:
         )
 
 
-def _section(contents: Contents, board: Leaderboard, embedder: Embedder) -> Section:
+def _section(contents: Contents, board: Leaderboard, embedder: Embedder, done: set[tuple[str, ...]]) -> Section:
     if board.table.number != 1:
         return Section(board, [], [], "")
-    grids = picture_grids(contents, board, embedder)
+    grids = picture_grids(contents, board, embedder, done)
     commands = [] if grids else [line.commands for line in board.main.lines if line.commands]
     return Section(board, plots(contents, board), grids, commands[-1].splitlines()[0] if commands else "")
 

@@ -71,10 +71,18 @@ class _Model:
     pictures: dict[str, Stored]
 
 
-def picture_grids(contents: Contents, board: Leaderboard, embedder: Embedder) -> list[PictureGrid]:
+def picture_grids(
+    contents: Contents, board: Leaderboard, embedder: Embedder, done: set[tuple[str, ...]]
+) -> list[PictureGrid]:
     """Return the grids of a leaderboard: erased and kept prompts of its suite, and the plain captions.
 
     Only the first training seed of each model is shown. Empty if no record has pictures.
+
+    Args:
+        contents: the records of the report.
+        board: the leaderboard.
+        embedder: encodes the pictures.
+        done: the side and the records of all grids so far; grids of the same records are not repeated. Extended here.
     """
     groups, _ = groups_of(board.table.rows)
     grids = []
@@ -82,7 +90,11 @@ def picture_grids(contents: Contents, board: Leaderboard, embedder: Embedder) ->
         records = [record for group in groups for record in _records(contents, group[0], suite)]
         for side in SIDES:
             models = [model for record in records if (model := _model(contents, record, side)).pictures]
-            if models and (grid := _grid(f"{board.id}-{suite}-{side}", suite, side, models, embedder)):
+            same = (side, *(model.record.stem for model in models))
+            if same in done:
+                continue
+            done.add(same)
+            if models and (grid := _grid(f"{board.id}:{suite}-{side}", suite, side, models, embedder)):
                 grids.append(grid)
     return grids
 

@@ -56,6 +56,9 @@ def plots(contents: Contents, board: Leaderboard) -> list[Plot]:
 
 
 def _command(contents: Contents, kind: str, suite: str) -> str:
+    """Return the command of a plot; empty for records of runs with `--limit`, which `bench figure` does not show."""
+    if contents.limit is not None:
+        return ""
     every = ["--all"] if contents.everything and kind != "7" else []
     return contents.command(["figure", kind, "--suite", suite, *every])
 
@@ -70,7 +73,7 @@ def _tradeoff(contents: Contents, board: Leaderboard) -> Plot:
         "connects the erasing strengths of one method, a star marks its default strength."
     )
     return _plot(
-        f"{board.id}-tradeoff", "Damage against forgetting", summary, _command(contents, "tradeoff", board.suite),
+        f"{board.id}:tradeoff", "Damage against forgetting", summary, _command(contents, "tradeoff", board.suite),
         figure, header, rows,
     )  # fmt: skip
 
@@ -84,7 +87,7 @@ def _losses(contents: Contents, board: Leaderboard) -> Plot:
     )
     header = ["model", "loss", "at the beginning", "at the end", "U-Net FLOPs at the end"]
     return _plot(
-        f"{board.id}-losses", "Training losses", summary, _command(contents, "losses", board.suite), figure, header,
+        f"{board.id}:losses", "Training losses", summary, _command(contents, "losses", board.suite), figure, header,
         _loss_rows(board.table),
     )  # fmt: skip
 
@@ -107,7 +110,7 @@ def _figure7(contents: Contents, board: Leaderboard) -> Plot:
         "label of the detector. Right: the share of pictures that count as explicit, by the detector's threshold."
     )
     return _plot(
-        f"{board.id}-figure7", "Figure 7: fewer explicit pictures than the base", summary,
+        f"{board.id}:figure7", "Figure 7: fewer explicit pictures than the base", summary,
         _command(contents, "7", board.suite), figure, list(explicit.COLUMNS), rows,
     )  # fmt: skip
 

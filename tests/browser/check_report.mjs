@@ -36,9 +36,9 @@ for (const width of [400, 1400]) for (const colorScheme of ["light", "dark"]) {
     .map((element) => parseFloat(getComputedStyle(element).fontSize))));
 
   // Sorting: by click and by keyboard, in both orders.
-  const heading = page.locator('#board-artists-0-main th[data-name="CLIP"]');
+  const heading = page.locator('[id="board-artists-0:main"] th[data-name="CLIP"]');
   const column = () => page.evaluate(() => {
-    const table = document.getElementById("board-artists-0-main");
+    const table = document.getElementById("board-artists-0:main");
     const index = [...table.tHead.rows[0].cells].findIndex((cell) => cell.dataset.name === "CLIP");
     return [...table.tBodies[0].rows].map((row) => row.cells[index].dataset.sort);
   });
@@ -59,7 +59,7 @@ for (const width of [400, 1400]) for (const colorScheme of ["light", "dark"]) {
   result.copied = [await copy.getAttribute("data-copy"), await page.evaluate(() => navigator.clipboard.readText())];
 
   // A link to a run opens it.
-  await page.locator("#board-artists-0-main tbody a").first().click();
+  await page.locator('[id="board-artists-0:main"] tbody a').first().click();
   await page.locator("details.run[open]").first().waitFor({ timeout: 5000 }).catch(() => {});
   result.opened = await page.locator("details.run[open]").count();
 
