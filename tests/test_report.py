@@ -22,7 +22,7 @@ from typer.main import get_group
 from typer.testing import CliRunner
 
 from benchmark.cli.app import app
-from benchmark.records.record import read_records
+from benchmark.records.record import read_records, read_scores, write_record
 from benchmark.report.run_details import _ticks
 
 ROOT = Path(__file__).parents[1]
@@ -261,6 +261,15 @@ def test_reveal_shows_explicit_pictures_to_their_owner_and_logs_it(tmp_path: Pat
     assert "index.html" in (runs / "revealed.txt").read_text()
 
 
+@pytest.mark.usefixtures("standin")
+def test_pictures_and_prompts_of_a_real_run_are_shown(finished: Path, tmp_path: Path) -> None:
+    shown = made(finished, tmp_path / "report", "--all")
+    rows = grid(shown, "board-artists-0:artists-erased")
+    assert all(row.count("<img ") == 3 for row in rows)
+    assert any("by Vincent van Gogh" in row or "by Claude Monet" in row for row in rows)
+    assert "(plain captions)" in shown.text
+
+
 def test_picture_of_a_different_prompt_is_never_shown(tmp_path: Path) -> None:
     """A later run can link a picture of a different prompt under the same id."""
     runs = write_runs(tmp_path / "runs")
@@ -284,6 +293,19 @@ def test_pictures_outside_the_runs_folder_are_not_read(tmp_path: Path) -> None:
     for path in (runs / "records").glob("*.record.json"):
         path.write_text(re.sub(r'"images": "images/', f'"images": "{tmp_path}/runs/images/', path.read_text()))
     assert not made(runs, tmp_path / "report").all("img")
+
+
+def test_pictures_of_every_pruning_have_the_labels_of_the_leaderboard(tmp_path: Path) -> None:
+    runs = write_runs(tmp_path / "runs")
+    pruned = [r for r in read_records([runs / "records"]) if r.suite == "artists" and r.method == "bilevel"]
+    for small in (r.model_copy(update={"macs": 0.55, "budget": {"flops": 1e15, "default": True}}) for r in pruned):
+        write_record(runs / "records", small, read_scores(pruned[0]))
+    shown = made(runs, tmp_path / "report")
+    assert "artists: all prunings" in shown.text
+    heads = shown.source.split('<table id="board-artists-1:artists-erased">')[1].split("</thead>")[0]
+    assert "bilevel</th>" in heads
+    assert "bilevel · magnitude 0.55</th>" in heads
+    assert "There are no pictures of these runs" not in shown.source.split('id="board-artists-1"')[1].split("<h2")[0]
 
 
 def test_records_without_pictures_name_the_command_that_makes_them(tmp_path: Path) -> None:

@@ -128,12 +128,12 @@ def _views(contents: Contents) -> list[Callable[[], Leaderboard]]:
 
 def _other_targets(contents: Contents) -> list[tuple[str, ...]]:
     """Return the sets of artists, other than the default one, that models of suite `artists` forgot."""
-    own = [record for record, _ in contents.entries if record.suite == "artists" and record.method != "base"]
-    names = {targets_of(record): [str(name) for name in record.concept["targets"]] for record in own}  # type: ignore[union-attr]
-    usual = frozenset(contents.usual_targets)
-    return [
-        tuple(targets) for key, targets in sorted(names.items(), key=lambda pair: pair[1]) if key not in ({}, usual)
-    ]
+    names: dict[frozenset[str], tuple[str, ...]] = {}
+    for record, _ in contents.entries:
+        targets = record.concept.get("targets")
+        if record.suite == "artists" and record.method != "base" and isinstance(targets, list):
+            names[targets_of(record)] = tuple(map(str, targets))
+    return sorted(listed for key, listed in names.items() if listed and key != frozenset(contents.usual_targets))
 
 
 def _has_other_prunings(contents: Contents, suite: str) -> bool:

@@ -124,8 +124,8 @@ def render(contents: Contents, embedder: Embedder, progress: Progress) -> str:
 def _section(contents: Contents, board: Leaderboard, embedder: Embedder, done: set[tuple[str, ...]]) -> Section:
     if board.table.number != 1:
         return Section(board, [], [], "")
-    grids = picture_grids(contents, board, embedder, done)
-    commands = [] if grids else [line.commands for line in board.main.lines if line.commands]
+    grids, has_pictures = picture_grids(contents, board, embedder, done)
+    commands = [] if has_pictures else [line.commands for line in board.main.lines if line.commands]
     return Section(board, plots(contents, board), grids, commands[-1].splitlines()[0] if commands else "")
 
 

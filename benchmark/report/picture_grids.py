@@ -73,10 +73,11 @@ class _Model:
 
 def picture_grids(
     contents: Contents, board: Leaderboard, embedder: Embedder, done: set[tuple[str, ...]]
-) -> list[PictureGrid]:
-    """Return the grids of a leaderboard: erased and kept prompts of its suite, and the plain captions.
+) -> tuple[list[PictureGrid], bool]:
+    """Return the grids of a leaderboard, erased and kept prompts of its suite and the plain captions, and whether any
+    of its records has pictures.
 
-    Only the first training seed of each model is shown. Empty if no record has pictures.
+    Only the first training seed of each model is shown.
 
     Args:
         contents: the records of the report.
@@ -85,31 +86,33 @@ def picture_grids(
         done: the side and the records of all grids so far; grids of the same records are not repeated. Extended here.
     """
     groups, _ = groups_of(board.table.rows)
-    grids = []
+    grids: list[PictureGrid] = []
+    has_pictures = False
     for suite in dict.fromkeys([board.suite, "coco"]):
-        records = [record for group in groups for record in _records(contents, group[0], suite)]
+        records = [(group[0].label, record) for group in groups for record in _records(contents, group[0], suite)]
         for side in SIDES:
-            models = [model for record in records if (model := _model(contents, record, side)).pictures]
+            models = [model for named_record in records if (model := _model(contents, *named_record, side)).pictures]
+            has_pictures |= bool(models)
             same = (side, *(model.record.stem for model in models))
             if same in done:
                 continue
             done.add(same)
             if models and (grid := _grid(f"{board.id}:{suite}-{side}", suite, side, models, embedder)):
                 grids.append(grid)
-    return grids
+    return grids, has_pictures
 
 
 def _records(contents: Contents, row: Row, suite: str) -> list[Record]:
     return [record for record in contents.run_of(row.record).records if record.suite == suite]
 
 
-def _model(contents: Contents, record: Record, side: str) -> _Model:
+def _model(contents: Contents, label: str, record: Record, side: str) -> _Model:
     folder = folder_of(record, contents.runs)
     if folder is None or record.scores is None:
-        return _Model(record.label, record, {}, {})
+        return _Model(label, record, {}, {})
     rows = {str(row["id"]): row for row in _scored(record) if _side(record, str(row["part"])) == side}
     pictures = {name: stored for name, row in rows.items() if (stored := find_picture(folder, name, _seed(row)))}
-    return _Model(record.label, record, rows, pictures)
+    return _Model(label, record, rows, pictures)
 
 
 def _side(record: Record, part: str) -> str:
