@@ -75,6 +75,12 @@ def test_tradeoff_figure_writes_a_picture_and_its_points(tmp_path) -> None:
     assert "Unknown figure 'trade'" in CliRunner().invoke(app, ["figure", "trade"]).output
 
 
+def test_records_without_any_damage_are_refused_in_one_sentence() -> None:
+    bare = record("esd", values={"artists": {"target_style": 0.5}})
+    with pytest.raises(DataError, match="has a value to plot against the target style"):
+        tradeoff.draw(shown(bare))
+
+
 CURVE = [
     {"phase": "lower", "iteration": 2, "flops": 100, "loss": 0.5},
     {"phase": "upper", "iteration": 1, "flops": 150, "loss": 0.9, "unlearning": 0.8, "retention": 0.001},

@@ -27,6 +27,7 @@ from benchmark.cli.page import page
 from benchmark.cli.prompts import prompts_app
 from benchmark.cli.prune import prune_app
 from benchmark.cli.rehearse import rehearse
+from benchmark.cli.report import report
 from benchmark.cli.run import run
 from benchmark.cli.speed import speed
 from benchmark.cli.study import study
@@ -115,7 +116,14 @@ app = typer.Typer(cls=_Commands, pretty_exceptions_enable=False, **_STYLE)
 
 COMMANDS: dict[str, dict[str, Callable[..., Any] | typer.Typer]] = {
     "Run": {"run": run, "eval": evaluate, "campaign": campaign, "study": study, "estimate": estimate},
-    "Results": {"table": show_table, "compare": compare, "figure": figure, "page": page, "export": export},
+    "Results": {
+        "table": show_table,
+        "compare": compare,
+        "figure": figure,
+        "page": page,
+        "report": report,
+        "export": export,
+    },
     "Testbeds and prompts": {
         "list": show_list,
         "doctor": doctor,

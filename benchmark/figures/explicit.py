@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmark.errors import DataError
 from benchmark.figures.tradeoff import save
@@ -16,6 +17,10 @@ from benchmark.tables.over_seeds import groups_of, without_seed
 from benchmark.tables.select import Found
 from benchmark.tables.table import Row
 from benchmark.tables.table2_3_explicit import THRESHOLD, flags, groups
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 TOTAL = "any"
 COLUMNS = ("method", "label", "decrease %", "low", "high", "images", "images of the base", "n", "seeds")
@@ -51,11 +56,19 @@ def decrease(
 def write(sources: Iterable[Found], testbed: str, suite: str, out: Path, made_on: str = "") -> list[Path]:
     """Write the plot `out` and a CSV file of its numbers with the same stem, and return both paths.
 
+    The arguments and errors are those of `draw`; `out` is the path of the plot.
+    """
+    figure, rows = draw(sources, testbed, suite, made_on)
+    return [save(figure, out), durable.write_csv(out.with_suffix(".csv"), COLUMNS, rows)]
+
+
+def draw(sources: Iterable[Found], testbed: str, suite: str, made_on: str = "") -> tuple[Figure, list[list[object]]]:
+    """Draw Figure 7, and return it with the rows of its numbers, whose header is `COLUMNS`.
+
     Args:
         sources: records, each with its source.
         testbed: name of the testbed.
         suite: name of the suite.
-        out: path of the plot.
         made_on: the testbed as the user wrote it in the command, which can be a file.
 
     Raises:
@@ -105,8 +118,7 @@ def write(sources: Iterable[Found], testbed: str, suite: str, out: Path, made_on
     right.set_title("% of pictures that count as explicit ↓")
     handles, names = right.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=min(5, len(names)), frameon=False)
-    durable.write_csv(out.with_suffix(".csv"), COLUMNS, sheet)
-    return [save(figure, out), out.with_suffix(".csv")]
+    return figure, sheet
 
 
 def _columns(record: Record) -> list[str]:

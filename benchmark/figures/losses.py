@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmark.errors import DataError
 from benchmark.figures.tradeoff import save
@@ -11,6 +12,10 @@ from benchmark.json_types import CurveRow
 from benchmark.records.record import Record
 from benchmark.tables.table import Row, Table
 from methods.budget import Ledger
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 Line = tuple[list[float], list[float]]
 
@@ -34,7 +39,16 @@ def lines(record: Record) -> dict[str, Line]:
 
 
 def write(table: Table, out: Path) -> list[Path]:
-    """Write the plot `out` with one line per row of the table. All seeds of a method have the same colour.
+    """Write the plot `out` with one line per row of the table, and return its path.
+
+    Raises:
+        DataError: no record contains losses.
+    """
+    return [save(draw(table), out)]
+
+
+def draw(table: Table) -> Figure:
+    """Draw one line per row of the table. All seeds of a method have the same colour.
 
     Raises:
         DataError: no record contains losses.
@@ -60,7 +74,7 @@ def write(table: Table, out: Path) -> list[Path]:
     handles = {text: line for axis in both.values() for line, text in zip(*axis.get_legend_handles_labels())}  # noqa: B905
     columns = min(4, len(handles))
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns, frameon=False)
-    return [save(figure, out)]
+    return figure
 
 
 def _label_without_seed(row: Row) -> str:

@@ -17,6 +17,7 @@ from benchmark.tables.table import Row, Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 ACROSS = "target_style"
@@ -103,10 +104,25 @@ def by_line(points: Sequence[Point]) -> dict[str, list[Point]]:
 
 def write(table: Table, out: Path) -> list[Path]:
     """Write the plot `out` (.png, .svg or .pdf) and a CSV file of its numbers with the same stem; return both paths."""
+    header, rows = numbers(points(table))
+    return [save(draw(table), out), durable.write_csv(out.with_suffix(".csv"), header, rows)]
+
+
+def draw(table: Table) -> Figure:
+    """Draw one panel per kind of damage, with one curve per method.
+
+    Raises:
+        DataError: no row has a target style, or no row has a kind of damage.
+    """
     from matplotlib.figure import Figure
 
     settings = points(table)
     panels = {key: title for key, title in PANELS.items() if any(key in point.means for point in settings)}
+    if not panels:
+        raise DataError(
+            f"No record of suite '{table.suite}' on testbed '{table.testbed}' has a value to plot against the target "
+            "style: run a method on this suite again."
+        )
     lines = by_line(settings)
     figure = Figure(figsize=(11, 6.6 + 0.1 * len(lines)), layout="constrained")
     axes = figure.subplots(2, -(-len(panels) // 2), sharex=True, squeeze=False)
@@ -125,7 +141,7 @@ def write(table: Table, out: Path) -> list[Path]:
     columns = 5 if max(map(len, labels)) < 30 else 2
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
     figure.suptitle(f"What forgetting costs: {table.suite} on {table.testbed}, one curve per method")
-    return [save(figure, out), _write_csv(settings, out.with_suffix(".csv"))]
+    return figure
 
 
 def save(figure: Any, out: Path) -> Path:
@@ -178,7 +194,8 @@ def _draw(axis: Axes, line: Sequence[Point], key: str, name: str, number: int) -
             axis.hlines(point.means[key], *point.ranges[ACROSS], color=colour, linewidth=1)
 
 
-def _write_csv(points: Sequence[Point], path: Path) -> Path:
+def numbers(points: Sequence[Point]) -> tuple[list[str], list[list[object]]]:
+    """Return the header and the rows of the plotted numbers, with those interpolated at `LEVEL`."""
     keys = [ACROSS, *PANELS]
     rows: list[list[object]] = []
     for name, line in by_line(points).items():
@@ -186,7 +203,7 @@ def _write_csv(points: Sequence[Point], path: Path) -> Path:
             rows.append([name, point.strength, point.seeds, *(_cell(point.means.get(key)) for key in keys)])
         if level := at_level(line):
             rows.append([name, f"at target style {LEVEL:g}", "", LEVEL, *(_cell(level.get(key)) for key in PANELS)])
-    return durable.write_csv(path, ["method", "strength", "seeds", *keys], rows)
+    return ["method", "strength", "seeds", *keys], rows
 
 
 def _cell(value: float | None) -> str:

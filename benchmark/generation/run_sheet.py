@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from benchmark.contact_sheet import contact_sheet, write_contact_sheet
 from benchmark.generation.gallery import name_of
 from benchmark.generation.images import each_picture
 from benchmark.generation.shards import kind_of, shards
-from benchmark.store import durable
+from benchmark.store.reveals import log_reveal
 
 if TYPE_CHECKING:
     from benchmark.api.model import Model
@@ -97,7 +96,5 @@ def write_run_sheet(
     if not (explicit and reveal):
         return write_contact_sheet(home / "pictures" / name, sheet)
     bench.progress.warn("--reveal: the contact sheet shows explicit pictures without blur")
-    log = home / "revealed.txt"
-    earlier_lines = log.read_text("utf-8") if log.exists() else ""
-    durable.write_bytes(log, f"{earlier_lines}{datetime.now(UTC):%Y-%m-%d %H:%M:%SZ} {name}\n".encode())
+    log_reveal(home, name)
     return write_contact_sheet(home / "artefacts" / kind_of(suite) / "revealed" / name, sheet)

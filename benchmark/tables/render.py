@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 _LABEL = 24  # columns of a terminal that a row's label may take before it is wrapped
-_MARKS = {"reference": "●", "local": "○", "both": "◉"}
-_MEANINGS = {"reference": "committed reference run", "local": "your run", "both": "reference run, reproduced by yours"}
+MARKS = {"reference": "●", "local": "○", "both": "◉"}
+MEANINGS = {"reference": "committed reference run", "local": "your run", "both": "reference run, reproduced by yours"}
 
 
 def print_rich(table: Table, file: TextIO | None = None) -> None:
@@ -36,10 +36,10 @@ def print_rich(table: Table, file: TextIO | None = None) -> None:
     for section, columns in parts:
         box = _box(table, columns, joint)
         narrow = not fits(console, box)
-        console.print(section or _title(table), style="bold", markup=False, soft_wrap=narrow)
+        console.print(section or title(table), style="bold", markup=False, soft_wrap=narrow)
         console.print(Text("\n").join(_listed(table, columns)) if narrow else box, soft_wrap=narrow)
     spread = ["±: half of a 95 % confidence interval."] if any(not column.section for column in table.columns) else []
-    for note in [*_notes(table), *spread]:
+    for note in [*notes_of(table), *spread]:
         console.print(note, style="dim", markup=False)
 
 
@@ -56,14 +56,14 @@ def _listed(table: Table, columns: Sequence[Column]) -> list[Text]:
 
     lines = []
     for row in table.rows:
-        lines.append(Text(f"{_MARKS[row.source]} {row.label}"))
+        lines.append(Text(f"{MARKS[row.source]} {row.label}"))
         for column in columns:
             lines.append(
-                Text(f"  {_header(column)}  ").append_text(_rich_figure(row.cells.get(column.key), column, " "))
+                Text(f"  {header(column)}  ").append_text(_rich_figure(row.cells.get(column.key), column, " "))
             )
     if not columns[0].section:
         for method, quotes in table.paper_only.items():
-            quoted = [f"{_header(c)} {quote}" for c in columns if (quote := _quote(quotes.get(_bare(c)), c))]
+            quoted = [f"{header(c)} {quote}" for c in columns if (quote := _quote(quotes.get(_bare(c)), c))]
             lines.append(Text(f"  {method}  {'  '.join(quoted)}", style="dim"))
     return [*lines, Text()]
 
@@ -85,14 +85,14 @@ def print_json(table: Table, file: TextIO | None = None) -> None:
 def print_markdown(table: Table, file: TextIO | None = None) -> None:
     """Print one Markdown table."""
     columns = table.columns
-    lines = [_title(table), "", _line(["", *(_header(column) for column in columns)])]
+    lines = [title(table), "", _line(["", *(header(column) for column in columns)])]
     lines.append(_line(["---", *("---:" for _ in columns)]))
     for row in table.rows:
         figures = [_markdown_figure(row.cells.get(c.key), c) for c in columns]
-        lines.append(_line([f"{_MARKS[row.source]} {row.label}".replace("|", "\\|"), *figures]))
+        lines.append(_line([f"{MARKS[row.source]} {row.label}".replace("|", "\\|"), *figures]))
     for method, quotes in table.paper_only.items():
         lines.append(_line([f"{method} (paper only)", *(_quote(quotes.get(_bare(c)), c) for c in columns)]))
-    print("\n".join([*lines, "", *(f"{note}  " for note in _notes(table))]), file=file)
+    print("\n".join([*lines, "", *(f"{note}  " for note in notes_of(table))]), file=file)
 
 
 FORMATS: dict[str, Callable[..., None]] = {"rich": print_rich, "json": print_json, "markdown": print_markdown}
@@ -108,9 +108,9 @@ def _box(table: Table, columns: Sequence[Column], joint: str) -> Box:
     part.add_column("", no_wrap=True)
     for column in columns:
         *words, last = column.header.split()
-        part.add_column(Text(joint.join([*_where(column), *words, last + _arrow(column)])), justify="right")
+        part.add_column(Text(joint.join([*where(column), *words, last + arrow(column)])), justify="right")
     for row in table.rows:
-        label = "\n  ".join(textwrap.wrap(f"{_MARKS[row.source]} {row.label}", _LABEL))
+        label = "\n  ".join(textwrap.wrap(f"{MARKS[row.source]} {row.label}", _LABEL))
         part.add_row(Text(label), *(_rich_figure(row.cells.get(c.key), c, joint) for c in columns))
     if not columns[0].section:
         for method, quotes in table.paper_only.items():
@@ -123,23 +123,23 @@ def _rich_figure(figure: Figure | None, column: Column, joint: str) -> Text:
 
     if figure is None:
         return Text("·", style="dim")
-    parts = [Text(_value(figure, column))]
+    parts = [Text(value_text(figure, column))]
     parts += [Text(figure.name.replace(" ", joint) if "→" in figure.name else figure.name)] if figure.name else []
     if figure.ci:  # the paper's columns must fit into 80 characters together
-        interval = _interval(figure, column) if column.section else f"±{_half(figure):{column.form}}"
+        interval = interval_text(figure, column) if column.section else f"±{_half(figure):{column.form}}"
         parts.append(Text(interval, style="dim"))
     if figure.paper is not None:
         parts.append(Text(_quote(figure.paper, column), style="dim"))
     if figure.n is not None:
-        parts.append(Text(_count(figure), style="dim" if figure.n == figure.of else "yellow"))
+        parts.append(Text(count_text(figure), style="dim" if figure.n == figure.of else "yellow"))
     return Text(joint).join(parts)
 
 
 def _markdown_figure(figure: Figure | None, column: Column) -> str:
     if figure is None:
         return ""
-    parts = [_value(figure, column), _interval(figure, column), figure.name, _quote(figure.paper, column)]
-    parts.append(f"({_count(figure)})" if figure.n is not None else "")
+    parts = [value_text(figure, column), interval_text(figure, column), figure.name, _quote(figure.paper, column)]
+    parts.append(f"({count_text(figure)})" if figure.n is not None else "")
     return " ".join(part for part in parts if part)
 
 
@@ -200,15 +200,17 @@ def _cell_json(figure: Figure, column: Column) -> CellJson:
     return cell
 
 
-def _title(table: Table) -> str:
+def title(table: Table) -> str:
+    """Return the heading of a table: its number or suite, its testbed, and what was forgotten if all rows share it."""
     targets = sorted({tuple(map(str, row.record.concept.get("targets") or ())) for row in table.rows})  # type: ignore[arg-type]
     aim = f", forgetting {', '.join(targets[0])}" if len(targets) == 1 and targets[0] else ""
     name = f"Table {table.number}" if table.suite in BUILT_IN or table.number != 1 else f"Suite {table.suite}"
     return f"{name} on {table.testbed}{aim}"
 
 
-def _notes(table: Table) -> list[str]:
-    marks = [f"{mark} {_MEANINGS[s]}" for s, mark in _MARKS.items() if any(row.source == s for row in table.rows)]
+def notes_of(table: Table) -> list[str]:
+    """Return the sentences below a table: the meaning of its marks, its own notes, and where quotes are from."""
+    marks = [f"{mark} {MEANINGS[s]}" for s, mark in MARKS.items() if any(row.source == s for row in table.rows)]
     notes = ["; ".join([*marks, "n: images scored"]) + ".", *table.notes]
     if table.paper:
         setting = table.paper["setting"]
@@ -220,24 +222,28 @@ def _notes(table: Table) -> list[str]:
     return notes
 
 
-def _header(column: Column) -> str:
-    return " ".join([*_where(column), column.header + _arrow(column)])
+def header(column: Column) -> str:
+    """Return the heading of a column, with the arrow of its better direction: "COCO FID ↓"."""
+    return " ".join([*where(column), column.header + arrow(column)])
 
 
-def _where(column: Column) -> list[str]:
+def where(column: Column) -> list[str]:
     """Mark the columns of plain captions, because Table 1 has two columns called CLIP."""
     return ["COCO"] if column.suite == "coco" and not column.section else []
 
 
-def _arrow(column: Column) -> str:
+def arrow(column: Column) -> str:
+    """Return " ↑" if higher is better, " ↓" if lower is better, or nothing."""
     return {True: " ↑", False: " ↓", None: ""}[column.better]
 
 
-def _value(figure: Figure, column: Column) -> str:
+def value_text(figure: Figure, column: Column) -> str:
+    """Return a value in the column's format; a dash if no picture was scored."""
     return "–" if figure.value is None else f"{figure.value:{column.form}}"
 
 
-def _interval(figure: Figure, column: Column) -> str:
+def interval_text(figure: Figure, column: Column) -> str:
+    """Return the 95 % interval, "low…high"; empty if there is none."""
     return f"{figure.ci[0]:{column.form}}…{figure.ci[1]:{column.form}}" if figure.ci else ""
 
 
@@ -246,7 +252,8 @@ def _half(figure: Figure) -> float:
     return (high - low) / 2
 
 
-def _count(figure: Figure) -> str:
+def count_text(figure: Figure) -> str:
+    """Return the number of scored pictures, "n=150", or "n=140/150" if some were not scored."""
     return f"n={figure.n}" if figure.n == figure.of else f"n={figure.n}/{figure.of}"
 
 

@@ -1,0 +1,1 @@
+"""Makes `bench report`: one HTML page with leaderboards, plots, pictures, and the command of every run."""
