@@ -83,6 +83,17 @@ def fingerprint(name: str) -> str | None:
     return plugin_files.digest(_split_name(name)[0]) if is_file(name) else None
 
 
+def load_function(name: str) -> Any:
+    """Load a function of a user's file by `path/to/file.py:function`.
+
+    Raises:
+        UsageError: the name does not refer to a file, the file has no such function, or it cannot be imported.
+    """
+    if not is_file(name):
+        raise UsageError(f"{name!r} is not a function in a file: write path/to/file.py:function.")
+    return _load_file(name, "function")
+
+
 def resolved(settings: Mapping[str, Any]) -> Settings:
     """Return settings in which the fingerprint of each plug-in file replaces its path, as only its content matters."""
     return {

@@ -54,6 +54,7 @@ class Mini(Testbed):
     half = True
     sentences = "text tower"
     license = "mit"
+    pixels = 4
     shipped: Sequence[Path] = (PREBUILT,)
     networks: Mapping[str, str] = judges.NAMES
     styles: Sequence[str] = STYLES
