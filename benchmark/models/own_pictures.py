@@ -161,7 +161,7 @@ def _load(place: str) -> Callable[..., Any]:
 def _location(error: BaseException) -> str:
     """Return the line that failed, preferably in a user's file: a library's line says less than its caller's."""
     frames = traceback.extract_tb(error.__traceback__)[1:]
-    own = [frame for frame in frames if "site-packages" not in frame.filename]
+    own = [frame for frame in frames if "site-packages" not in frame.filename and Path(frame.filename).is_file()]
     frame = next(reversed(own or frames), None)
     return f" in {Path(frame.filename).name}, line {frame.lineno}" if frame else ""
 

@@ -40,8 +40,8 @@ def as_tensors(returned: object, count: int, size: int) -> list[Tensor]:
     else:
         raise DataError(f"returned an object of type {type(returned).__name__}; return {LISTS}")
     if len(items) != count:
-        number = "1 picture" if len(items) == 1 else f"{len(items)} pictures"
-        raise DataError(f"returned {number} for {count} prompts; return one picture per prompt, in order")
+        pictures = "1 picture" if len(items) == 1 else f"{len(items)} pictures"
+        raise DataError(f"returned {pictures} for {count} prompts; return one picture per prompt, in order")
     tensors = []
     for number, item in enumerate(items, 1):
         try:
