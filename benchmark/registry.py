@@ -68,15 +68,6 @@ def load(group: str, name: str) -> Any:
         raise UsageError(f"The {GROUPS[group]} {name!r} cannot be loaded from {point.value} ({error}).") from error
 
 
-def load_function(name: str) -> Any:
-    """Load a function from a user's file, given as `path/to/file.py:function`.
-
-    Raises:
-        UsageError: the file or the function does not exist, or the file cannot be imported.
-    """
-    return _load_file(name, "function")
-
-
 def home_of(group: str, name: str) -> str:
     """Return the top-level package that provides `name`, such as "methods"; empty if the name is not installed."""
     point = entry_points_of(group).get(name)
@@ -90,6 +81,17 @@ def fingerprint(name: str) -> str | None:
     files without raising the version number `recipe`.
     """
     return plugin_files.digest(_split_name(name)[0]) if is_file(name) else None
+
+
+def load_function(name: str) -> Any:
+    """Load a function of a user's file by `path/to/file.py:function`.
+
+    Raises:
+        UsageError: the name does not refer to a file, the file has no such function, or it cannot be imported.
+    """
+    if not is_file(name):
+        raise UsageError(f"{name!r} is not a function in a file: write path/to/file.py:function.")
+    return _load_file(name, "function")
 
 
 def resolved(settings: Mapping[str, Any]) -> Settings:

@@ -1,4 +1,4 @@
-"""`bench eval`: scores an external checkpoint."""
+"""`bench eval`: scores an external checkpoint, or pictures that come from outside."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from benchmark import launcher
+from benchmark.cli.eval_sources import Checkpoint, Generate, Images, check_sources, scorer
 from benchmark.cli.options import (
     Alone,
     AsPublished,
@@ -51,12 +52,15 @@ class Parts(StrEnum):
 
 def evaluate(
     ctx: typer.Context,
-    checkpoint: Annotated[
-        str, typer.Option(help="U-Net or pipeline to score: a folder, a file of weights, or a Hugging Face Hub id.")
-    ],
     suite: Suite = "",
     concept: ConceptFile = "",
-    name: Annotated[str, typer.Option(help="Label of the row in tables.", show_default="the checkpoint's name")] = "",
+    checkpoint: Checkpoint = "",
+    generate: Generate = "",
+    images: Images = None,
+    name: Annotated[
+        str,
+        typer.Option(help="Label of the row in tables.", show_default="name of the checkpoint, function or folder"),
+    ] = "",
     architecture: Annotated[
         Path | None,
         typer.Option(
@@ -106,7 +110,7 @@ def evaluate(
     ] = None,
     junit: Annotated[Path | None, typer.Option(help="JUnit XML file to write the results of --require to.")] = None,
 ) -> None:
-    """Score a U-Net or pipeline that was trained elsewhere.
+    """Score a U-Net or pipeline that was trained elsewhere, or pictures.
 
     Its row appears in the table next to the base model and the reference, which CP and CSD
     compare with.
@@ -123,12 +127,21 @@ def evaluate(
     scheduler. If a pipeline brings different ones, add --parts unet.
 
     \b
+    With --generate or --images, any other model can be scored by its pictures.
+    Its row is marked 'own sampler': its noise differs from that of the other
+    rows, so CP and CSD also measure the change of noise, `bench compare`
+    compares it only with other such rows, and its MACs are unknown.
+
+    \b
     Examples:
       bench eval --checkpoint esd-van-gogh.safetensors --suite artists --testbed sd21 --name esd-x
       bench eval --checkpoint my/pipeline --suite artists --reference base
       bench eval --checkpoint boatless.safetensors --concept boat.toml
+      bench eval --generate my.py:generate --suite artists --name sdxl-erased
+      bench eval --images my/pictures --suite artists --alone --reference base
       bench eval --checkpoint new.pt --suite artists --require 'target_style<=0.1' --require 'kept_style>=0.8'
     """
+    default_name = check_sources(ctx, checkpoint, generate, images)
     check_plugin("testbeds", testbed)
     suite = suite_asked(suite, concept, targets)
     suite_name = check_plugin("suites", suite)
@@ -137,12 +150,9 @@ def evaluate(
     if reference == Reference.base:
         refuse_unread(ctx, {"budget": "--budget"}, "it trains the distilled reference, and --reference is base")
     from benchmark.api.request import RunRequest, parse_budgets
-    from benchmark.models.external_checkpoint import default_name
     from benchmark.models.fitted import check_name
     from benchmark.pipeline.run import evaluate as score_checkpoint
 
-    if not checkpoint.strip():
-        raise UsageError("--checkpoint is empty: name a folder, a file of weights or a Hub id.")
     if len(parse_budgets(budget)) > 1:
         raise UsageError(f"--budget '{budget}' lists several budgets, and the reference has one: give only one.")
     from benchmark.store.outputs import check_file
@@ -161,7 +171,7 @@ def evaluate(
         raise UsageError("--junit writes the results of --require: give at least one.")
     if junit is not None:
         check_file(junit, "--junit")
-    label = name or default_name(checkpoint)
+    label = name or default_name
     check_name(label)
     request = RunRequest(
         method="distilled",
@@ -183,7 +193,10 @@ def evaluate(
     from benchmark.console import Progress
 
     with Progress() as progress:
-        outcome = score_checkpoint(request, checkpoint, label, progress, architecture, parts.value, weights.value)
+        if checkpoint:
+            outcome = score_checkpoint(request, checkpoint, label, progress, architecture, parts.value, weights.value)
+        else:
+            outcome = scorer(generate, images, label)(request, progress)
     if not launcher.is_first():
         return  # the first process has the records
 

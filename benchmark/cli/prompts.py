@@ -1,4 +1,4 @@
-"""`bench prompts`: lists, checks and adds public prompt lists, which are not shipped with the code.
+"""`bench prompts`: lists, checks and adds public prompt lists, which are not shipped, and writes prompts to a file.
 
 No command prints a prompt.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.checked_command import CheckedCommand
-from benchmark.cli.options import KeptRuns, Runs, check_plugin
+from benchmark.cli.options import Alone, KeptRuns, Limit, Runs, Targets, Testbed, artists_named, check_plugin
 from benchmark.errors import UsageError
 from benchmark.store.paths import home, kept_home
 
@@ -31,7 +31,7 @@ File = Annotated[Path, typer.Argument(help="Path of the file that you downloaded
 
 @prompts_app.callback()
 def prompts() -> None:
-    """Check and add public prompt lists, such as I2P.
+    """Add public prompt lists, or write a suite's prompts.
 
     The lists are not shipped with the code: download them yourself, then add them.
     """
@@ -133,6 +133,69 @@ def add(
     print(f"stored in {folder(runs_folder)}")
     if not testbed:
         print("used on testbed sd21 and testbed files based on it, not on mini, which has built-in prompts")
+
+
+@prompts_app.command(cls=CheckedCommand)
+def write(
+    suite: Annotated[str, typer.Argument(help="Suite: a name from `bench list suites`, or a file.")],
+    file: Annotated[Path, typer.Argument(help="CSV file to create, such as my/pictures/prompts.csv.")],
+    testbed: Testbed = "mini",
+    targets: Targets = "",
+    alone: Alone = False,
+    limit: Limit = None,
+    runs: Runs = None,
+) -> None:
+    """Write the prompts and seeds of a suite to a CSV file.
+
+    \b
+    Use the file to generate pictures elsewhere, and `bench eval --images` to
+    score them. It has one row per prompt with these columns:
+      id      name of the prompt
+      file    where `bench eval --images` looks for its picture, relative to
+              the file's folder; you may change it
+      text    the prompt
+      seed    seed of the noise in this benchmark, for a generator of your own
+      part    what it measures, such as targets or kept
+      target  the concept that the text names, if any
+      suite   the suite that it belongs to
+
+    The options select the same prompts as in `bench eval`.
+
+    \b
+    Examples:
+      bench prompts write artists my/pictures/prompts.csv
+      bench prompts write artists quick/prompts.csv --alone --limit 2
+    """
+    import os
+
+    from benchmark.store.outputs import check_file
+
+    check_plugin("testbeds", testbed)
+    check_plugin("suites", suite)
+    if os.path.lexists(file):
+        raise UsageError(f"{file} exists already: name a new file.")
+    check_file(file, "FILE")
+    from benchmark.api.request import RunRequest
+    from benchmark.console import Progress
+    from benchmark.models.own_pictures import size_of
+    from benchmark.pipeline.run import Scoring
+    from benchmark.store import durable
+
+    home_folder = runs or home()
+    request = RunRequest(
+        "distilled", suite, testbed=testbed, targets=artists_named(testbed, targets), alone=alone, limit=limit,
+        runs=home_folder, device="cpu",
+    )  # fmt: skip
+    with Progress() as progress:
+        scoring = Scoring.of(request, home_folder, progress)
+    prompts_by_suite, size = scoring.prompts, size_of(scoring.bench)
+    rows = [
+        (prompt.id, f"{prompt.id}.png", prompt.text, prompt.seed, prompt.part, prompt.target, name)
+        for name, suite_prompts in prompts_by_suite.items()
+        for prompt in suite_prompts
+    ]
+    durable.write_csv(file, ("id", "file", "text", "seed", "part", "target", "suite"), rows)
+    print(f"{file}  {len(rows):,} prompts of {' and '.join(prompts_by_suite)}, for pictures of {size} x {size} pixels")
 
 
 def _examined(name: str, file: Path) -> tuple[Report, bytes]:

@@ -71,7 +71,12 @@ def _find_by_label(entries: Sequence[Found], testbed: str, suite: str, name: str
 
 
 def check_checkpoint(record: Record, checkpoint: str) -> None:
-    """Raise UsageError if `checkpoint` is missing for a record of `bench eval`, or given for a trained model."""
+    """Raise UsageError if `checkpoint` is missing for a record of `bench eval`, or given for a trained model.
+
+    A record of pictures that this package did not sample is refused, because it has no weights.
+    """
+    if record.own_sampler:
+        raise UsageError(f"'{record.label}' was scored by its pictures alone, so there are no weights to read.")
     if record.pruning == BROUGHT and not checkpoint:
         raise UsageError(
             f"'{record.label}' is an external checkpoint that `bench eval` scored: name its file or folder with "

@@ -172,14 +172,18 @@ def check_name(name: str) -> None:
         )
 
 
-def check_name_is_free(folder: Path, testbed: str, name: str, checksum: str) -> None:
-    """Check that no record in `folder` uses this name for a different checkpoint.
+def check_name_is_free(folder: Path, testbed: str, name: str, checksum: str, form: str = "checkpoint") -> None:
+    """Check that no record in `folder` uses this name for a different checkpoint, or for different pictures.
+
+    A function that generates pictures may change under its name, like a method from a file: tables show its newest
+    version.
 
     Args:
         folder: folder of records.
         testbed: name of the testbed.
         name: name of the checkpoint.
         checksum: its sha256.
+        form: "checkpoint", "function" or "pictures".
 
     Raises:
         UsageError: if a record has the same testbed and name and a different checksum.
@@ -188,9 +192,13 @@ def check_name_is_free(folder: Path, testbed: str, name: str, checksum: str) -> 
         with suppress(RecordError, OSError):
             record = read_record(path)
             recorded = record.counted.get("checkpoint")
-            if (record.testbed, record.pruning, record.method) == (testbed, BROUGHT, name) and recorded != checksum:
+            is_newer_version = form == record.counted.get("form") == "function"
+            is_taken = recorded != checksum and not is_newer_version
+            if (record.testbed, record.pruning, record.method) == (testbed, BROUGHT, name) and is_taken:
+                kinds = {"function": "function", "pictures": "set of pictures"}
+                kind = kinds.get(str(record.counted.get("form")), "checkpoint")
                 raise UsageError(
-                    f"'{name}' is the name of a different checkpoint in {folder} (its sha256 begins with "
+                    f"'{name}' is the name of a different {kind} in {folder} (its sha256 begins with "
                     f"{str(recorded)[:12]}, this one's with {checksum[:12]}): give a different --name."
                 )
 

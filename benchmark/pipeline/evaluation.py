@@ -80,9 +80,10 @@ def measure(
 def _score(
     bench: Workbench, model: Model, suite: SuiteInRun, evidence: Evidence, reference: Model, home: Path
 ) -> Record:
+    from benchmark.api.model import PictureSource
     from benchmark.generation.gallery import name_of
     from benchmark.generation.shards import ONE_COLOUR, count_single_colour, kind_of
-    from benchmark.records.record import Record, scores_table, write_record
+    from benchmark.records.record import OWN_SAMPLER, Record, scores_table, write_record
     from benchmark.store.artefacts import key_of
 
     scores = suite.score(evidence)
@@ -90,18 +91,18 @@ def _score(
     one_colour_count = count_single_colour(bench, model, evidence.prompts, kind_of(suite))
     as_published = bench.as_published and bool(lists)
     left_out = [f"limit {bench.limit}"] if bench.limited else []
+    sampler = bench.testbed.sampler.model_dump(mode="json")
+    precision = bench.precision_entry
+    if isinstance(model, PictureSource):  # only the size of its pictures is that of the testbed's sampler
+        sampler = {OWN_SAMPLER: True, "latent_size": sampler["latent_size"]}
+        precision = {}
     ledger: Any = model.ledger()  # mypy does not accept a TypedDict as a dict of JSON values
     record = Record(
-        label=", ".join(
-            [model.label, *(["as published"] if as_published else []), *left_out, *bench.precision_entry.values()]
-        ),
+        label=", ".join([model.label, *(["as published"] if as_published else []), *left_out, *precision.values()]),
         testbed=bench.testbed.name,
         suite=suite.name,
         concept=evidence.concept.identity(),
-        sampler=bench.testbed.sampler.model_dump(mode="json")
-        | ({"as_published": True} if as_published else {})
-        | bench.precision_entry
-        | bench.limited,
+        sampler=sampler | ({"as_published": True} if as_published else {}) | precision | bench.limited,
         reference=reference.label,
         reference_key=key_of("model", reference.identity),
         model_key=key_of("model", model.identity),

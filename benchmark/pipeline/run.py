@@ -107,9 +107,7 @@ def evaluate(
         weights: "int8" or "int4" rounds the U-Net's weights first; the result is stored as a separate model.
     """
     from benchmark.models import external_checkpoint
-    from benchmark.models.fitted import Base, Brought, Fitted, check_name, check_name_is_free
-    from benchmark.models.plan import plan_of
-    from benchmark.records.record import REFERENCE_SEED
+    from benchmark.models.fitted import Brought, check_name, check_name_is_free
 
     check_name(name)
     home = paths.prepare(request.runs, DISK_NEEDED)
@@ -117,7 +115,15 @@ def evaluate(
     check_name_is_free(paths.records_folder(home), resolve.name_of(request.testbed), name, external.sha256())
 
     scoring = Scoring.of(request, home, progress)
-    evaluated = Brought(scoring.bench, external, name, parts, weights)
+    return beside_reference(scoring, request, Brought(scoring.bench, external, name, parts, weights))
+
+
+def beside_reference(scoring: Scoring, request: RunRequest, evaluated: Model) -> Outcome:
+    """Score a model that this package does not train, with the base and the reference that the request names."""
+    from benchmark.models.fitted import Base, Fitted
+    from benchmark.models.plan import plan_of
+    from benchmark.records.record import REFERENCE_SEED
+
     rows: list[Model] = [Base(scoring.bench), evaluated]
     plans: list[Plan] = []
     if request.reference == "distilled":

@@ -30,6 +30,7 @@ def as_table(records: Sequence[Record]) -> pyarrow.Table:
 
     scores = [_scores(record) for record in records]
     columns = {name: pa.array([record.model_dump()[name] for record in records]) for name in FACTS}
+    columns["macs"] = pa.array([None if r.own_sampler else r.macs for r in records], pa.float64())
     targets = [list(map(str, record.concept["targets"])) for record in records]  # type: ignore[arg-type]
     columns["targets"] = pa.array(targets, pa.list_(pa.string()))
     totals = [Ledger.from_json(record.ledger).total() if record.ledger else None for record in records]

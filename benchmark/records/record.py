@@ -35,6 +35,8 @@ BROUGHT = "brought"
 """Value of `pruning` and `data` in the record of an external checkpoint."""
 MARKED = ("precision", "as_published")
 """Sampler settings that may differ within one table, because row labels state them."""
+OWN_SAMPLER = "own_sampler"
+"""Key in `Record.sampler` that is true for pictures that a user's function generated, or that existed as files."""
 LONGEST_STEM = 160
 """Largest number of characters of a file name before its hash and suffix. File systems allow 255 bytes in all."""
 
@@ -129,6 +131,11 @@ class Record(_Model):
     def folder(self) -> Path | None:
         """The folder that the record was read from or written to; None for a record that was never written."""
         return self._folder
+
+    @property
+    def own_sampler(self) -> bool:
+        """Whether its pictures were not sampled by this package, so that noise, sampler and MACs are unknown."""
+        return self.sampler.get(OWN_SAMPLER) is True
 
     @property
     def stem(self) -> str:
@@ -285,11 +292,12 @@ def check_one_sampler(records: Iterable[Record]) -> None:
     """Raise RecordError if two records of one testbed and suite were sampled differently.
 
     Only records that were made with equal weights and data of the testbed are compared. Tables mark rows that differ.
+    Records of pictures with an own sampler are compared only with each other.
     """
-    first_records: dict[tuple[str, str, str], Record] = {}
+    first_records: dict[tuple[str, str, str, bool], Record] = {}
     for record in records:
         world = manifest.canonical(dict(record.world))
-        first_record = first_records.setdefault((record.testbed, record.suite, world), record)
+        first_record = first_records.setdefault((record.testbed, record.suite, world, record.own_sampler), record)
         keys = {*first_record.sampler, *record.sampler}.difference(MARKED)
         if differing := sorted(key for key in keys if first_record.sampler.get(key) != record.sampler.get(key)):
             raise RecordError(

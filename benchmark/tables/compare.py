@@ -112,6 +112,7 @@ def compare(
         [_describe_pair(pair) for pair in pairs],
         contrasts,
         notes
+        + _noise_note(pairs)
         + _notes(len(pairs), len({pair.targets for pair in pairs}))
         + _setting_notes(setting, len(common) - len(pairs)),
     )
@@ -135,6 +136,12 @@ def _columns(suite: str, pairs: Sequence[Pair]) -> list[Column]:
 def _nothing_shared(sides: Sequence[Side], pruning: str, macs: float | None) -> str:
     """Return why there is no pair of runs, and what to do. An external checkpoint cannot be run with other settings."""
     named = " and ".join(f"'{side.name}'" for side in sides)
+    own = [side.name for side in sides if any(model.main.own_sampler for model in side.models)]
+    if len(own) == 1:
+        return (
+            f"'{own[0]}' was not sampled by this benchmark and shares no noise with the other model, so {named} cannot "
+            "be compared picture by picture: `bench table` shows both with their intervals."
+        )
     setting = " ".join(filter(None, (pruning, "" if macs is None else f"{macs:g}")))
     setting = f" with {setting}" if setting else ""
     if all(any(model.trained for model in side.models) for side in sides):
@@ -211,6 +218,13 @@ def _setting_notes(setting: Setting, other_units: int) -> list[str]:
             "other pairs."
         )
     return notes
+
+
+def _noise_note(pairs: Sequence[Pair]) -> list[str]:
+    """Return a note if the pictures were not sampled by this package, or no note."""
+    if not any(pair.left.main.own_sampler for pair in pairs):
+        return []
+    return ["Neither side was sampled by this benchmark: pictures are paired by prompt, and may not share noise."]
 
 
 def _notes(units: int, target_sets: int) -> list[str]:

@@ -172,7 +172,7 @@ def _row_json(row: Row, columns: Sequence[Column]) -> JsonObject:
         "solver": record.solver,
         "seed": record.seed,
         "pruning": record.pruning,
-        "macs": record.macs,
+        "macs": None if record.own_sampler else record.macs,
         "targets": record.concept.get("targets", []),
         "data": record.data,
         "budget": record.budget,

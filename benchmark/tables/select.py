@@ -112,13 +112,16 @@ def select_by_sampling(entries: Sequence[Found], testbed: str, sampling: Mapping
     """Return the entries whose sampling settings are those of the testbed's file.
 
     Others come from a different file with the same name, or from an older version of this file. Records with different
-    weights or data are kept, because their rows are marked.
+    weights or data are kept, because their rows are marked. So are pictures with an own sampler, which do not depend on
+    these settings.
     """
-    return [
-        (record, source)
-        for record, source in entries
-        if record.testbed != testbed or all(record.sampler.get(key) == value for key, value in sampling.items())
-    ]
+
+    def is_kept(record: Record) -> bool:
+        if record.testbed != testbed or record.own_sampler:
+            return True
+        return all(record.sampler.get(key) == value for key, value in sampling.items())
+
+    return [(record, source) for record, source in entries if is_kept(record)]
 
 
 def note_single_colour(rows: Sequence[tuple[str, Sequence[Record]]]) -> list[str]:
@@ -133,6 +136,16 @@ def note_single_colour(rows: Sequence[tuple[str, Sequence[Record]]]) -> list[str
     return [note] if counts else []
 
 
+def note_own_sampler(rows: Sequence[tuple[str, Record]]) -> list[str]:
+    """Return a note on rows of (label, record) whose pictures this package did not sample, or no note."""
+    labels = [label for label, record in rows if record.own_sampler]
+    note = (
+        f"Not sampled by this benchmark: {', '.join(labels)}. The noise differs from that of other rows even where "
+        "seeds are equal, which changes CP, CSD and drift. MACs and training costs are unknown."
+    )
+    return [note] if labels else []
+
+
 def targets_of(record: Record) -> frozenset[str]:
     targets = record.concept.get("targets")
     return frozenset(map(str, targets)) if isinstance(targets, list) else frozenset()
@@ -142,7 +155,8 @@ def current(entries: Sequence[Found]) -> list[Found]:
     """Return the entries without outdated versions: models from before a user's file or a search for experts changed.
 
     Of records that differ only in their reference model, those with the newest record's reference are kept. Of models
-    that share all settings, the last one scored is kept, in all suites. External checkpoints have no versions.
+    that share all settings, the last one scored is kept, in all suites. External checkpoints have no versions, but a
+    function that generates pictures has.
     For a plug-in suite, records of its newest file and prompts are kept.
     """
     entries = _of_current_suites(entries)
@@ -153,7 +167,7 @@ def current(entries: Sequence[Found]) -> list[Found]:
     def outdated(record: Record) -> bool:
         if record.reference_key != latest_references[_but_reference(record)].reference_key:
             return True
-        if record.pruning == BROUGHT or not record.model_id:
+        if (record.pruning == BROUGHT and not record.own_sampler) or not record.model_id:
             return False
         setting = latest_settings.get(_but_seed(record), record).setting_id
         return record.model_id != latest_models[_but_model(record)].model_id or record.setting_id not in ("", setting)
@@ -216,7 +230,7 @@ def is_usual(record: Record, usual_targets: frozenset[str], entries: Sequence[Fo
         }
         is_usual_pruning = not reference_keys or record.reference_key in reference_keys
     is_usual_targets = not usual_targets or not targets_of(record) or targets_of(record) == usual_targets
-    no_fp32 = all("precision" in r.sampler for r, _ in entries)
+    no_fp32 = all("precision" in r.sampler for r, _ in entries if not r.own_sampler)
     newest_recipe = max(r.recipe for r, _ in entries if r.method == record.method)
     chosen = is_usual_pruning and is_usual_targets and (no_fp32 or "precision" not in record.sampler)
     return chosen and record.budget.get("default") is not False and record.recipe == newest_recipe

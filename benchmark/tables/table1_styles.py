@@ -39,6 +39,7 @@ from benchmark.tables.select import (
     forgets_explicit,
     is_usual,
     joined,
+    note_own_sampler,
     note_single_colour,
     of_suite,
     targets_of,
@@ -147,7 +148,8 @@ def _label(record: Record, usual_targets: frozenset[str]) -> str:
     """Return the record's label, extended by every unusual setting that the label does not name."""
     parts = [record.preset, record.variant, record.solver or ""] if record.method != "base" else []
     parts = [part for part in parts if part not in ("", "default", "alternating")]
-    if record.method != "base" and (record.pruning, record.macs) != (RunRequest.pruning, RunRequest.macs):
+    has_macs = record.method != "base" and not record.own_sampler
+    if has_macs and (record.pruning, record.macs) != (RunRequest.pruning, RunRequest.macs):
         parts.append(f"{record.pruning} {record.macs:g}")
     if usual_targets and targets_of(record) and targets_of(record) != usual_targets:
         parts.append(", ".join(sorted(targets_of(record))))
@@ -159,10 +161,10 @@ def _label(record: Record, usual_targets: frozenset[str]) -> str:
 
 def _label_reference(record: Record, shown: Sequence[Record]) -> str:
     """Name the distilled model that a base is compared with, if several prunings are shown: CP and CSD depend on it."""
-    prunings = {(r.pruning, r.macs) for r in shown if r.method != "base"}
-    if record.method != "base" or len(prunings) < 2:
+    pruned = [r for r in shown if r.method != "base" and not r.own_sampler]
+    if record.method != "base" or len({(r.pruning, r.macs) for r in pruned}) < 2:
         return ""
-    own = {(r.pruning, r.macs) for r in shown if r.method != "base" and r.reference_key == record.reference_key}
+    own = {(r.pruning, r.macs) for r in pruned if r.reference_key == record.reference_key}
     return " · against " + " or ".join(f"{pruning} {macs:g}" for pruning, macs in sorted(own)) if own else ""
 
 
@@ -231,7 +233,8 @@ def _reference_notes(rows: Sequence[Row], columns: Sequence[Column]) -> list[str
     names = "Resilience" if rows[0].record.suite in EXPLICIT else " and ".join(headers)
     references = sorted({row.record.reference for row in rows})
     notes = [f"{names} {'are' if len(headers) > 1 else 'is'} relative to: {' or '.join(references)}."]
-    if len({(row.record.pruning, row.record.macs) for row in rows if row.record.method != "base"}) > 1:
+    pruned = [row.record for row in rows if row.record.method != "base" and not row.record.own_sampler]
+    if len({(record.pruning, record.macs) for record in pruned}) > 1:
         notes.append(f"Each pruning has its own reference model: {names} cannot be compared between prunings.")
     if len(references) > 1:
         by = [f"{row.label} ({row.record.reference})" for row in rows]
@@ -240,7 +243,7 @@ def _reference_notes(rows: Sequence[Row], columns: Sequence[Column]) -> list[str
 
 
 def _notes(rows: Sequence[Row], hidden: int) -> list[str]:
-    notes = []
+    notes = note_own_sampler([(row.label, row.record) for row in rows])
     short = [  # except probes: those for which the base model does not show the style are left out
         row.label
         for row in rows

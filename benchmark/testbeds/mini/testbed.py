@@ -55,6 +55,7 @@ class Mini(Testbed):
     sentences = "text tower"
     license = "mit"
     takes_concepts = True
+    pixels = 4
     shipped: Sequence[Path] = (PREBUILT,)
     networks: Mapping[str, str] = scoring_networks.NAMES
     styles: Sequence[str] = STYLES
