@@ -90,6 +90,7 @@ def evaluate(
     architecture: Path | None = None,
     parts: Parts = "all",
     weights: Weights = "full",
+    lora_scale: float = 1.0,
     reference: str = "distilled",
     budget: str = "default",
     alone: bool = False,
@@ -106,6 +107,7 @@ def evaluate(
         architecture: file with an architecture to which weights of full size are pruned.
         parts: "unet" scores only the U-Net of a pipeline whose other parts differ from the testbed's.
         weights: "int8" or "int4" first rounds the U-Net's weights, with one scale per output channel.
+        lora_scale: factor by which the change of a LoRA is multiplied before it is added to the base (finite).
         reference: the model that CP and CSD compare with: "distilled" (trained with `budget` if it is not stored) or
             "base".
 
@@ -123,8 +125,9 @@ def evaluate(
     [request] = options.requests()
     with Progress() as progress:
         return evaluate_checkpoint(
-            request, str(checkpoint), name or default_name(str(checkpoint)), progress, architecture, parts, weights
-        )
+            request, str(checkpoint), name or default_name(str(checkpoint)), progress, architecture, parts, weights,
+            lora_scale,
+        )  # fmt: skip
 
 
 def load_records(*folders: str | Path) -> pyarrow.Table:

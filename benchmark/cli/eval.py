@@ -73,13 +73,21 @@ def evaluate(
     parts: Annotated[
         Parts,
         typer.Option(
-            help="`all` refuses a pipeline whose text encoder, tokenizer, VAE or noise schedule differs from the "
-            "testbed's. `unet` ignores these parts, and the row says so."
+            help="`all` refuses a pipeline or file whose text encoder, tokenizer, VAE or noise schedule differs from "
+            "the testbed's. `unet` ignores these parts, and the row says so."
         ),
     ] = Parts.all,
     weights: Annotated[
         Rounding, typer.Option(help="Round the U-Net's weights to 8 or 4 bits before sampling. The row says so.")
     ] = Rounding.full,
+    lora_scale: Annotated[
+        float,
+        typer.Option(
+            metavar="NUMBER",
+            help="Factor by which the change of a LoRA is multiplied before it is added to the base. 1 adds it as it "
+            "was trained, 0 not at all. Any finite number. The row says so unless it is 1.",
+        ),
+    ] = 1.0,
     testbed: Testbed = "mini",
     reference: ComparedWith = Reference.distilled,
     targets: Targets = "",
@@ -119,12 +127,15 @@ def evaluate(
     A checkpoint is one of:
       a pipeline or a U-Net in diffusers' layout (folder or Hub id)
       a file with all weights of the U-Net, pruned or not, under diffusers' names
-      a file with some of them, as ESD publishes; the testbed's U-Net supplies
-      the others
+      a file with some of them, as ESD, UCE and Concept Ablation publish; the
+      testbed's U-Net supplies the others
+      a LoRA of the U-Net, as diffusers, PEFT or kohya save it; it is merged
+      into the testbed's U-Net
+      a single file in the original layout of Stable Diffusion 1 or 2
 
     \b
     Only the U-Net is sampled, with the testbed's text encoder, VAE and
-    scheduler. If a pipeline brings different ones, add --parts unet.
+    scheduler. If a pipeline or a file brings different ones, add --parts unet.
 
     \b
     With --generate or --images, any other model can be scored by its pictures.
@@ -139,6 +150,7 @@ def evaluate(
       bench eval --checkpoint boatless.safetensors --concept boat.toml
       bench eval --generate my.py:generate --suite artists --name sdxl-erased
       bench eval --images my/pictures --suite artists --alone --reference base
+      bench eval --checkpoint lora.safetensors --suite artists --lora-scale 0.8
       bench eval --checkpoint new.pt --suite artists --require 'target_style<=0.1' --require 'kept_style>=0.8'
     """
     default_name = check_sources(ctx, checkpoint, generate, images)
@@ -194,7 +206,9 @@ def evaluate(
 
     with Progress() as progress:
         if checkpoint:
-            outcome = score_checkpoint(request, checkpoint, label, progress, architecture, parts.value, weights.value)
+            outcome = score_checkpoint(
+                request, checkpoint, label, progress, architecture, parts.value, weights.value, lora_scale
+            )
         else:
             outcome = scorer(generate, images, label)(request, progress)
     if not launcher.is_first():

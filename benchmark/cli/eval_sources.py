@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 Checkpoint = Annotated[
     str,
     typer.Option(
-        help="U-Net or pipeline to score: a folder, a file of weights, or a Hugging Face Hub id.", show_default="none"
+        help="U-Net, LoRA or pipeline to score: a folder, a file of weights, or a Hugging Face Hub id.",
+        show_default="none",
     ),
 ]
 Generate = Annotated[
@@ -46,6 +47,7 @@ Images = Annotated[
 CHECKPOINTS_ONLY = {
     "architecture": "--architecture",
     "parts": "--parts",
+    "lora_scale": "--lora-scale",
     "weights": "--weights",
     "precision": "--precision",
     "compiles": "--compile",

@@ -129,9 +129,10 @@ def _retrain(record: Record) -> str:
 
 
 def _external(record: Record, bench: Workbench, checkpoint: str) -> tuple[UNet2DConditionModel, Architecture | None]:
-    from benchmark.models.external_checkpoint import load, locate
+    from benchmark.models.external_checkpoint import load, locate, scaled
 
-    located = locate(checkpoint, "unet")
+    scale = record.counted.get("lora_scale", 1.0)
+    located = scaled(locate(checkpoint, "unet"), scale if isinstance(scale, int | float) else 1.0)
     if located.sha256() != record.counted.get("checkpoint"):
         raise DataError(f"The checkpoint {checkpoint} is not the one that '{record.label}' was measured on.")
     unet = load(located, bench.testbed.base(), bench.testbed.scheduler)

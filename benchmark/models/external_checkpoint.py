@@ -5,6 +5,8 @@
     folder of a pruned U-Net           config.json, architecture.json and unet.safetensors, as in the store
     file of weights                    all weights of the base, pruned or not; or some of them, as ESD publishes, which
                                        replace those of the base (.safetensors, .pt, .pth, .bin, .ckpt)
+    file or folder of a LoRA           merged into the base's weights, see checkpoint_forms/lora.py
+    single file in LDM's layout        a whole model with the original names, see checkpoint_forms/ldm.py
 
 Pruning is recognised from the names and shapes of the weights: smaller inner widths than the base's, or missing whole
 resnets or transformers. Weights of full size can be pruned by a given architecture: the architecture.json of the store,
@@ -15,15 +17,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchmark import hub
 from benchmark.errors import DataError, UsageError
+from benchmark.json_types import Counted
+from benchmark.models.checkpoint_forms import ldm, lora
+from benchmark.models.checkpoint_forms.fit_weights import check_inputs, fit_weights
+from benchmark.models.checkpoint_forms.recognise import PEFT_CONFIG, FileForm, recognise, without_other_parts
 from benchmark.models.pipeline_parts import LORA, prediction_type, read_json
 from benchmark.store.listing import visible
 from metrics.networks.weights import SUFFIXES, check_kind, check_values, is_averaged, read_weights, stored
@@ -35,42 +42,26 @@ if TYPE_CHECKING:
 
 Parts = Literal["all", "unet"]
 """The parts of a pipeline to score: all of them, or only its U-Net, combined with the testbed's other parts."""
-WRAPPED = ("unet.", "model.unet.", "model.")
-"""Prefixes that wrappers of the U-Net add to the names of its weights."""
 GENERIC_NAMES = (
     "unet", "unet_ema", "diffusion_pytorch_model", "pytorch_model", "model", "checkpoint", "weights", "pipeline",
 )  # fmt: skip
 """Common names of files and folders, which do not identify a model."""
+TRAINING_STATE = ("optimizer.bin", "scheduler.bin", "optimizer.pt", "scheduler.pt", "training_args.bin")
+"""Files that training scripts save next to the weights, and that hold no weights."""
 _FORM = re.compile(r"[.](fp16|bf16|non_ema)$")
-EMBEDDINGS = "it holds embeddings of new words (textual inversion) and no U-Net, so it cannot be scored"
-AVERAGED = "it holds averaged (EMA) weights; save one model, averaged or not, under the names that diffusers uses"
-OTHER_FORMS = {
-    "model.diffusion_model.": "it is a whole model in a single file, with the names of the original Stable Diffusion "
-    "code; convert it with StableDiffusionPipeline.from_single_file and save_pretrained of diffusers, and give the "
-    "saved folder",
-    "*lora": "it is a LoRA; merge it into its model (load_lora_weights, fuse_lora), save the U-Net, and give its path",
-    "*.processor.": "it holds attention processors, which change how a U-Net computes; merge them, and save the U-Net",
-    "text_encoder": "it holds other parts next to the U-Net; save only the U-Net",
-    "class_embedding.": "its U-Net needs class labels, which this benchmark does not provide",
-    "add_embedding.": "its U-Net needs further embeddings (as in SDXL), which this benchmark does not provide",
-    "emb_params": EMBEDDINGS,
-    "string_to_param": EMBEDDINGS,
-    "encoder_hid_proj.": "its U-Net projects states of a different text encoder, which this benchmark does not provide",
-    "time_embedding.cond_proj.": "its U-Net needs a guidance embedding (as in LCM), which this benchmark does not "
-    "provide",
-}
-"""Advice for a file that holds unknown names of weights. A key is the start of such a name or, after `*`, any part of
-it. Where no key matches, the weights must be renamed to diffusers' names."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """Location and format of a U-Net checkpoint."""
 
-    form: Literal["diffusers", "pruned", "weights"]
+    form: Literal["diffusers", "pruned", "weights", "lora", "ldm"]
     place: Path  # folder of the U-Net, or file of weights
     pipeline: Path | None = None  # folder of the pipeline that contains the U-Net
     architecture: Path | None = None  # file with the architecture to prune the U-Net to
+    file: FileForm | None = None  # what a file of weights holds; None for folders of a U-Net
+    lora_config: Path | None = None  # adapter_config.json of a LoRA that PEFT saved
+    lora_scale: float = 1.0  # factor of a LoRA's change
 
     def sha256(self) -> str:
         """Return one checksum over all its files, which identifies the checkpoint independently of its path."""
@@ -78,12 +69,27 @@ class Checkpoint:
         if self.place.is_dir():
             configs = ("config.json", "architecture.json")
             files = [f for f in visible(self.place, "*") if f.suffix == ".safetensors" or f.name in configs]
+        files += [self.lora_config] if self.lora_config else []
         digest = hashlib.sha256()
         for file in [*files, *([self.architecture] if self.architecture else [])]:
             with open(file, "rb") as opened:
                 digest.update(f"{file.name if len(files) > 1 else ''}\0".encode())
                 digest.update(hashlib.file_digest(opened, "sha256").digest())
         return digest.hexdigest()
+
+    def scaling(self) -> dict[str, float]:
+        """Return the part of the model's identity that the checksum does not cover; empty if a LoRA is not scaled."""
+        return {} if self.lora_scale == 1 else {"lora_scale": self.lora_scale}
+
+    def facts(self) -> Counted:
+        """Return what a record states about this form of checkpoint; empty for most forms."""
+        ignored = self.file.ignored if self.file else ()
+        return {**self.scaling(), **({"ignored": list(ignored)} if ignored else {})}
+
+    def details(self) -> list[str]:
+        """Return what a row's label states about this form of checkpoint."""
+        scale = [] if self.lora_scale == 1 else [f"scale {self.lora_scale:g}"]
+        return ["LoRA", *scale] if self.form == "lora" else []
 
 
 def default_name(checkpoint: str) -> str:
@@ -117,7 +123,7 @@ def locate(place: str, parts: Parts = "all") -> Checkpoint:
     if path.is_file():
         if path.suffix not in SUFFIXES:
             raise DataError(f"The checkpoint {path} is not a file of weights ({', '.join(SUFFIXES)}).")
-        return Checkpoint("weights", path)
+        return _of_file(path)
     if (path / "unet" / "config.json").is_file():
         if averaged := [f.name for f in visible(path, "*") if is_averaged(f.name) and (f / "config.json").is_file()]:
             raise DataError(
@@ -131,11 +137,33 @@ def locate(place: str, parts: Parts = "all") -> Checkpoint:
         # If the U-Net's folder is part of a pipeline, the pipeline's other parts are compared with the testbed's too.
         whole = path.absolute().parent
         return Checkpoint("diffusers", path, whole if (whole / "model_index.json").is_file() else None)
-    files = [file for file in visible(path, "*") if file.suffix in SUFFIXES]
+    files = [file for file in visible(path, "*") if file.suffix in SUFFIXES and file.name not in TRAINING_STATE]
     if len(files) == 1:
-        return Checkpoint("weights", files[0])
+        return _of_file(files[0])
     what = f"{len(files)} files of weights: give one of them" if files else "neither a U-Net, a pipeline nor weights"
     raise DataError(f"The checkpoint {place} has {what}.")
+
+
+def _of_file(path: Path) -> Checkpoint:
+    """Recognise the form of a file of weights."""
+    file, config = recognise(path), path.with_name(PEFT_CONFIG)
+    has_config = file.form == "lora" and file.peft and config.is_file()
+    return Checkpoint(file.form, path, file=file, lora_config=config if has_config else None)
+
+
+def scaled(checkpoint: Checkpoint, lora_scale: float) -> Checkpoint:
+    """Return the checkpoint with the scale of its LoRA.
+
+    Raises:
+        UsageError: if the scale is not finite, or is not 1 and the checkpoint is not a LoRA.
+    """
+    if not math.isfinite(lora_scale):
+        raise UsageError(f"--lora-scale is {lora_scale}: give a finite number; 1 adds the LoRA as it was trained.")
+    if lora_scale != 1 and checkpoint.form != "lora":
+        raise UsageError(
+            f"--lora-scale applies to a LoRA, and the checkpoint {checkpoint.place} is not a LoRA: leave it out."
+        )
+    return replace(checkpoint, lora_scale=lora_scale)
 
 
 def load(checkpoint: Checkpoint, base: UNet2DConditionModel, scheduler: Mapping[str, Any]) -> UNet2DConditionModel:
@@ -164,26 +192,17 @@ def load(checkpoint: Checkpoint, base: UNet2DConditionModel, scheduler: Mapping[
         unet = read_pruned(checkpoint.place)[0]
     elif checkpoint.form == "diffusers":
         unet = _load_diffusers(checkpoint.place, base)
+    elif checkpoint.form == "lora":
+        unet = lora.merge(checkpoint.place, checkpoint.lora_config, base, checkpoint.lora_scale)
+    elif checkpoint.form == "ldm":
+        unet = fit_weights(checkpoint.place, ldm.convert_unet(checkpoint.place, base), base)
     else:
-        unet = _load_weights(checkpoint.place, base)
-    _check_inputs(checkpoint.place, unet.config, base)
+        unet = fit_weights(checkpoint.place, without_other_parts(read_weights(checkpoint.place)), base)
+    check_inputs(checkpoint.place, unet.config, base)
     check_values(unet.state_dict(), f"The weights {checkpoint.place}")
     if checkpoint.architecture is not None:
         unet = _prune(unet, checkpoint.architecture)
     return unet.float().eval().requires_grad_(False)  # type: ignore[return-value]
-
-
-def _check_inputs(place: Path, config: Mapping[str, Any], base: UNet2DConditionModel) -> None:
-    """Raise DataError if a config has different inputs or outputs from the base's."""
-    from methods.sampling import inputs
-
-    fields, base_fields = inputs(config), inputs(base.config)
-    if different := [name for name in base_fields if fields[name] != base_fields[name]]:
-        name = different[0]
-        raise DataError(
-            f"The checkpoint {place} has {name} {fields[name]}, the testbed's model {base_fields[name]}: choose the "
-            "testbed of its base model; this benchmark gives a U-Net noise, time and text, and no other input."
-        )
 
 
 def _load_diffusers(folder: Path, base: UNet2DConditionModel) -> UNet2DConditionModel:
@@ -196,7 +215,7 @@ def _load_diffusers(folder: Path, base: UNet2DConditionModel) -> UNet2DCondition
     kind = config.get("_class_name", UNet2DConditionModel.__name__)
     if kind != UNet2DConditionModel.__name__:
         raise DataError(f"The checkpoint {folder} is a {kind}, not a U-Net of the Stable Diffusion family.")
-    _check_inputs(folder, config, base)  # before building: diffusers cannot build every config
+    check_inputs(folder, config, base)  # before building: diffusers cannot build every config
     foreign = set(config) - set(base.config)
     if unknown := sorted(name for name in foreign if not name.startswith("_") and config[name]):
         raise DataError(
@@ -226,92 +245,6 @@ def _load_diffusers(folder: Path, base: UNet2DConditionModel) -> UNet2DCondition
     check_kind(weights, own, f"The weights in {folder}")
     unet.load_state_dict(weights, strict=True, assign=True)
     return unet.float()
-
-
-def _load_weights(path: Path, base: UNet2DConditionModel) -> UNet2DConditionModel:
-    weights, own = read_weights(path), base.state_dict()
-    for prefix in WRAPPED:
-        if all(name.startswith(prefix) and name.removeprefix(prefix) in own for name in weights):
-            weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
-    foreign = [name for name in weights if name not in own]
-    if foreign:
-        remedies = [AVERAGED] if any(is_averaged(name.partition(".")[0]) for name in foreign) else []
-        remedies += [text for mark, text in OTHER_FORMS.items() if any(_matches(name, mark) for name in foreign)]
-        remedies += [EMBEDDINGS] if not any("." in name for name in weights) else []
-        remedy = (remedies or ["they must be named as diffusers names them"])[0]
-        raise DataError(
-            f"The weights {path} are not those of the testbed's U-Net: {len(foreign)} of {len(weights)} names do not "
-            f"exist in it, the first is '{foreign[0]}'; {remedy}."
-        )
-    check_kind(weights, own, f"The weights {path}")
-    _check_inputs(path, {**base.config, **_infer_widths(weights)}, base)
-    reshaped = [name for name in weights if weights[name].shape != own[name].shape]
-    weights = {name: tensor.float() for name, tensor in weights.items()}
-    dropped = _find_dropped(weights, base)
-    if dropped:  # not a partial file as ESD publishes: those lack parts of modules, never only whole modules
-        return _build_pruned(path, weights, base, dropped)
-    if not reshaped:
-        base.load_state_dict({**own, **weights}, strict=True)
-        return base
-    if len(weights) < len(own):
-        lacking = next(name for name in own if name not in weights)
-        raise DataError(
-            f"The weights {path} have '{reshaped[0]}' in a different shape than the testbed's U-Net, and '{lacking}' "
-            f"is missing: a partial file must have the base's shapes, and a file of a pruned U-Net must be complete."
-        )
-    return _build_pruned(path, weights, base, ())
-
-
-def _infer_widths(weights: Mapping[str, Tensor]) -> dict[str, int]:
-    """Infer fields of a U-Net's config from the shapes of its weights; fields without such weights are left out."""
-    text = next((name for name in weights if name.endswith("attn2.to_k.weight")), "")
-    places = (
-        ("in_channels", "conv_in.weight", 1),
-        ("out_channels", "conv_out.weight", 0),
-        ("cross_attention_dim", text, 1),
-    )
-    return {
-        field: int(weights[name].shape[axis])
-        for field, name, axis in places
-        if name in weights and weights[name].ndim > axis
-    }
-
-
-def _matches(name: str, mark: str) -> bool:
-    """Return whether the name of a weight matches a key of `OTHER_FORMS`."""
-    if mark.startswith("*"):
-        return mark[1:] in name.lower()
-    return any(name.startswith(f"{p}{mark}") for p in ("", *WRAPPED))
-
-
-def _find_dropped(weights: Mapping[str, Tensor], base: UNet2DConditionModel) -> tuple[str, ...]:
-    """Return the resnets and transformers that have no weights; empty if any other weight is missing too."""
-    from methods.pruning.architecture import within
-    from methods.pruning.depth import droppable
-
-    empty = tuple(name for name in droppable(base) if not any(within(key, [name]) for key in weights))
-    missing = [key for key in base.state_dict() if key not in weights]
-    return empty if all(within(key, empty) for key in missing) else ()
-
-
-def _build_pruned(
-    path: Path, weights: Mapping[str, Tensor], base: UNet2DConditionModel, dropped: tuple[str, ...]
-) -> UNet2DConditionModel:
-    """Build a U-Net with pruned inner widths. The weights are pruned already, so only the number of retained elements
-    matters, not which ones."""
-    from methods.pruning.architecture import Architecture, gates, load_pruned, reader, width, within
-
-    names = {id(module): name for name, module in base.named_modules()}
-    kept_elements = {}
-    for name, gate in gates(base).items():
-        if not within(name, dropped):
-            layer: Any = reader(gate)  # its inputs are cut
-            channels_per_element = layer.weight.shape[1] // width(gate)
-            kept_elements[name] = range(weights[f"{names[id(layer)]}.weight"].shape[1] // channels_per_element)
-    try:
-        return load_pruned(dict(base.config), Architecture.of(base, kept_elements, dropped), dict(weights))
-    except DataError as error:
-        raise DataError(f"The weights {path} are not the testbed's U-Net with smaller inner widths: {error}") from error
 
 
 def _prune(unet: UNet2DConditionModel, path: Path) -> UNet2DConditionModel:
@@ -369,7 +302,8 @@ def _select_files(name: str, files: Sequence[str], parts: Parts) -> list[str]:
     if "config.json" in files:
         pruned = [file for file in ("architecture.json", "unet.safetensors") if "architecture.json" in files]
         return [*hub.network(files, ""), *pruned, *_select_loras(files)]
-    weights = [file for file in files if "/" not in file and Path(file).suffix in SUFFIXES]
+    top = [file for file in files if "/" not in file and file not in TRAINING_STATE]
+    weights = [file for file in top if Path(file).suffix in SUFFIXES]
     chosen = [file for file in weights if file.endswith(".safetensors")] or weights
     if len(chosen) != 1:
         what = f"{len(chosen)} files of weights ({', '.join(chosen[:3])}...): download one of them, and give its path"

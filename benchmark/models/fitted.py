@@ -250,16 +250,19 @@ class Brought(Model):
         }  # fmt: skip
         if parts == "unet":
             self._counted |= {"parts": parts, "not used": unused}
+        self._counted |= checkpoint.facts()
         rounded = {} if weights == "full" else {"weights": weights}
         self._counted |= rounded
+        changed = {**checkpoint.scaling(), **rounded}
         round_weights(unet, weights)
-        details = ", ".join([*(["U-Net alone"] if parts == "unet" else []), *rounded.values()])
+        alone = ["U-Net alone"] if parts == "unet" else []
+        details = ", ".join([*alone, *checkpoint.details(), *rounded.values()])
         super().__init__(
             f"{name} ({details})" if details else name,
-            {**testbed.identity(), "model": BROUGHT, "checkpoint": checksum, **rounded},
+            {**testbed.identity(), "model": BROUGHT, "checkpoint": checksum, **changed},
             TrainingFacts(
                 name,
-                variant=f"weights={weights}" if rounded else "default",
+                variant=",".join(f"{key}={value}" for key, value in changed.items()) or "default",
                 data=BROUGHT,
                 pruning=BROUGHT,
                 macs=min(1.0, round(share, 4)),
@@ -279,10 +282,11 @@ def _list_unused(pipeline: Path, checkpoint: external_checkpoint.Checkpoint, par
 
     Raises DataError if there are any, unless `parts` is "unet".
     """
+    from benchmark.models.checkpoint_forms.other_parts import list_unused
     from benchmark.models.pipeline_parts import differences, loras
 
-    if checkpoint.form == "weights":
-        return []
+    if checkpoint.file is not None:
+        return list_unused(checkpoint.place, checkpoint.file, pipeline, parts)
     lora_files = [name for folder in {checkpoint.place, checkpoint.pipeline} if folder for name in loras(folder)]
     if lora_files and parts != "unet":
         raise DataError(

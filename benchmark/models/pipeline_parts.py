@@ -195,15 +195,21 @@ def _compare_weights(network: Any, theirs: Path, ours: Path) -> str:
     """Load both networks with their library, which converts older names and layouts, and compare every tensor."""
     from metrics.networks.weights import check_values
 
-    first, second = (_state(network, folder) for folder in (theirs, ours))
+    first, second = (read_state(network, folder) for folder in (theirs, ours))
     check_values(first, f"The weights in {theirs}")
+    return compare_states(first, second)
+
+
+def compare_states(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> str:
+    """Describe how the tensors of two networks differ; empty if they are equal at the lower of their two precisions."""
     if first.keys() != second.keys():
         return f"'{min(first.keys() ^ second.keys())}' exists in only one of the two"
     odd = [name for name, tensor in second.items() if not _is_same(first[name], tensor)]
     return f"different weights in {len(odd)} of {len(second)} tensors" if odd else ""
 
 
-def _state(network: Any, folder: Path) -> dict[str, Tensor]:
+def read_state(network: Any, folder: Path) -> dict[str, Tensor]:
+    """Return the weights of a network in a folder, as its class (`network`) loads them."""
     from safetensors import SafetensorError
 
     from metrics.networks.weights import check_is_itself, stored

@@ -91,6 +91,7 @@ def evaluate(
     architecture: Path | None = None,
     parts: Parts = "all",
     weights: Weights = "full",
+    lora_scale: float = 1.0,
 ) -> Outcome:
     """Score a checkpoint, and return its records with those of the base and the reference.
 
@@ -105,13 +106,15 @@ def evaluate(
         parts: "unet" scores only the U-Net of a pipeline whose other parts differ from the testbed's, which the label
             and the record then state. "all" refuses such a pipeline.
         weights: "int8" or "int4" rounds the U-Net's weights first; the result is stored as a separate model.
+        lora_scale: factor of the change of a LoRA, in addition to its own alpha / rank; other checkpoints need 1.
     """
     from benchmark.models import external_checkpoint
     from benchmark.models.fitted import Brought, check_name, check_name_is_free
 
     check_name(name)
     home = paths.prepare(request.runs, DISK_NEEDED)
-    external = replace(external_checkpoint.locate(checkpoint, parts), architecture=architecture)
+    located = external_checkpoint.scaled(external_checkpoint.locate(checkpoint, parts), lora_scale)
+    external = replace(located, architecture=architecture)
     check_name_is_free(paths.records_folder(home), resolve.name_of(request.testbed), name, external.sha256())
 
     scoring = Scoring.of(request, home, progress)
