@@ -9,6 +9,7 @@ from benchmark.api.declarations import Column
 
 if TYPE_CHECKING:
     from benchmark.api.suite import Evidence
+    from metrics.encoders import Encoder
 
 
 class Metric:
@@ -26,6 +27,15 @@ class Metric:
     encoders: Sequence[str] = ()
     """Networks whose features it reads, by their job in the testbed, such as "clip" or "features". A testbed that lacks
     one of them cannot use the metric. The names of the networks are stored in its cells."""
+
+    def networks(self, device: str) -> Mapping[str, Encoder]:
+        """Return the metric's own networks by job, which read the pixels of the pictures (`Suite.networks`).
+
+        Their features are in `evidence.own[job]`. A network can be plain arithmetic. If it reads files, every change
+        of the files must change its name, because features are stored by the name and the checksum of the metric's
+        file. Called on an instance that scores no pictures.
+        """
+        return {}
 
     def update(self, evidence: Evidence, rows: Sequence[int]) -> None:
         """Read the features of the pictures with these row numbers.

@@ -74,7 +74,9 @@ def _compute_shard(bench: Workbench, model: Model, shard: Shard, suite: Suite) -
             )
         pictures = read_shard(artefact.folder, len(shard))
         names, own = _networks(bench, suite), _own_networks(bench, suite)
-        features_by_job = {job: _by_size(own.get(job) or bench.testbed.encoder(job), pictures) for job in names}
+        features_by_job = {
+            job: _by_size(own[job] if job in own else bench.testbed.encoder(job), pictures) for job in names
+        }
         _check_finite(features_by_job, names)
         with bench.store.make("seen", features_identity(bench, model, shard, suite)) as folder:
             save_file(features_by_job, folder / "seen.safetensors")

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmark import launcher, registry
+from benchmark.api.metric import Metric
 from benchmark.api.request import Outcome, RunRequest
 from benchmark.errors import PalimpsestError
 from benchmark.json_types import JsonObject
@@ -23,6 +24,7 @@ from benchmark.store import durable, manifest
 from benchmark.store.listing import visible
 from benchmark.suites.feature_metrics import FEATURE_METRICS
 from benchmark.suites.load import is_toml, load
+from benchmark.suites.plugins import metric_class
 from benchmark.suites.toml_suite import ListSuite
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,6 +104,8 @@ def _receipt_path(request: RunRequest) -> str | None:
         plugins["suites"] = request.suite
     if codes := [registry.fingerprint(metric) for metric in request.metrics]:
         files["metrics"] = codes
+    if any(metric_class(metric).networks is not Metric.networks for metric in request.metrics):
+        return None  # networks of a metric can read files that are not known here
     if not all(code or name in FEATURE_METRICS for code, name in zip(codes, request.metrics, strict=True)):
         return None
     for group, name in (("methods", request.method), ("prunings", request.pruning)):

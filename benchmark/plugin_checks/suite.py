@@ -109,8 +109,11 @@ class MetricChecks(_ScoreChecks):
             for part, target in (("targets", concept.targets[0]), ("kept", ""))
             for k in range(PROMPTS_PER_PART)
         ]
-        self.evidence = _evidence(testbed, concept, prompts, encoders)
-        return f"reads {', '.join(encoders) or 'none'}"
+        own = self.metric.networks("cpu")
+        if taken := [job for job in own if job in testbed.networks]:
+            raise Fault(f"has a network for '{taken[0]}', which testbed '{testbed.name}' also has: rename its job")
+        self.evidence = _evidence(testbed, concept, prompts, encoders, own)
+        return f"reads {', '.join((*encoders, *own)) or 'none'}"
 
     def score(self, evidence: Evidence) -> Scores:
         scores = Scores(len(evidence.prompts))

@@ -17,6 +17,7 @@ from benchmark.errors import UsageError
 from benchmark.json_types import Identity, JsonObject
 from benchmark.suites import plugins
 from benchmark.suites.concept_suite import ConceptSuite, is_concept
+from benchmark.suites.own_networks import merged, own_networks
 from benchmark.suites.toml_suite import ListSuite, TomlSuite
 
 if TYPE_CHECKING:
@@ -116,6 +117,15 @@ class AppliedMetric:
         self.where = f"Metric '{use.metric}'"
         self.columns = [self._shown(column) for column in self.kind.columns]
         plugins.check_columns(self.columns, self.where)
+        self._networks: dict[str, dict[str, Encoder]] = {}  # by device
+
+    def networks(self, device: str) -> Mapping[str, Encoder]:
+        """Return the metric's own networks by job. They are created once. UsageError if they are not encoders."""
+        if device not in self._networks:
+            created = plugins.guarded(self.where, lambda: self.kind().networks(device))
+            code = registry.fingerprint(self.use.metric) or ""
+            self._networks[device] = own_networks(created, self.where, code)
+        return self._networks[device]
 
     def _shown(self, column: Column) -> Column:
         """Return the column with the key, cell and header that the `Use` sets."""
@@ -160,6 +170,7 @@ class AppliedMetric:
         Values of different back ends get separate columns.
         """
         networks = [testbed.networks[job] for job in self.kind.encoders]
+        networks += [network.name for network in self.networks("cpu").values()]
         code = registry.fingerprint(self.use.metric)
         return "+".join([*networks, *([f"code-{code[:8]}"] if code else [])])
 
@@ -185,6 +196,7 @@ class SuiteInRun(Suite):
         self.code = _code_of(named)
         self.other_checksums = self._guarded(suite.checksums)
         self._prompts_checksum = ""
+        self._networks: dict[str, dict[str, Encoder]] = {}  # by device
 
     def concept_on(self, testbed: Testbed, targets: tuple[str, ...]) -> Concept:
         """Return the concept to erase: the one that the suite brings, or else the testbed's with these targets.
@@ -210,7 +222,17 @@ class SuiteInRun(Suite):
         return replace(self.concept, held_out=frozenset(prompt.text for prompt in prompts))
 
     def networks(self, device: str) -> Mapping[str, Encoder]:
-        return self._guarded(lambda: self.suite.networks(device))
+        """Return the networks of the suite and of its metrics by job. They are created once.
+
+        Raises:
+            UsageError: they are not encoders, or two of them have the same job.
+        """
+        if device not in self._networks:
+            where, code = f"Suite '{self.named}'", "" if is_toml(self.named) else self.code
+            own = own_networks(self._guarded(lambda: self.suite.networks(device)), where, code)
+            of_metrics = [(applied.where, applied.networks(device)) for applied in self.scored_by]
+            self._networks[device] = merged([(where, own), *of_metrics])
+        return self._networks[device]
 
     def check(self, testbed: Testbed, prompts: Sequence[Prompt]) -> None:
         """Raise UsageError if the testbed lacks a metric's network, or if a metric would score no picture, or if the
@@ -231,8 +253,8 @@ class SuiteInRun(Suite):
         self._guarded(lambda: self.suite.check(testbed, prompts))
         if taken := sorted(set(self.networks("cpu")) & set(testbed.networks)):
             raise UsageError(
-                f"Suite '{self.named}' has a network for '{taken[0]}', which testbed '{testbed.name}' also has: give "
-                "its job a different name."
+                f"Suite '{self.named}' or one of its metrics has a network for '{taken[0]}', which testbed "
+                f"'{testbed.name}' also has: give its job a different name."
             )
 
     def prompts(self, testbed: Testbed, concept: Concept) -> Sequence[Prompt] | None:
