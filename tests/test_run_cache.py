@@ -151,8 +151,11 @@ def test_a_toml_suite_has_a_receipt_of_both_its_files_and_a_python_suite_none(tm
 
 def test_an_edited_metric_is_another_request(asked, tmp_path):
     metric = tmp_path / "own.py"
-    metric.write_text("class Own: ...\n")
+    source = "from benchmark.api import Column, Metric\n\n\nclass Own(Metric):\n"
+    source += "    name, summary, columns = 'own', 'a metric', (Column('own', 'own'),)\n"
+    source += "    def update(self, evidence, rows): ...\n"
+    metric.write_text(source)
     request = replace(asked, metrics=(f"{metric}:Own",))
     first = run_cache._receipt_path(request)
-    metric.write_text("class Own: ... # edited\n")
+    metric.write_text(source + "# edited\n")
     assert first not in (None, run_cache._receipt_path(asked), run_cache._receipt_path(request))
