@@ -154,6 +154,7 @@ def test_an_edited_metric_is_another_request(asked, tmp_path):
     source = "from benchmark.api import Column, Metric\n\n\nclass Own(Metric):\n"
     source += "    name, summary, columns = 'own', 'a metric', (Column('own', 'own'),)\n"
     source += "    def update(self, evidence, rows): ...\n"
+    source += "    def compute(self): ...\n"
     metric.write_text(source)
     request = replace(asked, metrics=(f"{metric}:Own",))
     first = run_cache._receipt_path(request)
