@@ -28,6 +28,7 @@ def test_shared_and_single_process_commands_exist_and_are_disjoint() -> None:
 def test_commands_of_one_process_are_refused_in_several(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rank(monkeypatch, 0)
     words = {"prune": ["aptp"], "testbed": ["build", "mini"], "attack": ["mma"], "campaign": ["plan.txt"]}
+    words["footprint"] = ["distilled"]
     result = CliRunner().invoke(app, [command, *words.get(command, [])])
     assert result.exit_code == 2
     assert result.stderr.count("error: ") == 1

@@ -7,6 +7,7 @@ import pytest
 from record_examples import SAMPLER, TARGETS, record
 
 from benchmark.errors import DataError, RecordError
+from benchmark.records.arrow_table import as_table
 from benchmark.records.record import BROUGHT, Record, check_one_sampler, scores_table, write_record
 from benchmark.tables.compare import compare
 from benchmark.tables.select import Found, of_definition
@@ -65,6 +66,11 @@ def test_a_table_shows_them_beside_sampled_models_without_macs(tmp_path: Path) -
     (note,) = (note for note in shown.notes if note.startswith("Not sampled by this benchmark"))
     assert "bilevel" not in note
     assert not any(note.startswith("Not sampled") for note in table(entries[::2], "mini", "artists").notes)
+
+
+def test_their_macs_are_missing_in_tables_of_records() -> None:
+    rows = as_table([own("theirs"), record("bilevel")]).to_pylist()
+    assert [row["macs"] for row in rows] == [None, 0.8]
 
 
 def test_a_table_of_bf16_models_keeps_them(tmp_path: Path) -> None:

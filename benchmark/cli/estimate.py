@@ -26,7 +26,7 @@ def estimate(
         typer.Option("--from", help="File that `bench rehearse --out` wrote: use the speeds that it measured."),
     ] = None,
 ) -> None:
-    """Estimate time, memory and disk of a run before you start it.
+    """Estimate time, memory and disk of a run before starting it.
 
     It takes all options of `bench run` and prints one line per stage. FLOPs are counted. Hours follow from an assumed
     speed of the device (--on), or from speeds that `bench rehearse` measured (--from). All assumptions are listed below

@@ -118,7 +118,7 @@ def evaluate(
     ] = None,
     junit: Annotated[Path | None, typer.Option(help="JUnit XML file to write the results of --require to.")] = None,
 ) -> None:
-    """Score a U-Net or pipeline that was trained elsewhere, or pictures.
+    """Score a model that was trained elsewhere, or its pictures.
 
     Its row appears in the table next to the base model and the reference, which CP and CSD
     compare with.

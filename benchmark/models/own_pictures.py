@@ -32,6 +32,8 @@ FUNCTION, PICTURES = "function", "pictures"
 """Values of `form` in `Record.counted`."""
 MARK = "own sampler"
 """What the label of such a row adds to its name."""
+LONGEST_MESSAGE = 300
+"""Largest number of characters of a function's error message that is shown."""
 SIGNATURE = "def generate(prompts: list[str], seeds: list[int], size: int)"
 
 
@@ -167,6 +169,7 @@ def _location(error: BaseException) -> str:
 
 
 def _summary(error: BaseException) -> str:
-    """Return the type of an exception and its message on one line."""
-    message = " ".join(str(error).split()).rstrip(".")
+    """Return the type of an exception and the beginning of its message, on one line."""
+    message = " ".join(str(error).split())
+    message = f"{message[:LONGEST_MESSAGE]}..." if len(message) > LONGEST_MESSAGE else message.rstrip(".")
     return f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -134,7 +134,8 @@ class Record(_Model):
 
     @property
     def own_sampler(self) -> bool:
-        """Whether its pictures were not sampled by this package, so that noise, sampler and MACs are unknown."""
+        """Whether its pictures were not sampled by this package. Its noise, sampler and MACs are then unknown, and the
+        value of `macs` (1) has no meaning."""
         return self.sampler.get(OWN_SAMPLER) is True
 
     @property
