@@ -135,7 +135,7 @@ def test_a_part_that_differs_needs_parts_unet(
     save_file(weights, file)
     (difference,) = _list_unused(pipeline, locate(str(file)), "unet")
     assert message in difference
-    with pytest.raises(DataError, match="differs from the testbed's model in parts .* --parts unet") as caught:
+    with pytest.raises(DataError, match=r"differs from the testbed's model in parts .* --parts unet") as caught:
         _list_unused(pipeline, locate(str(file)), "all")
     assert difference in str(caught.value)
     assert "\n" not in str(caught.value)
