@@ -16,7 +16,6 @@ from benchmark.store.paths import home
 if TYPE_CHECKING:
     import pyarrow
 
-    from benchmark.models.external_checkpoint import Parts
     from methods.quantization import Weights
 
 
@@ -84,7 +83,7 @@ def evaluate(
     testbed: str = "mini",
     targets: Sequence[str] = (),
     architecture: Path | None = None,
-    parts: Parts = "all",
+    parts: str = "all",
     weights: Weights = "full",
     reference: str = "distilled",
     budget: str = "default",
@@ -100,7 +99,7 @@ def evaluate(
         checkpoint: folder or file of weights, or a Hub id.
         name: its name in tables; by default that of the file or folder.
         architecture: file with an architecture to which weights of full size are pruned.
-        parts: "unet" scores only the U-Net of a pipeline whose other parts differ from the testbed's.
+        parts: the parts of a pipeline that are used, such as "unet,text_encoder"; by default all of them.
         weights: "int8" or "int4" first rounds the U-Net's weights, with one scale per output channel.
         reference: the model that CP and CSD compare with: "distilled" (trained with `budget` if it is not stored) or
             "base".

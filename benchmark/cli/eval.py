@@ -39,13 +39,6 @@ class Rounding(StrEnum):
     int4 = "int4"
 
 
-class Parts(StrEnum):
-    """Parts of a pipeline that must match the testbed: all of them, or only the U-Net."""
-
-    all = "all"
-    unet = "unet"
-
-
 def evaluate(
     ctx: typer.Context,
     checkpoint: Annotated[
@@ -69,12 +62,13 @@ def evaluate(
         ),
     ] = None,
     parts: Annotated[
-        Parts,
+        str,
         typer.Option(
-            help="`all` refuses a pipeline whose text encoder, tokenizer, VAE or noise schedule differs from the "
-            "testbed's. `unet` ignores these parts, and the row says so."
+            metavar="<str>",
+            help="Parts of a pipeline to use: `all`, or some of unet, text_encoder, tokenizer, vae, scheduler, with "
+            "commas. All other parts are the testbed's. The row says which parts were chosen.",
         ),
-    ] = Parts.all,
+    ] = "all",
     weights: Annotated[
         Rounding, typer.Option(help="Round the U-Net's weights to 8 or 4 bits before sampling. The row says so.")
     ] = Rounding.full,
@@ -121,13 +115,16 @@ def evaluate(
       the others
 
     \b
-    Only the U-Net is sampled, with the testbed's text encoder, VAE and
-    scheduler. If a pipeline brings different ones, add --parts unet.
+    A pipeline is sampled with its own text encoder, tokenizer, VAE and noise
+    schedule where they differ from the testbed's, and the row names these
+    parts. The solver, its steps and the guidance are the testbed's. A part
+    that does not fit is refused; --parts unet scores the U-Net without it.
 
     \b
     Examples:
       bench eval --checkpoint esd-van-gogh.safetensors --suite artists --testbed sd21 --name esd-x
       bench eval --checkpoint my/pipeline --suite artists --reference base
+      bench eval --checkpoint my/pipeline --suite artists --parts unet,text_encoder
       bench eval --checkpoint new.pt --suite artists --require 'target_style<=0.1' --require 'kept_style>=0.8'
     """
     check_plugin("testbeds", testbed)
@@ -137,6 +134,7 @@ def evaluate(
     if reference == Reference.base:
         refuse_unread(ctx, {"budget": "--budget"}, "it trains the distilled reference, and --reference is base")
     from benchmark.api.request import RunRequest, parse_budgets
+    from benchmark.models.chosen_parts import parse_parts
     from benchmark.models.external_checkpoint import default_name
     from benchmark.models.fitted import check_name
     from benchmark.pipeline.run import evaluate as score_checkpoint
@@ -161,6 +159,7 @@ def evaluate(
         raise UsageError("--junit writes the results of --require: give at least one.")
     if junit is not None:
         check_file(junit, "--junit")
+    parse_parts(parts)
     label = name or default_name(checkpoint)
     check_name(label)
     request = RunRequest(
@@ -183,7 +182,7 @@ def evaluate(
     from benchmark.console import Progress
 
     with Progress() as progress:
-        outcome = score_checkpoint(request, checkpoint, label, progress, architecture, parts.value, weights.value)
+        outcome = score_checkpoint(request, checkpoint, label, progress, architecture, parts, weights.value)
     if not launcher.is_first():
         return  # the first process has the records
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,13 @@ from benchmark.json_types import JsonObject, NetworkConfig
 from benchmark.store.listing import visible
 
 ELSE = "save the pipeline again with diffusers, or score only its U-Net with --parts unet"
+"""What to do about a part whose files are damaged."""
+UNFIT = "choose the testbed of its base model, or score only its U-Net with --parts unet"
+"""What to do about a part that cannot be used here."""
+CLIP = ("clip_text_model", "clip")
+"""Model types in configs of CLIP's text encoder: alone, and saved with its image encoder's config."""
+TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend")
+"""Classes in configs of CLIP's tokenizer. The last two are general ones, under which transformers can save it."""
 SCHEDULE = {
     "num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear", "trained_betas": None,
     "prediction_type": "epsilon", "rescale_betas_zero_snr": False, "thresholding": False,
@@ -65,10 +72,11 @@ def load_text_encoder(folder: Path) -> Any:
     """Load a CLIPTextModel from its folder, in fp32 and eval mode.
 
     Raises:
-        DataError: if its weights are damaged, incomplete, or NaN.
+        DataError: if it is of a different class, or its weights are damaged, incomplete, or NaN.
     """
     from transformers import CLIPTextModel
 
+    _check_class(folder / "config.json", "model_type", CLIP)
     return _load(CLIPTextModel, folder)
 
 
@@ -76,17 +84,29 @@ def load_vae(folder: Path) -> Any:
     """Load an AutoencoderKL from its folder, in fp32 and eval mode. Errors are those of `load_text_encoder`."""
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
+    _check_class(folder / "config.json", "_class_name", (AutoencoderKL.__name__,))
     return _load(AutoencoderKL, folder)
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """Load a CLIPTokenizer from its folder; DataError if it cannot be read."""
+    """Load a CLIPTokenizer from its folder; DataError if it is of a different class or cannot be read."""
     from transformers import CLIPTokenizer
 
+    if (folder / "tokenizer_config.json").is_file():
+        _check_class(folder / "tokenizer_config.json", "tokenizer_class", TOKENIZERS)
     try:
         return CLIPTokenizer.from_pretrained(folder)
     except Exception as error:  # tokenizers raises bare Exception, e.g. for merges that do not fit the vocabulary
         raise DataError(f"The tokenizer in {folder} cannot be read ({first_line(error)}): {ELSE}.") from error
+
+
+def _check_class(file: Path, field: str, allowed: Sequence[str]) -> None:
+    """Raise DataError if a field of a config names a class that is not allowed. A missing field is allowed."""
+    kind = read_json(file).get(field) or allowed[0]
+    if kind not in allowed:
+        raise DataError(
+            f"{file} has {field} {kind}, which the testbed's sampling cannot use instead of {allowed[0]}: {UNFIT}."
+        )
 
 
 def _load(kind: Any, folder: Path) -> Any:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark.errors import DataError
 from benchmark.json_types import JsonObject, NetworkConfig
 from benchmark.models.part_files import (
+    CLIP,
     ELSE,
     STEPS,
     describe_differences,
@@ -165,14 +166,14 @@ def _text_config(folder: Path) -> NetworkConfig:
     from transformers import CLIPTextConfig
 
     config = read_json(folder / "config.json")
-    kind = config.get("model_type", "clip_text_model")
-    if kind not in ("clip_text_model", "clip"):
+    kind = config.get("model_type", CLIP[0])
+    if kind not in CLIP:
         return {"model_type": kind}
     try:
         full = CLIPTextConfig.from_pretrained(folder)
     except Exception as error:  # transformers raises a different error class for each field
         raise DataError(f"{folder / 'config.json'} cannot be read ({first_line(error)}): {ELSE}.") from error
-    return {"model_type": "clip_text_model", **{name: getattr(full, name) for name in TEXT}}
+    return {"model_type": CLIP[0], **{name: getattr(full, name) for name in TEXT}}
 
 
 def _compare_vae(theirs: Path, ours: Path) -> str:

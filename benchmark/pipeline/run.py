@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from benchmark.api.model import Model
     from benchmark.api.testbed import Workbench
-    from benchmark.models.external_checkpoint import Parts
     from benchmark.models.plan import Plan
     from benchmark.suites.load import SuiteInRun
     from methods.quantization import Weights
@@ -89,7 +88,7 @@ def evaluate(
     name: str,
     progress: Progress,
     architecture: Path | None = None,
-    parts: Parts = "all",
+    parts: str = "all",
     weights: Weights = "full",
 ) -> Outcome:
     """Score a checkpoint, and return its records with those of the base and the reference.
@@ -102,22 +101,28 @@ def evaluate(
         name: the name of the checkpoint in tables.
         progress: progress display.
         architecture: file with the architecture to which weights of full size are pruned; None for no pruning.
-        parts: "unet" scores only the U-Net of a pipeline whose other parts differ from the testbed's, which the label
-            and the record then state. "all" refuses such a pipeline.
+        parts: the parts of a pipeline that are used, such as "unet,text_encoder"; "all" uses every part that differs
+            from the testbed's. The label and the record state what differs and what is used.
         weights: "int8" or "int4" rounds the U-Net's weights first; the result is stored as a separate model.
     """
     from benchmark.models import external_checkpoint
+    from benchmark.models.chosen_parts import parse_parts
     from benchmark.models.fitted import Base, Brought, Fitted, check_name, check_name_is_free
     from benchmark.models.plan import plan_of
     from benchmark.records.record import REFERENCE_SEED
 
     check_name(name)
+    chosen = parse_parts(parts)
     home = paths.prepare(request.runs, DISK_NEEDED)
-    external = replace(external_checkpoint.locate(checkpoint, parts), architecture=architecture)
+    external = replace(
+        external_checkpoint.locate(checkpoint, "unet" if chosen == ("unet",) else "all"), architecture=architecture
+    )
     check_name_is_free(paths.records_folder(home), resolve.name_of(request.testbed), name, external.sha256())
 
     scoring = Scoring.of(request, home, progress)
-    evaluated = Brought(scoring.bench, external, name, parts, weights)
+    evaluated = Brought(scoring.bench, external, name, chosen, weights)
+    testbed = resolve.name_of(request.testbed)
+    check_name_is_free(paths.records_folder(home), testbed, name, external.sha256(), evaluated.own_checksums)
     rows: list[Model] = [Base(scoring.bench), evaluated]
     plans: list[Plan] = []
     if request.reference == "distilled":
