@@ -85,6 +85,7 @@ def evaluate(
     architecture: Path | None = None,
     parts: str = "all",
     weights: Weights = "full",
+    embeddings: Sequence[str | Path] = (),
     reference: str = "distilled",
     budget: str = "default",
     alone: bool = False,
@@ -101,6 +102,7 @@ def evaluate(
         architecture: file with an architecture to which weights of full size are pruned.
         parts: the parts of a pipeline that are used, such as "unet,text_encoder"; by default all of them.
         weights: "int8" or "int4" first rounds the U-Net's weights, with one scale per output channel.
+        embeddings: files with embeddings of new words (textual inversion) for the text encoder.
         reference: the model that CP and CSD compare with: "distilled" (trained with `budget` if it is not stored) or
             "base".
 
@@ -118,7 +120,14 @@ def evaluate(
     [request] = options.requests()
     with Progress() as progress:
         return evaluate_checkpoint(
-            request, str(checkpoint), name or default_name(str(checkpoint)), progress, architecture, parts, weights
+            request,
+            str(checkpoint),
+            name or default_name(str(checkpoint)),
+            progress,
+            architecture,
+            parts,
+            weights,
+            [Path(file) for file in embeddings],
         )
 
 

@@ -91,8 +91,8 @@ def with_a_token_and_its_embedding(folder: Path) -> None:
 
 def both(*changes: Change) -> Change:
     def change(folder: Path) -> None:
-        for each_change in changes:
-            each_change(folder)
+        for apply in changes:
+            apply(folder)
 
     return change
 

@@ -42,7 +42,11 @@ class Rounding(StrEnum):
 def evaluate(
     ctx: typer.Context,
     checkpoint: Annotated[
-        str, typer.Option(help="U-Net or pipeline to score: a folder, a file of weights, or a Hugging Face Hub id.")
+        str,
+        typer.Option(
+            help="U-Net or pipeline to score: a folder, a file of weights, or a Hugging Face Hub id, "
+            "also of a commit, tag or branch: org/model@revision."
+        ),
     ],
     suite: Annotated[
         str,
@@ -69,6 +73,15 @@ def evaluate(
             "commas. All other parts are the testbed's. The row says which parts were chosen.",
         ),
     ] = "all",
+    embedding: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="File with the embedding of a new word (textual inversion, of diffusers or A1111), which is added to "
+            "the text encoder and the tokenizer. Prompts use it where they contain the word. The row names it. May be "
+            "repeated.",
+            show_default="none",
+        ),
+    ] = None,
     weights: Annotated[
         Rounding, typer.Option(help="Round the U-Net's weights to 8 or 4 bits before sampling. The row says so.")
     ] = Rounding.full,
@@ -182,7 +195,9 @@ def evaluate(
     from benchmark.console import Progress
 
     with Progress() as progress:
-        outcome = score_checkpoint(request, checkpoint, label, progress, architecture, parts, weights.value)
+        outcome = score_checkpoint(
+            request, checkpoint, label, progress, architecture, parts, weights.value, embedding or ()
+        )
     if not launcher.is_first():
         return  # the first process has the records
 

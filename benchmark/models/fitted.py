@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from benchmark import registry
+from benchmark import hub, registry
 from benchmark.api.model import Components, Model, TrainingFacts
 from benchmark.errors import DataError, RecordError, UsageError
 from benchmark.json_types import Counted, CurveRow
 from benchmark.models import external_checkpoint
 from benchmark.models.chosen_parts import ALL, PARTS, in_words
-from benchmark.models.own_parts import OwnParts, own_parts
+from benchmark.models.own_parts import OwnParts, own_parts, with_embeddings
 from benchmark.models.plan import Plan, chooses_names, identity, unseeded
 from benchmark.records.record import BROUGHT, SUFFIX, read_record
 from benchmark.store.listing import visible
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     from benchmark.api.testbed import Testbed, Workbench
+    from benchmark.models.embeddings import Embedding
     from benchmark.store.artefacts import Artefact
     from methods.budget import LedgerRow
     from methods.quantization import Weights
@@ -200,7 +201,8 @@ def check_name_is_free(
             if (record.testbed, record.pruning, record.method) != (testbed, BROUGHT, name):
                 continue
             own: Any = record.counted.get("own parts") or {}
-            recorded = {"": record.counted.get("checkpoint"), **own}
+            words: Any = record.counted.get("embeddings") or {}
+            recorded = {"": record.counted.get("checkpoint"), **own, **words}
             for part in checksums.keys() & recorded.keys():
                 if recorded[part] != checksums[part]:
                     raise UsageError(
@@ -219,9 +221,10 @@ class Brought(Model):
         name: the name of its row.
         parts: the parts of the checkpoint's pipeline that are used (see `chosen_parts`); all others are the testbed's.
         weights: "full", or the number format to which the U-Net's weights are rounded, "int8" or "int4".
+        embeddings: new words for the text encoder that the model is sampled with.
 
     Raises:
-        DataError: if the U-Net or another chosen part does not fit the testbed.
+        DataError: if an embedding, the U-Net or another chosen part does not fit the testbed.
         UsageError: if the testbed cannot use a different part, or no chosen part is different from the testbed's.
     """
 
@@ -232,6 +235,7 @@ class Brought(Model):
         name: str,
         parts: Sequence[str] = ALL,
         weights: Weights = "full",
+        embeddings: Sequence[Embedding] = (),
     ) -> None:
         from methods.quantization import round_weights
         from methods.sampling import inputs
@@ -239,7 +243,14 @@ class Brought(Model):
         testbed = bench.testbed
         base = testbed.base()
         lora_files = _list_loras(checkpoint, parts)
-        self._own = _find_own(checkpoint, testbed, int(inputs(base.config)["cross_attention_dim"]), parts, lora_files)
+        width = int(inputs(base.config)["cross_attention_dim"])
+        own = _find_own(checkpoint, testbed, width, parts, lora_files)
+        if "unet" not in parts and not own.checksums and not embeddings:
+            raise UsageError(
+                f"The {in_words(parts)} of {checkpoint.pipeline} equals the testbed's, and --parts leaves the U-Net "
+                "out: nothing would be scored but the base."
+            )
+        self._own = with_embeddings(own, embeddings, testbed, width)
         base_macs = self._count_macs(base, testbed)
         unet = base
         if "unet" in parts:
@@ -257,7 +268,7 @@ class Brought(Model):
         self._counted: Counted = {
             "share": share, "counter": "torch flop_counter", "latent_size": testbed.sampler.latent_size,
             "text_length": testbed.text_length, "checkpoint": checksum, "form": checkpoint.form,
-            **self._own.counted, **rounded,
+            **self._own.counted, **({"hub": source} if (source := hub.origin(checkpoint.place)) else {}), **rounded,
         }  # fmt: skip
         round_weights(unet, weights)
         details = ", ".join([*self._own.details, *rounded.values()])
@@ -282,8 +293,9 @@ class Brought(Model):
 
     @property
     def own_checksums(self) -> Mapping[str, str]:
-        """sha256 of the used parts that differ from the testbed's, by part; without the U-Net."""
-        return self._own.checksums
+        """sha256 of the used parts that differ from the testbed's, by part, and of embeddings, by word; without the
+        U-Net."""
+        return {**self._own.checksums, **self._own.embeddings}
 
     def load(self) -> UNet2DConditionModel:
         return self._unet.to(self._device)  # type: ignore[arg-type]
@@ -330,10 +342,5 @@ def _find_own(
         raise UsageError(
             f"The checkpoint {checkpoint.place} is a U-Net and has no other parts: leave --parts out, or give the "
             "folder of its pipeline."
-        )
-    if "unet" not in parts and not own.checksums:
-        raise UsageError(
-            f"The {in_words(parts)} of {checkpoint.pipeline} equals the testbed's, and --parts leaves the U-Net out: "
-            "nothing would be scored but the base."
         )
     return replace(own, unused=(*loras, *own.unused))

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from benchmark.api.model import Components
-from benchmark.errors import DataError
+from benchmark.errors import DataError, UsageError
 from benchmark.json_types import Counted, Identity, NetworkConfig
 from benchmark.models import part_files, pipeline_parts
 from benchmark.models.chosen_parts import ALL, PARTS, in_words
+from benchmark.models.embeddings import Embedding, add_embeddings
 from benchmark.models.part_fit import check_scheduler, check_text, check_vae, decoder, encoder
 
 if TYPE_CHECKING:
@@ -46,24 +47,32 @@ class OwnParts:
     unused: tuple[str, ...] = ()
     """What differs in the parts that were not chosen, and so are not used."""
 
+    embeddings: Mapping[str, str] = field(default_factory=dict)
+    """Words that `--embedding` adds to the tokenizer and the text encoder -> sha256."""
+
     @property
     def details(self) -> list[str]:
-        """Words for the label of the row: which parts were chosen, or else which differ from the testbed's."""
-        if self.chosen != ALL:
-            return [f"{in_words(self.chosen)} alone"]
-        return [f"own {in_words(list(self.checksums))}"] if self.checksums else []
+        """Words for the label of the row: which parts were chosen, or else which differ from the testbed's; and the
+        words of embeddings."""
+        own = [f"own {in_words(list(self.checksums))}"] if self.checksums else []
+        narrowed = [f"{in_words(self.chosen)} alone"]
+        return [
+            *(own if self.chosen == ALL else narrowed),
+            *([f"with {', '.join(self.embeddings)}"] if self.embeddings else []),
+        ]
 
     @property
     def identity(self) -> Identity:
         """The entry for the model's identity; empty if all used parts equal the testbed's."""
-        return {"parts": dict(self.checksums)} if self.checksums else {}
+        embedded = {"embeddings": dict(self.embeddings)} if self.embeddings else {}
+        return ({"parts": dict(self.checksums)} if self.checksums else {}) | embedded
 
     @property
     def counted(self) -> Counted:
         """The entries for the record."""
         narrowed = {} if self.chosen == ALL else {"parts": ",".join(self.chosen), "not used": list(self.unused)}
         own = {"own parts": dict(self.checksums), "differences": list(self.used)} if self.checksums else {}
-        return narrowed | own
+        return narrowed | own | ({"embeddings": dict(self.embeddings)} if self.embeddings else {})
 
     def components(self, unet: UNet2DConditionModel, testbed: Testbed) -> Components:
         """Return the components to sample with; every part that is None is the testbed's."""
@@ -125,6 +134,33 @@ def _load(own: OwnParts, pipeline: Path, testbed: Testbed, width: int) -> OwnPar
         check_scheduler(scheduler, testbed.sampler, where)
         own = replace(own, scheduler=scheduler)
     return own
+
+
+def with_embeddings(own: OwnParts, embeddings: Sequence[Embedding], testbed: Testbed, width: int) -> OwnParts:
+    """Return the parts with these embeddings in the tokenizer and the text encoder, which are new copies if `own` has
+    none.
+
+    Args:
+        own: the parts that the model is sampled with.
+        embeddings: words and vectors to add; if empty, `own` is returned.
+        testbed: the testbed that samples.
+        width: the U-Net's cross_attention_dim.
+
+    Raises:
+        DataError: if an embedding does not fit the text encoder, or its word exists already.
+        UsageError: if the testbed cannot use a different text encoder.
+    """
+    if not embeddings:
+        return own
+    text_encoder, tokenizer = own.text_encoder, own.tokenizer
+    if text_encoder is None:
+        if not (testbed.pipeline / "text_encoder").is_dir():
+            raise UsageError(f"Testbed '{testbed.name}' has no text encoder in a folder: leave --embedding out.")
+        text_encoder, tokenizer = load_text(testbed, testbed.pipeline, {})
+    add_embeddings(embeddings, text_encoder, tokenizer)
+    check_text(testbed, text_encoder, tokenizer, width, f"with {', '.join(embedding.word for embedding in embeddings)}")
+    checksums = {embedding.word: embedding.checksum for embedding in embeddings}
+    return replace(own, text_encoder=text_encoder, tokenizer=tokenizer, embeddings=checksums)
 
 
 def load_text(testbed: Testbed, pipeline: Path, own: Mapping[str, Any]) -> tuple[Any, Any]:

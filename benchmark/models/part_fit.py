@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark.api.testbed import Testbed
 from benchmark.errors import DataError, SamplingError, UsageError
 from benchmark.json_types import NetworkConfig
 from benchmark.models.part_files import UNFIT, first_line, parameters, read_json
@@ -13,7 +14,6 @@ from benchmark.models.part_files import UNFIT, first_line, parameters, read_json
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from benchmark.api.testbed import Testbed
     from methods.sampling import Sampler
 
 Encode = Callable[[Sequence[str]], "Tensor"]
@@ -49,15 +49,14 @@ def decoder(testbed: Testbed, vae: Any) -> Callable[[Tensor], Tensor]:
     return testbed.decoder_of(vae)
 
 
-def _check_supported(testbed: Testbed, method: str, other: str) -> None:
-    """Raise UsageError if a subclass overrides `method` but not `other`, which would then compute something else."""
-    owners = {
-        name: next(parent for parent in type(testbed).__mro__ if name in vars(parent)) for name in (method, other)
-    }
-    if owners[method] is not owners[other] and issubclass(owners[method], owners[other]):
+def _check_supported(testbed: Testbed, method: str, variant: str) -> None:
+    """Raise UsageError if a subclass overrides `method` but not `variant`, which then computes something different."""
+    parents = type(testbed).__mro__
+    owner, variant_owner = (next(cls for cls in parents if name in vars(cls)) for name in (method, variant))
+    if owner is not variant_owner and issubclass(owner, variant_owner) and variant_owner is not Testbed:
         raise UsageError(
-            f"Testbed '{testbed.name}' overrides `{method}` but not `{other}`, so it cannot sample with the "
-            f"checkpoint's own parts: implement `{other}` in its class, or score only the U-Net with --parts unet."
+            f"Testbed '{testbed.name}' overrides `{method}` but not `{variant}`, so it cannot sample with the "
+            f"checkpoint's own parts: implement `{variant}` in its class, or score only the U-Net with --parts unet."
         )
 
 

@@ -90,6 +90,7 @@ def evaluate(
     architecture: Path | None = None,
     parts: str = "all",
     weights: Weights = "full",
+    embeddings: Sequence[Path] = (),
 ) -> Outcome:
     """Score a checkpoint, and return its records with those of the base and the reference.
 
@@ -104,15 +105,17 @@ def evaluate(
         parts: the parts of a pipeline that are used, such as "unet,text_encoder"; "all" uses every part that differs
             from the testbed's. The label and the record state what differs and what is used.
         weights: "int8" or "int4" rounds the U-Net's weights first; the result is stored as a separate model.
+        embeddings: files with embeddings of new words (textual inversion) for the text encoder.
     """
     from benchmark.models import external_checkpoint
     from benchmark.models.chosen_parts import parse_parts
+    from benchmark.models.embeddings import read_embeddings
     from benchmark.models.fitted import Base, Brought, Fitted, check_name, check_name_is_free
     from benchmark.models.plan import plan_of
     from benchmark.records.record import REFERENCE_SEED
 
     check_name(name)
-    chosen = parse_parts(parts)
+    chosen, words = parse_parts(parts), read_embeddings(embeddings)
     home = paths.prepare(request.runs, DISK_NEEDED)
     external = replace(
         external_checkpoint.locate(checkpoint, "unet" if chosen == ("unet",) else "all"), architecture=architecture
@@ -120,9 +123,16 @@ def evaluate(
     check_name_is_free(paths.records_folder(home), resolve.name_of(request.testbed), name, external.sha256())
 
     scoring = Scoring.of(request, home, progress)
-    evaluated = Brought(scoring.bench, external, name, chosen, weights)
+    evaluated = Brought(scoring.bench, external, name, chosen, weights, words)
     testbed = resolve.name_of(request.testbed)
     check_name_is_free(paths.records_folder(home), testbed, name, external.sha256(), evaluated.own_checksums)
+    texts = [prompt.text.lower() for prompts in scoring.prompts.values() for prompt in prompts]
+    for embedding in words:
+        if not any(embedding.word.lower() in text for text in texts):
+            progress.warn(
+                f"no prompt of this run contains '{embedding.word}', so the embedding {embedding.file} changes no "
+                "picture: use a suite whose prompts contain it"
+            )
     rows: list[Model] = [Base(scoring.bench), evaluated]
     plans: list[Plan] = []
     if request.reference == "distilled":
