@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatch
 from glob import escape
 from pathlib import Path
+from typing import Any
 
 from benchmark.errors import DataError
 
@@ -16,10 +18,12 @@ Choose = Callable[[Sequence[str]], Sequence[str]]
 def download(name: str, choose: Choose, ask: bool = True) -> Path:
     """Return the local folder of a repository, with the files that `choose` selects.
 
+    `org/model@revision` names a commit, a tag or a branch of a repository; without it, the default branch is used.
+
     If the Hub must not be queried or cannot be reached, the folder of an earlier download is returned.
 
     Args:
-        name: Hub id of the repository.
+        name: Hub id of the repository, with or without a revision.
         choose: selects the files to download.
         ask: whether to query the Hub; HF_HUB_OFFLINE overrides it.
 
@@ -29,10 +33,37 @@ def download(name: str, choose: Choose, ask: bool = True) -> Path:
     import huggingface_hub
     from huggingface_hub import constants
 
-    files = _list_files(name) if ask and not constants.HF_HUB_OFFLINE else None
+    name, at = split_revision(name)
+    files = _list_files(name, at) if ask and not constants.HF_HUB_OFFLINE else None
     if files is None:
-        return Path(huggingface_hub.snapshot_download(name, local_files_only=True))
-    return Path(huggingface_hub.snapshot_download(name, allow_patterns=[escape(file) for file in choose(files)]))
+        return Path(huggingface_hub.snapshot_download(name, local_files_only=True, **at))
+    patterns = [escape(file) for file in choose(files)]
+    return Path(huggingface_hub.snapshot_download(name, allow_patterns=patterns, **at))
+
+
+def split_revision(name: str) -> tuple[str, dict[str, Any]]:
+    """Split `org/model@revision` into the id and {"revision": revision}; the second is empty without a revision.
+
+    Raises:
+        ValueError: if nothing follows the @.
+    """
+    repository, mark, revision = name.partition("@")
+    if mark and not revision:
+        raise ValueError(f"{name} names no revision after @")
+    return repository, {"revision": revision} if mark else {}
+
+
+def origin(path: Path) -> str:
+    """Return the repository and the commit that a file or folder in the Hub's cache was downloaded from.
+
+    Returns:
+        `org/model@commit`; empty for all other paths.
+    """
+    parts = path.parts
+    for repository, folder, commit in zip(parts, parts[1:], parts[2:], strict=False):
+        if folder == "snapshots" and repository.startswith("models--") and re.fullmatch("[0-9a-f]{40}", commit):
+            return f"{repository.removeprefix('models--').replace('--', '/')}@{commit}"
+    return ""
 
 
 def network(files: Sequence[str], folder: str) -> list[str]:
@@ -67,13 +98,13 @@ def first(files: Sequence[str], patterns: Sequence[str]) -> list[str]:
     raise DataError(f"the Hub has none of {', '.join(patterns)}")
 
 
-def _list_files(name: str) -> list[str] | None:
+def _list_files(name: str, at: Mapping[str, Any]) -> list[str] | None:
     """List the files of a repository; return None if the Hub cannot be reached."""
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        return list(huggingface_hub.list_repo_files(name))
+        return list(huggingface_hub.list_repo_files(name, **at))
     except (HfHubHTTPError, HFValidationError):
         raise  # the Hub has answered that the repository is not available
     except Exception:  # network errors, whose classes depend on the version of the client

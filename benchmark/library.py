@@ -16,7 +16,6 @@ from benchmark.store.paths import home
 if TYPE_CHECKING:
     import pyarrow
 
-    from benchmark.models.external_checkpoint import Parts
     from methods.quantization import Weights
 
 
@@ -88,9 +87,10 @@ def evaluate(
     testbed: str = "mini",
     targets: Sequence[str] = (),
     architecture: Path | None = None,
-    parts: Parts = "all",
+    parts: str = "all",
     weights: Weights = "full",
     lora_scale: float = 1.0,
+    embeddings: Sequence[str | Path] = (),
     reference: str = "distilled",
     budget: str = "default",
     alone: bool = False,
@@ -105,9 +105,10 @@ def evaluate(
         checkpoint: folder or file of weights, or a Hub id.
         name: its name in tables; by default that of the file or folder.
         architecture: file with an architecture to which weights of full size are pruned.
-        parts: "unet" scores only the U-Net of a pipeline whose other parts differ from the testbed's.
+        parts: the parts of a pipeline that are used, such as "unet,text_encoder"; by default all of them.
         weights: "int8" or "int4" first rounds the U-Net's weights, with one scale per output channel.
         lora_scale: factor by which the change of a LoRA is multiplied before it is added to the base (finite).
+        embeddings: files with embeddings of new words (textual inversion) for the text encoder.
         reference: the model that CP and CSD compare with: "distilled" (trained with `budget` if it is not stored) or
             "base".
 
@@ -126,7 +127,7 @@ def evaluate(
     with Progress() as progress:
         return evaluate_checkpoint(
             request, str(checkpoint), name or default_name(str(checkpoint)), progress, architecture, parts, weights,
-            lora_scale,
+            lora_scale, [Path(file) for file in embeddings],
         )  # fmt: skip
 
 

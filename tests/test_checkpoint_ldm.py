@@ -17,6 +17,7 @@ from transformers import CLIPTextModel
 from benchmark.errors import DataError
 from benchmark.models.checkpoint_forms.ldm import differences
 from benchmark.models.external_checkpoint import load, locate
+from benchmark.models.chosen_parts import ALL
 from benchmark.models.fitted import _list_unused
 
 
@@ -90,7 +91,7 @@ def test_a_file_whose_other_parts_equal_the_testbeds_needs_no_option(
     pipeline, file = tiny.parent / "model", tmp_path / "model.safetensors"
     save_file({name: t.half() if half else t for name, t in whole(pipeline, text).items()}, file)
     assert differences(file, pipeline) == []
-    assert _list_unused(pipeline, locate(str(file)), "all") == []
+    assert _list_unused(locate(str(file)), pipeline, ALL) == []
 
 
 def changed(start: str) -> Callable[[dict[str, Tensor]], Any]:
@@ -133,10 +134,10 @@ def test_a_part_that_differs_needs_parts_unet(
     weights = whole(pipeline, text)
     change(weights)
     save_file(weights, file)
-    (difference,) = _list_unused(pipeline, locate(str(file)), "unet")
+    (difference,) = _list_unused(locate(str(file)), pipeline, ("unet",))
     assert message in difference
     with pytest.raises(DataError, match=r"differs from the testbed's model in parts .* --parts unet") as caught:
-        _list_unused(pipeline, locate(str(file)), "all")
+        _list_unused(locate(str(file)), pipeline, ALL)
     assert difference in str(caught.value)
     assert "\n" not in str(caught.value)
 

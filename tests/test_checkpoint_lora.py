@@ -17,6 +17,7 @@ from transformers import CLIPTextModel
 
 from benchmark.errors import DataError, UsageError
 from benchmark.models.external_checkpoint import load, locate, scaled
+from benchmark.models.chosen_parts import ALL
 from benchmark.models.fitted import _list_unused
 
 FORMS = (
@@ -253,12 +254,12 @@ def test_changes_of_the_text_encoder_need_parts_unet_and_are_not_used(name: str,
     form = "kohya" if name.startswith("lora_te") else "diffusers with A and B"
     file = loras.write(tmp_path / "a", loras.named(made, form) | {name: torch.rand(3, 3)}, form)
     located = locate(str(file))
-    assert _list_unused(tmp_path, located, "unet") == ["text_encoder (1 tensors)"]
+    assert _list_unused(located, tmp_path, ("unet",)) == ["text_encoder (1 tensors)"]
     with pytest.raises(DataError, match=r"also holds weights of parts .*: text_encoder \(1 tensors\); .* --parts unet"):
-        _list_unused(tmp_path, located, "all")
+        _list_unused(located, tmp_path, ALL)
     plain = loras.write(tmp_path / "b", loras.named(made, form), form)
     assert close(merged(file), merged(plain))
-    assert _list_unused(tmp_path, locate(str(plain)), "all") == []
+    assert _list_unused(locate(str(plain)), tmp_path, ALL) == []
 
 
 def test_training_state_next_to_a_lora_is_not_taken_for_weights(tmp_path: Path) -> None:

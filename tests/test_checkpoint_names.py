@@ -27,6 +27,8 @@ from benchmark.records.record import BROUGHT
         ("esd-v1.2.safetensors", "esd-v1.2"),
         ("esd.lr1e-5.pt", "esd.lr1e-5"),
         ("org/eraser-2.1", "eraser-2.1"),
+        ("org/eraser@v1.0", "eraser@v1.0"),
+        ("org/eraser@refs/pr/3", "eraser@refs-pr-3"),
     ],
 )
 def test_default_name_distinguishes_checkpoints(path: str, name: str) -> None:

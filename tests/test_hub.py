@@ -145,3 +145,34 @@ def test_testbed_loads_a_model_in_shards(tiny: Path, tmp_path: Path) -> None:
     assert find.model([str(tmp_path / "model")])
     unet = Pipeline(tmp_path / "model", torch.device("cpu")).unet()
     assert all(torch.equal(tensor, unet.state_dict()[name]) for name, tensor in whole.state_dict().items())
+
+
+def test_revision_after_the_id_is_passed_to_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[tuple[str, object]] = []
+
+    def listed(name: str, revision: str | None = None) -> list[str]:
+        seen.append((name, revision))
+        return ["esd.safetensors"]
+
+    def download(name: str, revision: str | None = None, **how: object) -> str:
+        seen.append((name, revision))
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.list_repo_files", listed)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    hub.download("org/model@refs/pr/3", list)
+    hub.download("org/model", list)
+    assert seen == [("org/model", "refs/pr/3")] * 2 + [("org/model", None)] * 2
+    hub.download("org/model@v1", list, ask=False)
+    assert seen[-1] == ("org/model", "v1")
+    with pytest.raises(DataError, match=r"org/model@ is not an existing path"):
+        locate("org/model@")
+
+
+def test_origin_is_the_repository_and_commit_of_a_path_in_the_hubs_cache(tmp_path: Path) -> None:
+    commit = "0123456789abcdef" * 2 + "01234567"
+    folder = tmp_path / "models--org--model" / "snapshots" / commit
+    assert hub.origin(folder / "unet") == hub.origin(folder) == f"org/model@{commit}"
+    assert hub.origin(tmp_path / "models--org--model" / "snapshots" / "main") == ""
+    assert hub.origin(tmp_path / "unet") == ""

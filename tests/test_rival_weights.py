@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from tiny import SCHEDULER, tiny_unet
 
 from benchmark.errors import DataError
+from benchmark.models.chosen_parts import ALL
 from benchmark.models.external_checkpoint import Checkpoint, _select_files, load, locate
 from benchmark.models.fitted import _list_unused
 from benchmark.models.pipeline_parts import differences
@@ -171,14 +172,14 @@ def test_unused_lora_next_to_a_unet_is_refused(place: str, tiny: Path, tmp_path:
     save_file(
         {"unet.x.lora.down.weight": torch.randn(4, 4)}, tmp_path / "model" / place / "pytorch_lora_weights.safetensors"
     )
-    ours, theirs = tiny.parent / "model", locate(str(tmp_path / "model"))
+    theirs = locate(str(tmp_path / "model"))
     with pytest.raises(
         DataError, match=r"contains a LoRA \(pytorch_lora_weights.safetensors\), which would not be used"
     ):
-        _list_unused(ours, theirs, "all")
-    assert _list_unused(ours, theirs, "unet")[0] == "pytorch_lora_weights.safetensors"
+        _list_unused(theirs, tmp_path, ALL)
+    assert _list_unused(theirs, tmp_path, ("unet",)) == ["pytorch_lora_weights.safetensors"]
     with pytest.raises(DataError, match="contains a LoRA"):
-        _list_unused(ours, Checkpoint("diffusers", tmp_path / "model" / place), "all")
+        _list_unused(Checkpoint("diffusers", tmp_path / "model" / place), tmp_path, ALL)
     files = ["unet/config.json", f"unet/{WHOLE}", "pytorch_lora_weights.safetensors"]
     assert "pytorch_lora_weights.safetensors" in _select_files("org/model", files, "unet")
 

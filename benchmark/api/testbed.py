@@ -53,8 +53,9 @@ class Testbed:
     artists: Sequence[Artist] = ()
     """The artists that it supports, for `bench list artists` and `--targets`. If empty, they are `ARTISTS` of the
     `artists.py` in the folder of its class, or of the nearest parent class that has one."""
-    pipeline: Path
-    """Folder of the base pipeline, in the format of diffusers."""
+    pipeline: Path = Path("none")
+    """Folder of the base pipeline, in the format of diffusers. A testbed without such a folder leaves it out; pipelines
+    of `bench eval` are then scored by their U-Net alone."""
     sampler: Sampler
     scheduler: NetworkConfig
     """The scheduler's config: num_train_timesteps, betas, prediction_type."""
@@ -140,6 +141,43 @@ class Testbed:
         """Decode scaled latents (N, 4, h, w) to pictures uint8 (N, 3, H, W)."""
         raise NotImplementedError
 
+    def encoder_of(self, text_encoder: Any, tokenizer: Any) -> Callable[[Sequence[str]], Tensor]:
+        """Return the function that encodes texts as `encode` does, but with a different text encoder and tokenizer.
+
+        `bench eval` calls it for a checkpoint with its own text encoder or tokenizer. With the testbed's own ones, the
+        result must equal `encode`: a testbed that overrides `encode` must override `encoder_of` too.
+
+        Args:
+            text_encoder: a CLIPTextModel of transformers in fp32 and evaluation mode; it may be moved to the testbed's
+                device.
+            tokenizer: a CLIPTokenizer of transformers.
+
+        Returns:
+            A function from texts to hidden states (N, L, D).
+
+        Raises:
+            UsageError: the testbed cannot use a different text encoder.
+        """
+        raise UsageError(_only_own(self.name, "text encoder and tokenizer", "encoder_of"))
+
+    def decoder_of(self, vae: Any) -> Callable[[Tensor], Tensor]:
+        """Return the function that decodes latents as `decode` does, but with a different VAE.
+
+        `bench eval` calls it for a checkpoint with its own VAE. With the testbed's own VAE, the result must equal
+        `decode`: a testbed that overrides `decode` must override `decoder_of` too.
+
+        Args:
+            vae: an AutoencoderKL of diffusers in fp32 and evaluation mode; it may be moved to the testbed's device.
+
+        Returns:
+            A function from latents (N, C, h, w), which are multiplied by the scaling factor of `vae`, to pictures
+            uint8 (N, 3, H, W).
+
+        Raises:
+            UsageError: the testbed cannot use a different VAE.
+        """
+        raise UsageError(_only_own(self.name, "VAE", "decoder_of"))
+
     def assembled(self) -> Any:
         """Return the base as a diffusers pipeline."""
         from diffusers import StableDiffusionPipeline
@@ -181,6 +219,13 @@ class Testbed:
     def real_style(self, artist: str, store: Store) -> Tensor | None:
         """Return style features (N, d) of real pictures by this artist; None if the testbed has no such pictures."""
         return None
+
+
+def _only_own(testbed: str, part: str, method: str) -> str:
+    return (
+        f"Testbed '{testbed}' samples only with its own {part}: score the checkpoint's U-Net alone with --parts unet, "
+        f"or implement `{method}` in the testbed's class."
+    )
 
 
 @runtime_checkable

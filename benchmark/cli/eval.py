@@ -43,13 +43,6 @@ class Rounding(StrEnum):
     int4 = "int4"
 
 
-class Parts(StrEnum):
-    """Parts of a pipeline that must match the testbed: all of them, or only the U-Net."""
-
-    all = "all"
-    unet = "unet"
-
-
 def evaluate(
     ctx: typer.Context,
     suite: Suite = "",
@@ -71,12 +64,22 @@ def evaluate(
         ),
     ] = None,
     parts: Annotated[
-        Parts,
+        str,
         typer.Option(
-            help="`all` refuses a pipeline or file whose text encoder, tokenizer, VAE or noise schedule differs from "
-            "the testbed's. `unet` ignores these parts, and the row says so."
+            help="Parts of a pipeline to use: `all`, or some of unet, text_encoder, tokenizer, vae, scheduler, with "
+            "commas. All other parts are the testbed's. The row says which parts were chosen. Of a LoRA or a single "
+            "file, only the U-Net can be used: `unet` accepts a file whose other parts differ from the testbed's.",
         ),
-    ] = Parts.all,
+    ] = "all",
+    embedding: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="File with the embedding of a new word (textual inversion, of diffusers or A1111), which is added to "
+            "the text encoder and the tokenizer. Prompts use it where they contain the word. The row names it. May be "
+            "repeated.",
+            show_default="none",
+        ),
+    ] = None,
     weights: Annotated[
         Rounding, typer.Option(help="Round the U-Net's weights to 8 or 4 bits before sampling. The row says so.")
     ] = Rounding.full,
@@ -134,8 +137,11 @@ def evaluate(
       a single file in the original layout of Stable Diffusion 1 or 2
 
     \b
-    Only the U-Net is sampled, with the testbed's text encoder, VAE and
-    scheduler. If a pipeline or a file brings different ones, add --parts unet.
+    A pipeline is sampled with its own text encoder, tokenizer, VAE and noise
+    schedule where they differ from the testbed's, and the row names these
+    parts. The solver, its steps and the guidance are the testbed's. A part
+    that does not fit is refused; --parts unet scores the U-Net without it. Of
+    a LoRA or a single file, only the U-Net can be used.
 
     \b
     With --generate or --images, any other model can be scored by its pictures.
@@ -151,6 +157,7 @@ def evaluate(
       bench eval --generate my.py:generate --suite artists --name sdxl-erased
       bench eval --images my/pictures --suite artists --alone --reference base
       bench eval --checkpoint lora.safetensors --suite artists --lora-scale 0.8
+      bench eval --checkpoint my/pipeline --suite artists --parts unet,text_encoder
       bench eval --checkpoint new.pt --suite artists --require 'target_style<=0.1' --require 'kept_style>=0.8'
     """
     default_name = check_sources(ctx, checkpoint, generate, images)
@@ -162,6 +169,7 @@ def evaluate(
     if reference == Reference.base:
         refuse_unread(ctx, {"budget": "--budget"}, "it trains the distilled reference, and --reference is base")
     from benchmark.api.request import RunRequest, parse_budgets
+    from benchmark.models.chosen_parts import parse_parts
     from benchmark.models.fitted import check_name
     from benchmark.pipeline.run import evaluate as score_checkpoint
 
@@ -183,6 +191,7 @@ def evaluate(
         raise UsageError("--junit writes the results of --require: give at least one.")
     if junit is not None:
         check_file(junit, "--junit")
+    parse_parts(parts)
     label = name or default_name
     check_name(label)
     request = RunRequest(
@@ -207,7 +216,7 @@ def evaluate(
     with Progress() as progress:
         if checkpoint:
             outcome = score_checkpoint(
-                request, checkpoint, label, progress, architecture, parts.value, weights.value, lora_scale
+                request, checkpoint, label, progress, architecture, parts, weights.value, lora_scale, embedding or ()
             )
         else:
             outcome = scorer(generate, images, label)(request, progress)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 Checkpoint = Annotated[
     str,
     typer.Option(
-        help="U-Net, LoRA or pipeline to score: a folder, a file of weights, or a Hugging Face Hub id.",
+        help="U-Net, LoRA or pipeline to score: a folder, a file of weights, or a Hugging Face Hub id, also of a "
+        "commit, tag or branch: org/model@revision.",
         show_default="none",
     ),
 ]
@@ -48,6 +49,7 @@ CHECKPOINTS_ONLY = {
     "architecture": "--architecture",
     "parts": "--parts",
     "lora_scale": "--lora-scale",
+    "embedding": "--embedding",
     "weights": "--weights",
     "precision": "--precision",
     "compiles": "--compile",

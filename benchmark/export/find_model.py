@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import DataError, UsageError
 from benchmark.records.record import BROUGHT, SUFFIX, Record, read_record
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     from benchmark.api.testbed import Workbench
+    from benchmark.json_types import NetworkConfig
+    from benchmark.models.own_parts import OwnParts
     from methods.pruning.architecture import Architecture
 
 
@@ -71,9 +74,10 @@ def _find_by_label(entries: Sequence[Found], testbed: str, suite: str, name: str
 
 
 def check_checkpoint(record: Record, checkpoint: str) -> None:
-    """Raise UsageError if `checkpoint` is missing for a record of `bench eval`, or given for a trained model.
+    """Raise UsageError if the record's model cannot be exported with this checkpoint.
 
-    A record of pictures that this package did not sample is refused, because it has no weights.
+    `checkpoint` is needed for a record of `bench eval`, and must not be given for a trained model. Pictures that this
+    package did not sample have no weights, and a model with embeddings cannot be exported.
     """
     if record.own_sampler:
         raise UsageError(f"'{record.label}' was scored by its pictures alone, so there are no weights to read.")
@@ -84,13 +88,51 @@ def check_checkpoint(record: Record, checkpoint: str) -> None:
         )
     if record.pruning != BROUGHT and checkpoint:
         raise UsageError(f"'{record.label}' was trained by `bench run`: leave --checkpoint out.")
+    if record.counted.get("embeddings"):
+        raise UsageError(
+            f"'{record.label}' was measured with --embedding, which `bench export` does not write: export the model "
+            "that was scored without it, and add the embedding with load_textual_inversion of diffusers."
+        )
 
 
-def weights_of(record: Record, bench: Workbench, checkpoint: str) -> tuple[UNet2DConditionModel, Architecture | None]:
+def own_parts_of(record: Record, bench: Workbench, checkpoint: str) -> OwnParts:
+    """Return the parts that a record's model was sampled with instead of the testbed's; none for a trained model.
+
+    Raises:
+        DataError: a part is not what the record was measured on.
+    """
+    from benchmark.models.chosen_parts import ALL, in_words, parse_parts
+    from benchmark.models.external_checkpoint import locate
+    from benchmark.models.own_parts import OwnParts, own_parts
+    from methods.sampling import inputs
+
+    recorded: Any = record.counted.get("own parts") or {}
+    if not recorded:
+        return OwnParts()
+    pipeline = locate(checkpoint).pipeline
+    if pipeline is None:
+        raise DataError(
+            f"'{record.label}' was measured with its own {in_words(list(recorded))}: name the folder of the pipeline "
+            "with --checkpoint, not its U-Net."
+        )
+    chosen = parse_parts(str(record.counted.get("parts", "all")))
+    width = int(inputs(bench.testbed.base().config)["cross_attention_dim"])
+    own = own_parts(pipeline, bench.testbed, width, chosen)
+    if different := [part for part in {**recorded, **own.checksums} if own.checksums.get(part) != recorded.get(part)]:
+        raise DataError(
+            f"The {in_words(different)} of {checkpoint} is not the one that '{record.label}' was measured on."
+        )
+    return replace(own, chosen=ALL)
+
+
+def weights_of(
+    record: Record, bench: Workbench, checkpoint: str, scheduler: NetworkConfig | None = None
+) -> tuple[UNet2DConditionModel, Architecture | None]:
     """Return the U-Net of a record, with its architecture if it is pruned.
 
     Args:
         checkpoint: where the weights of a record of `bench eval` are; empty for other records.
+        scheduler: the noise schedule that the record's model was sampled with; None for the testbed's.
 
     Raises:
         DataError: the weights are not in the runs folder, or `checkpoint` is not what the record was measured on.
@@ -98,7 +140,7 @@ def weights_of(record: Record, bench: Workbench, checkpoint: str) -> tuple[UNet2
     from methods.pruning.architecture import Architecture, read_pruned
 
     if record.pruning == BROUGHT:
-        return _external(record, bench, checkpoint)
+        return _external(record, bench, checkpoint, scheduler or bench.testbed.scheduler)
     if checkpoint:
         raise UsageError(
             f"--checkpoint goes with records of `bench eval`; '{record.label}' was trained by `bench run`."
@@ -128,14 +170,20 @@ def _retrain(record: Record) -> str:
     return f"train the model with `bench run --method {record.method} --suite {record.suite}`, and export it again"
 
 
-def _external(record: Record, bench: Workbench, checkpoint: str) -> tuple[UNet2DConditionModel, Architecture | None]:
+def _external(
+    record: Record, bench: Workbench, checkpoint: str, scheduler: NetworkConfig
+) -> tuple[UNet2DConditionModel, Architecture | None]:
+    from benchmark.models.chosen_parts import parse_parts
     from benchmark.models.external_checkpoint import load, locate, scaled
 
     scale = record.counted.get("lora_scale", 1.0)
     located = scaled(locate(checkpoint, "unet"), scale if isinstance(scale, int | float) else 1.0)
     if located.sha256() != record.counted.get("checkpoint"):
         raise DataError(f"The checkpoint {checkpoint} is not the one that '{record.label}' was measured on.")
-    unet = load(located, bench.testbed.base(), bench.testbed.scheduler)
+    chosen = str(record.counted.get("parts", "all"))
+    if "unet" not in parse_parts(chosen):
+        return bench.testbed.base(), None
+    unet = load(located, bench.testbed.base(), scheduler)
     return unet, _architecture(unet, bench.testbed.base())
 
 

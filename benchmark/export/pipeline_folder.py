@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     from benchmark.api.testbed import Testbed
+    from benchmark.models.own_parts import OwnParts
     from methods.pruning.architecture import Architecture
 
 LOADER = "loader.py"
@@ -27,6 +28,7 @@ def write_pipeline(
     architecture: Architecture | None,
     card: str,
     half: bool = False,
+    own: OwnParts | None = None,
 ) -> None:
     """Write the pipeline into `folder`, which must not exist. A failure leaves nothing behind.
 
@@ -38,6 +40,7 @@ def write_pipeline(
             by diffusers' config, so `loader.py` and `unet/architecture.json` are written too.
         card: text of README.md.
         half: write weights in float16.
+        own: parts that replace the testbed's; None for none.
 
     Raises:
         StoreError: the folder cannot be written, or its disk is full.
@@ -46,7 +49,7 @@ def write_pipeline(
         durable.make_folder(folder.absolute().parent)
         temporary = durable.temporary_folder(folder.absolute().parent, 0o777)
         try:
-            _write(temporary, testbed, unet, architecture, half)
+            _write(temporary, testbed, unet, architecture, half, own)
             (temporary / "README.md").write_text(card, encoding="utf-8")
             temporary.rename(folder)
         finally:
@@ -54,7 +57,12 @@ def write_pipeline(
 
 
 def _write(
-    folder: Path, testbed: Testbed, unet: UNet2DConditionModel, architecture: Architecture | None, half: bool
+    folder: Path,
+    testbed: Testbed,
+    unet: UNet2DConditionModel,
+    architecture: Architecture | None,
+    half: bool,
+    own: OwnParts | None,
 ) -> None:
     import torch
     from safetensors.torch import save_file
@@ -65,7 +73,12 @@ def _write(
 
     dtype = torch.float16 if half else torch.float32
     pipeline = testbed.assembled()
-    pipeline.scheduler = make_scheduler(testbed.scheduler, testbed.sampler)
+    scheduler = testbed.scheduler if own is None or own.scheduler is None else own.scheduler
+    pipeline.scheduler = make_scheduler(scheduler, testbed.sampler)
+    if own is not None:
+        pipeline.text_encoder = own.text_encoder or pipeline.text_encoder
+        pipeline.tokenizer = pipeline.tokenizer if own.tokenizer is None else own.tokenizer
+        pipeline.vae = own.vae or pipeline.vae
     network = unet.cpu()
     for module in (pipeline.text_encoder, pipeline.vae, network):
         nn.Module.to(module, dtype)  # diffusers' own `to` prints a warning that does not apply here

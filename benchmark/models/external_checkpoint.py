@@ -94,6 +94,9 @@ class Checkpoint:
 
 def default_name(checkpoint: str) -> str:
     """Return the default name of a checkpoint: the last part of its path that is not a generic name like `unet`."""
+    if not Path(checkpoint).expanduser().exists() and "@" in checkpoint:  # a revision may contain slashes
+        repository, _, revision = checkpoint.partition("@")
+        checkpoint = f"{repository}@{revision.replace('/', '-')}"
     path = Path(os.path.abspath(Path(checkpoint).expanduser()))
     last = path.stem if path.suffix in SUFFIXES else path.name
     names = [last, *(folder.name for folder in path.parents)]

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from benchmark.api.model import Model
     from benchmark.api.testbed import Workbench
-    from benchmark.models.external_checkpoint import Parts
     from benchmark.models.plan import Plan
     from benchmark.suites.load import SuiteInRun
     from methods.quantization import Weights
@@ -89,9 +88,10 @@ def evaluate(
     name: str,
     progress: Progress,
     architecture: Path | None = None,
-    parts: Parts = "all",
+    parts: str = "all",
     weights: Weights = "full",
     lora_scale: float = 1.0,
+    embeddings: Sequence[Path] = (),
 ) -> Outcome:
     """Score a checkpoint, and return its records with those of the base and the reference.
 
@@ -103,22 +103,36 @@ def evaluate(
         name: the name of the checkpoint in tables.
         progress: progress display.
         architecture: file with the architecture to which weights of full size are pruned; None for no pruning.
-        parts: "unet" scores only the U-Net of a pipeline whose other parts differ from the testbed's, which the label
-            and the record then state. "all" refuses such a pipeline.
+        parts: the parts of a pipeline that are used, such as "unet,text_encoder"; "all" uses every part that differs
+            from the testbed's. The label and the record state what differs and what is used.
         weights: "int8" or "int4" rounds the U-Net's weights first; the result is stored as a separate model.
         lora_scale: factor of the change of a LoRA, in addition to its own alpha / rank; other checkpoints need 1.
+        embeddings: files with embeddings of new words (textual inversion) for the text encoder.
     """
     from benchmark.models import external_checkpoint
+    from benchmark.models.chosen_parts import parse_parts
+    from benchmark.models.embeddings import read_embeddings
     from benchmark.models.fitted import Brought, check_name, check_name_is_free
 
     check_name(name)
+    chosen, words = parse_parts(parts), read_embeddings(embeddings)
     home = paths.prepare(request.runs, DISK_NEEDED)
-    located = external_checkpoint.scaled(external_checkpoint.locate(checkpoint, parts), lora_scale)
-    external = replace(located, architecture=architecture)
-    check_name_is_free(paths.records_folder(home), resolve.name_of(request.testbed), name, external.sha256())
+    located = external_checkpoint.locate(checkpoint, "unet" if chosen == ("unet",) else "all")
+    external = replace(external_checkpoint.scaled(located, lora_scale), architecture=architecture)
+    testbed, records_folder = resolve.name_of(request.testbed), paths.records_folder(home)
+    check_name_is_free(records_folder, testbed, name, external.sha256())
 
     scoring = Scoring.of(request, home, progress)
-    return beside_reference(scoring, request, Brought(scoring.bench, external, name, parts, weights))
+    evaluated = Brought(scoring.bench, external, name, chosen, weights, words)
+    check_name_is_free(records_folder, testbed, name, external.sha256(), parts=evaluated.own_checksums)
+    texts = [prompt.text.lower() for prompts in scoring.prompts.values() for prompt in prompts]
+    for embedding in words:
+        if not any(embedding.word.lower() in text for text in texts):
+            progress.warn(
+                f"no prompt of this run contains '{embedding.word}', so the embedding {embedding.file} changes no "
+                "picture: use a suite whose prompts contain it"
+            )
+    return beside_reference(scoring, request, evaluated)
 
 
 def beside_reference(scoring: Scoring, request: RunRequest, evaluated: Model) -> Outcome:

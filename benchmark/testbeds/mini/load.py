@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from benchmark.json_types import NetworkConfig
+from methods.sampling import check_finite
 from metrics.networks.weights import check_values
 
 
@@ -38,11 +39,7 @@ def load_tokenizer(pipeline: Path) -> Any:
 
 
 def load_text(pipeline: Path, device: str = "cpu") -> Callable[[Sequence[str]], Tensor]:
-    """Load the text encoder as a function: texts -> hidden states (N, 32, 128) for the U-Net.
-
-    The results of the last 64 calls are cached.
-    """
-    words = load_tokenizer(pipeline)
+    """Load the text encoder as a function: texts -> hidden states (N, 32, 128) for the U-Net."""
     tower = (
         CLIPTextModel.from_pretrained(pipeline / "text_encoder", dtype=torch.float32)
         .eval()
@@ -50,6 +47,14 @@ def load_text(pipeline: Path, device: str = "cpu") -> Callable[[Sequence[str]], 
         .to(device)
     )
     check_values(tower.state_dict(), f"The weights in {pipeline / 'text_encoder'}")
+    return text_function(tower, load_tokenizer(pipeline))
+
+
+def text_function(tower: Any, words: Any) -> Callable[[Sequence[str]], Tensor]:
+    """Return a text encoder with its tokenizer as a function: texts -> hidden states (N, L, D).
+
+    The results of the last 64 calls are cached.
+    """
 
     @lru_cache(maxsize=64)  # every model is sampled with the same shards of prompts
     @torch.no_grad()
@@ -57,9 +62,17 @@ def load_text(pipeline: Path, device: str = "cpu") -> Callable[[Sequence[str]], 
         ids = words(
             list(texts), padding="max_length", max_length=words.model_max_length, truncation=True, return_tensors="pt"
         )
-        return tower(ids.input_ids.to(device))[0]
+        return tower(ids.input_ids.to(tower.device))[0]
 
     return lambda texts: encode(tuple(texts))
+
+
+@torch.no_grad()
+def decode(vae: Any, latents: Tensor) -> Tensor:
+    """Decode scaled latents (N, C, h, w) to pictures uint8 (N, 3, H, W) on the CPU."""
+    decoded = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
+    pictures = check_finite(decoded, "The VAE decodes pictures")
+    return ((pictures / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).cpu()
 
 
 def unet_config(pipeline: Path) -> NetworkConfig:

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -100,15 +100,18 @@ class Mini(Testbed):
     def encode(self) -> Any:
         return load.load_text(self.pipeline, str(self.device))
 
+    def encoder_of(self, text_encoder: Any, tokenizer: Any) -> Callable[[Sequence[str]], Tensor]:
+        return load.text_function(text_encoder.to(self.device), tokenizer)
+
     @cached_property
     def _vae(self) -> Any:
         return load.load_vae(self.pipeline, str(self.device))
 
-    @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
-        decoded = self._vae.decode(latents / self._vae.config.scaling_factor, return_dict=False)[0]
-        pictures = check_finite(decoded, "The VAE decodes pictures")
-        return ((pictures / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+        return load.decode(self._vae, latents)
+
+    def decoder_of(self, vae: Any) -> Callable[[Tensor], Tensor]:
+        return partial(load.decode, vae.to(self.device))
 
     def encoder(self, job: str) -> Encoder:
         if job not in self.networks:

@@ -73,20 +73,28 @@ class Pipeline:
     def _tower(self) -> Any:
         return self._load(CLIPTextModel, "text_encoder", dtype=torch.float32).to(self.device)
 
-    @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Return the hidden states (N, L, D) of texts. Texts longer than L tokens are truncated."""
-        length = self.text_length
-        ids = self.tokenizer(list(texts), padding="max_length", max_length=length, truncation=True, return_tensors="pt")
-        return self._tower(ids.input_ids.to(self.device))[0]
+        return self.encode_with(self._tower, self.tokenizer, texts)
 
     @torch.no_grad()
+    def encode_with(self, tower: Any, tokenizer: Any, texts: Sequence[str]) -> Tensor:
+        """Return the hidden states (N, L, D) of texts, computed with this text encoder and tokenizer."""
+        length = int(tokenizer.model_max_length)
+        ids = tokenizer(list(texts), padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+        return tower(ids.input_ids.to(self.device))[0]
+
     def decode(self, latents: Tensor) -> Tensor:
         """Decode scaled latents (N, C, h, w) to pictures uint8 (N, 3, H, W) on the CPU."""
+        return self.decode_with(self.vae, latents)
+
+    @torch.no_grad()
+    def decode_with(self, vae: Any, latents: Tensor) -> Tensor:
+        """Decode latents (N, C, h, w), scaled as this VAE expects, to pictures uint8 (N, 3, H, W) on the CPU."""
 
         def decode_rows(rows: slice) -> Tensor:
-            scaled = latents[rows].to(self.vae.dtype) / self.vae.config.scaling_factor
-            pictures = check_finite(self.vae.decode(scaled, return_dict=False)[0], "The VAE decodes pictures")
+            scaled = latents[rows].to(vae.dtype) / vae.config.scaling_factor
+            pictures = check_finite(vae.decode(scaled, return_dict=False)[0], "The VAE decodes pictures")
             return ((pictures / 2 + 0.5).clamp(0, 1) * 255).round().to("cpu", torch.uint8)
 
         return self._decoding(decode_rows, len(latents))

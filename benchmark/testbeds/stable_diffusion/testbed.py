@@ -6,8 +6,9 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -145,6 +146,12 @@ class StableDiffusion(Testbed):
 
     def decode(self, latents: Tensor) -> Tensor:
         return self._parts.decode(latents)
+
+    def encoder_of(self, text_encoder: Any, tokenizer: Any) -> Callable[[Sequence[str]], Tensor]:
+        return partial(self._parts.encode_with, text_encoder.to(self.device), tokenizer)
+
+    def decoder_of(self, vae: Any) -> Callable[[Tensor], Tensor]:
+        return partial(self._parts.decode_with, vae.to(self.device))
 
     def encoder(self, job: str) -> Encoder:
         if job not in self.networks:
