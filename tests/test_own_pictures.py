@@ -278,6 +278,17 @@ def test_a_limit_needs_pictures_of_its_own_prompts_only(tmp_path: Path) -> None:
     assert "exists already" in answer(bench("prompts", "write", "artists", str(folder / "prompts.csv")))
 
 
+@pytest.mark.usefixtures("standin")
+def test_pictures_that_only_a_larger_run_needs_may_be_missing(tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    folder = pictured(tmp_path / "saved", home)
+    for row in rows(folder):
+        if row["suite"] == "coco":
+            (folder / row["file"]).unlink()
+    assert scored(home, "--images", folder).exit_code == 0
+    assert "does not exist" in answer_at_the_end(scored(home, "--images", folder, alone=False))
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [

@@ -94,7 +94,7 @@ class GeneratedPictures(_OwnPictures):
 
 
 class PictureFolder(_OwnPictures):
-    """Pictures that exist as files, identified by the contents of all files that the folder's list names.
+    """Pictures that exist as files, identified by the contents of all existing files that the folder's list names.
 
     Args:
         bench: testbed, which sets the size of the pictures.
@@ -120,11 +120,13 @@ class PictureFolder(_OwnPictures):
         self._sha256: dict[str, str] = {}
         with bench.progress.stage(f"check the pictures of {name}", len(self._pictures), "images") as stage:
             for prompt_id, listed in self._pictures.items():
+                stage.advance()
+                if prompt_id not in seen and not listed.path.exists():
+                    continue  # it may be generated later, for a run with more prompts
                 data = picture_folder.read_bytes(listed.path)
                 if prompt_id in seen:
                     picture_folder.decode(data, listed.path, size_of(bench))
                 self._sha256[prompt_id] = picture_folder.sha256(data)
-                stage.advance()
         lines = "\n".join(f"{prompt_id} {self._sha256[prompt_id]}" for prompt_id in sorted(self._sha256))
         checksum = hashlib.sha256(lines.encode()).hexdigest()
         super().__init__(bench, name, PICTURES, checksum, {"pictures": checksum})
