@@ -16,8 +16,8 @@ from transformers import CLIPTextModel
 
 from benchmark.errors import DataError
 from benchmark.models.checkpoint_forms.ldm import differences
-from benchmark.models.external_checkpoint import load, locate
 from benchmark.models.chosen_parts import ALL
+from benchmark.models.external_checkpoint import load, locate
 from benchmark.models.fitted import _list_unused
 
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from transformers import CLIPTextModel
 
 from benchmark.errors import DataError, UsageError
-from benchmark.models.external_checkpoint import load, locate, scaled
 from benchmark.models.chosen_parts import ALL
+from benchmark.models.external_checkpoint import load, locate, scaled
 from benchmark.models.fitted import _list_unused
 
 FORMS = (
