@@ -17,6 +17,7 @@ CurveRow = dict[str, Any]
 point, and a value for each loss of the method, one of them named `loss`."""
 Counted = dict[str, Any]
 """Computational cost of a model: `share` of the base's MACs, how it was counted (`counter`, `latent_size`,
-`text_length`, `published`), and the FLOPs `spent` on pruning; for external models also the `checkpoint`'s checksum."""
+`text_length`, `published`), and the FLOPs `spent` on pruning; for external models also the `checkpoint`'s checksum, its
+`own parts`, `embeddings`, and the `hub` repository and commit that it was downloaded from."""
 JsonObject = dict[str, Any]
 """Content of a JSON or TOML file: a report, or a file whose keys have not been checked yet."""

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,8 +159,7 @@ def test_own_parts_give_the_pictures_of_diffusers_and_new_store_keys(
     noise = initial_noise([3, 4], (4, 8, 8))
     here = pictures_of(model, testbed, noise)
     assert (here.int() - pictures_of_diffusers(folder, testbed, noise).int()).abs().max() <= CLOSE
-    if name not in ("token", "padding"):  # otherwise no prompt here is encoded differently
-        assert not torch.equal(here, pictures_of(equal, testbed, noise))
+    assert not torch.equal(here, pictures_of(equal, testbed, noise))
     prompts = testbed.prompts("artists", testbed.concept(()))
     assert shard_identity(bench, model, prompts) != shard_identity(bench, equal, prompts)
 
@@ -230,7 +230,22 @@ def test_part_that_cannot_be_used_is_refused_in_one_sentence(
         caught.value
     )
     assert "\n" not in str(caught.value)
-    assert own_parts(folder, testbed, WIDTH, ("unet",)).unused or name == "projection"
+    assert own_parts(folder, testbed, WIDTH, ("unet",)).unused
+    if name == "projection":  # choosing the part does not make it usable
+        with pytest.raises(PalimpsestError, match="WithProjection"):
+            own_parts(folder, testbed, WIDTH, ("unet", "text_encoder"))
+
+
+@pytest.mark.parametrize("fields", [{"prediction_type": "sample"}, {"rescale_betas_zero_snr": True}])
+def test_schedule_that_only_ddim_supports_is_used_by_a_testbed_with_ddim(
+    fields: dict[str, Any], tiny: Path, tmp_path: Path
+) -> None:
+    testbed = resolve.load(str(tiny))(device="cpu")
+    testbed.sampler = testbed.sampler.model_copy(update={"scheduler": "ddim"})
+    own = own_parts(changed_copy(tiny, tmp_path / "theirs", edited(STEPS, **fields)), testbed, WIDTH)
+    assert own.scheduler is not None
+    assert fields.items() <= own.scheduler.items()
+    assert {**own.scheduler, **testbed.scheduler} | fields == own.scheduler
 
 
 def test_parts_are_parsed_in_their_order_and_wrong_ones_are_named() -> None:
@@ -265,6 +280,8 @@ def test_parts_that_are_not_chosen_are_the_testbeds_and_are_listed(
     assert "checkpoint" not in chosen["text_encoder,vae"].identity
     with pytest.raises(UsageError, match="nothing would be scored but the base"):
         Brought(bench, checkpoint, "x", ("tokenizer",))
+    with pytest.raises(UsageError, match="add unet to --parts"):
+        Brought(bench, replace(checkpoint, architecture=tmp_path / "a.json"), "x", ("text_encoder",))
     with pytest.raises(PalimpsestError, match="is a U-Net and has no other parts"):
         Brought(bench, locate(str(checkpoint.place / "diffusion_pytorch_model.safetensors")), "x", ("unet", "vae"))
 
@@ -305,6 +322,12 @@ def test_text_features_are_those_of_the_testbeds_scoring_network(
     check_name_is_free(records, "tiny", "theirs", record.counted["checkpoint"], {"vae": "0" * 64})
 
 
+def test_record_states_the_commit_of_a_download(tiny: Path, bench: Workbench, tmp_path: Path) -> None:
+    folder = tmp_path / "models--org--model" / "snapshots" / ("ab" * 20)
+    shutil.copytree(tiny.parent / "model", folder)
+    assert Brought(bench, locate(str(folder)), "x").counted()["hub"] == f"org/model@{'ab' * 20}"
+
+
 def test_part_with_other_metadata_keeps_its_identity(tiny: Path, testbed: Testbed, tmp_path: Path) -> None:
     first = changed_copy(tiny, tmp_path / "a", with_text_encoder())
     shutil.copytree(first, tmp_path / "b")
@@ -330,6 +353,9 @@ def test_testbed_that_supports_no_other_text_encoder_refuses(standin: Path) -> N
     plain.name = "boats"
     with pytest.raises(UsageError, match=r"'boats' samples only with its own text encoder.*--parts unet"):
         plain.encoder_of(None, None)
+    with pytest.raises(UsageError, match=r"'boats' has no pipeline folder .*--parts unet"):
+        own_parts(standin / "pipeline", plain, WIDTH)
+    assert own_parts(standin / "pipeline", plain, WIDTH, ("unet",)).unused
     with pytest.raises(UsageError, match=r"'boats' samples only with its own VAE.*--parts unet"):
         plain.decoder_of(None)
 

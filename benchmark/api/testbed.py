@@ -54,8 +54,8 @@ class Testbed:
     """The artists that it supports, for `bench list artists` and `--targets`. If empty, they are `ARTISTS` of the
     `artists.py` in the folder of its class, or of the nearest parent class that has one."""
     pipeline: Path = Path("none")
-    """Folder of the base pipeline, in the format of diffusers. A testbed without such a folder leaves it out; pipelines
-    of `bench eval` are then scored by their U-Net alone."""
+    """Folder of the base pipeline, in the format of diffusers. A testbed without such a folder leaves it out; `bench
+    eval` then takes pipelines only with `--parts unet`."""
     sampler: Sampler
     scheduler: NetworkConfig
     """The scheduler's config: num_train_timesteps, betas, prediction_type."""

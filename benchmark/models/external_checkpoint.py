@@ -175,8 +175,8 @@ def load(checkpoint: Checkpoint, base: UNet2DConditionModel, scheduler: Mapping[
     Args:
         checkpoint: result of `locate`.
         base: the testbed's base U-Net; it may be modified.
-        scheduler: config of the testbed's scheduler. A pipeline with a different prediction type is refused, because
-            the testbed's sampler would produce wrong images with it.
+        scheduler: config of the scheduler that samples the U-Net. A pipeline with a different prediction type is
+            refused, because sampling would produce wrong images with it.
 
     Raises:
         DataError: if the U-Net cannot replace `base`. Every key, shape and value of its weights is checked, and every

@@ -265,6 +265,10 @@ class Brought(Model):
                 f"The {in_words(parts)} of {checkpoint.pipeline} equals the testbed's, and --parts leaves the U-Net "
                 "out: nothing would be scored but the base."
             )
+        if "unet" not in parts and checkpoint.architecture is not None:
+            raise UsageError(
+                "--architecture prunes the checkpoint's U-Net, and --parts leaves it out: add unet to --parts."
+            )
         self._own = with_embeddings(own, embeddings, testbed, width)
         base_macs = self._count_macs(base, testbed)
         unet = base

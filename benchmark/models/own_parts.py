@@ -99,9 +99,17 @@ def own_parts(pipeline: Path, testbed: Testbed, width: int, chosen: Sequence[str
         UsageError: if the testbed cannot use a different part.
     """
     ours = testbed.pipeline
-    unused = [str(difference) for difference in pipeline_parts.compare_index(pipeline, ours)]
-    if unused and tuple(chosen) == ALL:
-        _refuse(pipeline, unused[0])
+    if not ours.is_dir() and tuple(chosen) != ("unet",):
+        raise UsageError(
+            f"Testbed '{testbed.name}' has no pipeline folder to compare the parts of {pipeline} with: score only its "
+            "U-Net with --parts unet."
+        )
+    unused: list[str] = []
+    for difference in pipeline_parts.compare_index(pipeline, ours):
+        of_text = difference.part == pipeline_parts.TEXT_CLASS_DIFFERS
+        if tuple(chosen) == ALL or (of_text and "text_encoder" in chosen):
+            _refuse(pipeline, str(difference))
+        unused.append(str(difference))
     used: dict[str, str] = {}
     for part in pipeline_parts.COMPARED:
         if part in chosen:

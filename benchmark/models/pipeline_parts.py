@@ -49,6 +49,8 @@ TEXT_TO_IMAGE = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline")
 """Pipeline classes that sample in the same way as the testbeds."""
 TEXT_CLASS = "CLIPTextModel"
 """Class of text encoder whose first output are hidden states; that of CLIPTextModelWithProjection is one vector."""
+TEXT_CLASS_DIFFERS = "its text encoder's class"
+"""What `Difference.part` is called if the index names a different class."""
 TEXT = (
     "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "hidden_act",
     "max_position_embeddings", "layer_norm_eps",
@@ -150,7 +152,7 @@ def compare_index(theirs: Path, ours: Path) -> Iterator[Difference]:
     for name, value in index.items():
         part = isinstance(value, list) and any(value) and not name.startswith("_")
         if part and name == "text_encoder" and value[-1] != TEXT_CLASS and value != own_index.get(name):
-            yield Difference("its text encoder's class", str(value[-1]))
+            yield Difference(TEXT_CLASS_DIFFERS, str(value[-1]))
         if part and name not in ("unet", *COMPARED, *PASSED_OVER) and not own_index.get(name):
             yield Difference(name, "the testbed has none")
 
