@@ -190,7 +190,9 @@ def refused(path: Path, tiny: Path, runs: Path) -> str:
     assert "Traceback" not in result.output
     assert not list(runs.glob("artefacts/*"))
     assert not list(runs.glob("records/*"))
-    return " ".join(result.output.split())
+    sentence = " ".join(result.output.split()).partition("error: ")[2]
+    assert ". " not in sentence, sentence
+    return sentence
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -207,7 +209,7 @@ def test_a_damaged_checkpoint_in_every_form_is_refused(form: str, damage: str, t
 def test_a_checkpoint_of_another_model_is_refused_in_every_form(form: str, tiny: Path, tmp_path: Path) -> None:
     theirs = network(tiny.parent / "model", 1, cross_attention_dim=48, block_out_channels=(24, 24, 48, 48))
     sentence = refused(FORMS[form](theirs, tmp_path / "theirs"), tiny, tmp_path / "runs")
-    assert "testbed" in sentence, sentence
+    assert "choose the testbed of its base model" in sentence, sentence
 
 
 class Harmful:

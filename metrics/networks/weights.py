@@ -51,7 +51,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             # Loads tensors and plain containers, and executes no code.
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, ValueError, EOFError, RuntimeError) as error:
-        raise DataError(f"The weights {path} cannot be read ({_first_line(error)}): download them again.") from error
+        first = _first_line(error).partition(". ")[0]
+        raise DataError(f"The weights {path} cannot be read ({first}): download them again.") from error
     except Exception as error:  # errors of pickle, whose module is not imported here
         raise DataError(
             f"The weights {path} contain other objects than tensors, which are not unpickled for security: save the "
