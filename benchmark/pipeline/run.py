@@ -114,6 +114,7 @@ def evaluate(
     from benchmark.records.record import REFERENCE_SEED
 
     check_name(name)
+    external_checkpoint.check_lora_scale(lora_scale)
     home = paths.prepare(request.runs, DISK_NEEDED)
     located = external_checkpoint.scaled(external_checkpoint.locate(checkpoint, parts), lora_scale)
     external = replace(located, architecture=architecture)
