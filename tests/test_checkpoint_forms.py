@@ -16,9 +16,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
+from benchmark.api.request import RunRequest
 from benchmark.cli.app import app
+from benchmark.console import Progress
+from benchmark.export.find_model import weights_of
 from benchmark.models.external_checkpoint import load, locate
-from benchmark.records.record import read_records
+from benchmark.pipeline.setup import workbench_for
+from benchmark.records.record import Record, read_records
 
 Write = Callable[[UNet2DConditionModel, Path], Path]
 """Writes a U-Net into a folder in one form, and returns the path to give to `bench eval`."""
@@ -241,6 +245,17 @@ def test_weights_of_other_parts_in_a_delta_need_parts_unet(tiny: Path, tmp_path:
     assert "text_encoder (1 tensors), embeddings of new words (1 tensors); score only its U-Net" in sentence
 
 
+def check_export(record: Record, path: Path, tiny: Path, runs: Path) -> None:
+    """`bench export` writes the U-Net with the LoRA at the scale of the record."""
+    request = RunRequest("distilled", "artists", testbed=str(tiny), runs=runs, device="cpu")
+    with Progress() as progress:
+        unet, _ = weights_of(record, workbench_for(request.runtime, runs, progress), str(path))
+    base = UNet2DConditionModel.from_pretrained(tiny.parent / "model" / "unet")
+    layer, (down, up) = next(iter(loras.factors(base, loras.LAYERS).items()))
+    change = unet.get_parameter(f"{layer}.weight") - base.get_parameter(f"{layer}.weight")
+    assert torch.allclose(change, 0.5 * up @ down, atol=1e-5)
+
+
 @pytest.mark.parametrize("form", ["lora of kohya", "single file"])
 def test_a_row_states_a_lora_and_its_scale_and_unused_parts(form: str, tiny: Path, tmp_path: Path) -> None:
     path = FORMS[form](network(tiny.parent / "model", 1), tmp_path / "theirs")
@@ -264,6 +279,7 @@ def test_a_row_states_a_lora_and_its_scale_and_unused_parts(form: str, tiny: Pat
         assert whole.exit_code == 0, whole.output
         models = {item.label: item.model_key for item in read_records([tmp_path / "runs" / "records"])}
         assert models["x (U-Net alone, LoRA)"] != models["x (U-Net alone, LoRA, scale 0.5)"]
+        check_export(record, path, tiny, tmp_path / "runs")
         return
     assert record.label == "x (U-Net alone)"
     assert record.counted["form"] == "ldm"

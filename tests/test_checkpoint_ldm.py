@@ -67,6 +67,15 @@ def test_a_single_file_gives_the_unet_that_it_was_written_from(layers: int, suff
     assert same(load(located, tiny_unet(0, (16, 32, 32), layers=layers), SCHEDULER), theirs)
 
 
+def test_projections_of_stable_diffusion_1_are_convolutions(tmp_path: Path) -> None:
+    config = {**tiny_unet(0).config, "use_linear_projection": False}
+    theirs, base = (UNet2DConditionModel.from_config(config) for _ in range(2))
+    save_file(ldm_names.unet(theirs), tmp_path / "model.safetensors")
+    assert same(load(locate(str(tmp_path / "model.safetensors")), base, SCHEDULER), theirs)
+    with pytest.raises(DataError, match="not the testbed's U-Net"):
+        load(locate(str(tmp_path / "model.safetensors")), tiny_unet(0), SCHEDULER)
+
+
 def test_the_conversion_is_that_of_diffusers_from_single_file(tiny: Path, tmp_path: Path) -> None:
     pipeline = tiny.parent / "model"
     file = tmp_path / "model.safetensors"
@@ -157,6 +166,7 @@ def renamed(weights: dict[str, Tensor], old: str, new: str) -> None:
         (lambda w: w.update({LAYER + "_": w[LAYER].clone()}), "does not have the layers of the testbed's"),
         (lambda w: w.update({"model.diffusion_model.label_emb.0.0.weight": torch.ones(2, 3)}), "label_emb.0.0.weight"),
         (lambda w: w.update({"conditioner.embedders.0.x": torch.ones(2)}), "'conditioner.embedders.0.x', which is no"),
+        (lambda w: w.update({"text_encoder.x": torch.ones(2)}), "'text_encoder.x', which is no part"),
         (lambda w: w.update({LAYER: w[LAYER] * torch.nan}), "are NaN or infinite"),
         (lambda w: w.update({LAYER: w[LAYER][:3].clone()}), "not the testbed's U-Net with smaller inner widths"),
         (lambda w: renamed(w, "input_blocks.1.0", "input_blocks.x.0"), "does not have the layers|cannot be converted"),

@@ -17,7 +17,7 @@ from transformers import CLIPTextModel
 
 from benchmark.errors import DataError, UsageError
 from benchmark.models.chosen_parts import ALL
-from benchmark.models.external_checkpoint import load, locate, scaled
+from benchmark.models.external_checkpoint import _select_files, default_name, load, locate, scaled
 from benchmark.models.fitted import _list_unused
 
 FORMS = (
@@ -141,6 +141,7 @@ def test_label_identity_and_checksum_state_the_lora_and_its_scale(tmp_path: Path
     half = scaled(whole, 0.5)
     assert (half.details(), half.scaling()) == (["LoRA", "scale 0.5"], {"lora_scale": 0.5})
     assert half.facts() == {"lora_scale": 0.5}
+    assert scaled(whole, 0.1234567).details() == ["LoRA", "scale 0.1234567"]
     loras.write(tmp_path / "b", loras.named(made, "peft"), "peft", **{**PEFT, "lora_alpha": 1})
     assert whole.sha256() == locate(str(tmp_path / "a")).sha256() != locate(str(tmp_path / "b")).sha256()
 
@@ -260,6 +261,13 @@ def test_changes_of_the_text_encoder_need_parts_unet_and_are_not_used(name: str,
     plain = loras.write(tmp_path / "b", loras.named(made, form), form)
     assert close(merged(file), merged(plain))
     assert _list_unused(locate(str(plain)), tmp_path, ALL) == []
+
+
+def test_the_files_of_a_lora_on_the_hub_are_downloaded_and_it_is_named_after_its_folder() -> None:
+    files = ["README.md", "adapter_config.json", "adapter_model.safetensors", "optimizer.bin", "checkpoint-5/a.bin"]
+    assert _select_files("org/lora", files, "all") == ["adapter_model.safetensors", "adapter_config.json"]
+    for name in ("adapter_model.safetensors", "pytorch_lora_weights.safetensors"):
+        assert default_name(f"van-gogh/{name}") == "van-gogh"
 
 
 def test_training_state_next_to_a_lora_is_not_taken_for_weights(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ Parts = Literal["all", "unet"]
 """The parts of a pipeline to score: all of them, or only its U-Net, combined with the testbed's other parts."""
 GENERIC_NAMES = (
     "unet", "unet_ema", "diffusion_pytorch_model", "pytorch_model", "model", "checkpoint", "weights", "pipeline",
+    "pytorch_lora_weights", "adapter_model",
 )  # fmt: skip
 """Common names of files and folders, which do not identify a model."""
 TRAINING_STATE = ("optimizer.bin", "scheduler.bin", "optimizer.pt", "scheduler.pt", "training_args.bin")
@@ -88,7 +89,7 @@ class Checkpoint:
 
     def details(self) -> list[str]:
         """Return what a row's label states about this form of checkpoint."""
-        scale = [] if self.lora_scale == 1 else [f"scale {self.lora_scale:g}"]
+        scale = [] if self.lora_scale == 1 else [f"scale {self.lora_scale:.15g}"]
         return ["LoRA", *scale] if self.form == "lora" else []
 
 
@@ -154,14 +155,19 @@ def _of_file(path: Path) -> Checkpoint:
     return Checkpoint(file.form, path, file=file, lora_config=config if has_config else None)
 
 
+def check_lora_scale(lora_scale: float) -> None:
+    """Raise UsageError if the scale of a LoRA is not finite."""
+    if not math.isfinite(lora_scale):
+        raise UsageError(f"--lora-scale is {lora_scale}: give a finite number; 1 adds the LoRA as it was trained.")
+
+
 def scaled(checkpoint: Checkpoint, lora_scale: float) -> Checkpoint:
     """Return the checkpoint with the scale of its LoRA.
 
     Raises:
         UsageError: if the scale is not finite, or is not 1 and the checkpoint is not a LoRA.
     """
-    if not math.isfinite(lora_scale):
-        raise UsageError(f"--lora-scale is {lora_scale}: give a finite number; 1 adds the LoRA as it was trained.")
+    check_lora_scale(lora_scale)
     if lora_scale != 1 and checkpoint.form != "lora":
         raise UsageError(
             f"--lora-scale applies to a LoRA, and the checkpoint {checkpoint.place} is not a LoRA: leave it out."
@@ -311,7 +317,7 @@ def _select_files(name: str, files: Sequence[str], parts: Parts) -> list[str]:
     if len(chosen) != 1:
         what = f"{len(chosen)} files of weights ({', '.join(chosen[:3])}...): download one of them, and give its path"
         raise DataError(f"The checkpoint {name} has {what if chosen else 'neither a U-Net, a pipeline nor weights'}.")
-    return chosen
+    return [*chosen, *(file for file in top if file == PEFT_CONFIG)]
 
 
 def _select_loras(files: Sequence[str]) -> list[str]:

@@ -115,6 +115,7 @@ def evaluate(
     from benchmark.models.fitted import Brought, check_name, check_name_is_free
 
     check_name(name)
+    external_checkpoint.check_lora_scale(lora_scale)
     chosen, words = parse_parts(parts), read_embeddings(embeddings)
     home = paths.prepare(request.runs, DISK_NEEDED)
     located = external_checkpoint.locate(checkpoint, "unet" if chosen == ("unet",) else "all")

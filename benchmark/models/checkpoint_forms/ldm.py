@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import DataError
-from benchmark.models.checkpoint_forms.recognise import LDM_UNET, UNET, part_of
+from benchmark.models.checkpoint_forms.recognise import BUFFERS, LDM_UNET, part_of
 from benchmark.models.pipeline_parts import compare_states, read_json, read_state
 from metrics.networks.weights import read_weights
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _CONVERSION_ERRORS = (KeyError, IndexError, ValueError, TypeError, AttributeError, RuntimeError)
 """Errors that diffusers' converters raise for names or shapes of a different model."""
-_TEXT, _VAE = "cond_stage_model.", "first_stage_model."
+_TEXT, _VAE, _AVERAGED = "cond_stage_model.", "first_stage_model.", "model_ema."
 _OPEN_CLIP = "cond_stage_model.model."
 _CLOSE = 1e-2
 """Relative difference of noise levels up to which two schedules are equal; half precision loses 1e-3."""
@@ -45,7 +45,8 @@ def convert_unet(path: Path, base: UNet2DConditionModel) -> dict[str, Tensor]:
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 
     weights = read_weights(path)
-    if unknown := [name for name in weights if part_of(name) == UNET and not name.startswith(LDM_UNET)]:
+    expected = (LDM_UNET, _TEXT, _VAE, _AVERAGED)
+    if unknown := [name for name in weights if not name.startswith(expected) and part_of(name) != BUFFERS]:
         raise DataError(
             f"The single-file checkpoint {path} holds '{unknown[0]}', which is no part of Stable Diffusion 1 or 2: "
             "save its U-Net in diffusers' layout, and give its path."
