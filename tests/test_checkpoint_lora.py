@@ -96,8 +96,9 @@ def test_the_merge_equals_that_of_diffusers(form: str, scale: float, tiny: Path,
         StableDiffusionPipeline.save_lora_weights(
             tmp_path / "lora",
             {name.removeprefix("unet."): tensor for name, tensor in stored.items()},
-            unet_lora_adapter_metadata={"r": 3, "lora_alpha": 12, "target_modules": list(layers)},
-        )
+            unet_lora_adapter_metadata={"r": 3, "lora_alpha": 12, "target_modules": list(layers), "rank_pattern": {},
+                                        "alpha_pattern": {}},
+        )  # fmt: skip
     else:
         loras.write(tmp_path / "lora", loras.named(made, form, 12.0), form)
     pipeline = StableDiffusionPipeline(
