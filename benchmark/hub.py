@@ -19,7 +19,6 @@ def download(name: str, choose: Choose, ask: bool = True) -> Path:
     """Return the local folder of a repository, with the files that `choose` selects.
 
     `org/model@revision` names a commit, a tag or a branch of a repository; without it, the default branch is used.
-
     If the Hub must not be queried or cannot be reached, the folder of an earlier download is returned.
 
     Args:

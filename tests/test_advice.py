@@ -103,4 +103,4 @@ def test_estimate_reports_what_the_store_already_holds(tmp_path: Path, monkeypat
 
 def test_empty_checkpoint_option_is_refused() -> None:
     told = answer(bench("eval", "--checkpoint", "", "--suite", "artists"))
-    assert told == "error: --checkpoint is empty: give it a value (is a shell variable unset?).\n"
+    assert told == "error: --checkpoint is empty: give it a value, or leave it out (is a shell variable unset?).\n"

@@ -317,9 +317,9 @@ def test_text_features_are_those_of_the_testbeds_scoring_network(
     assert record.counted["own parts"].keys() == {"text_encoder"}
     assert record.counted["differences"][0].startswith("text_encoder (different weights in ")
     records = tmp_path / "runs" / "records"
-    with pytest.raises(UsageError, match=r"different checkpoint .*sha256 of its text encoder.*give a different --name"):
-        check_name_is_free(records, "tiny", "theirs", record.counted["checkpoint"], {"text_encoder": "0" * 64})
-    check_name_is_free(records, "tiny", "theirs", record.counted["checkpoint"], {"vae": "0" * 64})
+    with pytest.raises(UsageError, match=r"different checkpoint .*its text encoder's sha256.*give a different --name"):
+        check_name_is_free(records, "tiny", "theirs", record.counted["checkpoint"], parts={"text_encoder": "0" * 64})
+    check_name_is_free(records, "tiny", "theirs", record.counted["checkpoint"], parts={"vae": "0" * 64})
 
 
 def test_record_states_the_commit_of_a_download(tiny: Path, bench: Workbench, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_a_function_and_its_saved_pictures_have_equal_scores_and_marked_rows(tmp
         assert str(tmp_path) not in record.model_dump_json()
     table = bench("table", "--runs", str(home), "--long", "--format", "json")
     document = json.loads(table.output)
-    by_label = {row["label"].partition(" · world")[0]: row for row in document["rows"]}
+    by_label = {row["label"].partition(" · inputs")[0]: row for row in document["rows"]}
     own = by_label["draw (own sampler)"]
     assert own["macs"] is None
     assert not {"flops", "choosing", "iterations", "seconds"} & own["cells"].keys()

@@ -10,7 +10,7 @@ from benchmark.errors import DataError, RecordError
 from benchmark.records.arrow_table import as_table
 from benchmark.records.record import BROUGHT, Record, check_one_sampler, scores_table, write_record
 from benchmark.tables.compare import compare
-from benchmark.tables.select import Found, of_definition
+from benchmark.tables.select import Found, select_by_sampling
 from benchmark.tables.table1_styles import table
 
 
@@ -81,7 +81,7 @@ def test_a_table_of_bf16_models_keeps_them(tmp_path: Path) -> None:
 
 def test_changed_steps_of_a_testbed_do_not_hide_them(tmp_path: Path) -> None:
     entries = written(tmp_path, base(), own("theirs"))
-    assert [each.method for each, _ in of_definition(entries, "mini", {"steps": 3})] == ["theirs"]
+    assert [each.method for each, _ in select_by_sampling(entries, "mini", {"steps": 3})] == ["theirs"]
 
 
 def test_samplers_of_sampled_models_must_still_agree() -> None:

@@ -28,7 +28,7 @@ def test_tradeoff_figure_refuses_suites_other_than_artists(suite: str) -> None:
         (["--only-figure", "--lanes", "2"], "--lanes has no effect here: --only-figure runs nothing"),
         (["--format", "markdown", "--lanes", "2"], "--lanes has no effect here"),
         (["--format", "markdown", "--out", "x"], "--out has no effect here"),
-        (["--records", str(RESULTS / "studies")], "add --only-figure or --format markdown, or leave it out."),
+        (["--records", str(RESULTS / "studies")], "add --only-figure or --format markdown, or leave out --records."),
     ],
 )
 def test_study_refuses_options_that_it_would_ignore(words: list[str], sentence: str, monkeypatch) -> None:

@@ -43,9 +43,9 @@ class OwnNetwork:
         features: Any = plugins.guarded(self._where, lambda: self._network(images))
         expected = (len(images), self.size)
         if not isinstance(features, torch.Tensor) or features.shape != expected:
-            found = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features).__name__
+            returned = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features).__name__
             raise UsageError(
-                f"{self._where}: its network '{self._network.name}' returned {found} for {len(images)} pictures: "
+                f"{self._where}: its network '{self._network.name}' returned {returned} for {len(images)} pictures: "
                 f"return a tensor of shape {expected}, one row per picture."
             )
         if not features.isfinite().all():
