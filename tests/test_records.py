@@ -228,7 +228,7 @@ def test_provenance_names_versions_and_no_host_or_path(monkeypatch):
     text = json.dumps(made)
     assert os.uname().nodename not in text
     assert "/" not in text.replace("+00:00", "")
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", made["time"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", made["time"])
 
 
 def git(folder: Path, *arguments: str) -> str:
