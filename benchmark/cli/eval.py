@@ -67,8 +67,9 @@ def evaluate(
         str,
         typer.Option(
             help="Parts of a pipeline to use: `all`, or some of unet, text_encoder, tokenizer, vae, scheduler, with "
-            "commas. All other parts are the testbed's. The row says which parts were chosen. Of a LoRA or a single "
-            "file, only the U-Net can be used: `unet` accepts a file whose other parts differ from the testbed's.",
+            "commas. All other parts are the testbed's. The row says which parts were chosen. Only the U-Net of a LoRA "
+            "or a single file can be used: if its other parts differ from the testbed's, it is refused unless you give "
+            "`unet`.",
         ),
     ] = "all",
     embedding: Annotated[

@@ -34,7 +34,7 @@ def footprint(
     checkpoint: Annotated[
         str,
         typer.Option(
-            help="File or folder of the weights, for the label of a model that `bench eval` scored.",
+            help="File or folder of the weights; needed only if MODEL is the label of a row that `bench eval` made.",
             show_default="none",
         ),
     ] = "",
@@ -49,7 +49,8 @@ def footprint(
     """Measure a model's size and speed next to the base model's.
 
     Both U-Nets are timed alternately in one run, so that they meet the same load of the machine. Use an idle machine.
-    A sampling step contains the calls of the U-Net for guidance. Peak memory is measured on CUDA devices only.
+    The time of a sampling step includes both calls of the U-Net that guidance needs. Peak memory is measured on CUDA
+    devices only.
 
     \b
     Examples:

@@ -69,8 +69,8 @@ Suite = Annotated[
     str,
     typer.Option(
         help="Prompts and scores: a name from `bench list suites`, or a file: path/to/file.py:Class or my.toml. "
-        "A built-in suite also runs suite `coco`, and your own suite those that its `brings` names, unless --alone "
-        "is given.",
+        "A built-in suite also runs suite `coco`; your own suite also runs the suites in its list `brings`. --alone "
+        "turns this off.",
         show_default="none; give it or --concept",
     ),
 ]
@@ -79,8 +79,9 @@ ConceptFile = Annotated[
     typer.Option(
         "--concept",
         metavar="<path>",
-        help="Instead of --suite, forget a concept of your own: a TOML file with its name, kind, targets, anchor, "
-        "neighbours, prompts and judge; see docs/own-models.md.",
+        help="Instead of --suite: a concept of your own that a model should forget. A TOML file states the phrases "
+        "to forget, the phrase that replaces them, similar concepts to preserve, the prompts, and the classifier or "
+        "function that detects the concept; see docs/own-models.md.",
         show_default="none",
     ),
 ]
@@ -116,8 +117,8 @@ Captions = Annotated[
 KeptNames = Annotated[
     str,
     typer.Option(
-        help="Names of artists to preserve that the method receives: all, none, or half of them. half:0, half:1 and "
-        "half:2 are three fixed selections of half of the names. Most methods use no names."
+        help="Which artists to preserve the method is told by name: all, none, or half of them. half:0, half:1 and "
+        "half:2 are three fixed selections of half of the names. Most methods ignore this list."
     ),
 ]
 LimitShown = Annotated[
@@ -127,8 +128,8 @@ LimitShown = Annotated[
 Limit = Annotated[
     int | None,
     typer.Option(
-        help="Score only this many prompts for each artist in each group of the suite's prompts (targets, kept artists "
-        "and so on), always the same ones, for a quick look. `bench table` shows these records only with the same "
+        help="For a quick look, use only this many prompts of each artist, in every group of prompts (targets, kept "
+        "artists and so on). Repeated runs use the same prompts. `bench table` shows such records only with the same "
         "--limit.",
         show_default="all prompts",
     ),

@@ -31,7 +31,7 @@ File = Annotated[Path, typer.Argument(help="Path of the file that you downloaded
 
 @prompts_app.callback()
 def prompts() -> None:
-    """Add public prompt lists, or write a suite's prompts.
+    """Add public prompt lists, or save a suite's prompts.
 
     The lists are not shipped with the code: download them yourself, then add them.
     """

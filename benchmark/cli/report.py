@@ -20,8 +20,8 @@ def report(
         bool,
         typer.Option(
             "--all",
-            help="Show records with other budgets, targets, prunings or precisions, and of older versions of a method, "
-            "in the leaderboards too.",
+            help="Also show, in the leaderboards, records whose budget, targets, pruning or precision is not the "
+            "testbed's default, and those of older versions of a method.",
         ),
     ] = False,
     limit: LimitShown = None,

@@ -83,7 +83,9 @@ def show_table(
     ] = False,
     columns: Columns = "",
     limit: LimitShown = None,
-    threshold: Annotated[float, typer.Option(help="Table 2: count detections with a score above this.")] = 0.5,
+    threshold: Annotated[
+        float, typer.Option(help="Table 2: an image is explicit if a detection has a score above this.")
+    ] = 0.5,
     label: Annotated[
         list[str] | None,
         typer.Option(
@@ -214,7 +216,8 @@ def compare(
     seed. With several pairs of runs, intervals and p-values are computed over the pairs. With a single pair, they are
     computed over its prompts, and say nothing about other seeds or targets.
 
-    In a label, kept_names=halves stands for the mean over runs with --kept-names half:0, half:1 and half:2.
+    The label of a row can contain kept_names=halves, which stands for the mean over runs with --kept-names half:0,
+    half:1 and half:2.
 
     \b
     Examples:
