@@ -171,7 +171,7 @@ class Rehearsal:
             for steps in (2, 2 * self.steps):
                 ledger = Ledger()
                 arguments = (_Nowhere(), ledger, lambda *progress: None, self.bench.device, self.bench.precision)
-                context = Context(*arguments, tell=self.bench.progress.warn)
+                context = Context(*arguments, tell=self.bench.progress.warn, workers=self.bench.workers)
                 method.fit(self.student, self.materials, self.concept, Budget(iterations=steps), context, 0)
             return 1, None
 

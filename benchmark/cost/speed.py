@@ -271,7 +271,9 @@ def _fit(bench: Workbench, method: Any, student: Any, materials: Materials, conc
     for count in (WARM_UP, steps):
         ledger = Ledger()
         tell = bench.progress.warn if count == steps else lambda message: None  # no warning that the warm-up is short
-        context = Context(_Nowhere(), ledger, lambda *progress: None, bench.device, bench.precision, tell)
+        context = Context(
+            _Nowhere(), ledger, lambda *progress: None, bench.device, bench.precision, tell, bench.workers
+        )
         student = method.fit(student, materials, concept, Budget(iterations=count), context, 0)
     spent, name = ledger.total(), method.name
     memory = spent.peak_memory_bytes if bench.device.type == "cuda" else None
