@@ -21,6 +21,7 @@ from test_training_loop import CONCEPT, SMALL, bilevel, pruned
 from tiny import LENGTH, SIZE, WIDTH, context, materials, same
 from torch import Tensor
 
+from benchmark.cost import reading
 from benchmark.errors import DataError, TrainingError
 from benchmark.testbeds.stable_diffusion import latent_moments
 from benchmark.testbeds.stable_diffusion.captions import read_split
@@ -248,3 +249,14 @@ def test_a_shard_is_written_while_the_next_one_is_encoded(tiny, pipeline, tmp_pa
     assert events.index("encode 8") < events.index("write 4")
     assert len(list(tmp_path.glob("artefacts/moments/*/moments.safetensors"))) == 3
     assert not list((tmp_path / "claims").glob("*.json"))
+
+
+def test_reading_speed_is_measured_for_each_number_of_workers(monkeypatch) -> None:
+    monkeypatch.setattr(reading, "FILES", 4)
+    monkeypatch.setattr(reading, "WORKERS", (0, 1))
+    report = reading.measure(batch=2, steps=2, step_seconds=0.05)
+    assert [row["workers"] for row in report["rows"]] == [0, 1]
+    for row in report["rows"]:
+        assert row["pictures_per_second"] > 0
+        assert 0 <= row["waited"] <= 1
+    assert report["rows"][0]["waited"] > 0.02  # without workers, decoding cannot overlap the pause

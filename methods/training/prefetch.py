@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -236,15 +237,18 @@ def _that_fit(workers: int, step_bytes: int, tell: Callable[[str], None]) -> int
 
 def _loader(dataset: Dataset[Any], numbers: range, workers: int, pinned: bool) -> DataLoader[Any]:
     """Return a loader of the items with these numbers, in order, that draws nothing from torch's global generator."""
-    return DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=numbers,
-        num_workers=workers,
-        prefetch_factor=AHEAD,
-        pin_memory=pinned,
-        generator=torch.Generator(),
-    )
+    with warnings.catch_warnings():
+        # The user chooses the number of workers; torch would warn if it exceeds that of the cores.
+        warnings.filterwarnings("ignore", message="This DataLoader will create")
+        return DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=numbers,
+            num_workers=workers,
+            prefetch_factor=AHEAD,
+            pin_memory=pinned,
+            generator=torch.Generator(),
+        )
 
 
 def _is_of_a_killed_worker(error: BaseException | None) -> bool:
