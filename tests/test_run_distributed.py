@@ -20,13 +20,13 @@ from benchmark.records.record import read_records
 HERE = Path(__file__).parent
 
 
-def launched(*words: object, processes: int = 2) -> subprocess.CompletedProcess[str]:
+def launched(*words: object, processes: int = 2, seconds: int = 300) -> subprocess.CompletedProcess[str]:
     """`two_processes.py` in some processes."""
     launch = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--master-port=0"]
     launch += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", str(HERE / "two_processes.py")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])}
     return subprocess.run(
-        [*launch, *map(str, words)], env=environment, capture_output=True, text=True, timeout=300, check=False
+        [*launch, *map(str, words)], env=environment, capture_output=True, text=True, timeout=seconds, check=False
     )
 
 
@@ -87,7 +87,7 @@ def test_one_process_finishes_a_run_of_two_after_a_kill(
 
 def work(home: Path, weights: Path, processes: int) -> Counter[str]:
     """Rows that all processes of a run compute together, by network."""
-    done = launched(home, weights, "counts", processes=processes)
+    done = launched(home, weights, "counts", processes=processes, seconds=1800)
     assert done.returncode == 0, done.stderr[-3000:]
     files = list(home.parent.glob(f"{home.name}-work-*.json"))
     assert len(files) == processes
