@@ -41,6 +41,7 @@ def run(
     device: str = "auto",
     precision: str = "",
     compiles: bool = False,
+    workers: int | None = None,
     runs: str | Path | None = None,
 ) -> Outcome:
     """Train, sample, score and write records like `bench run`. Results in the runs folder are reused.
@@ -70,6 +71,7 @@ def run(
         targets=",".join(targets), seed=seed, preset=preset, set_=changed, budget=budget,
         data=data, kept_names=kept_names, limit=limit, runs=_folder(runs), device=device, alone=alone,
         reference=_reference(reference), as_published=as_published, precision=precision, compiles=compiles,
+        workers=workers,
     )  # fmt: skip
     requests = options.requests()
     if len(requests) > 1:

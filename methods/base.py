@@ -5,6 +5,7 @@ This module imports no torch at run time, so that methods can be listed and conf
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import isclass, signature
@@ -36,6 +37,31 @@ class Data(Protocol):
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Return scaled latents x0 (N, 4, h, w) float32 and text hidden states (N, L, D) of the given rows."""
         ...
+
+
+class FileData(ABC):
+    """Captioned latents whose pictures are read from files, which worker processes can do before a step needs them."""
+
+    reader: Callable[[Sequence[int]], Tensor]
+    """Reads some rows from their files, without a network or a device. It can be pickled."""
+    row_bytes: int
+    """Size in bytes of one row that `reader` returns."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def encoded(self, indices: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return scaled latents x0 (N, 4, h, w) float32 and text hidden states (N, L, D) of the given rows.
+
+        Args:
+            indices: numbers of the rows (N,).
+            rows: what `reader` has read for them.
+        """
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Read and encode the given rows; see `Data.batch`."""
+        return self.encoded(indices, self.reader(indices.tolist()))
 
 
 @dataclass(frozen=True)
@@ -116,6 +142,10 @@ class Context:
     precision: Precision = "fp32"
     tell: Callable[[str], None] = lambda message: None
     """Shows one line to the user, for example that memory ran out and that batches were split."""
+    workers: int = 0
+    """Processes that read training pictures ahead of the steps; 0 for none."""
+    data_waits: list[float] = field(default_factory=list)
+    """For each training, the seconds that it waited for picture files."""
     curve: list[CurveRow] = field(default_factory=list)
     """Mean losses during training, in order: `phase`, `iteration` (from 1), `flops` of all phases so far, losses."""
     landmarks: Mapping[Budget, Callable[[UNet2DConditionModel, Sequence[Entry], list[CurveRow]], None]] = field(

@@ -40,6 +40,10 @@ def test_every_stage_is_rehearsed_and_a_failed_one_does_not_stop_the_others(
         assert rows[stage]["flops"] > 0
         assert rows[stage]["utilisation"] > 0
         assert rows[stage]["memory"] > 0
+    assert rows["sample"]["warm_up"] > 0
+    assert rows["bilevel: lower"]["data_wait"] == rows["bilevel: upper"]["data_wait"]
+    assert 0 <= rows["bilevel: lower"]["data_wait"] < 0.5  # mini's pictures are in memory
+    assert rows["sample"]["data_wait"] is rows["bilevel: lower"]["warm_up"] is None
     speeds = Speeds.of_rehearsal(out)
     assert speeds.unit == "CPU-hours"
     assert speeds.of("sample") == pytest.approx(rows["sample"]["flops"] / rows["sample"]["seconds"])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +20,13 @@ from benchmark.records.record import read_records
 HERE = Path(__file__).parent
 
 
-def launched(*words: object) -> subprocess.CompletedProcess[str]:
-    """`two_processes.py` in two of them."""
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0"]
+def launched(*words: object, processes: int = 2, seconds: int = 300) -> subprocess.CompletedProcess[str]:
+    """`two_processes.py` in some processes."""
+    launch = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--master-port=0"]
     launch += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", str(HERE / "two_processes.py")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])}
     return subprocess.run(
-        [*launch, *map(str, words)], env=environment, capture_output=True, text=True, timeout=300, check=False
+        [*launch, *map(str, words)], env=environment, capture_output=True, text=True, timeout=seconds, check=False
     )
 
 
@@ -81,3 +83,24 @@ def test_one_process_finishes_a_run_of_two_after_a_kill(
     for key, figures in one.items():
         for name, value in figures.items():
             assert two[key][name] == pytest.approx(value, rel=1e-4, abs=1e-4), (key, name)
+
+
+def work(home: Path, weights: Path, processes: int) -> Counter[str]:
+    """Rows that all processes of a run compute together, by network."""
+    done = launched(home, weights, "counts", processes=processes, seconds=1800)
+    assert done.returncode == 0, done.stderr[-3000:]
+    files = list(home.parent.glob(f"{home.name}-work-*.json"))
+    assert len(files) == processes
+    return sum((Counter(json.loads(file.read_text())) for file in files), Counter())
+
+
+@pytest.mark.campaign
+def test_two_and_four_processes_do_the_work_of_one(weights: Path, tmp_path: Path) -> None:
+    """Pruning, concept images, training, sampling and scoring are shared out, or made once while the others wait."""
+    alone = work(tmp_path / "1", weights, 1)
+    assert {"U-Net", "VAE decoder", "text encoder", "oracle"} <= alone.keys()
+    for processes in (2, 4):
+        together = work(tmp_path / str(processes), weights, processes)
+        print(f"{processes} processes:", {name: f"{together[name] / rows:.3f}" for name, rows in alone.items()})
+        for name, rows in alone.items():
+            assert together[name] <= 1.05 * rows, (name, processes)

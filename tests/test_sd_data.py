@@ -19,7 +19,7 @@ from benchmark.store.artefacts import Store
 from benchmark.testbeds.stable_diffusion import data
 from benchmark.testbeds.stable_diffusion import latent_moments as moments
 from benchmark.testbeds.stable_diffusion.captions import read_split
-from benchmark.testbeds.stable_diffusion.latent_moments import Moments, sampled
+from benchmark.testbeds.stable_diffusion.latent_moments import Moments, StoredRows, sampled
 from benchmark.testbeds.stable_diffusion.pictures import crops, squares
 from benchmark.testbeds.stable_diffusion.pipeline import Pipeline
 
@@ -163,14 +163,15 @@ def test_broken_image_is_refused_by_name(tmp_path):
 
 def test_saved_moments_equal_those_of_the_vae(tiny, pipeline, tmp_path):
     split = read_split(tiny.parent / "coco", "train")
-    found = Moments(pipeline, "vae", split.files, 2, 64).make(bench(tmp_path))
+    stored = Moments(pipeline, "vae", split.files, 2, 64).make(bench(tmp_path))
+    moments_of = StoredRows(stored.files_of_shards, range(12))
     vae = AutoencoderKL.from_pretrained(tiny.parent / "model" / "vae")
     for row in (0, 5, 11):
         picture = crops([split.files[row // 2]], [row % 2], 64)
         with torch.no_grad():
             wanted = vae.encode(picture / 127.5 - 1).latent_dist
-        assert torch.allclose(found[row], torch.cat([wanted.mean, wanted.std], 1)[0], rtol=1e-3, atol=1e-3)
-    assert found.bytes == 12 * 8 * 8 * 8 * 2
+        assert torch.allclose(moments_of([row])[0], torch.cat([wanted.mean, wanted.std], 1)[0], rtol=1e-3, atol=1e-3)
+    assert stored.bytes == 12 * 8 * 8 * 8 * 2
 
 
 def test_sampled_latent_is_seeded_with_the_right_mean_and_std():
@@ -207,9 +208,9 @@ def test_encoding_resumes_after_a_kill_and_redoes_changed_shards(tiny, pipeline,
     assert asked == [4, 4, 4, 4]
     for shard in (tmp_path / "runs").glob("artefacts/moments/*/moments.safetensors"):
         shard.write_bytes(shard.read_bytes()[:-1] + b"x")
-    found = Moments(pipeline, "vae", split.files, 2, 64).make(bench(tmp_path / "runs"))
+    mended = Moments(pipeline, "vae", split.files, 2, 64).make(bench(tmp_path / "runs"))
     assert asked == [4] * 7
-    assert found[11].isfinite().all()
+    assert StoredRows(mended.files_of_shards, range(12))([11]).isfinite().all()
 
 
 def test_insufficient_disk_space_is_refused_before_encoding(tiny, pipeline, tmp_path, monkeypatch):

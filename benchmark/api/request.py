@@ -45,6 +45,7 @@ class Runtime:
     compiles: bool = False  # compile the models that sample
     as_published: bool = False  # use every row of public lists, with the guidance and size given in it
     limit: int | None = None  # score only this many prompts of each group, to screen settings
+    workers: int | None = None  # processes that read training pictures ahead; None: chosen for the device
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class RunRequest:
     kept_names: str = "all"  # which names of concepts to keep a method may read
     limit: int | None = None  # score only this many prompts of each group, to screen settings
     reference: str = "distilled"  # reference of CP and CSD; with "base", only the method is trained
+    workers: int | None = None  # processes that read training pictures ahead; None: chosen for the device
     metrics: tuple[str, ...] = ()  # further metrics to score the suite with: names, or path/to/file.py:Class
 
     def __post_init__(self) -> None:
@@ -107,7 +109,14 @@ class RunRequest:
     def runtime(self) -> Runtime:
         """The part of the request from which a workbench is created."""
         return Runtime(
-            self.testbed, self.runs, self.device, self.precision, self.compiles, self.as_published, self.limit
+            self.testbed,
+            self.runs,
+            self.device,
+            self.precision,
+            self.compiles,
+            self.as_published,
+            self.limit,
+            self.workers,
         )
 
 

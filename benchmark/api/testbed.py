@@ -265,6 +265,8 @@ class Workbench:
     """Whether models that sample are compiled."""
     limit: int | None = None
     """Number of prompts of each group that are scored; None for all."""
+    workers: int = 0
+    """Processes that read training pictures ahead; 0 for none."""
     together: AdaptiveBatch = field(default_factory=_shard_batch)
     """Samples as many pictures at once as fit in memory, at most one shard."""
 

@@ -149,6 +149,16 @@ Compiles = Annotated[
         "--compile", help="Compile the U-Net with torch.compile before sampling, which pays off in long runs."
     ),
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        help="Number of processes that read training pictures from disk ahead of the steps. It changes the speed, "
+        "never the result. Testbeds whose pictures are in memory, such as mini, need none.",
+        min=0,
+        max=64,
+        show_default="up to 4 on a GPU, 0 on a CPU",
+    ),
+]
 Metrics = Annotated[
     list[str] | None,
     typer.Option(

@@ -46,8 +46,9 @@ def rehearse(
     """Time a few steps of each stage, to predict long runs.
 
     It covers every method and prints the speed and the memory of each stage, and its utilisation: the FLOP/s reached,
-    as a percentage of those of a large matrix product in the same precision. A stage that fails, for example because
-    memory is too small, is reported in its line, and the other stages are still timed.
+    as a percentage of those of a large matrix product in the same precision. Trainings also have the share of time that
+    they waited for picture files, and other stages the time of a first execution, which includes compiling. A stage
+    that fails, for example because memory is too small, is reported in its line, and the other stages are still timed.
 
     \b
     Examples:
@@ -83,10 +84,12 @@ def rehearse(
             print(f"{row['stage']:20} failed: {row['error']}")
             continue
         utilisation = "" if row["utilisation"] is None else f"{row['utilisation']:6.0%} used"
+        wait = "" if row["data_wait"] is None else f"{row['data_wait']:5.0%} waiting for data"
+        warm_up = "" if row["warm_up"] is None else f" after {row['warm_up']:.3g} s of warm-up"
         seconds_per_unit = row["seconds"] / row["count"]
         print(
             f"{row['stage']:20} {row['count']:4} {row['unit']:8} {seconds_per_unit:9.3g} s each "
-            f"{1 / seconds_per_unit:9.3g}/s {paths.size(row['memory']):>9} memory {utilisation}".rstrip()
+            f"{1 / seconds_per_unit:9.3g}/s {paths.size(row['memory']):>9} memory {utilisation}{wait}{warm_up}".rstrip()
         )
     weights = report["weights"]
     print(f"disk: {paths.size(weights)} per trained U-Net, {paths.size(3 * weights)} per checkpoint of a training")

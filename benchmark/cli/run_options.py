@@ -34,6 +34,7 @@ from benchmark.cli.options import (
     Suite,
     Targets,
     Testbed,
+    Workers,
     artists_named,
     check_plugin,
     share_of_macs,
@@ -81,6 +82,7 @@ class RunOptions:
     as_published: AsPublished = False
     precision: Precision = ""
     compiles: Compiles = False
+    workers: Workers = None
     yes: Annotated[
         bool, typer.Option("--yes", help="Start without asking for confirmation, even if the run takes long.")
     ] = False
@@ -123,6 +125,7 @@ class RunOptions:
             as_published=self.as_published,
             precision=self.precision,
             compiles=self.compiles,
+            workers=self.workers,
             kept_names=self.kept_names,
             limit=self.limit,
             reference=str(self.reference),

@@ -10,6 +10,7 @@ import typer
 
 from benchmark.cli.options import Device, Precision, Runs, Testbed, check_plugin
 from benchmark.cli.rehearse import FULL, LatentSize, check_size
+from benchmark.errors import UsageError
 from benchmark.json_types import JsonObject, Settings
 from benchmark.store import outputs
 from benchmark.store.paths import home
@@ -31,6 +32,18 @@ def speed(
     stages: Annotated[
         bool, typer.Option("--stages", help="Instead, time each stage of a complete run in an empty runs folder.")
     ] = False,
+    reading: Annotated[
+        bool,
+        typer.Option(
+            "--reading",
+            help="Instead, time how fast 0, 1, 2 and 4 worker processes read pictures of COCO's size, and how long a "
+            "step waits for them.",
+        ),
+    ] = False,
+    step_seconds: Annotated[
+        float,
+        typer.Option(help="With --reading: seconds that the U-Net computes in a training step.", min=0),
+    ] = 0.3,
     out: Annotated[Path | None, typer.Option(help="JSON file to write as well.")] = None,
     runs: Runs = None,
 ) -> None:
@@ -39,6 +52,9 @@ def speed(
     The loops of the published scripts and of this code process the same images in the same run. Use an idle machine.
     The ratios depend less on the machine than the speeds do.
 
+    With --reading, a training step is a pause of --step-seconds, during which workers read the --batch pictures (by
+    default 64) of later steps. It shows whether a GPU of that speed would wait for data.
+
     With --stages, the stages of `bench run --method distilled --suite artists` are timed instead, in a temporary
     folder.
 
@@ -46,13 +62,19 @@ def speed(
     Examples:
       bench speed --out results/mini/speed.json
       bench speed --stages --out results/mini/stages.json
+      bench speed --reading --batch 64 --step-seconds 0.3
       bench speed --testbed sd21-rehearsal --device cuda --precision bf16 --batch 16 --out speed.json
     """
+    if stages and reading:
+        raise UsageError("--stages and --reading measure different things: give one of them.")
     check_plugin("testbeds", testbed)
     check_size(latent_size, testbed)
     runs_folder = outputs.check_folder(runs or home(), "--runs")
     if out:
         outputs.check_file(out)
+    if reading:
+        _time_reading(batch or 64, steps, step_seconds, out)
+        return
     from functools import partial
 
     from benchmark.api.request import RunRequest
@@ -87,6 +109,21 @@ def speed(
     if stages:
         print(f"{'total':40} {report['seconds']:15.1f} s {report['cores']:6.2f} cores busy")
     if out:
+        durable.write_bytes(out, (json.dumps({"command": command, **report}, indent=1) + "\n").encode())
+
+
+def _time_reading(batch: int, steps: int, step_seconds: float, out: Path | None) -> None:
+    from benchmark.cost.reading import measure
+    from benchmark.store import durable
+
+    report = measure(batch, steps, step_seconds)
+    for row in report["rows"]:
+        print(
+            f"{row['workers']} workers {row['pictures_per_second']:9.1f} pictures/s   "
+            f"a step of {step_seconds:g} s waits {row['waited']:4.0%} of the time"
+        )
+    if out:
+        command = f"bench speed --reading --batch {batch} --steps {steps} --step-seconds {step_seconds:g}"
         durable.write_bytes(out, (json.dumps({"command": command, **report}, indent=1) + "\n").encode())
 
 

@@ -57,6 +57,10 @@ class Row:
     """FLOP/s divided by those of a large matrix product on the same device in the same precision."""
     memory: int | None = None
     """Peak memory in bytes: allocated on a CUDA device during the stage, or otherwise of the process so far."""
+    data_wait: float | None = None
+    """Share of a training's time that it waited for picture files, 0 to 1, over all of its phases."""
+    warm_up: float | None = None
+    """Seconds of a first, untimed execution of the stage; with --compile, this includes compiling."""
     error: str | None = None
 
 
@@ -160,10 +164,10 @@ class Rehearsal:
 
     def _run_method(self, name: str) -> Iterator[Row]:
         """Train a method for a few steps after a warm-up, and yield a row for each phase in its ledger."""
-        ledger = Ledger()
+        ledger, context = Ledger(), Context(_Nowhere(), Ledger(), lambda *progress: None, self.bench.device)
 
         def fit() -> tuple[int, float | None]:
-            nonlocal ledger
+            nonlocal ledger, context
             kind = registry.load("methods", name)
             wanted_settings = {"batch": self.batch, **LITTLE.get(name, {})}
             settings = {key: value for key, value in wanted_settings.items() if key in kind.Config.model_fields}
@@ -171,7 +175,7 @@ class Rehearsal:
             for steps in (2, 2 * self.steps):
                 ledger = Ledger()
                 arguments = (_Nowhere(), ledger, lambda *progress: None, self.bench.device, self.bench.precision)
-                context = Context(*arguments, tell=self.bench.progress.warn)
+                context = Context(*arguments, tell=self.bench.progress.warn, workers=self.bench.workers)
                 method.fit(self.student, self.materials, self.concept, Budget(iterations=steps), context, 0)
             return 1, None
 
@@ -179,6 +183,8 @@ class Rehearsal:
         if whole.error:
             yield whole
             return
+        trained = sum(entry.wall_seconds for entry in ledger)
+        wait = sum(context.data_waits) / trained if context.data_waits and trained else None
         for entry in ledger:
             seconds, flops = entry.wall_seconds, float(entry.flops) or None
             yield replace(
@@ -189,6 +195,7 @@ class Rehearsal:
                 seconds=seconds,
                 flops=flops,
                 utilisation=flops / seconds / self.best if flops else None,
+                data_wait=wait,
             )
 
     def _run_stage(
@@ -201,13 +208,15 @@ class Rehearsal:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(self.bench.device)
         try:
+            began = self._now()
             if warm:
                 work()
+            warm_up = self._now() - began if warm else None
             began = self._now()
             count, flops = work()
             seconds = self._now() - began
             share = flops / seconds / self.best if flops else None
-            yield Row(stage, kind, unit, count, seconds, flops, share, self._memory())
+            yield Row(stage, kind, unit, count, seconds, flops, share, self._memory(), warm_up=warm_up)
         except Exception as error:  # report any failure in the row, so that the other stages still run
             lines = str(error).splitlines()
             yield Row(stage, kind, unit, error=lines[0] if lines else type(error).__name__)

@@ -45,6 +45,8 @@ class Timing:
     """FLOPs of all U-Net passes."""
     memory: int | None = None
     """Peak of allocated bytes on a CUDA device."""
+    data_wait: float | None = None
+    """Share of a training's time that it waited for picture files, 0 to 1."""
     ours: bool = False
     """Whether this is the implementation that the others are compared with."""
 
@@ -271,13 +273,15 @@ def _fit(bench: Workbench, method: Any, student: Any, materials: Materials, conc
     for count in (WARM_UP, steps):
         ledger = Ledger()
         tell = bench.progress.warn if count == steps else lambda message: None  # no warning that the warm-up is short
-        context = Context(_Nowhere(), ledger, lambda *progress: None, bench.device, bench.precision, tell)
+        context = Context(
+            _Nowhere(), ledger, lambda *progress: None, bench.device, bench.precision, tell, bench.workers
+        )
         student = method.fit(student, materials, concept, Budget(iterations=count), context, 0)
     spent, name = ledger.total(), method.name
     memory = spent.peak_memory_bytes if bench.device.type == "cuda" else None
     return Timing(
         "training", f"{name}, as here", "steps", steps, spent.wall_seconds, bench.precision, float(spent.flops), memory,
-        ours=name == "distilled",
+        sum(context.data_waits) / spent.wall_seconds, ours=name == "distilled",
     )  # fmt: skip
 
 

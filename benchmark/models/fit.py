@@ -92,6 +92,7 @@ def fit(bench: Workbench, plan: Plan, identity: Identity, first: Model | None) -
         bench.precision,
         bench.progress.warn,
         landmarks=_milestones(bench, plan, architecture),
+        workers=bench.workers,
     )
     shapes = _shapes(student)
     _check_disk(bench, plan, identity, student)

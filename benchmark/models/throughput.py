@@ -79,7 +79,14 @@ def _measure_speed(bench: Workbench, pruned: Pruned, concept: Concept, data: str
     with bench.progress.stage("calibrate the budget", WARM_UP + TIMED, "steps") as stage:
         for steps in (WARM_UP, TIMED):
             ledger = Ledger()
-            context = Context(_Unsaved(), ledger, lambda *_progress: stage.advance(), bench.device, bench.precision)
+            context = Context(
+                _Unsaved(),
+                ledger,
+                lambda *_progress: stage.advance(),
+                bench.device,
+                bench.precision,
+                workers=bench.workers,
+            )
             student = method.fit(student, materials, concept, Budget(iterations=steps), context, 0)
     spent = ledger.total()
     return spent.flops / spent.wall_seconds

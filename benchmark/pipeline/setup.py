@@ -43,6 +43,7 @@ def workbench_on(make: Callable[..., Any], runtime: Runtime, home: Path, progres
     from benchmark.hardware import usable
     from benchmark.store.artefacts import Store
     from methods.training.precision import settle
+    from methods.training.prefetch import automatic_workers
 
     quiet_libraries()
     missing_variables = [variable for variable in RENDEZVOUS_VARIABLES if variable not in os.environ]
@@ -66,4 +67,9 @@ def workbench_on(make: Callable[..., Any], runtime: Runtime, home: Path, progres
     store = Store(home, testbed.shipped)
     if isinstance(testbed, PictureFiles):
         testbed.picture_checksum(store, "val", progress)  # reports truncated pictures before any computation
-    return Workbench(testbed, store, progress, device, runtime.as_published, precision, runtime.compiles, runtime.limit)
+    workers = runtime.workers
+    if workers is None:
+        workers = automatic_workers(device, launcher.processes())
+    return Workbench(
+        testbed, store, progress, device, runtime.as_published, precision, runtime.compiles, runtime.limit, workers
+    )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmark.errors import DataError, UsageError
-from methods.base import Data
+from methods.base import Data, FileData
 
 
 def generator(*key: int | str) -> torch.Generator:
@@ -35,6 +35,24 @@ class Batch:
     """Timesteps (n,), drawn uniformly from 0..timesteps-1."""
 
 
+@dataclass(frozen=True)
+class Order:
+    """The order in which a stream draws its images: each once per epoch, in a different order in each epoch."""
+
+    seed: int
+    name: str
+    size: int
+    """Number of images."""
+    batch: int
+
+    def indices(self, iteration: int) -> Tensor:
+        """Return the indices (batch,) of the images in the batch of all processes."""
+        positions = torch.arange(iteration * self.batch, (iteration + 1) * self.batch)
+        epochs = range(int(positions[0]) // self.size, int(positions[-1]) // self.size + 1)
+        orders = [torch.randperm(self.size, generator=generator(self.seed, self.name, "order", e)) for e in epochs]
+        return torch.cat(orders)[positions - epochs.start * self.size]
+
+
 @dataclass(frozen=True, kw_only=True)
 class BatchStream:
     """Batches of a data set for one phase. Each image is drawn once per epoch, in a different order in each epoch."""
@@ -52,21 +70,35 @@ class BatchStream:
         if len(self.data) == 0:
             raise DataError(f"The data set for '{self.name}' has no images: the testbed must provide at least one.")
 
+    @property
+    def order(self) -> Order:
+        """The order in which images are drawn."""
+        return Order(self.seed, self.name, len(self.data), self.batch)
+
     def indices(self, iteration: int) -> Tensor:
         """Return the indices (batch,) of the images in the batch of all processes."""
-        size = len(self.data)
-        positions = torch.arange(iteration * self.batch, (iteration + 1) * self.batch)
-        epochs = range(int(positions[0]) // size, int(positions[-1]) // size + 1)
-        orders = [torch.randperm(size, generator=generator(self.seed, self.name, "order", e)) for e in epochs]
-        return torch.cat(orders)[positions - epochs.start * size]
+        return self.order.indices(iteration)
 
-    def draw(self, iteration: int, device: torch.device, rank: int = 0, world: int = 1) -> Batch:
+    def draw(
+        self, iteration: int, device: torch.device, rank: int = 0, world: int = 1, read: Tensor | None = None
+    ) -> Batch:
         """Return the rows of a batch for process `rank` of `world` processes, on `device`.
 
         Random numbers are drawn for the batch of all processes, so that they do not depend on the number of processes.
+
+        Args:
+            iteration: number of the batch, from 0.
+            device: device of the batch.
+            rank: number of this process.
+            world: number of processes.
+            read: these rows as `FileData.reader` returns them, if they have been read already.
         """
         rows = share(self.batch, rank, world)
-        x0, text = self.data.batch(self.indices(iteration)[rows])
+        indices = self.indices(iteration)[rows]
+        if read is not None and isinstance(self.data, FileData):
+            x0, text = self.data.encoded(indices, read)
+        else:
+            x0, text = self.data.batch(indices)
         source = generator(self.seed, self.name, "noise", iteration)
         t = torch.randint(self.timesteps, (self.batch,), generator=source)[rows]
         dropped = (torch.rand(self.batch, generator=source) < self.dropout)[rows]

@@ -28,6 +28,7 @@ from methods.budget import Cost, Entry
 from methods.training.accumulation import Gradients, Task, mean_over_processes
 from methods.training.batches import BatchStream, NoiseStream
 from methods.training.precision import arithmetic, laid_out, lowered
+from methods.training.prefetch import StepBatches, phase_at
 
 __all__ = ["Checkpointer", "Phase", "State", "freeze", "locate", "train"]
 
@@ -79,12 +80,8 @@ class Window:
 
 def locate(phases: Sequence[Phase], step: int) -> tuple[Phase, int]:
     """Return the phase of training step `step` (from 0), and the number of earlier steps of that phase."""
-    rounds, rest = divmod(step, sum(phase.repeats for phase in phases))
-    for phase in phases:
-        if rest < phase.repeats:
-            return phase, rounds * phase.repeats + rest
-        rest -= phase.repeats
-    raise AssertionError("unreachable: rest is below the length of the cycle")
+    place, iteration = phase_at([phase.repeats for phase in phases], step)
+    return phases[place], iteration
 
 
 def train(
@@ -137,41 +134,45 @@ def train(
 
     landmarks = _landmarks(phases, steps, context)
     window = Window()
-    for step in range(done, steps):
-        phase, iteration = locate(phases, step)
-        batches = [stream.draw(iteration, context.device, rank, world) for stream in phase.streams]
-        for group in optimisers[phase.name].param_groups:
-            group["lr"] = phase.rate_at(iteration)
-        loss, figures = gradients.add(phase, batches, computing)
-        trained = [parameter for name, parameter in named.items() if phase.trains(name)]
-        mean_over_processes(trained, world)
-        if phase.clip is not None:
-            nn.utils.clip_grad_norm_(trained, phase.clip)
-        optimisers[phase.name].step()
-        network.zero_grad(set_to_none=True)
+    cycle = [(phase.repeats, phase.streams) for phase in phases]
+    with StepBatches(cycle, range(done, steps), context.device, rank, world, context.workers, context.tell) as source:
+        for step in range(done, steps):
+            phase, iteration = locate(phases, step)
+            batches = source.draw(step)
+            for group in optimisers[phase.name].param_groups:
+                group["lr"] = phase.rate_at(iteration)
+            loss, figures = gradients.add(phase, batches, computing)
+            trained = [parameter for name, parameter in named.items() if phase.trains(name)]
+            mean_over_processes(trained, world)
+            if phase.clip is not None:
+                nn.utils.clip_grad_norm_(trained, phase.clip)
+            optimisers[phase.name].step()
+            network.zero_grad(set_to_none=True)
+            source.prepare(step + 1)
 
-        window.iterations.append(iteration)
-        window.figures.append({"loss": loss, **figures})
-        save = (step + 1) % checkpoint_every == 0
-        phase_ends = step + 1 == steps or locate(phases, step + 1)[0] is not phase
-        if save or phase_ends or step + 1 in landmarks or len(window.iterations) >= log_every:
-            means = _read(window, phase)
-            totals = totals_by_phase[phase.name]
-            totals.iterations = iteration + 1
-            totals.seconds += time.perf_counter() - window.began
-            totals.memory = max(totals.memory, _peak_memory(context.device))
-            window = Window()
-            spent = sum(totals_by_phase[p.name].iterations * p.cost.flops for p in phases)
-            curve.append({"phase": phase.name, "iteration": iteration + 1, "flops": spent, **means})
-            context.progress(phase.name, step + 1, steps, means)
-        if copy_model := landmarks.get(step + 1):
-            _check_weights(named, phase, iteration)
-            copy_model(student, [_entry(p, totals_by_phase[p.name], world) for p in phases], curve)
-        if save:
-            _check_weights(named, phase, iteration)
-            if processes.is_main_process:
-                context.checkpoint.save(_state(step + 1, named, optimisers, totals_by_phase, curve))
-            processes.wait_for_everyone()
+            window.iterations.append(iteration)
+            window.figures.append({"loss": loss, **figures})
+            save = (step + 1) % checkpoint_every == 0
+            phase_ends = step + 1 == steps or locate(phases, step + 1)[0] is not phase
+            if save or phase_ends or step + 1 in landmarks or len(window.iterations) >= log_every:
+                means = _read(window, phase)
+                totals = totals_by_phase[phase.name]
+                totals.iterations = iteration + 1
+                totals.seconds += time.perf_counter() - window.began
+                totals.memory = max(totals.memory, _peak_memory(context.device))
+                window = Window()
+                spent = sum(totals_by_phase[p.name].iterations * p.cost.flops for p in phases)
+                curve.append({"phase": phase.name, "iteration": iteration + 1, "flops": spent, **means})
+                context.progress(phase.name, step + 1, steps, means)
+            if copy_model := landmarks.get(step + 1):
+                _check_weights(named, phase, iteration)
+                copy_model(student, [_entry(p, totals_by_phase[p.name], world) for p in phases], curve)
+            if save:
+                _check_weights(named, phase, iteration)
+                if processes.is_main_process:
+                    context.checkpoint.save(_state(step + 1, named, optimisers, totals_by_phase, curve))
+                processes.wait_for_everyone()
+    context.data_waits.append(source.waited)
 
     if steps > done:
         _check_weights(named, *locate(phases, steps - 1))

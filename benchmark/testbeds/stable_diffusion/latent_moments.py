@@ -10,11 +10,15 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Sequence
-from functools import cached_property
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from benchmark.errors import StoreError
@@ -24,14 +28,17 @@ from benchmark.store.claims import Holder, making, take
 from benchmark.store.paths import size as readable_size
 from benchmark.testbeds.stable_diffusion.picture_files import checksums
 from benchmark.testbeds.stable_diffusion.pictures import crops
+from methods.training.prefetch import read_ahead
 
 if TYPE_CHECKING:
     from benchmark.api.testbed import Workbench
-    from benchmark.store.artefacts import Artefact
+    from benchmark.console import Stage
     from benchmark.testbeds.stable_diffusion.pipeline import Pipeline
 
 SHARD = 1024
 """Crops per shard; a shard takes 67 MB at 512 x 512."""
+ENCODED = 64
+"""Crops that the VAE gets at once."""
 KIND, NAME = "moments", "moments.safetensors"
 WHAT = "encode training pictures"
 
@@ -51,14 +58,19 @@ class Moments:
         self._pipeline, self._files, self._count, self._size = pipeline, files, count, size
         self._vae = vae
         self._sums: dict[Path, str] = {}  # checksums of the picture files
-        self._open: dict[int, Any] = {}
-        self._artefacts: list[Artefact] = []
+        self.files_of_shards: list[Path] = []
+        """The shards' files, set by `make`."""
+
+    @cached_property
+    def values_per_row(self) -> int:
+        """Number of values of a row, 2C x h x w."""
+        side = self._size // self._pipeline.factor
+        return 2 * self._pipeline.latent_channels * side * side
 
     @cached_property
     def bytes(self) -> int:
         """Total size of the shards on disk in bytes."""
-        side = self._size // self._pipeline.factor
-        return len(self._files) * self._count * 2 * self._pipeline.latent_channels * side * side * 2
+        return len(self._files) * self._count * self.values_per_row * 2
 
     def make(self, bench: Workbench) -> Moments:
         """Encode the missing shards, distributed among the processes.
@@ -80,39 +92,42 @@ class Moments:
             self._announce(bench, len(missing) / len(shards))
             total = sum(len(self._rows(start)) for start in missing)
             with bench.progress.stage(WHAT, total, "pictures") as stage:
-                held_by_others = []
-                for start in missing[state.process_index :: state.num_processes]:
-                    claim = take(bench.store, KIND, self._identity(start), WHAT, bench.progress)
-                    if isinstance(claim, Holder):  # another run is encoding this shard: continue with the others
-                        held_by_others.append(start)
-                        continue
-                    with claim:
-                        self._encode_shard(bench, start)
-                    stage.advance(len(self._rows(start)))
-                for start in held_by_others:
-                    with making(bench.store, KIND, self._identity(start), WHAT, bench.progress) as artefact:
-                        if artefact is None:
-                            self._encode_shard(bench, start)
-                    stage.advance(len(self._rows(start)))
+                self._encode_missing(bench, missing[state.process_index :: state.num_processes], stage)
         state.wait_for_everyone()
         if state.is_main_process:
             contents.note(bench.store.home, {self._place(start): self._source(start) for start in shards})
         artefacts = [bench.store.find(KIND, self._identity(start)) for start in shards]
         for start, artefact in zip(shards, artefacts, strict=True):
             if artefact is None:  # the store has set a damaged shard aside
-                self._encode_shard(bench, start)
+                self._write(bench, start, self._encode(bench, start))
                 artefact = bench.store.get(KIND, self._identity(start))
-            self._artefacts.append(artefact)
+            self.files_of_shards.append(artefact.path(NAME))
         return self
 
-    def __getitem__(self, row: int) -> Tensor:
-        """Return mean and standard deviation (2C, h, w) in float32; only this row is read from disk."""
-        shard, place = divmod(row, SHARD)
-        if shard not in self._open:
-            from safetensors import safe_open
-
-            self._open[shard] = safe_open(self._artefacts[shard].path(NAME), framework="pt").get_slice("moments")
-        return self._open[shard][place : place + 1][0].float()
+    def _encode_missing(self, bench: Workbench, starts: Sequence[int], stage: Stage) -> None:
+        """Encode shards; each is written while the next is encoded. Those that other runs encode are waited for."""
+        held_by_others = []
+        with ThreadPoolExecutor(1, "shards") as writer:
+            written: Future[None] | None = None
+            for start in starts:
+                claim = take(bench.store, KIND, self._identity(start), WHAT, bench.progress)
+                if isinstance(claim, Holder):  # another run is encoding this shard: continue with the others
+                    held_by_others.append(start)
+                    continue
+                with ExitStack() as held:
+                    held.enter_context(claim)
+                    moments = self._encode(bench, start)
+                    if written:
+                        written.result()  # at most one shard waits in memory to be written
+                    written = writer.submit(self._write, bench, start, moments, held.pop_all())
+                stage.advance(len(self._rows(start)))
+            if written:
+                written.result()
+        for start in held_by_others:
+            with making(bench.store, KIND, self._identity(start), WHAT, bench.progress) as artefact:
+                if artefact is None:
+                    self._write(bench, start, self._encode(bench, start))
+            stage.advance(len(self._rows(start)))
 
     def _rows(self, start: int) -> list[tuple[Path, int]]:
         """Return (file, crop) of each row of a shard."""
@@ -132,16 +147,22 @@ class Moments:
         lines = "\n".join(f"{file}|{crop}" for file, crop in self._rows(start))
         return f"shard {hashlib.sha256(lines.encode()).hexdigest()[:20]}"
 
-    def _encode_shard(self, bench: Workbench, start: int) -> None:
+    def _encode(self, bench: Workbench, start: int) -> Tensor:
+        """Return the moments (n, 2C, h, w) of a shard in half precision; worker processes read its pictures."""
+        rows = self._rows(start)
+        tasks = [rows[k : k + ENCODED] for k in range(0, len(rows), ENCODED)]
+        parts = [
+            self._pipeline.moments(read).half()
+            for read in read_ahead(partial(_read_crops, self._size), tasks, bench.workers)
+        ]
+        return torch.cat(parts).contiguous()
+
+    def _write(self, bench: Workbench, start: int, moments: Tensor, held: ExitStack | None = None) -> None:
+        """Write a shard, then release its claim."""
         from safetensors.torch import save_file
 
-        rows = self._rows(start)
-        parts = []
-        for k in range(0, len(rows), 64):
-            files, numbers = zip(*rows[k : k + 64], strict=True)
-            parts.append(self._pipeline.moments(crops(files, numbers, self._size)).half())
-        with bench.store.make(KIND, self._identity(start)) as folder:
-            save_file({"moments": torch.cat(parts).contiguous()}, folder / NAME)
+        with held or nullcontext(), bench.store.make(KIND, self._identity(start)) as folder:
+            save_file({"moments": moments}, folder / NAME)
 
     def _announce(self, bench: Workbench, share: float) -> None:
         needed, home = int(self.bytes * share), bench.store.home
@@ -158,6 +179,35 @@ class Moments:
                 f"has only {readable_size(free)} free: free some space, set PALIMPSEST_HOME to a folder on a different "
                 "disk, or write crops = 0 into the testbed's file to encode in every step."
             )
+
+
+@dataclass
+class StoredRows:
+    """Reads the moments of some rows from the shards. It can be pickled, so that worker processes can read them."""
+
+    files: Sequence[Path]
+    """The shards' files."""
+    places: Sequence[int]
+    """Row of the shards that each row of the data set has."""
+    _open: dict[int, Any] = field(default_factory=dict, repr=False)
+
+    def __call__(self, rows: Sequence[int]) -> Tensor:
+        """Return mean and standard deviation (n, 2C, h, w) in float32; only these rows are read from disk."""
+        return torch.stack([self._moments(self.places[row]) for row in rows])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_open": {}}  # open files cannot be pickled
+
+    def _moments(self, place: int) -> Tensor:
+        shard, row = divmod(place, SHARD)
+        if shard not in self._open:
+            self._open[shard] = safe_open(self.files[shard], framework="pt").get_slice("moments")
+        return self._open[shard][row : row + 1][0].float()
+
+
+def _read_crops(size: int, rows: Sequence[tuple[Path, int]]) -> Tensor:
+    files, numbers = zip(*rows, strict=True)
+    return crops(files, numbers, size)
 
 
 def sampled(moments: Tensor, row: int, scale: float) -> Tensor:

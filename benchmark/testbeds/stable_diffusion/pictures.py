@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -24,6 +25,24 @@ def crops(files: Sequence[Path], numbers: Sequence[int], size: int) -> Tensor:
     flipped. Position and flip depend only on the file's name and the number.
     """
     return _stack([_crop(file, number, size) for file, number in zip(files, numbers, strict=True)])
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Reads the crops of some rows. It can be pickled, so that worker processes can read them."""
+
+    files: Sequence[Path]
+    source: Sequence[tuple[int, int]]
+    """(position in `files`, number of the crop) of each row."""
+    size: int
+    """Side of a crop in pixels."""
+
+    def __call__(self, rows: Sequence[int]) -> Tensor:
+        """Return the crops of some rows as uint8 (N, 3, size, size)."""
+        files, numbers = zip(
+            *((self.files[place], crop) for place, crop in map(self.source.__getitem__, rows)), strict=True
+        )
+        return crops(files, numbers, self.size)
 
 
 def squares(files: Sequence[Path], size: int) -> Tensor:

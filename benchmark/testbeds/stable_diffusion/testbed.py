@@ -42,6 +42,7 @@ from methods.pruning.macs import forward_flops
 from methods.pruning.pictures import Pictures
 from methods.sampling import Sampler, check_finite, initial_noise, sample
 from methods.training.precision import lowered
+from methods.training.prefetch import automatic_workers, read_ahead
 from metrics.encoders import Encoder, OpenClipEncoder
 from prompts.concepts import DEFAULT_KIND, Concept, Kind
 from prompts.lists import Prompt
@@ -252,7 +253,9 @@ class StableDiffusion(Testbed):
         if artefact is None:
             began, files, size = time.perf_counter(), self._val.files, self.definition.size
             network = self.encoder("features")
-            parts = [network(pictures.squares(files[k : k + LOOKED], size)) for k in range(0, len(files), LOOKED)]
+            tasks = [files[k : k + LOOKED] for k in range(0, len(files), LOOKED)]
+            workers = automatic_workers(self.device)
+            parts = [network(read) for read in read_ahead(partial(pictures.squares, size=size), tasks, workers)]
             artefact = _keep(store, "features", identity, torch.cat(parts), time.perf_counter() - began)
         return load_file(artefact.path("tensor.safetensors"))["tensor"]
 
