@@ -81,6 +81,7 @@ class RunRequest:
     limit: int | None = None  # score only this many prompts of each group, to screen settings
     reference: str = "distilled"  # reference of CP and CSD; with "base", only the method is trained
     metrics: tuple[str, ...] = ()  # further metrics to score the suite with: names, or path/to/file.py:Class
+    command: tuple[str, ...] = field(default=(), compare=False)  # the command line, for records; empty: not known
 
     def __post_init__(self) -> None:
         check_macs(self.macs)

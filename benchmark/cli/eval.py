@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from benchmark import launcher
+from benchmark.cli.command_words import command_words
 from benchmark.cli.eval_sources import Checkpoint, Generate, Images, check_sources, scorer
 from benchmark.cli.options import (
     Alone,
@@ -211,6 +212,7 @@ def evaluate(
         limit=limit,
         reference=reference.value,
         metrics=tuple(metric or ()),
+        command=command_words("eval", evaluate, ctx.params),
     )
     from benchmark.console import Progress
 

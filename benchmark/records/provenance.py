@@ -1,23 +1,32 @@
 """Collects the provenance of a record: versions, commit, Python, platform and time.
 
-It contains no host names, user names or paths.
+It contains no host names and no user names. Paths that a user typed have ~ in place of the home.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
+import re
 import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from benchmark.json_types import JsonObject
+from benchmark.store.listing import visible
 
 PACKAGES = (
     "palimpsest", "torch", "torchvision", "diffusers", "transformers", "tokenizers", "accelerate", "open_clip_torch",
     "torchmetrics", "nudenet", "safetensors", "numpy", "scipy", "pillow", "pyarrow",
 )  # fmt: skip
+
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS = ("benchmark", "methods", "metrics", "prompts")
+"""The packages of this project, which are folders in `ROOT`."""
 
 
 def collect() -> JsonObject:
@@ -26,7 +35,7 @@ def collect() -> JsonObject:
     Keys: `versions` (by package), `commit` (hexadecimal, or None outside a git checkout), `modified` (whether tracked
     files differ from the commit, or None), `python`, `platform` and `time` (UTC).
     """
-    commit, modified = _commit(Path(__file__).resolve().parents[2])
+    commit, modified = _commit(ROOT)
     return {
         "versions": versions(),
         "commit": commit,
@@ -46,6 +55,42 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions_by_package
+
+
+def code_fingerprint(root: Path = ROOT) -> str:
+    """Return the SHA-256 of all .py files of this project under `root`: their relative paths and contents.
+
+    It is equal wherever the same code is installed, also without git. Plug-ins are not part of it.
+    """
+    digest = hashlib.sha256()
+    for top in OURS:
+        for path in visible(root / top, "**/*.py"):
+            digest.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def portable(value: Any) -> Any:
+    """Return a JSON value in which `~` replaces the user's home at the start of every path.
+
+    `"--set=rate=1"` is unchanged, and `"objective=/home/ann/my.py:Mine"` becomes `"objective=~/my.py:Mine"`.
+    """
+    if isinstance(value, str):
+        for home in _homes():
+            value = re.sub(rf"""(?<![^=,\s"'\[]){re.escape(home)}(?=/|$)""", "~", value)
+        return value
+    if isinstance(value, dict):
+        return {key: portable(entry) for key, entry in value.items()}
+    return [portable(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
+def _homes() -> list[str]:
+    """Return the user's home as written and as resolved, the longer one first; none if it is not known."""
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return []
+    paths = {str(home), str(home.resolve())} - {home.anchor}
+    return sorted(paths, key=len, reverse=True)
 
 
 def _commit(root: Path) -> tuple[str | None, bool | None]:
