@@ -128,7 +128,7 @@ class Fitted(Model):
 
 
 def _describe(plan: Plan) -> tuple[str, TrainingFacts]:
-    """Return the label and the facts of the model that a plan trains."""
+    """Return the label and the facts of the model that a plan trains. Labels have no paths, only names of classes."""
     from methods.base import configure
     from methods.config_fields import settings_of
 
@@ -138,6 +138,8 @@ def _describe(plan: Plan) -> tuple[str, TrainingFacts]:
     if chooses_names(plan):
         changed["kept_names"] = plan.kept_names
     variant = ",".join(f"{key}={value}" for key, value in sorted(changed.items())) or "default"
+    shown = {key: registry.short_name(value) if isinstance(value, str) else value for key, value in changed.items()}
+    settings_text = ",".join(f"{key}={value}" for key, value in sorted(shown.items()))
     facts = TrainingFacts(
         method=plan.name,
         preset=plan.preset,
@@ -152,8 +154,9 @@ def _describe(plan: Plan) -> tuple[str, TrainingFacts]:
     )
     preset = plan.preset if plan.preset != "default" else ""
     seed = f"seed {plan.seed}" if plan.seed else ""
-    details = ", ".join(detail for detail in (preset, variant if changed else "", seed) if detail)
-    return (f"{plan.name} ({details})" if details else plan.name), facts
+    name = registry.short_name(plan.name)
+    details = ", ".join(detail for detail in (preset, settings_text, seed) if detail)
+    return (f"{name} ({details})" if details else name), facts
 
 
 LONGEST_NAME = 120

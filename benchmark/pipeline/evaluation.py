@@ -135,4 +135,6 @@ def _score(
     )
     rows = evidence.prompts
     columns = ([p.id for p in rows], [p.part for p in rows], [p.target for p in rows], [p.seed for p in rows])
-    return write_record(paths.records_folder(home), record, scores_table(*columns, scores.columns))
+    texts = None if suite.explicit else [p.text for p in rows]
+    table = scores_table(*columns, scores.columns, texts=texts, names=scores.names)
+    return write_record(paths.records_folder(home), record, table)

@@ -189,7 +189,7 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
         if distilled.identity == rows[1].identity:
             reference = rows[1]
         else:
-            distilled.notice = _reference_notice(distilled.label, scoring.suites, request.method)
+            distilled.notice = _reference_notice(distilled.label, scoring.suites, rows[1].label)
             reference = distilled
             rows.insert(1, distilled)
     outcome = scoring.outcome(plans, rows, reference)
@@ -197,10 +197,10 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
     return outcome
 
 
-def _reference_notice(reference: str, suites: Sequence[SuiteInRun], method: str) -> str:
+def _reference_notice(reference: str, suites: Sequence[SuiteInRun], model: str) -> str:
     """Return the line shown before a reference is trained: what it is needed for, and how to do without it."""
     relative = [suite.name for suite in suites if suite.name not in NOT_RELATIVE]
     why = f"scores of {', '.join(relative)} are relative to it" if relative else "no score is relative to it"
     return (
-        f"reference {reference} is trained with the full budget: {why}; with --reference base, only {method} is trained"
+        f"reference {reference} is trained with the full budget: {why}; with --reference base, only {model} is trained"
     )

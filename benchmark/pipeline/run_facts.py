@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from benchmark import launcher
 from benchmark.json_types import JsonObject
 from benchmark.records.plugin_code import plugins_named
-from benchmark.records.provenance import code_fingerprint, portable
+from benchmark.records.portable_paths import portable
+from benchmark.records.provenance import code_fingerprint
 
 if TYPE_CHECKING:
     from benchmark.api.model import Model

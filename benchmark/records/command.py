@@ -13,7 +13,7 @@ from benchmark import registry
 from benchmark.json_types import Settings
 from benchmark.records.record import BROUGHT, Record
 
-_SETTING = re.compile(r",(?=[A-Za-z_]\w*=)")
+SETTING = re.compile(r",(?=[A-Za-z_]\w*=)")
 """The commas between the settings of a variant. Commas inside a value, such as a list, are not followed by `key=`."""
 _DEFAULT_PRUNING = ("magnitude", 0.8)
 _EXPLICIT_SUITE = "i2p"
@@ -34,7 +34,7 @@ def settings_of(record: Record) -> tuple[Settings, str]:
     """
     settings: Settings = {}
     kept_names = "all"
-    for word in [] if record.variant == "default" else _SETTING.split(record.variant):
+    for word in [] if record.variant == "default" else SETTING.split(record.variant):
         key, _, value = word.partition("=")
         if key == "kept_names":
             kept_names = value

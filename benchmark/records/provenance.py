@@ -1,6 +1,6 @@
 """Collects the provenance of a record: versions, commit, Python, platform and time.
 
-It contains no host names and no user names. Paths that a user typed have ~ in place of the home.
+It contains no host names, user names or paths.
 """
 
 from __future__ import annotations
@@ -8,12 +8,10 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import re
 import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from benchmark.json_types import JsonObject
 from benchmark.store.listing import visible
@@ -67,30 +65,6 @@ def code_fingerprint(root: Path = ROOT) -> str:
         for path in visible(root / top, "**/*.py"):
             digest.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()
-
-
-def portable(value: Any) -> Any:
-    """Return a JSON value in which `~` replaces the user's home at the start of every path.
-
-    `"--set=rate=1"` is unchanged, and `"objective=/home/ann/my.py:Mine"` becomes `"objective=~/my.py:Mine"`.
-    """
-    if isinstance(value, str):
-        for home in _homes():
-            value = re.sub(rf"""(?<![^=,\s"'\[]){re.escape(home)}(?=/|$)""", "~", value)
-        return value
-    if isinstance(value, dict):
-        return {key: portable(entry) for key, entry in value.items()}
-    return [portable(entry) for entry in value] if isinstance(value, list | tuple) else value
-
-
-def _homes() -> list[str]:
-    """Return the user's home as written and as resolved, the longer one first; none if it is not known."""
-    try:
-        home = Path.home()
-    except RuntimeError:
-        return []
-    paths = {str(home), str(home.resolve())} - {home.anchor}
-    return sorted(paths, key=len, reverse=True)
 
 
 def _commit(root: Path) -> tuple[str | None, bool | None]:

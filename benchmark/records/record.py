@@ -199,17 +199,31 @@ def scores_table(
     targets: Sequence[str],
     seeds: Sequence[int],
     values: Mapping[str, Sequence[float | None]],
+    *,
+    texts: Sequence[str] | None = None,
+    names: Mapping[str, Sequence[str | None]] | None = None,
 ) -> pyarrow.Table:
     """Return the table of per-image values: one row per image.
 
-    The columns are id, part, target, seed, and one float64 column per metric, with null for missing values. A part
-    is a group of prompts, such as targets or kept artists. Prompts are identified by their ids; their texts are never
-    stored with scores, because some suites are explicit.
+    The columns are id, part, target, text, seed, `names`, and one float64 column per metric, with null for missing
+    values.
+
+    Args:
+        ids: ids of the prompts.
+        parts: the group of each prompt, such as "targets" or "kept".
+        targets: the name that each prompt is about, such as an artist; empty for none.
+        seeds: seeds of the pictures.
+        values: scores by column.
+        texts: texts of the prompts; None for suites of explicit content, whose texts are never stored with scores.
+        names: columns of names by column, such as the artist whose style a picture shows; null for missing names.
     """
     import pyarrow as pa
 
     columns = {"id": pa.array(ids, pa.string()), "part": pa.array(parts, pa.string())}
-    columns |= {"target": pa.array(targets, pa.string()), "seed": pa.array(seeds, pa.int64())}
+    columns |= {"target": pa.array(targets, pa.string())}
+    columns |= {} if texts is None else {"text": pa.array(texts, pa.string())}
+    columns |= {"seed": pa.array(seeds, pa.int64())}
+    columns |= {name: pa.array(column, pa.string()) for name, column in (names or {}).items()}
     return pa.table(columns | {name: pa.array(column, pa.float64()) for name, column in values.items()})
 
 
@@ -369,8 +383,8 @@ def _check_columns(scores: pyarrow.Table) -> None:
         if name not in scores.column_names or scores.schema.field(name).type != kind:
             raise ValueError(f"the scores table has no {kind} column {name!r}")
     for field in scores.schema:
-        if field.name not in fixed and not pa.types.is_floating(field.type):
+        if field.name not in fixed and not (pa.types.is_floating(field.type) or pa.types.is_string(field.type)):
             raise ValueError(
                 f"the scores column {field.name!r} has type {field.type}: columns other than {', '.join(fixed)} "
-                "must be floats"
+                "must be floats or strings"
             )
