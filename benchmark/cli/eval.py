@@ -10,6 +10,7 @@ import typer
 
 from benchmark import launcher
 from benchmark.cli.command_words import command_words
+from benchmark.cli.end_of_run import end_of_run
 from benchmark.cli.eval_sources import Checkpoint, Generate, Images, check_sources, scorer
 from benchmark.cli.options import (
     Alone,
@@ -232,9 +233,7 @@ def evaluate(
 
     entries: list[Found] = [(record, "local") for record in outcome.records]
     print_rich(table(entries, check_plugin("testbeds", testbed), suite_name, everything=True))
-    width = max(map(len, outcome.paths), default=0)
-    for description, path in outcome.paths.items():
-        print(f"{description.ljust(width)}  {path}")
+    print(end_of_run(outcome.records, outcome.paths, runs))
     if not requirements:
         return
     from benchmark.records.record import BROUGHT
