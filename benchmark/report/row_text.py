@@ -94,17 +94,17 @@ def _settings(config: JsonObject) -> list[str]:
     lines: list[str] = []
     for title, key in (("Settings of the training", "model"), ("Settings of sampling and scoring", "run")):
         if settings := config.get(key):
-            lines += ["", title, *_pairs(_flat(settings))]
+            lines += ["", title, *_pairs(flat(settings))]
     return lines
 
 
-def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, str]:
+def flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, str]:
     """Return nested settings with joined names: {"sampler": {"steps": 25}} -> {"sampler.steps": "25"}."""
     flat: dict[str, str] = {}
     for key, value in settings.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict):
-            flat |= _flat(value, f"{name}.")
+            flat |= flat(value, f"{name}.")
         else:
             flat[name] = value if isinstance(value, str) else json.dumps(value)
     return flat
