@@ -27,12 +27,13 @@ def test_a_run_of_a_plug_in_states_how_it_was_made(tmp_path: Path, monkeypatch: 
     file = written("hush.py", tmp_path)
     home = tmp_path / "runs"
     request = {"method": f"{file}:Hush", "budget": "5it", "alone": True, "reference": "base", "overrides": {"batch": 4}}
+    code = code_fingerprint()
     outcome = whole(home, **request, command=COMMAND)
     base, made = outcome.records
     assert made.label.startswith("Hush (")
     assert made.method == f"{file}:Hush"
     assert tuple(made.command) == COMMAND == tuple(base.command)
-    assert made.code == base.code == code_fingerprint()
+    assert made.code == base.code == code
     [entry] = made.plugins
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     assert (entry.group, entry.name, entry.file, entry.sha256) == ("methods", "Hush", "~/hush.py", digest)

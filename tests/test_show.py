@@ -75,6 +75,18 @@ def test_own_records_come_before_committed_ones(runs: Path) -> None:
     assert [row["source"] for row in shown(runs, "esd")] == ["committed"]
 
 
+def test_an_own_row_of_a_different_suite_comes_before_a_committed_one(runs: Path) -> None:
+    write(runs / "records", record("esd", "coco", model_key="9" * 32))
+    assert [(row["source"], row["suites"][0]) for row in shown(runs, "esd")] == [("own", "coco")]
+    assert [row["source"] for row in shown(runs, "esd", "--suite", "artists")] == ["committed"]
+
+
+def test_a_committed_record_is_shown_as_such_also_by_its_file(runs: Path) -> None:
+    folder = runs.parent / "results" / "mini" / "records"
+    path = next(folder.glob("mini-esd-*.record.json"))
+    assert [row["source"] for row in shown(runs, str(path))] == ["committed"]
+
+
 def test_files_are_listed_with_whether_they_exist(runs: Path) -> None:
     [row] = shown(runs, "bilevel", "--suite", "artists")
     exists = {(file["what"], file["suite"]): file["exists"] for file in row["files"]}

@@ -25,7 +25,6 @@ def end_of_run(records: Sequence[Record], paths: Mapping[str, Path], runs: Path 
     record = next((r for r in records if (r.images or "").startswith(folder)), records[-1])
     sheet = f", contact sheet {paths['contact sheet']}" if "contact sheet" in paths else ""
     words = ["bench", "show", record.stem.rpartition("-")[2]]
-    words += ["--testbed", record.testbed] if record.testbed != "mini" else []
     words += ["--runs", str(runs)] if runs is not None else []
     return (
         f"Row {record.label}: record {paths['records'] / (record.stem + SUFFIX)}, scores beside it "

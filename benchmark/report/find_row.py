@@ -58,18 +58,21 @@ def find_rows(name: str, testbed: str, suite: str, runs: Path, paths: Sequence[P
             record = read_record(Path(name).expanduser())
         except FileNotFoundError:
             raise UsageError(f"The record {name} does not exist: name a file that ends in {SUFFIX}.") from None
-        found = [(record, source) for record, source in all_records(RESULTS, runs, [Path(name).expanduser().parent])]
+        found = all_records(RESULTS / record.testbed / "records", runs, [Path(name).expanduser().parent])
         source = next((source for other, source in found if other.stem == record.stem), "local")
         return [_row(record, source, short_label(record), found)]
     entries = all_records(RESULTS / testbed / "records", runs, paths)
-    shown = [entry for entry in entries if entry[0].testbed == testbed and suite in ("", entry[0].suite)]
-    suites = [suite] if suite else _suites(shown)
     on_testbed = [entry for entry in entries if entry[0].testbed == testbed]
-    for part in suites:
-        if rows := _in_table(on_testbed, testbed, part, name):
-            return [_row(_own_record(row, entries), row.source, row.label, entries) for row in rows]
+    shown = [entry for entry in on_testbed if suite in ("", entry[0].suite)]
     matching = [(record, source) for record, source in shown if name in (record.label, short_label(record))]
-    matching = matching or [entry for entry in entries if suite in ("", entry[0].suite) and _has_id(entry[0], name)]
+    with_id = [entry for entry in entries if suite in ("", entry[0].suite) and _has_id(entry[0], name)]
+    if not matching and with_id:
+        return [_only_row(name, _own(with_id), entries)]
+    by_suite = {part: _in_table(on_testbed, testbed, part, name) for part in ([suite] if suite else _suites(shown))}
+    in_tables = [[_own_entry(row, entries) for row in rows] for rows in by_suite.values() if rows]
+    in_tables.sort(key=lambda rows: rows[0][1] == "reference")
+    if in_tables:
+        return [_row(record, source, label, entries) for record, source, label in in_tables[0]]
     if not matching:
         raise _unknown(name, testbed, suite, shown)
     return [_only_row(name, _own(matching), entries)]
@@ -82,11 +85,14 @@ def _suites(entries: Sequence[Found]) -> list[str]:
 
 
 def _in_table(entries: Sequence[Found], testbed: str, suite: str, name: str) -> list[Row]:
-    """Return the rows with this label in the default table of a suite, or else in that of `--all`."""
+    """Return the rows with this label in the default table of a suite, or else in that of `--all`.
+
+    Rows that have only a record of a different suite, which the table adds, are found in the table of that suite.
+    """
     full = [(record, source) for record, source in entries if record.sampler.get("limit") is None]
     for everything in (False, True):
         with suppress(DataError, RecordError):
-            rows = table(full, testbed, suite, everything=everything).rows
+            rows = [r for r in table(full, testbed, suite, everything=everything).rows if r.record.suite == suite]
             hits = [row for row in rows if row.label == name]
             own = [row for row in hits if row.source != "reference"] or hits
             if len(own) == 1:
@@ -98,11 +104,14 @@ def _in_table(entries: Sequence[Found], testbed: str, suite: str, name: str) -> 
     return []
 
 
-def _own_record(row: Row, entries: Sequence[Found]) -> Record:
-    """Return the user's record of a row that reproduces a committed record, and the row's record for other rows."""
+def _own_entry(row: Row, entries: Sequence[Found]) -> tuple[Record, Source, str]:
+    """Return record, source and label of a row: the user's record if the row reproduces a committed one."""
     key = (row.record.settings_stem, row.record.model_id)
     local = [r for r, source in entries if source == "local" and (r.settings_stem, r.model_id) == key]
-    return local[0] if row.source == "both" and local else row.record
+    if row.source == "both" and local:
+        return local[0], "both", row.label
+    # A row that combines a committed record with a local one of a different suite counts as local in tables.
+    return row.record, next(source for record, source in entries if record is row.record), row.label
 
 
 def _own(entries: Sequence[Found]) -> list[Found]:

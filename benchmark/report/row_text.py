@@ -94,17 +94,17 @@ def _settings(config: JsonObject) -> list[str]:
     lines: list[str] = []
     for title, key in (("Settings of the training", "model"), ("Settings of sampling and scoring", "run")):
         if settings := config.get(key):
-            lines += ["", title, *_pairs(flat(settings))]
+            lines += ["", title, *_pairs(flattened(settings))]
     return lines
 
 
-def flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, str]:
+def flattened(settings: Mapping[str, object], prefix: str = "") -> dict[str, str]:
     """Return nested settings with joined names: {"sampler": {"steps": 25}} -> {"sampler.steps": "25"}."""
     flat: dict[str, str] = {}
     for key, value in settings.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict):
-            flat |= flat(value, f"{name}.")
+            flat |= flattened(value, f"{name}.")
         else:
             flat[name] = value if isinstance(value, str) else json.dumps(value)
     return flat

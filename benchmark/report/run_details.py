@@ -11,7 +11,7 @@ from benchmark.figures import losses
 from benchmark.records.command import Command
 from benchmark.records.record import Record
 from benchmark.report.contents import Contents, Run
-from benchmark.report.row_text import flat
+from benchmark.report.row_text import flattened
 from benchmark.tables.render import MARKS, MEANINGS
 
 WIDTH, HEIGHT = 640, 200
@@ -114,7 +114,7 @@ def _config(record: Record) -> list[tuple[str, str]]:
     return [
         (f"{part}: {name}", value)
         for part, settings in parts.items()
-        for name, value in (flat(settings) if isinstance(settings, dict) else {}).items()
+        for name, value in (flattened(settings) if isinstance(settings, dict) else {}).items()
     ]
 
 
