@@ -39,7 +39,7 @@ def show(
     records: Records = None,
     runs: Runs = None,
 ) -> None:
-    """Show how a row was made: command, settings, code, scores, cost and files.
+    """Show the command, settings, cost and files of a row.
 
     The command makes the same row again. If it is run on the commit and with the versions that are shown, results are
     equal up to rounding. `code` is a checksum of this package's Python files, which also shows changes that were never
@@ -68,7 +68,7 @@ def show(
         entries = all_records(RESULTS / name / "records", home, records or [])
         suite = shown_suite(suite, (record for record, _ in entries if record.testbed == name))
     options = ("--runs", shlex.quote(str(runs))) if runs is not None else ()
-    rows = [facts_of(found, home, options) for found in find_rows(row, name, suite, home, records or [])]
+    rows = [facts_of(named, home, options) for named in find_rows(row, name, suite, home, records or [])]
     if format == Format.json:
         print(json.dumps(rows, indent=1, ensure_ascii=False))
     else:

@@ -56,7 +56,7 @@ def chosen(prompts: Sequence[Prompt]) -> list[int]:
 
 def _row_label(model: Model, models: Sequence[Model]) -> str:
     """Return the model's label, with the file of its class if a different model has the same label."""
-    if sum(other.label == model.label for other in models) == 1 or not registry.is_file(model.facts.method):
+    if [m.label for m in models].count(model.label) == 1 or not registry.is_file(model.facts.method):
         return model.label
     return f"{model.label} ({Path(model.facts.method.rpartition(':')[0]).name})"
 

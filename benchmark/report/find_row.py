@@ -58,9 +58,9 @@ def find_rows(name: str, testbed: str, suite: str, runs: Path, paths: Sequence[P
             record = read_record(Path(name).expanduser())
         except FileNotFoundError:
             raise UsageError(f"The record {name} does not exist: name a file that ends in {SUFFIX}.") from None
-        found = all_records(RESULTS / record.testbed / "records", runs, [Path(name).expanduser().parent])
-        source = next((source for other, source in found if other.stem == record.stem), "local")
-        return [_row(record, source, short_label(record), found)]
+        beside = all_records(RESULTS / record.testbed / "records", runs, [Path(name).expanduser().parent])
+        sources = [source for entry, source in beside if entry.stem == record.stem]
+        return [_row(record, sources[0] if sources else "local", short_label(record), beside)]
     entries = all_records(RESULTS / testbed / "records", runs, paths)
     on_testbed = [entry for entry in entries if entry[0].testbed == testbed]
     shown = [entry for entry in on_testbed if suite in ("", entry[0].suite)]
@@ -144,10 +144,10 @@ def _described(record: Record) -> str:
 def _row(record: Record, source: Source, label: str, entries: Sequence[Found]) -> NamedRow:
     """Return the row of a record with the records of its model on other suites, from the same folder if possible."""
     partners: dict[str, Record] = {}
-    for other, _ in sorted(entries, key=lambda entry: entry[0].folder == record.folder):
-        is_partner = other.suite != record.suite and other.testbed == record.testbed and same_model(record, other)
-        if is_partner and other.reference_key == record.reference_key:
-            partners[other.suite] = other
+    for partner, _ in sorted(entries, key=lambda entry: entry[0].folder == record.folder):
+        is_partner = partner.suite != record.suite and partner.testbed == record.testbed
+        if is_partner and same_model(record, partner) and partner.reference_key == record.reference_key:
+            partners[partner.suite] = partner
     return NamedRow(label, source, [record, *(partners[suite] for suite in sorted(partners))])
 
 
