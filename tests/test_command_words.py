@@ -53,6 +53,10 @@ def test_each_of_several_runs_has_its_own_command() -> None:
     assert first.command[:4] == ("bench", "run", "--method", "distilled")
 
 
+def test_numbers_that_json_does_not_have_become_texts() -> None:
+    assert portable({"a": [float("inf"), 1.5, True]}) == {"a": ["inf", 1.5, True]}
+
+
 def test_the_home_of_the_user_is_not_stored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     home = tmp_path / "ann"
     monkeypatch.setenv("HOME", str(home))

@@ -105,8 +105,9 @@ def _stored(record: Record) -> Command:
     """Return the command that a record states, with a remark if it is that of a different model of the same run."""
     words = record.command
     method = words[words.index("--method") + 1] if "--method" in words[:-1] else ""
-    is_beside = record.pruning != BROUGHT and method != record.method
-    scored = registry.short_name(method) if method else "a model that `bench eval` scored"
+    name = registry.short_name(method)  # without folders: the record's method may be an absolute path
+    is_beside = record.pruning != BROUGHT and name != registry.short_name(record.method)
+    scored = name or "a model that `bench eval` scored"
     remarks = (f"This row was made beside {scored}, as its base or reference.",) if is_beside else ()
     return Command(shell_text(words), remarks)
 

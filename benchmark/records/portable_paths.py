@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Sequence
@@ -10,7 +11,8 @@ from typing import Any
 
 
 def portable(value: Any) -> Any:
-    """Return a JSON value in which `~` replaces the user's home at the start of every path.
+    """Return a JSON value in which `~` replaces the user's home at the start of every path. NaN and infinities, which
+    JSON does not have, become texts.
 
     `"--set=rate=1"` is unchanged, and `"objective=<home>/my.py:Mine"` becomes `"objective=~/my.py:Mine"`.
     """
@@ -18,6 +20,8 @@ def portable(value: Any) -> Any:
         for home in _homes():
             value = re.sub(rf"""(?<![^=,\s"'\[]){re.escape(home)}(?=/|$)""", "~", value)
         return value
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     if isinstance(value, dict):
         return {key: portable(entry) for key, entry in value.items()}
     return [portable(entry) for entry in value] if isinstance(value, list | tuple) else value
