@@ -39,6 +39,8 @@ OWN_SAMPLER = "own_sampler"
 """Key in `Record.sampler` that is true for pictures that a user's function generated, or that existed as files."""
 PROVENANCE = ("made", "command", "config", "code", "plugins")
 """Fields that state how a record was made. They may differ between two records of equal results."""
+NAMES = {b"holds": b"names"}
+"""Metadata of a column of names in the parquet file. Other texts are refused: they could be those of explicit prompts."""
 LONGEST_STEM = 160
 """Largest number of characters of a file name before its hash and suffix. File systems allow 255 bytes in all."""
 
@@ -224,7 +226,9 @@ def scores_table(
     columns |= {} if texts is None else {"text": pa.array(texts, pa.string())}
     columns |= {"seed": pa.array(seeds, pa.int64())}
     columns |= {name: pa.array(column, pa.string()) for name, column in (names or {}).items()}
-    return pa.table(columns | {name: pa.array(column, pa.float64()) for name, column in values.items()})
+    columns |= {name: pa.array(column, pa.float64()) for name, column in values.items()}
+    marked = [pa.field(k, v.type, metadata=NAMES if k in (names or {}) else None) for k, v in columns.items()]
+    return pa.table(columns, pa.schema(marked))
 
 
 def write_record(folder: Path, record: Record, scores: pyarrow.Table) -> Record:
@@ -383,8 +387,9 @@ def _check_columns(scores: pyarrow.Table) -> None:
         if name not in scores.column_names or scores.schema.field(name).type != kind:
             raise ValueError(f"the scores table has no {kind} column {name!r}")
     for field in scores.schema:
-        if field.name not in fixed and not (pa.types.is_floating(field.type) or pa.types.is_string(field.type)):
+        is_name = pa.types.is_string(field.type) and (field.name == "text" or field.metadata == NAMES)
+        if field.name not in fixed and not (pa.types.is_floating(field.type) or is_name):
             raise ValueError(
                 f"the scores column {field.name!r} has type {field.type}: columns other than {', '.join(fixed)} "
-                "must be floats or strings"
+                "must be floats"
             )
