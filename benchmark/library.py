@@ -116,6 +116,10 @@ def evaluate(
 
     Other arguments, the result and the errors are the same as for `run`.
     """
+    from dataclasses import replace
+
+    from benchmark.cli.command_words import command_words
+    from benchmark.cli.eval import evaluate as score_checkpoint
     from benchmark.console import Progress
     from benchmark.models.external_checkpoint import default_name
     from benchmark.pipeline.run import evaluate as evaluate_checkpoint
@@ -126,6 +130,9 @@ def evaluate(
         alone=alone, reference=_reference(reference), precision=precision,
     )  # fmt: skip
     [request] = options.requests()
+    values = {**vars(options), "checkpoint": str(checkpoint), "name": name, "architecture": architecture}
+    values |= {"parts": parts, "weights": weights, "lora_scale": lora_scale, "embedding": list(embeddings)}
+    request = replace(request, command=command_words("eval", score_checkpoint, values))
     with Progress() as progress:
         return evaluate_checkpoint(
             request, str(checkpoint), name or default_name(str(checkpoint)), progress, architecture, parts, weights,

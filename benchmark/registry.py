@@ -169,6 +169,11 @@ def is_file(name: str) -> bool:
     return name.endswith(".py") or ".py:" in name
 
 
+def short_name(name: str) -> str:
+    """Return the name of a plug-in in labels: the class or function of a file, `my/own.py:Ridge` -> `Ridge`."""
+    return name.rpartition(":")[2] if ".py:" in name else name
+
+
 def _split_name(name: str) -> tuple[Path, str]:
     """Split path/to/file.py:Name into the path and the name."""
     text, _, attribute = name.rpartition(".py:")

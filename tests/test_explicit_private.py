@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from benchmark.cli.app import app
 from benchmark.contact_sheet import contact_sheet
+from benchmark.records.record import read_scores
 from benchmark.store.artefacts import Store
 from benchmark.testbeds.mini import scoring_networks
 from benchmark.testbeds.mini.testbed import WEIGHTS
@@ -55,6 +56,10 @@ def test_explicit_images_are_private_and_their_prompts_are_not_printed(
     assert not any("crossed mark" in text or "at the parade" in text for text in texts)
     (row,) = [one for one in outcome.records if one.method == "bilevel"]
     assert row.cells["explicit"].n == row.cells["explicit"].of == 12
+    scores = read_scores(row)
+    assert "text" not in scores.column_names
+    names = [scores[name].to_pylist() for name in scores.column_names if name != "id"]
+    assert not any("mark" in str(value) or "parade" in str(value) for column in names for value in column)
 
     result = CliRunner().invoke(app, ["clean", "--explicit", "--runs", str(tmp_path)])
     assert result.exit_code == 0

@@ -76,7 +76,7 @@ def test_records_of_a_plug_in_before_its_edit_are_left_out_and_counted() -> None
     assert [set(row.cells) for row in usual.rows] == [{"clip", "cp", "csd"}]
     assert usual.rows[0].record.model_key == NEW
     assert any(note.startswith("2 more records have") for note in usual.notes)
-    assert sorted(cells_of(entries, everything=True)) == [f"{MINE} · model aaaaaaaa", f"{MINE} · model bbbbbbbb"]
+    assert sorted(cells_of(entries, everything=True)) == ["Eraser · model aaaaaaaa", "Eraser · model bbbbbbbb"]
 
 
 def test_seed_of_older_code_does_not_count_as_a_seed_of_the_new_code() -> None:

@@ -157,3 +157,15 @@ def test_added_metrics_are_in_the_command_and_those_of_a_plug_in_suite_are_not()
     assert "without their folders" in command.remarks[0]
     own = record("esd", suite="ponds", made={"suite": facts_of_suite}, world={"suite": {"code": "x"}})
     assert "--metric" not in command_of(own).text
+
+
+def test_a_stored_command_is_preferred_and_remarked_for_rows_beside_it() -> None:
+    words = ["bench", "run", "--method", "~/my.py:Ridge", "--suite", "artists", "--set", "rate=[1, 2]"]
+    own = command_of(record("somewhere/my.py:Ridge", command=words))
+    assert own == ("bench run --method ~/my.py:Ridge --suite artists --set 'rate=[1, 2]'", ())
+    reference = command_of(record("distilled", command=words))
+    assert reference.text == own.text
+    assert reference.remarks == ("This row was made beside Ridge, as its base or reference.",)
+    scored = ["bench", "eval", "--checkpoint", "x.pt", "--suite", "artists"]
+    assert command_of(record("x", pruning="brought", data="brought", command=scored)).remarks == ()
+    assert "`bench eval`" in command_of(record("base", command=scored)).remarks[0]

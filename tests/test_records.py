@@ -114,11 +114,11 @@ def test_a_fault_at_any_stage_leaves_the_old_record_or_the_new_with_its_own_scor
 
 def test_record_of_a_newer_version_is_refused(tmp_path):
     path = tmp_path / "new.record.json"
-    path.write_text(json.dumps({"schema_version": 4, "something": "else"}))
+    path.write_text(json.dumps({"schema_version": 5, "something": "else"}))
     with pytest.raises(RecordError) as caught:
         read_records([tmp_path])
     assert str(caught.value) == (
-        f"The record {path} was written by a newer palimpsest (schema 4, this one reads 3): "
+        f"The record {path} was written by a newer palimpsest (schema 5, this one reads 4): "
         "update palimpsest or move the file away."
     )
 

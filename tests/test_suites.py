@@ -147,8 +147,12 @@ def test_per_image_scores_are_in_their_rows_and_average_to_the_score(evidence: E
     assert column[2] == pytest.approx(float(evidence.own["oracle"][2, 1]), rel=1e-6)
     for name, values in scores.columns.items():
         told = [value for value in values if value is not None]
-        if name != "likeliest_style":
-            assert mean(told) == pytest.approx(scores.cells[name].value, rel=1e-5, abs=1e-6), name
+        assert mean(told) == pytest.approx(scores.cells[name].value, rel=1e-5, abs=1e-6), name
+
+
+def test_likeliest_styles_are_stored_as_names(evidence: Evidence) -> None:
+    names = Artists().score(evidence).names["likeliest_style"]
+    assert names == [STYLES[int(evidence.own["oracle"][k, :3].argmax())] for k in range(len(ROWS))]
 
 
 def test_coco_suite_computes_all_of_its_scores(evidence: Evidence) -> None:

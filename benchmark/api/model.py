@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from benchmark.json_types import Counted, CurveRow, Identity, NetworkConfig
+from benchmark.json_types import Counted, CurveRow, Identity, JsonObject, NetworkConfig
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from torch import Tensor
 
     from benchmark.api.testbed import Testbed, Workbench
+    from benchmark.records.record import Plugin
     from methods.budget import LedgerRow
     from prompts.lists import Prompt
 
@@ -100,6 +101,14 @@ class Model:
 
     def curve(self) -> list[CurveRow]:
         """Return the mean training losses, thinned to a bounded number of rows; empty if none were saved."""
+        return []
+
+    def config(self) -> JsonObject:
+        """Return all settings of its training with their resolved values, as JSON; empty if nothing is trained."""
+        return {}
+
+    def plugins(self) -> list[Plugin]:
+        """Return the plug-ins that decide its weights or pictures, with the checksums of the code that was loaded."""
         return []
 
     def counted(self) -> Counted:

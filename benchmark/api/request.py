@@ -83,6 +83,7 @@ class RunRequest:
     reference: str = "distilled"  # reference of CP and CSD; with "base", only the method is trained
     workers: int | None = None  # processes that read training pictures ahead; None: chosen for the device
     metrics: tuple[str, ...] = ()  # further metrics to score the suite with: names, or path/to/file.py:Class
+    command: tuple[str, ...] = field(default=(), compare=False)  # the command line, for records; empty: not known
 
     def __post_init__(self) -> None:
         check_macs(self.macs)

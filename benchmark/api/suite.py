@@ -61,6 +61,8 @@ class Scores:
     count: int
     cells: dict[str, Cell] = field(default_factory=dict)
     columns: dict[str, list[float | None]] = field(default_factory=dict)
+    names: dict[str, list[str | None]] = field(default_factory=dict)
+    """Further columns of the parquet file with one name per image, such as the artist whose style it shows."""
     world: Identity = field(default_factory=dict)
     """Everything that the cells depend on in addition to the testbed's identity; stored in the record's `world`."""
 

@@ -30,6 +30,7 @@ from benchmark.cli.prune import prune_app
 from benchmark.cli.rehearse import rehearse
 from benchmark.cli.report import report
 from benchmark.cli.run import run
+from benchmark.cli.show import show
 from benchmark.cli.speed import speed
 from benchmark.cli.study import study
 from benchmark.cli.table import compare, show_table
@@ -119,6 +120,7 @@ COMMANDS: dict[str, dict[str, Callable[..., Any] | typer.Typer]] = {
     "Run": {"run": run, "eval": evaluate, "campaign": campaign, "study": study, "estimate": estimate},
     "Results": {
         "table": show_table,
+        "show": show,
         "compare": compare,
         "figure": figure,
         "page": page,

@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from benchmark import launcher
+from benchmark.cli.command_words import command_words
+from benchmark.cli.end_of_run import end_of_run
 from benchmark.cli.eval_sources import Checkpoint, Generate, Images, check_sources, scorer
 from benchmark.cli.options import (
     Alone,
@@ -211,6 +213,7 @@ def evaluate(
         limit=limit,
         reference=reference.value,
         metrics=tuple(metric or ()),
+        command=command_words("eval", evaluate, ctx.params),
     )
     from benchmark.console import Progress
 
@@ -230,9 +233,7 @@ def evaluate(
 
     entries: list[Found] = [(record, "local") for record in outcome.records]
     print_rich(table(entries, check_plugin("testbeds", testbed), suite_name, everything=True))
-    width = max(map(len, outcome.paths), default=0)
-    for description, path in outcome.paths.items():
-        print(f"{description.ljust(width)}  {path}")
+    print(end_of_run(outcome.records, outcome.paths, runs))
     if not requirements:
         return
     from benchmark.records.record import BROUGHT

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark import launcher
+from benchmark.cli.end_of_run import end_of_run
 from benchmark.cli.options import check_plugin
 from benchmark.cli.run_options import RunOptions, takes_run_options
 from benchmark.errors import BudgetError, TrainingError
@@ -40,7 +40,7 @@ def run(options: RunOptions) -> None:
     consent(requests, options.yes)
 
     records: dict[str, Record] = {}
-    paths: dict[str, Path] = {}
+    sentences: list[str] = []
     failed: list[str] = []
     completed = 0
     with Progress() as progress:
@@ -58,6 +58,8 @@ def run(options: RunOptions) -> None:
                 continue
             completed += 1
             records |= {record.stem: record for record in new_records}
+            if launcher.is_first():
+                sentences.append(end_of_run(new_records, paths, options.runs))
     if not completed:
         raise TrainingError("All methods failed: the reasons are printed above.")
     if not launcher.is_first():
@@ -70,8 +72,6 @@ def run(options: RunOptions) -> None:
     name = check_plugin("testbeds", options.testbed)
     entries: list[Found] = [(record, "local") for record in records.values()]
     print_rich(table(entries, name, check_plugin("suites", requests[0].suite), everything=True))
-    width = max(map(len, paths), default=0)
-    for description, path in paths.items():
-        print(f"{description.ljust(width)}  {path}")
+    print("\n".join(sentences))
     if failed:
         raise TrainingError(f"{', '.join(failed)} failed, as printed above: the table shows the other methods.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from benchmark.cli.command_words import command_words
 from benchmark.cli.options import (
     Alone,
     AsPublished,
@@ -87,6 +88,10 @@ class RunOptions:
         bool, typer.Option("--yes", help="Start without asking for confirmation, even if the run takes long.")
     ] = False
 
+    def command(self, method: str, budget: str) -> tuple[str, ...]:
+        """Return the `bench run` of one of the requested runs, without the options that have their defaults."""
+        return command_words("run", RunOptions, {**vars(self), "method": method, "budget": budget})
+
     def requests(self) -> list[RunRequest]:
         """Return the requested runs, one per method and budget.
 
@@ -132,7 +137,13 @@ class RunOptions:
             metrics=tuple(self.metric or ()),
         )
         return [
-            replace(request, method=name, budget=single_budget, along=tuple(budgets[k + 1 :]))
+            replace(
+                request,
+                method=name,
+                budget=single_budget,
+                along=tuple(budgets[k + 1 :]),
+                command=self.command(name, single_budget),
+            )
             for name in methods
             for k, single_budget in enumerate(budgets)
         ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmark import registry
 from benchmark.contact_sheet import contact_sheet, write_contact_sheet
 from benchmark.generation.gallery import name_of
 from benchmark.generation.images import each_picture
@@ -53,6 +54,13 @@ def chosen(prompts: Sequence[Prompt]) -> list[int]:
     return rows
 
 
+def _row_label(model: Model, models: Sequence[Model]) -> str:
+    """Return the model's label, with the file of its class if a different model has the same label."""
+    if [m.label for m in models].count(model.label) == 1 or not registry.is_file(model.facts.method):
+        return model.label
+    return f"{model.label} ({Path(model.facts.method.rpartition(':')[0]).name})"
+
+
 def write_run_sheet(
     bench: Workbench,
     models: Sequence[Model],
@@ -83,13 +91,14 @@ def write_run_sheet(
     rows = {}
     for model in models:
         images = each_picture(bench, model, first, suite)
-        rows[model.label] = _same_size([images[k].permute(1, 2, 0).numpy() for k in columns])
+        rows[_row_label(model, models)] = _same_size([images[k].permute(1, 2, 0).numpy() for k in columns])
+    label = _row_label(models[-1], models)
     explicit = kind_of(suite) != "images"
     sheet = contact_sheet(
         rows,
         [first[k].id if explicit else first[k].text for k in columns],
-        title=f"{models[-1].label}: forgetting {', '.join(concept.targets)}",
-        scale=2 if max(rows[models[-1].label][0].shape) < LARGEST else 1,
+        title=f"{label}: forgetting {', '.join(concept.targets)}",
+        scale=2 if max(rows[label][0].shape) < LARGEST else 1,
         blurred=explicit and not reveal,
     )
     name = f"{suite.name}-{name_of(models[-1])}.png"

@@ -14,6 +14,7 @@ from benchmark.errors import BudgetError, TrainingError
 from benchmark.json_types import CurveRow, Identity
 from benchmark.records import provenance
 from benchmark.records.loss_curve import thinned
+from benchmark.registry import short_name
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -46,7 +47,7 @@ def _reporter(bench: Workbench, plan: Plan) -> Callable[[str, int, int, dict[str
     loss)."""
 
     def report(phase: str, done: int, total: int, values: dict[str, float]) -> None:
-        bench.progress.report(f"train {plan.name}", done, total, {phase: next(iter(values.values()))})
+        bench.progress.report(f"train {short_name(plan.name)}", done, total, {phase: next(iter(values.values()))})
 
     return report
 
@@ -96,7 +97,7 @@ def fit(bench: Workbench, plan: Plan, identity: Identity, first: Model | None) -
     )
     shapes = _shapes(student)
     _check_disk(bench, plan, identity, student)
-    with bench.progress.doing(f"train {plan.name}"):
+    with bench.progress.doing(f"train {short_name(plan.name)}"):
         unet = method.fit(student.float(), materials, concept, budget, context, plan.seed)
     _check(bench, plan, unet, shapes, ledger)
     state = PartialState()
@@ -112,7 +113,7 @@ def _check_disk(bench: Workbench, plan: Plan, identity: Identity, student: UNet2
     home, parameters = bench.store.home, sum(parameter.numel() for parameter in student.parameters())
     left = disk.checkpoints(parameters) - disk.taken(bench.store.scratch_path("model", identity))
     needs = {home / "scratch": max(0.0, left), home / "artefacts": disk.weights(parameters, bench.testbed.half)}
-    disk.check(needs, f"Training {plan.name}")
+    disk.check(needs, f"Training {short_name(plan.name)}")
 
 
 def _shapes(unet: UNet2DConditionModel) -> dict[str, tuple[int, ...]]:

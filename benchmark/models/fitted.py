@@ -15,11 +15,11 @@ from rich.markup import escape
 from benchmark import hub, registry
 from benchmark.api.model import Components, Model, TrainingFacts
 from benchmark.errors import DataError, RecordError, UsageError
-from benchmark.json_types import Counted, CurveRow
+from benchmark.json_types import Counted, CurveRow, JsonObject
 from benchmark.models import external_checkpoint
 from benchmark.models.chosen_parts import ALL, PARTS, in_words
 from benchmark.models.own_parts import OwnParts, own_parts, with_embeddings
-from benchmark.models.plan import Plan, chooses_names, identity, unseeded
+from benchmark.models.plan import Plan, chooses_names, config_of, identity, plugins_of, unseeded
 from benchmark.records.record import BROUGHT, SUFFIX, read_record
 from benchmark.store.listing import visible
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from benchmark.api.testbed import Testbed, Workbench
     from benchmark.models.embeddings import Embedding
+    from benchmark.records.record import Plugin
     from benchmark.store.artefacts import Artefact
     from methods.budget import LedgerRow
     from methods.quantization import Weights
@@ -62,7 +63,7 @@ class Fitted(Model):
         concept_images(bench, plan)  # called for its check: it raises an error if the budget is too small
         label, facts = _describe(plan)
         super().__init__(label, identity(bench, plan), facts, identity(bench, unseeded(plan)))
-        self._bench, self._plan = bench, plan
+        self._bench, self._plan, self._plugins = bench, plan, plugins_of(plan)
         self._first = Fitted(bench, plan.first) if plan.first else None
 
     def train(self) -> None:
@@ -87,6 +88,12 @@ class Fitted(Model):
     def curve(self) -> list[CurveRow]:
         artefact = self._cost()
         return list(json.loads(artefact.path("curve.json").read_text())) if "curve.json" in artefact.files else []
+
+    def config(self) -> JsonObject:
+        return config_of(self._plan)
+
+    def plugins(self) -> list[Plugin]:
+        return self._plugins
 
     def counted(self) -> Counted:
         return self._plan.pruned.counted(self._bench)
@@ -121,7 +128,7 @@ class Fitted(Model):
 
 
 def _describe(plan: Plan) -> tuple[str, TrainingFacts]:
-    """Return the label and the facts of the model that a plan trains."""
+    """Return the label and the facts of the model that a plan trains. Labels have no paths, only names of classes."""
     from methods.base import configure
     from methods.config_fields import settings_of
 
@@ -131,6 +138,8 @@ def _describe(plan: Plan) -> tuple[str, TrainingFacts]:
     if chooses_names(plan):
         changed["kept_names"] = plan.kept_names
     variant = ",".join(f"{key}={value}" for key, value in sorted(changed.items())) or "default"
+    shown = {key: registry.short_name(value) if isinstance(value, str) else value for key, value in changed.items()}
+    settings_text = ",".join(f"{key}={value}" for key, value in sorted(shown.items()))
     facts = TrainingFacts(
         method=plan.name,
         preset=plan.preset,
@@ -145,8 +154,9 @@ def _describe(plan: Plan) -> tuple[str, TrainingFacts]:
     )
     preset = plan.preset if plan.preset != "default" else ""
     seed = f"seed {plan.seed}" if plan.seed else ""
-    details = ", ".join(detail for detail in (preset, variant if changed else "", seed) if detail)
-    return (f"{plan.name} ({details})" if details else plan.name), facts
+    name = registry.short_name(plan.name)
+    details = ", ".join(detail for detail in (preset, settings_text, seed) if detail)
+    return (f"{name} ({details})" if details else name), facts
 
 
 LONGEST_NAME = 120
@@ -311,6 +321,10 @@ class Brought(Model):
             ),
         )
         self._unet, self._device = unet, bench.device
+        self._config: JsonObject = {
+            "form": checkpoint.form, "parts": list(parts), "weights": weights, "lora_scale": checkpoint.lora_scale,
+            "embeddings": [str(embedding.file) for embedding in embeddings],
+        }  # fmt: skip
 
     @property
     def own_checksums(self) -> Mapping[str, str]:
@@ -320,6 +334,9 @@ class Brought(Model):
 
     def load(self) -> UNet2DConditionModel:
         return self._unet.to(self._device)  # type: ignore[arg-type]
+
+    def config(self) -> JsonObject:
+        return self._config
 
     def components(self, testbed: Testbed) -> Components:
         return self._own.components(self.load(), testbed)

@@ -19,7 +19,8 @@ from benchmark.errors import DataError, SamplingError, UsageError
 from benchmark.json_types import Counted, Identity
 from benchmark.models import picture_folder
 from benchmark.models.picture_values import as_tensors
-from benchmark.records.record import BROUGHT
+from benchmark.records.plugin_code import plugins_named
+from benchmark.records.record import BROUGHT, Plugin
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,6 +77,10 @@ class GeneratedPictures(_OwnPictures):
         fingerprint = registry.fingerprint(place) or ""
         origin = {"function": place.rpartition(":")[2], "code": fingerprint, "name": name}
         super().__init__(bench, name, FUNCTION, fingerprint, origin)
+        self._plugins = plugins_named([("functions", place)])
+
+    def plugins(self) -> list[Plugin]:
+        return self._plugins
 
     def pictures(self, bench: Workbench, prompts: Sequence[Prompt]) -> list[Tensor]:
         """Call the function for up to 32 prompts. SamplingError if it fails or returns something else than pictures."""

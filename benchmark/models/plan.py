@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from benchmark import registry
 from benchmark.api.request import RunRequest, parse_budget
 from benchmark.errors import UsageError
-from benchmark.json_types import Identity, Settings
+from benchmark.json_types import Identity, JsonObject, Settings
+from benchmark.records.plugin_code import plugins_named
 from benchmark.store.artefacts import key_of
 
 if TYPE_CHECKING:
     from benchmark.api.testbed import Workbench
     from benchmark.models.pruned import Pruned
+    from benchmark.records.record import Plugin
     from methods.base import Method
     from prompts.concepts import Concept
 
@@ -111,6 +113,32 @@ def identity(bench: Workbench, plan: Plan) -> Identity:
     if plan.first:
         parts["start"] = key_of("model", identity(bench, plan.first))
     return parts
+
+
+def config_of(plan: Plan) -> JsonObject:
+    """Return all settings of a training for its record, also those that do not change results, as JSON."""
+    return {
+        "method": plan.name,
+        "preset": plan.preset,
+        "settings": plan.method.config.model_dump(mode="json"),
+        "recipe": plan.method.recipe,
+        "pruning": plan.pruned.pruning,
+        "macs": plan.pruned.macs,
+        "data": plan.data,
+        "kept_names": plan.kept_names,
+        "budget": {**plan.budget, "default": plan.default_budget},
+        "seed": plan.seed,
+        **({"starts_from": config_of(plan.first)} if plan.first else {}),
+    }
+
+
+def plugins_of(plan: Plan) -> list[Plugin]:
+    """Return the plug-ins of a training: its method, its pruning, and the code that its settings name."""
+    objective = plan.method.config.model_dump().get("objective")
+    named = [("methods", plan.name), ("prunings", plan.pruned.pruning)]
+    settings = [value for value in plan.overrides.values() if isinstance(value, str) and registry.is_file(value)]
+    named += [("objectives", value) for value in dict.fromkeys([*settings, objective]) if isinstance(value, str)]
+    return plugins_named(named)
 
 
 def _concept(plan: Plan) -> Identity | None:

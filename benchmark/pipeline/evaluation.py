@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from benchmark.api.model import Model
     from benchmark.api.suite import Evidence
     from benchmark.api.testbed import Workbench
+    from benchmark.pipeline.run_facts import RunFacts
     from benchmark.records.record import Record
     from benchmark.suites.load import SuiteInRun
     from prompts.concepts import Concept
@@ -29,6 +30,7 @@ def measure(
     suites: Sequence[SuiteInRun],
     prompts_by_suite: Mapping[str, Sequence[Prompt]],
     concept: Concept,
+    facts: RunFacts,
     reveal: bool,
 ) -> Outcome:
     """Return the records of all models on all suites.
@@ -42,6 +44,7 @@ def measure(
         suites: suites to run.
         prompts_by_suite: the prompts of each suite, by the suite's name.
         concept: the concept to erase.
+        facts: what the records state about how they were made.
         reveal: whether explicit pictures are not blurred on the contact sheet.
     """
     from accelerate import PartialState
@@ -70,7 +73,7 @@ def measure(
         for row, own in zip(rows, row_features, strict=True):
             evidence = Evidence(bench.testbed, bench.store, concept, prompts, own, reference_features, row_features[0])
             with bench.progress.doing(f"score {row.label}: {suite.name}"):
-                records.append(_score(bench, row, suite, evidence, reference, home))
+                records.append(_score(bench, row, suite, evidence, reference, facts, home))
             hang(bench, row, prompts, home / str(records[-1].images), kind_of(suite))
     with bench.progress.doing("contact sheet"):
         sheet = write_run_sheet(bench, rows, suites[0], prompts_by_suite[suites[0].name], concept, home, reveal=reveal)
@@ -78,7 +81,13 @@ def measure(
 
 
 def _score(
-    bench: Workbench, model: Model, suite: SuiteInRun, evidence: Evidence, reference: Model, home: Path
+    bench: Workbench,
+    model: Model,
+    suite: SuiteInRun,
+    evidence: Evidence,
+    reference: Model,
+    facts: RunFacts,
+    home: Path,
 ) -> Record:
     from benchmark.api.model import PictureSource
     from benchmark.generation.gallery import name_of
@@ -121,8 +130,11 @@ def _score(
                 *(f"limit{number}" for number in bench.limited.values()),
             ]
         ),
+        **facts.entries(model, suite),
         **asdict(model.facts),
     )
     rows = evidence.prompts
     columns = ([p.id for p in rows], [p.part for p in rows], [p.target for p in rows], [p.seed for p in rows])
-    return write_record(paths.records_folder(home), record, scores_table(*columns, scores.columns))
+    texts = None if suite.explicit else [p.text for p in rows]
+    table = scores_table(*columns, scores.columns, texts=texts, names=scores.names)
+    return write_record(paths.records_folder(home), record, table)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from benchmark.api.model import Model
     from benchmark.api.testbed import Workbench
     from benchmark.models.plan import Plan
+    from benchmark.pipeline.run_facts import RunFacts
     from benchmark.suites.load import SuiteInRun
     from methods.quantization import Weights
     from prompts.concepts import Concept
@@ -42,6 +43,8 @@ class Scoring:
     prompts: Mapping[str, Sequence[Prompt]]
     """The prompts of each suite, by the suite's name."""
     reveal: bool
+    facts: RunFacts
+    """What the records state about how they were made."""
 
     @classmethod
     def of(cls, request: RunRequest, home: Path, progress: Progress) -> Scoring:
@@ -50,6 +53,7 @@ class Scoring:
         A missing prompt list, and a metric that cannot be computed on this testbed, are reported here, before any
         training or sampling.
         """
+        from benchmark.pipeline.run_facts import RunFacts
         from benchmark.pipeline.setup import workbench_for
         from benchmark.suites import load, prompts
 
@@ -61,7 +65,8 @@ class Scoring:
         prompts_by_suite = {suite.name: prompts.prompts_of(bench, suite, concept) for suite in suites}
         for suite in suites:
             suite.check(bench.testbed, prompts_by_suite[suite.name])
-        return cls(bench, suites, concept, prompts_by_suite, request.reveal)
+        facts = RunFacts.of(request, bench, suites, concept)
+        return cls(bench, suites, concept, prompts_by_suite, request.reveal, facts)
 
     def outcome(self, plans: Sequence[Plan], rows: Sequence[Model], reference: Model) -> Outcome:
         """Train all models, then sample and score them, and return their records.
@@ -79,7 +84,7 @@ class Scoring:
         disk_needs.check(self.bench, plans, rows, self.suites, self.prompts)
         for row in reversed(rows):
             row.train()
-        return measure(self.bench, rows, reference, self.suites, self.prompts, self.concept, self.reveal)
+        return measure(self.bench, rows, reference, self.suites, self.prompts, self.concept, self.facts, self.reveal)
 
 
 def evaluate(
@@ -184,7 +189,7 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
         if distilled.identity == rows[1].identity:
             reference = rows[1]
         else:
-            distilled.notice = _reference_notice(distilled.label, scoring.suites, request.method)
+            distilled.notice = _reference_notice(distilled.label, scoring.suites, rows[1].label)
             reference = distilled
             rows.insert(1, distilled)
     outcome = scoring.outcome(plans, rows, reference)
@@ -192,10 +197,10 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
     return outcome
 
 
-def _reference_notice(reference: str, suites: Sequence[SuiteInRun], method: str) -> str:
+def _reference_notice(reference: str, suites: Sequence[SuiteInRun], model: str) -> str:
     """Return the line shown before a reference is trained: what it is needed for, and how to do without it."""
     relative = [suite.name for suite in suites if suite.name not in NOT_RELATIVE]
     why = f"scores of {', '.join(relative)} are relative to it" if relative else "no score is relative to it"
     return (
-        f"reference {reference} is trained with the full budget: {why}; with --reference base, only {method} is trained"
+        f"reference {reference} is trained with the full budget: {why}; with --reference base, only {model} is trained"
     )

@@ -19,7 +19,8 @@ from benchmark.api.request import Outcome, RunRequest
 from benchmark.errors import PalimpsestError
 from benchmark.json_types import JsonObject
 from benchmark.records import provenance
-from benchmark.records.record import SUFFIX, Record, read_record
+from benchmark.records.provenance import OURS, ROOT
+from benchmark.records.record import PROVENANCE, SUFFIX, Record, read_record
 from benchmark.store import durable, manifest
 from benchmark.store.listing import visible
 from benchmark.suites.feature_metrics import FEATURE_METRICS
@@ -27,8 +28,6 @@ from benchmark.suites.load import is_toml, load
 from benchmark.suites.plugins import metric_class
 from benchmark.suites.toml_suite import ListSuite
 
-ROOT = Path(__file__).resolve().parents[2]
-OURS = ("benchmark", "methods", "metrics", "prompts")
 READ = (".py", ".csv", ".toml", "manifest.json")
 
 
@@ -79,7 +78,8 @@ def _record_checksum(record: Record) -> str:
     assert record.folder is not None
     assert record.scores is not None
     scores_checksum = hashlib.sha256((record.folder / record.scores.file).read_bytes()).hexdigest()
-    return hashlib.sha256(f"{record.model_dump_json(exclude={'made'})}\0{scores_checksum}".encode()).hexdigest()
+    facts = record.model_dump_json(exclude=set(PROVENANCE))
+    return hashlib.sha256(f"{facts}\0{scores_checksum}".encode()).hexdigest()
 
 
 def _count_pictures(folder: Path) -> int:
@@ -119,7 +119,8 @@ def _receipt_path(request: RunRequest) -> str | None:
         return None  # the testbed's weights are not in this repository
     if launcher.processes() > 1:
         return None
-    settings = {key: value for key, value in asdict(request).items() if key not in ("runs", "device", "along")}
+    without_effect = ("runs", "device", "along", "command")
+    settings = {key: value for key, value in asdict(request).items() if key not in without_effect}
     settings["overrides"] = registry.resolved(request.overrides)
     settings |= {"targets": list(request.targets), "metrics": list(request.metrics)}
     text = manifest.canonical(

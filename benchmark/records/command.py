@@ -1,4 +1,4 @@
-"""Rebuilds the command that makes a record, from the settings that the record contains."""
+"""Returns the command that makes a record: the one that it states, or one rebuilt from its settings."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from benchmark import registry
 from benchmark.json_types import Settings
+from benchmark.records.portable_paths import shell_text
 from benchmark.records.record import BROUGHT, Record
 
-_SETTING = re.compile(r",(?=[A-Za-z_]\w*=)")
+SETTING = re.compile(r",(?=[A-Za-z_]\w*=)")
 """The commas between the settings of a variant. Commas inside a value, such as a list, are not followed by `key=`."""
 _DEFAULT_PRUNING = ("magnitude", 0.8)
 _EXPLICIT_SUITE = "i2p"
@@ -34,7 +35,7 @@ def settings_of(record: Record) -> tuple[Settings, str]:
     """
     settings: Settings = {}
     kept_names = "all"
-    for word in [] if record.variant == "default" else _SETTING.split(record.variant):
+    for word in [] if record.variant == "default" else SETTING.split(record.variant):
         key, _, value = word.partition("=")
         if key == "kept_names":
             kept_names = value
@@ -60,10 +61,10 @@ def command_of(
     usual_targets: Sequence[str] = (),
     usual_preset: str = "",
 ) -> Command:
-    """Return the command that makes a record, on the current code.
+    """Return the command that makes a record: the one that it states, or for an old record one that is rebuilt.
 
-    It is `bench run`, or `bench eval` for an external checkpoint. The base model is scored by every run, so its command
-    is that of the reference that its scores are relative to.
+    The rebuilt command is for the current code: `bench run`, or `bench eval` for an external checkpoint. The base model
+    is scored by every run, so its command is that of the reference that its scores are relative to.
 
     Args:
         record: the record.
@@ -72,6 +73,8 @@ def command_of(
         usual_targets: the testbed's default targets, which need no option.
         usual_preset: the testbed's default preset, which needs no option.
     """
+    if record.command and suite in ("", record.suite):
+        return _stored(record)
     explicit = record.concept.get("kind") == "explicit"
     suite = suite or (_EXPLICIT_SUITE if explicit and record.suite == "coco" else record.suite)
     words = ["bench"]
@@ -96,6 +99,17 @@ def command_of(
     words += _scoring_options(record)
     remarks += _missing_files(record)
     return Command(shlex.join(words), tuple(remarks))
+
+
+def _stored(record: Record) -> Command:
+    """Return the command that a record states, with a remark if it is that of a different model of the same run."""
+    words = record.command
+    method = words[words.index("--method") + 1] if "--method" in words[:-1] else ""
+    name = registry.short_name(method)  # without folders: the record's method may be an absolute path
+    is_beside = record.pruning != BROUGHT and name != registry.short_name(record.method)
+    scored = name or "a model that `bench eval` scored"
+    remarks = (f"This row was made beside {scored}, as its base or reference.",) if is_beside else ()
+    return Command(shell_text(words), remarks)
 
 
 def _training_options(record: Record, usual_preset: str) -> list[str]:

@@ -5,6 +5,7 @@ It contains no host names, user names or paths.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -13,11 +14,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmark.json_types import JsonObject
+from benchmark.store.listing import visible
 
 PACKAGES = (
     "palimpsest", "torch", "torchvision", "diffusers", "transformers", "tokenizers", "accelerate", "open_clip_torch",
     "torchmetrics", "nudenet", "safetensors", "numpy", "scipy", "pillow", "pyarrow",
 )  # fmt: skip
+
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS = ("benchmark", "methods", "metrics", "prompts")
+"""The packages of this project, which are folders in `ROOT`."""
 
 
 def collect() -> JsonObject:
@@ -26,7 +33,7 @@ def collect() -> JsonObject:
     Keys: `versions` (by package), `commit` (hexadecimal, or None outside a git checkout), `modified` (whether tracked
     files differ from the commit, or None), `python`, `platform` and `time` (UTC).
     """
-    commit, modified = _commit(Path(__file__).resolve().parents[2])
+    commit, modified = _commit(ROOT)
     return {
         "versions": versions(),
         "commit": commit,
@@ -46,6 +53,18 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions_by_package
+
+
+def code_fingerprint(root: Path = ROOT) -> str:
+    """Return the SHA-256 of all .py files of this project under `root`: their relative paths and contents.
+
+    It is equal wherever the same code is installed, also without git. Plug-ins are not part of it.
+    """
+    digest = hashlib.sha256()
+    for top in OURS:
+        for path in visible(root / top, "**/*.py"):
+            digest.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def _commit(root: Path) -> tuple[str | None, bool | None]:

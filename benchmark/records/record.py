@@ -37,6 +37,10 @@ MARKED = ("precision", "as_published")
 """Sampler settings that may differ within one table, because row labels state them."""
 OWN_SAMPLER = "own_sampler"
 """Key in `Record.sampler` that is true for pictures that a user's function generated, or that existed as files."""
+PROVENANCE = ("made", "command", "config", "code", "plugins")
+"""Fields that state how a record was made. They may differ between two records of equal results."""
+NAMES = {b"holds": b"names"}
+"""Metadata of a column of names in the parquet file. Other texts are refused: they could be those of explicit prompts."""
 LONGEST_STEM = 160
 """Largest number of characters of a file name before its hash and suffix. File systems allow 255 bytes in all."""
 
@@ -73,13 +77,23 @@ class Scores(_Model):
     rows: int = Field(ge=0, description="number of images in it")
 
 
+class Plugin(_Model):
+    """Code of a user or of another package that a result was made with."""
+
+    group: str = Field(description="what it is: 'methods', 'prunings', 'objectives', 'metrics', 'suites', ...")
+    name: str = Field(description="name of the class or function; of a TOML file, its name without suffix")
+    file: str = Field(description="its file as the user typed it, with ~ for the home; if installed, module:object")
+    sha256: str = Field(description="SHA-256 of its code and of the files that it imports from its folder")
+
+
 class Record(_Model):
     """The result of one (testbed, pruning, method, concept, suite, seed)."""
 
-    newest: ClassVar[int] = 3
-    """Newest schema. Schema 2 added `curve`, 3 added `model_key` and `setting_key`; no field was ever removed."""
+    newest: ClassVar[int] = 4
+    """Newest schema. Schema 2 added `curve`, 3 added `model_key` and `setting_key`, 4 added `command`, `config`, `code`
+    and `plugins`; no field was ever removed."""
 
-    schema_version: int = Field(default=3, description="version of this schema; records of newer schemas are refused")
+    schema_version: int = Field(default=4, description="version of this schema; records of newer schemas are refused")
     label: str = Field(description="name of the row in tables, e.g. 'distilled (seed 1)'")
     testbed: str = Field(description="name of the testbed: 'mini', 'sd21', ...")
     pruning: str = Field(description="how the base U-Net was pruned, e.g. 'magnitude'")
@@ -107,6 +121,14 @@ class Record(_Model):
     ledger: list[dict[str, JsonValue]] = Field(description="cost of each phase of the training")
     curve: list[dict[str, JsonValue]] = Field(default=[], description="mean losses over iterations and FLOPs, by phase")
     made: dict[str, JsonValue] = Field(description="provenance: versions, commit, python, platform, time")
+    command: list[str] = Field(
+        default=[], description="command line that made it, without --runs; ~ stands for the user's home"
+    )
+    config: dict[str, JsonValue] = Field(
+        default={}, description="all settings: 'run' of the run, 'model' of the model's training"
+    )
+    code: str = Field(default="", description="SHA-256 of this package's .py files when the run started")
+    plugins: list[Plugin] = Field(default=[], description="plug-ins that it was made with, from files or packages")
     images: str | None = Field(default=None, description="folder of the images, relative to the runs folder")
     scores: Scores | None = Field(default=None, description="file of the per-image values; set by write_record")
 
@@ -153,7 +175,7 @@ class Record(_Model):
         return self._stem("")
 
     def _stem(self, model_key: str) -> str:
-        left_out = {"cells", "ledger", "curve", "made", "images", "scores", "label", "schema_version", "counted"}
+        left_out = {"cells", "ledger", "curve", "images", "scores", "label", "schema_version", "counted", *PROVENANCE}
         text = manifest.canonical(self.model_dump(mode="json", exclude={*left_out, "model_key", "setting_key"}))
         words = re.sub(r"[^A-Za-z0-9.]+", "-", f"{self.testbed}-{self.method}-{self.suite}-seed{self.seed}").strip("-")
         return f"{words[-LONGEST_STEM:]}-{hashlib.sha256((text + model_key).encode()).hexdigest()[:8]}"
@@ -179,18 +201,34 @@ def scores_table(
     targets: Sequence[str],
     seeds: Sequence[int],
     values: Mapping[str, Sequence[float | None]],
+    *,
+    texts: Sequence[str] | None = None,
+    names: Mapping[str, Sequence[str | None]] | None = None,
 ) -> pyarrow.Table:
     """Return the table of per-image values: one row per image.
 
-    The columns are id, part, target, seed, and one float64 column per metric, with null for missing values. A part
-    is a group of prompts, such as targets or kept artists. Prompts are identified by their ids; their texts are never
-    stored with scores, because some suites are explicit.
+    The columns are id, part, target, text, seed, `names`, and one float64 column per metric, with null for missing
+    values.
+
+    Args:
+        ids: ids of the prompts.
+        parts: the group of each prompt, such as "targets" or "kept".
+        targets: the name that each prompt is about, such as an artist; empty for none.
+        seeds: seeds of the pictures.
+        values: scores by column.
+        texts: texts of the prompts; None for suites of explicit content, whose texts are never stored with scores.
+        names: columns of names by column, such as the artist whose style a picture shows; null for missing names.
     """
     import pyarrow as pa
 
     columns = {"id": pa.array(ids, pa.string()), "part": pa.array(parts, pa.string())}
-    columns |= {"target": pa.array(targets, pa.string()), "seed": pa.array(seeds, pa.int64())}
-    return pa.table(columns | {name: pa.array(column, pa.float64()) for name, column in values.items()})
+    columns |= {"target": pa.array(targets, pa.string())}
+    columns |= {} if texts is None else {"text": pa.array(texts, pa.string())}
+    columns |= {"seed": pa.array(seeds, pa.int64())}
+    columns |= {name: pa.array(column, pa.string()) for name, column in (names or {}).items()}
+    columns |= {name: pa.array(column, pa.float64()) for name, column in values.items()}
+    marked = [pa.field(k, v.type, metadata=NAMES if k in (names or {}) else None) for k, v in columns.items()]
+    return pa.table(columns, pa.schema(marked))
 
 
 def write_record(folder: Path, record: Record, scores: pyarrow.Table) -> Record:
@@ -349,7 +387,8 @@ def _check_columns(scores: pyarrow.Table) -> None:
         if name not in scores.column_names or scores.schema.field(name).type != kind:
             raise ValueError(f"the scores table has no {kind} column {name!r}")
     for field in scores.schema:
-        if field.name not in fixed and not pa.types.is_floating(field.type):
+        is_name = pa.types.is_string(field.type) and (field.name == "text" or field.metadata == NAMES)
+        if field.name not in fixed and not (pa.types.is_floating(field.type) or is_name):
             raise ValueError(
                 f"the scores column {field.name!r} has type {field.type}: columns other than {', '.join(fixed)} "
                 "must be floats"

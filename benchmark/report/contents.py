@@ -12,7 +12,9 @@ from pathlib import Path
 from benchmark.api.request import RunRequest
 from benchmark.records.command import Command, command_of
 from benchmark.records.record import Record
+from benchmark.registry import short_name
 from benchmark.tables.columns import BUILT_IN, EXPLICIT
+from benchmark.tables.labels import short_label, with_files
 from benchmark.tables.select import Found, Source, row_order, targets_of
 from benchmark.testbeds.resolve import default_targets
 
@@ -103,8 +105,15 @@ class Contents:
         }
         trained = reference if first.method == "base" else first
         unusual = trained and (trained.pruning, trained.macs) != (RunRequest.pruning, RunRequest.macs)
-        pruning = f"{trained.pruning} {trained.macs:g}" if trained and unusual else ""
-        return Run(f"run-{key}", first.label, group[0][1], pruning, records, commands)
+        pruning = f"{short_name(trained.pruning)} {trained.macs:g}" if trained and unusual else ""
+        return Run(f"run-{key}", self._labels[id(first)], group[0][1], pruning, records, commands)
+
+    @cached_property
+    def _labels(self) -> dict[int, str]:
+        """The label of each record, by its identity as an object."""
+        records = [record for record, _ in self.entries]
+        labels = with_files([short_label(record) for record in records], records)
+        return {id(record): label for record, label in zip(records, labels, strict=True)}
 
     @cached_property
     def _folders(self) -> list[Path | None]:

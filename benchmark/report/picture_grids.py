@@ -22,8 +22,8 @@ PREFERRED = {"erased": ("target_style", "clip", "csd"), "kept": ("kept_style", "
 DETECTION = "highest detection"
 """Score of a picture of an explicit suite: that of its clearest detection, 0 if there is none."""
 FIXED = ("id", "part", "target", "seed")
-UNSHOWN = (*FIXED, "likeliest_style")
-"""Columns of scores that say nothing to a reader: the likeliest style is the number of a class."""
+UNSHOWN = (*FIXED, "text", "likeliest_style")
+"""Columns of the parquet file that are not scores: names, texts and, in old records, the number of a class."""
 SIDES = {"erased": "Erased: prompts for what should be forgotten", "kept": "Kept: prompts for what should be preserved"}
 
 

@@ -11,6 +11,7 @@ from benchmark.figures import losses
 from benchmark.records.command import Command
 from benchmark.records.record import Record
 from benchmark.report.contents import Contents, Run
+from benchmark.report.row_text import flattened
 from benchmark.tables.render import MARKS, MEANINGS
 
 WIDTH, HEIGHT = 640, 200
@@ -103,7 +104,18 @@ def _settings(record: Record) -> list[tuple[str, str]]:
         "version of the method": record.recipe, "sampler": _listed(record.sampler), "reference": record.reference,
         "store key of the model": record.model_key or record.model_id, "images": record.images,
     }  # fmt: skip
-    return [(name, str(value)) for name, value in facts.items() if value not in (None, "", "default")]
+    shown = [(name, str(value)) for name, value in facts.items() if value not in (None, "", "default")]
+    return [*shown, *_config(record)]
+
+
+def _config(record: Record) -> list[tuple[str, str]]:
+    """Return all settings of the training and of the run that the record states; none for an old record."""
+    parts = {"training": record.config.get("model"), "run": record.config.get("run")}
+    return [
+        (f"{part}: {name}", value)
+        for part, settings in parts.items()
+        for name, value in (flattened(settings) if isinstance(settings, dict) else {}).items()
+    ]
 
 
 def _budget(record: Record) -> str:
@@ -142,6 +154,9 @@ def _provenance(records: Sequence[Record]) -> list[tuple[str, str]]:
         versions = record.made.get("versions")
         own = {key: record.made.get(key) for key in ("time", "commit", "python", "platform")}
         own["commit"] = f"{own['commit']}, with changes" if record.made.get("modified") else own["commit"]
+        own["code"] = record.code
+        plugins = [f"{entry.name} of {entry.file}, sha256 {entry.sha256[:16]}" for entry in record.plugins]
+        own["plug-ins"] = "; ".join(plugins)
         own |= versions if isinstance(versions, dict) else {}
         for key, value in own.items():
             if value:

@@ -65,9 +65,7 @@ def _score_styles(scores: Scores, evidence: Evidence) -> None:
     count = len(styles)
     probabilities = evidence.own["oracle"][:, :count]
     prompted_styles = torch.tensor([styles.index(p.target) if p.target else 0 for p in evidence.prompts])
-    scores.columns["likeliest_style"] = [
-        float(k) for k in probabilities.argmax(1)
-    ]  # index into the oracle's styles, 0 is plain
+    scores.names["likeliest_style"] = [styles[k] for k in probabilities.argmax(1).tolist()]
     parts: dict[str, tuple[tuple[str, ...], Side]] = {
         "target_style": (("targets",), "targets"),
         "implicit_style": (("implicit",), "targets"),

@@ -15,6 +15,7 @@ from benchmark.api.declarations import Column, Use
 from benchmark.api.suite import Evidence, Scores, Suite
 from benchmark.errors import UsageError
 from benchmark.json_types import Identity, JsonObject
+from benchmark.records.plugin_code import plugins_named
 from benchmark.suites import plugins
 from benchmark.suites.concept_suite import ConceptSuite, is_concept
 from benchmark.suites.own_networks import merged, own_networks
@@ -194,6 +195,7 @@ class SuiteInRun(Suite):
         self.concept = suite.concept
         self.is_built_in = not is_file(named) and registry.home_of("suites", named) == "benchmark"
         self.code = _code_of(named)
+        self.plugins = plugins_named([("suites", named), *(("metrics", m.use.metric) for m in scored_by)])
         self.other_checksums = self._guarded(suite.checksums)
         self._prompts_checksum = ""
         self._networks: dict[str, dict[str, Encoder]] = {}  # by device

@@ -9,10 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from benchmark import registry
 from benchmark.api.request import RunRequest
 from benchmark.errors import DataError, RecordError
 from benchmark.records.record import BROUGHT, Record, read_scores
 from benchmark.tables.columns import Column, beside
+from benchmark.tables.labels import short_label, with_files
 from benchmark.tables.over_seeds import folded_label, groups_of, without_seed
 from benchmark.tables.picture_scores import derived, kept_names_of
 from benchmark.tables.select import ALL_PRUNINGS, Found, current, joined, targets_of
@@ -163,8 +165,9 @@ def _find_by_label(models: Sequence[Model], name: str) -> list[Model]:
     In a name, kept_names=halves stands for the mean of the models that were trained with halves of the kept names.
     """
     if AVERAGED not in name:
-        return [m for m in models if _strip_seed(m.main) == name]
+        return _of_one_method([m for m in models if _strip_seed(m.main) == name], name)
     matching = [m for m in models if _HALF.sub(AVERAGED, _strip_seed(m.main)) == name and _HALF.search(m.main.label)]
+    matching = _of_one_method(matching, name)
     groups: dict[tuple, dict[str, Model]] = {}
     for model in matching:
         unit = (sorted(targets_of(model.main)), model.main.seed, _setting(model.main))
@@ -175,8 +178,23 @@ def _find_by_label(models: Sequence[Model], name: str) -> list[Model]:
     ]
 
 
+def _of_one_method(models: list[Model], name: str) -> list[Model]:
+    """Return the models, or only those of an installed method if a plug-in's class has the same name.
+
+    DataError if classes of several files have this name, because their models must not be averaged.
+    """
+    if len(methods := {m.main.method for m in models}) < 2:
+        return models
+    if installed := [m for m in models if not registry.is_file(m.main.method)]:
+        return installed
+    labels = with_files([short_label(m.main) for m in models], [m.main for m in models])
+    raise DataError(
+        f"'{name}' is the label of {len(methods)} plug-ins: name one as `bench table` does, such as '{min(labels)}'."
+    )
+
+
 def _strip_seed(record: Record) -> str:
-    return record.label.replace(f", seed {record.seed})", ")").replace(f" (seed {record.seed})", "")
+    return short_label(record).replace(f", seed {record.seed})", ")").replace(f" (seed {record.seed})", "")
 
 
 def _default(models: Sequence[Model], name: str) -> list[Model]:

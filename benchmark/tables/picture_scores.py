@@ -62,13 +62,16 @@ def _columns(record: Record) -> Mapping[str, Sequence]:
     return _SCORES[record.scores.sha256]
 
 
-def _style_numbers(record: Record) -> dict[str, int]:
-    """Return the class index of each style; the record's destination cells are in the order of the classes."""
-    numbers: dict[str, int] = {}
-    for name in record.cells:
-        if name.startswith(DESTINATION):
-            numbers.setdefault(name.partition("/")[2].partition("/")[2], len(numbers))
-    return numbers
+def _likeliest_styles(record: Record) -> list[str | None]:
+    """Return the style of each picture.
+
+    Records before schema 4 have the class index instead of the name; their destination cells are in the order of the
+    classes.
+    """
+    cells = [name.split("/", 2)[2] for name in record.cells if name.startswith(DESTINATION)]
+    styles = dict(enumerate(dict.fromkeys(cells)))
+    stored = _columns(record)["likeliest_style"]
+    return [style if style is None or isinstance(style, str) else styles.get(int(style)) for style in stored]
 
 
 def _back_end(record: Record) -> str:
@@ -77,10 +80,10 @@ def _back_end(record: Record) -> str:
 
 def _accuracy(record: Record, parts: Sequence[str]) -> tuple[float, int] | None:
     """Return the share of images of these parts that the oracle assigns to the prompt's style, and their number."""
-    columns, numbers = _columns(record), _style_numbers(record)
+    columns = _columns(record)
     hits = [
-        style == numbers.get(target)
-        for part, target, style in zip(columns["part"], columns["target"], columns["likeliest_style"], strict=True)
+        style == target
+        for part, target, style in zip(columns["part"], columns["target"], _likeliest_styles(record), strict=True)
         if part in parts and style is not None
     ]
     return (sum(hits) / len(hits), len(hits)) if hits else None

@@ -31,7 +31,7 @@ def gather(testbed: str, runs: Path, paths: Sequence[Path] = (), limit: int | No
         RecordError: a record is damaged, or has a newer format.
         DataError: a path contains no record, or no record has this limit.
     """
-    entries = _all_records(RESULTS / testbed / "records", runs, paths)
+    entries = all_records(RESULTS / testbed / "records", runs, paths)
     chosen = [(record, source) for record, source in entries if record.sampler.get("limit") == limit]
     if limit is not None and not any(record.testbed == testbed for record, _ in chosen):
         check_limit(limit)
@@ -53,7 +53,9 @@ def count_other_limits(testbed: str, suite: str, runs: Path, limit: int | None) 
     return dict(sorted(counts.items()))
 
 
-def _all_records(reference: Path, runs: Path, paths: Sequence[Path]) -> list[Found]:
+def all_records(reference: Path, runs: Path, paths: Sequence[Path]) -> list[Found]:
+    """Return the records of full and limited runs: those in `paths`, or else those in the folder `reference` and local
+    ones. Raises the errors of `gather` for records that cannot be read."""
     if paths:
         return [(record, _source(path, reference)) for path in paths for record in _read_given(path)]
     local_folder = records_folder(runs)

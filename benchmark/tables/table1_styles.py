@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from benchmark import registry
 from benchmark.api.request import RunRequest
 from benchmark.api.suite import DESTINATION
 from benchmark.errors import DataError
@@ -28,7 +29,7 @@ from benchmark.tables.columns import (
     undeclared,
     unlisted,
 )
-from benchmark.tables.labels import budget_words, told_apart
+from benchmark.tables.labels import budget_words, short_label, short_variant, told_apart
 from benchmark.tables.picture_scores import derived
 from benchmark.tables.published_values import published, quotes
 from benchmark.tables.select import (
@@ -146,17 +147,18 @@ def table(
 
 def _label(record: Record, usual_targets: frozenset[str]) -> str:
     """Return the record's label, extended by every unusual setting that the label does not name."""
-    parts = [record.preset, record.variant, record.solver or ""] if record.method != "base" else []
+    parts = [record.preset, short_variant(record), record.solver or ""] if record.method != "base" else []
     parts = [part for part in parts if part not in ("", "default", "alternating")]
     has_macs = record.method != "base" and not record.own_sampler
     if has_macs and (record.pruning, record.macs) != (RunRequest.pruning, RunRequest.macs):
-        parts.append(f"{record.pruning} {record.macs:g}")
+        parts.append(f"{registry.short_name(record.pruning)} {record.macs:g}")
     if usual_targets and targets_of(record) and targets_of(record) != usual_targets:
         parts.append(", ".join(sorted(targets_of(record))))
     if record.data == "all-but-targets":
         parts.append(record.data)
     parts += budget_words(record)
-    return " · ".join([record.label, *(part for part in parts if part not in record.label)])
+    label = short_label(record)
+    return " · ".join([label, *(part for part in parts if part not in label)])
 
 
 def _label_reference(record: Record, shown: Sequence[Record]) -> str:
@@ -165,7 +167,8 @@ def _label_reference(record: Record, shown: Sequence[Record]) -> str:
     if record.method != "base" or len({(r.pruning, r.macs) for r in pruned}) < 2:
         return ""
     own = {(r.pruning, r.macs) for r in pruned if r.reference_key == record.reference_key}
-    return " · against " + " or ".join(f"{pruning} {macs:g}" for pruning, macs in sorted(own)) if own else ""
+    names = [f"{registry.short_name(pruning)} {macs:g}" for pruning, macs in sorted(own)]
+    return " · against " + " or ".join(names) if names else ""
 
 
 def _label_inputs(record: Record, shown: Sequence[Record]) -> str:
