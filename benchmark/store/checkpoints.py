@@ -20,6 +20,18 @@ _PREFIX = "checkpoint-"
 KEPT = 2  # number of saved checkpoints: the newest, and the previous one in case the newest is damaged
 
 
+def newest_step(folder: Path) -> int:
+    """Return the number of finished steps in the newest checkpoint in `folder`; 0 if there is none. Nothing is checked.
+
+    The states of methods that store no step count as 0.
+    """
+    for number in reversed(Checkpointer(folder)._numbers()):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            meta = json.loads((folder / f"{_PREFIX}{number:06d}" / "meta.json").read_bytes())
+            return int(meta["step"])
+    return 0
+
+
 class Checkpointer:
     """Saves and loads training states in `folder`, usually a scratch folder of the store.
 
