@@ -60,11 +60,11 @@ def fit(bench: Workbench, plan: Plan, identity: Identity, first: Model | None, s
         plan: everything that determines the weights.
         identity: the key of the model in the store.
         first: the distilled model that training starts from; None to start from the pruned base.
-        series: name of the training's losses in a tracker.
+        series: name of the training in trackers and in lists of unfinished runs.
     """
     from accelerate import PartialState
 
-    from benchmark.store.checkpoints import Checkpointer
+    from benchmark.store.checkpoints import Checkpointer, write_label
     from methods.base import Context
     from methods.budget import Budget, Ledger
     from methods.kept_names import restricted
@@ -86,8 +86,11 @@ def fit(bench: Workbench, plan: Plan, identity: Identity, first: Model | None, s
     )
     flops, iterations = plan.own_flops, plan.own_iterations
     budget = Budget(iterations=iterations) if flops is None else Budget(flops=flops - sum(e.flops for e in images))
+    scratch = store.scratch("model", identity)
+    if PartialState().is_main_process:
+        write_label(scratch, series)
     context = Context(
-        Checkpointer(store.scratch("model", identity)),
+        Checkpointer(scratch),
         ledger,
         _reporter(bench, plan, series),
         bench.device,

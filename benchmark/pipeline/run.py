@@ -11,7 +11,8 @@ from benchmark.console import Progress
 from benchmark.hardware import usable
 from benchmark.pipeline import run_cache
 from benchmark.records.record import refuse_newer
-from benchmark.store import paths
+from benchmark.store import claims, paths
+from benchmark.store.artefacts import key_of
 from benchmark.testbeds import resolve
 from benchmark.tracking.tracker import Tracker
 
@@ -74,13 +75,17 @@ class Scoring:
             rows: models to score; the first is the base, the last is the model of the request.
             reference: one of the rows, the reference of CP and CSD.
         """
+        from benchmark.models.plan import identity
         from benchmark.pipeline import disk_needs
         from benchmark.pipeline.evaluation import measure
 
         disk_needs.check(self.bench, plans, rows, self.suites, self.prompts)
-        for row in reversed(rows):
-            row.train()
-        return measure(self.bench, rows, reference, self.suites, self.prompts, self.concept, self.reveal)
+        keys = [key_of("model", row.identity) for row in rows]
+        keys += [key_of("model", identity(self.bench, plan.first)) for plan in plans if plan.first]
+        with claims.using(self.bench.store, keys, f"run {rows[-1].label}", self.bench.progress):
+            for row in reversed(rows):
+                row.train()
+            return measure(self.bench, rows, reference, self.suites, self.prompts, self.concept, self.reveal)
 
 
 def evaluate(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("palimpsest")
 _PREFIX = "checkpoint-"
+LABEL = "label.json"
 KEPT = 2  # number of saved checkpoints: the newest, and the previous one in case the newest is damaged
 
 
@@ -30,6 +31,18 @@ def newest_step(folder: Path) -> int:
             meta = json.loads((folder / f"{_PREFIX}{number:06d}" / "meta.json").read_bytes())
             return int(meta["step"])
     return 0
+
+
+def write_label(folder: Path, label: str) -> None:
+    """Write the label of a training into the folder of its checkpoints, for lists of unfinished trainings."""
+    durable.write_bytes(folder / LABEL, json.dumps({"label": label}).encode())
+
+
+def read_label(folder: Path) -> str:
+    """Return the label of the training whose checkpoints are in `folder`; empty if it is not known."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return str(json.loads((folder / LABEL).read_bytes())["label"])
+    return ""
 
 
 class Checkpointer:

@@ -1,0 +1,155 @@
+"""Selects what `bench clean` deletes: by run, age and kind, without what other runs or running processes need."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmark.errors import UsageError
+from benchmark.records.record import Record
+from benchmark.records.stored_runs import FEATURES, PICTURES, WEIGHTS, Inventory, StoredPart, StoredRun
+from benchmark.store.claims import USE, Holder
+
+_AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(min|h|d|w)")
+_SECONDS = {"min": 60, "h": 3600, "d": 86400, "w": 604800}
+_ID = re.compile(r"[0-9a-f]{6,20}")
+PARTS_OF_KIND = {"weights": WEIGHTS, "pictures": PICTURES, "features": FEATURES, "checkpoints": ("checkpoints",)}
+"""Kinds of artefacts of each kind of `bench clean --kind`, except stages."""
+
+
+@dataclass
+class Selection:
+    """What is deleted, and sentences about what was chosen but stays."""
+
+    parts: list[StoredPart] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    stays: list[str] = field(default_factory=list)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that deleting the parts frees."""
+        return sum(part.bytes for part in self.parts)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a user wants to delete. Empty names choose all runs, and empty kinds everything that a run has."""
+
+    names: Sequence[str] = ()
+    """Labels or ids of runs."""
+    kinds: Sequence[str] = ()
+    """Kinds of files: keys of `stored_runs.KINDS`."""
+    older_than: float = 0.0
+    """Smallest age in seconds."""
+    shared: bool = False
+    """Whether what other runs need is deleted too."""
+    records: bool = False
+    """Whether the records of the chosen runs are deleted too."""
+
+
+def parse_age(text: str) -> float:
+    """Return an age in seconds: "90min", "12h", "7d", "2w". UsageError if it is none of these."""
+    match = _AGE.fullmatch(text.strip().lower())
+    if match is None:
+        raise UsageError(f"--older-than must be an age such as 90min, 12h, 7d or 2w; '{text}' is not.")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def chosen_runs(inventory: Inventory, names: Sequence[str]) -> list[StoredRun]:
+    """Return the runs with these labels or ids; all for no names.
+
+    Raises:
+        UsageError: a name is that of no run, or of several.
+    """
+    if not names:
+        return inventory.runs
+    runs = []
+    for name in names:
+        matching = [run for run in inventory.runs if run.label == name]
+        matching = matching or [run for run in inventory.runs if _ID.fullmatch(name) and run.key.startswith(name)]
+        if not matching:
+            raise UsageError(f"No run in {inventory.home} has the label or id '{name}': see `bench list runs`.")
+        if len(matching) > 1:
+            ids = ", ".join(run.id for run in matching)
+            raise UsageError(f"'{name}' is the label of {len(matching)} runs ({ids}): give one of these ids.")
+        runs += [run for run in matching if run not in runs]
+    return runs
+
+
+def select(inventory: Inventory, choice: Choice, live: Mapping[str, Holder], now: float) -> Selection:
+    """Return what is deleted for a choice.
+
+    Args:
+        inventory: contents of the runs folder.
+        choice: what the user chose.
+        live: running processes by what they compute or read: see `claims.live`.
+        now: the present time in seconds since 1970.
+
+    Raises:
+        UsageError: a name is that of no run, or of several.
+    """
+    runs = [run for run in chosen_runs(inventory, choice.names) if now - run.written >= choice.older_than]
+    selection = Selection()
+    keys = {run.key for run in runs}
+    removed_keys = set()
+    label_of = {run.key: run.label for run in inventory.runs}
+    for run in runs:
+        holder = live.get(f"{USE}-{run.key}") or live.get(f"model-{run.key}")
+        needed_by = [key for key in run.needed_by if key not in keys]
+        if holder is not None:
+            selection.stays.append(f"{run.label} ({run.id}) is in use by {holder}")
+        elif needed_by and not choice.shared:
+            labels = ", ".join(dict.fromkeys(label_of[key] for key in needed_by[:3]))
+            more = f" and {len(needed_by) - 3} more runs" if len(needed_by) > 3 else ""
+            selection.stays.append(f"{run.label} ({run.id}) is needed by {labels}{more}: --shared deletes it too")
+        else:
+            selection.parts += [part for part in run.parts if _is_of_kind(part, choice.kinds)]
+            removed_keys |= set() if choice.kinds else {run.key}
+            selection.records += run.records if choice.records else []
+    if "stages" in choice.kinds or not (choice.names or choice.kinds):
+        staying = [run for run in inventory.runs if run.key not in removed_keys]
+        _select_stages(selection, inventory, choice, staying, live, now)
+    return selection
+
+
+def _is_of_kind(part: StoredPart, kinds: Sequence[str]) -> bool:
+    return not kinds or any(part.kind in PARTS_OF_KIND.get(kind, ()) for kind in kinds)
+
+
+def _select_stages(
+    selection: Selection,
+    inventory: Inventory,
+    choice: Choice,
+    staying: Sequence[StoredRun],
+    live: Mapping[str, Holder],
+    now: float,
+) -> None:
+    """Add stages that no staying run needs. Only of pruned networks it is known which runs need them."""
+    old_enough = [part for part in inventory.stages if now - part.written >= choice.older_than]
+    if old_enough and live:
+        holder = next(iter(live.values()))
+        selection.stays.append(f"shared stages stay while a run is in progress ({holder})")
+        return
+    needed: dict[str, int] = {}
+    for part in old_enough:
+        if part.kind == "pruned":
+            is_needed = any(part.identity.items() <= run.identity.items() for run in staying if run.identity)
+        else:
+            is_needed = bool(staying)
+        if is_needed and not choice.shared:
+            needed[part.kind] = needed.get(part.kind, 0) + 1
+        else:
+            selection.parts.append(part)
+    for kind, count in needed.items():
+        selection.stays.append(f"{count} shared {kind} can be needed by other runs: --shared deletes them too")
+
+
+def record_files(record: Record) -> list[Path]:
+    """Return the files of a record."""
+    from benchmark.records.stored_runs import record_path
+
+    assert record.folder is not None
+    scores = [record.folder / record.scores.file] if record.scores is not None else []
+    return [record_path(record), *scores]
