@@ -27,6 +27,7 @@ def clean_runs(home: Path, choice: Choice, yes: bool) -> None:
     from benchmark.records.removable import select
     from benchmark.records.stored_runs import read_inventory
     from benchmark.store.claims import live
+    from benchmark.store.durable import storing
     from benchmark.store.unreachable import remove
 
     inventory = read_inventory(home)
@@ -42,8 +43,9 @@ def clean_runs(home: Path, choice: Choice, yes: bool) -> None:
     selection = select(inventory, choice, live(home), time.time())  # a run may have started while the user was asked
     for part in selection.parts:
         remove(home, part.folder)
-    if selection.records:
-        _remove_records(selection)
+    for path in selection.record_files:
+        with storing(path):
+            path.unlink(missing_ok=True)
     _remove_broken_links(home)
     kept = "" if selection.records else "; records and scores are kept"
     print(f"{size(selection.bytes)} freed{kept}")
@@ -55,7 +57,7 @@ def _summary(selection: Selection) -> str:
     sizes = {kind: sum(part.bytes for part in selection.parts if part.kind == kind) for kind in counts}
     texts = [f"{count} {kind} ({size(sizes[kind])})" for kind, count in sorted(counts.items())]
     if selection.records:
-        texts.append(f"{len(selection.records)} records")
+        texts.append(f"{selection.records} record{'s' * (selection.records != 1)}")
     return ", ".join(texts)
 
 
@@ -67,16 +69,6 @@ def _confirm() -> None:
         if typer.confirm("Delete?", err=True):
             return
     raise UsageError("Nothing was deleted.")
-
-
-def _remove_records(selection: Selection) -> None:
-    from benchmark.records.removable import record_files
-    from benchmark.store.durable import storing
-
-    for record in selection.records:
-        for path in record_files(record):
-            with storing(path):
-                path.unlink(missing_ok=True)
 
 
 def _remove_broken_links(home: Path) -> None:

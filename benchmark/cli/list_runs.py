@@ -75,7 +75,7 @@ def _total(inventory: Inventory) -> int:
 
 
 def _as_json(inventory: Inventory, now: float) -> JsonObject:
-    from benchmark.records.stored_runs import record_path, stage_sizes
+    from benchmark.records.stored_runs import stage_sizes
 
     return {
         "runs": [
@@ -88,7 +88,7 @@ def _as_json(inventory: Inventory, now: float) -> JsonObject:
                 "unfinished": run.is_partial,
                 "step": run.step if run.is_partial else None,
                 "needed_by": [key[:8] for key in run.needed_by],
-                "records": [str(record_path(record)) for record in run.records],
+                "records": [str(path) for path in run.record_files],
                 "suites": sorted({record.suite for record in run.records}),
             }
             for run in inventory.runs

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark.errors import UsageError
-from benchmark.records.record import Record
 from benchmark.records.stored_runs import FEATURES, PICTURES, WEIGHTS, Inventory, StoredPart, StoredRun
 from benchmark.store.claims import USE, Holder
 
@@ -24,7 +23,10 @@ class Selection:
     """What is deleted, and sentences about what was chosen but stays."""
 
     parts: list[StoredPart] = field(default_factory=list)
-    records: list[Record] = field(default_factory=list)
+    records: int = 0
+    """Number of records that are deleted."""
+    record_files: list[Path] = field(default_factory=list)
+    """The files of these records and of their scores."""
     stays: list[str] = field(default_factory=list)
 
     @property
@@ -107,11 +109,21 @@ def select(inventory: Inventory, choice: Choice, live: Mapping[str, Holder], now
         else:
             selection.parts += [part for part in run.parts if _is_of_kind(part, choice.kinds)]
             removed_keys |= set() if choice.kinds else {run.key}
-            selection.records += run.records if choice.records else []
+            if choice.records:
+                selection.records += len(run.records)
+                selection.record_files += _record_files(run)
     if "stages" in choice.kinds or not (choice.names or choice.kinds):
         staying = [run for run in inventory.runs if run.key not in removed_keys]
         _select_stages(selection, inventory, choice, staying, live, now)
     return selection
+
+
+def _record_files(run: StoredRun) -> list[Path]:
+    """Return the files of a run's records and of their scores."""
+    files = list(run.record_files)
+    for path, record in zip(run.record_files, run.records, strict=True):
+        files += [path.with_name(record.scores.file)] if record.scores is not None else []
+    return files
 
 
 def _is_of_kind(part: StoredPart, kinds: Sequence[str]) -> bool:
@@ -144,12 +156,3 @@ def _select_stages(
             selection.parts.append(part)
     for kind, count in needed.items():
         selection.stays.append(f"{count} shared {kind} can be needed by other runs: --shared deletes them too")
-
-
-def record_files(record: Record) -> list[Path]:
-    """Return the files of a record."""
-    from benchmark.records.stored_runs import record_path
-
-    assert record.folder is not None
-    scores = [record.folder / record.scores.file] if record.scores is not None else []
-    return [record_path(record), *scores]

@@ -16,6 +16,7 @@ from benchmark.errors import RecordError
 from benchmark.json_types import Identity
 from benchmark.records.record import SUFFIX, Record, read_record
 from benchmark.store import disk, manifest
+from benchmark.store.artefacts import key_of
 from benchmark.store.checkpoints import newest_step, read_label
 from benchmark.store.listing import visible
 from benchmark.store.paths import records_folder
@@ -52,6 +53,10 @@ class StoredRun:
     label: str = ""
     parts: list[StoredPart] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
+    record_files: list[Path] = field(default_factory=list)
+    """The files of `records`, in the same order."""
+    recorded: float = 0.0
+    """Time of the last change of a record, in seconds since 1970; 0 without records."""
     needed_by: list[str] = field(default_factory=list)
     """Keys of the models that start from this one, or whose scores are relative to it."""
     step: int = 0
@@ -75,8 +80,7 @@ class StoredRun:
     @property
     def written(self) -> float:
         """Time of the last change of any part or record, in seconds since 1970."""
-        times = [part.written for part in self.parts]
-        return max([*times, *(path.stat().st_mtime for record in self.records for path in [record_path(record)])])
+        return max([self.recorded, *(part.written for part in self.parts)])
 
     @property
     def identity(self) -> Identity:
@@ -95,12 +99,6 @@ class Inventory:
     """Artefacts that belong to no single model."""
     broken: list[str]
     """Sentences about records that cannot be read."""
-
-
-def record_path(record: Record) -> Path:
-    """Return the file of a record that was read from a folder."""
-    assert record.folder is not None
-    return record.folder / (record.stem + SUFFIX)
 
 
 def read_inventory(home: Path) -> Inventory:
@@ -150,8 +148,10 @@ def _checkpoints(home: Path) -> Iterator[StoredPart]:
 
 def _owner(part: StoredPart, owners: dict[str, str]) -> str:
     """Return the key of the model that a part belongs to; empty if there is none."""
-    if part.kind in ("model", "cost") or part.identity.get("of") == "model":
+    if part.kind == "model" or part.identity.get("of") == "model":
         return part.key
+    if part.kind == "cost":
+        return key_of("model", part.identity)
     if part.kind in PICTURES:
         return owners.get(part.key, "")
     if part.kind in FEATURES:
@@ -165,12 +165,15 @@ def _add_records(home: Path, runs: dict[str, StoredRun]) -> list[str]:
     by_id = {key[:ID_LENGTH]: key for key in runs}
     for path in visible(records_folder(home), "**/*" + SUFFIX):
         try:
-            record = read_record(path)
+            record, written = read_record(path), path.stat().st_mtime
         except (RecordError, OSError) as error:
             broken.append(str(error))
             continue
         key = record.model_key or by_id.get(record.model_id, record.model_id) or record.stem
-        runs.setdefault(key, StoredRun(key)).records.append(record)
+        run = runs.setdefault(key, StoredRun(key))
+        run.records.append(record)
+        run.record_files.append(path)
+        run.recorded = max(run.recorded, written)
     return broken
 
 
