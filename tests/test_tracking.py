@@ -123,14 +123,15 @@ def test_tensorboard_receives_losses_rates_settings_scores_and_pictures(standin:
     events = EventAccumulator(str(folder))
     events.Reload()
     scalars = set(events.Tags()["scalars"])
-    assert {"bilevel/lower/loss", "bilevel/lower/learning rate", "distilled/lower/loss"} <= scalars
+    method = records[-1].label
+    assert {f"{method}/lower/loss", f"{method}/lower/learning rate", "distilled/lower/loss"} <= scalars
     own = [record for record in records if record.label == records[-1].label]
     scores = {f"scores/{record.suite}/{name}": cell for record in own for name, cell in record.cells.items()}
     for name, cell in scores.items():
         if cell.value is not None:
             [event] = events.Scalars(name)
             assert event.value == pytest.approx(cell.value, rel=1e-6)
-    steps = [event.step for event in events.Scalars("bilevel/lower/loss")]
+    steps = [event.step for event in events.Scalars(f"{method}/lower/loss")]
     assert steps == sorted(set(steps))
     assert "pictures/artists" in {tag.rpartition("/")[0] or tag for tag in events.Tags()["images"]} | set(
         events.Tags()["images"]

@@ -187,9 +187,15 @@ def _label_of(run: StoredRun) -> str:
 
 
 def _add_needs(runs: dict[str, StoredRun]) -> None:
-    """Fill `needed_by`: the base is needed by all runs of its testbed, others by those that start from or name them."""
+    """Fill `needed_by`.
+
+    The base is needed by all runs of its testbed. Any other run is needed by the runs that start from its model, and
+    by those whose scores are relative to it, except the base, which each run scores anew.
+    """
     bases = [run for run in runs.values() if any(record.method == "base" for record in run.records)]
     for run in runs.values():
+        if run in bases:
+            continue
         needed = {str(run.identity.get("start")), *(record.reference_key for record in run.records)}
         testbeds = {record.testbed for record in run.records}
         needed |= {base.key for base in bases if testbeds & {record.testbed for record in base.records}}
