@@ -102,8 +102,8 @@ def clean(
     if explicit or unreachable:
         durable.sweep(runs_folder / "tmp")  # unfinished artefacts of killed runs
     if explicit:
-        for kind in PRIVATE:
-            for folder in (runs_folder / "artefacts" / kind, *runs_folder.glob(f"damaged/{kind}-*")):
+        for private in PRIVATE:
+            for folder in (runs_folder / "artefacts" / private, *runs_folder.glob(f"damaged/{private}-*")):
                 removed += _remove(folder, runs_folder)
     unreachable_artefacts = find_unreachable(runs_folder)
     summary = _summary(unreachable_artefacts)

@@ -117,7 +117,8 @@ class WandB(Service):
         return WandBTracker(PROJECT, id=run_id, name=run_name, resume="allow", dir=str(folder), settings=options)
 
     def place(self, run_name: str, folder: Path) -> str:
-        return f"run {run_name} of project {PROJECT} at {self.tracker.tracker.url or folder}"
+        run = self.tracker.tracker
+        return f"run {run_name} of project {PROJECT} in {folder if run.offline else run.url}"
 
     def log(self, series: str, values: Mapping[str, float], step: int) -> None:
         if series not in self._series:
@@ -137,7 +138,8 @@ class Trackio(Service):
     def create(self, run_name: str, run_id: str, folder: Path) -> GeneralTracker:
         from accelerate.tracking import TrackioTracker
 
-        return TrackioTracker(PROJECT, name=f"{run_name}-{run_id[:6]}", resume="allow", embed=False)
+        options = {"resume": "allow", "embed": False, "auto_log_cpu": False, "auto_log_gpu": False}
+        return TrackioTracker(PROJECT, name=f"{run_name}-{run_id[:6]}", **options)
 
     def place(self, run_name: str, folder: Path) -> str:
         return f"run {run_name} of project {PROJECT} (trackio show --project {PROJECT})"
