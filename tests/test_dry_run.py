@@ -14,8 +14,8 @@ from benchmark.console import Progress
 from benchmark.cost.remaining import Preview, Step, preview
 from benchmark.errors import BudgetError, PalimpsestError
 from benchmark.models import throughput
-from benchmark.store.artefacts import Store
 
+BILEVEL = "bilevel (batch=4,lower_steps=2)"
 HOURS = {"method": "distilled", "suite": "coco", "overrides": {}, "reference": "base"}
 
 
@@ -46,51 +46,53 @@ def test_finished_steps_are_done_and_the_folder_is_unchanged(copied: Path) -> No
     assert state(copied) == before
     work = [step for step in result.steps if step.what != "score, write records"]
     assert {step.status for step in work} == {"done"}
-    assert [step.what for step in work if step.what.startswith("train")] == ["train distilled", "train bilevel"]
+    assert [step.what for step in work if step.what.startswith("train")] == ["train distilled", f"train {BILEVEL}"]
     assert result.hours == 0
     assert result.disk == 0
 
 
 def test_missing_steps_have_hours_and_disk_and_no_folder_is_created(standin: Path, tmp_path: Path) -> None:
     home = tmp_path / "runs"
-    result = previewed(home)
+    result = previewed(home, budget="1e12")
     assert not home.exists()
-    for what in ("prune to 80% MACs", "train distilled", "train bilevel", "sample bilevel: artists"):
+    for what in ("prune to 80% MACs", "train distilled", f"train {BILEVEL}", f"sample {BILEVEL}: artists"):
         assert step(result, what).status == "to do"
         assert step(result, what).disk > 0
-    assert step(result, "train bilevel").hours > 0  # type: ignore[operator]
+    assert step(result, f"train {BILEVEL}").hours > 0  # type: ignore[operator]
     assert result.hours == pytest.approx(sum(step.hours for step in result.steps))  # type: ignore[misc]
 
 
-def test_partial_pictures_and_checkpoints_are_counted(copied: Path) -> None:
-    whole = previewed(copied)
-    store = Store(copied)
-    for kind in ("features", "seen", "images", "model", "cost"):
-        for folder in sorted((copied / "artefacts" / kind).iterdir()):
-            text = (folder / "artefact.json").read_text()
-            if kind in ("model", "cost") and '"method": "bilevel"' not in text:
-                continue
-            shutil.rmtree(folder)
-            if kind == "images":
-                break  # only one shard of ten pictures
-    key = step(whole, "train bilevel").key
-    checkpoint = store.home / "scratch" / "model" / key / "checkpoint-000002"
-    checkpoint.mkdir(parents=True)
-    (checkpoint / "meta.json").write_text('{"step": 2}')
+def test_pictures_that_are_there_are_counted(copied: Path) -> None:
+    for kind in ("features", "seen"):
+        shutil.rmtree(copied / "artefacts" / kind)
+    shutil.rmtree(next(iter(sorted((copied / "artefacts" / "images").iterdir()))))
     result = previewed(copied)
-    assert step(result, "train bilevel").status.startswith("resumes after step 2 of ")
-    assert 0 < step(result, "train bilevel").left < 1
-    partial = [step for step in result.steps if "pictures are there" in step.status and "of" in step.status]
-    assert len(partial) == 1
-    assert {step.status for step in result.steps if step.what.startswith("sample") and step not in partial} == {
-        "pictures are there, features to do"
-    }
+    sampled = [step for step in result.steps if step.what.startswith("sample")]
+    [partial] = [step for step in sampled if step.status != "pictures are there, features to do"]
+    assert partial.status in ("14 of 24 pictures are there", "20 of 24 pictures are there") or partial.status.endswith(
+        " of 12 pictures are there"
+    )
+    assert partial.disk > 0
     assert step(result, "train distilled").status == "done"
+
+
+def test_an_interrupted_training_has_the_hours_of_its_remaining_steps(standin: Path, tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    given = {"budget": "12it", "alone": True}
+    whole = step(previewed(home, **given), f"train {BILEVEL}")
+    checkpoint = home / "scratch" / "model" / whole.key / "checkpoint-000002"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "meta.json").write_text('{"step": 3}')
+    resumed = step(previewed(home, **given), f"train {BILEVEL}")
+    assert resumed.status == "resumes after step 3 of 12"
+    assert whole.hours is not None
+    assert resumed.hours == pytest.approx(whole.hours * 9 / 12)
 
 
 def test_steps_of_several_runs_are_counted_once(standin: Path, tmp_path: Path) -> None:
     planned: set[str] = set()
-    previewed(tmp_path / "runs", planned)
+    first = previewed(tmp_path / "runs", planned)
+    assert step(first, "train distilled").status == "to do"
     second = previewed(tmp_path / "runs", planned, method="uce", overrides={})
     assert step(second, "train distilled").status == "done by a run above"
     assert step(second, "train distilled").hours == 0

@@ -77,7 +77,7 @@ class KeptService(services.Service):
         self.kept = Kept(breaks)
         self.sent_pictures: dict[str, list[np.ndarray]] = {}
 
-    def create(self, run_name: str, run_id: str, folder: Path) -> GeneralTracker:
+    def create(self, run_name: str, run_id: str, folder: Path, config: Any) -> GeneralTracker:
         return self.kept
 
     def place(self, run_name: str, folder: Path) -> str:
@@ -157,9 +157,9 @@ def test_a_repeated_run_continues_the_same_run_of_the_service(copied: Path) -> N
     ids: list[str] = []
 
     class Remembering(KeptService):
-        def create(self, run_name: str, run_id: str, folder: Path) -> GeneralTracker:
+        def create(self, run_name: str, run_id: str, folder: Path, config: Any) -> GeneralTracker:
             ids.append(f"{run_name} {run_id}")
-            return super().create(run_name, run_id, folder)
+            return super().create(run_name, run_id, folder, config)
 
     first = Remembering()
     tracked_run(copied, first)

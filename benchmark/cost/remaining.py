@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +20,7 @@ from benchmark.cost.estimate import Speeds
 from benchmark.cost.network_costs import SCORING
 from benchmark.cost.testbed_facts import TestbedFacts, precision_of, read_facts
 from benchmark.cost.workload import is_contained, pieces, terms, training
-from benchmark.errors import UsageError
+from benchmark.errors import BudgetError, UsageError
 from benchmark.pipeline import run_cache
 from benchmark.pipeline.run import Rows, Scoring, rows_of
 from benchmark.records.record import refuse_newer
@@ -32,6 +32,7 @@ from benchmark.store.paths import records_folder
 if TYPE_CHECKING:
     from benchmark.api.model import Model
     from benchmark.console import Progress
+    from benchmark.cost.workload import Piece
     from benchmark.models.plan import Plan
     from benchmark.models.pruned import Pruned
     from benchmark.suites.load import SuiteInRun
@@ -139,7 +140,9 @@ class _Estimator:
 
     def __init__(self, request: RunRequest, facts: TestbedFacts, speeds: Speeds) -> None:
         self.facts, self.speeds = facts, speeds
-        self._work = pieces(request, facts, speeds.of("lower"))
+        self._work: list[Piece] = []
+        with suppress(BudgetError):  # counted for networks of mini's size; the preparation checks the real ones
+            self._work = pieces(request, facts, speeds.of("lower"))
         self._call = facts.sizes.call(facts.size)
         self._calls = (2 if facts.guidance > 1 else 1) * facts.calls
 
@@ -168,10 +171,13 @@ class _Estimator:
         parts = [piece for piece in self._work if piece.kind in names or piece.what in names]
         return sum(piece.flops / self.speeds.of(piece.kind) + piece.seconds for piece in parts) / 3600
 
-    def training(self, plan: Plan) -> tuple[float, int]:
-        """Return the hours and the number of steps of a training."""
+    def training(self, plan: Plan) -> tuple[float | None, int]:
+        """Return the hours and the number of steps of a training; None and 0 if they are not known."""
         images = self.facts.erasing * self._calls * self._call if plan.method.uses_concept_images else 0.0
-        parts = list(training(plan, terms(plan, self.facts), images))
+        try:
+            parts = list(training(plan, terms(plan, self.facts), images))
+        except BudgetError:
+            return None, 0
         seconds = sum(piece.flops / self.speeds.of(piece.kind) for piece in parts)
         return seconds / 3600, sum(piece.count for piece in parts)
 

@@ -39,13 +39,18 @@ class Service:
         assert self._open is not None
         return self._open
 
-    def open(self, run_name: str, run_id: str, folder: Path) -> None:
-        """Begin or continue the run with the service's `run_id`. `folder` is for local files."""
-        self._open = self.create(run_name, run_id, folder)
-        self._open.start()
+    def open(self, run_name: str, run_id: str, folder: Path, config: Mapping[str, Value], is_new: bool) -> None:
+        """Begin the run with the service's `run_id`, and store its settings; or continue it, if it is not new.
 
-    def create(self, run_name: str, run_id: str, folder: Path) -> GeneralTracker:
-        """Return the tracker of accelerate, which has not started yet."""
+        `folder` is for local files.
+        """
+        self._open = self.create(run_name, run_id, folder, config)
+        self._open.start()
+        if is_new:
+            self.settings(config)
+
+    def create(self, run_name: str, run_id: str, folder: Path, config: Mapping[str, Value]) -> GeneralTracker:
+        """Return the tracker of accelerate, which has not started yet; arguments as in `open`."""
         raise NotImplementedError
 
     def place(self, run_name: str, folder: Path) -> str:
@@ -53,7 +58,7 @@ class Service:
         raise NotImplementedError
 
     def settings(self, config: Mapping[str, Value]) -> None:
-        """Store the settings of the run."""
+        """Store the settings of a new run."""
         self.tracker.store_init_configuration(dict(config))
 
     def log(self, series: str, values: Mapping[str, float], step: int) -> None:
@@ -79,7 +84,7 @@ class TensorBoard(Service):
 
     name = "tensorboard"
 
-    def create(self, run_name: str, run_id: str, folder: Path) -> GeneralTracker:
+    def create(self, run_name: str, run_id: str, folder: Path, config: Mapping[str, Value]) -> GeneralTracker:
         from accelerate.tracking import TensorBoardTracker
 
         return TensorBoardTracker(run_name, folder)
@@ -108,7 +113,7 @@ class WandB(Service):
         super().__init__()
         self._series: set[str] = set()
 
-    def create(self, run_name: str, run_id: str, folder: Path) -> GeneralTracker:
+    def create(self, run_name: str, run_id: str, folder: Path, config: Mapping[str, Value]) -> GeneralTracker:
         from accelerate.tracking import WandBTracker
 
         folder.mkdir(parents=True, exist_ok=True)
@@ -134,15 +139,20 @@ class Trackio(Service):
     """trackio, which stores runs in its own folder on this machine (TRACKIO_DIR)."""
 
     name = "trackio"
+    _name = ""
 
-    def create(self, run_name: str, run_id: str, folder: Path) -> GeneralTracker:
+    def create(self, run_name: str, run_id: str, folder: Path, config: Mapping[str, Value]) -> GeneralTracker:
         from accelerate.tracking import TrackioTracker
 
         options = {"resume": "allow", "embed": False, "auto_log_cpu": False, "auto_log_gpu": False}
-        return TrackioTracker(PROJECT, name=f"{run_name}-{run_id[:6]}", **options)
+        self._name = f"{run_name}-{run_id[:6]}"  # trackio knows runs by their names alone
+        return TrackioTracker(PROJECT, name=self._name, config=dict(config), **options)
+
+    def settings(self, config: Mapping[str, Value]) -> None:
+        """Do nothing: trackio stores only the settings that it gets at the start, also of a continued run."""
 
     def place(self, run_name: str, folder: Path) -> str:
-        return f"run {run_name} of project {PROJECT} (trackio show --project {PROJECT})"
+        return f"run {self._name} of project {PROJECT} (trackio show --project {PROJECT})"
 
     def pictures(self, name: str, pictures: Sequence[np.ndarray]) -> None:
         import trackio

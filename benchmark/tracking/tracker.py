@@ -79,10 +79,9 @@ class ServiceTracker(Tracker):
             own_folder = folder / self._service.name
             earlier = _stored_id(own_folder, run_name)
             run_id = earlier or token_hex(8)
-            self._service.open(run_name, run_id, own_folder)
+            self._service.open(run_name, run_id, own_folder, config, earlier is None)
             self._started = True
             if earlier is None:
-                self._service.settings(dict(config))
                 durable.write_bytes(_id_file(own_folder, run_name), json.dumps({"id": run_id}).encode())
             continued = "" if earlier is None else ", continued"
             self._progress.say(escape(f"tracking  {self._service.place(run_name, own_folder)}{continued}"))
