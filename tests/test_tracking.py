@@ -24,7 +24,7 @@ from benchmark.pipeline import run, tracked
 from benchmark.records.record import Record, read_records
 from benchmark.tracking import services
 from benchmark.tracking.services import SERVICES, TensorBoard, check_installed
-from benchmark.tracking.tracker import ServiceTracker, Tracker
+from benchmark.tracking.tracker import ServiceTracker, Tracker, without_folders
 
 ROOT = Path(__file__).parents[1]
 FEW = {"batch": 4}
@@ -215,6 +215,9 @@ def test_settings_of_a_run_contain_no_folders() -> None:
     assert config["suite"] == "boat.toml"
     assert config["set/rate"] == "0.1"
     assert "/" not in "".join(str(value) for value in config.values())
+    label = "/home/someone/my.py:Eraser (objective=~/x/loss.py:Loss,rate=0.1)"
+    assert without_folders(label) == "my.py:Eraser (objective=loss.py:Loss,rate=0.1)"
+    assert without_folders("bilevel (seed 1)") == "bilevel (seed 1)"
 
 
 def test_a_missing_package_is_refused_before_the_run_with_the_command_that_installs_it(

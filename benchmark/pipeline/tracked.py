@@ -16,6 +16,7 @@ from benchmark.api.request import Outcome, RunRequest
 from benchmark.store import manifest
 from benchmark.store.listing import visible
 from benchmark.suites.load import is_file
+from benchmark.tracking.tracker import without_folders
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +43,11 @@ def tracked(tracker: Tracker, request: RunRequest, model: Model, home: Path) -> 
         home: the runs folder.
     """
     config = settings(request)
-    tracker.start(run_name(request), {**config, "label": model.label, "model": model_id(model)}, home / "tracking")
+    tracker.start(
+        run_name(request),
+        {**config, "label": without_folders(model.label), "model": model_id(model)},
+        home / "tracking",
+    )
     try:
         yield
     finally:
@@ -100,7 +105,7 @@ def send_results(
 
 def _scores(record: Record, is_own: bool) -> dict[str, float]:
     """Return the scores of a record by name; those of the requested model with intervals, and with its cost."""
-    prefix = "scores" if is_own else f"scores of {record.label}"
+    prefix = "scores" if is_own else f"scores of {without_folders(record.label)}"
     values: dict[str, float] = {}
     for name, cell in record.cells.items():
         if cell.value is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
@@ -24,11 +25,18 @@ Value = str | int | float | bool
 """A value that every service accepts."""
 
 
+def without_folders(label: str) -> str:
+    """Return a label of a model with files named without their folders: "my/a.py:A (seed 1)" -> "a.py:A (seed 1)"."""
+    return re.sub(r"[^\s=,()]*/", "", label)
+
+
 class Tracker:
     """Receives the settings, losses, scores and pictures of runs. This base class discards them."""
 
-    active: bool = False
-    """Whether anything is sent."""
+    @property
+    def active(self) -> bool:
+        """Whether anything is sent."""
+        return False
 
     def start(self, run_name: str, config: Mapping[str, Value], folder: Path) -> None:
         """Begin a run of the service, or continue the one that an interrupted command has begun.
@@ -71,7 +79,7 @@ class ServiceTracker(Tracker):
         self._stopped, self._started = False, False
 
     @property
-    def active(self) -> bool:  # type: ignore[override]
+    def active(self) -> bool:
         return not self._stopped
 
     def start(self, run_name: str, config: Mapping[str, Value], folder: Path) -> None:
@@ -91,7 +99,7 @@ class ServiceTracker(Tracker):
 
     def log(self, series: str, values: Mapping[str, float], step: int) -> None:
         if self._started:
-            self._attempt(lambda: self._service.log(series, values, step))
+            self._attempt(lambda: self._service.log(without_folders(series), values, step))
 
     def scores(self, values: Mapping[str, float]) -> None:
         if self._started:
