@@ -16,8 +16,9 @@ from benchmark.cli.clean import Kind
 from benchmark.cli.list_runs import age
 from benchmark.console import Progress
 from benchmark.errors import UsageError
+from benchmark.records.clean_choice import Choice, parse_age
 from benchmark.records.record import write_record
-from benchmark.records.removable import Choice, parse_age, select
+from benchmark.records.removable import select
 from benchmark.records.stored_runs import KINDS, read_inventory
 from benchmark.store import claims
 from benchmark.store.artefacts import Store, key_of

@@ -23,8 +23,9 @@ from benchmark.errors import UsageError
 from benchmark.pipeline import run, tracked
 from benchmark.records.record import Record, read_records
 from benchmark.tracking import services
+from benchmark.tracking.service_tracker import ServiceTracker
 from benchmark.tracking.services import SERVICES, TensorBoard, check_installed
-from benchmark.tracking.tracker import ServiceTracker, Tracker, without_folders
+from benchmark.tracking.tracker import Tracker, without_folders
 
 ROOT = Path(__file__).parents[1]
 FEW = {"batch": 4}
@@ -209,13 +210,13 @@ def test_runs_with_different_settings_have_different_names() -> None:
 
 def test_settings_of_a_run_contain_no_folders() -> None:
     config = tracked.settings(
-        RunRequest("/home/someone/my.py:Eraser", "/home/someone/boat.toml", overrides={"rate": 0.1}, runs=Path("/x"))
+        RunRequest("/a/folder/my.py:Eraser", "/a/folder/boat.toml", overrides={"rate": 0.1}, runs=Path("/x"))
     )
     assert config["method"] == "my.py:Eraser"
     assert config["suite"] == "boat.toml"
     assert config["set/rate"] == "0.1"
     assert "/" not in "".join(str(value) for value in config.values())
-    label = "/home/someone/my.py:Eraser (objective=~/x/loss.py:Loss,rate=0.1)"
+    label = "/a/folder/my.py:Eraser (objective=~/x/loss.py:Loss,rate=0.1)"
     assert without_folders(label) == "my.py:Eraser (objective=loss.py:Loss,rate=0.1)"
     assert without_folders("bilevel (seed 1)") == "bilevel (seed 1)"
 

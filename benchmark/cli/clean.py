@@ -89,7 +89,7 @@ def clean(
     runs_folder, removed = kept_home(runs), 0
     if names or kind or older_than:
         from benchmark.cli.clean_runs import clean_runs
-        from benchmark.records.removable import Choice, parse_age
+        from benchmark.records.clean_choice import Choice, parse_age
 
         if explicit or unreachable:
             raise UsageError("--explicit and --unreachable choose files on their own: leave out runs, --kind and age.")

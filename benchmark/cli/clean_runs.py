@@ -15,7 +15,8 @@ from benchmark.errors import UsageError
 from benchmark.store.paths import size
 
 if TYPE_CHECKING:
-    from benchmark.records.removable import Choice, Selection
+    from benchmark.records.clean_choice import Choice
+    from benchmark.records.removable import Selection
 
 
 def clean_runs(home: Path, choice: Choice, yes: bool) -> None:

@@ -76,7 +76,7 @@ def run(
     from benchmark.console import Progress
     from benchmark.cost.confirm import consent
     from benchmark.pipeline.run import run as run_benchmark
-    from benchmark.tracking.services import tracker_for
+    from benchmark.tracking.service_tracker import tracker_for
 
     consent(requests, options.yes)
 

@@ -8,19 +8,15 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from benchmark.api.request import RunRequest, parse_budget
-from benchmark.cost import devices
-from benchmark.cost.estimate import Speeds
-from benchmark.cost.network_costs import SCORING
-from benchmark.cost.testbed_facts import TestbedFacts, precision_of, read_facts
-from benchmark.cost.workload import is_contained, pieces, terms, training
-from benchmark.errors import BudgetError, UsageError
+from benchmark.cost.step_hours import Estimator
+from benchmark.cost.workload import is_contained
 from benchmark.pipeline import run_cache
 from benchmark.pipeline.run import Rows, Scoring, rows_of
 from benchmark.records.record import refuse_newer
@@ -32,7 +28,6 @@ from benchmark.store.paths import records_folder
 if TYPE_CHECKING:
     from benchmark.api.model import Model
     from benchmark.console import Progress
-    from benchmark.cost.workload import Piece
     from benchmark.models.plan import Plan
     from benchmark.models.pruned import Pruned
     from benchmark.suites.load import SuiteInRun
@@ -99,7 +94,7 @@ def preview(request: RunRequest, progress: Progress, planned: set[str]) -> Previ
         store = Store(folder, (home / "artefacts", *scoring.bench.testbed.shipped))
         scoring = replace(scoring, bench=replace(scoring.bench, store=store))
         notes: list[str] = []
-        estimator = _Estimator.of(request, notes)
+        estimator = Estimator.of(request, notes)
         rows = rows_of(scoring, request, lambda run_request: _plan(scoring, run_request, estimator, notes))
         steps = []
         for step in _steps(scoring, rows, request, estimator):
@@ -135,62 +130,7 @@ def _copy_to_read(home: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-class _Estimator:
-    """Hours of steps, from the properties of a testbed and the assumed speed of the device."""
-
-    def __init__(self, request: RunRequest, facts: TestbedFacts, speeds: Speeds) -> None:
-        self.facts, self.speeds = facts, speeds
-        self._work: list[Piece] = []
-        with suppress(BudgetError):  # counted for networks of mini's size; the preparation checks the real ones
-            self._work = pieces(request, facts, speeds.of("lower"))
-        self._call = facts.sizes.call(facts.size)
-        self._calls = (2 if facts.guidance > 1 else 1) * facts.calls
-
-    @classmethod
-    def of(cls, request: RunRequest, notes: list[str]) -> _Estimator | None:
-        """Return the estimator of a run; None, with a note, if the costs of its testbed are not known."""
-        speeds = Speeds.of_device(devices.here(request.device)[0], precision_of(request))
-        try:
-            facts = read_facts(request)
-        except UsageError as error:  # a testbed in Python; all other mistakes are reported by the preparation
-            notes.append(str(error).partition(":")[0] + ", so hours are not known")
-            return None
-        notes.append(speeds.source)
-        return cls(request, facts, speeds)
-
-    def pruning(self) -> float:
-        """Return the hours of the calibration of a pruning."""
-        return self._hours_of("prune", "encode calibration images")
-
-    def data(self) -> float:
-        """Return the hours of the concept images and the encoding of training pictures."""
-        return self._hours_of("sample concept images", "encode training pictures", "encode in training steps")
-
-    def _hours_of(self, *names: str) -> float:
-        """Return the hours of the parts of these kinds or names."""
-        parts = [piece for piece in self._work if piece.kind in names or piece.what in names]
-        return sum(piece.flops / self.speeds.of(piece.kind) + piece.seconds for piece in parts) / 3600
-
-    def training(self, plan: Plan) -> tuple[float | None, int]:
-        """Return the hours and the number of steps of a training; None and 0 if they are not known."""
-        images = self.facts.erasing * self._calls * self._call if plan.method.uses_concept_images else 0.0
-        try:
-            parts = list(training(plan, terms(plan, self.facts), images))
-        except BudgetError:
-            return None, 0
-        seconds = sum(piece.flops / self.speeds.of(piece.kind) for piece in parts)
-        return seconds / 3600, sum(piece.count for piece in parts)
-
-    def picture(self, macs: float) -> float:
-        """Return the hours to sample, decode and score a picture of a model with this share of the base's MACs."""
-        seconds = self._calls * self._call * macs / self.speeds.of("sample")
-        seconds += self.facts.sizes.decode / self.speeds.of("decode")
-        if self.facts.name != "mini":
-            seconds += sum(SCORING.values()) / self.speeds.of("score")
-        return seconds / 3600
-
-
-def _plan(scoring: Scoring, request: RunRequest, estimator: _Estimator | None, notes: list[str]) -> Plan:
+def _plan(scoring: Scoring, request: RunRequest, estimator: Estimator | None, notes: list[str]) -> Plan:
     """Return the plan of a request. A budget in hours is converted with the assumed speed, without a measurement."""
     from benchmark.models.plan import plan_of, planned
 
@@ -214,7 +154,7 @@ def _training_key(scoring: Scoring, plan: Plan) -> str:
     return key_of("model", identity(scoring.bench, plan))
 
 
-def _steps(scoring: Scoring, rows: Rows, request: RunRequest, estimator: _Estimator | None) -> Iterator[Step]:
+def _steps(scoring: Scoring, rows: Rows, request: RunRequest, estimator: Estimator | None) -> Iterator[Step]:
     """Yield the steps of a run in their order."""
     bench = scoring.bench
     pruned = rows.plans[-1].pruned
@@ -246,7 +186,7 @@ def _whole(what: str, key: str, done: bool, hours: float | None, size: float) ->
 
 
 def _trainings(
-    scoring: Scoring, rows: Rows, request: RunRequest, estimator: _Estimator | None, parameters: int
+    scoring: Scoring, rows: Rows, request: RunRequest, estimator: Estimator | None, parameters: int
 ) -> Iterator[Step]:
     """Yield the trainings of a run. A first stage that the store has, or that another training passes, is left out."""
     from benchmark.models.fitted import Fitted
@@ -263,7 +203,7 @@ def _trainings(
 
 
 def _training(
-    scoring: Scoring, plan: Plan, model: Model, request: RunRequest, estimator: _Estimator | None, parameters: int,
+    scoring: Scoring, plan: Plan, model: Model, request: RunRequest, estimator: Estimator | None, parameters: int,
     detail: str = "",
 ) -> Step:  # fmt: skip
     key, what = key_of("model", model.identity), f"train {model.label}{detail}"
@@ -278,7 +218,7 @@ def _training(
     return Step(what, key, status, max(left, LEAST), None if hours is None else hours * left, size)
 
 
-def _pictures(scoring: Scoring, model: Model, suite: SuiteInRun, estimator: _Estimator | None) -> Step:
+def _pictures(scoring: Scoring, model: Model, suite: SuiteInRun, estimator: Estimator | None) -> Step:
     """Return the step that samples the pictures of a suite and computes their features."""
     from benchmark.generation.features import features_identity
     from benchmark.generation.shards import kind_of, picture_bytes, shard_identity, shards
