@@ -65,7 +65,7 @@ def clean(
     ] = False,
     runs: KeptRuns = None,
 ) -> None:
-    """Delete runs, files of some kind or age, explicit images, or files that no run uses any more.
+    """Delete runs, explicit images, or unused files.
 
     Runs are chosen by name, --kind and --older-than together. The command says what it deletes and how much that frees,
     and asks first. Records and scores are kept unless --records is given. What a running process uses stays, and so

@@ -45,7 +45,7 @@ def show_list(
     runs: KeptRuns = None,
     form: Annotated[ListForm, typer.Option("--format", help="Output format of `bench list runs`.")] = ListForm.text,
 ) -> None:
-    """List methods, suites, testbeds, metrics, prunings, artists or runs.
+    """List methods, suites, testbeds and so on, or stored runs.
 
     Artists are listed with their role: target (forgotten by default), neighbour (similar in style to a target), tuning
     (used to choose settings), reserved (never used to choose settings) or kept (any other).
