@@ -125,7 +125,8 @@ Start = Literal["pruned", "distilled", "base"]
 Precision = Literal["fp32", "bf16"]
 """Floating-point precision of U-Nets; see methods/training/precision.py."""
 Progress = Callable[[str, int, int, dict[str, float]], None]
-"""Called with (phase, steps done, total steps, means since the last call, such as the loss)."""
+"""Called with (phase, steps done, total steps, values). The values are means since the last call, the loss first, and
+in training loops the "learning rate" of the last step."""
 
 
 @dataclass(frozen=True)

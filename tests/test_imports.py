@@ -41,7 +41,7 @@ FLOORS = (
     "prompts.lists prompts.sources methods.costs methods.sampling benchmark.hub",
     "prompts.rows methods.base",
     "prompts.public methods.kept_names methods.training methods.uce benchmark.store",
-    "methods.pruning methods.uce_captions benchmark.records benchmark.contact_sheet",
+    "methods.pruning methods.uce_captions benchmark.records benchmark.contact_sheet benchmark.tracking",
     "methods.distilled methods.esd methods.conceptprune benchmark.api",
     "methods.bilevel benchmark.models benchmark.suites benchmark.testbeds",
     "methods.esd_kd benchmark.generation benchmark.tables benchmark.doctor benchmark.plugin_checks",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from benchmark.errors import UsageError
 from benchmark.json_types import Identity, NetworkConfig
+from benchmark.tracking.tracker import Tracker
 from methods.base import Precision
 from prompts.concepts import DEFAULT_KIND
 
@@ -269,6 +270,8 @@ class Workbench:
     """Processes that read training pictures ahead; 0 for none."""
     together: AdaptiveBatch = field(default_factory=_shard_batch)
     """Samples as many pictures at once as fit in memory, at most one shard."""
+    tracker: Tracker = field(default_factory=Tracker)
+    """Receives the losses of trainings; by default it discards them."""
 
     @property
     def limited(self) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -63,6 +64,9 @@ def _check(command: Any, ctx: Any, words: list[str]) -> None:
         raise UsageError(f"{idle_words[0]} only prints a help text: leave it out.")
     try:
         with command.make_context("run", list(words), parent=ctx) as run_context:
-            RunOptions(**{**run_context.params, "runs": Path("runs")}).requests()
+            if run_context.params["dry_run"]:
+                raise UsageError("--dry-run runs nothing: leave it out.")
+            own = {field.name: run_context.params[field.name] for field in fields(RunOptions)}
+            RunOptions(**{**own, "runs": Path("runs")}).requests()
     except _CLICK_ERROR as error:
         raise UsageError(str(error).rstrip(".") + ".") from error

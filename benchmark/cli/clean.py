@@ -1,8 +1,9 @@
-"""`bench clean`: deletes explicit images and unused files of the runs folder; records and scores are kept."""
+"""`bench clean`: deletes runs, explicit images and unused files of the runs folder."""
 
 from __future__ import annotations
 
 from collections import Counter
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +19,40 @@ if TYPE_CHECKING:
     from benchmark.store.unreachable import Unreachable
 
 
+class Kind(StrEnum):
+    """Kinds of files that can be deleted."""
+
+    weights = "weights"
+    pictures = "pictures"
+    features = "features"
+    checkpoints = "checkpoints"
+    stages = "stages"
+
+
 def clean(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN]...", help="Labels or ids of the runs to delete, from `bench list runs`."),
+    ] = None,
+    kind: Annotated[
+        list[Kind] | None,
+        typer.Option(
+            help="Delete only files of this kind, may be repeated: weights of trained models, pictures, features that "
+            "scores are computed from, checkpoints of unfinished trainings, or stages that several runs share.",
+            show_default="all of the run",
+        ),
+    ] = None,
+    older_than: Annotated[
+        str,
+        typer.Option(
+            help="Delete only runs that were last changed before this time: 90min, 12h, 7d, 2w.", show_default="any age"
+        ),
+    ] = "",
+    shared: Annotated[
+        bool, typer.Option("--shared", help="Delete models and stages too that runs which stay need.")
+    ] = False,
+    records: Annotated[bool, typer.Option("--records", help="Delete the records of the runs too.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
     explicit: Annotated[
         bool, typer.Option("--explicit", help="Delete explicit images, links to them, and latents that decode to them.")
     ] = False,
@@ -31,13 +65,20 @@ def clean(
     ] = False,
     runs: KeptRuns = None,
 ) -> None:
-    """Delete explicit images, or files that no run uses any more.
+    """Delete runs, explicit images, or unused files.
 
-    Records and scores are kept. Without an option nothing is deleted; the command only reports how many files were
-    computed from input files that have been replaced since, so that no run will use them again.
+    Runs are chosen by name, --kind and --older-than together. The command says what it deletes and how much that frees,
+    and asks first. Records and scores are kept unless --records is given. What a running process uses stays, and so
+    does what another run needs, unless --shared is given. A deleted run can be computed again.
+
+    Without an argument or option nothing is deleted; the command then reports how many files were computed from input
+    files that have been replaced since, so that no run will use them again.
 
     \b
     Examples:
+      bench clean bilevel
+      bench clean 4cd19acb --records
+      bench clean --kind pictures --older-than 7d
       bench clean --explicit
       bench clean --unreachable
     """
@@ -46,11 +87,23 @@ def clean(
     from benchmark.store.unreachable import unreachable as find_unreachable
 
     runs_folder, removed = kept_home(runs), 0
+    if names or kind or older_than:
+        from benchmark.cli.clean_runs import clean_runs
+        from benchmark.records.clean_choice import Choice, parse_age
+
+        if explicit or unreachable:
+            raise UsageError("--explicit and --unreachable choose files on their own: leave out runs, --kind and age.")
+        kinds = [str(value) for value in kind or ()]
+        age = parse_age(older_than) if older_than else 0.0
+        clean_runs(runs_folder, Choice(names or (), kinds, age, shared, records), yes)
+        return
+    if shared or records or yes:
+        raise UsageError("--shared, --records and --yes need a run, --kind or --older-than: they choose nothing.")
     if explicit or unreachable:
         durable.sweep(runs_folder / "tmp")  # unfinished artefacts of killed runs
     if explicit:
-        for kind in PRIVATE:
-            for folder in (runs_folder / "artefacts" / kind, *runs_folder.glob(f"damaged/{kind}-*")):
+        for private in PRIVATE:
+            for folder in (runs_folder / "artefacts" / private, *runs_folder.glob(f"damaged/{private}-*")):
                 removed += _remove(folder, runs_folder)
     unreachable_artefacts = find_unreachable(runs_folder)
     summary = _summary(unreachable_artefacts)
@@ -68,7 +121,9 @@ def clean(
     elif unreachable_artefacts:
         print(f"{summary} in {runs_folder} will not be used again: the files they were computed from were replaced.")
     if not explicit and not unreachable:
-        raise UsageError("bench clean removes nothing by default: give --explicit or --unreachable.")
+        raise UsageError(
+            "bench clean removes nothing by default: give a run, --kind, --older-than, --explicit or --unreachable."
+        )
 
 
 def _summary(artefacts: Sequence[Unreachable]) -> str:

@@ -23,7 +23,7 @@ def listing(kind: str, testbed: str = "mini") -> list[tuple[str, str]]:
     if kind == "artists":
         return [(artist.name, _artist_line(artist)) for artist in resolve.artists_of(testbed)]
     if kind not in KINDS:
-        raise unknown("kind", kind, list(KINDS))
+        raise unknown("kind", kind, [*KINDS, "runs"])
     points = {point.name: point for point in entry_points(group=f"palimpsest.{kind}")}
     summaries = [(name, summary_of(points[name])) for name in sorted(points)]
     if kind == "testbeds":

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from benchmark import launcher
 from benchmark.cli.end_of_run import end_of_run
@@ -14,8 +18,34 @@ if TYPE_CHECKING:
     from benchmark.records.record import Record
 
 
+class Service(StrEnum):
+    """Services that runs can be tracked with."""
+
+    tensorboard = "tensorboard"
+    wandb = "wandb"
+    trackio = "trackio"
+
+
 @takes_run_options
-def run(options: RunOptions) -> None:
+def run(
+    options: RunOptions,
+    track: Annotated[
+        Service | None,
+        typer.Option(
+            help="Send losses, learning rates, scores, settings and some pictures to this service. Explicit pictures "
+            "are never sent. `uv sync --extra NAME` installs it.",
+            show_default="none",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Only check the run, and print its steps: what the store has, what is to do, hours and disk. "
+            "Nothing is written.",
+        ),
+    ] = False,
+) -> None:
     """Train a method, sample images, score them and write a record.
 
     Models and images of earlier runs are reused, and an interrupted run resumes where it stopped. With several budgets,
@@ -31,11 +61,23 @@ def run(options: RunOptions) -> None:
       bench run --method bilevel --suite my/suite.toml --metric my/metric.py:Metric
       bench run --method uce --concept boat.toml
       bench run --method all --suite artists
+      bench run --method all --suite artists --dry-run
+      bench run --method bilevel --suite artists --track tensorboard
     """
     requests = options.requests()
+    if track:
+        from benchmark.tracking.services import check_installed
+
+        check_installed(track)
+    if dry_run:
+        from benchmark.cli.dry_run import print_steps
+
+        print_steps(requests)
+        return
     from benchmark.console import Progress
     from benchmark.cost.confirm import consent
     from benchmark.pipeline.run import run as run_benchmark
+    from benchmark.tracking.service_tracker import tracker_for
 
     consent(requests, options.yes)
 
@@ -44,12 +86,13 @@ def run(options: RunOptions) -> None:
     failed: list[str] = []
     completed = 0
     with Progress() as progress:
+        tracker = tracker_for(track, progress) if track and launcher.is_first() else None
         for k, request in enumerate(requests):
             run_name = request.method + (f" for {request.budget}" if requests[0].along else "")
             if len(requests) > 1:
                 progress.say(f"method    {run_name} ({k + 1} of {len(requests)})")
             try:
-                new_records, paths = run_benchmark(request, progress)
+                new_records, paths = run_benchmark(request, progress, tracker)
             except (BudgetError, TrainingError) as error:  # the next run can still succeed
                 if len(requests) == 1:
                     raise

@@ -77,7 +77,7 @@ def plans(request: RunRequest, facts: TestbedFacts, rate: float) -> list[Plan]:
     if request.reference == "base":
         return [plan] if plan.first is None else [plan.first, plan]
     trained = [reference]
-    if plan.first is not None and not _is_contained(plan.first, reference):
+    if plan.first is not None and not is_contained(plan.first, reference):
         trained.append(plan.first)
     return trained if _is_same(plan, reference) else [*trained, plan]
 
@@ -91,7 +91,7 @@ def _is_same(first: Plan, second: Plan) -> bool:
     return settings(first) == settings(second)
 
 
-def _is_contained(first: Plan, reference: Plan) -> bool:
+def is_contained(first: Plan, reference: Plan) -> bool:
     """Return whether the reference's training contains this first stage: the same distillation, or a shorter one."""
     shorter = first.flops is not None and reference.flops is not None and first.flops <= reference.flops
     return _is_same(replace(first, flops=reference.flops) if shorter else first, reference)

@@ -42,17 +42,18 @@ def concept_images(bench: Workbench, plan: Plan) -> list[Entry]:
     return [cost]
 
 
-def _reporter(bench: Workbench, plan: Plan) -> Callable[[str, int, int, dict[str, float]], None]:
+def _reporter(bench: Workbench, plan: Plan, series: str) -> Callable[[str, int, int, dict[str, float]], None]:
     """Return a function that shows training progress in one bar, with the first value of each phase (usually its
-    loss)."""
+    loss), and sends all values to the tracker."""
 
     def report(phase: str, done: int, total: int, values: dict[str, float]) -> None:
+        bench.tracker.log(series, {f"{phase}/{name}": value for name, value in values.items()}, done)
         bench.progress.report(f"train {short_name(plan.name)}", done, total, {phase: next(iter(values.values()))})
 
     return report
 
 
-def fit(bench: Workbench, plan: Plan, identity: Identity, first: Model | None) -> None:
+def fit(bench: Workbench, plan: Plan, identity: Identity, first: Model | None, series: str) -> None:
     """Train a model; store its weights (in the testbed's precision), its ledger of FLOPs and its loss curve.
 
     Args:
@@ -60,10 +61,11 @@ def fit(bench: Workbench, plan: Plan, identity: Identity, first: Model | None) -
         plan: everything that determines the weights.
         identity: the key of the model in the store.
         first: the distilled model that training starts from; None to start from the pruned base.
+        series: name of the training in trackers and in lists of unfinished runs.
     """
     from accelerate import PartialState
 
-    from benchmark.store.checkpoints import Checkpointer
+    from benchmark.store.checkpoints import Checkpointer, write_label
     from methods.base import Context
     from methods.budget import Budget, Ledger
     from methods.kept_names import restricted
@@ -85,10 +87,13 @@ def fit(bench: Workbench, plan: Plan, identity: Identity, first: Model | None) -
     )
     flops, iterations = plan.own_flops, plan.own_iterations
     budget = Budget(iterations=iterations) if flops is None else Budget(flops=flops - sum(e.flops for e in images))
+    scratch = store.scratch("model", identity)
+    if PartialState().is_main_process:
+        write_label(scratch, series)
     context = Context(
-        Checkpointer(store.scratch("model", identity)),
+        Checkpointer(scratch),
         ledger,
-        _reporter(bench, plan),
+        _reporter(bench, plan, series),
         bench.device,
         bench.precision,
         bench.progress.warn,

@@ -52,19 +52,25 @@ class Fitted(Model):
     """A model trained from a plan. It is read from the store, or trained when it is first needed.
 
     An interrupted training is resumed from its last checkpoint.
+
+    Args:
+        bench: testbed and store.
+        plan: everything that determines the weights.
+        starts: label of the model that this one is the first stage of; empty if it is none.
     """
 
     notice: str = ""
     """A line to show before training starts."""
 
-    def __init__(self, bench: Workbench, plan: Plan) -> None:
+    def __init__(self, bench: Workbench, plan: Plan, starts: str = "") -> None:
         from benchmark.models.fit import concept_images
 
         concept_images(bench, plan)  # called for its check: it raises an error if the budget is too small
         label, facts = _describe(plan)
         super().__init__(label, identity(bench, plan), facts, identity(bench, unseeded(plan)))
         self._bench, self._plan, self._plugins = bench, plan, plugins_of(plan)
-        self._first = Fitted(bench, plan.first) if plan.first else None
+        self._series = f"{label} (start of {starts})" if starts else label
+        self._first = Fitted(bench, plan.first, label) if plan.first else None
 
     def train(self) -> None:
         from benchmark.parallel import agreed
@@ -124,7 +130,7 @@ class Fitted(Model):
         with claim as artefact:
             [missing] = agreed([artefact is None or store.find("cost", self.identity) is None])
             if missing:
-                fit(self._bench, self._plan, self.identity, self._first)
+                fit(self._bench, self._plan, self.identity, self._first, self._series)
 
 
 def _describe(plan: Plan) -> tuple[str, TrainingFacts]:

@@ -11,11 +11,13 @@ from benchmark.console import Progress
 from benchmark.hardware import usable
 from benchmark.pipeline import run_cache
 from benchmark.records.record import refuse_newer
-from benchmark.store import paths
+from benchmark.store import claims, paths
+from benchmark.store.artefacts import key_of
 from benchmark.testbeds import resolve
+from benchmark.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from benchmark.api.model import Model
     from benchmark.api.testbed import Workbench
@@ -78,13 +80,19 @@ class Scoring:
             rows: models to score; the first is the base, the last is the model of the request.
             reference: one of the rows, the reference of CP and CSD.
         """
+        from benchmark.models.plan import identity
         from benchmark.pipeline import disk_needs
         from benchmark.pipeline.evaluation import measure
 
         disk_needs.check(self.bench, plans, rows, self.suites, self.prompts)
-        for row in reversed(rows):
-            row.train()
-        return measure(self.bench, rows, reference, self.suites, self.prompts, self.concept, self.facts, self.reveal)
+        keys = [key_of("model", row.identity) for row in rows]
+        keys += [key_of("model", identity(self.bench, plan.first)) for plan in plans if plan.first]
+        with claims.using(self.bench.store, keys, f"run {rows[-1].label}", self.bench.progress):
+            for row in reversed(rows):
+                row.train()
+            return measure(
+                self.bench, rows, reference, self.suites, self.prompts, self.concept, self.facts, self.reveal
+            )
 
 
 def evaluate(
@@ -155,36 +163,40 @@ def beside_reference(scoring: Scoring, request: RunRequest, evaluated: Model) ->
     return scoring.outcome(plans, rows, rows[-2])
 
 
-def run(request: RunRequest, progress: Progress) -> Outcome:
-    """Train and score one method on a suite, and on the suites that this suite adds, such as `coco`.
+@dataclass(frozen=True)
+class Rows:
+    """The models of a `bench run`, and the training plans of those that it may train."""
 
-    Returns the records of the method, the base and the reference.
+    plans: Sequence[Plan]
+    models: Sequence[Model]
+    """The base first, the model of the request last."""
+    reference: Model
 
-    If the reference is the base, only the requested model is trained. Results in the store are reused, and every new
-    result is stored at once, so that an interrupted run can resume.
+
+def rows_of(scoring: Scoring, request: RunRequest, plan: Callable[[RunRequest], Plan]) -> Rows:
+    """Return the models that a run scores, after every check that needs no training and no sampling.
+
+    Args:
+        scoring: workbench, suites and prompts of the run.
+        request: the run.
+        plan: returns the training plan of a request.
+
+    Raises:
+        UsageError: a method, preset, setting or pruning cannot be used.
+        BudgetError: the budget is too small for one step of each stage.
     """
-    home = paths.prepare(request.runs, DISK_NEEDED)
-    if outcome := run_cache.find(request):
-        if request.device not in ("auto", "cpu"):
-            usable(request.device)  # a missing device is an error even if the records exist
-        progress.reuse("this run was done before and nothing has changed: showing its records")
-        return outcome
-    refuse_newer(paths.records_folder(home))
-
     from benchmark.models import minimum_budget
     from benchmark.models.fitted import Base, Fitted
-    from benchmark.models.plan import plan_of
     from benchmark.records.record import REFERENCE_SEED
 
-    scoring = Scoring.of(request, home, progress)
-    bench, concept = scoring.bench, scoring.concept
-    plan = plan_of(bench, request, concept)
-    minimum_budget.check(bench, plan)
-    rows: list[Model] = [Base(bench), Fitted(bench, plan)]
-    plans, reference = [plan], rows[0]
+    bench = scoring.bench
+    requested = plan(request)
+    minimum_budget.check(bench, requested)
+    rows: list[Model] = [Base(bench), Fitted(bench, requested)]
+    plans, reference = [requested], rows[0]
     if request.reference == "distilled":
         plain = replace(request, method="distilled", preset="", overrides={}, seed=REFERENCE_SEED)
-        plans.insert(0, plan_of(bench, plain, concept))
+        plans.insert(0, plan(plain))
         distilled = Fitted(bench, plans[0])
         if distilled.identity == rows[1].identity:
             reference = rows[1]
@@ -192,7 +204,41 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
             distilled.notice = _reference_notice(distilled.label, scoring.suites, rows[1].label)
             reference = distilled
             rows.insert(1, distilled)
-    outcome = scoring.outcome(plans, rows, reference)
+    return Rows(plans, rows, reference)
+
+
+def run(request: RunRequest, progress: Progress, tracker: Tracker | None = None) -> Outcome:
+    """Train and score one method on a suite, and on the suites that this suite adds, such as `coco`.
+
+    Returns the records of the method, the base and the reference.
+
+    If the reference is the base, only the requested model is trained. Results in the store are reused, and every new
+    result is stored at once, so that an interrupted run can resume.
+
+    Args:
+        request: the run.
+        progress: progress display.
+        tracker: receives losses, scores and sample pictures; None for no tracking. It does not change any result.
+    """
+    home = paths.prepare(request.runs, DISK_NEEDED)
+    tracker = tracker or Tracker()
+    if not tracker.active and (outcome := run_cache.find(request)):
+        if request.device not in ("auto", "cpu"):
+            usable(request.device)  # a missing device is an error even if the records exist
+        progress.reuse("this run was done before and nothing has changed: showing its records")
+        return outcome
+    refuse_newer(paths.records_folder(home))
+
+    from benchmark.models.plan import plan_of
+    from benchmark.pipeline.tracked import send_results, tracked
+
+    scoring = Scoring.of(request, home, progress)
+    scoring = replace(scoring, bench=replace(scoring.bench, tracker=tracker))
+    rows = rows_of(scoring, request, lambda run_request: plan_of(scoring.bench, run_request, scoring.concept))
+    requested = rows.models[-1]
+    with tracked(tracker, request, requested, home):
+        outcome = scoring.outcome(rows.plans, rows.models, rows.reference)
+        send_results(tracker, outcome, {suite.name: suite for suite in scoring.suites}, requested, home)
     run_cache.keep(request, outcome)
     return outcome
 

@@ -17,7 +17,32 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("palimpsest")
 _PREFIX = "checkpoint-"
+LABEL = "label.json"
 KEPT = 2  # number of saved checkpoints: the newest, and the previous one in case the newest is damaged
+
+
+def newest_step(folder: Path) -> int:
+    """Return the number of finished steps in the newest checkpoint in `folder`; 0 if there is none. Nothing is checked.
+
+    The states of methods that store no step count as 0.
+    """
+    for number in reversed(Checkpointer(folder)._numbers()):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            meta = json.loads((folder / f"{_PREFIX}{number:06d}" / "meta.json").read_bytes())
+            return int(meta["step"])
+    return 0
+
+
+def write_label(folder: Path, label: str) -> None:
+    """Write the label of a training into the folder of its checkpoints, for lists of unfinished trainings."""
+    durable.write_bytes(folder / LABEL, json.dumps({"label": label}).encode())
+
+
+def read_label(folder: Path) -> str:
+    """Return the label of the training whose checkpoints are in `folder`; empty if it is not known."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return str(json.loads((folder / LABEL).read_bytes())["label"])
+    return ""
 
 
 class Checkpointer:

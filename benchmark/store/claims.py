@@ -1,6 +1,7 @@
 """Claims: lock files that say which process is computing an artefact, so that two runs do not compute it twice.
 
-    <home>/claims/<kind>-<key>.json   pid, host, since, what, status; rewritten every `BEAT` seconds
+    <home>/claims/<kind>-<key>.json         pid, host, since, what, status; rewritten every `BEAT` seconds
+    <home>/claims/use-<key>-<token>.json    the same, of a process that reads the model with this key: see `using`
 
 A claim has expired if its process is dead or has not rewritten it for `STALE` seconds. Claims only save time: an
 artefact that is computed twice has the same contents, and the store saves one copy. A run therefore goes on without
@@ -14,7 +15,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +29,7 @@ from benchmark import launcher
 from benchmark.store import durable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from benchmark.console import Progress
     from benchmark.store.artefacts import Artefact, Store
@@ -194,6 +195,48 @@ def _wait_for_claim(store: Store, kind: str, identity: Mapping[str, Any], what: 
             time.sleep(POLL)
             claim = take(store, kind, identity, what, progress)
     return claim
+
+
+USE = "use"
+"""Kind in the names of claims of models that a process reads; their keys are those of the models."""
+
+
+@contextmanager
+def using(store: Store, keys: Sequence[str], what: str, progress: Progress) -> Iterator[None]:
+    """State within the block that this process reads these models, so that `bench clean` leaves them alone.
+
+    Args:
+        store: the store.
+        keys: keys of the models.
+        what: what this process does, for display.
+        progress: display whose status the claims contain.
+    """
+    folder = store.home / "claims"
+    for path in folder.glob(f"{USE}-*.json"):  # left by killed processes
+        holder = _read(path)
+        if holder is not None and _why_expired(path, holder):
+            with suppress(OSError):
+                path.unlink()
+    with ExitStack() as claims:
+        for key in keys:
+            path = folder / f"{USE}-{key}-{token_hex(4)}.json"
+            claim = Claim(path, what, progress)
+            with suppress(OSError):
+                durable.make_folder(folder)
+                path.write_bytes(claim.text())
+                claims.enter_context(claim)
+        yield
+
+
+def live(home: Path) -> dict[str, Holder]:
+    """Return the processes that compute or read artefacts in the runs folder `home`, by kind and key: "model-<key>"."""
+    holders = {}
+    for path in sorted((home / "claims").glob("*.json")):
+        holder = None if path.name.startswith(".") else _read(path)
+        if holder is not None and not _why_expired(path, holder):
+            kind_and_key = "-".join(path.stem.split("-")[:2]) if path.stem.startswith(f"{USE}-") else path.stem
+            holders[kind_and_key] = holder
+    return holders
 
 
 def waiting(what: str, holder: Holder) -> str:

@@ -163,7 +163,7 @@ def train(
                 window = Window()
                 spent = sum(totals_by_phase[p.name].iterations * p.cost.flops for p in phases)
                 curve.append({"phase": phase.name, "iteration": iteration + 1, "flops": spent, **means})
-                context.progress(phase.name, step + 1, steps, means)
+                context.progress(phase.name, step + 1, steps, {**means, "learning rate": phase.rate_at(iteration)})
             if copy_model := landmarks.get(step + 1):
                 _check_weights(named, phase, iteration)
                 copy_model(student, [_entry(p, totals_by_phase[p.name], world) for p in phases], curve)

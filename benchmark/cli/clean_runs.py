@@ -1,0 +1,83 @@
+"""Deletes runs, or kinds of their files, for `bench clean`: says what and how much, and asks first."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from benchmark.errors import UsageError
+from benchmark.store.paths import size
+
+if TYPE_CHECKING:
+    from benchmark.records.clean_choice import Choice
+    from benchmark.records.removable import Selection
+
+
+def clean_runs(home: Path, choice: Choice, yes: bool) -> None:
+    """Print what is deleted and what stays, ask, and delete it.
+
+    Raises:
+        UsageError: a run is unknown, the answer is no, or nobody can answer and `yes` is False.
+    """
+    from benchmark.records.removable import select
+    from benchmark.records.stored_runs import read_inventory
+    from benchmark.store.claims import live
+    from benchmark.store.durable import storing
+    from benchmark.store.unreachable import remove
+
+    inventory = read_inventory(home)
+    selection = select(inventory, choice, live(home), time.time())
+    for sentence in selection.stays:
+        print(f"stays: {sentence}")
+    if not selection.parts and not selection.records:
+        print(f"Nothing to delete in {home}.")
+        return
+    print(f"{_summary(selection)} in {home}, {size(selection.bytes)} in all")
+    if not yes:
+        _confirm()
+    selection = select(inventory, choice, live(home), time.time())  # a run may have started while the user was asked
+    for part in selection.parts:
+        remove(home, part.folder)
+    for path in selection.record_files:
+        with storing(path):
+            path.unlink(missing_ok=True)
+    _remove_broken_links(home)
+    kept = "" if selection.records else "; records and scores are kept"
+    print(f"{size(selection.bytes)} freed{kept}")
+
+
+def _summary(selection: Selection) -> str:
+    """Return the numbers of artefacts by kind, with their sizes."""
+    counts = Counter(part.kind for part in selection.parts)
+    sizes = {kind: sum(part.bytes for part in selection.parts if part.kind == kind) for kind in counts}
+    texts = [f"{count} {kind} ({size(sizes[kind])})" for kind, count in sorted(counts.items())]
+    if selection.records:
+        texts.append(f"{selection.records} record{'s' * (selection.records != 1)}")
+    return ", ".join(texts)
+
+
+def _confirm() -> None:
+    """Raise UsageError unless the user agrees to delete."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError("Nothing was deleted: add --yes to delete without being asked.")
+    with suppress(typer.Abort):
+        if typer.confirm("Delete?", err=True):
+            return
+    raise UsageError("Nothing was deleted.")
+
+
+def _remove_broken_links(home: Path) -> None:
+    """Remove links in the folder of images whose pictures were deleted, and folders that are empty then."""
+    for link in (home / "images").rglob("*.png"):
+        if link.is_symlink() and not link.exists():
+            link.unlink(missing_ok=True)
+    for folder in sorted((home / "images").rglob("*"), reverse=True):
+        if folder.is_dir() and not folder.is_symlink():
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
