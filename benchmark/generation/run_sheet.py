@@ -8,11 +8,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark.contact_sheet import contact_sheet, write_contact_sheet
+from benchmark.contact_sheet import (
+    FORGOTTEN_COLOUR,
+    KEPT_COLOUR,
+    Block,
+    Heading,
+    arrange,
+    blur,
+    draw,
+    write_contact_sheet,
+)
 from benchmark.generation.gallery import name_of
 from benchmark.generation.images import each_picture
 from benchmark.generation.shards import kind_of, shards
 from benchmark.store.reveals import log_reveal
+from benchmark.suites.feature_metrics import FORGOTTEN
 
 if TYPE_CHECKING:
     from benchmark.api.model import Model
@@ -22,15 +32,15 @@ if TYPE_CHECKING:
     from prompts.lists import Prompt
 
 
-SHOWN = {"targets": 6, "neighbours": 3, "kept": 4, "implicit": 3}
-"""Maximum number of columns for each part of the suite."""
-
-
+SHOWN = {"targets": 6, "implicit": 2, "probes": 0, "neighbours": 3, "kept": 5}
+"""Number of columns for each part of the suite, before free columns are filled with other prompts."""
+COLUMNS = 8
+"""Maximum number of pictures of one model side by side."""
 LARGEST = 256
 """Maximum side of a picture on the sheet in pixels. Smaller pictures are enlarged to twice their size."""
 
 
-def _same_size(pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+def same_size(pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Return the pictures unchanged if they are small and have one size; otherwise fit each into a square."""
     from PIL import Image, ImageOps
 
@@ -41,16 +51,26 @@ def _same_size(pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
     return [np.asarray(ImageOps.pad(Image.fromarray(picture), square, color="white")) for picture in pictures]
 
 
-def chosen(prompts: Sequence[Prompt]) -> list[int]:
-    """Return the indices of the prompts to show: the first few of each part."""
-    columns_left = dict(SHOWN)
-    rows = []
-    for part in SHOWN:
-        for k, prompt in enumerate(prompts):
-            if prompt.part == part and columns_left[part]:
-                rows.append(k)
-                columns_left[part] -= 1
-    return rows
+def chosen(prompts: Sequence[Prompt]) -> dict[bool, list[int]]:
+    """Return the indices of the prompts to show, at most `COLUMNS` each: whether they should be forgotten -> indices.
+
+    The first prompts of each part are chosen as `SHOWN` states, and free columns are filled with others.
+    """
+    columns: dict[bool, list[int]] = {}
+    order = list(SHOWN)
+    for forgotten in (True, False):
+        rows = [k for k, prompt in enumerate(prompts) if (prompt.part in FORGOTTEN) == forgotten]
+        by_part: dict[str, list[int]] = {}
+        for k in rows:
+            by_part.setdefault(prompts[k].part, []).append(k)
+        first = [k for part, own in by_part.items() for k in own[: SHOWN.get(part, COLUMNS)]][:COLUMNS]
+        shown = [*first, *[k for k in rows if k not in first][: COLUMNS - len(first)]]
+        if shown:
+            parts = {k: prompts[k].part for k in shown}
+            columns[forgotten] = sorted(
+                shown, key=lambda k: (order.index(parts[k]) if parts[k] in order else len(order), k)
+            )
+    return columns
 
 
 def write_run_sheet(
@@ -64,6 +84,8 @@ def write_run_sheet(
     reveal: bool = False,
 ) -> Path:
     """Write the contact sheet runs/pictures/<suite>-<model>.png from the suite's first shard; return its path.
+
+    It has one grid of prompts for what should be forgotten, and below it one of prompts for what should be preserved.
 
     Pictures of an explicit suite are blurred beyond recognition, and its prompts are represented by their ids. With
     `reveal` they are not blurred; the sheet is then written to the private pictures, and runs/revealed.txt records the
@@ -79,22 +101,38 @@ def write_run_sheet(
         reveal: whether to show explicit pictures without blur.
     """
     first = shards(prompts)[0]
-    columns = chosen(first) or list(range(min(12, len(first))))
+    columns = chosen(first)
+    shown = [k for side in columns.values() for k in side]
     rows = {}
     for model in models:
         images = each_picture(bench, model, first, suite)
-        rows[model.label] = _same_size([images[k].permute(1, 2, 0).numpy() for k in columns])
+        arrays = [images[k].permute(1, 2, 0).numpy() for k in shown]
+        rows[model.label] = dict(zip(shown, same_size(arrays), strict=True))
     explicit = kind_of(suite) != "images"
-    sheet = contact_sheet(
-        rows,
-        [first[k].id if explicit else first[k].text for k in columns],
-        title=f"{models[-1].label}: forgetting {', '.join(concept.targets)}",
-        scale=2 if max(rows[models[-1].label][0].shape) < LARGEST else 1,
-        blurred=explicit and not reveal,
-    )
+    if explicit and not reveal:
+        rows = {label: {k: blur(pixels) for k, pixels in pictures.items()} for label, pictures in rows.items()}
+    blocks = [
+        Block(
+            {label: [pictures[k] for k in side] for label, pictures in rows.items()},
+            [first[k].id if explicit else first[k].text for k in side],
+            [heading(forgotten, len(side))],
+        )
+        for forgotten, side in columns.items()
+    ]
+    height, width = next(iter(rows[models[-1].label].values())).shape[:2]
+    scale = 2 if max(height, width) < LARGEST else 1
+    title = f"{models[-1].label}: forgetting {', '.join(concept.targets)}"
+    sheet = draw(arrange(blocks, (width * scale, height * scale), title))
     name = f"{suite.name}-{name_of(models[-1])}.png"
     if not (explicit and reveal):
         return write_contact_sheet(home / "pictures" / name, sheet)
     bench.progress.warn("--reveal: the contact sheet shows explicit pictures without blur")
     log_reveal(home, name)
     return write_contact_sheet(home / "artefacts" / kind_of(suite) / "revealed" / name, sheet)
+
+
+def heading(forgotten: bool, columns: int) -> Heading:
+    """Return the heading of prompts that should be forgotten, or of those that should be preserved."""
+    if forgotten:
+        return Heading("Prompts for what should be forgotten", columns, FORGOTTEN_COLOUR)
+    return Heading("Prompts for what should be preserved", columns, KEPT_COLOUR)
