@@ -85,6 +85,9 @@ def test_models_that_are_not_in_the_runs_folder_are_refused_with_the_command_tha
     assert "`bench run --method bilevel --suite artists --targets 'Claude Monet' --runs" in sentence
     assert "--method distilled" not in sentence  # the run of bilevel trains it
     assert not (tmp_path / "no runs").exists()
+    seeded = refused("--prompts", PROMPTS, "--runs", tmp_path / "none", "--seed", "1")
+    assert "has no model distilled and no model bilevel (seed 1) with" in seeded
+    assert "`bench run --method bilevel --suite artists --seed 1 --runs" in seeded
     only = refused("--prompts", PROMPTS, "--runs", tmp_path / "none", "--methods", "distilled")
     assert "`bench run --method distilled --suite artists --runs" in only
 

@@ -53,7 +53,8 @@ def grid(
     methods: Annotated[
         str,
         typer.Option(
-            help="Models, one row each, separated by commas: `base`, and methods that `bench run` has trained.",
+            help="Models, one row each, separated by commas: `base`, and methods that `bench run` has trained. Next to "
+            "other methods, `distilled` is their reference, with training seed 0.",
             show_default="base,distilled,bilevel; those of the paper for figure-6",
         ),
     ] = "",

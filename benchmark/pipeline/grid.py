@@ -83,7 +83,7 @@ def make_grid(request: GridRequest, home: Path, progress: Progress) -> Grid:
     prompts, has_parts = _prompts(request, bench.testbed, concept)
     sampling_bench = resampled(bench, request.steps, request.size)
     models = _trained(request, bench, concept)
-    _check_stored(models, sampling_bench, prompts, suite.explicit, run)
+    _check_stored(models, sampling_bench, prompts, suite.explicit, request)
     models += _external(request, bench)
     labels = [model.label for model in models]
     if repeated := [label for label in labels if labels.count(label) > 1]:
@@ -134,9 +134,18 @@ def _trained(request: GridRequest, bench: Workbench, concept: Concept) -> list[M
     from benchmark.models.plan import plan_of
 
     return [
-        Base(bench) if name == "base" else Fitted(bench, plan_of(bench, replace(request.run, method=name), concept))
+        Base(bench) if name == "base" else Fitted(bench, plan_of(bench, _run_of(request, name), concept))
         for name in request.methods
     ]
+
+
+def _run_of(request: GridRequest, method: str) -> RunRequest:
+    """Return the request that trains a method. Next to other methods, `distilled` is their reference, whose training
+    seed is fixed."""
+    from benchmark.records.record import REFERENCE_SEED
+
+    is_reference = method == "distilled" and bool(set(request.methods) - {"base", "distilled"})
+    return replace(request.run, method=method, seed=REFERENCE_SEED if is_reference else request.run.seed)
 
 
 def _external(request: GridRequest, bench: Workbench) -> list[Model]:
@@ -147,11 +156,10 @@ def _external(request: GridRequest, bench: Workbench) -> list[Model]:
 
 
 def _check_stored(
-    models: Sequence[Model], bench: Workbench, prompts: Sequence[Prompt], private: bool, run: RunRequest
+    models: Sequence[Model], bench: Workbench, prompts: Sequence[Prompt], private: bool, request: GridRequest
 ) -> None:
     """Raise DataError, with the commands that train them, if models are not in the store and their pictures neither."""
     from benchmark.models.fitted import Fitted
-    from benchmark.records.record import REFERENCE_SEED
 
     missing = [
         model
@@ -163,8 +171,8 @@ def _check_stored(
     if not missing:
         return
     methods = [model.facts.method for model in missing]
-    needed = [name for name in methods if name != "distilled" or run.seed != REFERENCE_SEED] or methods
-    commands = " and ".join(f"`{train_command(run, name)}`" for name in needed)
+    needed = [name for name in methods if name != "distilled"] or methods  # each run also trains its reference
+    commands = " and ".join(f"`{train_command(_run_of(request, name), name)}`" for name in needed)
     raise DataError(
         f"{bench.store.home} has no model {' and no model '.join(model.label for model in missing)} with these "
         f"settings: train with {commands} first."
