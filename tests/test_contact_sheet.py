@@ -19,7 +19,7 @@ from benchmark.contact_sheet import (
 )
 from benchmark.errors import DataError
 from benchmark.figures.sheet_pdf import pdf_bytes
-from benchmark.generation.run_sheet import COLUMNS, chosen
+from benchmark.generation.sheet_columns import COLUMNS, chosen
 from prompts.lists import Prompt
 
 SIZE = 24
@@ -111,7 +111,7 @@ RED, GREEN = (200, 10, 10), (10, 120, 90)
 def two_blocks() -> list[Block]:
     """Blocks of three and of two columns, the first with two headings."""
     rows = {name: [_image((20 * row + 5 * k, 9, 9)) for k in range(3)] for row, name in enumerate(("base", "bilevel"))}
-    first = Block(rows, ["a", "b", "c"], [Heading("forgotten", 1, RED), Heading("preserved", 2, GREEN)])
+    first = Block(rows, ["a", "b", "c"], [Heading("gone", 1, RED), Heading("kept", 2, GREEN)])
     return [first, Block({name: images[:2] for name, images in rows.items()}, ["d", "e"])]
 
 
@@ -125,7 +125,7 @@ def test_headings_stand_above_their_columns_and_apart() -> None:
     top = min(picture.y for picture in sheet.pictures)
     assert red.y == green.y < top
     words = {text.text: text for text in sheet.texts}
-    assert words["forgotten"].y < red.y < words["a"].y < top
+    assert words["gone"].y < red.y < words["a"].y < top
     assert _places(draw(sheet), RED)[0] == red.x
 
 

@@ -16,7 +16,7 @@ from benchmark.cli.app import app
 from benchmark.console import Progress
 from benchmark.generation import grid_pictures
 from benchmark.models.fitted import Base
-from benchmark.pipeline.grid import train_command
+from benchmark.pipeline.grid_models import train_command
 from benchmark.pipeline.setup import workbench_for
 from methods import sampling
 

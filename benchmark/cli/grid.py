@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark.cli.grid_inputs import checkpoint, method_names, read_prompts
 from benchmark.cli.options import (
     Budget,
     ConceptFile,
@@ -23,7 +23,6 @@ from benchmark.cli.options import (
     Testbed,
     artists_named,
     check_plugin,
-    names,
     share_of_macs,
     suite_asked,
 )
@@ -33,7 +32,6 @@ from benchmark.store.paths import home
 
 if TYPE_CHECKING:
     from benchmark.contact_sheet import Sheet
-    from prompts.texts import GivenPrompt
 
 SUFFIXES = (".png", ".pdf")
 LARGEST_SEED = 2**62
@@ -128,13 +126,13 @@ def grid(
       bench grid --prompts prompts.csv --methods base,uce --seed 1 --steps 50
       bench grid --prompts figure-1 --model theirs=esd.safetensors --testbed sd21
     """
-    given = _read_prompts(prompts)
+    given = read_prompts(prompts)
     check_plugin("testbeds", testbed)
     suite_name = suite_asked(suite or ("" if concept else "artists"), concept, targets)
     check_plugin("suites", suite_name)
     check_plugin("prunings", pruning)
-    method_names = _method_names(methods, given)
-    checkpoints = [_checkpoint(text) for text in model or ()]
+    chosen_methods = method_names(methods, given)
+    checkpoints = [checkpoint(text) for text in model or ()]
     for path in out or ():
         outputs.check_file(path, suffixes=SUFFIXES)
     from benchmark.api.request import RunRequest, parse_budgets
@@ -156,12 +154,13 @@ def grid(
         precision=precision,
     )
     from benchmark.console import Progress
-    from benchmark.pipeline.grid import GridRequest, make_grid
+    from benchmark.pipeline.grid import make_grid
+    from benchmark.pipeline.grid_request import GridRequest
     from benchmark.store import durable
     from benchmark.store.artefacts import PRIVATE
     from benchmark.store.reveals import log_reveal
 
-    request = GridRequest(run, method_names, checkpoints, given, noise_seed, steps, size)
+    request = GridRequest(run, chosen_methods, checkpoints, given, noise_seed, steps, size)
     with Progress() as progress:
         finished = make_grid(request, run.runs, progress)
     folder = run.runs / "artefacts" / PRIVATE[0] / "revealed" if finished.revealed else run.runs / "pictures"
@@ -190,49 +189,3 @@ def _pdf(sheet: Sheet) -> bytes:
 
 WRITERS: dict[str, Callable[[Sheet], bytes]] = {".png": _png, ".pdf": _pdf}
 """By suffix, the function that draws a sheet in this format."""
-
-
-def _read_prompts(text: str) -> Sequence[GivenPrompt] | str:
-    """Return the prompts of `--prompts`, or the name of a figure.
-
-    Raises:
-        UsageError: the figure is unknown, or a text is empty.
-        DataError: the file cannot be read, or is wrong.
-    """
-    from prompts.figures import FIGURE_PROMPTS
-    from prompts.texts import SUFFIXES as FILES
-    from prompts.texts import read_texts, split_texts
-
-    if text in FIGURE_PROMPTS:
-        return text
-    if text.startswith("figure-") and text.removeprefix("figure-").isdecimal():
-        raise UsageError(f"--prompts {text} is not a figure with prompts: choose {', '.join(FIGURE_PROMPTS)}.")
-    if os.path.isfile(text) or (Path(text).suffix.lower() in FILES and ";" not in text):
-        return read_texts(Path(text).expanduser())
-    return split_texts(text)
-
-
-def _method_names(methods: str, prompts: Sequence[GivenPrompt] | str) -> tuple[str, ...]:
-    """Return the models of the rows; by default those of the paper's figure."""
-    from prompts.figures import FIGURE_METHODS
-
-    figure = prompts if isinstance(prompts, str) else "figure-1"
-    method_names = names(methods, "--methods") or tuple(FIGURE_METHODS[figure])
-    for name in method_names:
-        if name != "base":
-            check_plugin("methods", name)
-    return method_names
-
-
-def _checkpoint(text: str) -> tuple[str, str]:
-    """Split `[NAME=]PATH` into the label of the row and the path or Hub id."""
-    from benchmark import registry
-    from benchmark.models.external_checkpoint import default_name
-
-    name, equals, place = text.partition("=")
-    if not equals or os.path.exists(text):
-        label = default_name(text)
-        return (f"{label} (given)" if label in ("base", *registry.names("methods")) else label), text
-    if not name.strip() or not place.strip() or not name.isprintable():
-        raise UsageError(f"--model '{text}' must be PATH or NAME=PATH, with a name of one line.")
-    return name.strip(), place

@@ -8,21 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark.contact_sheet import (
-    FORGOTTEN_COLOUR,
-    KEPT_COLOUR,
-    Block,
-    Heading,
-    arrange,
-    blur,
-    draw,
-    write_contact_sheet,
-)
+from benchmark.contact_sheet import Block, arrange, blur, draw, write_contact_sheet
 from benchmark.generation.gallery import name_of
 from benchmark.generation.images import each_picture
 from benchmark.generation.shards import kind_of, shards
+from benchmark.generation.sheet_columns import chosen, heading
 from benchmark.store.reveals import log_reveal
-from benchmark.suites.feature_metrics import FORGOTTEN
 
 if TYPE_CHECKING:
     from benchmark.api.model import Model
@@ -32,10 +23,6 @@ if TYPE_CHECKING:
     from prompts.lists import Prompt
 
 
-SHOWN = {"targets": 6, "implicit": 2, "probes": 0, "neighbours": 3, "kept": 5}
-"""Number of columns for each part of the suite, before free columns are filled with other prompts."""
-COLUMNS = 8
-"""Maximum number of pictures of one model side by side."""
 LARGEST = 256
 """Maximum side of a picture on the sheet in pixels. Smaller pictures are enlarged to twice their size."""
 
@@ -49,28 +36,6 @@ def same_size(pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
         return list(pictures)
     square = (min(side, LARGEST), min(side, LARGEST))
     return [np.asarray(ImageOps.pad(Image.fromarray(picture), square, color="white")) for picture in pictures]
-
-
-def chosen(prompts: Sequence[Prompt]) -> dict[bool, list[int]]:
-    """Return the indices of the prompts to show, at most `COLUMNS` each: whether they should be forgotten -> indices.
-
-    The first prompts of each part are chosen as `SHOWN` states, and free columns are filled with others.
-    """
-    columns: dict[bool, list[int]] = {}
-    order = list(SHOWN)
-    for forgotten in (True, False):
-        rows = [k for k, prompt in enumerate(prompts) if (prompt.part in FORGOTTEN) == forgotten]
-        by_part: dict[str, list[int]] = {}
-        for k in rows:
-            by_part.setdefault(prompts[k].part, []).append(k)
-        first = [k for part, own in by_part.items() for k in own[: SHOWN.get(part, COLUMNS)]][:COLUMNS]
-        shown = [*first, *[k for k in rows if k not in first][: COLUMNS - len(first)]]
-        if shown:
-            parts = {k: prompts[k].part for k in shown}
-            columns[forgotten] = sorted(
-                shown, key=lambda k: (order.index(parts[k]) if parts[k] in order else len(order), k)
-            )
-    return columns
 
 
 def write_run_sheet(
@@ -129,10 +94,3 @@ def write_run_sheet(
     bench.progress.warn("--reveal: the contact sheet shows explicit pictures without blur")
     log_reveal(home, name)
     return write_contact_sheet(home / "artefacts" / kind_of(suite) / "revealed" / name, sheet)
-
-
-def heading(forgotten: bool, columns: int) -> Heading:
-    """Return the heading of prompts that should be forgotten, or of those that should be preserved."""
-    if forgotten:
-        return Heading("Prompts for what should be forgotten", columns, FORGOTTEN_COLOUR)
-    return Heading("Prompts for what should be preserved", columns, KEPT_COLOUR)
