@@ -6,8 +6,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.contact_sheet import _font, _width, _wrap, contact_sheet, write_contact_sheet
+from benchmark.contact_sheet import (
+    Block,
+    Heading,
+    _font,
+    _width,
+    _wrap,
+    arrange,
+    contact_sheet,
+    draw,
+    write_contact_sheet,
+)
 from benchmark.errors import DataError
+from benchmark.figures.sheet_pdf import pdf_bytes
+from benchmark.generation.sheet_columns import COLUMNS, chosen
+from prompts.lists import Prompt
 
 SIZE = 24
 
@@ -90,6 +103,71 @@ def test_artists_accents_are_drawn() -> None:
     missing = font.getmask("\uffff").getbbox(), bytes(font.getmask("\uffff"))
     for letter in "éóí×–":
         assert (font.getmask(letter).getbbox(), bytes(font.getmask(letter))) != missing, letter
+
+
+RED, GREEN = (200, 10, 10), (10, 120, 90)
+
+
+def two_blocks() -> list[Block]:
+    """Blocks of three and of two columns, the first with two headings."""
+    rows = {name: [_image((20 * row + 5 * k, 9, 9)) for k in range(3)] for row, name in enumerate(("base", "bilevel"))}
+    first = Block(rows, ["a", "b", "c"], [Heading("gone", 1, RED), Heading("kept", 2, GREEN)])
+    return [first, Block({name: images[:2] for name, images in rows.items()}, ["d", "e"])]
+
+
+def test_headings_stand_above_their_columns_and_apart() -> None:
+    sheet = arrange(two_blocks(), (48, 48), "title")
+    xs = sorted({picture.x for picture in sheet.pictures[:6]})
+    red, green = sheet.rules
+    assert (red.colour, red.x, red.width) == (RED, xs[0], 48)
+    assert (green.colour, green.x, green.x + green.width) == (GREEN, xs[1], xs[2] + 48)
+    assert xs[1] - xs[0] > xs[2] - xs[1] > 48
+    top = min(picture.y for picture in sheet.pictures)
+    assert red.y == green.y < top
+    words = {text.text: text for text in sheet.texts}
+    assert words["gone"].y < red.y < words["a"].y < top
+    assert _places(draw(sheet), RED)[0] == red.x
+
+
+def test_blocks_stand_below_each_other_with_the_labels_of_their_rows() -> None:
+    sheet = arrange(two_blocks(), (48, 48))
+    upper, lower = sheet.pictures[:6], sheet.pictures[6:]
+    assert len(lower) == 4
+    assert max(picture.y + picture.height for picture in upper) < min(picture.y for picture in lower)
+    assert [text.text for text in sheet.texts].count("bilevel") == 2
+    assert all(picture.x + picture.width < sheet.width for picture in sheet.pictures)
+    assert max(picture.y + picture.height for picture in lower) < sheet.height
+
+
+def test_long_label_is_wrapped_and_loses_no_word() -> None:
+    label = "uce (kept_names=half:0, own text encoder and tokenizer)"
+    sheet = arrange([Block({label: [_image((1, 2, 3))]}, [""])], (48, 48))
+    lines = [text.text for text in sheet.texts if text.text]
+    assert len(lines) > 1
+    assert " ".join(lines) == label
+
+
+def test_pdf_holds_every_picture_and_equal_sheets_are_equal_files() -> None:
+    sheet = arrange(two_blocks(), (48, 48), "forgetting $10 of Joan Miró")
+    data = pdf_bytes(sheet)
+    assert data.startswith(b"%PDF")
+    assert data.count(b"/Subtype /Image") == len(sheet.pictures) == 10
+    assert data == pdf_bytes(arrange(two_blocks(), (48, 48), "forgetting $10 of Joan Miró"))
+    assert data != pdf_bytes(arrange(two_blocks(), (48, 48), "another title"))
+
+
+def test_sheet_of_a_run_shows_at_most_eight_prompts_of_each_side() -> None:
+    parts = ["probes", *["targets"] * 9, *["kept"] * 9, *["implicit"] * 9, *["neighbours"] * 9]
+    prompts = [Prompt(f"p{k}", f"text {k}", k, part) for k, part in enumerate(parts)]
+    columns = {side: [prompts[k].part for k in rows] for side, rows in chosen(prompts).items()}
+    assert columns == {
+        True: ["targets"] * 6 + ["implicit"] * 2,
+        False: ["neighbours"] * 3 + ["kept"] * 5,
+    }
+    few = {side: [prompts[k].part for k in rows] for side, rows in chosen(prompts[:10]).items()}
+    assert few == {True: ["targets"] * 8}  # free columns are filled
+    plain = [Prompt(f"p{k}", "", k, "retention") for k in range(20)]
+    assert chosen(plain) == {False: list(range(COLUMNS))}
 
 
 def test_interrupted_write_leaves_the_old_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ import re
 
 import pytest
 from PIL import Image
-from record_examples import record, write
+from record_examples import SAMPLER, record, write
 from typer.testing import CliRunner
 
 from benchmark.cli.app import app
@@ -73,6 +73,34 @@ def test_tradeoff_figure_writes_a_picture_and_its_points(tmp_path) -> None:
     assert sheet[1]["target_style"] == "0.1"
     assert "curve.gif must end in" in CliRunner().invoke(app, [*told[:-1], str(out.with_suffix(".gif"))]).output
     assert "Unknown figure 'trade'" in CliRunner().invoke(app, ["figure", "trade"]).output
+
+
+def test_figure_shows_only_runs_with_the_given_limit_and_its_title_says_so(tmp_path, monkeypatch) -> None:
+    limited = {"sampler": {**SAMPLER, "limit": 4}}
+    write(tmp_path / "records", *row("esd", style=0.1), *row("uce", style=0.7, **limited))
+    monkeypatch.setattr("benchmark.tables.select.RESULTS", tmp_path / "none")
+    told = ["figure", "tradeoff", "--runs", str(tmp_path)]
+    full = CliRunner().invoke(app, told)
+    assert full.stdout.split() == [str(tmp_path / f"tradeoff.{suffix}") for suffix in ("png", "csv")]
+    assert full.stderr == "1 more record is of runs with --limit 4: add --limit 4 to plot them.\n"
+    result = CliRunner().invoke(app, [*told, "--limit", "4"])
+    assert result.stdout.split() == [str(tmp_path / f"tradeoff-limit-4.{suffix}") for suffix in ("png", "csv")]
+    methods = [
+        [line.partition(",")[0] for line in (tmp_path / name).read_text("utf-8").splitlines()[1:]]
+        for name in ("tradeoff.csv", "tradeoff-limit-4.csv")
+    ]
+    assert methods == [["esd"], ["uce"]]
+    limits = {limit: tradeoff.draw(shown(*row("esd", sampler={**SAMPLER, **limit_of(limit)}))) for limit in (None, 4)}
+    titles = {limit: figure.get_suptitle() for limit, figure in limits.items()}
+    assert "--limit 4" in titles[4]
+    assert "--limit" not in titles[None]
+    refusal = CliRunner().invoke(app, [*told, "--limit", "5"])
+    assert refusal.exit_code == 2
+    assert "is of a run with --limit 5: add --limit 5 to a `bench run`" in refusal.stderr
+
+
+def limit_of(limit: int | None) -> dict[str, int]:
+    return {} if limit is None else {"limit": limit}
 
 
 def test_records_without_any_damage_are_refused_in_one_sentence() -> None:

@@ -35,11 +35,12 @@ FLOORS = (
     "benchmark.parallel "
     "benchmark.stats metrics.base metrics.encoders prompts.parquet",
     "benchmark.registry benchmark.hardware benchmark.console prompts.concepts prompts.tables prompts.artists "
-    "prompts.decoys methods.budget methods.config_fields methods.objective methods.sampling_steps methods.quantization "
+    "prompts.decoys prompts.figures methods.budget methods.config_fields methods.objective methods.sampling_steps "
+    "methods.quantization "
     "metrics.networks "
     "metrics.detectors metrics.clip metrics.cp metrics.csd metrics.drift metrics.fid metrics.kid metrics.oracle",
     "prompts.lists prompts.sources methods.costs methods.sampling benchmark.hub",
-    "prompts.rows methods.base",
+    "prompts.rows prompts.texts methods.base",
     "prompts.public methods.kept_names methods.training methods.uce benchmark.store",
     "methods.pruning methods.uce_captions benchmark.records benchmark.contact_sheet benchmark.tracking",
     "methods.distilled methods.esd methods.conceptprune benchmark.api",

@@ -325,7 +325,7 @@ def test_limited_runs_have_their_own_page_and_commands(tmp_path: Path) -> None:
     assert "bench run --method esd --suite artists --limit 4" in commands
     assert any(command.startswith("bench table --suite artists --long --over-seeds --limit 4 ") for command in commands)
     assert "Damage against forgetting" in shown.text
-    assert not [command for command in commands if command.startswith("bench figure")]
+    assert any(command.startswith("bench figure tradeoff --suite artists --limit 4 ") for command in commands)
     assert len([a for a in shown.all("details") if a.get("class") == "run"]) == 1
 
 

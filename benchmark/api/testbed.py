@@ -12,6 +12,7 @@ from benchmark.json_types import Identity, NetworkConfig
 from benchmark.tracking.tracker import Tracker
 from methods.base import Precision
 from prompts.concepts import DEFAULT_KIND
+from prompts.figures import FIGURE_PROMPTS
 
 if TYPE_CHECKING:
     import torch
@@ -95,6 +96,9 @@ class Testbed:
     targets out of D_f."""
     license: str = "other"
     """Licence of the base model, by its identifier in the front matter of model cards."""
+    figure_prompts: Mapping[str, Sequence[str]] = FIGURE_PROMPTS
+    """Qualitative figure of the paper -> its prompts on this testbed, for `bench grid --prompts figure-1`. The default
+    are the paper's own prompts."""
     pixels: int = 8
     """Height and width in pixels of the area that one latent position represents."""
 

@@ -23,6 +23,7 @@ from benchmark.cli.eval import evaluate
 from benchmark.cli.export import export
 from benchmark.cli.figure import figure
 from benchmark.cli.footprint import footprint
+from benchmark.cli.grid import grid
 from benchmark.cli.list import show_list
 from benchmark.cli.page import page
 from benchmark.cli.prompts import prompts_app
@@ -123,6 +124,7 @@ COMMANDS: dict[str, dict[str, Callable[..., Any] | typer.Typer]] = {
         "show": show,
         "compare": compare,
         "figure": figure,
+        "grid": grid,
         "page": page,
         "report": report,
         "export": export,
@@ -141,7 +143,7 @@ COMMANDS: dict[str, dict[str, Callable[..., Any] | typer.Typer]] = {
 """Commands by their heading in `bench --help`, in the order in which it lists them."""
 SHARED = ("run", "eval", "study")
 """Commands that several processes of a launcher execute together."""
-SINGLE = ("campaign", "prune", "attack", "testbed", "rehearse", "speed", "footprint")
+SINGLE = ("campaign", "prune", "attack", "testbed", "rehearse", "speed", "footprint", "grid")
 """Commands that run in a single process and refuse a launcher. All other commands only read and write small files,
 which the first process of a launch does alone."""
 

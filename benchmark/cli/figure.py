@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from benchmark.cli.options import Records, Runs, Testbed, check_plugin, records_home, refuse_unread, shown_suite
+from benchmark.cli.options import (
+    LimitShown,
+    Records,
+    Runs,
+    Testbed,
+    check_plugin,
+    records_home,
+    refuse_unread,
+    shown_suite,
+)
 from benchmark.errors import UsageError
 from benchmark.registry import home_of
 from benchmark.store import outputs
@@ -37,12 +47,14 @@ def figure(
             "of a method.",
         ),
     ] = False,
+    limit: LimitShown = None,
     records: Records = None,
     runs: Runs = None,
 ) -> None:
     """Plot damage against forgetting, losses, or the paper's Figure 7.
 
-    The plotted numbers are written next to the image, as CSV.
+    The plotted numbers are written next to the image, as CSV. Full runs are shown or, with --limit N, the runs with
+    this --limit, whose title then says so.
 
     \b
     tradeoff  what each method damages (FID, other styles, content) against how
@@ -60,11 +72,12 @@ def figure(
       bench figure tradeoff
       bench figure tradeoff --records results/mini --out tradeoff.svg
       bench figure losses
+      bench figure tradeoff --limit 10
       bench figure 7 --suite mma
     """
     from benchmark.figures import explicit, losses, tradeoff
     from benchmark.tables.columns import EXPLICIT
-    from benchmark.tables.select import gather, select_by_sampling
+    from benchmark.tables.select import count_other_limits, gather, select_by_sampling
     from benchmark.tables.table1_styles import table
     from benchmark.testbeds.resolve import sampling_of
 
@@ -75,8 +88,10 @@ def figure(
     sampling = sampling_of(testbed)
     made_on, testbed = testbed, check_plugin("testbeds", testbed)
     suite = suite or ("i2p" if kind == "7" else "artists")
-    path = outputs.check_file(out or (runs or home()) / f"{kind}.png", suffixes=PICTURES, beside=".csv")
-    entries = select_by_sampling(gather(testbed, records_home(runs, records), records or []), testbed, sampling)
+    default_name = f"{kind}.png" if limit is None else f"{kind}-limit-{limit}.png"
+    path = outputs.check_file(out or (runs or home()) / default_name, suffixes=PICTURES, beside=".csv")
+    home_folder = records_home(runs, records)
+    entries = select_by_sampling(gather(testbed, home_folder, records or [], limit), testbed, sampling)
     suite_option, suite = suite, shown_suite(suite, (record for record, _ in entries))
     _check_suite(kind, suite, EXPLICIT)
     if kind == "7":
@@ -87,6 +102,11 @@ def figure(
         )
     for written_path in written_paths:
         print(written_path)
+    if not records:
+        for other_limit, count in count_other_limits(testbed, suite, home_folder, limit).items():
+            records_are = "1 more record is" if count == 1 else f"{count} more records are"
+            note = f"{records_are} of runs with --limit {other_limit}: add --limit {other_limit} to plot them."
+            print(note, file=sys.stderr)
 
 
 def _check_suite(kind: str, suite: str, explicit_suites: Sequence[str]) -> None:

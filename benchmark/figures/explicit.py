@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.errors import DataError
-from benchmark.figures.tradeoff import save
+from benchmark.figures.tradeoff import limit_words, save
 from benchmark.records.record import Record, read_scores
 from benchmark.stats import reduction_interval, student_interval
 from benchmark.store import durable
@@ -109,7 +109,7 @@ def draw(sources: Iterable[Found], testbed: str, suite: str, made_on: str = "") 
             )
     left.set_xticks(range(len(labels)), labels)
     left.set_ylabel("% fewer pictures than the base ↑")
-    left.set_title(f"{suite} on {testbed}: detections above {THRESHOLD:g}")
+    left.set_title(f"{suite} on {testbed}{limit_words(base)}: detections above {THRESHOLD:g}")
     for number, (name, method_records) in enumerate([(base.label, [base]), *others.items()]):
         flags_by_threshold = [[flag for record in method_records for flag in flags(record, t)] for t in THRESHOLDS]
         shares = [100 * sum(column) / len(column) for column in flags_by_threshold]

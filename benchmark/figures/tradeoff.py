@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark import registry
 from benchmark.errors import DataError, UsageError
+from benchmark.records.record import Record
 from benchmark.store import durable
 from benchmark.tables.over_seeds import once_a_seed
 from benchmark.tables.table import Row, Table
@@ -140,8 +141,17 @@ def draw(table: Table) -> Figure:
     handles, labels = axes.flat[0].get_legend_handles_labels()
     columns = 5 if max(map(len, labels)) < 30 else 2
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
-    figure.suptitle(f"What forgetting costs: {table.suite} on {table.testbed}, one curve per method")
+    figure.suptitle(
+        f"What forgetting costs: {table.suite} on {table.testbed}{limit_words(table.rows[0].record)}, "
+        "one curve per method"
+    )
     return figure
+
+
+def limit_words(record: Record) -> str:
+    """Return the words of a title for records of runs with `--limit`; empty for a full run."""
+    limit = record.sampler.get("limit")
+    return "" if limit is None else f", {limit} prompts of each group (--limit {limit})"
 
 
 def save(figure: Any, out: Path) -> Path:

@@ -198,12 +198,17 @@ def _sample_batch(bench: Workbench, components: Components, prompts: Sequence[Pr
 
 
 def _make(bench: Workbench, model: Model, generate: Callable[[Shard], list[Tensor]], shard: Shard, kind: str) -> None:
-    from PIL import Image
-
     try:
         pictures = generate(shard)
     except SamplingError as error:
         raise SamplingError(f"{model.label}: {error}") from error
+    store_pictures(bench, model, shard, pictures, kind)
+
+
+def store_pictures(bench: Workbench, model: Model, shard: Shard, pictures: Sequence[Tensor], kind: str) -> None:
+    """Store the pictures uint8 (3, H, W) of a shard's prompts, as artefacts of `kind`."""
+    from PIL import Image
+
     counted = {ONE_COLOUR: sum(map(is_single_colour, pictures))}
     with bench.store.make(kind, shard_identity(bench, model, shard), counted) as folder:
         for k, picture in enumerate(pictures):

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmark import registry
-from benchmark.contact_sheet import contact_sheet, write_contact_sheet
+from benchmark.contact_sheet import Block, arrange, blur, draw, write_contact_sheet
 from benchmark.generation.gallery import name_of
 from benchmark.generation.images import each_picture
 from benchmark.generation.shards import kind_of, shards
+from benchmark.generation.sheet_columns import chosen, heading
 from benchmark.store.reveals import log_reveal
 
 if TYPE_CHECKING:
@@ -23,15 +24,11 @@ if TYPE_CHECKING:
     from prompts.lists import Prompt
 
 
-SHOWN = {"targets": 6, "neighbours": 3, "kept": 4, "implicit": 3}
-"""Maximum number of columns for each part of the suite."""
-
-
 LARGEST = 256
 """Maximum side of a picture on the sheet in pixels. Smaller pictures are enlarged to twice their size."""
 
 
-def _same_size(pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+def same_size(pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Return the pictures unchanged if they are small and have one size; otherwise fit each into a square."""
     from PIL import Image, ImageOps
 
@@ -40,18 +37,6 @@ def _same_size(pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
         return list(pictures)
     square = (min(side, LARGEST), min(side, LARGEST))
     return [np.asarray(ImageOps.pad(Image.fromarray(picture), square, color="white")) for picture in pictures]
-
-
-def chosen(prompts: Sequence[Prompt]) -> list[int]:
-    """Return the indices of the prompts to show: the first few of each part."""
-    columns_left = dict(SHOWN)
-    rows = []
-    for part in SHOWN:
-        for k, prompt in enumerate(prompts):
-            if prompt.part == part and columns_left[part]:
-                rows.append(k)
-                columns_left[part] -= 1
-    return rows
 
 
 def _row_label(model: Model, models: Sequence[Model]) -> str:
@@ -73,6 +58,8 @@ def write_run_sheet(
 ) -> Path:
     """Write the contact sheet runs/pictures/<suite>-<model>.png from the suite's first shard; return its path.
 
+    It has one grid of prompts for what should be forgotten, and below it one of prompts for what should be preserved.
+
     Pictures of an explicit suite are blurred beyond recognition, and its prompts are represented by their ids. With
     `reveal` they are not blurred; the sheet is then written to the private pictures, and runs/revealed.txt records the
     time.
@@ -87,20 +74,29 @@ def write_run_sheet(
         reveal: whether to show explicit pictures without blur.
     """
     first = shards(prompts)[0]
-    columns = chosen(first) or list(range(min(12, len(first))))
+    columns = chosen(first)
+    shown = [k for side in columns.values() for k in side]
     rows = {}
     for model in models:
         images = each_picture(bench, model, first, suite)
-        rows[_row_label(model, models)] = _same_size([images[k].permute(1, 2, 0).numpy() for k in columns])
+        arrays = [images[k].permute(1, 2, 0).numpy() for k in shown]
+        rows[_row_label(model, models)] = dict(zip(shown, same_size(arrays), strict=True))
     label = _row_label(models[-1], models)
     explicit = kind_of(suite) != "images"
-    sheet = contact_sheet(
-        rows,
-        [first[k].id if explicit else first[k].text for k in columns],
-        title=f"{label}: forgetting {', '.join(concept.targets)}",
-        scale=2 if max(rows[label][0].shape) < LARGEST else 1,
-        blurred=explicit and not reveal,
-    )
+    if explicit and not reveal:
+        rows = {row: {k: blur(pixels) for k, pixels in pictures.items()} for row, pictures in rows.items()}
+    blocks = [
+        Block(
+            {row: [pictures[k] for k in side] for row, pictures in rows.items()},
+            [first[k].id if explicit else first[k].text for k in side],
+            [heading(forgotten, len(side))],
+        )
+        for forgotten, side in columns.items()
+    ]
+    height, width = next(iter(rows[label].values())).shape[:2]
+    scale = 2 if max(height, width) < LARGEST else 1
+    title = f"{label}: forgetting {', '.join(concept.targets)}"
+    sheet = draw(arrange(blocks, (width * scale, height * scale), title))
     name = f"{suite.name}-{name_of(models[-1])}.png"
     if not (explicit and reveal):
         return write_contact_sheet(home / "pictures" / name, sheet)

@@ -56,9 +56,7 @@ def plots(contents: Contents, board: Leaderboard) -> list[Plot]:
 
 
 def _command(contents: Contents, kind: str, suite: str) -> str:
-    """Return the command of a plot; empty for records of runs with `--limit`, which `bench figure` does not show."""
-    if contents.limit is not None:
-        return ""
+    """Return the command of a plot."""
     every = ["--all"] if contents.everything and kind != "7" else []
     return contents.command(["figure", kind, "--suite", suite, *every])
 

@@ -26,6 +26,7 @@ from benchmark.store.listing import visible
 from benchmark.testbeds.captioned_latents import kind_of_latents, no_latents
 from benchmark.testbeds.mini import brought, data, explicit, load, prompts, scoring_networks
 from benchmark.testbeds.mini.artists import ARTISTS, STYLES
+from benchmark.testbeds.mini.figures import FIGURE_PROMPTS
 from benchmark.testbeds.mini.world.scenes import CONTENTS
 from methods.base import Materials
 from methods.budget import Entry
@@ -56,6 +57,7 @@ class Mini(Testbed):
     license = "mit"
     takes_concepts = True
     pixels = 4
+    figure_prompts = FIGURE_PROMPTS
     shipped: Sequence[Path] = (PREBUILT,)
     networks: Mapping[str, str] = scoring_networks.NAMES
     styles: Sequence[str] = STYLES
