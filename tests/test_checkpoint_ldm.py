@@ -18,7 +18,7 @@ from benchmark.errors import DataError
 from benchmark.models.checkpoint_forms.ldm import differences
 from benchmark.models.chosen_parts import ALL
 from benchmark.models.external_checkpoint import load, locate
-from benchmark.models.fitted import _list_unused
+from benchmark.models.external_model import _list_unused
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from transformers import CLIPTextModel
 from benchmark.errors import DataError, UsageError
 from benchmark.models.chosen_parts import ALL
 from benchmark.models.external_checkpoint import _select_files, default_name, load, locate, scaled
-from benchmark.models.fitted import _list_unused
+from benchmark.models.external_model import _list_unused
 
 FORMS = (
     "diffusers", "diffusers without unet", "diffusers with A and B", "processors", "peft", "peft with adapter name",

@@ -32,9 +32,10 @@ from benchmark.api.testbed import Testbed, Workbench
 from benchmark.errors import PalimpsestError, UsageError
 from benchmark.generation.features import features
 from benchmark.generation.shards import shard_identity
+from benchmark.models.checkpoint_names import check_name_is_free
 from benchmark.models.chosen_parts import ALL, parse_parts
 from benchmark.models.external_checkpoint import locate
-from benchmark.models.fitted import Brought, check_name_is_free
+from benchmark.models.external_model import ExternalCheckpoint
 from benchmark.models.own_parts import OwnParts, own_parts
 from benchmark.records.record import read_records
 from benchmark.store.artefacts import key_of
@@ -111,7 +112,7 @@ USABLE: dict[str, tuple[Change, list[str]]] = {
 }
 
 
-def pictures_of(model: Brought, testbed: Testbed, noise: Tensor) -> Tensor:
+def pictures_of(model: ExternalCheckpoint, testbed: Testbed, noise: Tensor) -> Tensor:
     parts = model.components(testbed)
     text = parts.encode(PROMPTS)
     return parts.decode(sample(parts.unet, parts.scheduler, text, parts.null, noise, testbed.sampler))
@@ -154,7 +155,7 @@ def test_own_parts_give_the_pictures_of_diffusers_and_new_store_keys(
 ) -> None:
     change, parts = USABLE[name]
     folder, testbed = changed_copy(tiny, tmp_path / "theirs", change), bench.testbed
-    model, equal = (Brought(bench, locate(str(place)), "x") for place in (folder, tiny.parent / "model"))
+    model, equal = (ExternalCheckpoint(bench, locate(str(place)), "x") for place in (folder, tiny.parent / "model"))
     assert sorted(model.own_checksums) == sorted(parts)
     noise = initial_noise([3, 4], (4, 8, 8))
     here = pictures_of(model, testbed, noise)
@@ -170,7 +171,7 @@ def test_equal_parts_leave_identity_label_and_record_as_they_were(
 ) -> None:
     folder = changed_copy(tiny, tmp_path / "theirs", SAME[form])
     checkpoint = locate(str(folder))
-    model = Brought(bench, checkpoint, "x")
+    model = ExternalCheckpoint(bench, checkpoint, "x")
     assert model.identity == {**bench.testbed.identity(), "model": "brought", "checkpoint": checkpoint.sha256()}
     assert model.label == "x"
     assert model.counted().keys() == {"share", "counter", "latent_size", "text_length", "checkpoint", "form"}
@@ -261,7 +262,7 @@ def test_parts_that_are_not_chosen_are_the_testbeds_and_are_listed(
 ) -> None:
     change = both(with_text_encoder(), with_vae(), edited(STEPS, beta_end=0.02))
     checkpoint = locate(str(changed_copy(tiny, tmp_path / "theirs", change)))
-    chosen = {text: Brought(bench, checkpoint, "x", parse_parts(text))
+    chosen = {text: ExternalCheckpoint(bench, checkpoint, "x", parse_parts(text))
               for text in ("all", "unet", "unet,text_encoder", "text_encoder,vae")}  # fmt: skip
     assert [model.label for model in chosen.values()] == [
         "x (own text encoder, VAE and noise schedule)", "x (U-Net alone)", "x (U-Net and text encoder alone)",
@@ -279,11 +280,12 @@ def test_parts_that_are_not_chosen_are_the_testbeds_and_are_listed(
     assert components.scheduler is bench.testbed.scheduler
     assert "checkpoint" not in chosen["text_encoder,vae"].identity
     with pytest.raises(UsageError, match="nothing would be scored but the base"):
-        Brought(bench, checkpoint, "x", ("tokenizer",))
+        ExternalCheckpoint(bench, checkpoint, "x", ("tokenizer",))
     with pytest.raises(UsageError, match="add unet to --parts"):
-        Brought(bench, replace(checkpoint, architecture=tmp_path / "a.json"), "x", ("text_encoder",))
+        ExternalCheckpoint(bench, replace(checkpoint, architecture=tmp_path / "a.json"), "x", ("text_encoder",))
+    weights = locate(str(checkpoint.place / "diffusion_pytorch_model.safetensors"))
     with pytest.raises(PalimpsestError, match="is a U-Net and has no other parts"):
-        Brought(bench, locate(str(checkpoint.place / "diffusion_pytorch_model.safetensors")), "x", ("unet", "vae"))
+        ExternalCheckpoint(bench, weights, "x", ("unet", "vae"))
 
 
 def test_damaged_part_that_is_not_chosen_does_not_stop_the_others(tiny: Path, testbed: Testbed, tmp_path: Path) -> None:
@@ -325,7 +327,7 @@ def test_text_features_are_those_of_the_testbeds_scoring_network(
 def test_record_states_the_commit_of_a_download(tiny: Path, bench: Workbench, tmp_path: Path) -> None:
     folder = tmp_path / "models--org--model" / "snapshots" / ("ab" * 20)
     shutil.copytree(tiny.parent / "model", folder)
-    assert Brought(bench, locate(str(folder)), "x").counted()["hub"] == f"org/model@{'ab' * 20}"
+    assert ExternalCheckpoint(bench, locate(str(folder)), "x").counted()["hub"] == f"org/model@{'ab' * 20}"
 
 
 def test_part_with_other_metadata_keeps_its_identity(tiny: Path, testbed: Testbed, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from tiny import SCHEDULER, tiny_unet
 from benchmark.errors import DataError
 from benchmark.models.chosen_parts import ALL
 from benchmark.models.external_checkpoint import Checkpoint, _select_files, load, locate
-from benchmark.models.fitted import _list_unused
+from benchmark.models.external_model import _list_unused
 from benchmark.models.pipeline_parts import differences
 from benchmark.testbeds.stable_diffusion import find, scoring_networks
 from benchmark.testbeds.stable_diffusion.pipeline import Pipeline

@@ -170,8 +170,8 @@ def evaluate(
     if reference == Reference.base:
         refuse_unread(ctx, {"budget": "--budget"}, "it trains the distilled reference, and --reference is base")
     from benchmark.api.request import RunRequest, parse_budgets
+    from benchmark.models.checkpoint_names import check_name
     from benchmark.models.chosen_parts import parse_parts
-    from benchmark.models.fitted import check_name
     from benchmark.pipeline.run import evaluate as score_checkpoint
 
     if len(parse_budgets(budget)) > 1:

@@ -1,0 +1,168 @@
+"""An external checkpoint as a model that can be scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark import hub
+from benchmark.api.model import Components, Model, TrainingFacts
+from benchmark.errors import DataError, UsageError
+from benchmark.json_types import Counted
+from benchmark.models import external_checkpoint
+from benchmark.models.chosen_parts import ALL, in_words
+from benchmark.models.own_parts import OwnParts, own_parts, with_embeddings
+from benchmark.records.record import BROUGHT
+
+if TYPE_CHECKING:
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    from benchmark.api.testbed import Testbed, Workbench
+    from benchmark.models.embeddings import Embedding
+    from methods.quantization import Weights
+
+
+class ExternalCheckpoint(Model):
+    """An external checkpoint, identified by its checksum and those of its parts that differ from the testbed's.
+
+    Args:
+        bench: testbed and device.
+        checkpoint: result of `external_checkpoint.locate`.
+        name: the name of its row.
+        parts: the parts of the checkpoint's pipeline that are used (see `chosen_parts`); all others are the testbed's.
+        weights: "full", or the number format to which the U-Net's weights are rounded, "int8" or "int4".
+        embeddings: new words for the text encoder that the model is sampled with.
+
+    Raises:
+        DataError: if an embedding, the U-Net or another chosen part does not fit the testbed.
+        UsageError: if the testbed cannot use a different part, or no chosen part is different from the testbed's.
+    """
+
+    def __init__(
+        self,
+        bench: Workbench,
+        checkpoint: external_checkpoint.Checkpoint,
+        name: str,
+        parts: Sequence[str] = ALL,
+        weights: Weights = "full",
+        embeddings: Sequence[Embedding] = (),
+    ) -> None:
+        from methods.quantization import round_weights
+        from methods.sampling import inputs
+
+        testbed = bench.testbed
+        base = testbed.base()
+        unused = _list_unused(checkpoint, testbed.pipeline, parts)
+        width = int(inputs(base.config)["cross_attention_dim"])
+        own = _find_own(checkpoint, testbed, width, parts, unused)
+        if "unet" not in parts and not own.checksums and not embeddings:
+            raise UsageError(
+                f"The {in_words(parts)} of {checkpoint.pipeline} equals the testbed's, and --parts leaves the U-Net "
+                "out: nothing would be scored but the base."
+            )
+        if "unet" not in parts and checkpoint.architecture is not None:
+            raise UsageError(
+                "--architecture prunes the checkpoint's U-Net, and --parts leaves it out: add unet to --parts."
+            )
+        self._own = with_embeddings(own, embeddings, testbed, width)
+        base_macs = self._count_macs(base, testbed)
+        unet = base
+        if "unet" in parts:
+            unet = external_checkpoint.load(checkpoint, base, self._own.scheduler or testbed.scheduler)
+        try:
+            macs = self._count_macs(unet, testbed)
+        except (TypeError, ValueError, RuntimeError, AttributeError) as error:  # a modified U-Net can fail in many ways
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            raise DataError(
+                f"The checkpoint {checkpoint.place} cannot be called as the testbed's U-Net is ({first}): choose the "
+                "testbed of its base model."
+            ) from error
+        share, checksum = macs / base_macs, checkpoint.sha256()
+        rounded = {} if weights == "full" else {"weights": weights}
+        changed = {**checkpoint.scaling(), **rounded}
+        self._counted: Counted = {
+            "share": share, "counter": "torch flop_counter", "latent_size": testbed.sampler.latent_size,
+            "text_length": testbed.text_length, "checkpoint": checksum, "form": checkpoint.form,
+            **self._own.counted, **({"hub": source} if (source := hub.origin(checkpoint.place)) else {}),
+            **checkpoint.facts(), **rounded,
+        }  # fmt: skip
+        round_weights(unet, weights)
+        details = ", ".join([*self._own.details, *checkpoint.details(), *rounded.values()])
+        super().__init__(
+            f"{name} ({details})" if details else name,
+            {
+                **testbed.identity(),
+                "model": BROUGHT,
+                **({"checkpoint": checksum} if "unet" in parts else {}),
+                **self._own.identity,
+                **changed,
+            },
+            TrainingFacts(
+                name,
+                variant=",".join(f"{key}={value}" for key, value in changed.items()) or "default",
+                data=BROUGHT,
+                pruning=BROUGHT,
+                macs=min(1.0, round(share, 4)),
+            ),
+        )
+        self._unet, self._device = unet, bench.device
+
+    @property
+    def own_checksums(self) -> Mapping[str, str]:
+        """sha256 of the used parts that differ from the testbed's, by part, and of embeddings, by word; without the
+        U-Net."""
+        return {**self._own.checksums, **self._own.embeddings}
+
+    def load(self) -> UNet2DConditionModel:
+        return self._unet.to(self._device)  # type: ignore[arg-type]
+
+    def components(self, testbed: Testbed) -> Components:
+        return self._own.components(self.load(), testbed)
+
+    def counted(self) -> Counted:
+        return self._counted
+
+    @staticmethod
+    def _count_macs(unet: UNet2DConditionModel, testbed: Testbed) -> int:
+        from methods.pruning.macs import count_macs
+
+        return count_macs(unet, testbed.sampler.latent_size, testbed.text_length)
+
+
+def _list_unused(checkpoint: external_checkpoint.Checkpoint, pipeline: Path, parts: Sequence[str]) -> list[str]:
+    """List LoRA files beside a checkpoint's U-Net, and other parts in a file of weights, which are not used.
+
+    `pipeline` is the folder of the testbed's pipeline. Raises DataError if there are any, unless `parts` leaves some
+    parts out.
+    """
+    from benchmark.models.checkpoint_forms.other_parts import list_unused
+    from benchmark.models.pipeline_parts import loras
+
+    if checkpoint.file is not None:
+        return list_unused(checkpoint.place, checkpoint.file, pipeline, "unet" if tuple(parts) == ("unet",) else "all")
+    lora_files = [name for folder in {checkpoint.place, checkpoint.pipeline} if folder for name in loras(folder)]
+    if lora_files and tuple(parts) == ALL:
+        raise DataError(
+            f"The checkpoint {checkpoint.pipeline or checkpoint.place} contains a LoRA ({lora_files[0]}), which would "
+            "not be used: merge it (load_lora_weights, fuse_lora) and save the U-Net, or score the U-Net without it "
+            "with --parts unet."
+        )
+    return lora_files
+
+
+def _find_own(
+    checkpoint: external_checkpoint.Checkpoint, testbed: Testbed, width: int, parts: Sequence[str], unused: list[str]
+) -> OwnParts:
+    """Load the checkpoint's own parts; `width` is the U-Net's cross_attention_dim."""
+    if checkpoint.pipeline is not None:
+        own = own_parts(checkpoint.pipeline, testbed, width, parts)
+    elif tuple(parts) in (ALL, ("unet",)):
+        own = OwnParts(tuple(parts))
+    else:
+        raise UsageError(
+            f"The checkpoint {checkpoint.place} is a U-Net and has no other parts: leave --parts out, or give the "
+            "folder of its pipeline."
+        )
+    return replace(own, unused=(*unused, *own.unused))
