@@ -37,6 +37,7 @@ from benchmark.models.chosen_parts import ALL, parse_parts
 from benchmark.models.external_checkpoint import locate
 from benchmark.models.external_model import ExternalCheckpoint
 from benchmark.models.own_parts import OwnParts, own_parts
+from benchmark.models.part_source import FolderParts
 from benchmark.records.record import read_records
 from benchmark.store.artefacts import key_of
 from benchmark.testbeds import resolve
@@ -225,16 +226,16 @@ def test_part_that_cannot_be_used_is_refused_in_one_sentence(
     change, message = REFUSED[name]
     folder = changed_copy(tiny, tmp_path / "theirs", change)
     with pytest.raises(PalimpsestError) as caught:
-        own_parts(folder, testbed, WIDTH)
+        own_parts(FolderParts(folder), testbed, WIDTH)
     assert message in str(caught.value)
     assert ("download them again" if name.startswith("nan ") and "betas" not in name else "--parts unet") in str(
         caught.value
     )
     assert "\n" not in str(caught.value)
-    assert own_parts(folder, testbed, WIDTH, ("unet",)).unused
+    assert own_parts(FolderParts(folder), testbed, WIDTH, ("unet",)).unused
     if name == "projection":  # choosing the part does not make it usable
         with pytest.raises(PalimpsestError, match="WithProjection"):
-            own_parts(folder, testbed, WIDTH, ("unet", "text_encoder"))
+            own_parts(FolderParts(folder), testbed, WIDTH, ("unet", "text_encoder"))
 
 
 @pytest.mark.parametrize("fields", [{"prediction_type": "sample"}, {"rescale_betas_zero_snr": True}])
@@ -243,7 +244,7 @@ def test_schedule_that_only_ddim_supports_is_used_by_a_testbed_with_ddim(
 ) -> None:
     testbed = resolve.load(str(tiny))(device="cpu")
     testbed.sampler = testbed.sampler.model_copy(update={"scheduler": "ddim"})
-    own = own_parts(changed_copy(tiny, tmp_path / "theirs", edited(STEPS, **fields)), testbed, WIDTH)
+    own = own_parts(FolderParts(changed_copy(tiny, tmp_path / "theirs", edited(STEPS, **fields))), testbed, WIDTH)
     assert own.scheduler is not None
     assert fields.items() <= own.scheduler.items()
     assert {**own.scheduler, **testbed.scheduler} | fields == own.scheduler
@@ -290,11 +291,11 @@ def test_parts_that_are_not_chosen_are_the_testbeds_and_are_listed(
 
 def test_damaged_part_that_is_not_chosen_does_not_stop_the_others(tiny: Path, testbed: Testbed, tmp_path: Path) -> None:
     folder = changed_copy(tiny, tmp_path / "theirs", reweighted(VAE, lambda w: w * torch.nan))
-    own = own_parts(folder, testbed, WIDTH, ("unet", "text_encoder"))
+    own = own_parts(FolderParts(folder), testbed, WIDTH, ("unet", "text_encoder"))
     assert "NaN" in own.unused[0]
     shutil.rmtree(folder / "text_encoder")
     with pytest.raises(PalimpsestError, match=r"has no text encoder .* leave text_encoder out of --parts"):
-        own_parts(folder, testbed, WIDTH, ("unet", "text_encoder"))
+        own_parts(FolderParts(folder), testbed, WIDTH, ("unet", "text_encoder"))
 
 
 def test_text_features_are_those_of_the_testbeds_scoring_network(
@@ -334,10 +335,10 @@ def test_part_with_other_metadata_keeps_its_identity(tiny: Path, testbed: Testbe
     first = changed_copy(tiny, tmp_path / "a", with_text_encoder())
     shutil.copytree(first, tmp_path / "b")
     edited("text_encoder/config.json", _name_or_path="elsewhere", transformers_version="9")(tmp_path / "b")
-    one, other = (own_parts(tmp_path / name, testbed, WIDTH).checksums for name in "ab")
+    one, other = (own_parts(FolderParts(tmp_path / name), testbed, WIDTH).checksums for name in "ab")
     assert one == other
     in_half_precision(tmp_path / "b")
-    assert own_parts(tmp_path / "b", testbed, WIDTH).checksums != one
+    assert own_parts(FolderParts(tmp_path / "b"), testbed, WIDTH).checksums != one
 
 
 class Overriding(Mini):
@@ -356,8 +357,8 @@ def test_testbed_that_supports_no_other_text_encoder_refuses(standin: Path) -> N
     with pytest.raises(UsageError, match=r"'boats' samples only with its own text encoder.*--parts unet"):
         plain.encoder_of(None, None)
     with pytest.raises(UsageError, match=r"'boats' has no pipeline folder .*--parts unet"):
-        own_parts(standin / "pipeline", plain, WIDTH)
-    assert own_parts(standin / "pipeline", plain, WIDTH, ("unet",)).unused
+        own_parts(FolderParts(standin / "pipeline"), plain, WIDTH)
+    assert own_parts(FolderParts(standin / "pipeline"), plain, WIDTH, ("unet",)).unused
     with pytest.raises(UsageError, match=r"'boats' samples only with its own VAE.*--parts unet"):
         plain.decoder_of(None)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark import hub
@@ -14,6 +13,7 @@ from benchmark.json_types import Counted
 from benchmark.models import external_checkpoint
 from benchmark.models.chosen_parts import ALL, in_words
 from benchmark.models.own_parts import OwnParts, own_parts, with_embeddings
+from benchmark.models.part_sources import part_source
 from benchmark.records.record import BROUGHT
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class ExternalCheckpoint(Model):
         bench: testbed and device.
         checkpoint: result of `external_checkpoint.locate`.
         name: the name of its row.
-        parts: the parts of the checkpoint's pipeline that are used (see `chosen_parts`); all others are the testbed's.
+        parts: the parts of the checkpoint that are used (see `chosen_parts`); all others are the testbed's.
         weights: "full", or the number format to which the U-Net's weights are rounded, "int8" or "int4".
         embeddings: new words for the text encoder that the model is sampled with.
 
@@ -54,13 +54,12 @@ class ExternalCheckpoint(Model):
 
         testbed = bench.testbed
         base = testbed.base()
-        unused = _list_unused(checkpoint, testbed.pipeline, parts)
         width = int(inputs(base.config)["cross_attention_dim"])
-        own = _find_own(checkpoint, testbed, width, parts, unused)
+        own = _find_own(checkpoint, testbed, width, parts)
         if "unet" not in parts and not own.checksums and not embeddings:
             raise UsageError(
-                f"The {in_words(parts)} of {checkpoint.pipeline} equals the testbed's, and --parts leaves the U-Net "
-                "out: nothing would be scored but the base."
+                f"The {in_words(parts)} of {checkpoint.pipeline or checkpoint.place} equals the testbed's, and --parts "
+                "leaves the U-Net out: nothing would be scored but the base."
             )
         if "unet" not in parts and checkpoint.architecture is not None:
             raise UsageError(
@@ -70,7 +69,8 @@ class ExternalCheckpoint(Model):
         base_macs = self._count_macs(base, testbed)
         unet = base
         if "unet" in parts:
-            unet = external_checkpoint.load(checkpoint, base, self._own.scheduler or testbed.scheduler)
+            schedule = self._own.scheduler or testbed.scheduler
+            unet = external_checkpoint.load(checkpoint, base, schedule, bool(own.checksums))
         try:
             macs = self._count_macs(unet, testbed)
         except (TypeError, ValueError, RuntimeError, AttributeError) as error:  # a modified U-Net can fail in many ways
@@ -131,17 +131,17 @@ class ExternalCheckpoint(Model):
         return count_macs(unet, testbed.sampler.latent_size, testbed.text_length)
 
 
-def _list_unused(checkpoint: external_checkpoint.Checkpoint, pipeline: Path, parts: Sequence[str]) -> list[str]:
-    """List LoRA files beside a checkpoint's U-Net, and other parts in a file of weights, which are not used.
+def _list_unused(checkpoint: external_checkpoint.Checkpoint, parts: Sequence[str]) -> list[str]:
+    """List LoRA files beside a checkpoint's U-Net, and parts of a file of weights, that cannot be used.
 
-    `pipeline` is the folder of the testbed's pipeline. Raises DataError if there are any, unless `parts` leaves some
-    parts out.
+    Raises:
+        DataError: if there are any, and `parts` are all parts.
     """
     from benchmark.models.checkpoint_forms.other_parts import list_unused
     from benchmark.models.pipeline_parts import loras
 
     if checkpoint.file is not None:
-        return list_unused(checkpoint.place, checkpoint.file, pipeline, "unet" if tuple(parts) == ("unet",) else "all")
+        return list_unused(checkpoint.place, checkpoint.file, tuple(parts) == ALL)
     lora_files = [name for folder in {checkpoint.place, checkpoint.pipeline} if folder for name in loras(folder)]
     if lora_files and tuple(parts) == ALL:
         raise DataError(
@@ -153,11 +153,12 @@ def _list_unused(checkpoint: external_checkpoint.Checkpoint, pipeline: Path, par
 
 
 def _find_own(
-    checkpoint: external_checkpoint.Checkpoint, testbed: Testbed, width: int, parts: Sequence[str], unused: list[str]
+    checkpoint: external_checkpoint.Checkpoint, testbed: Testbed, width: int, parts: Sequence[str]
 ) -> OwnParts:
     """Load the checkpoint's own parts; `width` is the U-Net's cross_attention_dim."""
-    if checkpoint.pipeline is not None:
-        own = own_parts(checkpoint.pipeline, testbed, width, parts)
+    unused, source = _list_unused(checkpoint, parts), part_source(checkpoint)
+    if source is not None:
+        own = own_parts(source, testbed, width, parts)
     elif tuple(parts) in (ALL, ("unet",)):
         own = OwnParts(tuple(parts))
     else:
