@@ -111,8 +111,8 @@ def cut(name: str) -> Change:
 
 TOKENS = "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight"
 DAMAGED: dict[str, tuple[Change, str]] = {
-    "fewer layers": (without(".encoder.layers.1."), "text encoder .* layers of the testbed's .it has 1 layers, not 2"),
-    "more layers": (with_more_layers, "text encoder .* layers of the testbed's .it has 3 layers, not 2"),
+    "fewer layers": (without(".encoder.layers.1."), "text encoder .* of the testbed's .num_hidden_layers 1, not 2"),
+    "more layers": (with_more_layers, "text encoder .* of the testbed's .num_hidden_layers 3, not 2"),
     "no tokens": (without("token_embedding"), "text encoder .*it lacks 'embeddings.token_embedding.weight'"),
     "fewer tokens": (cut(TOKENS), "text encoder .*'embeddings.token_embedding.weight' has the shape .3, 32"),
     "no decoder": (without("first_stage_model.decoder.conv_in.weight"), "VAE .*it lacks 'decoder.conv_in.weight'"),

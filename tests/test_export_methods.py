@@ -25,14 +25,19 @@ from benchmark.export.pipeline_folder import write_pipeline
 from benchmark.models.fitted import Fitted
 from benchmark.models.plan import plan_of
 from benchmark.pipeline.setup import workbench_for
+from benchmark.testbeds.mini.scoring_networks import features
 from methods.pruning.aptp.experts import Experts
 from methods.pruning.architecture import Architecture, read_pruned
 from methods.pruning.vector import Layout
 from methods.sampling import initial_noise, sample
+from methods.training.precision import lowered
+from metrics.drift import Drift
 
 PROMPTS = ["a boat in the style of Claude Monet", "a red house"]
 CLOSE = 2
 """Difference of a picture's values, of 255, that rounding can make."""
+BF16_DRIFT = 0.005
+"""Drift of the testbed's features between two samplings in bf16. In one of them, all networks compute in bf16."""
 METHODS = ("distilled", "esd", "esd+kd", "uce", "uce-captions", "conceptprune", "bilevel")
 PRUNINGS = ("none", "magnitude", "aptp")
 OUTSIDE = """
@@ -53,13 +58,14 @@ torch.set_num_threads(1)
 root, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
 noise = torch.from_numpy(np.load(root / "noise.npy"))
 for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+    dtype = torch.bfloat16 if folder.name.endswith("bf16") else torch.float32
     if (folder / "loader.py").is_file():
         spec = importlib.util.spec_from_file_location("loader", folder / "loader.py")
         loader = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(loader)
-        pipeline = loader.load_pipeline(folder)
+        pipeline = loader.load_pipeline(folder, dtype)
     else:
-        pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+        pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=dtype)
     pipeline.set_progress_bar_config(disable=True)
     images = pipeline(
         settings["prompts"], latents=noise, num_inference_steps=settings["steps"], guidance_scale=settings["guidance"],
@@ -115,9 +121,11 @@ def test_every_method_exports_a_folder_with_the_same_pictures(
         assert (architecture == whole) == (pruning == "none")
         assert bool(architecture.dropped) == (pruning == "aptp")
         here[method] = pictures(testbed, unet.float())
-        for half in (False, True) if method == "bilevel" else (False,):
-            folder = root / (f"{method} half" if half else method)
-            write_pipeline(folder, testbed, unet, None if architecture == whole else architecture, "card", half)
+        for form in ("", " half", " bf16") if method == "bilevel" else ("",):
+            stored = None if architecture == whole else architecture
+            write_pipeline(root / f"{method}{form}", testbed, unet, stored, "card", half=form == " half")
+        if method == "bilevel":
+            in_bf16 = pictures(testbed, lowered(unet, torch.device("cpu"), "bf16"))
     settings = {"prompts": PROMPTS, "steps": testbed.sampler.steps, "guidance": testbed.sampler.guidance}
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     command = [sys.executable, "-c", OUTSIDE, str(root), json.dumps(settings)]
@@ -127,5 +135,11 @@ def test_every_method_exports_a_folder_with_the_same_pictures(
         assert ours.std() > 5  # not blank
         assert np.abs(ours.astype(int) - theirs).max() <= CLOSE, method
     assert len({pictures.tobytes() for pictures in here.values()}) > 2  # not one model in all folders
+    encoder = features(standin)
+    theirs = np.load(root / "bilevel bf16.npy")
+    drift = Drift()
+    drift.update(*(encoder(torch.from_numpy(np.ascontiguousarray(p.transpose(0, 3, 1, 2)))) for p in (in_bf16, theirs)))
+    close = np.abs(in_bf16.astype(int) - theirs.astype(int)).max() <= CLOSE
+    assert close or float(drift.compute()) <= BF16_DRIFT
     half = np.load(root / "bilevel half.npy").astype(int)
     assert np.abs(here["bilevel"].astype(int) - half).max() <= CLOSE  # the stored weights are float16 already

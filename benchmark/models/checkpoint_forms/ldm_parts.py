@@ -85,7 +85,7 @@ class SingleFileParts(PartSource):
         odd = ""
         counts = [1 + max((_layer(name) for name in names), default=-1) for names in (converted, own)]
         if not counts[1] <= counts[0] <= counts[1] + has_spare_layer:
-            odd = f"it has {counts[0]} layers, not {counts[1]}"
+            odd = f"num_hidden_layers {counts[0]}, not {counts[1]}"
         elif missing := [name for name in own if name not in converted]:
             odd = f"it lacks '{missing[0]}'"
         elif part == "vae" and (further := [name for name in converted if name not in own]):

@@ -40,7 +40,8 @@ class LoraParts(PartSource):
         if not (ours / part).is_dir():
             return [Difference(part, NO_FOLDER, usable=False)]
         _, count = self._merged(ours)
-        return [Difference(part, f"a LoRA of {count} layers")] if count and self._scale else []
+        layers = "1 layer" if count == 1 else f"{count} layers"
+        return [Difference(part, f"a LoRA of {layers}")] if count and self._scale else []
 
     def checksum(self, part: str) -> str:
         """Return the sha256 of the change. The scale is a part of the model's identity in any case."""
