@@ -90,10 +90,10 @@ def experts(bench: Workbench, config: Any = None, target_macs: float | None = No
 
 def trained(bench: Workbench, method: str, pruning: str) -> tuple[UNet2DConditionModel, Architecture]:
     """The model of a method after two training steps on a pruned U-Net, as `bench export` reads it."""
-    asked = request(bench.store.home, method=method, pruning=pruning, budget="4it", overrides={}, **(
+    run_request = request(bench.store.home, method=method, pruning=pruning, budget="4it", overrides={}, **(
         {"macs": 1.0} if pruning == "none" else {}
     ))  # fmt: skip
-    model = Fitted(bench, plan_of(bench, asked, bench.testbed.concept(())))
+    model = Fitted(bench, plan_of(bench, run_request, bench.testbed.concept(())))
     model.train()
     return read_pruned(bench.store.get("model", model.identity).folder)
 

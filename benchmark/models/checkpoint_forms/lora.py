@@ -80,11 +80,12 @@ class Half:
     prefix: str = ""
     """Start of the names of layers that tools write, and that some versions of transformers leave out."""
 
+    def kohya_names(self, layers: Iterable[str]) -> dict[str, str]:
+        """Return the names of layers by kohya's names for them."""
+        return {f"{start}{self.prefix}{name}".replace(".", "_"): name for start in self.kohya for name in layers}
+
     def layer_name(self, written: str, layers: Mapping[str, nn.Module]) -> str:
-        """Return the name of a layer of the network, from the name that a tool wrote."""
-        flat = {f"{start}{self.prefix}{name}".replace(".", "_"): name for start in self.kohya for name in layers}
-        if written in flat:
-            return flat[written]
+        """Return the name of a layer, from the name that diffusers or PEFT wrote."""
         name = written.removeprefix(PEFT).removeprefix(f"{self.part}.").removeprefix(self.prefix)
         name = name.replace(".processor.", ".")
         if self.part == TEXT_ENCODER:  # LoRAs of diffusers from 2023 name the projections as in the U-Net
@@ -183,6 +184,7 @@ def _read_changes(
 ) -> tuple[dict[str, Change], dict[str, float]]:
     """Return the change of each layer, and the alphas in the file, by the names of the network's layers."""
     factors: dict[str, dict[str, Tensor]] = {}
+    kohya_names = half.kohya_names(layers)
     for name, tensor in weights.items():
         match = _FACTOR.fullmatch(name) or _ALPHA.fullmatch(name)
         if match is None:
@@ -190,7 +192,7 @@ def _read_changes(
                 f"The LoRA {path} also holds '{name}', which is no factor of a LoRA: merge it into its model, save the "
                 "U-Net, and give its path."
             )
-        layer = half.layer_name(match["layer"], layers)
+        layer = kohya_names.get(match["layer"]) or half.layer_name(match["layer"], layers)
         if layer not in layers:
             raise DataError(
                 f"The LoRA {path} is not one of the testbed's {half.title}, which has no layer for '{name}': choose "
