@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.api.request import Outcome, RunRequest
+from benchmark.api.request import Outcome
 from benchmark.cli.options import Reference
 from benchmark.cli.run_options import RunOptions
 from benchmark.errors import UsageError
@@ -81,63 +81,70 @@ def run(
 
 
 def evaluate(
-    checkpoint: str | Path,
+    checkpoint: str | Path = "",
     suite: str = "",
     *,
     concept: str | Path = "",
+    generate: str = "",
+    images: str | Path | None = None,
     name: str = "",
-    testbed: str = "mini",
-    targets: Sequence[str] = (),
-    architecture: Path | None = None,
+    architecture: str | Path | None = None,
     parts: str = "all",
+    embedding: Sequence[str | Path] = (),
     weights: Weights = "full",
     lora_scale: float = 1.0,
-    embeddings: Sequence[str | Path] = (),
+    testbed: str = "mini",
     reference: str = "distilled",
+    targets: Sequence[str] = (),
     budget: str = "default",
     alone: bool = False,
-    limit: int | None = None,
-    device: str = "auto",
-    precision: str = "",
+    metric: Sequence[str] = (),
     runs: str | Path | None = None,
+    device: str = "auto",
+    reveal: bool = False,
+    as_published: bool = False,
+    precision: str = "",
+    compiles: bool = False,
+    limit: int | None = None,
+    require: Sequence[str] = (),
+    junit: str | Path | None = None,
 ) -> Outcome:
-    """Score an external checkpoint like `bench eval`.
+    """Score a model that was trained elsewhere, or its pictures, like `bench eval`.
+
+    Give one of `checkpoint`, `generate` and `images`.
 
     Args:
         checkpoint: folder or file of weights, or a Hub id.
-        name: its name in tables; by default that of the file or folder.
+        generate: a function that generates pictures, as path/to/file.py:function.
+        images: folder of pictures that exist already, with a prompts.csv.
+        name: the name of the row in tables; by default that of the checkpoint, the function or the folder.
         architecture: file with an architecture to which weights of full size are pruned.
-        parts: the parts of a pipeline that are used, such as "unet,text_encoder"; by default all of them.
+        parts: the parts of a checkpoint that are used, such as "unet,text_encoder"; by default all of them.
+        embedding: files with embeddings of new words (textual inversion) for the text encoder.
         weights: "int8" or "int4" first rounds the U-Net's weights, with one scale per output channel.
         lora_scale: factor by which the change of a LoRA is multiplied before it is added to the base (finite).
-        embeddings: files with embeddings of new words (textual inversion) for the text encoder.
         reference: the model that CP and CSD compare with: "distilled" (trained with `budget` if it is not stored) or
             "base".
+        metric: further metrics, as names or path/to/file.py:Class.
+        require: requirements such as "target_style<=0.1". `Outcome.requirements` says which are met; those that are
+            not raise no error.
+        junit: JUnit XML file to write the results of `require` to.
 
-    Other arguments, the result and the errors are the same as for `run`.
+    Other arguments and the errors are the same as for `run`, and the result has the rows of the base and the reference
+    as well.
     """
-    from dataclasses import replace
+    from benchmark.cli.eval_options import EvalOptions
 
-    from benchmark.cli.command_words import command_words
-    from benchmark.cli.eval import evaluate as score_checkpoint
-    from benchmark.console import Progress
-    from benchmark.models.external_checkpoint import default_name
-    from benchmark.pipeline.run import evaluate as evaluate_checkpoint
-
-    options = RunOptions(
-        method="distilled", suite=suite, concept=str(concept), testbed=testbed, pruning=RunRequest.pruning, macs=None,
-        targets=",".join(targets), preset="", set_=None, budget=budget, limit=limit, runs=_folder(runs), device=device,
-        alone=alone, reference=_reference(reference), precision=precision,
+    options = EvalOptions(
+        suite=suite, concept=str(concept), checkpoint=str(checkpoint), generate=generate, images=_path(images),
+        name=name, architecture=_path(architecture), parts=parts, embedding=tuple(map(Path, embedding)),
+        weights=weights, lora_scale=lora_scale, testbed=testbed, reference=_reference(reference),
+        targets=",".join(targets), budget=budget, alone=alone, metric=tuple(metric), runs=_path(runs), device=device,
+        reveal=reveal, as_published=as_published, precision=precision, compiles=compiles, limit=limit,
+        require=tuple(require), junit=_path(junit),
     )  # fmt: skip
-    [request] = options.requests()
-    values = {**vars(options), "checkpoint": str(checkpoint), "name": name, "architecture": architecture}
-    values |= {"parts": parts, "weights": weights, "lora_scale": lora_scale, "embedding": list(embeddings)}
-    request = replace(request, command=command_words("eval", score_checkpoint, values))
-    with Progress() as progress:
-        return evaluate_checkpoint(
-            request, str(checkpoint), name or default_name(str(checkpoint)), progress, architecture, parts, weights,
-            lora_scale, [Path(file) for file in embeddings],
-        )  # fmt: skip
+    outcome, _, verdicts = options.evaluate(options.changed())
+    return outcome._replace(requirements={str(verdict.requirement): verdict.passed for verdict in verdicts})
 
 
 def load_records(*folders: str | Path) -> pyarrow.Table:
@@ -158,6 +165,10 @@ def load_records(*folders: str | Path) -> pyarrow.Table:
     if missing := [path for path in paths if not path.is_dir()]:
         raise UsageError(f"The folder {missing[0]} to read records from does not exist.")
     return as_table(read_records(paths))
+
+
+def _path(place: str | Path | None) -> Path | None:
+    return None if place is None else Path(place)
 
 
 def _folder(runs: str | Path | None) -> Path:

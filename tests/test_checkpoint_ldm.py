@@ -15,10 +15,7 @@ from torch import Tensor
 from transformers import CLIPTextModel
 
 from benchmark.errors import DataError
-from benchmark.models.checkpoint_forms.ldm import differences
-from benchmark.models.chosen_parts import ALL
 from benchmark.models.external_checkpoint import load, locate
-from benchmark.models.fitted import _list_unused
 
 
 @pytest.fixture(autouse=True)
@@ -90,65 +87,6 @@ def test_the_conversion_is_that_of_diffusers_from_single_file(tiny: Path, tmp_pa
 def tiny_like(network: UNet2DConditionModel) -> UNet2DConditionModel:
     torch.manual_seed(5)
     return UNet2DConditionModel.from_config(network.config)
-
-
-@pytest.mark.parametrize("text", ["clip", "open_clip"])
-@pytest.mark.parametrize("half", [False, True])
-def test_a_file_whose_other_parts_equal_the_testbeds_needs_no_option(
-    text: str, half: bool, tiny: Path, tmp_path: Path
-) -> None:
-    pipeline, file = tiny.parent / "model", tmp_path / "model.safetensors"
-    save_file({name: t.half() if half else t for name, t in whole(pipeline, text).items()}, file)
-    assert differences(file, pipeline) == []
-    assert _list_unused(locate(str(file)), pipeline, ALL) == []
-
-
-def changed(start: str) -> Callable[[dict[str, Tensor]], Any]:
-    """Changes one matrix of a part."""
-
-    def change(weights: dict[str, Tensor]) -> None:
-        name = next(name for name, tensor in weights.items() if name.startswith(start) and tensor.ndim > 1)
-        weights[name] = weights[name] + 0.1
-
-    return change
-
-
-def without_last_layer(weights: dict[str, Tensor]) -> None:
-    for name in [name for name in weights if ".encoder.layers.1." in name]:
-        del weights[name]
-
-
-def with_more_layers(weights: dict[str, Tensor]) -> None:
-    for name in [name for name in weights if ".encoder.layers.1." in name]:
-        weights[name.replace(".layers.1.", ".layers.2.")] = weights[name].clone()
-
-
-@pytest.mark.parametrize(
-    ("text", "change", "message"),
-    [
-        ("clip", changed("cond_stage_model."), "text_encoder (different weights in 1 of "),
-        ("open_clip", changed("cond_stage_model.model.transformer.resblocks.1"), "text_encoder (different weights in "),
-        ("clip", without_last_layer, "text_encoder (1 layers, not 2)"),
-        ("clip", with_more_layers, "text_encoder (3 layers, not 2)"),
-        ("clip", changed("first_stage_model."), "vae (different weights in 1 of "),
-        ("clip", lambda w: w.pop("first_stage_model.decoder.conv_in.weight"), "vae ('decoder.conv_in.weight' exists"),
-        ("clip", lambda w: w.update(alphas_cumprod=w["alphas_cumprod"] * 0.9), "scheduler (different noise levels"),
-        ("clip", lambda w: w.update(alphas_cumprod=w["alphas_cumprod"][:9].clone()), "scheduler (different noise"),
-    ],
-)
-def test_a_part_that_differs_needs_parts_unet(
-    text: str, change: Callable[[dict[str, Tensor]], Any], message: str, tiny: Path, tmp_path: Path
-) -> None:
-    pipeline, file = tiny.parent / "model", tmp_path / "model.safetensors"
-    weights = whole(pipeline, text)
-    change(weights)
-    save_file(weights, file)
-    (difference,) = _list_unused(locate(str(file)), pipeline, ("unet",))
-    assert message in difference
-    with pytest.raises(DataError, match=r"differs from the testbed's model in parts .* --parts unet") as caught:
-        _list_unused(locate(str(file)), pipeline, ALL)
-    assert difference in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 LAYER = "model.diffusion_model.input_blocks.1.0.in_layers.2.weight"

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from benchmark.cli.app import app
 from benchmark.errors import UsageError
+from benchmark.models.checkpoint_names import LONGEST_NAME, check_name, check_name_is_free
 from benchmark.models.external_checkpoint import default_name, locate
-from benchmark.models.fitted import LONGEST_NAME, check_name, check_name_is_free
 from benchmark.records.record import BROUGHT
 
 

@@ -20,7 +20,7 @@ from benchmark.experiments.campaign import read_plan
 from benchmark.suites import load
 from benchmark.suites.judges import DetectorJudge, DetectorSettings
 from benchmark.testbeds import concept_captions, resolve
-from benchmark.testbeds.mini import brought, data, testbed
+from benchmark.testbeds.mini import data, testbed, user_concept
 from benchmark.testbeds.mini.world.captions import phrase
 from metrics.detectors.rows import MOST, WIDTH
 from prompts.concepts import Concept, mentions
@@ -173,20 +173,20 @@ def test_the_retain_set_shows_no_target() -> None:
 
 def test_no_training_caption_is_a_prompt_and_none_without_the_target_names_it() -> None:
     for kind in ("object", "style", "explicit"):
-        free = concept_captions.trained_on(concept(kind=kind), brought.WORDS, 32)
+        free = concept_captions.trained_on(concept(kind=kind), user_concept.WORDS, 32)
         held_out = frozenset(sorted(free)[::3])
         barred = concept(kind=kind, held_out=held_out)
         assert held_out
-        assert not held_out & concept_captions.trained_on(barred, brought.WORDS, 32) - {"boat"}
-        assert len(brought.naming(barred)) == len(brought.erasing(barred)) > 0
-        for bare, named in brought.contrast(barred)["boat"]:
+        assert not held_out & concept_captions.trained_on(barred, user_concept.WORDS, 32) - {"boat"}
+        assert len(user_concept.naming(barred)) == len(user_concept.erasing(barred)) > 0
+        for bare, named in user_concept.contrast(barred)["boat"]:
             assert mentions(named, ["boat"])
             assert not mentions(bare, ["boat"])
 
 
 def test_an_anchor_that_names_a_target_leaves_no_caption() -> None:
     with pytest.raises(DataError, match="No caption is left to train on for target 'boat'"):
-        brought.erasing(concept(anchor="house on a boat"))
+        user_concept.erasing(concept(anchor="house on a boat"))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from benchmark.console import Progress
 from benchmark.errors import PalimpsestError, UsageError
 from benchmark.models.embeddings import Embedding, read_embeddings
 from benchmark.models.external_checkpoint import locate
-from benchmark.models.fitted import Brought
+from benchmark.models.external_model import ExternalCheckpoint
 from benchmark.records.record import read_records
 from benchmark.store.artefacts import Store
 from benchmark.testbeds import resolve
@@ -57,8 +57,8 @@ def bench(testbed: Testbed, tmp_path: Path) -> Workbench:
     return Workbench(testbed, Store(tmp_path / "runs"), Progress(), torch.device("cpu"))
 
 
-def embedded(bench: Workbench, tiny: Path, *embeddings: Embedding) -> Brought:
-    return Brought(bench, locate(str(tiny.parent / "model")), "x", embeddings=embeddings)
+def embedded(bench: Workbench, tiny: Path, *embeddings: Embedding) -> ExternalCheckpoint:
+    return ExternalCheckpoint(bench, locate(str(tiny.parent / "model")), "x", embeddings=embeddings)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -80,7 +80,7 @@ def test_pictures_with_a_new_word_are_those_of_diffusers(
     model = embedded(bench, tiny, *read_embeddings([write(tmp_path, "diffusers.bin", VECTORS[:count])]))
     plain, noise = embedded(bench, tiny), initial_noise([3, 4], (4, 8, 8))
 
-    def pictures_of(scored: Brought) -> Tensor:
+    def pictures_of(scored: ExternalCheckpoint) -> Tensor:
         parts = scored.components(testbed)
         latents = sample(parts.unet, parts.scheduler, parts.encode(PROMPTS), parts.null, noise, testbed.sampler)
         return parts.decode(latents)

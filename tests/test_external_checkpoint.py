@@ -129,7 +129,7 @@ def test_checkpoint_dot_is_named_after_its_folder_and_an_empty_one_is_refused(ba
     monkeypatch.chdir(tmp_path / "my-model")
     (tmp_path / "my-model" / "config.json").write_text("{")
     seen = []
-    monkeypatch.setattr("benchmark.models.fitted.check_name", seen.append)
+    monkeypatch.setattr("benchmark.models.checkpoint_names.check_name", seen.append)
     evaluate = ["eval", "--suite", "artists", "--device", "cpu", "--runs", str(tmp_path), "--checkpoint"]
     CliRunner().invoke(app, [*evaluate, "."])
     assert seen[0] == "my-model"

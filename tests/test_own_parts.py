@@ -32,10 +32,12 @@ from benchmark.api.testbed import Testbed, Workbench
 from benchmark.errors import PalimpsestError, UsageError
 from benchmark.generation.features import features
 from benchmark.generation.shards import shard_identity
+from benchmark.models.checkpoint_names import check_name_is_free
 from benchmark.models.chosen_parts import ALL, parse_parts
 from benchmark.models.external_checkpoint import locate
-from benchmark.models.fitted import Brought, check_name_is_free
+from benchmark.models.external_model import ExternalCheckpoint
 from benchmark.models.own_parts import OwnParts, own_parts
+from benchmark.models.part_source import FolderParts
 from benchmark.records.record import read_records
 from benchmark.store.artefacts import key_of
 from benchmark.testbeds import resolve
@@ -111,7 +113,7 @@ USABLE: dict[str, tuple[Change, list[str]]] = {
 }
 
 
-def pictures_of(model: Brought, testbed: Testbed, noise: Tensor) -> Tensor:
+def pictures_of(model: ExternalCheckpoint, testbed: Testbed, noise: Tensor) -> Tensor:
     parts = model.components(testbed)
     text = parts.encode(PROMPTS)
     return parts.decode(sample(parts.unet, parts.scheduler, text, parts.null, noise, testbed.sampler))
@@ -154,7 +156,7 @@ def test_own_parts_give_the_pictures_of_diffusers_and_new_store_keys(
 ) -> None:
     change, parts = USABLE[name]
     folder, testbed = changed_copy(tiny, tmp_path / "theirs", change), bench.testbed
-    model, equal = (Brought(bench, locate(str(place)), "x") for place in (folder, tiny.parent / "model"))
+    model, equal = (ExternalCheckpoint(bench, locate(str(place)), "x") for place in (folder, tiny.parent / "model"))
     assert sorted(model.own_checksums) == sorted(parts)
     noise = initial_noise([3, 4], (4, 8, 8))
     here = pictures_of(model, testbed, noise)
@@ -170,7 +172,7 @@ def test_equal_parts_leave_identity_label_and_record_as_they_were(
 ) -> None:
     folder = changed_copy(tiny, tmp_path / "theirs", SAME[form])
     checkpoint = locate(str(folder))
-    model = Brought(bench, checkpoint, "x")
+    model = ExternalCheckpoint(bench, checkpoint, "x")
     assert model.identity == {**bench.testbed.identity(), "model": "brought", "checkpoint": checkpoint.sha256()}
     assert model.label == "x"
     assert model.counted().keys() == {"share", "counter", "latent_size", "text_length", "checkpoint", "form"}
@@ -224,16 +226,16 @@ def test_part_that_cannot_be_used_is_refused_in_one_sentence(
     change, message = REFUSED[name]
     folder = changed_copy(tiny, tmp_path / "theirs", change)
     with pytest.raises(PalimpsestError) as caught:
-        own_parts(folder, testbed, WIDTH)
+        own_parts(FolderParts(folder), testbed, WIDTH)
     assert message in str(caught.value)
     assert ("download them again" if name.startswith("nan ") and "betas" not in name else "--parts unet") in str(
         caught.value
     )
     assert "\n" not in str(caught.value)
-    assert own_parts(folder, testbed, WIDTH, ("unet",)).unused
+    assert own_parts(FolderParts(folder), testbed, WIDTH, ("unet",)).unused
     if name == "projection":  # choosing the part does not make it usable
         with pytest.raises(PalimpsestError, match="WithProjection"):
-            own_parts(folder, testbed, WIDTH, ("unet", "text_encoder"))
+            own_parts(FolderParts(folder), testbed, WIDTH, ("unet", "text_encoder"))
 
 
 @pytest.mark.parametrize("fields", [{"prediction_type": "sample"}, {"rescale_betas_zero_snr": True}])
@@ -242,7 +244,7 @@ def test_schedule_that_only_ddim_supports_is_used_by_a_testbed_with_ddim(
 ) -> None:
     testbed = resolve.load(str(tiny))(device="cpu")
     testbed.sampler = testbed.sampler.model_copy(update={"scheduler": "ddim"})
-    own = own_parts(changed_copy(tiny, tmp_path / "theirs", edited(STEPS, **fields)), testbed, WIDTH)
+    own = own_parts(FolderParts(changed_copy(tiny, tmp_path / "theirs", edited(STEPS, **fields))), testbed, WIDTH)
     assert own.scheduler is not None
     assert fields.items() <= own.scheduler.items()
     assert {**own.scheduler, **testbed.scheduler} | fields == own.scheduler
@@ -261,7 +263,7 @@ def test_parts_that_are_not_chosen_are_the_testbeds_and_are_listed(
 ) -> None:
     change = both(with_text_encoder(), with_vae(), edited(STEPS, beta_end=0.02))
     checkpoint = locate(str(changed_copy(tiny, tmp_path / "theirs", change)))
-    chosen = {text: Brought(bench, checkpoint, "x", parse_parts(text))
+    chosen = {text: ExternalCheckpoint(bench, checkpoint, "x", parse_parts(text))
               for text in ("all", "unet", "unet,text_encoder", "text_encoder,vae")}  # fmt: skip
     assert [model.label for model in chosen.values()] == [
         "x (own text encoder, VAE and noise schedule)", "x (U-Net alone)", "x (U-Net and text encoder alone)",
@@ -279,20 +281,21 @@ def test_parts_that_are_not_chosen_are_the_testbeds_and_are_listed(
     assert components.scheduler is bench.testbed.scheduler
     assert "checkpoint" not in chosen["text_encoder,vae"].identity
     with pytest.raises(UsageError, match="nothing would be scored but the base"):
-        Brought(bench, checkpoint, "x", ("tokenizer",))
+        ExternalCheckpoint(bench, checkpoint, "x", ("tokenizer",))
     with pytest.raises(UsageError, match="add unet to --parts"):
-        Brought(bench, replace(checkpoint, architecture=tmp_path / "a.json"), "x", ("text_encoder",))
+        ExternalCheckpoint(bench, replace(checkpoint, architecture=tmp_path / "a.json"), "x", ("text_encoder",))
+    weights = locate(str(checkpoint.place / "diffusion_pytorch_model.safetensors"))
     with pytest.raises(PalimpsestError, match="is a U-Net and has no other parts"):
-        Brought(bench, locate(str(checkpoint.place / "diffusion_pytorch_model.safetensors")), "x", ("unet", "vae"))
+        ExternalCheckpoint(bench, weights, "x", ("unet", "vae"))
 
 
 def test_damaged_part_that_is_not_chosen_does_not_stop_the_others(tiny: Path, testbed: Testbed, tmp_path: Path) -> None:
     folder = changed_copy(tiny, tmp_path / "theirs", reweighted(VAE, lambda w: w * torch.nan))
-    own = own_parts(folder, testbed, WIDTH, ("unet", "text_encoder"))
+    own = own_parts(FolderParts(folder), testbed, WIDTH, ("unet", "text_encoder"))
     assert "NaN" in own.unused[0]
     shutil.rmtree(folder / "text_encoder")
     with pytest.raises(PalimpsestError, match=r"has no text encoder .* leave text_encoder out of --parts"):
-        own_parts(folder, testbed, WIDTH, ("unet", "text_encoder"))
+        own_parts(FolderParts(folder), testbed, WIDTH, ("unet", "text_encoder"))
 
 
 def test_text_features_are_those_of_the_testbeds_scoring_network(
@@ -325,17 +328,17 @@ def test_text_features_are_those_of_the_testbeds_scoring_network(
 def test_record_states_the_commit_of_a_download(tiny: Path, bench: Workbench, tmp_path: Path) -> None:
     folder = tmp_path / "models--org--model" / "snapshots" / ("ab" * 20)
     shutil.copytree(tiny.parent / "model", folder)
-    assert Brought(bench, locate(str(folder)), "x").counted()["hub"] == f"org/model@{'ab' * 20}"
+    assert ExternalCheckpoint(bench, locate(str(folder)), "x").counted()["hub"] == f"org/model@{'ab' * 20}"
 
 
 def test_part_with_other_metadata_keeps_its_identity(tiny: Path, testbed: Testbed, tmp_path: Path) -> None:
     first = changed_copy(tiny, tmp_path / "a", with_text_encoder())
     shutil.copytree(first, tmp_path / "b")
     edited("text_encoder/config.json", _name_or_path="elsewhere", transformers_version="9")(tmp_path / "b")
-    one, other = (own_parts(tmp_path / name, testbed, WIDTH).checksums for name in "ab")
+    one, other = (own_parts(FolderParts(tmp_path / name), testbed, WIDTH).checksums for name in "ab")
     assert one == other
     in_half_precision(tmp_path / "b")
-    assert own_parts(tmp_path / "b", testbed, WIDTH).checksums != one
+    assert own_parts(FolderParts(tmp_path / "b"), testbed, WIDTH).checksums != one
 
 
 class Overriding(Mini):
@@ -354,8 +357,8 @@ def test_testbed_that_supports_no_other_text_encoder_refuses(standin: Path) -> N
     with pytest.raises(UsageError, match=r"'boats' samples only with its own text encoder.*--parts unet"):
         plain.encoder_of(None, None)
     with pytest.raises(UsageError, match=r"'boats' has no pipeline folder .*--parts unet"):
-        own_parts(standin / "pipeline", plain, WIDTH)
-    assert own_parts(standin / "pipeline", plain, WIDTH, ("unet",)).unused
+        own_parts(FolderParts(standin / "pipeline"), plain, WIDTH)
+    assert own_parts(FolderParts(standin / "pipeline"), plain, WIDTH, ("unet",)).unused
     with pytest.raises(UsageError, match=r"'boats' samples only with its own VAE.*--parts unet"):
         plain.decoder_of(None)
 

@@ -11,7 +11,7 @@ from tiny import SCHEDULER, tiny_unet
 from benchmark.errors import DataError
 from benchmark.models.chosen_parts import ALL
 from benchmark.models.external_checkpoint import Checkpoint, _select_files, load, locate
-from benchmark.models.fitted import _list_unused
+from benchmark.models.external_model import _list_unused
 from benchmark.models.pipeline_parts import differences
 from benchmark.testbeds.stable_diffusion import find, scoring_networks
 from benchmark.testbeds.stable_diffusion.pipeline import Pipeline
@@ -176,10 +176,10 @@ def test_unused_lora_next_to_a_unet_is_refused(place: str, tiny: Path, tmp_path:
     with pytest.raises(
         DataError, match=r"contains a LoRA \(pytorch_lora_weights.safetensors\), which would not be used"
     ):
-        _list_unused(theirs, tmp_path, ALL)
-    assert _list_unused(theirs, tmp_path, ("unet",)) == ["pytorch_lora_weights.safetensors"]
+        _list_unused(theirs, ALL)
+    assert _list_unused(theirs, ("unet",)) == ["pytorch_lora_weights.safetensors"]
     with pytest.raises(DataError, match="contains a LoRA"):
-        _list_unused(Checkpoint("diffusers", tmp_path / "model" / place), tmp_path, ALL)
+        _list_unused(Checkpoint("diffusers", tmp_path / "model" / place), ALL)
     files = ["unet/config.json", f"unet/{WHOLE}", "pytorch_lora_weights.safetensors"]
     assert "pytorch_lora_weights.safetensors" in _select_files("org/model", files, "unet")
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from benchmark.errors import BudgetError, UsageError
@@ -134,10 +136,11 @@ def check_limit(limit: int) -> None:
 
 
 class Outcome(NamedTuple):
-    """The result of a run: its records, and the paths of other results by name."""
+    """The result of a run: its records, the paths of other results by name, and the requirements that were checked."""
 
     records: list[Record]
     paths: dict[str, Path]  # such as "images", "contact sheet", "records"
+    requirements: Mapping[str, bool] = MappingProxyType({})  # whether `evaluate(require=...)` is met, by requirement
 
 
 def parse_budget(text: str) -> BudgetFigure | None:

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from benchmark import launcher
-from benchmark.cli.command_words import command_words
 from benchmark.cli.end_of_run import end_of_run
-from benchmark.cli.eval_sources import Checkpoint, Generate, Images, check_sources, scorer
+from benchmark.cli.eval_options import EvalOptions
+from benchmark.cli.eval_sources import Checkpoint, Generate, Images
 from benchmark.cli.options import (
     Alone,
     AsPublished,
@@ -28,13 +28,9 @@ from benchmark.cli.options import (
     Suite,
     Targets,
     Testbed,
-    artists_named,
     check_plugin,
-    refuse_unread,
-    suite_asked,
+    given_options,
 )
-from benchmark.errors import UsageError
-from benchmark.store.paths import home
 
 
 class Rounding(StrEnum):
@@ -68,10 +64,9 @@ def evaluate(
     parts: Annotated[
         str,
         typer.Option(
-            help="Parts of a pipeline to use: `all`, or some of unet, text_encoder, tokenizer, vae, scheduler, with "
-            "commas. All other parts are the testbed's. The row says which parts were chosen. Only the U-Net of a LoRA "
-            "or a single file can be used: if its other parts differ from the testbed's, it is refused unless you give "
-            "`unet`.",
+            help="Parts of the checkpoint to use: `all`, or some of unet, text_encoder, tokenizer, vae, scheduler, "
+            "with commas. All other parts are the testbed's. The row says which parts were chosen. A LoRA can change "
+            "the U-Net and the text encoder; a single file holds a U-Net, a text encoder and a VAE.",
         ),
     ] = "all",
     embedding: Annotated[
@@ -116,9 +111,8 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="<str>",
-            help="Requirement COLUMN<=NUMBER or COLUMN>=NUMBER. The exit code is 1 unless the whole 95 % "
-            "interval meets "
-            "it. Columns are named as in `bench table --format json`. May be repeated.",
+            help="Requirement COLUMN<=NUMBER or COLUMN>=NUMBER. The exit code is 1 unless the whole 95 % interval "
+            "meets it. Columns are named as in `bench table --format json`. May be repeated.",
             show_default="none",
         ),
     ] = None,
@@ -135,16 +129,16 @@ def evaluate(
       a file with all weights of the U-Net, pruned or not, under diffusers' names
       a file with some of them, as ESD, UCE and Concept Ablation publish; the
       testbed's U-Net supplies the others
-      a LoRA of the U-Net, as diffusers, PEFT or kohya save it; it is merged
-      into the testbed's U-Net
+      a LoRA of the U-Net, the text encoder or both, as diffusers, PEFT or
+      kohya save it; it is merged into the testbed's networks
       a single file in the original layout of Stable Diffusion 1 or 2
 
     \b
     A pipeline is sampled with its own text encoder, tokenizer, VAE and noise
     schedule where they differ from the testbed's, and the row names these
     parts. The solver, its steps and the guidance are the testbed's. A part
-    that does not fit is refused; --parts unet scores the U-Net without it. Of
-    a LoRA or a single file, only the U-Net can be used.
+    that does not fit is refused; --parts unet scores the U-Net without it.
+    The text encoder and the VAE of a single file are used in the same way.
 
     \b
     With --generate or --images, any other model can be scored by its pictures.
@@ -163,67 +157,35 @@ def evaluate(
       bench eval --checkpoint my/pipeline --suite artists --parts unet,text_encoder
       bench eval --checkpoint new.pt --suite artists --require 'target_style<=0.1' --require 'kept_style>=0.8'
     """
-    default_name = check_sources(ctx, checkpoint, generate, images)
-    check_plugin("testbeds", testbed)
-    suite = suite_asked(suite, concept, targets)
-    suite_name = check_plugin("suites", suite)
-    for metric_name in metric or ():
-        check_plugin("metrics", metric_name)
-    if reference == Reference.base:
-        refuse_unread(ctx, {"budget": "--budget"}, "it trains the distilled reference, and --reference is base")
-    from benchmark.api.request import RunRequest, parse_budgets
-    from benchmark.models.chosen_parts import parse_parts
-    from benchmark.models.fitted import check_name
-    from benchmark.pipeline.run import evaluate as score_checkpoint
-
-    if len(parse_budgets(budget)) > 1:
-        raise UsageError(f"--budget '{budget}' lists several budgets, and the reference has one: give only one.")
-    from benchmark.store.outputs import check_file
-    from benchmark.tables.requirements import judge, parse
-    from benchmark.tables.requirements import junit as junit_xml
-
-    requirements = []
-    if require:
-        from benchmark.suites.load import in_run
-        from benchmark.tables.columns import declared_by
-
-        run_suite = in_run(suite, metric or ())
-        suites = [run_suite.name, *(run_suite.brings if not alone else ())]
-        requirements = parse(require, suites, declared_by(run_suite.name, run_suite.shown))
-    if junit is not None and not requirements:
-        raise UsageError("--junit writes the results of --require: give at least one.")
-    if junit is not None:
-        check_file(junit, "--junit")
-    parse_parts(parts)
-    label = name or default_name
-    check_name(label)
-    request = RunRequest(
-        method="distilled",
+    options = EvalOptions(
         suite=suite,
+        concept=concept,
+        checkpoint=checkpoint,
+        generate=generate,
+        images=images,
+        name=name,
+        architecture=architecture,
+        parts=parts,
+        embedding=embedding or (),
+        weights=weights.value,
+        lora_scale=lora_scale,
         testbed=testbed,
-        targets=artists_named(testbed, targets),
+        reference=reference,
+        targets=targets,
         budget=budget,
-        runs=runs or home(),
-        device=device,
         alone=alone,
+        metric=metric or (),
+        runs=runs,
+        device=device,
         reveal=reveal,
         as_published=as_published,
         precision=precision,
         compiles=compiles,
         limit=limit,
-        reference=reference.value,
-        metrics=tuple(metric or ()),
-        command=command_words("eval", evaluate, ctx.params),
+        require=require or (),
+        junit=junit,
     )
-    from benchmark.console import Progress
-
-    with Progress() as progress:
-        if checkpoint:
-            outcome = score_checkpoint(
-                request, checkpoint, label, progress, architecture, parts, weights.value, lora_scale, embedding or ()
-            )
-        else:
-            outcome = scorer(generate, images, label)(request, progress)
+    outcome, suite_name, verdicts = options.evaluate(given_options(ctx))
     if not launcher.is_first():
         return  # the first process has the records
 
@@ -234,15 +196,7 @@ def evaluate(
     entries: list[Found] = [(record, "local") for record in outcome.records]
     print_rich(table(entries, check_plugin("testbeds", testbed), suite_name, everything=True))
     print(end_of_run(outcome.records, outcome.paths, runs))
-    if not requirements:
-        return
-    from benchmark.records.record import BROUGHT
-    from benchmark.store import durable
-
-    verdicts = judge(requirements, [record for record in outcome.records if record.pruning == BROUGHT])
     for verdict in verdicts:
         print(verdict)
-    if junit is not None:
-        durable.write_bytes(junit, junit_xml(verdicts, label).encode())
     if not all(verdict.passed for verdict in verdicts):
         raise typer.Exit(1)

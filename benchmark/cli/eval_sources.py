@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.options import refuse_unread
+from benchmark.cli.options import refuse_given
 from benchmark.errors import UsageError
 
 if TYPE_CHECKING:
@@ -57,27 +57,29 @@ CHECKPOINTS_ONLY = {
 """Options that concern the U-Net of a checkpoint."""
 
 
-def check_sources(ctx: typer.Context, checkpoint: str, generate: str, images: Path | None) -> str:
+def check_sources(given: Collection[str], checkpoint: str, generate: str, images: Path | None) -> str:
     """Check that one thing to score is given, and no option that has no effect on it. Returns the default name.
+
+    `given` has the names of the options that the user gave.
 
     Raises:
         UsageError: none or several are given, an option has no effect, or the function is not named as file and name.
     """
-    given = [
+    sources = [
         option
         for option, value in (("--checkpoint", checkpoint), ("--generate", generate), ("--images", images))
         if value
     ]
-    if not given:
+    if not sources:
         raise UsageError("There is nothing to score: name a model with --checkpoint, --generate or --images.")
-    if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)} are given, but one row has one model: give only one of them.")
+    if len(sources) > 1:
+        raise UsageError(f"{' and '.join(sources)} are given, but one row has one model: give only one of them.")
     if checkpoint:
         from benchmark.models.external_checkpoint import default_name
 
         return default_name(checkpoint)
-    refuse_unread(ctx, CHECKPOINTS_ONLY, f"it is for checkpoints, and {given[0]} scores pictures")
-    refuse_unread(ctx, {"as_published": "--as-published"}, f"{given[0]} has its own guidance and one size")
+    refuse_given(given, CHECKPOINTS_ONLY, f"it is for checkpoints, and {sources[0]} scores pictures")
+    refuse_given(given, {"as_published": "--as-published"}, f"{sources[0]} has its own guidance and one size")
     if images is not None:
         return Path(os.path.abspath(images.expanduser())).name
     from benchmark.registry import fingerprint, is_file

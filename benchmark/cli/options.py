@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -338,9 +338,19 @@ def refuse_unread(ctx: typer.Context, options: Mapping[str, str], why: str) -> N
         options: maps names of parameters to names of options.
         why: the reason, as a clause of the message.
     """
+    refuse_given(given_options(ctx), options, why)
+
+
+def given_options(ctx: typer.Context) -> frozenset[str]:
+    """Return the names of the parameters that the command line gives."""
+    sources = {name: ctx.get_parameter_source(name) for name in ctx.params}
+    return frozenset(name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE")
+
+
+def refuse_given(given: Collection[str], options: Mapping[str, str], why: str) -> None:
+    """Raise UsageError if one of `options` is among the `given` parameters; see `refuse_unread` for the arguments."""
     for parameter, option in options.items():
-        source = ctx.get_parameter_source(parameter)
-        if source is not None and source.name == "COMMANDLINE":
+        if parameter in given:
             raise UsageError(f"{option} has no effect here: {why}. Leave it out.")
 
 

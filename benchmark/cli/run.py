@@ -91,7 +91,7 @@ def run(
             if len(requests) > 1:
                 progress.say(f"method    {run_name} ({k + 1} of {len(requests)})")
             try:
-                new_records, paths = run_benchmark(request, progress, tracker)
+                new_records, paths, _ = run_benchmark(request, progress, tracker)
             except (BudgetError, TrainingError) as error:  # the next run can still succeed
                 if len(requests) == 1:
                     raise

@@ -115,10 +115,10 @@ def _brought(request: RunRequest) -> Concept | None:
 
 def _read_mini_facts(request: RunRequest, definition: MiniDefinition) -> TestbedFacts:
     """Return the properties of mini, or of a testbed like mini, whose networks have the same sizes."""
-    from benchmark.testbeds.mini import brought, explicit, prompts
+    from benchmark.testbeds.mini import explicit, prompts, user_concept
 
     is_explicit = _kind(request) == "explicit"
-    concept, captions = _brought(request), cast(Any, brought)
+    concept, captions = _brought(request), cast(Any, user_concept)
     if concept is None:
         targets = request.targets or tuple(definition.targets)
         concept = explicit.CONCEPT if is_explicit else prompts.style_concept(targets)

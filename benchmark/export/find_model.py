@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from benchmark.api.testbed import Workbench
     from benchmark.json_types import NetworkConfig
+    from benchmark.models.external_checkpoint import Checkpoint, Parts
     from benchmark.models.own_parts import OwnParts
     from methods.pruning.architecture import Architecture
 
@@ -102,22 +103,22 @@ def own_parts_of(record: Record, bench: Workbench, checkpoint: str) -> OwnParts:
         DataError: a part is not what the record was measured on.
     """
     from benchmark.models.chosen_parts import ALL, in_words, parse_parts
-    from benchmark.models.external_checkpoint import locate
     from benchmark.models.own_parts import OwnParts, own_parts
+    from benchmark.models.part_sources import part_source
     from methods.sampling import inputs
 
     recorded: Any = record.counted.get("own parts") or {}
     if not recorded:
         return OwnParts()
-    pipeline = locate(checkpoint).pipeline
-    if pipeline is None:
+    source = part_source(_locate(record, checkpoint))
+    if source is None:
         raise DataError(
             f"'{record.label}' was measured with its own {in_words(list(recorded))}: name the folder of the pipeline "
             "with --checkpoint, not its U-Net."
         )
     chosen = parse_parts(str(record.counted.get("parts", "all")))
     width = int(inputs(bench.testbed.base().config)["cross_attention_dim"])
-    own = own_parts(pipeline, bench.testbed, width, chosen)
+    own = own_parts(source, bench.testbed, width, chosen)
     if different := [part for part in {**recorded, **own.checksums} if own.checksums.get(part) != recorded.get(part)]:
         raise DataError(
             f"The {in_words(different)} of {checkpoint} is not the one that '{record.label}' was measured on."
@@ -174,17 +175,24 @@ def _external(
     record: Record, bench: Workbench, checkpoint: str, scheduler: NetworkConfig
 ) -> tuple[UNet2DConditionModel, Architecture | None]:
     from benchmark.models.chosen_parts import parse_parts
-    from benchmark.models.external_checkpoint import load, locate, scaled
+    from benchmark.models.external_checkpoint import load
 
-    scale = record.counted.get("lora_scale", 1.0)
-    located = scaled(locate(checkpoint, "unet"), scale if isinstance(scale, int | float) else 1.0)
+    located = _locate(record, checkpoint, "unet")
     if located.sha256() != record.counted.get("checkpoint"):
         raise DataError(f"The checkpoint {checkpoint} is not the one that '{record.label}' was measured on.")
     chosen = str(record.counted.get("parts", "all"))
     if "unet" not in parse_parts(chosen):
         return bench.testbed.base(), None
-    unet = load(located, bench.testbed.base(), scheduler)
+    unet = load(located, bench.testbed.base(), scheduler, may_equal_base=True)
     return unet, _architecture(unet, bench.testbed.base())
+
+
+def _locate(record: Record, checkpoint: str, parts: Parts = "all") -> Checkpoint:
+    """Locate a record's checkpoint, with the scale of a LoRA that the record was measured with."""
+    from benchmark.models.external_checkpoint import locate, scaled
+
+    scale = record.counted.get("lora_scale", 1.0)
+    return scaled(locate(checkpoint, parts), scale if isinstance(scale, int | float) else 1.0)
 
 
 def _architecture(unet: UNet2DConditionModel, base: UNet2DConditionModel) -> Architecture | None:

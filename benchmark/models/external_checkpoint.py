@@ -175,7 +175,12 @@ def scaled(checkpoint: Checkpoint, lora_scale: float) -> Checkpoint:
     return replace(checkpoint, lora_scale=lora_scale)
 
 
-def load(checkpoint: Checkpoint, base: UNet2DConditionModel, scheduler: Mapping[str, Any]) -> UNet2DConditionModel:
+def load(
+    checkpoint: Checkpoint,
+    base: UNet2DConditionModel,
+    scheduler: Mapping[str, Any],
+    may_equal_base: bool = False,
+) -> UNet2DConditionModel:
     """Load the U-Net of a checkpoint, in fp32 and eval mode.
 
     Args:
@@ -183,6 +188,7 @@ def load(checkpoint: Checkpoint, base: UNet2DConditionModel, scheduler: Mapping[
         base: the testbed's base U-Net; it may be modified.
         scheduler: config of the scheduler that samples the U-Net. A pipeline with a different prediction type is
             refused, because sampling would produce wrong images with it.
+        may_equal_base: whether a LoRA may leave the U-Net unchanged, because it changes the text encoder.
 
     Raises:
         DataError: if the U-Net cannot replace `base`. Every key, shape and value of its weights is checked, and every
@@ -202,7 +208,7 @@ def load(checkpoint: Checkpoint, base: UNet2DConditionModel, scheduler: Mapping[
     elif checkpoint.form == "diffusers":
         unet = _load_diffusers(checkpoint.place, base)
     elif checkpoint.form == "lora":
-        unet = lora.merge(checkpoint.place, checkpoint.lora_config, base, checkpoint.lora_scale)
+        unet = lora.merge(checkpoint.place, checkpoint.lora_config, base, checkpoint.lora_scale, may_equal_base)
     elif checkpoint.form == "ldm":
         unet = fit_weights(checkpoint.place, ldm.convert_unet(checkpoint.place, base), base)
     else:

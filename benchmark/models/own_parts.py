@@ -1,4 +1,4 @@
-"""Loads the parts of a checkpoint's pipeline that differ from the testbed's, and checks that they can be used.
+"""Loads the parts of a checkpoint that differ from the testbed's, and checks that they can be used.
 
 A model is sampled with its own text encoder, tokenizer, VAE and noise schedule where these differ from the testbed's.
 The solver, the number of steps and the guidance are always those of the testbed.
@@ -23,6 +23,7 @@ from benchmark.models import part_files, pipeline_parts
 from benchmark.models.chosen_parts import ALL, PARTS, in_words
 from benchmark.models.embeddings import Embedding, add_embeddings
 from benchmark.models.part_fit import check_scheduler, check_text, check_vae, decoder, encoder
+from benchmark.models.part_source import FolderParts, PartSource
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -85,11 +86,11 @@ class OwnParts:
         )
 
 
-def own_parts(pipeline: Path, testbed: Testbed, width: int, chosen: Sequence[str] = ALL) -> OwnParts:
-    """Load the chosen parts of a pipeline that differ from the testbed's.
+def own_parts(source: PartSource, testbed: Testbed, width: int, chosen: Sequence[str] = ALL) -> OwnParts:
+    """Load the chosen parts of a checkpoint that differ from the testbed's.
 
     Args:
-        pipeline: folder of the checkpoint's pipeline.
+        source: the checkpoint's parts.
         testbed: the testbed that samples.
         width: the U-Net's cross_attention_dim.
         chosen: the parts that are used; differences in all other parts are only listed.
@@ -99,44 +100,45 @@ def own_parts(pipeline: Path, testbed: Testbed, width: int, chosen: Sequence[str
         UsageError: if the testbed cannot use a different part.
     """
     ours = testbed.pipeline
-    if not ours.is_dir() and tuple(chosen) != ("unet",):
+    has_parts = any(source.has(part) for part in pipeline_parts.COMPARED)
+    if has_parts and not ours.is_dir() and tuple(chosen) != ("unet",):
         raise UsageError(
-            f"Testbed '{testbed.name}' has no pipeline folder to compare the parts of {pipeline} with: score only its "
-            "U-Net with --parts unet."
+            f"Testbed '{testbed.name}' has no pipeline folder to compare the parts of {source.place} with: score only "
+            "its U-Net with --parts unet."
         )
     unused: list[str] = []
-    for difference in pipeline_parts.compare_index(pipeline, ours):
+    for difference in source.compare_index(ours):
         of_text = difference.part == pipeline_parts.TEXT_CLASS_DIFFERS
         if tuple(chosen) == ALL or (of_text and "text_encoder" in chosen):
-            _refuse(pipeline, str(difference))
+            _refuse(source.place, str(difference))
         unused.append(str(difference))
     used: dict[str, str] = {}
     for part in pipeline_parts.COMPARED:
         if part in chosen:
-            _check_exists(pipeline, part, tuple(chosen) == ALL)
-            for difference in pipeline_parts.compare(part, pipeline, ours):
-                if difference.what == pipeline_parts.LOST:
-                    _refuse(pipeline, str(difference))
+            _check_exists(source, part, tuple(chosen) == ALL)
+            for difference in source.compare(part, ours):
+                if not difference.usable:
+                    _refuse(source.place, str(difference))
                 used[part] = str(difference)
         else:
-            unused += _list_differences(part, pipeline, ours)
+            unused += _list_differences(part, source, ours)
     own = OwnParts(tuple(chosen), used=tuple(used.values()), unused=tuple(unused))
-    own = replace(own, checksums={part: part_files.part_checksum(pipeline, part) for part in PARTS if part in used})
-    return _load(own, pipeline, testbed, width)
+    own = replace(own, checksums={part: source.checksum(part) for part in PARTS if part in used})
+    return _load(own, source, testbed, width)
 
 
-def _load(own: OwnParts, pipeline: Path, testbed: Testbed, width: int) -> OwnParts:
-    where = f"of the checkpoint {pipeline}"
+def _load(own: OwnParts, source: PartSource, testbed: Testbed, width: int) -> OwnParts:
+    where = f"of the checkpoint {source.place}"
     if own.checksums.keys() & {"text_encoder", "tokenizer"}:
-        text_encoder, tokenizer = load_text(testbed, pipeline, own.checksums)
+        text_encoder, tokenizer = load_text(testbed, source, own.checksums)
         check_text(testbed, text_encoder, tokenizer, width, where)
         own = replace(own, text_encoder=text_encoder, tokenizer=tokenizer)
     if "vae" in own.checksums:
-        vae = part_files.load_vae(pipeline / "vae")
+        vae = source.load("vae", testbed.pipeline)
         check_vae(testbed, vae, where)
         own = replace(own, vae=vae)
     if "scheduler" in own.checksums:
-        schedule, default = part_files.read_schedule(pipeline), part_files.read_schedule(testbed.pipeline)
+        schedule, default = source.load("scheduler", testbed.pipeline), part_files.read_schedule(testbed.pipeline)
         changed = part_files.different_fields(schedule, default)
         scheduler = {**testbed.scheduler, **{name: schedule[name] for name in changed}}
         check_scheduler(scheduler, testbed.sampler, where)
@@ -164,40 +166,43 @@ def with_embeddings(own: OwnParts, embeddings: Sequence[Embedding], testbed: Tes
     if text_encoder is None:
         if not (testbed.pipeline / "text_encoder").is_dir():
             raise UsageError(f"Testbed '{testbed.name}' has no text encoder in a folder: leave --embedding out.")
-        text_encoder, tokenizer = load_text(testbed, testbed.pipeline, {})
+        text_encoder, tokenizer = load_text(testbed, FolderParts(testbed.pipeline), {})
     add_embeddings(embeddings, text_encoder, tokenizer)
     check_text(testbed, text_encoder, tokenizer, width, f"with {', '.join(embedding.word for embedding in embeddings)}")
     checksums = {embedding.word: embedding.checksum for embedding in embeddings}
     return replace(own, text_encoder=text_encoder, tokenizer=tokenizer, embeddings=checksums)
 
 
-def load_text(testbed: Testbed, pipeline: Path, own: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Load a text encoder and a tokenizer, each from the checkpoint's pipeline if `own` names it, else from the
+def load_text(testbed: Testbed, source: PartSource, own: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Load a text encoder and a tokenizer, each from the checkpoint (`source`) if `own` names it, else from the
     testbed's.
 
     Raises:
         DataError: if one of them cannot be read, or is of a different class than CLIPTextModel and CLIPTokenizer.
     """
-    folders = {part: (pipeline if part in own else testbed.pipeline) / part for part in ("text_encoder", "tokenizer")}
-    return part_files.load_text_encoder(folders["text_encoder"]), part_files.load_tokenizer(folders["tokenizer"])
+    testbeds = FolderParts(testbed.pipeline)
+    text_encoder, tokenizer = (
+        (source if part in own else testbeds).load(part, testbed.pipeline) for part in ("text_encoder", "tokenizer")
+    )
+    return text_encoder, tokenizer
 
 
-def _check_exists(pipeline: Path, part: str, optional: bool) -> None:
+def _check_exists(source: PartSource, part: str, optional: bool) -> None:
     """Raise DataError if a part that `--parts` names does not exist."""
-    if not (pipeline / part).is_dir() and not optional:
-        raise DataError(f"The checkpoint {pipeline} has no {PARTS[part]} ({part}): leave {part} out of --parts.")
+    if not source.has(part) and not optional:
+        raise DataError(f"The checkpoint {source.place} has no {PARTS[part]} ({part}): leave {part} out of --parts.")
 
 
-def _list_differences(part: str, pipeline: Path, ours: Path) -> list[str]:
+def _list_differences(part: str, source: PartSource, ours: Path) -> list[str]:
     """Describe what differs in a part that is not used, even if it cannot be read."""
     try:
-        return [str(difference) for difference in pipeline_parts.compare(part, pipeline, ours)]
+        return [str(difference) for difference in source.compare(part, ours)]
     except DataError as error:
         return [str(error)]
 
 
-def _refuse(pipeline: Path, what: str) -> NoReturn:
+def _refuse(place: Path, what: str) -> NoReturn:
     raise DataError(
-        f"The checkpoint {pipeline} has a part that the testbed's sampling cannot use: {what}; choose the testbed of "
+        f"The checkpoint {place} has a part that the testbed's sampling cannot use: {what}; choose the testbed of "
         "its base model, or score only its U-Net with --parts unet."
     )

@@ -7,11 +7,14 @@ import inspect
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import DataError
 from benchmark.json_types import JsonObject, NetworkConfig
 from benchmark.store.listing import visible
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ELSE = "save the pipeline again with diffusers, or score only its U-Net with --parts unet"
 """What to do about a part whose files are damaged."""
@@ -188,6 +191,17 @@ ORIGIN = ("_name_or_path", "_diffusers_version", "transformers_version", "torch_
 def checksum(content: Any) -> str:
     """Return the sha256 of a JSON value."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def tensors_checksum(tensors: Mapping[str, Tensor]) -> str:
+    """Return the sha256 of tensors: their names, types, shapes and values. The kind of file does not matter."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def parameters(kind: Any) -> dict[str, Any]:

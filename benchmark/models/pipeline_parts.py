@@ -70,6 +70,8 @@ class Difference:
     """One of `COMPARED`, or the name that the pipeline's index gives to something that the testbed cannot use."""
     what: str
     """What differs, such as "scaling_factor 1, not 0.18215"."""
+    usable: bool = True
+    """Whether the checkpoint's part can be loaded and used instead of the testbed's."""
 
     def __str__(self) -> str:
         return f"{self.part} ({self.what})"
@@ -109,16 +111,18 @@ def compare(part: str, theirs: Path, ours: Path) -> list[Difference]:
         "tokenizer": _compare_tokenizer,
         "scheduler": _compare_scheduler,
     }
-    what = ""
+    what, usable = "", True
     if not (theirs / part).is_dir():
+        usable = False
         what = LOST if any(read_index(theirs).get(part) or ()) else ""
     elif not (ours / part).is_dir():
-        what = "the testbed has no such folder"
+        what = NO_FOLDER
     elif file_checksums(theirs / part) != file_checksums(ours / part):  # else no further comparison is needed
         what = compare_folders[part](theirs / part, ours / part)
-    return [Difference(part, what)] if what else []
+    return [Difference(part, what, usable)] if what else []
 
 
+NO_FOLDER = "the testbed has no such folder"
 LOST = "its folder does not exist"
 """What differs if a pipeline's index names a part that has no folder."""
 

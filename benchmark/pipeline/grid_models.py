@@ -33,9 +33,9 @@ def trained(request: GridRequest, bench: Workbench, concept: Concept) -> list[Mo
 def external(request: GridRequest, bench: Workbench) -> list[Model]:
     """Return the external checkpoints of a request. DataError if one does not fit the testbed."""
     from benchmark.models.external_checkpoint import locate
-    from benchmark.models.fitted import Brought
+    from benchmark.models.external_model import ExternalCheckpoint
 
-    return [Brought(bench, locate(place), label) for label, place in request.checkpoints]
+    return [ExternalCheckpoint(bench, locate(place), label) for label, place in request.checkpoints]
 
 
 def check_stored(

@@ -59,7 +59,7 @@ def _evaluate(
 ) -> Outcome:
     from benchmark.generation.images import sample_missing
     from benchmark.generation.shards import shards
-    from benchmark.models.fitted import check_name, check_name_is_free
+    from benchmark.models.checkpoint_names import check_name, check_name_is_free
 
     check_name(name)
     home = paths.prepare(request.runs, DISK_NEEDED)

@@ -123,9 +123,10 @@ def evaluate(
         embeddings: files with embeddings of new words (textual inversion) for the text encoder.
     """
     from benchmark.models import external_checkpoint
+    from benchmark.models.checkpoint_names import check_name, check_name_is_free
     from benchmark.models.chosen_parts import parse_parts
     from benchmark.models.embeddings import read_embeddings
-    from benchmark.models.fitted import Brought, check_name, check_name_is_free
+    from benchmark.models.external_model import ExternalCheckpoint
 
     check_name(name)
     external_checkpoint.check_lora_scale(lora_scale)
@@ -137,7 +138,7 @@ def evaluate(
     check_name_is_free(records_folder, testbed, name, external.sha256())
 
     scoring = Scoring.of(request, home, progress)
-    evaluated = Brought(scoring.bench, external, name, chosen, weights, words)
+    evaluated = ExternalCheckpoint(scoring.bench, external, name, chosen, weights, words)
     check_name_is_free(records_folder, testbed, name, external.sha256(), parts=evaluated.own_checksums)
     texts = [prompt.text.lower() for prompts in scoring.prompts.values() for prompt in prompts]
     for embedding in words:

@@ -35,7 +35,7 @@ class Scaling:
     Args:
         path: the file of the LoRA, for messages.
         alphas: alpha of each layer for which the file has one.
-        config: PEFT's config of the U-Net's LoRA; empty if there is none.
+        config: PEFT's config of the network's LoRA; empty if there is none.
     """
 
     path: Path
@@ -83,8 +83,10 @@ class Scaling:
         return default
 
 
-def read_config(path: Path, config: Path | None) -> JsonObject:
+def read_config(path: Path, config: Path | None, part: str) -> JsonObject:
     """Return PEFT's config of a LoRA: that of `adapter_config.json`, or the one in the header of a safetensors file.
+
+    The header has one config for each network, such as "unet"; `part` names the network.
 
     Raises:
         DataError: if it cannot be read.
@@ -103,8 +105,10 @@ def read_config(path: Path, config: Path | None) -> JsonObject:
         fields = dict(json.loads(text))
     except (ValueError, TypeError) as error:
         raise DataError(f"The LoRA {path} has an invalid config in its header: save it again.") from error
-    unet = {name.removeprefix("unet."): value for name, value in fields.items() if name.startswith("unet.")}
-    return unet if unet or any(name.startswith("text_encoder") for name in fields) else fields
+    start = f"{part}."
+    if any(name.startswith(("unet.", "text_encoder")) for name in fields):
+        return {name.removeprefix(start): value for name, value in fields.items() if name.startswith(start)}
+    return fields
 
 
 def _check_config(path: Path, config: JsonObject) -> None:

@@ -1,41 +1,36 @@
-"""Decides what to do with the parts that a file of weights holds besides the U-Net.
+"""Decides what to do with the parts of a file of weights that are neither its U-Net nor usable (see `part_sources`).
 
-They are not used. A file is refused if it holds such parts, unless they equal the testbed's or only the U-Net is to be
-scored. This is the one place to change when a part of a file can be used.
+A file that holds such parts is refused, unless some parts are chosen. This is the one place to change when a further
+part of a file can be used.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from benchmark.errors import DataError
-from benchmark.models.checkpoint_forms.recognise import FileForm
+from benchmark.models.checkpoint_forms.recognise import TEXT_ENCODER, FileForm
+
+USED = {"ldm": (TEXT_ENCODER, "vae"), "lora": (TEXT_ENCODER,), "weights": ()}
+"""Parts besides the U-Net that can be used, by the form of the file."""
 
 
-def list_unused(path: Path, file: FileForm, pipeline: Path, parts: Literal["all", "unet"]) -> list[str]:
-    """List the parts of a file besides the U-Net that are not used and may differ from the testbed's.
+def list_unused(path: Path, file: FileForm, is_whole: bool) -> list[str]:
+    """List the parts of a file that cannot be used.
 
     Args:
         path: the file of weights.
         file: its form.
-        pipeline: folder of the testbed's pipeline, which the parts of a single-file checkpoint are compared with.
-        parts: "unet" if only the U-Net is to be scored.
+        is_whole: whether all parts of the file are to be scored.
 
     Raises:
-        DataError: if there are any, unless `parts` is "unet".
+        DataError: if there are any, and `is_whole`.
     """
-    if file.form == "ldm":
-        from benchmark.models.checkpoint_forms.ldm import differences
-
-        unused = differences(path, pipeline)
-    else:
-        unused = list(file.others)
-    if not unused or parts == "unet":
+    unused = [f"{part} ({count} tensors)" for part, count in file.others.items() if part not in USED[file.form]]
+    if not unused or not is_whole:
         return unused
     what = {"ldm": "single-file checkpoint", "lora": "LoRA", "weights": "file of weights"}[file.form]
-    why = "differs from the testbed's model in" if file.form == "ldm" else "also holds weights of"
     raise DataError(
-        f"The {what} {path} {why} parts that would not be used: {', '.join(unused)}; score only its U-Net with --parts "
-        "unet, which the row's label then states."
+        f"The {what} {path} also holds weights of parts that would not be used: {', '.join(unused)}; score only its "
+        "U-Net with --parts unet, which the row's label then states."
     )

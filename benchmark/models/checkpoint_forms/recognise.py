@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -26,13 +26,16 @@ PEFT_CONFIG = "adapter_config.json"
 AVERAGED = "averaged weights"
 BUFFERS = "noise schedule"
 UNET = "unet"
+TEXT_ENCODER = "text_encoder"
 _PARTS = {
-    "text_encoder": ("text_encoder.", "lora_te_", "lora_te1_", "cond_stage_model.", f"{PEFT}text_model."),
+    TEXT_ENCODER: (
+        "text_encoder.", "lora_te_", "lora_te1_", "cond_stage_model.", f"{PEFT}text_model.", f"{PEFT}encoder.layers.",
+    ),
     "text_encoder_2": ("text_encoder_2.", "lora_te2_"),
     "vae": ("vae.", "first_stage_model."),
     "embeddings of new words": ("modifier_token.",),
     AVERAGED: ("model_ema.",),
-}
+}  # fmt: skip
 """Parts of a file besides the U-Net, with the starts of the names of their weights."""
 _BUFFERS = (
     "betas", "alphas_cumprod", "alphas_cumprod_prev", "sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod",
@@ -51,13 +54,13 @@ class FileForm:
     """The form of a file of weights.
 
     form "weights": all or some weights of a U-Net under diffusers' names.
-    form "lora": low-rank changes of layers of a U-Net.
+    form "lora": low-rank changes of layers of a U-Net, a text encoder, or both.
     form "ldm": a whole model in a single file, under the names of the original Stable Diffusion code.
     """
 
     form: Form
-    others: tuple[str, ...] = ()
-    """The parts that the file holds besides the U-Net, such as "text_encoder (12 tensors)"."""
+    others: Mapping[str, int] = field(default_factory=dict)
+    """The parts that the file holds besides the U-Net -> number of tensors."""
     ignored: tuple[str, ...] = ()
     """What the file holds and no model needs: averaged weights next to the plain ones."""
     peft: bool = False
@@ -75,9 +78,9 @@ def recognise(path: Path) -> FileForm:
         form: Form = "ldm"
     else:
         form = "lora" if is_lora(names) else "weights"
-        if set(parts) <= {*_PARTS}:  # nothing of a U-Net: the names are refused when the file is loaded
-            return FileForm(form)
-    others = tuple(f"{part} ({parts[part]} tensors)" for part in _PARTS if parts[part] and part != AVERAGED)
+        if form == "weights" and set(parts) <= {*_PARTS}:
+            return FileForm(form)  # nothing of a U-Net: the names are refused when the file is loaded
+    others = {part: parts[part] for part in _PARTS if parts[part] and part != AVERAGED}
     ignored = (f"{AVERAGED} ({parts[AVERAGED]} tensors)",) if parts[AVERAGED] else ()
     return FileForm(form, others, ignored, any(name.startswith(PEFT) for name in names) or path.stem == PEFT_FILE)
 

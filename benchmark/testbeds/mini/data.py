@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmark.testbeds.captioned_latents import Captioned as Captioned
-from benchmark.testbeds.mini import brought, explicit, prompts
+from benchmark.testbeds.mini import explicit, prompts, user_concept
 from benchmark.testbeds.mini.artists import ARTISTS, by_name
 from benchmark.testbeds.mini.prompts import seed_of
 from benchmark.testbeds.mini.world.captions import GENERIC, PLAIN, caption, phrase
@@ -52,8 +52,8 @@ def retention_set(concept: Concept, data: str) -> tuple[list[Scene], list[str]]:
     """
     rng = random.Random(seed_of("D_f", data))
     if concept.is_brought:
-        scenes = brought.without_targets(concept, plain_scene if data == "plain" else world_scene)
-        return _captioned(rng, scenes, RETAIN, brought.asked_by_suites(concept))
+        scenes = user_concept.without_targets(concept, plain_scene if data == "plain" else world_scene)
+        return _captioned(rng, scenes, RETAIN, user_concept.asked_by_suites(concept))
     module = explicit if concept.kind == "explicit" else prompts
     barred = module.asked_by_suites(concept)
     if data == "plain":

@@ -24,7 +24,7 @@ from benchmark.store.artefacts import Artefact, Store
 from benchmark.store.claims import making
 from benchmark.store.listing import visible
 from benchmark.testbeds.captioned_latents import kind_of_latents, no_latents
-from benchmark.testbeds.mini import brought, data, explicit, load, prompts, scoring_networks
+from benchmark.testbeds.mini import data, explicit, load, prompts, scoring_networks, user_concept
 from benchmark.testbeds.mini.artists import ARTISTS, STYLES
 from benchmark.testbeds.mini.figures import FIGURE_PROMPTS
 from benchmark.testbeds.mini.world.scenes import CONTENTS
@@ -268,7 +268,7 @@ class Mini(Testbed):
 def _prompt_module(concept: Concept) -> Any:
     """Return the module with the captions of this kind of concept."""
     if concept.is_brought:
-        return brought
+        return user_concept
     return explicit if concept.kind == "explicit" else prompts
 
 

@@ -1,4 +1,4 @@
-"""Captions for a concept that a suite brings, in the words of mini's training captions. No torch is imported."""
+"""Captions for a concept of a user or a suite, in the words of mini's training captions. No torch is imported."""
 
 from __future__ import annotations
 
