@@ -20,7 +20,7 @@ from benchmark.tables.table import Figure, Row, Table
 from benchmark.tables.table1_styles import table
 from benchmark.tables.table2_3_explicit import ATTACKS, table2
 
-LEADING = ("target_style", "kept_style", "content_target", "flops", "iterations", "seconds")
+LEADING = ("target_style", "content_target", "flops", "iterations", "seconds")
 """Columns of `bench table --long` that a leaderboard shows beside those of the default view."""
 COST = "Cost"
 
@@ -58,7 +58,7 @@ class Line:
     commands: str
     """The commands that make its values, one per line."""
     footnote: str
-    """Mark of a row whose images lost contents; empty for other rows. Such a row stays last, however rows are sorted."""
+    """Mark of a row whose images lost contents, or empty. A marked row stays last, however rows are sorted."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from benchmark.tables.table import Figure, Row, Table
 def column_named(table: Table, name: str) -> Column:
     """Return the column that a user names by its key in JSON, or by its heading, such as "csd" or "COCO FID".
 
-    Upper and lower case and arrows do not matter. A key takes precedence over a heading.
+    Upper and lower case and arrows do not matter. A key takes precedence over a heading, and a heading without "COCO"
+    is accepted if one column has it.
 
     Raises:
         UsageError: the table has no such column, it has one per scoring network, or no direction is better in it.
@@ -27,10 +28,12 @@ def column_named(table: Table, name: str) -> Column:
     wanted = _plain(name)
     keys = {_plain(column.key): column for column in table.columns}
     headings = {_plain(header(column)): column for column in reversed(table.columns)}
-    short_headings = {_plain(column.header): column for column in reversed(table.columns)}
-    column = keys.get(wanted) or headings.get(wanted) or short_headings.get(wanted)
+    column = keys.get(wanted) or headings.get(wanted)
     if column is None:
         parts = [column.key for column in table.columns if _plain(column.key).partition("[")[0] == wanted]
+        same_heading = [column for column in table.columns if _plain(column.header) == wanted]
+        if len(same_heading) == 1 and not parts:
+            return _usable(table, same_heading[0], name)
         if parts:
             raise UsageError(
                 f"--sort {name}: different networks scored the rows, so there is a column for each: use one of "
@@ -39,6 +42,11 @@ def column_named(table: Table, name: str) -> Column:
         declared = next((c for c in COLUMNS if wanted in (_plain(c.key), _plain(header(c)), _plain(c.header))), None)
         if declared is None or table.number != 1 or declared.suite not in (table.suite, "coco", "cost"):
             raise unknown("column", name, [column.key for column in table.columns])
+    return _usable(table, column, name)
+
+
+def _usable(table: Table, column: Column | None, name: str) -> Column:
+    """Return the column; raise UsageError if no row has a value in it, or no direction is better."""
     if column is None or all(_value(row, column) is None for row in table.rows):
         raise UsageError(f"--sort {name}: no row of this table has a value in that column.")
     if column.better is None:

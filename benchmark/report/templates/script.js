@@ -1,7 +1,7 @@
 "use strict";
 
-// Sorts a table by the column of a heading's button. Rows without a value stay last, below them the unranked ones. The first click on a column puts
-// its better values first; each further click reverses the order.
+// Sorts a table by the column of a heading's button. Rows without a value stay last, and rows that lost contents below
+// them. The first click on a column puts its better values first; each further click reverses the order.
 function sortTable(button) {
   const heading = button.closest("th");
   const table = heading.closest("table");
