@@ -287,6 +287,15 @@ def test_mean_ranks_of_images_that_always_differ_are_certain_and_of_noise_are_no
     assert cells["bilevel"].ci == (2.0, 2.0)
 
 
+def test_values_that_are_drawn_from_intervals_vary_independently_in_each_column() -> None:
+    # If both columns moved together, the ranks of CLIP (lower is better) and CP (higher) would always cancel to 1.5.
+    cells = {"clip": cell("clip", 50.0, ci=(49.0, 51.0)), "cp": cell("cp", 90.0, ci=(89.0, 91.0))}
+    entries: list[Found] = [(record(method, values=cells), "local") for method in ("esd", "uce")]
+    shown, _ = with_mean_rank(table(entries, "mini", "artists"))
+    figures = [row.cells[MEAN_RANK.key] for row in shown.rows]
+    assert [(figure.value, figure.ci) for figure in figures] == [(1.5, (1.0, 2.0))] * 2
+
+
 def test_mean_ranks_of_committed_records_take_seconds() -> None:
     began = time.process_time()  # a busy machine must not fail the test
     result = bench("table", "--rank", "--over-seeds", "--top", "3", "--records", str(COMMITTED), "--format", "json")

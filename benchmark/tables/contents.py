@@ -102,24 +102,24 @@ def _contents(record: Record) -> dict[str, Cell]:
 def _reference_of(record: Record, pool: Sequence[Record]) -> Record | None:
     """Return the record of the reference model for the same prompts; None if there is none, or no unique one."""
     same_prompts = [
-        other
-        for other in pool
-        if (other.testbed, other.suite, other.world) == (record.testbed, record.suite, record.world)
-        and (record.suite == "coco" or targets_of(other) == targets_of(record))
-        and other.sampler.get("limit") == record.sampler.get("limit")
+        candidate
+        for candidate in pool
+        if (candidate.testbed, candidate.suite, candidate.world) == (record.testbed, record.suite, record.world)
+        and (record.suite == "coco" or targets_of(candidate) == targets_of(record))
+        and candidate.sampler.get("limit") == record.sampler.get("limit")
     ]
     if record.reference_key:
-        matching = [other for other in same_prompts if other.model_id == record.reference_key[:8]]
+        matching = [candidate for candidate in same_prompts if candidate.model_id == record.reference_key[:8]]
     else:  # an old record, which names its reference model by its method alone
         matching = [
-            other
-            for other in same_prompts
-            if other.method == record.reference and other.seed == REFERENCE_SEED and not other.reference_key
+            candidate
+            for candidate in same_prompts
+            if candidate.method == record.reference and candidate.seed == REFERENCE_SEED and not candidate.reference_key
         ]
-        matching = [other for other in matching if _may_share_pruning(other, record)] or matching
-        if len({(other.pruning, other.macs, other.model_id) for other in matching}) > 1:
+        matching = [candidate for candidate in matching if _may_share_pruning(candidate, record)] or matching
+        if len({(candidate.pruning, candidate.macs, candidate.model_id) for candidate in matching}) > 1:
             return None
-    same_sampler = [other for other in matching if other.sampler == record.sampler]
+    same_sampler = [candidate for candidate in matching if candidate.sampler == record.sampler]
     return next(iter(same_sampler or matching), None)
 
 

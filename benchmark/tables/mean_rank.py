@@ -77,7 +77,11 @@ def _mean_ranks(rows: Sequence[Row], columns: Sequence[Column]) -> list[Figure]:
     values = np.array([[row.cells[column.key].value or 0.0 for row in rows] for column in columns])
     points = np.mean([rankdata(sign * row) for sign, row in zip(signs, values, strict=True)], axis=0)
     draws = np.mean(
-        [rankdata(sign * _draws(rows, column), axis=1) for sign, column in zip(signs, columns, strict=True)], axis=0
+        [
+            rankdata(sign * _draws(rows, column, number), axis=1)
+            for number, (sign, column) in enumerate(zip(signs, columns, strict=True))
+        ],
+        axis=0,
     )
     lows, highs = np.quantile(draws, (0.025, 0.975), axis=0)
     return [
@@ -86,24 +90,28 @@ def _mean_ranks(rows: Sequence[Row], columns: Sequence[Column]) -> list[Figure]:
     ]
 
 
-def _draws(rows: Sequence[Row], column: Column) -> np.ndarray:
-    """Return resampled values of a column: float64 (resamples, rows)."""
+def _draws(rows: Sequence[Row], column: Column, number: int) -> np.ndarray:
+    """Return resampled values of a column: float64 (resamples, rows).
+
+    The same images of a suite are drawn in each of its columns. Values that are drawn from intervals are independent
+    between rows and columns; `number` is that of the column.
+    """
     import numpy as np
 
     scores = [_image_scores(row, column) for row in rows]
     ids = sorted(set.intersection(*(set(values) for values in scores if values))) if any(scores) else []
     paired = [len(values) == len(ids) > 1 for values in scores]
-    rng = np.random.default_rng(0)  # the same images of a suite in each of its columns
     draws = np.empty((RESAMPLES, len(rows)))
     if any(paired):
-        weights = rng.multinomial(len(ids), np.full(len(ids), 1 / len(ids)), RESAMPLES) / len(ids)
+        weights = np.random.default_rng(0).multinomial(len(ids), np.full(len(ids), 1 / len(ids)), RESAMPLES) / len(ids)
         data = np.array([[values[name] for name in ids] for values, use in zip(scores, paired, strict=True) if use])
         draws[:, paired] = weights @ data.T
-    for number, row in enumerate(rows):
-        if not paired[number]:
+    rng = np.random.default_rng((1, number))
+    for place, row in enumerate(rows):
+        if not paired[place]:
             figure = row.cells[column.key]
             low, high = figure.ci or (0.0, 0.0)
-            draws[:, number] = rng.normal(figure.value or 0.0, (high - low) / (2 * NORMAL), RESAMPLES)
+            draws[:, place] = rng.normal(figure.value or 0.0, (high - low) / (2 * NORMAL), RESAMPLES)
     return np.round(draws, 9)  # equal values stay equal
 
 

@@ -60,7 +60,7 @@ def _listed(table: Table, columns: Sequence[Column]) -> list[Text]:
 
     lines = []
     for row in table.rows:
-        lines.append(Text(f"{rank_text(row)}. {label_text(row)}" if table.ranked_by else label_text(row)))
+        lines.append(Text(f"{rank_text(row)}  {label_text(row)}" if table.ranked_by else label_text(row)))
         for column in columns:
             lines.append(
                 Text(f"  {header(column)}  ").append_text(_rich_figure(row.cells.get(column.key), column, " "))
