@@ -104,7 +104,9 @@ def reasons_against(rows: Sequence[Row], columns: Sequence[Column]) -> dict[int,
     usual = Counter(keys.values()).most_common(1)
     for number, key in keys.items():
         if key != usual[0][0]:
-            differing = [fact for fact, own, most in zip(_FACTS, key, usual[0][0], strict=True) if own != most]
+            differing = [
+                fact for fact, own, usual_value in zip(_FACTS, key, usual[0][0], strict=True) if own != usual_value
+            ]
             reasons[number] = f"different {' and '.join(differing)}"
     return reasons
 
