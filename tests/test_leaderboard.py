@@ -17,9 +17,10 @@ from benchmark.tables.contents import check_contents
 from benchmark.tables.leaderboard import leaderboard
 from benchmark.tables.mean_rank import MEAN_RANK, with_mean_rank
 from benchmark.tables.over_seeds import over_seeds
-from benchmark.tables.ranking import column_named, shared_ranks
+from benchmark.tables.rank_rules import shared_ranks
 from benchmark.tables.render import FORMATS
 from benchmark.tables.select import Found
+from benchmark.tables.sort_column import column_named
 from benchmark.tables.table import Figure, Table
 from benchmark.tables.table1_styles import table
 

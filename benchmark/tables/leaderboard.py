@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from benchmark.tables.mean_rank import MEAN_RANK, with_mean_rank
-from benchmark.tables.ranking import column_named, narrowed, ranked, top
+from benchmark.tables.ranking import narrowed, ranked, top
+from benchmark.tables.sort_column import column_named
 from benchmark.tables.table import Table
 
 
