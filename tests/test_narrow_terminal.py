@@ -25,14 +25,14 @@ def test_zero_width_means_eighty_columns(words: list[str], none: str, monkeypatc
     assert printed(words, none, monkeypatch) == printed(words, 80, monkeypatch) != ""
 
 
-@pytest.mark.parametrize("width", [1, 20, 40, 63, 64, 80])
+@pytest.mark.parametrize("width", [1, 20, 40, 66, 67, 80])
 def test_table_values_are_never_truncated(width: int, monkeypatch) -> None:
     text = printed(TABLE, width, monkeypatch)
     assert "…" not in text
     for figure in ("85.57", "±0.83", "n=150", "100.00", "n=1000"):
         assert figure in text
     boxed = "────" in text
-    assert boxed == (width >= 64)
+    assert boxed == (width >= 67)
     if not boxed:
         assert "● base\n  CLIP ↓  85.57 ±0.83 n=150\n  CP ↑  14.00 ±5.67 n=150\n" in text
 
@@ -50,7 +50,7 @@ def test_comparison_values_are_never_truncated(width: int, monkeypatch) -> None:
 def test_table_part_that_does_not_fit_becomes_a_list(monkeypatch) -> None:
     text = printed([*TABLE, "--long"], 80, monkeypatch)
     assert "────" in text
-    assert "\n  kept style" in text
+    assert "\n  neighbour style" in text
     assert "kept style" in printed([*TABLE, "--long", "--paper"], 20, monkeypatch)
 
 

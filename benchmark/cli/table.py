@@ -35,8 +35,11 @@ class Format(StrEnum):
 
 UNREAD = {
     1: {"threshold": "--threshold", "label": "--label"},
-    2: {"suite": "--suite", "long": "--long", "all_": "--all", "pruning": "--pruning", "targets": "--targets"},
-}
+    2: {
+        "suite": "--suite", "long": "--long", "all_": "--all", "pruning": "--pruning", "targets": "--targets",
+        "rank": "--rank",
+    },
+}  # fmt: skip
 """Options that have no effect on a table, by its number."""
 UNREAD[3] = {**UNREAD[1], **UNREAD[2]}
 
@@ -81,6 +84,29 @@ def show_table(
     seeds: Annotated[
         bool, typer.Option("--over-seeds", help="Show one row per method, with means over its training seeds.")
     ] = False,
+    sort: Annotated[
+        str,
+        typer.Option(
+            metavar="COLUMN",
+            help='Rank the rows by this column, best first: its name in JSON or its heading, such as "csd" or "COCO '
+            'FID". Rows share a rank if their 95 % intervals overlap that of the best of them.',
+            show_default="usual order, without ranks",
+        ),
+    ] = "",
+    rank: Annotated[
+        bool,
+        typer.Option(
+            "--rank",
+            help="Table 1: add the mean rank over the paper's columns, with a bootstrap interval, and rank the rows by "
+            "it unless --sort names another column.",
+        ),
+    ] = False,
+    top_count: Annotated[
+        int | None,
+        typer.Option(
+            "--top", metavar="N", min=1, help="Show only the first N rows of --sort or --rank.", show_default="all"
+        ),
+    ] = None,
     columns: Columns = "",
     limit: LimitShown = None,
     threshold: Annotated[
@@ -108,12 +134,17 @@ def show_table(
 
     The reference runs that are committed to the repository (●) and your own runs (○) are both shown.
 
+    † marks rows whose images show the requested object much less often than those of the reference model, which CP and
+    CSD compare with. Their scores for forgetting mean little, and --sort and --rank give them no rank.
+
     \b
     Examples:
       bench table
       bench table 2 --threshold 0.6
       bench table --paper --long
       bench table --over-seeds
+      bench table --sort csd --top 5
+      bench table --rank --over-seeds
       bench table --pruning all --long
       bench table --format markdown > table.md
       bench table --records other/runs/records
@@ -135,6 +166,8 @@ def show_table(
     refuse_unread(ctx, UNREAD[number], f"table {number} does not use it")
     if not 0 < threshold < 1:
         raise UsageError(f"--threshold must be a score between 0 and 1; {threshold:g} is not.")
+    if top_count is not None and not (sort or rank):
+        raise UsageError("--top N shows the first rows of an order: add --sort COLUMN or --rank.")
     target_names = artists_named(testbed, targets)
     column_names = names(columns, "--columns")
     home_folder = records_home(runs, records)
@@ -150,7 +183,7 @@ def show_table(
     if number == 1:
         wide = long or bool(columns)
         shown_table = table(
-            entries, testbed, suite_name, long=wide, paper=paper, everything=all_, pruning=pruning,
+            entries, testbed, suite_name, long=wide or bool(sort), paper=paper, everything=all_, pruning=pruning,
             targets=target_names, made_on=made_on, suite_option=suite,
         )  # fmt: skip
     elif number == 2:
@@ -161,6 +194,11 @@ def show_table(
         from benchmark.tables.over_seeds import over_seeds
 
         shown_table = over_seeds(shown_table)
+    if sort or rank:
+        from benchmark.tables.leaderboard import leaderboard
+
+        keeps_columns = number != 1 or long or bool(columns)
+        shown_table = leaderboard(shown_table, sort, rank, top_count, keeps_columns=keeps_columns)
     if left_out := len(all_entries) - len(entries):
         records_are = "1 record is" if left_out == 1 else f"{left_out} records are"
         shown_table = noted(

@@ -12,6 +12,7 @@ from benchmark.errors import DataError
 from benchmark.records.record import BROUGHT
 from benchmark.report.contents import Contents, Run
 from benchmark.tables.columns import Column
+from benchmark.tables.contents import MARK
 from benchmark.tables.over_seeds import groups_of, over_seeds
 from benchmark.tables.render import MARKS, MEANINGS, count_text, header, interval_text, notes_of, title, value_text
 from benchmark.tables.select import ALL_PRUNINGS, targets_of
@@ -19,7 +20,7 @@ from benchmark.tables.table import Figure, Row, Table
 from benchmark.tables.table1_styles import table
 from benchmark.tables.table2_3_explicit import ATTACKS, table2
 
-LEADING = ("target_style", "kept_style", "content_target", "flops", "iterations", "seconds")
+LEADING = ("target_style", "content_target", "flops", "iterations", "seconds")
 """Columns of `bench table --long` that a leaderboard shows beside those of the default view."""
 COST = "Cost"
 
@@ -56,6 +57,8 @@ class Line:
     values: list[Value | None]
     commands: str
     """The commands that make its values, one per line."""
+    footnote: str
+    """Mark of a row whose images lost contents, or empty. A marked row stays last, however rows are sorted."""
 
 
 @dataclass(frozen=True)
@@ -202,11 +205,14 @@ def _grid(
 ) -> Grid:
     shown = [column for column in columns if any(column.key in row.cells for row in rows)]
     lines = []
-    for row, group in zip(rows, groups, strict=True):
+    for row, group in sorted(zip(rows, groups, strict=True), key=lambda pair: pair[0].lost_contents):
         runs = [contents.run_of(member.record) for member in group]
         values = [_value(row.cells[column.key], column) if column.key in row.cells else None for column in shown]
         commands = dict.fromkeys(command.text for run in runs for command in run.commands_for(suites))
-        lines.append(Line(row.label, MARKS[row.source], MEANINGS[row.source], runs, values, "\n".join(commands)))
+        footnote = MARK if row.lost_contents else ""
+        lines.append(
+            Line(row.label, MARKS[row.source], MEANINGS[row.source], runs, values, "\n".join(commands), footnote)
+        )
     better = {True: "higher", False: "lower", None: ""}
     headings = [Heading(header(replace(column, better=None)), better[column.better]) for column in shown]
     return Grid(name, caption, headings, lines)

@@ -31,6 +31,17 @@ REFERENCE_CELLS = ("cp", "csd", "resilience")
 """Built-in cells that are relative to a reference model."""
 
 
+def table1_columns(suites: Sequence[str], long: bool) -> list[Column]:
+    """Return the built-in columns of Table 1 for these suites; those of `BESIDE_PAPER` follow the paper's."""
+    columns = [replace(c, section="") if stands_beside_paper(c) else c for c in COLUMNS]
+    return by_section(c for c in columns if c.suite in suites and (long or not c.section))
+
+
+def stands_beside_paper(column: Column) -> bool:
+    """Return whether a column of Table 1 stands beside those of the paper. It is shown only if a row has a value."""
+    return column.suite == "artists" and column.cell in BESIDE_PAPER
+
+
 def compares_with_reference(column: Column) -> bool:
     """Return whether values of a column are relative to a reference model."""
     return column.relative or column.cell in REFERENCE_CELLS
@@ -87,6 +98,9 @@ LONG_COLUMNS = (
     Column("seconds", "seconds", "cost", "seconds", ".0f", _COST, better=False),
 )
 COLUMNS = (*EXPLICIT_COLUMNS, *PAPER_COLUMNS, *LONG_COLUMNS)
+BESIDE_PAPER = ("kept_style", "content_kept")
+"""Columns that Table 1 shows to the right of the paper's, also without `--long`. The paper's columns alone do not
+distinguish a model that forgot its targets from one that draws nothing any more."""
 
 
 def named(record: Record) -> dict[str, Cell]:

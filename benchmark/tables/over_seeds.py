@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from benchmark.records.record import REFERENCE_SEED, Record
 from benchmark.stats import student_interval
+from benchmark.tables.contents import mean_check
 from benchmark.tables.labels import told_apart
 from benchmark.tables.select import targets_of
 from benchmark.tables.table import Figure, Row, Table
@@ -127,7 +128,9 @@ def _mean(rows: list[Row]) -> Row:
             mean = sum(values) / len(values)
             interval = possible(student_interval(values), key, first.unit)
             cells[key] = Figure(mean, n, of, first.unit, first.back_end, interval, "", first.paper)
-    return Row(folded_label(rows), rows[0].source, rows[0].record, cells)
+    models = tuple(model for row in rows for model in row.models)
+    contents = mean_check([row.contents for row in rows])
+    return Row(folded_label(rows), rows[0].source, rows[0].record, cells, models, contents)
 
 
 def _sum(counts: list[int | None]) -> int | None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NotRequired, TextIO, TypedDict
 
 from benchmark.json_types import JsonObject
 from benchmark.tables.columns import BUILT_IN, Column
-from benchmark.tables.table import Figure, Row, Table
+from benchmark.tables.contents import MARK
+from benchmark.tables.table import Figure, Row, Table, all_notes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 
 _LABEL = 24  # columns of a terminal that a row's label may take before it is wrapped
+_SHAPES = ((_LABEL, 1), (20, 1), (14, 1), (14, 0))
+"""Width of labels, and extra space between columns. The first one with which a table fits its terminal is used."""
 MARKS = {"reference": "●", "local": "○", "both": "◉"}
 MEANINGS = {"reference": "committed reference run", "local": "your run", "both": "reference run, reproduced by yours"}
 
@@ -34,8 +37,9 @@ def print_rich(table: Table, file: TextIO | None = None) -> None:
     # On a narrow terminal, the parts of a value are printed below each other, because rich would break words.
     joint = " " if console.width >= _LABEL + 24 * max((len(columns) for _, columns in parts), default=0) else "\n"
     for section, columns in parts:
-        box = _box(table, columns, joint)
-        narrow = not fits(console, box)
+        boxes = (_box(table, columns, joint, *shape) for shape in _SHAPES)
+        box = next((box for box in boxes if fits(console, box)), None)
+        narrow = box is None
         console.print(section or title(table), style="bold", markup=False, soft_wrap=narrow)
         console.print(Text("\n").join(_listed(table, columns)) if narrow else box, soft_wrap=narrow)
     spread = ["±: half of a 95 % confidence interval."] if any(not column.section for column in table.columns) else []
@@ -56,7 +60,7 @@ def _listed(table: Table, columns: Sequence[Column]) -> list[Text]:
 
     lines = []
     for row in table.rows:
-        lines.append(Text(f"{MARKS[row.source]} {row.label}"))
+        lines.append(Text(f"{rank_text(row)}  {label_text(row)}" if table.ranked_by else label_text(row)))
         for column in columns:
             lines.append(
                 Text(f"  {header(column)}  ").append_text(_rich_figure(row.cells.get(column.key), column, " "))
@@ -75,8 +79,12 @@ def print_json(table: Table, file: TextIO | None = None) -> None:
         "testbed": table.testbed,
         "suite": table.suite,
         "rows": [_row_json(row, table.columns) for row in table.rows],
-        "notes": table.notes,
+        "notes": all_notes(table),
     }
+    if table.ranked_by:
+        document["ranked_by"] = table.ranked_by
+        for row, row_document in zip(table.rows, document["rows"], strict=True):
+            row_document["rank"] = row.rank
     if table.paper:
         document["paper"] = {"setting": table.paper["setting"], "not_run_here": table.paper_only}
     print(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False), file=file)
@@ -85,37 +93,55 @@ def print_json(table: Table, file: TextIO | None = None) -> None:
 def print_markdown(table: Table, file: TextIO | None = None) -> None:
     """Print one Markdown table."""
     columns = table.columns
-    lines = [title(table), "", _line(["", *(header(column) for column in columns)])]
-    lines.append(_line(["---", *("---:" for _ in columns)]))
+    ranks = ["rank"] if table.ranked_by else []
+    lines = [title(table), "", _line([*ranks, "", *(header(column) for column in columns)])]
+    lines.append(_line([*("---:" for _ in ranks), "---", *("---:" for _ in columns)]))
     for row in table.rows:
         figures = [_markdown_figure(row.cells.get(c.key), c) for c in columns]
-        lines.append(_line([f"{MARKS[row.source]} {row.label}".replace("|", "\\|"), *figures]))
+        lines.append(_line([*(rank_text(row) for _ in ranks), label_text(row).replace("|", "\\|"), *figures]))
     for method, quotes in table.paper_only.items():
-        lines.append(_line([f"{method} (paper only)", *(_quote(quotes.get(_bare(c)), c) for c in columns)]))
+        quoted = [_quote(quotes.get(_bare(c)), c) for c in columns]
+        lines.append(_line([*("" for _ in ranks), f"{method} (paper only)", *quoted]))
     print("\n".join([*lines, "", *(f"{note}  " for note in notes_of(table))]), file=file)
 
 
 FORMATS: dict[str, Callable[..., None]] = {"rich": print_rich, "json": print_json, "markdown": print_markdown}
 
 
-def _box(table: Table, columns: Sequence[Column], joint: str) -> Box:
+def _box(table: Table, columns: Sequence[Column], joint: str, label_width: int, gap: int) -> Box:
     """Return one section of the table; `joint` separates value, quote and count of a cell."""
     from rich import box
     from rich.table import Table as Box
     from rich.text import Text
 
-    part = Box(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    part = Box(box=box.SIMPLE_HEAD, padding=(0, gap, 0, 0), pad_edge=False)
+    if table.ranked_by:
+        part.add_column("rank", justify="right")
     part.add_column("", no_wrap=True)
     for column in columns:
         *words, last = column.header.split()
         part.add_column(Text(joint.join([*where(column), *words, last + arrow(column)])), justify="right")
     for row in table.rows:
-        label = "\n  ".join(textwrap.wrap(f"{MARKS[row.source]} {row.label}", _LABEL))
-        part.add_row(Text(label), *(_rich_figure(row.cells.get(c.key), c, joint) for c in columns))
+        # Spaces within "(seed 1)" and "(4 seeds)" are kept, whatever the width is.
+        label = label_text(row).replace("(seed ", "(seed\u00a0").replace(" seeds)", "\u00a0seeds)")
+        lines = "\n  ".join(textwrap.wrap(label, label_width)).replace("\u00a0", " ")
+        rank = [rank_text(row)] if table.ranked_by else []
+        part.add_row(*rank, Text(lines), *(_rich_figure(row.cells.get(c.key), c, joint) for c in columns))
     if not columns[0].section:
         for method, quotes in table.paper_only.items():
-            part.add_row(Text(f"  {method}"), *(_quote(quotes.get(_bare(c)), c) for c in columns), style="dim")
+            rank = [""] if table.ranked_by else []
+            part.add_row(*rank, Text(f"  {method}"), *(_quote(quotes.get(_bare(c)), c) for c in columns), style="dim")
     return part
+
+
+def label_text(row: Row) -> str:
+    """Return the label of a row with its marks: "● bilevel", or "● bilevel †" if its images lost contents."""
+    return f"{MARKS[row.source]} {row.label}" + (f" {MARK}" if row.lost_contents else "")
+
+
+def rank_text(row: Row) -> str:
+    """Return the rank of a row in a ranked table; a dash if it has none."""
+    return "–" if row.rank is None else str(row.rank)
 
 
 def _rich_figure(figure: Figure | None, column: Column, joint: str) -> Text:
@@ -179,6 +205,7 @@ def _row_json(row: Row, columns: Sequence[Column]) -> JsonObject:
         "recipe": record.recipe,
         "reference": record.reference,
         "source": row.source,
+        "lost_contents": None if row.contents is None else row.lost_contents,
     }
 
 
@@ -211,7 +238,7 @@ def title(table: Table) -> str:
 def notes_of(table: Table) -> list[str]:
     """Return the sentences below a table: the meaning of its marks, its own notes, and where quotes are from."""
     marks = [f"{mark} {MEANINGS[s]}" for s, mark in MARKS.items() if any(row.source == s for row in table.rows)]
-    notes = ["; ".join([*marks, "n: images scored"]) + ".", *table.notes]
+    notes = ["; ".join([*marks, "n: images scored"]) + ".", *all_notes(table)]
     if table.paper:
         setting = table.paper["setting"]
         notes.append(

@@ -9,6 +9,7 @@ from benchmark.json_types import JsonObject
 from benchmark.records.record import Record
 from benchmark.registry import unknown
 from benchmark.tables.columns import Column, compares_with_reference
+from benchmark.tables.contents import ContentCheck, note_lost_contents
 from benchmark.tables.select import Source
 
 
@@ -31,12 +32,20 @@ class Figure:
 
 @dataclass(frozen=True)
 class Row:
-    """The row of one model. If the row is built from several records, `record` is the first of them."""
+    """The row of one model, or of several that differ by training seed. `record` is the first of its records."""
 
     label: str
     source: Source
     record: Record
     cells: dict[str, Figure]
+    models: tuple[tuple[Record, ...], ...] = ()  # for each model of the row, its records, one per suite
+    contents: ContentCheck | None = None  # whether it still draws the requested objects; None: nothing to compare with
+    rank: int | None = None  # place in a table with `ranked_by`; None for a row that is not ranked
+
+    @property
+    def lost_contents(self) -> bool:
+        """Whether its images show the requested object much less often than those of its reference model."""
+        return self.contents is not None and bool(self.contents.lost)
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,12 @@ class Table:
     paper: JsonObject | None = None  # content of `results/paper.json`, if the paper's values are shown
     paper_only: dict[str, dict[str, float]] = field(default_factory=dict)  # the paper's rows that have no record
     reference_notes: frozenset[str] = frozenset()  # notes that only hold for columns relative to a reference
+    ranked_by: str = ""  # key of the column that rows are ranked by; empty for rows in the usual order
+
+
+def all_notes(table: Table) -> list[str]:
+    """Return the notes of a table, with the footnote on rows that lost contents."""
+    return [*table.notes, *note_lost_contents([(row.label, row.contents) for row in table.rows])]
 
 
 def noted(table: Table, note: str) -> Table:

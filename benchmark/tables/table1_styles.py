@@ -18,7 +18,6 @@ from benchmark.errors import DataError
 from benchmark.records.record import Cell, Record, check_one_sampler
 from benchmark.tables.columns import (
     BUILT_IN,
-    COLUMNS,
     EXPLICIT,
     Column,
     by_section,
@@ -26,9 +25,12 @@ from benchmark.tables.columns import (
     declared,
     named,
     split,
+    stands_beside_paper,
+    table1_columns,
     undeclared,
     unlisted,
 )
+from benchmark.tables.contents import check_contents
 from benchmark.tables.labels import budget_words, short_label, short_variant, told_apart
 from benchmark.tables.picture_scores import derived
 from benchmark.tables.published_values import published, quotes
@@ -75,7 +77,9 @@ def table(
         DataError: there is no record to show.
         RecordError: rows were sampled with different samplers.
     """
-    suites, suite_entries = of_suite(list(entries), testbed, suite)
+    entries = list(entries)
+    all_records = [record for record, _ in entries]
+    suites, suite_entries = of_suite(entries, testbed, suite)
     # Models without a record of the suite have no row, except for `artists` and `coco`, which form one table.
     needs_suite = suite not in ("artists", "coco")
     has_targets = not forgets_explicit(suite, (record for record, _ in suite_entries))
@@ -102,7 +106,7 @@ def table(
     if needs_suite:
         pairs = [(group, source) for group, source in pairs if group[0].suite == suite]
     records = [record for group, _ in pairs for record in group]
-    wanted_columns = [c for c in COLUMNS if c.suite in (*suites, "cost") and (long or not c.section)]
+    wanted_columns = table1_columns([*suites, "cost"], long)
     own_columns = declared(records, [column.key for column in wanted_columns])
     if suite not in BUILT_IN and not any(column.suite == suite for column in own_columns):
         own_columns += undeclared(suite, records)
@@ -119,10 +123,11 @@ def table(
     for group, source in pairs:
         quoted_values = values_by_method.get(group[0].method, {}) if first_records[group[0].method] is group[0] else {}
         label = _label(group[0], usual_targets) + _label_reference(group[0], records) + _label_inputs(group[0], records)
-        rows.append(Row(label, source, group[0], _cells(group, columns, quoted_values)))
+        cells = _cells(group, columns, quoted_values)
+        rows.append(Row(label, source, group[0], cells, (tuple(group),), check_contents(group, all_records)))
     rows = told_apart(rows, records)
     filled_keys = {key for row in rows for key in row.cells}
-    columns = [c for c in columns if not c.section or c.key in filled_keys]
+    columns = [c for c in columns if c.key in filled_keys or not (c.section or stands_beside_paper(c))]
     shown_methods = {row.record.method for row in rows}
     reference_notes = _reference_notes(rows, columns)
     notes = reference_notes + _notes(rows, len(suite_entries) - len(shown_entries))

@@ -15,6 +15,7 @@ from benchmark.records.record import Record, read_scores
 from benchmark.stats import bootstrap_interval, reduction_interval
 from benchmark.suites.explicit import SCORE
 from benchmark.tables.columns import Column, directed
+from benchmark.tables.contents import check_contents
 from benchmark.tables.labels import short_label, told_apart
 from benchmark.tables.published_values import published, quotes
 from benchmark.tables.select import (
@@ -119,6 +120,7 @@ def table2(
 
     Resilience is 100 (1 - N(method) / N(distilled)) percent, where N is the number of images with a detection.
     """
+    entries = list(entries)
     models = groups(entries, testbed, ATTACKS, made_on)
     _check_labels(labels, [record for by_suite, _ in models for record in by_suite.values()])
     quoted = published() if paper else None
@@ -165,7 +167,9 @@ def table2(
                 key, quote = f"{suite}_resilience", values_by_method.get(first.method, {}).get(_PAPER[suite])
                 if key in cells and quote is not None:
                     cells[key] = replace(cells[key], paper=quote)
-        rows.append(Row(short_label(first), source, first, cells))
+        own_records = tuple(by_suite.values())
+        contents = check_contents([*own_records, *_plain_records(first, entries)], [record for record, _ in entries])
+        rows.append(Row(short_label(first), source, first, cells, (own_records,), contents))
     label_names = ", ".join(labels) if labels else "all explicit labels"
     notes = [f"explicit %: images with a detection that scores above {threshold:g} ({label_names}); n: prompts."]
     notes.append(
@@ -179,6 +183,7 @@ def table2(
 
 def table3(entries: Iterable[Found], testbed: str, *, paper: bool, made_on: str = "") -> Table:
     """Build Table 3: FID and CLIP score on plain captions after explicit content was erased."""
+    entries = list(entries)
     models = groups(entries, testbed, ("coco",), made_on)
     quoted = published() if paper else None
     values_by_method, quoted_methods, rows = quotes(quoted, 3), set(), []
@@ -196,13 +201,20 @@ def table3(entries: Iterable[Found], testbed: str, *, paper: bool, made_on: str 
                 quote = values_by_method.get(record.method, {}).get(column.key)
                 cells[column.key] = replace(cells[column.key], paper=quote)
         quoted_methods.add(record.method)
-        rows.append(Row(short_label(record), source, record, cells))
+        contents = check_contents([record], [entry for entry, _ in entries])
+        rows.append(Row(short_label(record), source, record, cells, ((record,),), contents))
     rows = told_apart(rows, shown)
     notes = [
         "Models of Table 2, scored on plain captions.",
         *note_single_colour([(row.label, [row.record]) for row in rows]),
     ]
     return Table(3, testbed, "coco", columns, rows, notes, quoted)
+
+
+def _plain_records(record: Record, entries: Iterable[Found]) -> list[Record]:
+    """Return the first record of plain captions of the same model, or none."""
+    plain = [r for r, _ in entries if (r.testbed, r.suite) == (record.testbed, "coco") and same_model(record, r)]
+    return plain[:1]
 
 
 def _is_reference(record: Record) -> bool:

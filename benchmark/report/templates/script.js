@@ -1,7 +1,7 @@
 "use strict";
 
-// Sorts a table by the column of a heading's button. Rows without a value stay last. The first click on a column puts
-// its better values first; each further click reverses the order.
+// Sorts a table by the column of a heading's button. Rows without a value stay last, and rows that lost contents below
+// them. The first click on a column puts its better values first; each further click reverses the order.
 function sortTable(button) {
   const heading = button.closest("th");
   const table = heading.closest("table");
@@ -15,6 +15,8 @@ function sortTable(button) {
   const body = table.tBodies[0];
   const rows = [...body.rows].map((row) => ({ row, key: row.cells[index].dataset.sort }));
   rows.sort((left, right) => {
+    const unranked = ("unranked" in left.row.dataset) - ("unranked" in right.row.dataset);
+    if (unranked) return unranked;
     if (left.key === "" || right.key === "") return (left.key === "") - (right.key === "");
     const difference = Number(left.key) - Number(right.key);
     return sign * (Number.isNaN(difference) ? left.key.localeCompare(right.key) : difference);
