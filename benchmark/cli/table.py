@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from typing import Annotated
 
@@ -26,11 +27,29 @@ from benchmark.errors import UsageError
 
 
 class Format(StrEnum):
-    """Output formats; the keys of `FORMATS` in `tables/render.py` and `tables/render_compare.py`."""
+    """Output formats; the keys of `TABLES` and `COMPARISONS` in `tables/formats.py`."""
 
     rich = "rich"
     json = "json"
     markdown = "markdown"
+    latex = "latex"
+    csv = "csv"
+
+
+OutputFormat = Annotated[
+    Format,
+    typer.Option(
+        help="Output format. `latex` prints complete `table` environments with booktabs, in which the best value of a "
+        "column is bold, and all values that a paired test does not tell from it. `csv` has raw values, one line per "
+        "model, and prints the notes on standard error."
+    ),
+]
+
+
+def _print_notes(notes: list[str]) -> None:
+    """Print notes on standard error, because a CSV file cannot contain them."""
+    for note in notes:
+        print(note, file=sys.stderr)
 
 
 UNREAD = {
@@ -94,7 +113,7 @@ def show_table(
             show_default="every explicit label",
         ),
     ] = None,
-    format: Annotated[Format, typer.Option(help="Output format.")] = Format.rich,
+    format: OutputFormat = Format.rich,
     records: Records = None,
     runs: Runs = None,
 ) -> None:
@@ -120,7 +139,7 @@ def show_table(
     """
     from benchmark.registry import is_file
     from benchmark.tables.columns import BUILT_IN
-    from benchmark.tables.render import FORMATS
+    from benchmark.tables.formats import TABLES
     from benchmark.tables.select import count_other_limits, gather, select_by_sampling
     from benchmark.tables.table import noted, only
     from benchmark.tables.table1_styles import table
@@ -172,7 +191,10 @@ def show_table(
             records_are = "1 more record is" if count == 1 else f"{count} more records are"
             note = f"{records_are} of runs with --limit {other_limit}: add --limit {other_limit} to see them."
             shown_table = noted(shown_table, note)
-    FORMATS[format](only(shown_table, column_names) if columns else shown_table)
+    shown_table = only(shown_table, column_names) if columns else shown_table
+    TABLES[format](shown_table)
+    if format == Format.csv:
+        _print_notes(shown_table.notes)
 
 
 def compare(
@@ -206,7 +228,7 @@ def compare(
             help="Add a one-sided 95 % upper confidence bound on how much worse the first model is.",
         ),
     ] = False,
-    format: Annotated[Format, typer.Option(help="Output format.")] = Format.rich,
+    format: OutputFormat = Format.rich,
     records: Records = None,
     runs: Runs = None,
 ) -> None:
@@ -231,7 +253,7 @@ def compare(
     from benchmark.registry import is_file
     from benchmark.tables.compare import compare as compare_rows
     from benchmark.tables.compare import only
-    from benchmark.tables.render_compare import FORMATS
+    from benchmark.tables.formats import COMPARISONS
     from benchmark.tables.select import gather
 
     if left.strip() == right.strip():
@@ -245,4 +267,7 @@ def compare(
     suite = shown_suite(suite, (record for record, _ in entries))
     wide = long or bool(columns)
     comparison = compare_rows(entries, testbed, suite, left, right, long=wide, pruning=pruning, macs=macs)
-    FORMATS[format](only(comparison, column_names) if columns else comparison, margins)
+    comparison = only(comparison, column_names) if columns else comparison
+    COMPARISONS[format](comparison, margins)
+    if format == Format.csv:
+        _print_notes(comparison.notes)

@@ -127,7 +127,8 @@ def _mean(rows: list[Row]) -> Row:
             mean = sum(values) / len(values)
             interval = possible(student_interval(values), key, first.unit)
             cells[key] = Figure(mean, n, of, first.unit, first.back_end, interval, "", first.paper)
-    return Row(folded_label(rows), rows[0].source, rows[0].record, cells)
+    models = tuple(model for row in rows for model in row.models)
+    return Row(folded_label(rows), rows[0].source, rows[0].record, cells, models)
 
 
 def _sum(counts: list[int | None]) -> int | None:

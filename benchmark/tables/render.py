@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, NotRequired, TextIO, TypedDict
 
 from benchmark.json_types import JsonObject
 from benchmark.tables.columns import BUILT_IN, Column
-from benchmark.tables.table import Figure, Row, Table
+from benchmark.tables.table import Figure, Row, Table, half_width
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,7 +63,7 @@ def _listed(table: Table, columns: Sequence[Column]) -> list[Text]:
             )
     if not columns[0].section:
         for method, quotes in table.paper_only.items():
-            quoted = [f"{header(c)} {quote}" for c in columns if (quote := _quote(quotes.get(_bare(c)), c))]
+            quoted = [f"{header(c)} {quote}" for c in columns if (quote := _quote(quotes.get(bare_key(c)), c))]
             lines.append(Text(f"  {method}  {'  '.join(quoted)}", style="dim"))
     return [*lines, Text()]
 
@@ -74,7 +74,7 @@ def print_json(table: Table, file: TextIO | None = None) -> None:
         "table": table.number,
         "testbed": table.testbed,
         "suite": table.suite,
-        "rows": [_row_json(row, table.columns) for row in table.rows],
+        "rows": [row_json(row, table.columns) for row in table.rows],
         "notes": table.notes,
     }
     if table.paper:
@@ -91,11 +91,8 @@ def print_markdown(table: Table, file: TextIO | None = None) -> None:
         figures = [_markdown_figure(row.cells.get(c.key), c) for c in columns]
         lines.append(_line([f"{MARKS[row.source]} {row.label}".replace("|", "\\|"), *figures]))
     for method, quotes in table.paper_only.items():
-        lines.append(_line([f"{method} (paper only)", *(_quote(quotes.get(_bare(c)), c) for c in columns)]))
+        lines.append(_line([f"{method} (paper only)", *(_quote(quotes.get(bare_key(c)), c) for c in columns)]))
     print("\n".join([*lines, "", *(f"{note}  " for note in notes_of(table))]), file=file)
-
-
-FORMATS: dict[str, Callable[..., None]] = {"rich": print_rich, "json": print_json, "markdown": print_markdown}
 
 
 def _box(table: Table, columns: Sequence[Column], joint: str) -> Box:
@@ -114,7 +111,7 @@ def _box(table: Table, columns: Sequence[Column], joint: str) -> Box:
         part.add_row(Text(label), *(_rich_figure(row.cells.get(c.key), c, joint) for c in columns))
     if not columns[0].section:
         for method, quotes in table.paper_only.items():
-            part.add_row(Text(f"  {method}"), *(_quote(quotes.get(_bare(c)), c) for c in columns), style="dim")
+            part.add_row(Text(f"  {method}"), *(_quote(quotes.get(bare_key(c)), c) for c in columns), style="dim")
     return part
 
 
@@ -126,7 +123,7 @@ def _rich_figure(figure: Figure | None, column: Column, joint: str) -> Text:
     parts = [Text(value_text(figure, column))]
     parts += [Text(figure.name.replace(" ", joint) if "→" in figure.name else figure.name)] if figure.name else []
     if figure.ci:  # the paper's columns must fit into 80 characters together
-        interval = interval_text(figure, column) if column.section else f"±{_half(figure):{column.form}}"
+        interval = interval_text(figure, column) if column.section else f"±{half_width(figure.ci):{column.form}}"
         parts.append(Text(interval, style="dim"))
     if figure.paper is not None:
         parts.append(Text(_quote(figure.paper, column), style="dim"))
@@ -159,7 +156,8 @@ class CellJson(TypedDict):
     paper: NotRequired[float]
 
 
-def _row_json(row: Row, columns: Sequence[Column]) -> JsonObject:
+def row_json(row: Row, columns: Sequence[Column]) -> JsonObject:
+    """Return the object of one row in `bench table --format json`."""
     record = row.record
     return {
         "method": record.method,
@@ -202,10 +200,14 @@ def _cell_json(figure: Figure, column: Column) -> CellJson:
 
 def title(table: Table) -> str:
     """Return the heading of a table: its number or suite, its testbed, and what was forgotten if all rows share it."""
-    targets = sorted({tuple(map(str, row.record.concept.get("targets") or ())) for row in table.rows})  # type: ignore[arg-type]
-    aim = f", forgetting {', '.join(targets[0])}" if len(targets) == 1 and targets[0] else ""
     name = f"Table {table.number}" if table.suite in BUILT_IN or table.number != 1 else f"Suite {table.suite}"
-    return f"{name} on {table.testbed}{aim}"
+    return f"{name} on {table.testbed}{aim(table)}"
+
+
+def aim(table: Table) -> str:
+    """Return what was forgotten, ", forgetting A, B", or an empty string if it differs between rows."""
+    targets = sorted({tuple(map(str, row.record.concept.get("targets") or ())) for row in table.rows})  # type: ignore[arg-type]
+    return f", forgetting {', '.join(targets[0])}" if len(targets) == 1 and targets[0] else ""
 
 
 def notes_of(table: Table) -> list[str]:
@@ -247,11 +249,6 @@ def interval_text(figure: Figure, column: Column) -> str:
     return f"{figure.ci[0]:{column.form}}…{figure.ci[1]:{column.form}}" if figure.ci else ""
 
 
-def _half(figure: Figure) -> float:
-    low, high = figure.ci or (0.0, 0.0)
-    return (high - low) / 2
-
-
 def count_text(figure: Figure) -> str:
     """Return the number of scored pictures, "n=150", or "n=140/150" if some were not scored."""
     return f"n={figure.n}" if figure.n == figure.of else f"n={figure.n}/{figure.of}"
@@ -261,7 +258,8 @@ def _quote(value: float | None, column: Column) -> str:
     return "" if value is None else f"[{value:{column.form}}]"
 
 
-def _bare(column: Column) -> str:
+def bare_key(column: Column) -> str:
+    """Return the key of a column without its back end: `fid[mini]` -> `fid`."""
     return column.key.partition("[")[0]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Callable
 
 from benchmark.tables.columns import Column
 from benchmark.tables.compare import Comparison, Contrast
@@ -37,7 +36,7 @@ def print_rich(comparison: Comparison, margins: bool = False) -> None:
     for contrast in comparison.contrasts:
         table.add_row(*_row(contrast, margins), style=styles[_left_is_better(contrast)])
     narrow = not fits(console, table, wraps=True)
-    console.print(_title(comparison), style="bold", markup=False, soft_wrap=narrow)
+    console.print(title(comparison), style="bold", markup=False, soft_wrap=narrow)
     if not narrow:
         console.print(table)
     for contrast in comparison.contrasts if narrow else ():
@@ -46,7 +45,7 @@ def print_rich(comparison: Comparison, margins: bool = False) -> None:
         labelled_values = [f"{header} {value}" for header, value in zip(headers, values, strict=True) if value]
         lines = "\n  ".join([name, *labelled_values])
         console.print(lines, style=styles[_left_is_better(contrast)], markup=False, soft_wrap=True)
-    for note in _notes(comparison, margins):
+    for note in notes_of(comparison, margins):
         console.print(note, style="dim", markup=False, soft_wrap=narrow)
 
 
@@ -84,19 +83,13 @@ def print_markdown(comparison: Comparison, margins: bool = False) -> None:
     `margins` adds the bounds for claims of non-inferiority.
     """
     headers = _headers(comparison, margins)
-    lines = [_title(comparison), "", "| " + " | ".join(headers) + " |", "|---" + "|---:" * (len(headers) - 1) + "|"]
+    lines = [title(comparison), "", "| " + " | ".join(headers) + " |", "|---" + "|---:" * (len(headers) - 1) + "|"]
     lines += ["| " + " | ".join(_row(contrast, margins)) + " |" for contrast in comparison.contrasts]
-    print("\n".join([*lines, "", *(f"{note}  " for note in _notes(comparison, margins))]))
+    print("\n".join([*lines, "", *(f"{note}  " for note in notes_of(comparison, margins))]))
 
 
-FORMATS: dict[str, Callable[[Comparison, bool], None]] = {
-    "rich": print_rich,
-    "json": print_json,
-    "markdown": print_markdown,
-}
-
-
-def _title(comparison: Comparison) -> str:
+def title(comparison: Comparison) -> str:
+    """Return the heading of a comparison: both sides, suite and testbed."""
     return f"{comparison.left} against {comparison.right}, suite {comparison.suite}, testbed {comparison.testbed}"
 
 
@@ -111,7 +104,7 @@ def _row(contrast: Contrast, margins: bool) -> list[str]:
     interval = f"{contrast.ci[0]:{signed}} to {contrast.ci[1]:{signed}}" if contrast.ci else ""
     p = "" if contrast.p is None else f"{contrast.p:.2g}"
     return [
-        _name(column),
+        name_of(column),
         f"{contrast.left:{form}}",
         f"{contrast.right:{form}}",
         f"{contrast.difference:{signed}}",
@@ -122,7 +115,8 @@ def _row(contrast: Contrast, margins: bool) -> list[str]:
     ]
 
 
-def _name(column: Column) -> str:
+def name_of(column: Column) -> str:
+    """Return the heading of a compared column, with the arrow of its better direction: "CLIP (coco) ↑"."""
     suite = f" ({column.suite})" if column.key.startswith("coco_") else ""
     return column.header + suite + _DIRECTION[column.better]
 
@@ -139,7 +133,8 @@ def _left_is_better(contrast: Contrast) -> bool | None:
     return (contrast.difference > 0) == contrast.column.better
 
 
-def _notes(comparison: Comparison, margins: bool) -> list[str]:
+def notes_of(comparison: Comparison, margins: bool) -> list[str]:
+    """Return the sentences below a comparison: its pairs of runs, its notes, and the meaning of the bounds."""
     seeds_by_targets: dict[str, list[str]] = {}
     for unit in comparison.units:
         targets, _, seed = unit.removesuffix(")").rpartition("seed ")

@@ -31,12 +31,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class Row:
-    """The row of one model. If the row is built from several records, `record` is the first of them."""
+    """The row of one model, or of several that differ by training seed. `record` is the first of its records."""
 
     label: str
     source: Source
     record: Record
     cells: dict[str, Figure]
+    models: tuple[tuple[Record, ...], ...] = ()  # for each model of the row, its records, one per suite
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class Table:
     paper: JsonObject | None = None  # content of `results/paper.json`, if the paper's values are shown
     paper_only: dict[str, dict[str, float]] = field(default_factory=dict)  # the paper's rows that have no record
     reference_notes: frozenset[str] = frozenset()  # notes that only hold for columns relative to a reference
+
+
+def half_width(interval: tuple[float, float] | None) -> float | None:
+    """Return half the width of an interval; None if there is no interval."""
+    return None if interval is None else (interval[1] - interval[0]) / 2
 
 
 def noted(table: Table, note: str) -> Table:

@@ -118,7 +118,8 @@ def table(
     for group, source in pairs:
         quoted_values = values_by_method.get(group[0].method, {}) if first_records[group[0].method] is group[0] else {}
         label = _label(group[0], usual_targets) + _label_reference(group[0], records) + _label_inputs(group[0], records)
-        rows.append(Row(label, source, group[0], _cells(group, columns, quoted_values)))
+        cells = _cells(group, columns, quoted_values)
+        rows.append(Row(label, source, group[0], cells, (tuple(group),)))
     rows = told_apart(rows, records)
     filled_keys = {key for row in rows for key in row.cells}
     columns = [c for c in columns if not c.section or c.key in filled_keys]

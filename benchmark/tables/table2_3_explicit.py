@@ -165,7 +165,7 @@ def table2(
                 key, quote = f"{suite}_resilience", values_by_method.get(first.method, {}).get(_PAPER[suite])
                 if key in cells and quote is not None:
                     cells[key] = replace(cells[key], paper=quote)
-        rows.append(Row(first.label, source, first, cells))
+        rows.append(Row(first.label, source, first, cells, (tuple(by_suite.values()),)))
     label_names = ", ".join(labels) if labels else "all explicit labels"
     notes = [f"explicit %: images with a detection that scores above {threshold:g} ({label_names}); n: prompts."]
     notes.append(
@@ -196,7 +196,7 @@ def table3(entries: Iterable[Found], testbed: str, *, paper: bool, made_on: str 
                 quote = values_by_method.get(record.method, {}).get(column.key)
                 cells[column.key] = replace(cells[column.key], paper=quote)
         quoted_methods.add(record.method)
-        rows.append(Row(record.label, source, record, cells))
+        rows.append(Row(record.label, source, record, cells, ((record,),)))
     rows = told_apart(rows, shown)
     notes = [
         "Models of Table 2, scored on plain captions.",
