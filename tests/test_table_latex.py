@@ -46,7 +46,7 @@ def local(*records: Record) -> list[Found]:
 
 
 def check_structure(text: str) -> int:
-    """Braces and environments are balanced, and all lines of a `tabular` have its number of columns; count its lines."""
+    """Check that braces and environments are balanced, and that all lines have the columns of their `tabular`."""
     code = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
     bare = re.sub(r"\\[{}$&%#_\\]", "", code.replace("\\\\\n", "\n"))
     depth = 0
@@ -62,7 +62,7 @@ def check_structure(text: str) -> int:
     for required in (r"\caption{", r"\label{tab:", r"\toprule", r"\midrule", r"\bottomrule"):
         assert code.count(required) >= opened.count("table")
     lines = 0
-    for form, body in re.findall(r"\\begin\{tabular\}\{@\{\}(.+)@\{\}\}\n(.*?)\\end\{tabular\}", code, re.DOTALL):
+    for form, body in re.findall(r"\\begin\{tabular\}\{@\{\}([^\n]+)@\{\}\}\n(.*?)\\end\{tabular\}", code, re.DOTALL):
         count = len(re.sub(r"p\{.*?\}", "l", form))
         rows = [line for line in body.splitlines() if not re.fullmatch(r"\\(top|mid|bottom)rule", line)]
         for row in rows:
