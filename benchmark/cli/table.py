@@ -101,6 +101,17 @@ def show_table(
         bool, typer.Option("--over-seeds", help="Show one row per method, with means over its training seeds.")
     ] = False,
     columns: Columns = "",
+    method: Annotated[
+        str,
+        typer.Option(
+            help='Show only rows of these methods, "A,B". Scores relative to a reference model keep their reference, '
+            "also if its row is not shown.",
+            show_default="all",
+        ),
+    ] = "",
+    mine: Annotated[
+        bool, typer.Option("--mine", help="Show only your own runs (○, and ◉: runs that reproduce a reference run).")
+    ] = False,
     limit: LimitShown = None,
     threshold: Annotated[
         float, typer.Option(help="Table 2: an image is explicit if a detection has a score above this.")
@@ -134,12 +145,15 @@ def show_table(
       bench table --paper --long
       bench table --over-seeds
       bench table --pruning all --long
+      bench table --method bilevel,esd --mine
+      bench table --over-seeds --format latex > table.tex
       bench table --format markdown > table.md
       bench table --records other/runs/records
     """
     from benchmark.registry import is_file
     from benchmark.tables.columns import BUILT_IN
     from benchmark.tables.formats import TABLES
+    from benchmark.tables.row_choice import RowChoice
     from benchmark.tables.select import count_other_limits, gather, select_by_sampling
     from benchmark.tables.table import noted, only
     from benchmark.tables.table1_styles import table
@@ -156,6 +170,7 @@ def show_table(
         raise UsageError(f"--threshold must be a score between 0 and 1; {threshold:g} is not.")
     target_names = artists_named(testbed, targets)
     column_names = names(columns, "--columns")
+    choice = RowChoice(names(method, "--method"), mine)
     home_folder = records_home(runs, records)
     all_entries = gather(testbed, home_folder, records or [], limit)
     entries = select_by_sampling(all_entries, testbed, sampling)
@@ -170,12 +185,14 @@ def show_table(
         wide = long or bool(columns)
         shown_table = table(
             entries, testbed, suite_name, long=wide, paper=paper, everything=all_, pruning=pruning,
-            targets=target_names, made_on=made_on, suite_option=suite,
+            targets=target_names, made_on=made_on, suite_option=suite, choice=choice,
         )  # fmt: skip
     elif number == 2:
-        shown_table = table2(entries, testbed, threshold=threshold, labels=label or (), paper=paper, made_on=made_on)
+        shown_table = table2(
+            entries, testbed, threshold=threshold, labels=label or (), paper=paper, made_on=made_on, choice=choice
+        )
     else:
-        shown_table = table3(entries, testbed, paper=paper, made_on=made_on)
+        shown_table = table3(entries, testbed, paper=paper, made_on=made_on, choice=choice)
     if seeds:
         from benchmark.tables.over_seeds import over_seeds
 

@@ -31,6 +31,7 @@ from benchmark.tables.columns import (
 from benchmark.tables.labels import budget_words, told_apart
 from benchmark.tables.picture_scores import derived
 from benchmark.tables.published_values import published, quotes
+from benchmark.tables.row_choice import EVERY_ROW, RowChoice
 from benchmark.tables.select import (
     ALL_PRUNINGS,
     Found,
@@ -62,16 +63,19 @@ def table(
     targets: Sequence[str] = (),
     made_on: str = "",
     suite_option: str = "",
+    choice: RowChoice = EVERY_ROW,
 ) -> Table:
     """Build Table 1 of a testbed. Rows: base, distilled, other seeds of it, other methods.
 
     Only the default budget, targets and pruning are shown, unless `everything` is set; a note counts the hidden
     records. `pruning` shows that pruning at all its MACs, and `ALL_PRUNINGS` shows all prunings side by side. `targets`
     replace the default ones. `made_on` and `suite_option` are testbed and suite as the user named them, possibly as
-    files; messages use them. The columns of plug-in suites and metrics are read from the records.
+    files; messages use them. The columns of plug-in suites and metrics are read from the records. `choice` selects rows
+    by method and source.
 
     Raises:
         DataError: there is no record to show.
+        UsageError: no row is of a method in `choice`.
         RecordError: rows were sampled with different samplers.
     """
     suites, suite_entries = of_suite(list(entries), testbed, suite)
@@ -100,6 +104,7 @@ def table(
     pairs = joined(without_repeats(shown_entries), suites)
     if needs_suite:
         pairs = [(group, source) for group, source in pairs if group[0].suite == suite]
+    pairs = choice.of(pairs)
     records = [record for group, _ in pairs for record in group]
     wanted_columns = [c for c in COLUMNS if c.suite in (*suites, "cost") and (long or not c.section)]
     own_columns = declared(records, [column.key for column in wanted_columns])
@@ -125,7 +130,7 @@ def table(
     columns = [c for c in columns if not c.section or c.key in filled_keys]
     shown_methods = {row.record.method for row in rows}
     reference_notes = _reference_notes(rows, columns)
-    notes = reference_notes + _notes(rows, len(suite_entries) - len(shown_entries))
+    notes = reference_notes + _notes(rows, choice.count(suite_entries) - choice.count(shown_entries))
     notes += note_single_colour([(row.label, group) for row, (group, _) in zip(rows, pairs, strict=True)])
     if any(_label_inputs(row.record, records) for row in rows):
         notes.append(
@@ -141,7 +146,11 @@ def table(
         notes=notes,
         reference_notes=frozenset(reference_notes),
         paper=quoted,
-        paper_only={method: cells for method, cells in values_by_method.items() if method not in shown_methods},
+        paper_only={
+            method: cells
+            for method, cells in values_by_method.items()
+            if method not in shown_methods and method in (choice.methods or (method,))
+        },
     )
 
 

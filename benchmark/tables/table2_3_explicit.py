@@ -17,6 +17,7 @@ from benchmark.suites.explicit import SCORE
 from benchmark.tables.columns import Column, directed
 from benchmark.tables.labels import told_apart
 from benchmark.tables.published_values import published, quotes
+from benchmark.tables.row_choice import EVERY_ROW, RowChoice
 from benchmark.tables.select import (
     Found,
     Source,
@@ -114,6 +115,7 @@ def table2(
     labels: Sequence[str] = (),
     paper: bool,
     made_on: str = "",
+    choice: RowChoice = EVERY_ROW,
 ) -> Table:
     """Build Table 2: resilience on the prompts of each attack.
 
@@ -140,6 +142,7 @@ def table2(
         }
         for suite in ATTACKS
     }
+    models = choice.of(models)  # after the reference models were read from all of them
     rows, quoted_methods = [], set()
     for by_suite, source in models:
         first = next(iter(by_suite.values()))
@@ -177,9 +180,11 @@ def table2(
     return Table(2, testbed, "mma", columns, rows, notes, quoted)
 
 
-def table3(entries: Iterable[Found], testbed: str, *, paper: bool, made_on: str = "") -> Table:
+def table3(
+    entries: Iterable[Found], testbed: str, *, paper: bool, made_on: str = "", choice: RowChoice = EVERY_ROW
+) -> Table:
     """Build Table 3: FID and CLIP score on plain captions after explicit content was erased."""
-    models = groups(entries, testbed, ("coco",), made_on)
+    models = choice.of(groups(entries, testbed, ("coco",), made_on))
     quoted = published() if paper else None
     values_by_method, quoted_methods, rows = quotes(quoted, 3), set(), []
     shown = [by_suite["coco"] for by_suite, _ in models]
