@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, NotRequired, TextIO, TypedDict
 
 from benchmark.json_types import JsonObject
+from benchmark.tables.column_groups import boxes_that_fit, fits, label_width, wrapped_label
 from benchmark.tables.columns import BUILT_IN, Column
 from benchmark.tables.table import Figure, Row, Table, half_width
 
@@ -18,36 +20,45 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
-_LABEL = 24  # columns of a terminal that a row's label may take before it is wrapped
 MARKS = {"reference": "●", "local": "○", "both": "◉"}
 MEANINGS = {"reference": "committed reference run", "local": "your run", "both": "reference run, reproduced by yours"}
 
 
 def print_rich(table: Table, file: TextIO | None = None) -> None:
-    """Print the table on a terminal: one box per section, or a list if the terminal is too narrow for it."""
+    """Print the table on a terminal: one box per section, or several if it is too wide, with the labels in each box.
+
+    A section whose columns do not even fit one by one is printed as a list.
+    """
     from rich.text import Text
 
     from benchmark.console import console_on
 
     console = console_on(file)
-    parts = [(section, list(columns)) for section, columns in groupby(table.columns, key=lambda column: column.section)]
-    # On a narrow terminal, the parts of a value are printed below each other, because rich would break words.
-    joint = " " if console.width >= _LABEL + 24 * max((len(columns) for _, columns in parts), default=0) else "\n"
-    for section, columns in parts:
-        box = _box(table, columns, joint)
-        narrow = not fits(console, box)
-        console.print(section or title(table), style="bold", markup=False, soft_wrap=narrow)
-        console.print(Text("\n").join(_listed(table, columns)) if narrow else box, soft_wrap=narrow)
+    for section, section_columns in groupby(table.columns, key=lambda column: column.section):
+        columns = list(section_columns)
+        boxes = _boxes(console, table, columns)
+        console.print(section or title(table), style="bold", markup=False, soft_wrap=boxes is None)
+        for box in boxes or ():
+            console.print(box)
+            if section:
+                console.print()
+        if boxes is None:
+            console.print(Text("\n").join(_listed(table, columns)), soft_wrap=True)
     spread = ["±: half of a 95 % confidence interval."] if any(not column.section for column in table.columns) else []
     for note in [*notes_of(table), *spread]:
         console.print(note, style="dim", markup=False)
 
 
-def fits(console: Console, box: Box, *, wraps: bool = False) -> bool:
-    """Return whether a table fits without cut cells; with `wraps`, lines may be wrapped between words."""
-    unlimited = console.options.update(max_width=10_000)
-    needed = console.measure(box, options=unlimited)
-    return (needed.minimum if wraps else needed.maximum) <= console.width
+def _boxes(console: Console, table: Table, columns: Sequence[Column]) -> list[Box] | None:
+    """Return one section as boxes that fit: with values in one line if they fit into one box, else below each other.
+
+    Sections of `--long` have values in one line, and n in the header, so that they do not become too long.
+    """
+    in_one_line = _box(table, columns, " ", console.width)
+    if fits(console, in_one_line):
+        return [in_one_line]
+    joint = " " if columns[0].section else "\n"
+    return boxes_that_fit(console, columns, lambda part: _box(table, part, joint, console.width))
 
 
 def _listed(table: Table, columns: Sequence[Column]) -> list[Text]:
@@ -95,41 +106,62 @@ def print_markdown(table: Table, file: TextIO | None = None) -> None:
     print("\n".join([*lines, "", *(f"{note}  " for note in notes_of(table))]), file=file)
 
 
-def _box(table: Table, columns: Sequence[Column], joint: str) -> Box:
-    """Return one section of the table; `joint` separates value, quote and count of a cell."""
+def _box(table: Table, columns: Sequence[Column], joint: str, width: int) -> Box:
+    """Return a box of these columns; `joint` separates the parts of a cell."""
     from rich import box
     from rich.table import Table as Box
     from rich.text import Text
 
-    part = Box(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    has_edge = not columns[0].section
+    part = Box(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=has_edge)
     part.add_column("", no_wrap=True)
+    counts = {column.key: _usual_count(table, column) for column in columns if column.section}
     for column in columns:
-        *words, last = column.header.split()
-        part.add_column(Text(joint.join([*where(column), *words, last + arrow(column)])), justify="right")
+        *words, last = [*where(column), *column.header.split()]
+        lines = [*words, last + arrow(column)]
+        if column.section:
+            lines = [*textwrap.wrap(" ".join([*words, last]), 11), counts[column.key]]
+            lines[-2] += arrow(column)
+        part.add_column(Text(("\n" if column.section else joint).join(filter(None, lines))), justify="right")
     for row in table.rows:
-        label = "\n  ".join(textwrap.wrap(f"{MARKS[row.source]} {row.label}", _LABEL))
-        part.add_row(Text(label), *(_rich_figure(row.cells.get(c.key), c, joint) for c in columns))
+        label = wrapped_label(f"{MARKS[row.source]} {row.label}", label_width(width))
+        cells = [_rich_figure(row.cells.get(c.key), c, joint, counts.get(c.key, "")) for c in columns]
+        part.add_row(Text(label), *cells)
     if not columns[0].section:
         for method, quotes in table.paper_only.items():
-            part.add_row(Text(f"  {method}"), *(_quote(quotes.get(bare_key(c)), c) for c in columns), style="dim")
+            quoted = [_quote(quotes.get(bare_key(c)), c) for c in columns]
+            part.add_row(Text(wrapped_label(f"  {method}", label_width(width))), *quoted, style="dim")
     return part
 
 
-def _rich_figure(figure: Figure | None, column: Column, joint: str) -> Text:
+def _usual_count(table: Table, column: Column) -> str:
+    """Return the count that most rows of a column have, "n=150"; empty if there is none."""
+    figures = [figure for row in table.rows if (figure := row.cells.get(column.key)) and figure.n is not None]
+    return Counter(map(count_text, figures)).most_common(1)[0][0] if figures else ""
+
+
+def _rich_figure(figure: Figure | None, column: Column, joint: str, header_count: str | None = None) -> Text:
+    """Return a cell whose parts are separated by `joint`.
+
+    In a column of `--long`, `header_count` is the count in the header, which is not repeated; a different count and the
+    name are below the value.
+    """
     from rich.text import Text
 
     if figure is None:
         return Text("·", style="dim")
+    in_section = bool(column.section) and header_count is not None
     parts = [Text(value_text(figure, column))]
-    parts += [Text(figure.name.replace(" ", joint) if "→" in figure.name else figure.name)] if figure.name else []
-    if figure.ci:  # the paper's columns must fit into 80 characters together
-        interval = interval_text(figure, column) if column.section else f"±{half_width(figure.ci):{column.form}}"
-        parts.append(Text(interval, style="dim"))
+    names = textwrap.wrap(figure.name, 15) if in_section else [figure.name] * bool(figure.name)
+    if figure.ci:
+        parts.append(Text(f"±{half_width(figure.ci):{column.form}}", style="dim"))
     if figure.paper is not None:
         parts.append(Text(_quote(figure.paper, column), style="dim"))
-    if figure.n is not None:
-        parts.append(Text(count_text(figure), style="dim" if figure.n == figure.of else "yellow"))
-    return Text(joint).join(parts)
+    count = [] if figure.n is None else [Text(count_text(figure), style="dim" if figure.n == figure.of else "yellow")]
+    if not in_section:
+        return Text(joint).join([parts[0], *map(Text, names), *parts[1:], *count])
+    count = [] if figure.n is None or count_text(figure) == header_count else count
+    return Text("\n").join([Text(" ").join(parts), *map(Text, names), *count])
 
 
 def _markdown_figure(figure: Figure | None, column: Column) -> str:

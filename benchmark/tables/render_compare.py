@@ -26,7 +26,7 @@ def print_rich(comparison: Comparison, margins: bool = False) -> None:
     from rich.table import Table
 
     from benchmark.console import console_on
-    from benchmark.tables.render import fits
+    from benchmark.tables.column_groups import fits
 
     console = console_on()
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
