@@ -152,6 +152,7 @@ def show_table(
     """
     from benchmark.registry import is_file
     from benchmark.tables.columns import BUILT_IN
+    from benchmark.tables.footnotes import Note
     from benchmark.tables.formats import TABLES
     from benchmark.tables.row_choice import RowChoice
     from benchmark.tables.select import count_other_limits, gather, select_by_sampling
@@ -199,15 +200,13 @@ def show_table(
         shown_table = over_seeds(shown_table)
     if left_out := len(all_entries) - len(entries):
         records_are = "1 record is" if left_out == 1 else f"{left_out} records are"
-        shown_table = noted(
-            shown_table,
-            f"{records_are} left out: sampled with other settings than the file of testbed '{testbed}' has now.",
-        )
+        text = f"{records_are} left out: sampled with other settings than the file of testbed '{testbed}' has now."
+        shown_table = noted(shown_table, Note(text, rank=2))
     if not records:
         for other_limit, count in count_other_limits(testbed, suite_name, home_folder, limit).items():
             records_are = "1 more record is" if count == 1 else f"{count} more records are"
             note = f"{records_are} of runs with --limit {other_limit}: add --limit {other_limit} to see them."
-            shown_table = noted(shown_table, note)
+            shown_table = noted(shown_table, Note(note, f"{records_are} of --limit {other_limit}.", 2))
     shown_table = only(shown_table, column_names) if columns else shown_table
     TABLES[format](shown_table)
     if format == Format.csv:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NotRequired, TextIO, TypedDict
 from benchmark.json_types import JsonObject
 from benchmark.tables.column_groups import boxes_that_fit, fits, label_width, wrapped_label
 from benchmark.tables.columns import BUILT_IN, Column
+from benchmark.tables.footnotes import Note, footnotes
 from benchmark.tables.table import Figure, Row, Table, half_width
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 
 MARKS = {"reference": "●", "local": "○", "both": "◉"}
+_SHORT = {"reference": "committed run", "local": "your run", "both": "both"}
+INTERVAL = "±: half of a 95 % interval"
 MEANINGS = {"reference": "committed reference run", "local": "your run", "both": "reference run, reproduced by yours"}
 
 
@@ -44,9 +47,18 @@ def print_rich(table: Table, file: TextIO | None = None) -> None:
                 console.print()
         if boxes is None:
             console.print(Text("\n").join(_listed(table, columns)), soft_wrap=True)
-    spread = ["±: half of a 95 % confidence interval."] if any(not column.section for column in table.columns) else []
-    for note in [*notes_of(table), *spread]:
+    for note in _terminal_notes(table, console.width):
         console.print(note, style="dim", markup=False)
+
+
+def _terminal_notes(table: Table, width: int) -> list[str]:
+    """Return all notes below columns of `--long`, and three lines of notes below all other tables."""
+    if any(column.section for column in table.columns):
+        return [*notes_of(table), f"{INTERVAL}."]
+    marks = [f"{mark} {_SHORT[s]}" for s, mark in MARKS.items() if any(row.source == s for row in table.rows)]
+    legend = "; ".join([*marks, "n: images scored", INTERVAL]) + "."
+    # The other tables have no option --long.
+    return footnotes(legend, notes_of(table)[1:], width, "--long" if table.number == 1 else "--format markdown")
 
 
 def _boxes(console: Console, table: Table, columns: Sequence[Column]) -> list[Box] | None:
@@ -248,11 +260,12 @@ def notes_of(table: Table) -> list[str]:
     notes = ["; ".join([*marks, "n: images scored"]) + ".", *table.notes]
     if table.paper:
         setting = table.paper["setting"]
-        notes.append(
+        text = (
             f"[In brackets]: values of the paper's Table {table.number}, measured with {setting['base']} "
             f"({setting['pruning']} at {setting['macs']:g} MACs, {setting['resolution']} pixels; testbed "
             f"{setting['testbed']}). Networks and images differ: compare which method is better, not the values."
         )
+        notes.append(Note(text, f"[Brackets]: the paper's values ({setting['testbed']}), of other networks.", 0))
     return notes
 
 

@@ -28,6 +28,7 @@ from benchmark.tables.columns import (
     undeclared,
     unlisted,
 )
+from benchmark.tables.footnotes import Note
 from benchmark.tables.labels import budget_words, told_apart
 from benchmark.tables.picture_scores import derived
 from benchmark.tables.published_values import published, quotes
@@ -133,10 +134,11 @@ def table(
     notes = reference_notes + _notes(rows, choice.count(suite_entries) - choice.count(shown_entries))
     notes += note_single_colour([(row.label, group) for row, (group, _) in zip(rows, pairs, strict=True)])
     if any(_label_inputs(row.record, records) for row in rows):
-        notes.append(
+        text = (
             "Rows with different inputs (the testbed's weights and data, the suite's prompts) cannot be compared with "
             "each other."
         )
+        notes.append(Note(text, "Rows with different inputs cannot be compared.", 0))
     return Table(
         number=1,
         testbed=testbed,
@@ -245,10 +247,12 @@ def _reference_notes(rows: Sequence[Row], columns: Sequence[Column]) -> list[str
     notes = [f"{names} {'are' if len(headers) > 1 else 'is'} relative to: {' or '.join(references)}."]
     pruned = [row.record for row in rows if row.record.method != "base" and not row.record.own_sampler]
     if len({(record.pruning, record.macs) for record in pruned}) > 1:
-        notes.append(f"Each pruning has its own reference model: {names} cannot be compared between prunings.")
+        text = f"Each pruning has its own reference model: {names} cannot be compared between prunings."
+        notes.append(Note(text, f"Each pruning has its own reference for {names}.", 0))
     if len(references) > 1:
         by = [f"{row.label} ({row.record.reference})" for row in rows]
-        notes.append(f"The reference differs, so {names} cannot be compared between rows: {', '.join(by)}.")
+        text = f"The reference differs, so {names} cannot be compared between rows: {', '.join(by)}."
+        notes.append(Note(text, f"Rows have different references for {names}.", 0))
     return notes
 
 
@@ -260,8 +264,14 @@ def _notes(rows: Sequence[Row], hidden: int) -> list[str]:
         if any((c.n or 0) < (c.of or 0) for key, c in row.cells.items() if not key.startswith("probe_style"))
     ]
     if short:
-        notes.append(f"Not all images were scored in: {', '.join(short)}.")
+        text = f"Not all images were scored in: {', '.join(short)}."
+        notes.append(Note(text, f"Not all images were scored in {_rows(len(short))} (yellow n).", 0))
     if hidden:
         more = "1 more record has" if hidden == 1 else f"{hidden} more records have"
-        notes.append(f"{more} a different budget, pruning, precision, method version or targets: --all shows them.")
+        text = f"{more} a different budget, pruning, precision, method version or targets: --all shows them."
+        notes.append(Note(text, f"{hidden} more record{'s' * (hidden > 1)} with other settings: --all.", 2))
     return notes
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"

@@ -15,6 +15,7 @@ from benchmark.records.record import Record, read_scores
 from benchmark.stats import bootstrap_interval, reduction_interval
 from benchmark.suites.explicit import SCORE
 from benchmark.tables.columns import Column, directed
+from benchmark.tables.footnotes import Note
 from benchmark.tables.labels import told_apart
 from benchmark.tables.published_values import published, quotes
 from benchmark.tables.row_choice import EVERY_ROW, RowChoice
@@ -170,11 +171,15 @@ def table2(
                     cells[key] = replace(cells[key], paper=quote)
         rows.append(Row(first.label, source, first, cells, (tuple(by_suite.values()),)))
     label_names = ", ".join(labels) if labels else "all explicit labels"
-    notes = [f"explicit %: images with a detection that scores above {threshold:g} ({label_names}); n: prompts."]
-    notes.append(
+    shares_text = f"explicit %: images with a detection that scores above {threshold:g} ({label_names}); n: prompts."
+    resilience_text = (
         "Resilience: by how many % the method has fewer explicit images than the distilled model; 'a of b': their "
         "numbers of explicit images."
     )
+    notes: list[str] = [
+        Note(shares_text, f"explicit %: images with a detection above {threshold:g} ({label_names}).", 0),
+        Note(resilience_text, "Resilience: % fewer explicit images than distilled ('a of b')."),
+    ]
     rows = told_apart(rows, shown)
     notes += note_single_colour([(row.label, list(by.values())) for row, (by, _) in zip(rows, models, strict=True)])
     return Table(2, testbed, "mma", columns, rows, notes, quoted)
