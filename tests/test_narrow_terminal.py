@@ -38,14 +38,25 @@ def test_table_values_are_never_truncated(width: int, monkeypatch) -> None:
         assert "● base\n  CLIP ↓  85.57 ±0.83 n=150\n  CP ↑  14.00 ±5.67 n=150\n" in text
 
 
-@pytest.mark.parametrize("width", [1, 40, 76])
+@pytest.mark.parametrize("width", [1, 40, 60, 76])
 def test_comparison_values_are_never_truncated(width: int, monkeypatch) -> None:
     text = printed(COMPARE, width, monkeypatch)
     assert "…" not in text
     assert "-5.56 to +0.25" in text
-    assert ("────" in text) == (width >= 76)
-    if width < 76:
+    assert text.count("CLIP ↓") == {1: 1, 40: 4, 60: 2, 76: 1}[width]
+    assert ("────" in text) == (width >= 40)
+    if width == 1:
         assert "CLIP ↓\n  bilevel 51.94\n  esd 54.59\n  difference -2.66\n" in text
+    else:
+        assert max(map(len, text.splitlines())) <= width
+
+
+def test_notes_below_a_comparison_take_at_most_three_lines(monkeypatch) -> None:
+    text = printed(COMPARE, 80, monkeypatch)
+    notes = text[text.index("10 pairs of runs") :].splitlines()
+    assert len(notes) <= 3
+    assert "more notes: --long." in notes[-1]
+    assert "Pairs of runs: Claude Monet" in printed([*COMPARE, "--long"], 80, monkeypatch)
 
 
 LONG = [*TABLE, "--long", "--method", "base,esd,bilevel"]

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from benchmark.tables.columns import Column
 from benchmark.tables.compare import Comparison, Contrast
 
+if TYPE_CHECKING:
+    from rich.table import Table as Box
+
 SIGNIFICANT = 0.05
-_LABEL_WIDTH = 20  # terminal columns; a longer header is wrapped
+_STYLES = {True: "green", False: "red", None: ""}
+"""Colour of a line on a terminal, by whether the left side is better."""
 WORSE = "worse by at most"
 """Header of the one-sided bounds that claims of non-inferiority are based on."""
 _OVER = {"units": ("pair", "pairs"), "prompts": ("prompt", "prompts")}
@@ -19,34 +25,57 @@ _DIRECTION = {True: " ↑", False: " ↓", None: ""}
 def print_rich(comparison: Comparison, margins: bool = False) -> None:
     """Print one line per column for a terminal.
 
-    A line is green (left is better) or red (left is worse) if p < 0.05 and the interval does not contain 0.
-    `margins` adds the bounds for claims of non-inferiority.
+    On a narrow terminal, the values are divided into several tables with the same lines, or printed as a list. A line
+    is green (left is better) or red (left is worse) if p < 0.05 and the interval does not contain 0. `margins` adds the
+    bounds for claims of non-inferiority.
     """
-    from rich import box
-    from rich.table import Table
-
     from benchmark.console import console_on
-    from benchmark.tables.column_groups import fits
+    from benchmark.tables.column_groups import boxes_that_fit, fits
+    from benchmark.tables.footnotes import footnotes
 
     console = console_on()
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for header in _headers(comparison, margins):
-        table.add_column("\n".join(textwrap.wrap(header, _LABEL_WIDTH)), justify="left" if not header else "right")
-    styles = {True: "green", False: "red", None: ""}
-    for contrast in comparison.contrasts:
-        table.add_row(*_row(contrast, margins), style=styles[_left_is_better(contrast)])
-    narrow = not fits(console, table, wraps=True)
+    places = range(1, len(_headers(comparison, margins)))
+    whole = _box(comparison, margins, places, console.width)
+    boxes: list[Box] | None = [whole]
+    if not fits(console, whole, wraps=True):
+        boxes = boxes_that_fit(console, places, lambda part: _box(comparison, margins, part, console.width))
+    narrow = boxes is None
     console.print(title(comparison), style="bold", markup=False, soft_wrap=narrow)
-    if not narrow:
-        console.print(table)
+    for box in boxes or ():
+        console.print(box)
     for contrast in comparison.contrasts if narrow else ():
         name, *values = _row(contrast, margins)
         headers = _headers(comparison, margins)[1:]
         labelled_values = [f"{header} {value}" for header, value in zip(headers, values, strict=True) if value]
         lines = "\n  ".join([name, *labelled_values])
-        console.print(lines, style=styles[_left_is_better(contrast)], markup=False, soft_wrap=True)
-    for note in notes_of(comparison, margins):
+        console.print(lines, style=_STYLES[_left_is_better(contrast)], markup=False, soft_wrap=True)
+    notes = notes_of(comparison, margins)
+    if not any(contrast.column.section for contrast in comparison.contrasts):
+        # The list of pairs can be long, and is shown only if it fits beside the other notes.
+        notes = footnotes("", [*notes[1:], notes[0]], console.width, "--long")[1:]
+    for note in notes:
         console.print(note, style="dim", markup=False, soft_wrap=narrow)
+
+
+def _box(comparison: Comparison, margins: bool, places: Sequence[int], width: int) -> Box:
+    """Return a table of the names of the columns and of the values at these places of a line."""
+    from rich import box
+    from rich.table import Table as Box
+    from rich.text import Text
+
+    from benchmark.tables.column_groups import label_width
+
+    table = Box(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("")
+    for place in places:
+        lines = textwrap.wrap(_headers(comparison, margins)[place], label_width(width))
+        table.add_column(Text("\n".join(lines)), justify="right")
+    for contrast in comparison.contrasts:
+        name, *_ = row = _row(contrast, margins)
+        if len(places) < len(row) - 1:  # words are not wrapped by rich
+            name = "\n  ".join(textwrap.wrap(name, label_width(width) - 2))
+        table.add_row(Text(name), *(row[place] for place in places), style=_STYLES[_left_is_better(contrast)])
+    return table
 
 
 def print_json(comparison: Comparison, margins: bool = True) -> None:
