@@ -18,6 +18,8 @@ _STYLES = {True: "green", False: "red", None: ""}
 """Colour of a line on a terminal, by whether the left side is better."""
 WORSE = "worse by at most"
 """Header of the one-sided bounds that claims of non-inferiority are based on."""
+INTERVAL = "95 %"
+"""Header of the 95 % intervals of the differences."""
 _OVER = {"units": ("pair", "pairs"), "prompts": ("prompt", "prompts")}
 _DIRECTION = {True: " ↑", False: " ↓", None: ""}
 
@@ -68,8 +70,10 @@ def _box(comparison: Comparison, margins: bool, places: Sequence[int], width: in
     table = Box(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("")
     for place in places:
-        lines = textwrap.wrap(_headers(comparison, margins)[place], label_width(width))
-        table.add_column(Text("\n".join(lines)), justify="right")
+        header = _headers(comparison, margins)[place]
+        lines = textwrap.wrap(header, label_width(width))
+        # Only names and intervals may be wrapped: rich would cut the words of narrower columns.
+        table.add_column(Text("\n".join(lines)), justify="right", no_wrap=header != INTERVAL)
     for contrast in comparison.contrasts:
         name, *_ = row = _row(contrast, margins)
         if len(places) < len(row) - 1:  # words are not wrapped by rich
@@ -123,7 +127,7 @@ def title(comparison: Comparison) -> str:
 
 
 def _headers(comparison: Comparison, margins: bool) -> list[str]:
-    return ["", comparison.left, comparison.right, "difference", "95 %", "p", "n", *([WORSE] if margins else [])]
+    return ["", comparison.left, comparison.right, "difference", INTERVAL, "p", "n", *([WORSE] if margins else [])]
 
 
 def _row(contrast: Contrast, margins: bool) -> list[str]:

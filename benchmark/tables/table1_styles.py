@@ -265,13 +265,10 @@ def _notes(rows: Sequence[Row], hidden: int) -> list[str]:
     ]
     if short:
         text = f"Not all images were scored in: {', '.join(short)}."
-        notes.append(Note(text, f"Not all images were scored in {_rows(len(short))} (yellow n).", 0))
+        brief = f"Not all images were scored in {len(short)} rows (yellow n)."
+        notes.append(Note(text, min(text, brief, key=len) if len(short) > 1 else text, 0))
     if hidden:
         more = "1 more record has" if hidden == 1 else f"{hidden} more records have"
         text = f"{more} a different budget, pruning, precision, method version or targets: --all shows them."
         notes.append(Note(text, f"{hidden} more record{'s' * (hidden > 1)} with other settings: --all.", 2))
     return notes
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count} rows"
