@@ -18,6 +18,8 @@ _STYLES = {True: "green", False: "red", None: ""}
 """Colour of a line on a terminal, by whether the left side is better."""
 WORSE = "worse by at most"
 """Header of the one-sided bounds that claims of non-inferiority are based on."""
+WRAPPED_WIDTH = 72
+"""Narrowest terminal, in columns, on which intervals are wrapped so that all values stand side by side."""
 INTERVAL = "95 %"
 """Header of the 95 % intervals of the differences."""
 _OVER = {"units": ("pair", "pairs"), "prompts": ("prompt", "prompts")}
@@ -39,7 +41,7 @@ def print_rich(comparison: Comparison, margins: bool = False) -> None:
     places = range(1, len(_headers(comparison, margins)))
     whole = _box(comparison, margins, places, console.width)
     boxes: list[Box] | None = [whole]
-    if not fits(console, whole, wraps=True):
+    if not (console.width >= WRAPPED_WIDTH and fits(console, whole, wraps=True)):
         boxes = boxes_that_fit(console, places, lambda part: _box(comparison, margins, part, console.width))
     narrow = boxes is None
     console.print(title(comparison), style="bold", markup=False, soft_wrap=narrow)
