@@ -13,8 +13,9 @@ from record_examples import TARGETS, cell, record, write
 from benchmark.api.declarations import Column as DeclaredColumn
 from benchmark.errors import DataError, RecordError, UsageError
 from benchmark.records.record import Record
+from benchmark.tables.formats import TABLES
 from benchmark.tables.over_seeds import over_seeds, possible
-from benchmark.tables.render import FORMATS, print_json, print_markdown, print_rich
+from benchmark.tables.render import print_json, print_markdown, print_rich
 from benchmark.tables.select import Found, gather
 from benchmark.tables.table import only
 from benchmark.tables.table1_styles import table
@@ -210,10 +211,10 @@ def test_long_table_adds_cost_and_third_party_metrics() -> None:
     assert cells["sharpness"].value == 0.5
     assert next(column.better for column in made.columns if column.key == "sharpness") is True
     assert set(table(found, "mini", "artists").rows[0].cells) == {"clip"}
-    for print_it in FORMATS.values():
+    for print_it in TABLES.values():
         text = _text(print_it, found, "mini", "artists", long=True)
         assert "sharpness" in text
-        assert re.search(r"2e\+14|200000000000000", text)
+        assert re.search(r"2e\+14|200000000000000|2 \\times 10\^\{14\}", text)
 
 
 def test_different_references_are_noted() -> None:

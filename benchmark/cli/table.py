@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from typing import Annotated
 
@@ -26,11 +27,29 @@ from benchmark.errors import UsageError
 
 
 class Format(StrEnum):
-    """Output formats; the keys of `FORMATS` in `tables/render.py` and `tables/render_compare.py`."""
+    """Output formats; the keys of `TABLES` and `COMPARISONS` in `tables/formats.py`."""
 
     rich = "rich"
     json = "json"
     markdown = "markdown"
+    latex = "latex"
+    csv = "csv"
+
+
+OutputFormat = Annotated[
+    Format,
+    typer.Option(
+        help="Output format. `latex` prints complete `table` environments with booktabs, in which the best value of a "
+        "column is bold, and all values that a paired test does not tell from it. `csv` has raw values, one line per "
+        "model, and prints the notes on standard error."
+    ),
+]
+
+
+def _print_notes(notes: list[str]) -> None:
+    """Print notes on standard error, because a CSV file cannot contain them."""
+    for note in notes:
+        print(note, file=sys.stderr)
 
 
 UNREAD = {
@@ -108,6 +127,17 @@ def show_table(
         ),
     ] = None,
     columns: Columns = "",
+    method: Annotated[
+        str,
+        typer.Option(
+            help='Show only rows of these methods, "A,B". Scores relative to a reference model keep their reference, '
+            "also if its row is not shown.",
+            show_default="all",
+        ),
+    ] = "",
+    mine: Annotated[
+        bool, typer.Option("--mine", help="Show only your own runs (○, and ◉: runs that reproduce a reference run).")
+    ] = False,
     limit: LimitShown = None,
     threshold: Annotated[
         float, typer.Option(help="Table 2: an image is explicit if a detection has a score above this.")
@@ -120,7 +150,7 @@ def show_table(
             show_default="every explicit label",
         ),
     ] = None,
-    format: Annotated[Format, typer.Option(help="Output format.")] = Format.rich,
+    format: OutputFormat = Format.rich,
     records: Records = None,
     runs: Runs = None,
 ) -> None:
@@ -146,12 +176,16 @@ def show_table(
       bench table --sort csd --top 5
       bench table --rank --over-seeds
       bench table --pruning all --long
+      bench table --method bilevel,esd --mine
+      bench table --over-seeds --format latex > table.tex
       bench table --format markdown > table.md
       bench table --records other/runs/records
     """
     from benchmark.registry import is_file
     from benchmark.tables.columns import BUILT_IN
-    from benchmark.tables.render import FORMATS
+    from benchmark.tables.footnotes import Note
+    from benchmark.tables.formats import TABLES
+    from benchmark.tables.row_choice import RowChoice
     from benchmark.tables.select import count_other_limits, gather, select_by_sampling
     from benchmark.tables.table import noted, only
     from benchmark.tables.table1_styles import table
@@ -170,6 +204,7 @@ def show_table(
         raise UsageError("--top N shows the first rows of an order: add --sort COLUMN or --rank.")
     target_names = artists_named(testbed, targets)
     column_names = names(columns, "--columns")
+    choice = RowChoice(names(method, "--method"), mine)
     home_folder = records_home(runs, records)
     all_entries = gather(testbed, home_folder, records or [], limit)
     entries = select_by_sampling(all_entries, testbed, sampling)
@@ -184,12 +219,14 @@ def show_table(
         wide = long or bool(columns)
         shown_table = table(
             entries, testbed, suite_name, long=wide or bool(sort), paper=paper, everything=all_, pruning=pruning,
-            targets=target_names, made_on=made_on, suite_option=suite,
+            targets=target_names, made_on=made_on, suite_option=suite, choice=choice,
         )  # fmt: skip
     elif number == 2:
-        shown_table = table2(entries, testbed, threshold=threshold, labels=label or (), paper=paper, made_on=made_on)
+        shown_table = table2(
+            entries, testbed, threshold=threshold, labels=label or (), paper=paper, made_on=made_on, choice=choice
+        )
     else:
-        shown_table = table3(entries, testbed, paper=paper, made_on=made_on)
+        shown_table = table3(entries, testbed, paper=paper, made_on=made_on, choice=choice)
     if seeds:
         from benchmark.tables.over_seeds import over_seeds
 
@@ -201,16 +238,17 @@ def show_table(
         shown_table = leaderboard(shown_table, sort, rank, top_count, keeps_columns=keeps_columns)
     if left_out := len(all_entries) - len(entries):
         records_are = "1 record is" if left_out == 1 else f"{left_out} records are"
-        shown_table = noted(
-            shown_table,
-            f"{records_are} left out: sampled with other settings than the file of testbed '{testbed}' has now.",
-        )
+        text = f"{records_are} left out: sampled with other settings than the file of testbed '{testbed}' has now."
+        shown_table = noted(shown_table, Note(text, rank=2))
     if not records:
         for other_limit, count in count_other_limits(testbed, suite_name, home_folder, limit).items():
             records_are = "1 more record is" if count == 1 else f"{count} more records are"
             note = f"{records_are} of runs with --limit {other_limit}: add --limit {other_limit} to see them."
-            shown_table = noted(shown_table, note)
-    FORMATS[format](only(shown_table, column_names) if columns else shown_table)
+            shown_table = noted(shown_table, Note(note, f"{records_are} of --limit {other_limit}.", 2))
+    shown_table = only(shown_table, column_names) if columns else shown_table
+    TABLES[format](shown_table)
+    if format == Format.csv:
+        _print_notes(shown_table.notes)
 
 
 def compare(
@@ -244,7 +282,7 @@ def compare(
             help="Add a one-sided 95 % upper confidence bound on how much worse the first model is.",
         ),
     ] = False,
-    format: Annotated[Format, typer.Option(help="Output format.")] = Format.rich,
+    format: OutputFormat = Format.rich,
     records: Records = None,
     runs: Runs = None,
 ) -> None:
@@ -269,7 +307,7 @@ def compare(
     from benchmark.registry import is_file
     from benchmark.tables.compare import compare as compare_rows
     from benchmark.tables.compare import only
-    from benchmark.tables.render_compare import FORMATS
+    from benchmark.tables.formats import COMPARISONS
     from benchmark.tables.select import gather
 
     if left.strip() == right.strip():
@@ -283,4 +321,7 @@ def compare(
     suite = shown_suite(suite, (record for record, _ in entries))
     wide = long or bool(columns)
     comparison = compare_rows(entries, testbed, suite, left, right, long=wide, pruning=pruning, macs=macs)
-    FORMATS[format](only(comparison, column_names) if columns else comparison, margins)
+    comparison = only(comparison, column_names) if columns else comparison
+    COMPARISONS[format](comparison, margins)
+    if format == Format.csv:
+        _print_notes(comparison.notes)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from benchmark.records.record import REFERENCE_SEED, Cell, Record
 from benchmark.tables.columns import named
+from benchmark.tables.footnotes import Note
 from benchmark.tables.select import targets_of
 
 MARGIN = 0.1
@@ -79,7 +80,8 @@ def note_lost_contents(rows: Sequence[tuple[str, ContentCheck | None]]) -> list[
         f"{MARK} The share of images that show the requested object is more than {MARGIN:g} below the interval of the "
         f"reference model: {'; '.join(marked)}. Damaged images also score as forgetting, so such rows are never ranked."
     )
-    return [note] if marked else []
+    labels = ", ".join(label for label, check in rows if check is not None and check.lost)
+    return [Note(note, f"{MARK} Images of {labels} have lost their objects.", 0)] if marked else []
 
 
 def mean_check(checks: Sequence[ContentCheck | None]) -> ContentCheck | None:

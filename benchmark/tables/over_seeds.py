@@ -10,6 +10,7 @@ from dataclasses import replace
 from benchmark.records.record import REFERENCE_SEED, Record
 from benchmark.stats import student_interval
 from benchmark.tables.contents import mean_check
+from benchmark.tables.footnotes import Note
 from benchmark.tables.labels import told_apart
 from benchmark.tables.select import targets_of
 from benchmark.tables.table import Figure, Row, Table
@@ -36,18 +37,18 @@ def over_seeds(table: Table) -> Table:
     """
     groups, repeated = groups_of(table.rows)
     rows = [_mean(group) if len(group) > 1 else group[0] for group in groups]
-    notes = (
-        ["Rows with several seeds: means over training seeds, with Student's 95 % intervals."]
-        if len(rows) < len(table.rows)
-        else []
-    )
+    notes: list[str] = []
+    if len(rows) < len(table.rows):
+        text = "Rows with several seeds: means over training seeds, with Student's 95 % intervals."
+        notes.append(Note(text, "Rows with several seeds are means."))
     if repeated:
         committed = {row.source for row in repeated} <= {"reference", "both"}
-        notes.append(
+        text = (
             "A seed that you ran and that has a committed run counts once, with your values."
             if committed
             else "A seed that has several rows counts once, with the values that were scored last."
         )
+        notes.append(Note(text, "A repeated seed counts once.", 2))
     return replace(table, rows=told_apart(rows, [row.record for row in table.rows]), notes=[*notes, *table.notes])
 
 

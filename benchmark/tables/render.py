@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, NotRequired, TextIO, TypedDict
 
 from benchmark.json_types import JsonObject
+from benchmark.tables.column_groups import NARROWEST_LABEL, boxes_that_fit, fits, label_width, wrapped_label
 from benchmark.tables.columns import BUILT_IN, Column
 from benchmark.tables.contents import MARK
-from benchmark.tables.table import Figure, Row, Table, all_notes
+from benchmark.tables.footnotes import Note, footnotes
+from benchmark.tables.table import Figure, Row, Table, all_notes, half_width
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,39 +22,60 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
-_LABEL = 24  # columns of a terminal that a row's label may take before it is wrapped
-_SHAPES = ((_LABEL, 1), (20, 1), (14, 1), (14, 0))
-"""Width of labels, and extra space between columns. The first one with which a table fits its terminal is used."""
 MARKS = {"reference": "●", "local": "○", "both": "◉"}
+_SHORT = {"reference": "committed run", "local": "your run", "both": "both"}
+INTERVAL = "±: half of a 95 % interval"
 MEANINGS = {"reference": "committed reference run", "local": "your run", "both": "reference run, reproduced by yours"}
 
 
 def print_rich(table: Table, file: TextIO | None = None) -> None:
-    """Print the table on a terminal: one box per section, or a list if the terminal is too narrow for it."""
+    """Print the table on a terminal: one box per section, or several if it is too wide, with the labels in each box.
+
+    A section whose columns do not even fit one by one is printed as a list.
+    """
     from rich.text import Text
 
     from benchmark.console import console_on
 
     console = console_on(file)
-    parts = [(section, list(columns)) for section, columns in groupby(table.columns, key=lambda column: column.section)]
-    # On a narrow terminal, the parts of a value are printed below each other, because rich would break words.
-    joint = " " if console.width >= _LABEL + 24 * max((len(columns) for _, columns in parts), default=0) else "\n"
-    for section, columns in parts:
-        boxes = (_box(table, columns, joint, *shape) for shape in _SHAPES)
-        box = next((box for box in boxes if fits(console, box)), None)
-        narrow = box is None
-        console.print(section or title(table), style="bold", markup=False, soft_wrap=narrow)
-        console.print(Text("\n").join(_listed(table, columns)) if narrow else box, soft_wrap=narrow)
-    spread = ["±: half of a 95 % confidence interval."] if any(not column.section for column in table.columns) else []
-    for note in [*notes_of(table), *spread]:
+    for section, section_columns in groupby(table.columns, key=lambda column: column.section):
+        columns = list(section_columns)
+        boxes = _boxes(console, table, columns)
+        console.print(section or title(table), style="bold", markup=False, soft_wrap=boxes is None)
+        for box in boxes or ():
+            console.print(box)
+            if section:
+                console.print()
+        if boxes is None:
+            console.print(Text("\n").join(_listed(table, columns)), soft_wrap=True)
+    for note in _terminal_notes(table, console.width):
         console.print(note, style="dim", markup=False)
 
 
-def fits(console: Console, box: Box, *, wraps: bool = False) -> bool:
-    """Return whether a table fits without cut cells; with `wraps`, lines may be wrapped between words."""
-    unlimited = console.options.update(max_width=10_000)
-    needed = console.measure(box, options=unlimited)
-    return (needed.minimum if wraps else needed.maximum) <= console.width
+def _terminal_notes(table: Table, width: int) -> list[str]:
+    """Return all notes below columns of `--long`, and three lines of notes below all other tables."""
+    if any(column.section for column in table.columns):
+        return [*notes_of(table), f"{INTERVAL}."]
+    marks = [f"{mark} {_SHORT[s]}" for s, mark in MARKS.items() if any(row.source == s for row in table.rows)]
+    legend = "; ".join([*marks, "n: images scored", INTERVAL]) + "."
+    # The other tables have no option --long.
+    return footnotes(legend, notes_of(table)[1:], width, "--long" if table.number == 1 else "--format markdown")
+
+
+def _boxes(console: Console, table: Table, columns: Sequence[Column]) -> list[Box] | None:
+    """Return one section as boxes that fit: with values in one line if they fit into one box, else below each other.
+
+    Sections of `--long` have values in one line, and n in the header, so that they do not become too long.
+    """
+    width = label_width(console.width)
+    in_one_line = _box(table, columns, " ", width)
+    if fits(console, in_one_line):
+        return [in_one_line]
+    joint = " " if columns[0].section else "\n"
+    for narrower in () if columns[0].section else (width, 20, NARROWEST_LABEL):  # labels in more lines, one box
+        if fits(console, box := _box(table, columns, joint, narrower)):
+            return [box]
+    return boxes_that_fit(console, columns, lambda part: _box(table, part, joint, width))
 
 
 def _listed(table: Table, columns: Sequence[Column]) -> list[Text]:
@@ -67,7 +91,7 @@ def _listed(table: Table, columns: Sequence[Column]) -> list[Text]:
             )
     if not columns[0].section:
         for method, quotes in table.paper_only.items():
-            quoted = [f"{header(c)} {quote}" for c in columns if (quote := _quote(quotes.get(_bare(c)), c))]
+            quoted = [f"{header(c)} {quote}" for c in columns if (quote := _quote(quotes.get(bare_key(c)), c))]
             lines.append(Text(f"  {method}  {'  '.join(quoted)}", style="dim"))
     return [*lines, Text()]
 
@@ -78,7 +102,7 @@ def print_json(table: Table, file: TextIO | None = None) -> None:
         "table": table.number,
         "testbed": table.testbed,
         "suite": table.suite,
-        "rows": [_row_json(row, table.columns) for row in table.rows],
+        "rows": [row_json(row, table.columns) for row in table.rows],
         "notes": all_notes(table),
     }
     if table.ranked_by:
@@ -100,43 +124,50 @@ def print_markdown(table: Table, file: TextIO | None = None) -> None:
         figures = [_markdown_figure(row.cells.get(c.key), c) for c in columns]
         lines.append(_line([*(rank_text(row) for _ in ranks), label_text(row).replace("|", "\\|"), *figures]))
     for method, quotes in table.paper_only.items():
-        quoted = [_quote(quotes.get(_bare(c)), c) for c in columns]
+        quoted = [_quote(quotes.get(bare_key(c)), c) for c in columns]
         lines.append(_line([*("" for _ in ranks), f"{method} (paper only)", *quoted]))
     print("\n".join([*lines, "", *(f"{note}  " for note in notes_of(table))]), file=file)
 
 
-FORMATS: dict[str, Callable[..., None]] = {"rich": print_rich, "json": print_json, "markdown": print_markdown}
-
-
-def _box(table: Table, columns: Sequence[Column], joint: str, label_width: int, gap: int) -> Box:
-    """Return one section of the table; `joint` separates value, quote and count of a cell."""
+def _box(table: Table, columns: Sequence[Column], joint: str, label_columns: int) -> Box:
+    """Return a box of these columns; `joint` separates the parts of a cell, and labels are wrapped."""
     from rich import box
     from rich.table import Table as Box
     from rich.text import Text
 
-    part = Box(box=box.SIMPLE_HEAD, padding=(0, gap, 0, 0), pad_edge=False)
-    if table.ranked_by:
+    has_edge = not columns[0].section
+    part = Box(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=has_edge)
+    ranks = bool(table.ranked_by)
+    if ranks:
         part.add_column("rank", justify="right")
     part.add_column("", no_wrap=True)
+    counts = {column.key: _usual_count(table, column) for column in columns if column.section}
     for column in columns:
-        *words, last = column.header.split()
-        part.add_column(Text(joint.join([*where(column), *words, last + arrow(column)])), justify="right")
+        *words, last = [*where(column), *column.header.split()]
+        lines = [*words, last + arrow(column)]
+        if column.section:
+            lines = [*textwrap.wrap(" ".join([*words, last]), 11), counts[column.key]]
+            lines[-2] += arrow(column)
+        part.add_column(Text(("\n" if column.section else joint).join(filter(None, lines))), justify="right")
     for row in table.rows:
-        # Spaces within "(seed 1)" and "(4 seeds)" are kept, whatever the width is.
-        label = label_text(row).replace("(seed ", "(seed\u00a0").replace(" seeds)", "\u00a0seeds)")
-        lines = "\n  ".join(textwrap.wrap(label, label_width)).replace("\u00a0", " ")
-        rank = [rank_text(row)] if table.ranked_by else []
-        part.add_row(*rank, Text(lines), *(_rich_figure(row.cells.get(c.key), c, joint) for c in columns))
+        label = wrapped_label(label_text(row), label_columns)
+        cells = [_rich_figure(row.cells.get(c.key), c, joint, counts.get(c.key, "")) for c in columns]
+        part.add_row(*[rank_text(row)] * ranks, Text(label), *cells)
     if not columns[0].section:
         for method, quotes in table.paper_only.items():
-            rank = [""] if table.ranked_by else []
-            part.add_row(*rank, Text(f"  {method}"), *(_quote(quotes.get(_bare(c)), c) for c in columns), style="dim")
+            quoted = [_quote(quotes.get(bare_key(c)), c) for c in columns]
+            part.add_row(*[""] * ranks, Text(wrapped_label(f"  {method}", label_columns)), *quoted, style="dim")
     return part
 
 
 def label_text(row: Row) -> str:
     """Return the label of a row with its marks: "● bilevel", or "● bilevel †" if its images lost contents."""
-    return f"{MARKS[row.source]} {row.label}" + (f" {MARK}" if row.lost_contents else "")
+    return f"{MARKS[row.source]} {marked_label(row)}"
+
+
+def marked_label(row: Row) -> str:
+    """Return the label of a row, with a mark if its images lost contents: "bilevel †"."""
+    return row.label + (f" {MARK}" if row.lost_contents else "")
 
 
 def rank_text(row: Row) -> str:
@@ -144,21 +175,34 @@ def rank_text(row: Row) -> str:
     return "–" if row.rank is None else str(row.rank)
 
 
-def _rich_figure(figure: Figure | None, column: Column, joint: str) -> Text:
+def _usual_count(table: Table, column: Column) -> str:
+    """Return the count that most rows of a column have, "n=150"; empty if there is none."""
+    figures = [figure for row in table.rows if (figure := row.cells.get(column.key)) and figure.n is not None]
+    return Counter(map(count_text, figures)).most_common(1)[0][0] if figures else ""
+
+
+def _rich_figure(figure: Figure | None, column: Column, joint: str, header_count: str | None = None) -> Text:
+    """Return a cell whose parts are separated by `joint`.
+
+    In a column of `--long`, `header_count` is the count in the header, which is not repeated; a different count and the
+    name are below the value.
+    """
     from rich.text import Text
 
     if figure is None:
         return Text("·", style="dim")
+    in_section = bool(column.section) and header_count is not None
     parts = [Text(value_text(figure, column))]
-    parts += [Text(figure.name.replace(" ", joint) if "→" in figure.name else figure.name)] if figure.name else []
-    if figure.ci:  # the paper's columns must fit into 80 characters together
-        interval = interval_text(figure, column) if column.section else f"±{_half(figure):{column.form}}"
-        parts.append(Text(interval, style="dim"))
+    names = textwrap.wrap(figure.name, 15) if in_section else [figure.name] * bool(figure.name)
+    if figure.ci:
+        parts.append(Text(f"±{half_width(figure.ci):{column.form}}", style="dim"))
     if figure.paper is not None:
         parts.append(Text(_quote(figure.paper, column), style="dim"))
-    if figure.n is not None:
-        parts.append(Text(count_text(figure), style="dim" if figure.n == figure.of else "yellow"))
-    return Text(joint).join(parts)
+    count = [] if figure.n is None else [Text(count_text(figure), style="dim" if figure.n == figure.of else "yellow")]
+    if not in_section:
+        return Text(joint).join([parts[0], *map(Text, names), *parts[1:], *count])
+    count = [] if figure.n is None or count_text(figure) == header_count else count
+    return Text("\n").join([Text(" ").join(parts), *map(Text, names), *count])
 
 
 def _markdown_figure(figure: Figure | None, column: Column) -> str:
@@ -185,7 +229,8 @@ class CellJson(TypedDict):
     paper: NotRequired[float]
 
 
-def _row_json(row: Row, columns: Sequence[Column]) -> JsonObject:
+def row_json(row: Row, columns: Sequence[Column]) -> JsonObject:
+    """Return the object of one row in `bench table --format json`."""
     record = row.record
     return {
         "method": record.method,
@@ -229,10 +274,14 @@ def _cell_json(figure: Figure, column: Column) -> CellJson:
 
 def title(table: Table) -> str:
     """Return the heading of a table: its number or suite, its testbed, and what was forgotten if all rows share it."""
-    targets = sorted({tuple(map(str, row.record.concept.get("targets") or ())) for row in table.rows})  # type: ignore[arg-type]
-    aim = f", forgetting {', '.join(targets[0])}" if len(targets) == 1 and targets[0] else ""
     name = f"Table {table.number}" if table.suite in BUILT_IN or table.number != 1 else f"Suite {table.suite}"
-    return f"{name} on {table.testbed}{aim}"
+    return f"{name} on {table.testbed}{aim(table)}"
+
+
+def aim(table: Table) -> str:
+    """Return what was forgotten, ", forgetting A, B", or an empty string if it differs between rows."""
+    targets = sorted({tuple(map(str, row.record.concept.get("targets") or ())) for row in table.rows})  # type: ignore[arg-type]
+    return f", forgetting {', '.join(targets[0])}" if len(targets) == 1 and targets[0] else ""
 
 
 def notes_of(table: Table) -> list[str]:
@@ -241,11 +290,12 @@ def notes_of(table: Table) -> list[str]:
     notes = ["; ".join([*marks, "n: images scored"]) + ".", *all_notes(table)]
     if table.paper:
         setting = table.paper["setting"]
-        notes.append(
+        text = (
             f"[In brackets]: values of the paper's Table {table.number}, measured with {setting['base']} "
             f"({setting['pruning']} at {setting['macs']:g} MACs, {setting['resolution']} pixels; testbed "
             f"{setting['testbed']}). Networks and images differ: compare which method is better, not the values."
         )
+        notes.append(Note(text, f"[Brackets]: the paper's values ({setting['testbed']}), of other networks.", 0))
     return notes
 
 
@@ -274,11 +324,6 @@ def interval_text(figure: Figure, column: Column) -> str:
     return f"{figure.ci[0]:{column.form}}…{figure.ci[1]:{column.form}}" if figure.ci else ""
 
 
-def _half(figure: Figure) -> float:
-    low, high = figure.ci or (0.0, 0.0)
-    return (high - low) / 2
-
-
 def count_text(figure: Figure) -> str:
     """Return the number of scored pictures, "n=150", or "n=140/150" if some were not scored."""
     return f"n={figure.n}" if figure.n == figure.of else f"n={figure.n}/{figure.of}"
@@ -288,7 +333,8 @@ def _quote(value: float | None, column: Column) -> str:
     return "" if value is None else f"[{value:{column.form}}]"
 
 
-def _bare(column: Column) -> str:
+def bare_key(column: Column) -> str:
+    """Return the key of a column without its back end: `fid[mini]` -> `fid`."""
     return column.key.partition("[")[0]
 
 

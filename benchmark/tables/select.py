@@ -13,6 +13,7 @@ from benchmark.errors import DataError
 from benchmark.records.record import BROUGHT, SUFFIX, Record, read_records
 from benchmark.store.paths import records_folder
 from benchmark.tables.columns import BUILT_IN, EXPLICIT, beside
+from benchmark.tables.footnotes import Note
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 ALL_PRUNINGS = "all"
@@ -134,18 +135,20 @@ def note_single_colour(rows: Sequence[tuple[str, Sequence[Record]]]) -> list[str
         if one_colour_count:
             picture_count = sum(record.scores.rows for record in records if record.scores)
             counts.append(f"{label} ({one_colour_count:,} of {picture_count:,})")
-    note = f"Images of a single colour, which score as forgetting but usually mean broken weights: {', '.join(counts)}."
-    return [note] if counts else []
+    text = f"Images of a single colour, which score as forgetting but usually mean broken weights: {', '.join(counts)}."
+    rows_are = "1 row has" if len(counts) == 1 else f"{len(counts)} rows have"
+    return [Note(text, f"{rows_are} images of a single colour: broken weights?", 0)] if counts else []
 
 
 def note_own_sampler(rows: Sequence[tuple[str, Record]]) -> list[str]:
     """Return a note on rows of (label, record) whose pictures this package did not sample, or no note."""
     labels = [label for label, record in rows if record.own_sampler]
-    note = (
+    text = (
         f"Not sampled by this benchmark: {', '.join(labels)}. The noise differs from that of other rows even where "
         "seeds are equal, which changes CP, CSD and drift. MACs and training costs are unknown."
     )
-    return [note] if labels else []
+    rows_are = "1 row is" if len(labels) == 1 else f"{len(labels)} rows are"
+    return [Note(text, f"{rows_are} of an own sampler: CP, CSD and drift differ by noise.", 0)] if labels else []
 
 
 def targets_of(record: Record) -> frozenset[str]:

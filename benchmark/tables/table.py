@@ -69,6 +69,11 @@ def all_notes(table: Table) -> list[str]:
     return [*table.notes, *note_lost_contents([(row.label, row.contents) for row in table.rows])]
 
 
+def half_width(interval: tuple[float, float] | None) -> float | None:
+    """Return half the width of an interval; None if there is no interval."""
+    return None if interval is None else (interval[1] - interval[0]) / 2
+
+
 def noted(table: Table, note: str) -> Table:
     """Return the table with `note` added."""
     return replace(table, notes=[*table.notes, note])

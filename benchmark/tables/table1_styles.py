@@ -31,9 +31,11 @@ from benchmark.tables.columns import (
     unlisted,
 )
 from benchmark.tables.contents import check_contents
+from benchmark.tables.footnotes import Note
 from benchmark.tables.labels import budget_words, short_label, short_variant, told_apart
 from benchmark.tables.picture_scores import derived
 from benchmark.tables.published_values import published, quotes
+from benchmark.tables.row_choice import EVERY_ROW, RowChoice
 from benchmark.tables.select import (
     ALL_PRUNINGS,
     Found,
@@ -65,16 +67,19 @@ def table(
     targets: Sequence[str] = (),
     made_on: str = "",
     suite_option: str = "",
+    choice: RowChoice = EVERY_ROW,
 ) -> Table:
     """Build Table 1 of a testbed. Rows: base, distilled, other seeds of it, other methods.
 
     Only the default budget, targets and pruning are shown, unless `everything` is set; a note counts the hidden
     records. `pruning` shows that pruning at all its MACs, and `ALL_PRUNINGS` shows all prunings side by side. `targets`
     replace the default ones. `made_on` and `suite_option` are testbed and suite as the user named them, possibly as
-    files; messages use them. The columns of plug-in suites and metrics are read from the records.
+    files; messages use them. The columns of plug-in suites and metrics are read from the records. `choice` selects rows
+    by method and source.
 
     Raises:
         DataError: there is no record to show.
+        UsageError: no row is of a method in `choice`.
         RecordError: rows were sampled with different samplers.
     """
     entries = list(entries)
@@ -105,6 +110,7 @@ def table(
     pairs = joined(without_repeats(shown_entries), suites)
     if needs_suite:
         pairs = [(group, source) for group, source in pairs if group[0].suite == suite]
+    pairs = choice.of(pairs)
     records = [record for group, _ in pairs for record in group]
     wanted_columns = table1_columns([*suites, "cost"], long)
     own_columns = declared(records, [column.key for column in wanted_columns])
@@ -130,13 +136,14 @@ def table(
     columns = [c for c in columns if c.key in filled_keys or not (c.section or stands_beside_paper(c))]
     shown_methods = {row.record.method for row in rows}
     reference_notes = _reference_notes(rows, columns)
-    notes = reference_notes + _notes(rows, len(suite_entries) - len(shown_entries))
+    notes = reference_notes + _notes(rows, choice.count(suite_entries) - choice.count(shown_entries))
     notes += note_single_colour([(row.label, group) for row, (group, _) in zip(rows, pairs, strict=True)])
     if any(_label_inputs(row.record, records) for row in rows):
-        notes.append(
+        text = (
             "Rows with different inputs (the testbed's weights and data, the suite's prompts) cannot be compared with "
             "each other."
         )
+        notes.append(Note(text, "Rows with different inputs cannot be compared.", 0))
     return Table(
         number=1,
         testbed=testbed,
@@ -146,7 +153,11 @@ def table(
         notes=notes,
         reference_notes=frozenset(reference_notes),
         paper=quoted,
-        paper_only={method: cells for method, cells in values_by_method.items() if method not in shown_methods},
+        paper_only={
+            method: cells
+            for method, cells in values_by_method.items()
+            if method not in shown_methods and method in (choice.methods or (method,))
+        },
     )
 
 
@@ -243,10 +254,12 @@ def _reference_notes(rows: Sequence[Row], columns: Sequence[Column]) -> list[str
     notes = [f"{names} {'are' if len(headers) > 1 else 'is'} relative to: {' or '.join(references)}."]
     pruned = [row.record for row in rows if row.record.method != "base" and not row.record.own_sampler]
     if len({(record.pruning, record.macs) for record in pruned}) > 1:
-        notes.append(f"Each pruning has its own reference model: {names} cannot be compared between prunings.")
+        text = f"Each pruning has its own reference model: {names} cannot be compared between prunings."
+        notes.append(Note(text, f"Each pruning has its own reference for {names}.", 0))
     if len(references) > 1:
         by = [f"{row.label} ({row.record.reference})" for row in rows]
-        notes.append(f"The reference differs, so {names} cannot be compared between rows: {', '.join(by)}.")
+        text = f"The reference differs, so {names} cannot be compared between rows: {', '.join(by)}."
+        notes.append(Note(text, f"Rows have different references for {names}.", 0))
     return notes
 
 
@@ -258,8 +271,11 @@ def _notes(rows: Sequence[Row], hidden: int) -> list[str]:
         if any((c.n or 0) < (c.of or 0) for key, c in row.cells.items() if not key.startswith("probe_style"))
     ]
     if short:
-        notes.append(f"Not all images were scored in: {', '.join(short)}.")
+        text = f"Not all images were scored in: {', '.join(short)}."
+        brief = f"Not all images were scored in {len(short)} rows (yellow n)."
+        notes.append(Note(text, min(text, brief, key=len) if len(short) > 1 else text, 0))
     if hidden:
         more = "1 more record has" if hidden == 1 else f"{hidden} more records have"
-        notes.append(f"{more} a different budget, pruning, precision, method version or targets: --all shows them.")
+        text = f"{more} a different budget, pruning, precision, method version or targets: --all shows them."
+        notes.append(Note(text, f"{hidden} more record{'s' * (hidden > 1)} with other settings: --all.", 2))
     return notes

@@ -16,8 +16,10 @@ from benchmark.stats import bootstrap_interval, reduction_interval
 from benchmark.suites.explicit import SCORE
 from benchmark.tables.columns import Column, directed
 from benchmark.tables.contents import check_contents
+from benchmark.tables.footnotes import Note
 from benchmark.tables.labels import short_label, told_apart
 from benchmark.tables.published_values import published, quotes
+from benchmark.tables.row_choice import EVERY_ROW, RowChoice
 from benchmark.tables.select import (
     Found,
     Source,
@@ -115,6 +117,7 @@ def table2(
     labels: Sequence[str] = (),
     paper: bool,
     made_on: str = "",
+    choice: RowChoice = EVERY_ROW,
 ) -> Table:
     """Build Table 2: resilience on the prompts of each attack.
 
@@ -142,6 +145,7 @@ def table2(
         }
         for suite in ATTACKS
     }
+    models = choice.of(models)  # after the reference models were read from all of them
     rows, quoted_methods = [], set()
     for by_suite, source in models:
         first = next(iter(by_suite.values()))
@@ -171,20 +175,26 @@ def table2(
         contents = check_contents([*own_records, *_plain_records(first, entries)], [record for record, _ in entries])
         rows.append(Row(short_label(first), source, first, cells, (own_records,), contents))
     label_names = ", ".join(labels) if labels else "all explicit labels"
-    notes = [f"explicit %: images with a detection that scores above {threshold:g} ({label_names}); n: prompts."]
-    notes.append(
+    shares_text = f"explicit %: images with a detection that scores above {threshold:g} ({label_names}); n: prompts."
+    resilience_text = (
         "Resilience: by how many % the method has fewer explicit images than the distilled model; 'a of b': their "
         "numbers of explicit images."
     )
+    notes: list[str] = [
+        Note(shares_text, f"explicit %: images with a detection above {threshold:g} ({label_names}).", 0),
+        Note(resilience_text, "Resilience: % fewer explicit images than distilled ('a of b')."),
+    ]
     rows = told_apart(rows, shown)
     notes += note_single_colour([(row.label, list(by.values())) for row, (by, _) in zip(rows, models, strict=True)])
     return Table(2, testbed, "mma", columns, rows, notes, quoted)
 
 
-def table3(entries: Iterable[Found], testbed: str, *, paper: bool, made_on: str = "") -> Table:
+def table3(
+    entries: Iterable[Found], testbed: str, *, paper: bool, made_on: str = "", choice: RowChoice = EVERY_ROW
+) -> Table:
     """Build Table 3: FID and CLIP score on plain captions after explicit content was erased."""
     entries = list(entries)
-    models = groups(entries, testbed, ("coco",), made_on)
+    models = choice.of(groups(entries, testbed, ("coco",), made_on))
     quoted = published() if paper else None
     values_by_method, quoted_methods, rows = quotes(quoted, 3), set(), []
     shown = [by_suite["coco"] for by_suite, _ in models]
