@@ -50,7 +50,7 @@ def test_comparison_values_are_never_truncated(width: int, monkeypatch) -> None:
 def test_table_part_that_does_not_fit_becomes_a_list(monkeypatch) -> None:
     text = printed([*TABLE, "--long"], 80, monkeypatch)
     assert "────" in text
-    assert "\n  neighbour style" in text
+    assert "\n  target style" in text
     assert "kept style" in printed([*TABLE, "--long", "--paper"], 20, monkeypatch)
 
 
