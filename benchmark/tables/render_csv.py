@@ -36,7 +36,7 @@ def print_csv(table: Table, file: TextIO | None = None) -> None:
     columns whose values refer to something, such as a style. If the paper's values are shown, `name_paper` is added,
     and the paper's models that were not run here have `paper` as their source.
     """
-    header = list(SETTINGS)
+    header = [*(["rank"] if table.ranked_by else []), *SETTINGS]
     fields: dict[str, str] = {}  # name of the first field of each column, by the column's key
     for column in table.columns:
         is_named = any(figure.name for row in table.rows if (figure := row.cells.get(column.key)))
@@ -47,6 +47,8 @@ def print_csv(table: Table, file: TextIO | None = None) -> None:
         fields[column.key] = name
         header += [name + part for part in parts]
     lines = [_settings(row) | _scores(row, table.columns, fields) for row in table.rows]
+    if table.ranked_by:
+        lines = [{"rank": row.rank, **line} for row, line in zip(table.rows, lines, strict=True)]
     for method, quotes in table.paper_only.items():
         quoted = {f"{fields[c.key]}_paper": quotes[bare_key(c)] for c in table.columns if bare_key(c) in quotes}
         lines.append({"label": method, "method": method, "source": "paper", **quoted})

@@ -13,8 +13,8 @@ from typing import TextIO
 from benchmark.tables.best import SIGNIFICANT, Best, best_rows
 from benchmark.tables.columns import Column
 from benchmark.tables.latex_text import comment, escape, needs_unicode_fonts, number
-from benchmark.tables.render import MARKS, MEANINGS, aim, bare_key, header, marked_label, notes_of
-from benchmark.tables.table import Figure, Table, all_notes, half_width
+from benchmark.tables.render import MARKS, MEANINGS, aim, bare_key, header, marked_label, notes_of, rank_text
+from benchmark.tables.table import Figure, Row, Table, all_notes, half_width
 
 TEXT_WIDTH = 397.0
 """Widest `tabular` in points: the text width of most conferences with one column. The others are divided."""
@@ -39,21 +39,29 @@ def print_latex(table: Table, file: TextIO | None = None) -> None:
     parts = _parts(table, NORMAL_WIDTH * longest if longest <= LONGEST_LABEL else LABEL_WIDTH)
     printed = [*labels, _subject(table), *(header(column) for column in table.columns), *notes_of(table)]
     lines = preamble(all_notes(table), printed)
+
+    def ranks(row: Row | None) -> list[str]:
+        return [] if not table.ranked_by else [rank_text(row) if row and row.rank is not None else MISSING]
+
     for number_of_part, columns in enumerate(parts, 1):
         suffix = f"-{number_of_part}" if len(parts) > 1 else ""
         caption = " ".join(_caption(table, columns, best, with_notes=number_of_part == 1))
         rows = [
-            [escape(label), *(_cell(row.cells.get(c.key), c, k in best[c.key].rows) for c in columns)]
+            [escape(label), *ranks(row), *(_cell(row.cells.get(c.key), c, k in best[c.key].rows) for c in columns)]
             for k, (label, row) in enumerate(zip(labels, table.rows, strict=True))
         ]
         if columns[0].section:
             quoted_rows = []
         else:
             quoted_rows = [
-                [escape(f"{method} (paper only)"), *(_quote(quotes.get(bare_key(c)), c) or MISSING for c in columns)]
+                [
+                    escape(f"{method} (paper only)"),
+                    *ranks(None),
+                    *(_quote(quotes.get(bare_key(c)), c) or MISSING for c in columns),
+                ]
                 for method, quotes in table.paper_only.items()
             ]
-        headers = ["", *(escape(header(column)) for column in columns)]
+        headers = ["", *(["rank"] if table.ranked_by else []), *(escape(header(column)) for column in columns)]
         lines += ["", *environment(headers, [rows, quoted_rows], caption, f"table{table.number}-{table.suite}{suffix}")]
     print("\n".join(lines), file=file)
 
