@@ -40,7 +40,7 @@ OWN_SAMPLER = "own_sampler"
 PROVENANCE = ("made", "command", "config", "code", "plugins")
 """Fields that state how a record was made. They may differ between two records of equal results."""
 NAMES = {b"holds": b"names"}
-"""Metadata of a column of names in the parquet file. Other texts are refused: they could be those of explicit prompts."""
+"""Metadata of a column of names in the parquet file. Other texts are refused: they could be explicit prompts."""
 LONGEST_STEM = 160
 """Largest number of characters of a file name before its hash and suffix. File systems allow 255 bytes in all."""
 
