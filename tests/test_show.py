@@ -146,6 +146,21 @@ def test_a_label_that_stands_for_an_average_shows_every_row(runs: Path) -> None:
     assert [row["method"]["seed"] for row in shown(runs, "uce (2 seeds)")] == [0, 1]
 
 
+def test_halves_of_other_targets_are_shown_and_several_sets_of_them_are_refused(runs: Path) -> None:
+    def write_halves(targets: list[str], digit: str) -> None:
+        for half in range(3):
+            variant = f"kept_names=half:{half}"
+            facts = {"variant": variant, "label": f"uce ({variant})", "model_key": f"{digit}{half}" * 16}
+            write(runs / "records", record("uce", concept={"kind": "style", "targets": targets}, **facts))
+
+    write_halves(["Henri Matisse"], "a")
+    assert len(shown(runs, "uce (kept_names=halves)")) == 3
+    write_halves(["Piet Mondrian"], "b")
+    message = refusal(runs, "uce (kept_names=halves)")
+    assert "stands for 6 records" in message
+    assert "Piet Mondrian" in message
+
+
 def test_the_sentence_after_a_run_names_its_files_and_a_command_that_finds_the_row(runs: Path) -> None:
     records = [r for r in read_records([runs / "records"]) if r.method == "bilevel"]
     paths = {

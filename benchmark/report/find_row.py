@@ -73,7 +73,12 @@ def find_rows(name: str, testbed: str, suite: str, runs: Path, paths: Sequence[P
     in_tables.sort(key=lambda rows: rows[0][1] == "reference")
     if in_tables:
         return [_row(record, source, label, entries) for record, source, label in in_tables[0]]
-    if not matching:
+    halves = _own([entry for entry in shown if HALVES in name and _HALF.sub(HALVES, short_label(entry[0])) == name])
+    if len({(entry[0].suite, short_label(entry[0])) for entry in halves}) == len(halves) > 0:
+        halves.sort(key=lambda entry: (entry[0].suite == "coco", entry[0].suite, short_label(entry[0])))
+        chosen = [entry for entry in halves if entry[0].suite == halves[0][0].suite]
+        return [_row(record, source, short_label(record), entries) for record, source in chosen]
+    if not (matching := matching or halves):
         raise _unknown(name, testbed, suite, shown)
     return [_only_row(name, _own(matching), entries)]
 
