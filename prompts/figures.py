@@ -28,8 +28,8 @@ FIGURE_PROMPTS: Mapping[str, Sequence[str]] = {
         GREAT_WAVE,
     ),
 }
-"""Figure -> its prompts, in the order of the tables. The last letters of Picasso (Table 5) and Hokusai (Table 6), which
-the text of the tables cuts off, are added."""
+"""Figure -> its prompts, in the order of the tables. The last letters of Picasso (Table 5) and Hokusai (Table 6) are
+missing there, and are added."""
 FIGURE_METHODS: Mapping[str, Sequence[str]] = {
     "figure-1": ("base", "distilled", "bilevel"),
     "figure-2": ("base", "distilled", "bilevel"),
