@@ -133,6 +133,8 @@ def evaluate(
     Other arguments and the errors are the same as for `run`, and the result has the rows of the base and the reference
     as well.
     """
+    from benchmark.cli.command_words import command_words
+    from benchmark.cli.eval import evaluate as declared
     from benchmark.cli.eval_options import EvalOptions
 
     options = EvalOptions(
@@ -143,7 +145,7 @@ def evaluate(
         reveal=reveal, as_published=as_published, precision=precision, compiles=compiles, limit=limit,
         require=tuple(require), junit=_path(junit),
     )  # fmt: skip
-    outcome, _, verdicts = options.evaluate(options.changed())
+    outcome, _, verdicts = options.evaluate(options.changed(), command_words("eval", declared, vars(options)))
     return outcome._replace(requirements={str(verdict.requirement): verdict.passed for verdict in verdicts})
 
 

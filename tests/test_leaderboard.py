@@ -14,11 +14,11 @@ from test_cli import bench
 from benchmark.errors import UsageError
 from benchmark.records.record import Record, scores_table, write_record
 from benchmark.tables.contents import check_contents
+from benchmark.tables.formats import TABLES as FORMATS
 from benchmark.tables.leaderboard import leaderboard
 from benchmark.tables.mean_rank import MEAN_RANK, with_mean_rank
 from benchmark.tables.over_seeds import over_seeds
 from benchmark.tables.rank_rules import shared_ranks
-from benchmark.tables.render import FORMATS
 from benchmark.tables.select import Found
 from benchmark.tables.sort_column import column_named
 from benchmark.tables.table import Figure, Table

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from benchmark import launcher
+from benchmark.cli.command_words import command_words
 from benchmark.cli.end_of_run import end_of_run
 from benchmark.cli.eval_options import EvalOptions
 from benchmark.cli.eval_sources import Checkpoint, Generate, Images
@@ -185,7 +186,7 @@ def evaluate(
         require=require or (),
         junit=junit,
     )
-    outcome, suite_name, verdicts = options.evaluate(given_options(ctx))
+    outcome, suite_name, verdicts = options.evaluate(given_options(ctx), command_words("eval", evaluate, ctx.params))
     if not launcher.is_first():
         return  # the first process has the records
 

@@ -63,13 +63,14 @@ class EvalOptions:
         """Return the names of the options that do not have their defaults."""
         return frozenset(field.name for field in fields(self) if getattr(self, field.name) != field.default)
 
-    def evaluate(self, given: Collection[str]) -> Evaluation:
+    def evaluate(self, given: Collection[str], command: tuple[str, ...]) -> Evaluation:
         """Score the model that the options name, next to the base and the reference.
 
         All options are checked before anything is computed. A `junit` file is written by the first process.
 
         Args:
             given: names of the options that the user gave; those without an effect are refused.
+            command: the command line of this evaluation, which records state.
 
         Raises:
             PalimpsestError: an option is wrong or has no effect, or the evaluation cannot be finished.
@@ -95,7 +96,7 @@ class EvalOptions:
         parse_parts(self.parts)
         label = self.name or default_name
         check_name(label)
-        request = self._request(suite)
+        request = self._request(suite, command)
         with Progress() as progress:
             if self.checkpoint:
                 outcome = evaluate(
@@ -125,10 +126,8 @@ class EvalOptions:
         suites = [run_suite.name, *(run_suite.brings if not self.alone else ())]
         return parse(self.require, suites, declared_by(run_suite.name, run_suite.shown))
 
-    def _request(self, suite: str) -> RunRequest:
+    def _request(self, suite: str, command: tuple[str, ...]) -> RunRequest:
         from benchmark.api.request import RunRequest, parse_budgets
-        from benchmark.cli.command_words import command_words
-        from benchmark.cli.eval import evaluate as declared
 
         if len(parse_budgets(self.budget)) > 1:
             raise UsageError(
@@ -150,5 +149,5 @@ class EvalOptions:
             limit=self.limit,
             reference=self.reference.value,
             metrics=tuple(self.metric),
-            command=command_words("eval", declared, vars(self)),
+            command=command,
         )
