@@ -15,12 +15,16 @@ from test_own_parts import testbed
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
+from benchmark.api.request import RunRequest
 from benchmark.api.testbed import Testbed
+from benchmark.console import Progress
 from benchmark.errors import DataError
+from benchmark.export.find_model import own_parts_of, weights_of
 from benchmark.models.chosen_parts import ALL
 from benchmark.models.external_checkpoint import load, locate, scaled
 from benchmark.models.own_parts import OwnParts, own_parts
 from benchmark.models.part_sources import part_source
+from benchmark.pipeline.setup import workbench_for
 from benchmark.records.record import read_records
 
 __all__ = ["no_network", "testbed"]
@@ -307,9 +311,9 @@ def test_label_record_and_identity_name_the_parts_of_a_file(form: str, tiny: Pat
         narrowed = records["x (U-Net alone)"]
         assert len({record.model_key, narrowed.model_key}) == 2
         assert [str(what).partition(" ")[0] for what in narrowed.counted["not used"]] == ["text_encoder", "vae"]  # type: ignore[union-attr]
-    out = tmp_path / "exported"
-    exported = bench("export", labels[-1], str(out), "--testbed", str(tiny), "--checkpoint", str(file), "--runs",
-                     str(tmp_path / "runs"))  # fmt: skip
-    assert exported.exit_code == 0, exported.output + str(exported.exception)
-    written = CLIPTextModel.from_pretrained(out / "text_encoder")
-    assert not equal(written, CLIPTextModel.from_pretrained(model / "text_encoder"))
+    runs = tmp_path / "runs"
+    request = RunRequest("distilled", "artists", testbed=str(tiny), runs=runs, device="cpu")
+    with Progress() as progress:  # `bench export` reads the same parts
+        workbench = workbench_for(request.runtime, runs, progress)
+        weights_of(record, workbench, str(file))
+        assert own_parts_of(record, workbench, str(file)).checksums == own

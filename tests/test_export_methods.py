@@ -68,8 +68,8 @@ for folder in sorted(path for path in root.iterdir() if path.is_dir()):
         pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=dtype)
     pipeline.set_progress_bar_config(disable=True)
     images = pipeline(
-        settings["prompts"], latents=noise, num_inference_steps=settings["steps"], guidance_scale=settings["guidance"],
-        output_type="np",
+        settings["prompts"], latents=noise.to(dtype), num_inference_steps=settings["steps"],
+        guidance_scale=settings["guidance"], output_type="np",
     ).images
     np.save(root / (folder.name + ".npy"), (images * 255).round().astype("uint8"))
 """
