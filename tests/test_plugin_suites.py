@@ -289,7 +289,7 @@ def test_table_states_how_to_see_runs_with_a_limit(files: Path) -> None:
     run(files, "artists", "--alone", "--limit", "1")
     run(files, "artists", "--alone", "--limit", "2")
     table = ("table", "--all", "--runs", str(files / "runs"))
-    notes = " ".join(bench(*table).output.split())
+    notes = " ".join(bench(*table, "--format", "markdown").output.split())
     assert "2 more records are of runs with --limit 1: add --limit 1 to see them." in notes
     assert "with --limit 2: add --limit 2 to see them." in notes
     limited = " ".join(bench(*table, "--limit", "1").output.split())

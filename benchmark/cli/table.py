@@ -244,7 +244,7 @@ def show_table(
         for other_limit, count in count_other_limits(testbed, suite_name, home_folder, limit).items():
             records_are = "1 more record is" if count == 1 else f"{count} more records are"
             note = f"{records_are} of runs with --limit {other_limit}: add --limit {other_limit} to see them."
-            shown_table = noted(shown_table, Note(note, f"{records_are} of --limit {other_limit}.", 2))
+            shown_table = noted(shown_table, Note(note, f"{records_are} of --limit {other_limit}: add it.", 2))
     shown_table = only(shown_table, column_names) if columns else shown_table
     TABLES[format](shown_table)
     if format == Format.csv:
