@@ -96,7 +96,8 @@ def test_the_mark_has_a_footnote_that_states_both_shares(form: str) -> None:
     text = " ".join(printed(table(four(), "mini", "artists"), form).split())
     assert "○ zeroed †" in text
     assert "○ esd †" not in text
-    assert "zeroed, with content, kept 0.100 (distilled: 0.920…0.960)" in text
+    short = "† Images of zeroed have lost their objects."  # on a terminal, whose notes take three lines
+    assert (short if form == "rich" else "zeroed, with content, kept 0.100 (distilled: 0.920…0.960)") in text
 
 
 def test_the_broken_model_takes_no_part_in_mean_ranks() -> None:
