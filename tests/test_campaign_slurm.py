@@ -81,7 +81,7 @@ def test_the_same_command_again_submits_only_failed_and_cancelled_runs(cluster) 
     new = [Path(line.split()[-1]).name[:3] for line in cluster.submitted()[before:]]
     # mini keeps receipts, and there are none: the reference is submitted again, too.
     assert new == ["001", "002", "003", "006", "007"]
-    assert re.findall(r"left alone (\d+)", printed) == ["104", "105"]
+    assert re.findall(r"unchanged (\d+)", printed) == ["104", "105"]
     assert "--time=8:00:00" in file_of("002", ".sh").read_text()
     assert "--time=8:00:00" not in file_of("004", ".sh").read_text()
 

@@ -131,9 +131,9 @@ def campaign(
         if conduct(plan, home_folder, lanes):
             raise typer.Exit(1)
         return
-    from benchmark.cli import campaign_jobs
+    from benchmark.cli import campaign_jobs, campaign_status
 
-    asked = campaign_jobs.Asked(
+    chosen = campaign_jobs.JobOptions(
         runs=home_folder,
         folder=campaign_folder(home_folder, file),
         read_line=partial(_line, bench_run.commands["run"], ctx.find_root(), home_folder),
@@ -146,10 +146,10 @@ def campaign(
         dry_run=dry_run,
     )
     if status:
-        campaign_jobs.print_statuses(campaign_jobs.status_of(asked, plan), format == Format.json)
+        campaign_status.print_statuses(campaign_status.status_of(chosen, plan), format == Format.json)
     elif cancel:
-        print(f"{len(campaign_jobs.cancel(asked, plan))} jobs cancelled")
-    elif not campaign_jobs.run_jobs(asked, plan):
+        print(f"{len(campaign_status.cancel(chosen, plan))} jobs cancelled")
+    elif not campaign_jobs.run_jobs(chosen, plan):
         raise typer.Exit(1)
 
 

@@ -83,14 +83,14 @@ def write(job: Job, text: str) -> None:
 
 def _written(folder: Path) -> list[tuple[tuple[str, ...], Path]]:
     """Return the options and the paths of all scripts in the folder, by number."""
-    found = []
+    scripts = []
     for path in sorted(folder.glob("*.sh")):
         if not re.match(r"\d{3,}-", path.name):
             continue
         for line in path.read_text("utf-8", errors="replace").splitlines()[:5]:
             if line.startswith(MARK):
-                found.append((tuple(shlex.split(line.removeprefix(MARK))), path))
-    return found
+                scripts.append((tuple(shlex.split(line.removeprefix(MARK))), path))
+    return scripts
 
 
 def _slug(words: Sequence[str]) -> str:

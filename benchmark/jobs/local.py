@@ -25,7 +25,7 @@ def execute(planned: Sequence[PlannedJob], lanes: int, say: Callable[[str], None
     states = {status.job: status for status in statuses([item.job for item in planned])}
     running_before = {job for job, status in states.items() if status.is_live}
     for job in running_before:
-        say(f"left alone {states[job].identifier} {job.script.name}")
+        say(f"unchanged {states[job].identifier} {job.script.name}")
     left = [item for item in planned if item.job not in running_before]
     for item in left:
         events.add(item.job.state, "submitted", f"{LOCAL}{platform.node()}-{os.getpid()}")

@@ -48,7 +48,9 @@ def orders(lines: Sequence[Line]) -> tuple[list[tuple[str, ...]], dict[tuple[str
         request = requests[line.words]
         if request is None or shared.count(request) < 2 or without_names(line) == (request,):
             continue
-        own: tuple[str, ...] | None = next((other.words for other in lines if without_names(other) == (request,)), None)
+        own: tuple[str, ...] | None = next(
+            (candidate.words for candidate in lines if without_names(candidate) == (request,)), None
+        )
         references[line.words] = own or words_of(request)
         if own is None:
             added[words_of(request)] = request

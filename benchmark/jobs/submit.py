@@ -29,7 +29,7 @@ def submit(planned: Sequence[PlannedJob], say: Callable[[str], None]) -> list[Jo
     submitted = []
     for item in planned:
         if item.job in live:
-            say(f"left alone {live[item.job]} {item.job.script.name}")
+            say(f"unchanged {live[item.job]} {item.job.script.name}")
             continue
         success, end = (
             [live[before]] if before in live and live[before].isdecimal() else []
