@@ -211,6 +211,7 @@ def test_edited_campaign_keeps_the_numbers_of_its_runs(cluster) -> None:
         (["--on", "slurm", "--job", "mem=1", "--job", "mem=2"], "gives 'mem' twice"),
         (["--on", "slurm", "--job", "time=soon"], "--job time must be a time"),
         (["--on", "slurm", "--hardware", "H1"], "Unknown device 'H1'"),
+        (["--on", "slurm", "--hardware", "cpu", "--gpus", "1"], "--hardware cpu has no GPU, and --gpus asks for 1"),
     ],
 )
 def test_wrong_options_are_refused_in_one_sentence_before_anything_is_written(cluster, words, sentence) -> None:
@@ -225,4 +226,11 @@ def test_model_that_does_not_fit_the_gpu_is_refused_with_its_run(cluster, monkey
     told = answer(bench("campaign", "six.txt", "--runs", "runs", "--on", "slurm"))
     assert "bench run --method bilevel --suite artists --testbed sd21: it needs" in told
     assert f"{devices.SLOWEST.name} has 4.0 GB" in told
+    assert cluster.submitted() == []
+
+
+def test_wrong_setting_is_refused_with_its_run_before_anything_is_submitted(cluster) -> None:
+    Path("six.txt").write_text("--method {uce,esd} --suite artists --set nosuch=1\n")
+    told = answer(bench("campaign", "six.txt", "--runs", "runs", "--on", "slurm"))
+    assert "bench run --method uce --suite artists --set nosuch=1: Unknown uce setting 'nosuch'" in told
     assert cluster.submitted() == []

@@ -101,11 +101,11 @@ def test_cancelled_job_stops_its_run_and_writes_it(written) -> None:
 
 def test_attempt_that_was_killed_counts_until_its_last_line(written) -> None:
     path = written("echo resumed")
-    path.with_suffix(".state").write_text("2026-01-01T10:00:00Z started 7 node1\n")
+    path.with_suffix(".state").write_text("2026-01-01T10:00:00Z started 7 node1\n2026-01-02T10:00:00Z submitted 8\n")
     path.with_suffix(".log").write_text("train 5/10\n")
     os.utime(path.with_suffix(".log"), (1767268800.0, 1767268800.0))  # 2026-01-01 12:00 UTC
     assert start(path).wait(60) == 0
-    assert [name for name, _ in history(path)] == ["started", "lost", "started", "done"]
+    assert [name for name, _ in history(path)] == ["started", "submitted", "lost", "started", "done"]
     assert 2 <= events.hours(events.read(path.with_suffix(".state")), time.time()) < 2.1
 
 

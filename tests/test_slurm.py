@@ -55,10 +55,20 @@ def scontrol(*words: str, check: bool = True) -> None:
     subprocess.run(["scontrol", *words], check=check, timeout=60)
 
 
+MEASURED = ("wall_seconds", "device_seconds", "peak_memory_bytes")
+
+
 def records(runs: Path) -> dict[str, dict]:
-    """Return all records without their provenance. The name of a file of scores contains a hash of its bytes."""
-    found = {path.name: json.loads(path.read_text()) for path in (runs / "records").glob("*.record.json")}
-    return {name: {key: value for key, value in record.items() if key != "made"} for name, record in found.items()}
+    """Return all records without provenance, times and memory. The name of a file of scores has a hash of its bytes."""
+    contents = {}
+    for path in (runs / "records").glob("*.record.json"):
+        record = json.loads(path.read_text())
+        del record["made"]
+        for row in record["ledger"]:
+            for key in MEASURED:
+                del row[key]
+        contents[path.name] = record
+    return contents
 
 
 def test_jobs_that_were_cancelled_timed_out_or_saw_a_restart_make_the_records_of_lanes(campaign: Path) -> None:
@@ -93,17 +103,19 @@ def test_jobs_that_were_cancelled_timed_out_or_saw_a_restart_make_the_records_of
     start()
     assert rows()["001"]["state"] in ("running", "waiting", "done")  # some versions of Slurm start the job again
 
-    # One run is cancelled by hand, and one is told that its time is over.
+    # One run is cancelled by hand. The others get too little time, until one of them has been queued again.
+    others = [row["job"] for number, row in first.items() if number > "002"]
+    for job in others:
+        scontrol("update", f"jobid={job}", "TimeLimit=1")
     wait_until(lambda seen: seen["002"]["state"] == "running")
     subprocess.run(["scancel", first["002"]["job"]], check=True, timeout=60)
-    wait_until(lambda seen: seen["003"]["state"] == "running")
-    scontrol("update", f"jobid={first['003']['job']}", "TimeLimit=1")
-    wait_until(lambda seen: "requeued" in history(seen["003"]), 10)
-    scontrol("update", f"jobid={first['003']['job']}", "TimeLimit=60")
+    wait_until(lambda seen: any("requeued" in history(row) for row in seen.values()))
+    for job in others:
+        scontrol("update", f"jobid={job}", "TimeLimit=60", check=False)  # fails for a job that has ended
 
     seen = wait_until(lambda seen: all(row["state"] in ("done", "failed") for row in seen.values()))
     assert {number for number, row in seen.items() if row["state"] == "failed"} == {"002"}
-    assert history(seen["003"]).count("started") == 2
+    assert any(history(row).count("started") > history(row).count("requeued") > 0 for row in seen.values())
     printed = bench(campaign, "--runs", str(runs), *ASKED)
     assert printed.count("submitted") == 1
     wait_until(lambda seen: all(row["state"] == "done" for row in seen.values()))

@@ -75,7 +75,7 @@ def campaign(
     hardware: Annotated[
         str,
         typer.Option(
-            help="With --on: GPU that the jobs run on, such as H100. Their time limits are estimated for it.",
+            help="With --on: GPU that the jobs run on, such as H100, or cpu. Their time limits are estimated for it.",
             show_default="this machine's, else the slowest that `bench estimate` has",
         ),
     ] = "",

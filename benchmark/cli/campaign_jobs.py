@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.errors import PalimpsestError
+from benchmark.errors import PalimpsestError, UsageError
 
 if TYPE_CHECKING:
     from benchmark.cost.estimate import Speeds
@@ -80,9 +80,12 @@ def _resources(chosen: JobOptions, item: PlannedJob) -> tuple[Resources, Needs |
     from benchmark.cost import job_needs
     from benchmark.jobs.sbatch_options import Resources
 
+    on_cpu = chosen.hardware.casefold() == "cpu"
+    if on_cpu and chosen.gpus:
+        raise UsageError(f"--hardware cpu has no GPU, and --gpus asks for {chosen.gpus}: leave one of them out.")
     gpus = chosen.gpus
     if gpus is None:
-        gpus = 0 if all(request.testbed == "mini" for request in item.line.requests) else 1
+        gpus = 0 if on_cpu or all(request.testbed == "mini" for request in item.line.requests) else 1
     cpus = int(chosen.options.get("cpus-per-task", 4 * gpus or 2))
     if not chosen.is_slurm and "cpus-per-task" not in chosen.options:
         cpus = max(1, (os.cpu_count() or 1) // chosen.lanes)

@@ -102,7 +102,7 @@ trap queue_again USR1
 trap stop TERM INT
 
 # An earlier attempt that was killed could not write its end: its last line in the log was written about then.
-case $(tail -n 1 "$state" 2> /dev/null) in
+case $(grep -v ' submitted ' "$state" 2> /dev/null | tail -n 1) in
     *' started '*) echo "$(date -u -r "$log" +%Y-%m-%dT%H:%M:%SZ) lost $job" >> "$state" ;;
 esac
 event started "$job" "$(hostname)"

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from benchmark import registry
 from benchmark.api.request import RunRequest, parse_budget
+from benchmark.errors import PalimpsestError
 from benchmark.jobs.references import Line, reference_request, without_names, words_of
 from benchmark.records.record import REFERENCE_SEED
 from methods.base import configure
@@ -81,7 +82,10 @@ def _distillation(line: Line) -> Hashable | None:
             return None
         share = 1.0
     elif adapter.start == "distilled" and request.pruning != "none":
-        share = 1 - configure(adapter, request.preset or "default", **request.overrides).own_share
+        try:
+            share = 1 - configure(adapter, request.preset or "default", **request.overrides).own_share
+        except PalimpsestError:
+            return None  # the estimate, or the run itself, reports a wrong setting together with its run
     else:
         return None
     is_reference = request.reference == "distilled" and request.seed == REFERENCE_SEED and not preset
