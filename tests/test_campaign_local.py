@@ -115,6 +115,7 @@ def test_a_reference_is_a_job_only_if_two_runs_need_it() -> None:
 def test_a_line_of_the_campaign_that_trains_the_reference_is_the_reference_job() -> None:
     distilled, one = line("--method distilled"), line("--method bilevel")
     assert orders([one, distilled]) == ([], {one.words: Order(distilled.words)})
+    assert orders([one, line("--method esd")], [distilled]) == ([], {})  # it is finished
 
 
 def test_runs_that_start_from_the_same_distillation_follow_the_first_of_them() -> None:

@@ -45,7 +45,7 @@ def plan(lines: Sequence[Line], folder: Path, read_line: Callable[[tuple[str, ..
     """
     jobs = dict(zip((line.words for line in lines), jobs_of(folder, [line.words for line in lines]), strict=True))
     left = [line for line in lines if not is_finished(jobs[line.words], line)]
-    added, order_of = orders(left)
+    added, order_of = orders(left, [line for line in lines if line not in left])
     lines_left = {words: read_line(words) for words in added}
     # Reference jobs come first, and therefore get the lowest numbers of a new campaign.
     every_run = [*added, *(line.words for line in lines)]

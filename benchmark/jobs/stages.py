@@ -31,11 +31,14 @@ class Order:
     """Options of the run that trains the distillation it starts from, or the same model; it must have ended."""
 
 
-def orders(lines: Sequence[Line]) -> tuple[list[tuple[str, ...]], dict[tuple[str, ...], Order]]:
+def orders(
+    lines: Sequence[Line], finished: Sequence[Line] = ()
+) -> tuple[list[tuple[str, ...]], dict[tuple[str, ...], Order]]:
     """Return what runs wait for.
 
     Args:
         lines: the runs that are not finished.
+        finished: the runs that are finished, which nothing waits for.
 
     Returns:
         The options of the reference jobs that no line contains, and the order of all lines and reference jobs that
@@ -48,6 +51,8 @@ def orders(lines: Sequence[Line]) -> tuple[list[tuple[str, ...]], dict[tuple[str
     for line in lines:
         request = requests[line.words]
         if request is None or shared.count(request) < 2 or without_names(line) == (request,):
+            continue
+        if any(without_names(candidate) == (request,) for candidate in finished):
             continue
         own: tuple[str, ...] | None = next(
             (candidate.words for candidate in lines if without_names(candidate) == (request,)), None
