@@ -47,7 +47,7 @@ FLOORS = (
     "methods.bilevel benchmark.models benchmark.suites benchmark.testbeds",
     "methods.esd_kd benchmark.generation benchmark.tables benchmark.doctor benchmark.plugin_checks",
     "benchmark.pipeline benchmark.figures",
-    "benchmark.cost benchmark.experiments benchmark.export benchmark.report",
+    "benchmark.cost benchmark.experiments benchmark.export benchmark.jobs benchmark.report",
     "benchmark.cli",
     "benchmark.__main__ benchmark.library",
 )

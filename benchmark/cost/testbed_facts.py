@@ -85,6 +85,12 @@ def read_facts(request: RunRequest) -> TestbedFacts:
     )
 
 
+def can_estimate(testbed: str) -> bool:
+    """Return whether the sizes of a testbed's networks are known, as those of a testbed in Python are not."""
+    is_mini = testbed == "mini" or resolve.mini_definition(testbed) is not None
+    return is_mini or resolve.definition_of(testbed) is not None
+
+
 def precision_of(request: RunRequest) -> Precision:
     """Return the request's precision, or else the testbed's default."""
     definition = resolve.definition_of(request.testbed)

@@ -50,6 +50,11 @@ def find(request: RunRequest) -> Outcome | None:
         return None  # a damaged receipt is ignored, and the run is repeated
 
 
+def keeps_receipts(request: RunRequest) -> bool:
+    """Return whether a run of this request in a single process writes a receipt."""
+    return _receipt_path(request) is not None
+
+
 def keep(request: RunRequest, outcome: Outcome) -> None:
     """Write the receipt of a run that has just ended."""
     name = _receipt_path(request)

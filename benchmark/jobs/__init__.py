@@ -1,0 +1,1 @@
+"""Campaigns as jobs: one script per run, for Slurm or for processes of this machine."""
