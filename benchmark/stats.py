@@ -34,6 +34,22 @@ def proportion_interval(count: int, n: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
+def mean_interval(mean: float, n: int) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of the mean of `n` values in 0..1.
+
+    It solves (mean - p)² = z² p (1 - p) / n. Values that are not only 0 and 1 have a smaller variance than p (1 - p), so
+    that the interval is then conservative.
+    """
+    from math import sqrt
+    from statistics import NormalDist
+
+    z = NormalDist().inv_cdf(0.975)
+    shrink = 1 + z * z / n
+    centre = (mean + z * z / (2 * n)) / shrink
+    half = z * sqrt(mean * (1 - mean) / n + (z / (2 * n)) ** 2) / shrink
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
 def reduction_interval(left: Sequence[float], right: Sequence[float]) -> tuple[float, float] | None:
     """Return the 95 % percentile bootstrap interval of 100 (1 - sum(left) / sum(right)) over paired prompts.
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from benchmark.cli.options import Device, Precision, Records, Runs, Testbed, check_plugin, records_home
+from benchmark.cli.shown_suite import RowSuite, ShownConcept, shown_suite, suite_or_concept
 from benchmark.errors import UsageError
 from benchmark.json_types import JsonObject
 
@@ -22,6 +23,7 @@ class Format(StrEnum):
 
 
 def footprint(
+    ctx: typer.Context,
     model: Annotated[
         str,
         typer.Argument(
@@ -30,7 +32,8 @@ def footprint(
         ),
     ],
     testbed: Testbed = "mini",
-    suite: Annotated[str, typer.Option(help="Suite of the table that contains the row.")] = "artists",
+    suite: RowSuite = "artists",
+    concept: ShownConcept = "",
     checkpoint: Annotated[
         str,
         typer.Option(
@@ -57,9 +60,10 @@ def footprint(
       bench footprint bilevel
       bench footprint exported/bilevel --device cuda --precision bf16
       bench footprint distilled --batch 8 --format json
+      bench footprint uce --concept boat.toml
     """
     testbed_name = check_plugin("testbeds", testbed)
-    check_plugin("suites", suite)
+    suite = suite_or_concept(ctx, suite, concept)
     from benchmark.api.request import Runtime
     from benchmark.console import Progress
     from benchmark.cost.footprint import measure, report
@@ -68,13 +72,16 @@ def footprint(
     from benchmark.pipeline.setup import workbench_for
     from benchmark.records.record import SUFFIX
     from benchmark.store.paths import home
+    from benchmark.tables.select import gather
 
     is_path = Path(model).expanduser().exists() and not model.endswith(SUFFIX)
     if is_path and checkpoint:
         raise UsageError(f"{model} is itself a checkpoint: leave --checkpoint out.")
     record = None
     if not is_path:
-        record = records_of(model, testbed_name, suite, records_home(runs, records), records or [])[0]
+        records_folder = records_home(runs, records)
+        suite = shown_suite(suite, (row for row, _ in gather(testbed_name, records_folder, records or [])))
+        record = records_of(model, testbed_name, suite, records_folder, records or [])[0]
         check_checkpoint(record, checkpoint)
         if record.method == "base":
             raise UsageError("Every model is measured next to the base: name a different one.")

@@ -62,8 +62,10 @@ def _find_by_label(entries: Sequence[Found], testbed: str, suite: str, name: str
             models = [own for own in own_models if same_model(own, shown[0])][-1:] or shown[:1]
     if not models:
         labels = sorted({record.label for record, _ in entries if (record.testbed, record.suite) == (testbed, suite)})
+        suites = sorted({record.suite for record, _ in entries if (record.testbed, record.label) == (testbed, name)})
+        in_others = f" Suite {' and '.join(suites)} has it: add --suite {suites[0]}." if suites else ""
         raise DataError(
-            f"There is no record of '{name}' in suite '{suite}' on testbed '{testbed}'. There are: "
+            f"There is no record of '{name}' in suite '{suite}' on testbed '{testbed}'.{in_others} There are: "
             f"{', '.join(labels) or 'none'}; and the labels of `bench table --all`."
         )
     if len(models) > 1:
