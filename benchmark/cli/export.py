@@ -64,7 +64,7 @@ def export(
     from benchmark.api.request import Runtime
     from benchmark.console import Progress
     from benchmark.export.card import model_card
-    from benchmark.export.find_model import own_parts_of, weights_of
+    from benchmark.export.find_model import checkpoint_files, own_parts_of, weights_of
     from benchmark.export.pipeline_folder import write_pipeline
     from benchmark.pipeline.setup import workbench_for
 
@@ -73,7 +73,10 @@ def export(
         own = own_parts_of(model_records[0], bench, checkpoint)
         unet, architecture = weights_of(model_records[0], bench, checkpoint, own.scheduler)
         sampler = bench.testbed.sampler.model_dump()
-        card = model_card(model_records, bench.testbed.license, sampler, architecture is not None, half, Path(out.name))
+        card = model_card(
+            model_records, bench.testbed.license, sampler, architecture is not None, half, Path(out.name),
+            checkpoint_files(model_records[0], checkpoint),
+        )  # fmt: skip
         with progress.stage(f"export {model_records[0].label}", 1, "pipeline") as stage:
             write_pipeline(out, bench.testbed, unet, architecture, card, half, own)
             stage.advance()

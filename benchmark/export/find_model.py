@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -96,6 +97,17 @@ def check_checkpoint(record: Record, checkpoint: str) -> None:
             f"'{record.label}' was measured with --embedding, which `bench export` does not write: export the model "
             "that was scored without it, and add the embedding with load_textual_inversion of diffusers."
         )
+
+
+def checkpoint_files(record: Record, checkpoint: str) -> dict[str, str]:
+    """Return the sha256 of each file of the weights of a record of `bench eval`, by name; empty for other records."""
+    if record.pruning != BROUGHT:
+        return {}
+    checksums = {}
+    for file in _locate(record, checkpoint).files():
+        with open(file, "rb") as opened:
+            checksums[file.name] = hashlib.file_digest(opened, "sha256").hexdigest()
+    return checksums
 
 
 def own_parts_of(record: Record, bench: Workbench, checkpoint: str) -> OwnParts:
