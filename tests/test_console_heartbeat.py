@@ -49,6 +49,17 @@ def test_long_training_reports_progress_every_half_minute(clock: Clock) -> None:
     assert lines[-1].startswith("✓ train bilevel")
 
 
+def test_a_stage_that_has_counted_all_its_steps_and_goes_on_is_not_silent(clock: Clock) -> None:
+    """Eight minutes after the last counted step, as when drawn pictures are encoded."""
+    progress, out = unwatched()
+    with progress.stage("draw", total=10, unit="pictures") as stage:
+        stage.advance(10)
+        for _ in range(480):
+            clock.now += 1
+            progress.heartbeat(stage)
+    assert 15 <= len(out.getvalue().splitlines()) <= 17
+
+
 def test_long_stage_reports_every_5_percent_and_short_stage_only_its_end(clock: Clock) -> None:
     progress, out = unwatched()
     for seconds, expected in ((240, 20), (9, 1)):

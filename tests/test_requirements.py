@@ -99,10 +99,16 @@ def test_requirement_of_another_form_is_refused(text: str) -> None:
 
 
 def test_column_that_is_unknown_or_not_run_is_refused() -> None:
-    with pytest.raises(UsageError, match="there is no column 'nothing'; there are"):
+    with pytest.raises(UsageError, match="there is no column 'nothing': There are"):
         parse(["nothing<=1"], ["artists"])
     with pytest.raises(UsageError, match="is of suite 'coco', which is not run here"):
         parse(["fid<=1"], ["artists"])
+
+
+@pytest.mark.parametrize("name", ["target style", "Target Style", "target_stile"])
+def test_a_heading_or_a_misspelt_column_is_refused_with_the_name_of_the_column(name: str) -> None:
+    with pytest.raises(UsageError, match=rf"there is no column '{name}': did you mean 'target_style'\?"):
+        parse([f"{name}<=1"], ["artists"])
 
 
 @pytest.mark.usefixtures("standin")

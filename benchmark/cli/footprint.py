@@ -52,6 +52,7 @@ def footprint(
     """Measure a model's size and speed next to the base model's.
 
     Both U-Nets are timed alternately in one run, so that they meet the same load of the machine. Use an idle machine.
+    If the 95 % interval of the share of times contains 100 %, "no difference measured" is printed: add --rounds.
     The time of a sampling step includes both calls of the U-Net that guidance needs. Peak memory is measured on CUDA
     devices only.
 
@@ -103,6 +104,18 @@ def footprint(
         _print_table(document)
 
 
+FEW_ROUNDS = "With fewer than 6 rounds, the share of times has no interval, and can be noise."
+
+
+def _share(row: JsonObject, key: str) -> str:
+    """Return a value as a share of the base's. A share of times whose interval contains 1 is no difference."""
+    share = f"{row['ratio'][key]:.0%}"
+    if key != "milliseconds" or row["time_ratio_interval"] is None:
+        return share
+    low, high = row["time_ratio_interval"]
+    return "no difference measured" if low <= 1 <= high else f"{share} ({low:.0%} to {high:.0%})"
+
+
 def _print_table(document: JsonObject) -> None:
     """Print one column per model, with the ratios to the base in brackets."""
     from rich import box
@@ -128,7 +141,7 @@ def _print_table(document: JsonObject) -> None:
         "memory": ("peak memory", lambda row: "·" if row["memory"] is None else size(row["memory"])),
     }
     for key, (title, form) in forms.items():
-        shares = ["", *(f"  {row['ratio'][key]:.0%}" if key in row["ratio"] else "" for row in rows[1:])]
+        shares = ["", *(f"  {_share(row, key)}" if key in row["ratio"] else "" for row in rows[1:])]
         table.add_row(title, *(form(row) + share for row, share in zip(rows, shares, strict=True)))
     console = console_on()
     console.print(table)
@@ -136,7 +149,8 @@ def _print_table(document: JsonObject) -> None:
     notes = [
         f"{document['testbed']} on {document['device']} in {document['precision']}, {images} per step; "
         f"median (quartiles) of {document['rounds']} rounds in turns; %: share of the base's value "
-        "(for times, the median of the rounds' shares).",
+        "(for times, the median of the rounds' shares, with its 95 % interval).",
+        *([FEW_ROUNDS] if rows[-1]["time_ratio_interval"] is None else []),
         *(["Peak memory is measured on CUDA devices only."] if rows[0]["memory"] is None else []),
     ]
     for note in notes:

@@ -52,9 +52,9 @@ def suite_or_concept(ctx: typer.Context, suite: str, concept: str) -> str:
 def shown_suite(name: str, records: Iterable[Record]) -> str:
     """Return the name that records use for the suite that a table, a figure or a command on a row shows.
 
-    A name that is not installed is accepted if `records` contain it: it is that of a suite or concept from a file, or of
-    a plug-in that was removed. Raises the errors of `check_plugin`; if a suite's file does not exist, the message lists
-    the suites of the records.
+    A name that is not installed is accepted if `records` contain it: it is that of a suite or concept from a file, or
+    of a plug-in that was removed. Raises the errors of `check_plugin`; if a suite's file does not exist, the message
+    lists the suites of the records.
     """
     from benchmark.suites import load
 

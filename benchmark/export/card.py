@@ -130,7 +130,8 @@ def _provenance(record: Record, files: Mapping[str, str]) -> dict[str, Any]:
     made = {key: value for key, value in record.made.items() if key not in ("suite", "versions")}
     versions = record.made.get("versions")
     facts |= {"suite": _suite(record), "store key of the model": record.model_key, **made}
-    facts["versions"] = ", ".join(f"{name} {number}" for name, number in versions.items()) if versions else ""
+    if isinstance(versions, dict):
+        facts["versions"] = ", ".join(f"{name} {number}" for name, number in versions.items())
     return {name: value for name, value in facts.items() if value not in ("", None, {})}
 
 

@@ -62,7 +62,8 @@ def write_pipeline(
 def _make_portable(folder: Path) -> None:
     """Remove paths of this machine from the configs, and give all files the permissions of newly created ones.
 
-    Hugging Face's libraries write into configs where a part was loaded from, and weights that only their owner can read.
+    Hugging Face's libraries write into configs where a part was loaded from, and make weights readable only for their
+    owner.
     """
     for config in folder.glob("**/*.json"):
         settings = json.loads(config.read_bytes())

@@ -24,17 +24,18 @@ SETTINGS = (
 )  # fmt: skip
 """Columns that describe a model, before the columns with its scores."""
 CONTRAST = (
-    "column", "left_label", "right_label", "left", "right", "difference", "half_width", "low", "high", "p", "n", "over", "test",
-    "worse_by_at_most", "higher_is_better",
+    "column", "left_label", "right_label", "left", "right", "difference", "half_width", "low", "high", "p", "n", "over",
+    "test", "worse_by_at_most", "higher_is_better",
 )  # fmt: skip
 
 
 def print_csv(table: Table, file: TextIO | None = None) -> None:
-    """Print one line per model: its settings, then `name`, `name_half_width`, `name_low`, `name_high`, `name_n` of each column.
+    """Print one line per model: its settings, then `name` and fields that begin with it for each column.
 
-    `name_low` and `name_high` are the ends of the 95 % interval, and `name_half_width` is half of its width. A missing value is an empty field. `name_name` is added to
-    columns whose values refer to something, such as a style. If the paper's values are shown, `name_paper` is added,
-    and the paper's models that were not run here have `paper` as their source.
+    `name_low` and `name_high` are the ends of the 95 % interval, `name_half_width` is half of its width, and `name_n`
+    is the number of images. A missing value is an empty field. `name_name` is added to columns whose values refer to
+    something, such as a style. If the paper's values are shown, `name_paper` is added, and the paper's models that were
+    not run here have `paper` as their source.
     """
     header = [*(["rank"] if table.ranked_by else []), *SETTINGS]
     fields: dict[str, str] = {}  # name of the first field of each column, by the column's key

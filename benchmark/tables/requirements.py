@@ -12,6 +12,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal
 
 from benchmark.errors import UsageError
@@ -20,7 +21,7 @@ from benchmark.stats import mean_interval
 from benchmark.tables.columns import COLUMNS, Column
 from benchmark.tables.picture_scores import derived
 
-_FORM = re.compile(r"\s*([A-Za-z0-9_]+)\s*(<=|>=)\s*(\S+)\s*")
+_FORM = re.compile(r"\s*([^<>=]*[^<>=\s])\s*(<=|>=)\s*(\S+)\s*")
 
 
 WILSON = "Wilson's"
@@ -110,8 +111,7 @@ def parse(texts: Iterable[str], suites: Sequence[str], declared: Sequence[Column
         columns = [column for column in (*COLUMNS, *own) if column.key == form[1] and column.suite != "cost"]
         available = [column for column in usable if column.key == form[1]]
         if not columns:
-            keys = dict.fromkeys(column.key for column in usable)
-            raise UsageError(f"--require '{text}': there is no column '{form[1]}'; there are {', '.join(keys)}.")
+            raise UsageError(f"--require '{text}': there is no column '{form[1]}'{_similar(form[1], usable)}.")
         if not available:
             raise UsageError(
                 f"--require '{text}': the column is of suite '{columns[0].suite}', which is not run here: run it, or "
@@ -119,6 +119,18 @@ def parse(texts: Iterable[str], suites: Sequence[str], declared: Sequence[Column
             )
         requirements.append(Requirement(available[0], "<=" if form[2] == "<=" else ">=", bound))
     return requirements
+
+
+def _similar(name: str, columns: Sequence[Column]) -> str:
+    """Return the end of a message on an unknown column: a column with a similar name or heading, and all names."""
+
+    def folded(text: str) -> str:
+        return re.sub(r"[^a-z0-9]+", " ", text.lower()).strip()
+
+    keys = {folded(form): column.key for column in columns for form in (column.key, column.header)}
+    close = get_close_matches(folded(name), keys, n=1, cutoff=0.75)
+    guess = f": did you mean '{keys[close[0]]}'?" if close else ":"
+    return f"{guess} There are {', '.join(dict.fromkeys(column.key for column in columns))}"
 
 
 def _number(text: str) -> float | None:
