@@ -4,13 +4,16 @@ import io
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from benchmark import console
+from benchmark.api.request import Runtime
 from benchmark.console import Progress
+from benchmark.pipeline.setup import workbench_for
 
 
 class Clock:
@@ -132,3 +135,11 @@ def test_closed_standard_error_does_not_stop_a_stage(monkeypatch: pytest.MonkeyP
     with Progress() as progress, progress.stage("sample", 1) as stage:
         stage.advance()
     assert progress.past[0].name == "sample"
+
+
+@pytest.mark.usefixtures("standin")
+def test_encoding_training_pictures_is_a_stage_that_counts_them(tmp_path: Path) -> None:
+    progress, _ = unwatched()
+    work = workbench_for(Runtime(device="cpu"), tmp_path, progress)
+    work.testbed._retain(work, work.testbed.concept(()), "plain")  # type: ignore[attr-defined]
+    assert [past.name for past in progress.past][-2:] == ["draw training pictures", "encode training pictures"]

@@ -97,6 +97,10 @@ def test_a_trained_model_and_its_exported_folder_have_the_same_footprint(finishe
     assert "80%" in table.stdout
 
 
+def test_the_suite_of_a_checkpoint_is_refused_as_unread(tmp_path: Path) -> None:
+    assert "--suite has no effect here" in answer(bench("footprint", str(tmp_path), "--suite", "artists"))
+
+
 def test_the_base_and_unknown_models_are_refused(tmp_path: Path) -> None:
     assert "name a different one" in answer(bench("footprint", "base"))
     assert "There is no record of 'nothing'" in answer(bench("footprint", "nothing"))

@@ -76,7 +76,8 @@ def test_a_wider_interval_of_the_record_and_scores_without_limits_are_kept() -> 
     assert verdict.cell.ci == (0.0, 1.0)
     [verdict] = judge(parse(["clip<=90"], ["artists"]), measured(80.0, (79.0, 81.0), "clip", unit="100·cos"))
     assert verdict.cell is not None
-    assert (verdict.cell.ci, verdict.rule) == ((79.0, 81.0), "")
+    assert verdict.cell.ci == (79.0, 81.0)
+    assert verdict.reason == "80.00 (95 % interval 79.00 to 81.00, as in tables, n=5)"
 
 
 def test_score_that_was_not_measured_fails() -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.options import Device, Precision, Records, Runs, Testbed, check_plugin, records_home
+from benchmark.cli.options import Device, Precision, Records, Runs, Testbed, check_plugin, records_home, refuse_unread
 from benchmark.cli.shown_suite import RowSuite, ShownConcept, shown_suite, suite_or_concept
 from benchmark.errors import UsageError
 from benchmark.json_types import JsonObject
@@ -78,6 +78,8 @@ def footprint(
     is_path = Path(model).expanduser().exists() and not model.endswith(SUFFIX)
     if is_path and checkpoint:
         raise UsageError(f"{model} is itself a checkpoint: leave --checkpoint out.")
+    if is_path:
+        refuse_unread(ctx, {"suite": "--suite", "concept": "--concept"}, f"{model} is a checkpoint, not a row")
     record = None
     if not is_path:
         records_folder = records_home(runs, records)

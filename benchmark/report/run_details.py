@@ -99,18 +99,11 @@ def _detail(run: Run) -> Detail:
 def _settings(record: Record) -> list[tuple[str, str]]:
     is_external = record.pruning == BROUGHT
     pruning = "external" if is_external else record.pruning
-    training = (
-        {}
-        if is_external
-        else {
-            "preset": record.preset,
-            "training data": record.data,
-            "budget": _budget(record),
-            "training seed": record.seed,
-        }
-    )
+    training: dict[str, object] = {}
+    if not is_external:
+        training = {"training data": record.data, "budget": _budget(record), "training seed": record.seed}
     facts = {
-        "method": record.method, "settings beyond the preset": record.variant,
+        "method": record.method, "preset": record.preset, "settings beyond the preset": record.variant,
         "solver": record.solver, "pruning": f"{pruning}, {record.macs:g} of the base's MACs", **training,
         "version of the method": record.recipe, "sampler": _listed(record.sampler), "reference": record.reference,
         "store key of the model": record.model_key or record.model_id, "images": record.images,

@@ -52,7 +52,7 @@ class Verdict:
     cell: Cell | None
     """The score with its interval; None if the model does not have this score."""
     rule: str = ""
-    """How the interval was computed; empty for that of the record."""
+    """How the interval was computed; empty for that of the record, which tables show."""
 
     @property
     def worst(self) -> float | None:
@@ -81,10 +81,9 @@ class Verdict:
             return "it was not measured"
         form = self.requirement.column.form
         low, high = self.cell.ci or (None, None)
-        rule = f"{self.rule}, " if self.rule else ""
-        interval = (
-            "no interval" if low is None else f"95 % interval {low:{form}} to {high:{form}}, {rule}n={self.cell.n}"
-        )
+        interval = "no interval"
+        if low is not None:
+            interval = f"95 % interval {low:{form}} to {high:{form}}, {self.rule or 'as in tables'}, n={self.cell.n}"
         missing = f", {self.cell.n} of {self.cell.of} images scored" if self.cell.n < self.cell.of else ""
         return f"{self.cell.value:{form}} ({interval}{missing})"
 
