@@ -206,13 +206,15 @@ class Progress:
         Args:
             stage: the current stage; None between stages.
         """
-        if self.watched or self.console.quiet or (stage is not None and 0 < stage.total <= stage.done):
+        if self.watched or self.console.quiet:
             return
         with self._speaking:
             if stage is not self._current:
                 self._current, self._shown = stage, stage.done if stage else 0
             silent = time.perf_counter() - self._said
             advanced = stage is not None and stage.done - self._shown >= SHARE * stage.total
+            if stage is not None and 0 < stage.total <= stage.done:  # its end is printed when it is closed
+                advanced = False
             if stage is not None and min(silent, time.perf_counter() - stage.began) < DENSEST:
                 advanced = False
             if not (advanced or silent >= SILENCE):

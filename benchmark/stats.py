@@ -34,6 +34,37 @@ def proportion_interval(count: int, n: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
+def mean_interval(mean: float, n: int) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of the mean of `n` values in 0..1.
+
+    It solves (mean - p)² = z² p (1 - p) / n. Values that are not only 0 and 1 have a smaller variance than p (1 - p),
+    so that the interval is then conservative.
+    """
+    from math import sqrt
+    from statistics import NormalDist
+
+    z = NormalDist().inv_cdf(0.975)
+    shrink = 1 + z * z / n
+    centre = (mean + z * z / (2 * n)) / shrink
+    half = z * sqrt(mean * (1 - mean) / n + (z / (2 * n)) ** 2) / shrink
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Return an interval of the median with a coverage of at least 95 %, from order statistics (the sign test).
+
+    Its ends are the k-th smallest and the k-th largest value. Returns None for fewer than six values, whose smallest
+    and largest value cover the median less often.
+    """
+    from math import comb
+
+    n, below, k = len(values), 0.0, 0
+    while (below := below + comb(n, k) / 2**n) <= 0.025:
+        k += 1
+    ordered = sorted(values)
+    return (ordered[k - 1], ordered[n - k]) if k else None
+
+
 def reduction_interval(left: Sequence[float], right: Sequence[float]) -> tuple[float, float] | None:
     """Return the 95 % percentile bootstrap interval of 100 (1 - sum(left) / sum(right)) over paired prompts.
 

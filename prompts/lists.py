@@ -48,7 +48,7 @@ def read_prompts(path: Path) -> list[Prompt]:
     missing = [name for name in REQUIRED if name not in header]
     foreign = [name for name in header if name not in COLUMNS]
     if missing or foreign or len(set(header)) < len(header):
-        raise DataError(f"{path}, row 1: the columns are {', '.join(header)}; they must be {', '.join(COLUMNS)}.")
+        raise DataError(f"{path}, row 1: {_header_problem(header, missing, foreign)}.")
     if len(rows) == 1:
         raise DataError(f"{path} has a header but no prompts.")
     prompts: list[Prompt] = []
@@ -73,6 +73,22 @@ def read_prompts(path: Path) -> list[Prompt]:
         first_row[cells["id"]] = number
         prompts.append(Prompt(seed=_seed(cells.pop("seed"), where), **cells))
     return prompts
+
+
+def _header_problem(header: Sequence[str], missing: Sequence[str], foreign: Sequence[str]) -> str:
+    """Return what is wrong with the columns, and which are required and optional."""
+    repeated = sorted({name for name in header if list(header).count(name) > 1})
+    problems = [
+        f"the column{'s' * (len(names) > 1)} {' and '.join(map(repr, names))} {text[len(names) > 1]}"
+        for names, text in (
+            (missing, ("is missing", "are missing")),
+            (foreign, ("is unknown", "are unknown")),
+            (repeated, ("is there twice", "are there twice")),
+        )
+        if names
+    ]
+    optional = ", ".join(COLUMNS[len(REQUIRED) :])
+    return f"{', and '.join(problems)}; required are {', '.join(REQUIRED)}, optional are {optional}"
 
 
 def write_prompts(path: Path, prompts: Sequence[Prompt]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from test_cli import fresh
 from test_prunings import bench, refused
 
 from benchmark import evaluate
@@ -293,7 +294,11 @@ def test_a_wrong_classifier_is_refused_before_training(
     [
         ("boat.toml", 'kind = "object"', 'kind = "thing"', "'kind': input should be 'style', 'explicit' or 'object'"),
         ("boat.toml", 'anchor = "tree"', "", "setting 'anchor' is missing"),
-        ("boat.toml", "neighbours", "neighbors", "it has no setting 'neighbors'; the settings are name, kind"),
+        ("boat.toml", "neighbours", "neighbors",
+         "it has no setting 'neighbors' (did you mean 'neighbours'?); the settings are name, kind"),
+        ("boat.toml", 'by = "function"\nfunction', 'by = "function"\nfuntion',
+         "it has no setting 'judge.funtion' (did you mean 'function'?)"),
+        ("boat.csv", "part", "parts", "the column 'part' is missing, and the column 'parts' is unknown; required"),
         ("boat.toml", '["fish"]', '["Boat"]', "'Boat' is both a target and a neighbour to keep"),
         ("boat.toml", '"tree"', '"boat"', "The anchor 'boat' is also a target"),
         ("boat.toml", '["boat"]', "[]", "'targets'"),
@@ -332,6 +337,20 @@ def test_a_wrong_concept_is_one_sentence_before_any_training(
     doctor = bench("doctor", "--concept", str(files / "boat.toml"))
     assert doctor.exit_code == 1
     assert "✗" in doctor.stdout
+
+
+def test_a_concept_file_that_does_not_exist_is_called_a_concept_file(files: Path) -> None:
+    told = refused(bench(*RUN, "--concept", str(files / "missing.toml")))
+    assert f"The concept {files / 'missing.toml'} cannot be read (No such file or directory)" in told
+
+
+def test_doctor_refuses_a_wrong_concept_file_without_loading_torch(files: Path) -> None:
+    (files / "boat.csv").write_text(CSV.replace("id,", "name,"))
+    done = fresh("doctor", "--concept", str(files / "boat.toml"), home=files)
+    assert done.returncode == 1
+    assert "✗ concept" in done.stdout
+    assert "the column 'id' is missing" in done.stdout
+    assert "torch" not in done.stderr.rpartition("heavy:")[2].split()
 
 
 @pytest.mark.usefixtures("standin")

@@ -4,13 +4,16 @@ import io
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from benchmark import console
+from benchmark.api.request import Runtime
 from benchmark.console import Progress
+from benchmark.pipeline.setup import workbench_for
 
 
 class Clock:
@@ -47,6 +50,17 @@ def test_long_training_reports_progress_every_half_minute(clock: Clock) -> None:
     assert " ".join(lines[24].split()) == told
     assert all(character.isprintable() for line in lines for character in line)
     assert lines[-1].startswith("✓ train bilevel")
+
+
+def test_a_stage_that_has_counted_all_its_steps_and_goes_on_is_not_silent(clock: Clock) -> None:
+    """Eight minutes after the last counted step, as when drawn pictures are encoded."""
+    progress, out = unwatched()
+    with progress.stage("draw", total=10, unit="pictures") as stage:
+        stage.advance(10)
+        for _ in range(480):
+            clock.now += 1
+            progress.heartbeat(stage)
+    assert 15 <= len(out.getvalue().splitlines()) <= 17
 
 
 def test_long_stage_reports_every_5_percent_and_short_stage_only_its_end(clock: Clock) -> None:
@@ -121,3 +135,11 @@ def test_closed_standard_error_does_not_stop_a_stage(monkeypatch: pytest.MonkeyP
     with Progress() as progress, progress.stage("sample", 1) as stage:
         stage.advance()
     assert progress.past[0].name == "sample"
+
+
+@pytest.mark.usefixtures("standin")
+def test_encoding_training_pictures_is_a_stage_that_counts_them(tmp_path: Path) -> None:
+    progress, _ = unwatched()
+    work = workbench_for(Runtime(device="cpu"), tmp_path, progress)
+    work.testbed._retain(work, work.testbed.concept(()), "plain")  # type: ignore[attr-defined]
+    assert [past.name for past in progress.past][-2:] == ["draw training pictures", "encode training pictures"]

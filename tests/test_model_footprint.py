@@ -1,6 +1,7 @@
 """`bench footprint`: a model and the base are measured in turns, and sizes agree with the networks themselves."""
 
 import json
+import random
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ import pytest
 from test_cli import answer, bench
 
 from benchmark.api.request import Runtime
+from benchmark.cli.footprint import _print_table
 from benchmark.console import Progress
 from benchmark.cost import footprint
 from benchmark.models.pruned import Pruned
 from benchmark.pipeline.setup import workbench_for
+from benchmark.stats import median_interval
 from methods.pruning.macs import count_macs
 
 
@@ -44,6 +47,32 @@ def test_sizes_are_those_of_the_networks_and_times_alternate(tmp_path: Path, mon
 
 
 @pytest.mark.usefixtures("standin")
+@pytest.mark.parametrize(("slower", "expected"), [(1.0, "no difference measured"), (1.5, "150% (1")])
+def test_times_of_equal_models_are_no_difference_and_slower_ones_are(
+    slower: float, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = workbench_for(Runtime(device="cpu"), tmp_path, Progress())
+    unets = {"base": work.testbed.base(), "copy": work.testbed.base()}
+    noise, clock = random.Random(0), [0.0]
+
+    def sample(bench: Any, unet: Any, batch: int) -> None:
+        """A quarter of the times is 20 % longer, as on a machine with other work."""
+        clock[0] += (slower if unet is unets["copy"] else 1.0) * noise.choice((1.0, 1.0, 1.01, 1.2))
+
+    monkeypatch.setattr(footprint, "_sample", sample)
+    monkeypatch.setattr(footprint, "now", lambda device: clock[0])
+    rows = footprint.measure(work, unets, 1, 10)
+    _print_table(footprint.report(work, rows, 1, 10))
+    assert expected in capsys.readouterr().out
+
+
+def test_the_interval_of_a_median_is_that_of_the_sign_test() -> None:
+    assert median_interval([5, 1, 2, 3, 4]) is None
+    assert median_interval([6, 1, 2, 3, 4, 5]) == (1, 6)
+    assert median_interval(list(range(1, 11))) == (2, 9)
+
+
+@pytest.mark.usefixtures("standin")
 def test_a_trained_model_and_its_exported_folder_have_the_same_footprint(finished: Path, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     shutil.copytree(finished, runs, symlinks=True)
@@ -66,6 +95,10 @@ def test_a_trained_model_and_its_exported_folder_have_the_same_footprint(finishe
     table = bench("footprint", str(tmp_path / "out"), *options[:2], *options[4:])
     assert "ms per sampling step" in table.stdout
     assert "80%" in table.stdout
+
+
+def test_the_suite_of_a_checkpoint_is_refused_as_unread(tmp_path: Path) -> None:
+    assert "--suite has no effect here" in answer(bench("footprint", str(tmp_path), "--suite", "artists"))
 
 
 def test_the_base_and_unknown_models_are_refused(tmp_path: Path) -> None:

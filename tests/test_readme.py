@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.testbeds.mini.testbed import Mini
+from benchmark.testbeds.mini.world.scenes import COLOURS, CONTENTS, SETTINGS
+
 ROOT = Path(__file__).parents[1]
 PAGES = {path.name: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 
@@ -96,3 +99,17 @@ def test_python_in_the_docs_runs(
     ]
     assert printed[2].count("'label'") == 5
     assert -100 <= float(printed[3].split("(")[1].split(",")[0].rstrip(")\n")) <= 100
+
+
+def test_the_docs_list_the_objects_and_colours_that_mini_can_draw() -> None:
+    text = " ".join(PAGES["own-models.md"].split())
+    assert f"**What `mini` can draw**: {', '.join(CONTENTS)}; in {', '.join(COLOURS[:-1])} or {COLOURS[-1]};" in text
+    assert f"{', '.join(SETTINGS[:-1])} or {SETTINGS[-1]};" in text
+
+
+def test_the_docs_and_the_sampler_of_mini_agree() -> None:
+    sampler = Mini().sampler
+    assert sampler.scheduler == "pndm"
+    assert f"with {sampler.steps} steps and guidance {sampler.guidance:g}" in PAGES["own-models.md"]
+    side = sampler.latent_size
+    assert f"{sampler.latent_channels} channels and {side} x {side} elements" in PAGES["own-models.md"]

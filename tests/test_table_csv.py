@@ -43,6 +43,7 @@ def test_csv_has_the_values_and_names_of_json(words: list[str]) -> None:
             assert line[f"{key}_n"] == ("" if value["n"] is None else str(value["n"]))
             if "ci" in value:
                 assert float(line[f"{key}_half_width"]) == pytest.approx((value["ci"][1] - value["ci"][0]) / 2)
+                assert [float(line[f"{key}_low"]), float(line[f"{key}_high"])] == value["ci"]
             assert line.get(f"{key}_name", "") == value.get("name", "")
 
 
@@ -63,6 +64,7 @@ def test_comparison_has_one_line_per_column() -> None:
         assert float(line["difference"]) == contrast["difference"]
         assert (line["left_label"], line["right_label"], line["over"]) == ("bilevel", "esd", contrast["over"])
         assert float(line["half_width"]) == pytest.approx((contrast["ci"][1] - contrast["ci"][0]) / 2)
+        assert [float(line["low"]), float(line["high"])] == contrast["ci"]
     assert "10 pairs of runs" in result.stderr
 
 

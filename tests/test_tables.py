@@ -16,6 +16,7 @@ from benchmark.records.record import Record
 from benchmark.tables.formats import TABLES
 from benchmark.tables.over_seeds import over_seeds, possible
 from benchmark.tables.render import print_json, print_markdown, print_rich
+from benchmark.tables.render_latex import print_latex
 from benchmark.tables.select import Found, gather
 from benchmark.tables.table import only
 from benchmark.tables.table1_styles import table
@@ -333,6 +334,21 @@ def test_models_that_forgot_a_sign_are_left_out_of_the_artists_table() -> None:
 def test_terminal_table_shows_half_the_width_of_an_interval() -> None:
     scored = record("bilevel", values={"cp": cell("cp", 92.0, ci=(88.0, 94.0))})
     assert "±3.00" in _text(print_rich, _local(scored), "mini", "artists")
+
+
+def test_an_asymmetric_interval_is_shown_with_its_two_ends_in_every_format() -> None:
+    scored = record(
+        "bilevel", values={"cp": cell("cp", 0.0, n=3, ci=(0.0, 56.15)), "clip": cell("clip", 5.0, ci=(4, 6))}
+    )
+    text = _text(print_rich, _local(scored), "mini", "artists")
+    assert "0.00…56.15" in text
+    assert "±28" not in text
+    assert "±1.00" in text
+    assert "a…b: a whole one" in text
+    latex = _text(print_latex, _local(scored), "mini", "artists")
+    assert r"$0.00 {\scriptstyle (0.00\ldots 56.15)}$" in latex.replace(r"\mathbf{0.00}", "0.00")
+    symmetric = _text(print_rich, _local(record("bilevel")), "mini", "artists")
+    assert "a…b" not in symmetric
 
 
 def _rebuilt(world: str) -> list[Record]:

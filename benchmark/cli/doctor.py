@@ -96,6 +96,17 @@ def _needed(testbed: str, runs_folder: Path) -> float | None:
         return None
 
 
+def _check_concept_file(path: str) -> None:
+    """Report a mistake in the file of a concept or its CSV, with exit code 1, before anything heavy is imported."""
+    from benchmark.suites.load import load_concept
+
+    try:
+        load_concept(path)
+    except PalimpsestError as error:
+        print(f"{MARKS['broken']} {'concept'.ljust(24)} {error}")
+        raise typer.Exit(1) from None
+
+
 def _try(plugins: list[tuple[str, str]], testbed: str) -> None:
     """Check the plug-ins that are named. Exit code 1 if a check fails.
 
@@ -106,6 +117,9 @@ def _try(plugins: list[tuple[str, str]], testbed: str) -> None:
     for group, name in chosen:
         if group != "concepts":  # a mistake in the file of a concept is reported as a check
             check_plugin(group, name)
+    for group, name in chosen:
+        if group == "concepts":
+            _check_concept_file(name)
     from benchmark.console import quiet_libraries
     from benchmark.plugin_checks.method import MethodChecks
     from benchmark.plugin_checks.objective import ObjectiveChecks

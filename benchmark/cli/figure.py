@@ -17,8 +17,8 @@ from benchmark.cli.options import (
     check_plugin,
     records_home,
     refuse_unread,
-    shown_suite,
 )
+from benchmark.cli.shown_suite import shown_suite
 from benchmark.errors import UsageError
 from benchmark.registry import home_of
 from benchmark.store import outputs

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.options import Device, Precision, Records, Runs, Testbed, check_plugin, records_home
+from benchmark.cli.options import Device, Precision, Records, Runs, Testbed, check_plugin, records_home, refuse_unread
+from benchmark.cli.shown_suite import RowSuite, ShownConcept, shown_suite, suite_or_concept
 from benchmark.errors import UsageError
 from benchmark.json_types import JsonObject
 
@@ -22,6 +23,7 @@ class Format(StrEnum):
 
 
 def footprint(
+    ctx: typer.Context,
     model: Annotated[
         str,
         typer.Argument(
@@ -30,7 +32,8 @@ def footprint(
         ),
     ],
     testbed: Testbed = "mini",
-    suite: Annotated[str, typer.Option(help="Suite of the table that contains the row.")] = "artists",
+    suite: RowSuite = "artists",
+    concept: ShownConcept = "",
     checkpoint: Annotated[
         str,
         typer.Option(
@@ -49,6 +52,7 @@ def footprint(
     """Measure a model's size and speed next to the base model's.
 
     Both U-Nets are timed alternately in one run, so that they meet the same load of the machine. Use an idle machine.
+    If the 95 % interval of the share of times contains 100 %, "no difference measured" is printed: add --rounds.
     The time of a sampling step includes both calls of the U-Net that guidance needs. Peak memory is measured on CUDA
     devices only.
 
@@ -57,9 +61,10 @@ def footprint(
       bench footprint bilevel
       bench footprint exported/bilevel --device cuda --precision bf16
       bench footprint distilled --batch 8 --format json
+      bench footprint uce --concept boat.toml
     """
     testbed_name = check_plugin("testbeds", testbed)
-    check_plugin("suites", suite)
+    suite = suite_or_concept(ctx, suite, concept)
     from benchmark.api.request import Runtime
     from benchmark.console import Progress
     from benchmark.cost.footprint import measure, report
@@ -68,13 +73,18 @@ def footprint(
     from benchmark.pipeline.setup import workbench_for
     from benchmark.records.record import SUFFIX
     from benchmark.store.paths import home
+    from benchmark.tables.select import gather
 
     is_path = Path(model).expanduser().exists() and not model.endswith(SUFFIX)
     if is_path and checkpoint:
         raise UsageError(f"{model} is itself a checkpoint: leave --checkpoint out.")
+    if is_path:
+        refuse_unread(ctx, {"suite": "--suite", "concept": "--concept"}, f"{model} is a checkpoint, not a row")
     record = None
     if not is_path:
-        record = records_of(model, testbed_name, suite, records_home(runs, records), records or [])[0]
+        records_folder = records_home(runs, records)
+        suite = shown_suite(suite, (row for row, _ in gather(testbed_name, records_folder, records or [])))
+        record = records_of(model, testbed_name, suite, records_folder, records or [])[0]
         check_checkpoint(record, checkpoint)
         if record.method == "base":
             raise UsageError("Every model is measured next to the base: name a different one.")
@@ -94,6 +104,18 @@ def footprint(
         print(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
     else:
         _print_table(document)
+
+
+FEW_ROUNDS = "With fewer than 6 rounds, the share of times has no interval, and can be noise."
+
+
+def _share(row: JsonObject, key: str) -> str:
+    """Return a value as a share of the base's. A share of times whose interval contains 1 is no difference."""
+    share = f"{row['ratio'][key]:.0%}"
+    if key != "milliseconds" or row["time_ratio_interval"] is None:
+        return share
+    low, high = row["time_ratio_interval"]
+    return "no difference measured" if low <= 1 <= high else f"{share} ({low:.0%} to {high:.0%})"
 
 
 def _print_table(document: JsonObject) -> None:
@@ -121,7 +143,7 @@ def _print_table(document: JsonObject) -> None:
         "memory": ("peak memory", lambda row: "·" if row["memory"] is None else size(row["memory"])),
     }
     for key, (title, form) in forms.items():
-        shares = ["", *(f"  {row['ratio'][key]:.0%}" if key in row["ratio"] else "" for row in rows[1:])]
+        shares = ["", *(f"  {_share(row, key)}" if key in row["ratio"] else "" for row in rows[1:])]
         table.add_row(title, *(form(row) + share for row, share in zip(rows, shares, strict=True)))
     console = console_on()
     console.print(table)
@@ -129,7 +151,8 @@ def _print_table(document: JsonObject) -> None:
     notes = [
         f"{document['testbed']} on {document['device']} in {document['precision']}, {images} per step; "
         f"median (quartiles) of {document['rounds']} rounds in turns; %: share of the base's value "
-        "(for times, the median of the rounds' shares).",
+        "(for times, the median of the rounds' shares, with its 95 % interval).",
+        *([FEW_ROUNDS] if rows[-1]["time_ratio_interval"] is None else []),
         *(["Peak memory is measured on CUDA devices only."] if rows[0]["memory"] is None else []),
     ]
     for note in notes:

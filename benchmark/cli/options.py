@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from benchmark.errors import UsageError
 from benchmark.store.paths import check_folder, kept_home, records_folder
-
-if TYPE_CHECKING:
-    from benchmark.records.record import Record
 
 Testbed = Annotated[
     str,
@@ -248,24 +245,6 @@ def suite_asked(suite: str, concept: str, targets: str) -> str:
         raise UsageError("--targets names artists, but a --concept file has its own targets: leave --targets out.")
     load.load_concept(concept)
     return concept
-
-
-def shown_suite(name: str, records: Iterable[Record]) -> str:
-    """Return the name that records use for the suite that a table or a figure shows.
-
-    A name that is not installed is accepted if `records` contain it, because the plug-in may have been removed. Raises
-    the errors of `check_plugin`; if a suite's file does not exist, the message lists the suites of the records.
-    """
-    from benchmark.suites import load
-
-    recorded = {record.suite for record in records}
-    if name in recorded:
-        return name
-    path = Path(name.rpartition(".py:")[0] + ".py" if ".py:" in name else name).expanduser()
-    if load.is_file(name) and not path.is_file():
-        available = f" Available: {', '.join(sorted(recorded))}." if recorded else ""
-        raise UsageError(f"The suite file {path} does not exist: give the suite's name as in its records.{available}")
-    return check_plugin("suites", name)
 
 
 def names(text: str, option: str = "--targets") -> tuple[str, ...]:

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.options import Records, Runs, Testbed, check_plugin, records_home, shown_suite
+from benchmark.cli.options import Records, Runs, Testbed, check_plugin, records_home
+from benchmark.cli.shown_suite import ShownConcept, shown_suite, suite_or_concept
 
 
 class Format(StrEnum):
@@ -20,6 +21,7 @@ class Format(StrEnum):
 
 
 def show(
+    ctx: typer.Context,
     row: Annotated[
         str,
         typer.Argument(
@@ -35,6 +37,7 @@ def show(
             help="Suite of the table that contains the row: a name or a file.", show_default="any, artists first"
         ),
     ] = "",
+    concept: ShownConcept = "",
     format: Annotated[Format, typer.Option(help="Output format.")] = Format.text,
     records: Records = None,
     runs: Runs = None,
@@ -56,6 +59,7 @@ def show(
       bench show 4cd19acb --runs other/runs
       bench show runs/records/mini-esd-artists-seed0-12345678.record.json
       bench show bilevel --suite i2p --format json
+      bench show uce --concept boat.toml
     """
     from benchmark.report.find_row import find_rows
     from benchmark.report.row_facts import facts_of
@@ -64,7 +68,7 @@ def show(
 
     name = check_plugin("testbeds", testbed)
     home = records_home(runs, records)
-    if suite:
+    if suite := suite_or_concept(ctx, suite, concept):
         entries = all_records(RESULTS / name / "records", home, records or [])
         suite = shown_suite(suite, (record for record, _ in entries if record.testbed == name))
     options = ("--runs", shlex.quote(str(runs))) if runs is not None else ()

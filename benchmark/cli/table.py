@@ -20,9 +20,9 @@ from benchmark.cli.options import (
     records_home,
     refuse_unread,
     share_of_macs,
-    shown_suite,
 )
 from benchmark.cli.run_options import ALL
+from benchmark.cli.shown_suite import ShownConcept, shown_suite, suite_or_concept
 from benchmark.errors import UsageError
 
 
@@ -55,8 +55,8 @@ def _print_notes(notes: list[str]) -> None:
 UNREAD = {
     1: {"threshold": "--threshold", "label": "--label"},
     2: {
-        "suite": "--suite", "long": "--long", "all_": "--all", "pruning": "--pruning", "targets": "--targets",
-        "rank": "--rank",
+        "suite": "--suite", "concept": "--concept", "long": "--long", "all_": "--all", "pruning": "--pruning",
+        "targets": "--targets", "rank": "--rank",
     },
 }  # fmt: skip
 """Options that have no effect on a table, by its number."""
@@ -70,6 +70,7 @@ def show_table(
     suite: Annotated[
         str, typer.Option(help="Suite to show: a name or a file. The scores of suite `coco` are added.")
     ] = "artists",
+    concept: ShownConcept = "",
     paper: Annotated[bool, typer.Option("--paper", help="Add the paper's values in brackets.")] = False,
     long: Annotated[
         bool,
@@ -191,6 +192,7 @@ def show_table(
     from benchmark.tables.table1_styles import table
     from benchmark.testbeds.resolve import sampling_of
 
+    suite = suite_or_concept(ctx, suite, concept)
     sampling = sampling_of(testbed)
     made_on, testbed = testbed, check_plugin("testbeds", testbed)
     if pruning not in ("", ALL) and not is_file(pruning):  # the file of a recorded pruning may be gone
@@ -252,12 +254,14 @@ def show_table(
 
 
 def compare(
+    ctx: typer.Context,
     left: Annotated[str, typer.Argument(help="First model: a method, or the label of a row of `bench table`.")],
     right: Annotated[str, typer.Argument(help="Second model, named in the same way.")],
     testbed: Testbed = "mini",
     suite: Annotated[
         str, typer.Option(help="Suite to compare: a name or a file. The scores of suite `coco` are added.")
     ] = "artists",
+    concept: ShownConcept = "",
     long: Annotated[bool, typer.Option("--long", help="Compare all columns instead of only the paper's.")] = False,
     columns: Columns = "",
     pruning: Annotated[
@@ -318,7 +322,7 @@ def compare(
     share_of_macs(pruning, macs)
     column_names = names(columns, "--columns")
     entries = gather(testbed, records_home(runs, records), records or [], limit)
-    suite = shown_suite(suite, (record for record, _ in entries))
+    suite = shown_suite(suite_or_concept(ctx, suite, concept), (record for record, _ in entries))
     wide = long or bool(columns)
     comparison = compare_rows(entries, testbed, suite, left, right, long=wide, pruning=pruning, macs=macs)
     comparison = only(comparison, column_names) if columns else comparison

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.cost.timing import now
 from benchmark.json_types import JsonObject
+from benchmark.stats import median_interval
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -37,6 +38,8 @@ class Footprint:
     """Quartiles of the times."""
     time_ratio: float
     """Median over rounds of its time divided by that of the first U-Net in the same round, which cancels slow load."""
+    time_ratio_interval: tuple[float, float] | None
+    """95 % interval of that median; None for fewer than 6 rounds. It contains 1 if no difference was measured."""
     memory: int | None
     """Peak of the allocated bytes while it samples alone on a CUDA device; None on other devices."""
 
@@ -69,11 +72,16 @@ def measure(bench: Workbench, unets: Mapping[str, UNet2DConditionModel], batch: 
     rows = []
     first = next(iter(times.values()))
     for label, unet in unets.items():
-        ratio = statistics.median(own / base for own, base in zip(times[label], first, strict=True))
+        ratios = [own / base for own, base in zip(times[label], first, strict=True)]
+        ratio, interval = statistics.median(ratios), median_interval(ratios)
         low, median, high = _quartiles(times[label])
         parameters = sum(weight.numel() for weight in unet.parameters())
         weights = sum(weight.numel() for weight in unet.state_dict().values())
-        rows.append(Footprint(label, parameters, 4 * weights, counts[label], median, low, high, ratio, peaks[label]))
+        rows.append(
+            Footprint(
+                label, parameters, 4 * weights, counts[label], median, low, high, ratio, interval, peaks[label]
+            )
+        )  # fmt: skip
     return rows
 
 

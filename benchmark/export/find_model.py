@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -62,8 +63,10 @@ def _find_by_label(entries: Sequence[Found], testbed: str, suite: str, name: str
             models = [own for own in own_models if same_model(own, shown[0])][-1:] or shown[:1]
     if not models:
         labels = sorted({record.label for record, _ in entries if (record.testbed, record.suite) == (testbed, suite)})
+        suites = sorted({record.suite for record, _ in entries if (record.testbed, record.label) == (testbed, name)})
+        in_others = f" Suite {' and '.join(suites)} has it: add --suite {suites[0]}." if suites else ""
         raise DataError(
-            f"There is no record of '{name}' in suite '{suite}' on testbed '{testbed}'. There are: "
+            f"There is no record of '{name}' in suite '{suite}' on testbed '{testbed}'.{in_others} There are: "
             f"{', '.join(labels) or 'none'}; and the labels of `bench table --all`."
         )
     if len(models) > 1:
@@ -94,6 +97,17 @@ def check_checkpoint(record: Record, checkpoint: str) -> None:
             f"'{record.label}' was measured with --embedding, which `bench export` does not write: export the model "
             "that was scored without it, and add the embedding with load_textual_inversion of diffusers."
         )
+
+
+def checkpoint_files(record: Record, checkpoint: str) -> dict[str, str]:
+    """Return the sha256 of each file of the weights of a record of `bench eval`, by name; empty for other records."""
+    if record.pruning != BROUGHT:
+        return {}
+    checksums = {}
+    for file in _locate(record, checkpoint).files():
+        with open(file, "rb") as opened:
+            checksums[file.name] = hashlib.file_digest(opened, "sha256").hexdigest()
+    return checksums
 
 
 def own_parts_of(record: Record, bench: Workbench, checkpoint: str) -> OwnParts:

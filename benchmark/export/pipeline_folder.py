@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 LOADER = "loader.py"
 """The module that loads a pruned pipeline; it is copied into the folder and imports nothing of this project."""
+PLACES = frozenset({"_name_or_path", "name_or_path"})
+"""Fields of configs with the place that a part was loaded from."""
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
@@ -50,10 +52,28 @@ def write_pipeline(
         temporary = durable.temporary_folder(folder.absolute().parent, 0o777)
         try:
             _write(temporary, testbed, unet, architecture, half, own)
+            _make_portable(temporary)
             (temporary / "README.md").write_text(card, encoding="utf-8")
             temporary.rename(folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _make_portable(folder: Path) -> None:
+    """Remove paths of this machine from the configs, and give all files the permissions of newly created ones.
+
+    Hugging Face's libraries write into configs where a part was loaded from, and make weights readable only for their
+    owner.
+    """
+    for config in folder.glob("**/*.json"):
+        settings = json.loads(config.read_bytes())
+        if isinstance(settings, dict) and not PLACES.isdisjoint(settings):
+            kept = {key: value for key, value in settings.items() if key not in PLACES}
+            config.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    mode = folder.stat().st_mode & 0o666  # the folder was created with the umask of this process
+    for file in folder.glob("**/*"):
+        if file.is_file():
+            file.chmod(mode)
 
 
 def _write(

@@ -64,13 +64,17 @@ class Checkpoint:
     lora_config: Path | None = None  # adapter_config.json of a LoRA that PEFT saved
     lora_scale: float = 1.0  # factor of a LoRA's change
 
-    def sha256(self) -> str:
-        """Return one checksum over all its files, which identifies the checkpoint independently of its path."""
+    def files(self) -> list[Path]:
+        """Return its files of weights, and the configs that determine how they are read."""
         files = [self.place]
         if self.place.is_dir():
             configs = ("config.json", "architecture.json")
             files = [f for f in visible(self.place, "*") if f.suffix == ".safetensors" or f.name in configs]
-        files += [self.lora_config] if self.lora_config else []
+        return files + ([self.lora_config] if self.lora_config else [])
+
+    def sha256(self) -> str:
+        """Return one checksum over all its files, which identifies the checkpoint independently of its path."""
+        files = self.files()
         digest = hashlib.sha256()
         for file in [*files, *([self.architecture] if self.architecture else [])]:
             with open(file, "rb") as opened:

@@ -12,9 +12,8 @@ from pathlib import Path
 from benchmark.api.request import RunRequest
 from benchmark.records.command import Command, command_of
 from benchmark.records.record import Record
-from benchmark.registry import short_name
 from benchmark.tables.columns import BUILT_IN, EXPLICIT
-from benchmark.tables.labels import short_label, with_files
+from benchmark.tables.labels import pruning_label, short_label, with_files
 from benchmark.tables.select import Found, Source, row_order, targets_of
 from benchmark.testbeds.resolve import default_targets
 
@@ -105,7 +104,7 @@ class Contents:
         }
         trained = reference if first.method == "base" else first
         unusual = trained and (trained.pruning, trained.macs) != (RunRequest.pruning, RunRequest.macs)
-        pruning = f"{short_name(trained.pruning)} {trained.macs:g}" if trained and unusual else ""
+        pruning = pruning_label(trained) if trained and unusual else ""
         return Run(f"run-{key}", self._labels[id(first)], group[0][1], pruning, records, commands)
 
     @cached_property

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from benchmark.api.suite import DESTINATION
 from benchmark.json_types import JsonObject
+from benchmark.records.record import BROUGHT
 
 PHASES = ("phase", "iterations", "images", "flops", "wall_seconds", "peak_memory_bytes")
 """Columns of the ledger that are printed."""
@@ -16,6 +17,7 @@ HEADINGS = ("phase", "iterations", "images", "FLOPs", "seconds", "peak memory")
 def text_of(facts: JsonObject) -> str:
     """Return the text for the result of `row_facts.facts_of`."""
     method, command = facts["method"], facts["command"]
+    is_external = method["pruning"] == BROUGHT
     lines = [
         f"{facts['label']}  ({facts['source']} record)",
         "",
@@ -25,11 +27,11 @@ def text_of(facts: JsonObject) -> str:
                 "suites": ", ".join(facts["suites"]),
                 "forgets": ", ".join(map(str, facts["forgets"].get("targets", []))) or facts["forgets"].get("kind"),
                 "method": method["name"],
-                "preset": method["preset"],
+                "preset": "" if is_external else method["preset"],
                 "changed settings": "" if method["changed"] == "default" else method["changed"],
                 "pruning": _pruning(method),
                 "budget": _joined({key: value for key, value in method["budget"].items() if key != "default"}),
-                "seed": method["seed"],
+                "seed": "" if is_external else method["seed"],
                 "compared with": method["reference"],
                 "model": facts["model"],
             }
@@ -61,7 +63,9 @@ def _pairs(entries: Mapping[str, object]) -> list[str]:
 
 
 def _pruning(method: JsonObject) -> str:
-    return "" if method["macs"] is None else f"{method['pruning']}, {method['macs']:g} of the base's MACs"
+    """Return how a model was pruned; it is unknown for an external checkpoint."""
+    name = "external" if method["pruning"] == BROUGHT else method["pruning"]
+    return "" if method["macs"] is None else f"{name}, {method['macs']:g} of the base's MACs"
 
 
 def _joined(entries: Mapping[str, object]) -> str:

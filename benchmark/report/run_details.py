@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from benchmark.api.suite import DESTINATION
 from benchmark.figures import losses
 from benchmark.records.command import Command
-from benchmark.records.record import Record
+from benchmark.records.record import BROUGHT, Record
 from benchmark.report.contents import Contents, Run
 from benchmark.report.row_text import flattened
 from benchmark.tables.render import MARKS, MEANINGS
@@ -97,10 +97,14 @@ def _detail(run: Run) -> Detail:
 
 
 def _settings(record: Record) -> list[tuple[str, str]]:
+    is_external = record.pruning == BROUGHT
+    pruning = "external" if is_external else record.pruning
+    training: dict[str, object] = {}
+    if not is_external:
+        training = {"training data": record.data, "budget": _budget(record), "training seed": record.seed}
     facts = {
         "method": record.method, "preset": record.preset, "settings beyond the preset": record.variant,
-        "solver": record.solver, "pruning": f"{record.pruning}, {record.macs:g} of the base's MACs",
-        "training data": record.data, "budget": _budget(record), "training seed": record.seed,
+        "solver": record.solver, "pruning": f"{pruning}, {record.macs:g} of the base's MACs", **training,
         "version of the method": record.recipe, "sampler": _listed(record.sampler), "reference": record.reference,
         "store key of the model": record.model_key or record.model_id, "images": record.images,
     }  # fmt: skip

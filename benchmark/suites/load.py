@@ -19,7 +19,7 @@ from benchmark.records.plugin_code import plugins_named
 from benchmark.suites import plugins
 from benchmark.suites.concept_suite import ConceptSuite, is_concept
 from benchmark.suites.own_networks import merged, own_networks
-from benchmark.suites.toml_suite import ListSuite, TomlSuite
+from benchmark.suites.toml_suite import ListSuite, TomlSuite, read_toml
 
 if TYPE_CHECKING:
     from benchmark.api.testbed import Testbed
@@ -76,6 +76,7 @@ def load_concept(path: str) -> ConceptSuite:
     """Load the file of `--concept`. UsageError if it is no TOML file; also the errors of `load`."""
     if not is_toml(path):
         raise UsageError(f"--concept takes a TOML file, such as my.toml; '{path}' is none.")
+    read_toml(Path(path).expanduser(), "concept")  # its messages name the concept, not a suite
     suite = load(path)
     if not isinstance(suite, ConceptSuite):
         raise UsageError(f"{path} defines a suite, but no concept to forget: use it with --suite.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -126,12 +127,23 @@ def checked(kind: type[Settings], values: JsonObject, where: str, table: str = "
 
 
 def _sentence(error: ValidationError, kind: type[BaseModel], table: str) -> str:
-    first = error.errors()[0]
+    faults = error.errors()
+    missing = [str(fault["loc"][-1]) for fault in faults if fault["type"] == "missing"]
+    # A misspelt setting is both unknown and missing: the unknown name is the one that the user sees in the file.
+    misspelt = [
+        fault
+        for fault in faults
+        if fault["type"] == "extra_forbidden" and get_close_matches(str(fault["loc"][-1]), missing)
+    ]
+    first = (misspelt or faults)[0]
     parts = [part for part in first["loc"] if part not in ("str", "int", "UseTable", "list[str]")]
     where = ".".join(map(str, [table, *parts] if table else parts))
     if first["type"] == "extra_forbidden":
         names = [field.alias or name for name, field in kind.model_fields.items()]
-        return f"it has no setting '{where}'; the settings {f'of {table} ' if table else ''}are {', '.join(names)}"
+        close = get_close_matches(str(parts[-1]), names, n=1)
+        guess = f" (did you mean '{close[0]}'?)" if close else ""
+        of_table = f"of {table} " if table else ""
+        return f"it has no setting '{where}'{guess}; the settings {of_table}are {', '.join(names)}"
     if first["type"] == "missing":
         return f"setting '{where}' is missing"
     return f"'{where}': {first['msg'][:1].lower()}{first['msg'][1:]}"

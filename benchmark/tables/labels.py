@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 from benchmark import registry
 from benchmark.records.command import SETTING
-from benchmark.records.record import Record
+from benchmark.records.record import BROUGHT, Record
 from benchmark.tables.select import targets_of
 from benchmark.tables.table import Row
 
@@ -37,6 +37,17 @@ def short_label(record: Record) -> str:
     for name in (record.method, *(value for _, value in _settings(record))):
         label = label.replace(name, registry.short_name(name)) if registry.is_file(name) else label
     return label
+
+
+def pruning_label(record: Record) -> str:
+    """Return the pruning of a model for labels: its name and share of MACs, "magnitude 0.8".
+
+    It is unknown how an external checkpoint was pruned, so that only its share of MACs is given: "external 0.8", or
+    nothing if it has all MACs of the base.
+    """
+    if record.pruning == BROUGHT:
+        return "" if record.macs == 1 else f"external {record.macs:g}"
+    return f"{registry.short_name(record.pruning)} {record.macs:g}"
 
 
 def short_variant(record: Record) -> str:

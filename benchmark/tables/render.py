@@ -14,7 +14,7 @@ from benchmark.tables.column_groups import NARROWEST_LABEL, boxes_that_fit, fits
 from benchmark.tables.columns import BUILT_IN, Column
 from benchmark.tables.contents import MARK
 from benchmark.tables.footnotes import Note, footnotes
-from benchmark.tables.table import Figure, Row, Table, all_notes, half_width
+from benchmark.tables.table import Figure, Row, Table, all_notes, spread_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 MARKS = {"reference": "●", "local": "○", "both": "◉"}
 _SHORT = {"reference": "committed run", "local": "your run", "both": "both"}
 INTERVAL = "±: half of a 95 % interval"
+WHOLE_INTERVAL = "a…b: a whole one"
+"""Added to the legend if an interval is so asymmetric that its ends are printed."""
 MEANINGS = {"reference": "committed reference run", "local": "your run", "both": "reference run, reproduced by yours"}
 
 
@@ -55,11 +57,21 @@ def print_rich(table: Table, file: TextIO | None = None) -> None:
 def _terminal_notes(table: Table, width: int) -> list[str]:
     """Return all notes below columns of `--long`, and three lines of notes below all other tables."""
     if any(column.section for column in table.columns):
-        return [*notes_of(table), f"{INTERVAL}."]
+        return [*notes_of(table), f"{_interval_legend(table)}."]
     marks = [f"{mark} {_SHORT[s]}" for s, mark in MARKS.items() if any(row.source == s for row in table.rows)]
-    legend = "; ".join([*marks, "n: images scored", INTERVAL]) + "."
+    legend = "; ".join([*marks, "n: images scored", _interval_legend(table)]) + "."
     # The other tables have no option --long.
     return footnotes(legend, notes_of(table)[1:], width, "--long" if table.number == 1 else "--format markdown")
+
+
+def _interval_legend(table: Table) -> str:
+    spreads = [
+        spread_text(figure.value, figure.ci, column.form)
+        for row in table.rows
+        for column in table.columns
+        if (figure := row.cells.get(column.key))
+    ]
+    return f"{INTERVAL}, {WHOLE_INTERVAL}" if any("…" in spread for spread in spreads) else INTERVAL
 
 
 def _boxes(console: Console, table: Table, columns: Sequence[Column]) -> list[Box] | None:
@@ -195,7 +207,7 @@ def _rich_figure(figure: Figure | None, column: Column, joint: str, header_count
     parts = [Text(value_text(figure, column))]
     names = textwrap.wrap(figure.name, 15) if in_section else [figure.name] * bool(figure.name)
     if figure.ci:
-        parts.append(Text(f"±{half_width(figure.ci):{column.form}}", style="dim"))
+        parts.append(Text(spread_text(figure.value, figure.ci, column.form), style="dim"))
     if figure.paper is not None:
         parts.append(Text(_quote(figure.paper, column), style="dim"))
     count = [] if figure.n is None else [Text(count_text(figure), style="dim" if figure.n == figure.of else "yellow")]

@@ -6,8 +6,7 @@ from benchmark.tables.best import SIGNIFICANT
 from benchmark.tables.compare import Comparison, Contrast
 from benchmark.tables.latex_text import escape, number
 from benchmark.tables.render_compare import WORSE, name_of, notes_of, title
-from benchmark.tables.render_latex import INTERVALS, MISSING, environment, preamble
-from benchmark.tables.table import half_width
+from benchmark.tables.render_latex import INTERVALS, MISSING, environment, preamble, spread
 
 
 def print_comparison_latex(comparison: Comparison, margins: bool = False) -> None:
@@ -29,8 +28,7 @@ def _cells(contrast: Contrast, margins: bool) -> list[str]:
     """Return the cells of a line, without the name of the column."""
     form = contrast.column.form
     left_bold, right_bold = _bold(contrast)
-    half = half_width(contrast.ci)
-    interval = "" if half is None else rf" {{\scriptstyle\pm {number(f'{half:{form}}')}}}"
+    interval = spread(contrast.difference, contrast.ci, form)
     cells = [
         _value(contrast.left, form, left_bold),
         _value(contrast.right, form, right_bold),

@@ -24,23 +24,24 @@ SETTINGS = (
 )  # fmt: skip
 """Columns that describe a model, before the columns with its scores."""
 CONTRAST = (
-    "column", "left_label", "right_label", "left", "right", "difference", "half_width", "p", "n", "over", "test",
-    "worse_by_at_most", "higher_is_better",
+    "column", "left_label", "right_label", "left", "right", "difference", "half_width", "low", "high", "p", "n", "over",
+    "test", "worse_by_at_most", "higher_is_better",
 )  # fmt: skip
 
 
 def print_csv(table: Table, file: TextIO | None = None) -> None:
-    """Print one line per model: its settings, then `name`, `name_half_width` and `name_n` of each column.
+    """Print one line per model: its settings, then `name` and fields that begin with it for each column.
 
-    `name_half_width` is half the width of the 95 % interval. A missing value is an empty field. `name_name` is added to
-    columns whose values refer to something, such as a style. If the paper's values are shown, `name_paper` is added,
-    and the paper's models that were not run here have `paper` as their source.
+    `name_low` and `name_high` are the ends of the 95 % interval, `name_half_width` is half of its width, and `name_n`
+    is the number of images. A missing value is an empty field. `name_name` is added to columns whose values refer to
+    something, such as a style. If the paper's values are shown, `name_paper` is added, and the paper's models that were
+    not run here have `paper` as their source.
     """
     header = [*(["rank"] if table.ranked_by else []), *SETTINGS]
     fields: dict[str, str] = {}  # name of the first field of each column, by the column's key
     for column in table.columns:
         is_named = any(figure.name for row in table.rows if (figure := row.cells.get(column.key)))
-        parts = ("", "_half_width", "_n", *(["_name"] * is_named), *(["_paper"] * bool(table.paper)))
+        parts = ("", "_half_width", "_low", "_high", "_n", *(["_name"] * is_named), *(["_paper"] * bool(table.paper)))
         name = column.key
         while any(name + part in header for part in parts):  # as a column of a plug-in that is called `label`
             name = f"{column.suite}_{name}"
@@ -66,6 +67,8 @@ def print_comparison_csv(comparison: Comparison, margins: bool = True) -> None:
             "right": contrast.right,
             "difference": contrast.difference,
             "half_width": half_width(contrast.ci),
+            "low": contrast.ci[0] if contrast.ci else None,
+            "high": contrast.ci[1] if contrast.ci else None,
             "p": contrast.p,
             "n": contrast.n,
             "over": contrast.over,
@@ -92,7 +95,9 @@ def _scores(row: Row, columns: Sequence[Column], fields: Mapping[str, str]) -> J
     for column in columns:
         name = fields[column.key]
         if figure := row.cells.get(column.key):
+            low, high = figure.ci or (None, None)
             scores |= {name: figure.value, f"{name}_half_width": half_width(figure.ci), f"{name}_n": figure.n}
+            scores |= {f"{name}_low": low, f"{name}_high": high}
             scores |= {f"{name}_name": figure.name} if figure.name else {}
             scores |= {f"{name}_paper": figure.paper} if figure.paper is not None else {}
     return scores

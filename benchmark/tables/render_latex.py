@@ -14,7 +14,7 @@ from benchmark.tables.best import SIGNIFICANT, Best, best_rows
 from benchmark.tables.columns import Column
 from benchmark.tables.latex_text import comment, escape, needs_unicode_fonts, number
 from benchmark.tables.render import MARKS, MEANINGS, aim, bare_key, header, marked_label, notes_of, rank_text
-from benchmark.tables.table import Figure, Row, Table, all_notes, half_width
+from benchmark.tables.table import Figure, Row, Table, all_notes, spread_text
 
 TEXT_WIDTH = 397.0
 """Widest `tabular` in points: the text width of most conferences with one column. The others are divided."""
@@ -27,7 +27,7 @@ _SUBJECTS = {2: "Explicit images under attack", 3: "Plain captions after explici
 PACKAGES = r"Needs \usepackage{booktabs} and \usepackage[T1]{fontenc}."
 WIDTH = "If a table is wider than the text, use table* instead of table, or select columns with --columns."
 UNICODE = "pdfLaTeX cannot print %s: use XeLaTeX or LuaLaTeX without fontenc, and a font that has these characters."
-INTERVALS = r"$\pm$: half of the 95\,\% interval."
+INTERVALS = r"$\pm$: half of the 95\,\% interval; $(a\ldots b)$: a whole interval that is asymmetric."
 
 
 def print_latex(table: Table, file: TextIO | None = None) -> None:
@@ -86,8 +86,7 @@ def _column_width(table: Table, column: Column) -> float:
     widths = [NORMAL_WIDTH * len(header(column))]
     for row in table.rows:
         if figure := row.cells.get(column.key):
-            half, small = half_width(figure.ci), 0
-            small += len(f"± {half:{column.form}}") if half is not None else 0
+            small = len(spread_text(figure.value, figure.ci, column.form)) + 1
             small += len(f"({figure.name})") if figure.name else 0
             normal = len(f"{figure.value or 0:{column.form}}")
             normal += 0 if figure.paper is None else len(f" [{figure.paper:{column.form}}]")
@@ -132,15 +131,25 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _cell(figure: Figure | None, column: Column, is_best: bool) -> str:
-    """Return a cell: value and half-width of its interval in math mode, then what the value refers to, and a quote."""
+    """Return a cell: value and interval in math mode, then what the value refers to, and a quote."""
     if figure is None or figure.value is None:
         return MISSING
     value = number(f"{figure.value:{column.form}}")
     value = rf"\mathbf{{{value}}}" if is_best else value
-    half = half_width(figure.ci)
-    interval = "" if half is None else rf" {{\scriptstyle\pm {number(f'{half:{column.form}}')}}}"
+    interval = spread(figure.value, figure.ci, column.form)
     name = rf"{{\scriptsize {escape(f'({figure.name})')}}}" if figure.name else ""
     return " ".join(part for part in (f"${value}{interval}$", name, _quote(figure.paper, column)) if part)
+
+
+def spread(value: float, interval: tuple[float, float] | None, form: str) -> str:
+    """Return an interval in math mode: ± half of its width, or its ends if it is asymmetric."""
+    text = spread_text(value, interval, form)
+    if not text:
+        return ""
+    if "…" in text:
+        low, high = map(number, text.split("…"))
+        return rf" {{\scriptstyle ({low}\ldots {high})}}"
+    return rf" {{\scriptstyle\pm {number(text.removeprefix('±'))}}}"
 
 
 def _quote(value: float | None, column: Column) -> str:

@@ -1,4 +1,10 @@
-"""Checks requirements on a model's scores, such as `target_style<=0.1`, for `bench eval --require`."""
+"""Checks requirements on a model's scores, such as `target_style<=0.1`, for `bench eval --require`.
+
+A bootstrap interval of few values is too narrow, and has width 0 if all values are equal. A score that is a mean of
+values with known limits (shares, probabilities, CP) is therefore judged by Wilson's score interval of its mean and
+number of images, which never has width 0. For values 0 and 1 it is the usual interval of a share. For other values in
+0..1 with mean p it is conservative, because their variance is at most p (1 - p), that of values 0 and 1.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +12,24 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal
 
 from benchmark.errors import UsageError
 from benchmark.records.record import Cell, Record
+from benchmark.stats import mean_interval
 from benchmark.tables.columns import COLUMNS, Column
 from benchmark.tables.picture_scores import derived
 
-_FORM = re.compile(r"\s*([A-Za-z0-9_]+)\s*(<=|>=)\s*(\S+)\s*")
+_FORM = re.compile(r"\s*([^<>=]*[^<>=\s])\s*(<=|>=)\s*(\S+)\s*")
+
+
+WILSON = "Wilson's"
+"""Name of the interval in messages."""
+_LIMITS = {"probability": 1.0, "share": 1.0, "% of images": 100.0}
+"""Largest value of one image, by unit; the smallest is 0."""
+_NO_MEANS = ("accuracy_mean",)
+"""Cells with such a unit that are not means over images."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +51,8 @@ class Verdict:
     requirement: Requirement
     cell: Cell | None
     """The score with its interval; None if the model does not have this score."""
+    rule: str = ""
+    """How the interval was computed; empty for that of the record, which tables show."""
 
     @property
     def worst(self) -> float | None:
@@ -63,7 +81,9 @@ class Verdict:
             return "it was not measured"
         form = self.requirement.column.form
         low, high = self.cell.ci or (None, None)
-        interval = "no interval" if low is None else f"95 % interval {low:{form}} to {high:{form}}"
+        interval = "no interval"
+        if low is not None:
+            interval = f"95 % interval {low:{form}} to {high:{form}}, {self.rule or 'as in tables'}, n={self.cell.n}"
         missing = f", {self.cell.n} of {self.cell.of} images scored" if self.cell.n < self.cell.of else ""
         return f"{self.cell.value:{form}} ({interval}{missing})"
 
@@ -90,8 +110,7 @@ def parse(texts: Iterable[str], suites: Sequence[str], declared: Sequence[Column
         columns = [column for column in (*COLUMNS, *own) if column.key == form[1] and column.suite != "cost"]
         available = [column for column in usable if column.key == form[1]]
         if not columns:
-            keys = dict.fromkeys(column.key for column in usable)
-            raise UsageError(f"--require '{text}': there is no column '{form[1]}'; there are {', '.join(keys)}.")
+            raise UsageError(f"--require '{text}': there is no column '{form[1]}'{_similar(form[1], usable)}.")
         if not available:
             raise UsageError(
                 f"--require '{text}': the column is of suite '{columns[0].suite}', which is not run here: run it, or "
@@ -99,6 +118,18 @@ def parse(texts: Iterable[str], suites: Sequence[str], declared: Sequence[Column
             )
         requirements.append(Requirement(available[0], "<=" if form[2] == "<=" else ">=", bound))
     return requirements
+
+
+def _similar(name: str, columns: Sequence[Column]) -> str:
+    """Return the end of a message on an unknown column: a column with a similar name or heading, and all names."""
+
+    def folded(text: str) -> str:
+        return re.sub(r"[^a-z0-9]+", " ", text.lower()).strip()
+
+    keys = {folded(form): column.key for column in columns for form in (column.key, column.header)}
+    close = get_close_matches(folded(name), keys, n=1, cutoff=0.75)
+    guess = f": did you mean '{keys[close[0]]}'?" if close else ":"
+    return f"{guess} There are {', '.join(dict.fromkeys(column.key for column in columns))}"
 
 
 def _number(text: str) -> float | None:
@@ -114,8 +145,34 @@ def judge(requirements: Iterable[Requirement], records: Sequence[Record]) -> lis
     verdicts = []
     for requirement in requirements:
         record = next((r for r in records if r.suite == requirement.column.suite), None)
-        verdicts.append(Verdict(requirement, _cell(record, requirement.column) if record else None))
+        cell = _cell(record, requirement.column) if record else None
+        interval = cautious_interval(requirement.column.cell, cell) if cell else None
+        if cell is None or interval is None:
+            verdicts.append(Verdict(requirement, cell))
+        else:
+            verdicts.append(Verdict(requirement, cell.model_copy(update={"ci": interval}), WILSON))
     return verdicts
+
+
+def cautious_interval(name: str, cell: Cell) -> tuple[float, float] | None:
+    """Return the 95 % interval of a mean of values with known limits, also for few or equal values.
+
+    It is Wilson's, extended to the interval of the record where that reaches further, which can be wider for a suite
+    whose images are not independent.
+
+    Args:
+        name: name of the cell, without back end.
+        cell: value, number of images and unit.
+
+    Returns:
+        The interval; None for a score without known limits, such as a CLIP score or FID.
+    """
+    is_judge = name.startswith("score_") and cell.unit == "score"
+    limit = 100.0 if name == "cp" and cell.unit == "%" else 1.0 if is_judge else _LIMITS.get(cell.unit)
+    if limit is None or name in _NO_MEANS or cell.value is None or not cell.n or not 0 <= cell.value <= limit:
+        return None
+    low, high = (limit * end for end in mean_interval(cell.value / limit, cell.n))
+    return (min(low, cell.ci[0]), max(high, cell.ci[1])) if cell.ci else (low, high)
 
 
 def _cell(record: Record, column: Column) -> Cell | None:

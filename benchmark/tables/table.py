@@ -74,6 +74,29 @@ def half_width(interval: tuple[float, float] | None) -> float | None:
     return None if interval is None else (interval[1] - interval[0]) / 2
 
 
+ASYMMETRY = 0.2
+"""An interval is asymmetric if its value is farther from its centre than this share of its width."""
+
+
+def is_asymmetric(value: float | None, interval: tuple[float, float] | None) -> bool:
+    """Return whether a value lies so far from the centre of its interval that "±" would be misleading."""
+    if value is None or interval is None:
+        return False
+    low, high = interval
+    return abs(value - (low + high) / 2) > ASYMMETRY * (high - low)
+
+
+def spread_text(value: float | None, interval: tuple[float, float] | None, form: str) -> str:
+    """Return an interval beside its value: "±2.10", or "0.00…56.15" if it is asymmetric; empty for None.
+
+    `form` is the format of numbers, such as ".2f".
+    """
+    if interval is None:
+        return ""
+    low, high = (f"{end:{form}}" for end in interval)
+    return f"{low}…{high}" if is_asymmetric(value, interval) and low != high else f"±{half_width(interval):{form}}"
+
+
 def noted(table: Table, note: str) -> Table:
     """Return the table with `note` added."""
     return replace(table, notes=[*table.notes, note])

@@ -11,11 +11,10 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from benchmark import registry
 from benchmark.api.request import RunRequest
 from benchmark.api.suite import DESTINATION
 from benchmark.errors import DataError
-from benchmark.records.record import Cell, Record, check_one_sampler
+from benchmark.records.record import BROUGHT, Cell, Record, check_one_sampler
 from benchmark.tables.columns import (
     BUILT_IN,
     EXPLICIT,
@@ -32,7 +31,7 @@ from benchmark.tables.columns import (
 )
 from benchmark.tables.contents import check_contents
 from benchmark.tables.footnotes import Note
-from benchmark.tables.labels import budget_words, short_label, short_variant, told_apart
+from benchmark.tables.labels import budget_words, pruning_label, short_label, short_variant, told_apart
 from benchmark.tables.picture_scores import derived
 from benchmark.tables.published_values import published, quotes
 from benchmark.tables.row_choice import EVERY_ROW, RowChoice
@@ -167,7 +166,7 @@ def _label(record: Record, usual_targets: frozenset[str]) -> str:
     parts = [part for part in parts if part not in ("", "default", "alternating")]
     has_macs = record.method != "base" and not record.own_sampler
     if has_macs and (record.pruning, record.macs) != (RunRequest.pruning, RunRequest.macs):
-        parts.append(f"{registry.short_name(record.pruning)} {record.macs:g}")
+        parts += filter(None, [pruning_label(record)])
     if usual_targets and targets_of(record) and targets_of(record) != usual_targets:
         parts.append(", ".join(sorted(targets_of(record))))
     if record.data == "all-but-targets":
@@ -179,11 +178,11 @@ def _label(record: Record, usual_targets: frozenset[str]) -> str:
 
 def _label_reference(record: Record, shown: Sequence[Record]) -> str:
     """Name the distilled model that a base is compared with, if several prunings are shown: CP and CSD depend on it."""
-    pruned = [r for r in shown if r.method != "base" and not r.own_sampler]
+    pruned = [r for r in shown if r.method != "base" and r.pruning != BROUGHT]
     if record.method != "base" or len({(r.pruning, r.macs) for r in pruned}) < 2:
         return ""
-    own = {(r.pruning, r.macs) for r in pruned if r.reference_key == record.reference_key}
-    names = [f"{registry.short_name(pruning)} {macs:g}" for pruning, macs in sorted(own)]
+    own = {(r.pruning, r.macs): r for r in pruned if r.reference_key == record.reference_key}
+    names = [pruning_label(own[setting]) for setting in sorted(own)]
     return " · against " + " or ".join(names) if names else ""
 
 
@@ -252,7 +251,7 @@ def _reference_notes(rows: Sequence[Row], columns: Sequence[Column]) -> list[str
     names = "Resilience" if rows[0].record.suite in EXPLICIT else " and ".join(headers)
     references = sorted({row.record.reference for row in rows})
     notes = [f"{names} {'are' if len(headers) > 1 else 'is'} relative to: {' or '.join(references)}."]
-    pruned = [row.record for row in rows if row.record.method != "base" and not row.record.own_sampler]
+    pruned = [row.record for row in rows if row.record.method != "base" and row.record.pruning != BROUGHT]
     if len({(record.pruning, record.macs) for record in pruned}) > 1:
         text = f"Each pruning has its own reference model: {names} cannot be compared between prunings."
         notes.append(Note(text, f"Each pruning has its own reference for {names}.", 0))

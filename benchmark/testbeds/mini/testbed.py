@@ -27,7 +27,7 @@ from benchmark.testbeds.captioned_latents import kind_of_latents, no_latents
 from benchmark.testbeds.mini import data, explicit, load, prompts, scoring_networks, user_concept
 from benchmark.testbeds.mini.artists import ARTISTS, STYLES
 from benchmark.testbeds.mini.figures import FIGURE_PROMPTS
-from benchmark.testbeds.mini.world.scenes import CONTENTS
+from benchmark.testbeds.mini.world.scenes import CONTENTS, Scene
 from methods.base import Materials
 from methods.budget import Entry
 from methods.pruning.macs import forward_flops
@@ -38,7 +38,7 @@ from metrics.encoders import Encoder, OpenClipEncoder
 from prompts.concepts import DEFAULT_KIND, Concept, Kind
 from prompts.lists import Prompt
 
-Make = Callable[[Callable[[int], None]], Tensor]
+Make = Callable[[], Tensor]
 """Computes a tensor, and calls its argument with the number of pictures done."""
 WEIGHTS = Path(__file__).parent / "weights"
 PREBUILT = Path(__file__).parent / "prebuilt"
@@ -198,10 +198,8 @@ class Mini(Testbed):
         scenes, captions = data.pruning_set()
         identity = {**self.identity(), "set": "pruning", "captions": _digest(captions)}
 
-        def make(advance: Callable[[int], None]) -> Tensor:
-            from benchmark.testbeds.mini.build.autoencoder import encode
-
-            return encode(load.load_vae(self.pipeline), data.draw_all(scenes, "pruning", advance=advance), seed=0)
+        def make() -> Tensor:
+            return self._drawn(bench, "pictures for pruning", scenes, "pruning")
 
         kept = self._captioned(bench, identity, captions, "draw pictures for pruning", make)
         return Pictures(kept, captions, self.encode([""])[0], self.scheduler)
@@ -210,20 +208,30 @@ class Mini(Testbed):
         scenes, captions = data.retention_set(concept, which)
         identity = {**self.identity(), "set": "D_f", "data": which, "captions": _digest(captions)}
 
-        def make(advance: Callable[[int], None]) -> Tensor:
-            from benchmark.testbeds.mini.build.autoencoder import encode
-
-            images = data.draw_all(scenes, "D_f", which, advance=advance)
-            return encode(load.load_vae(self.pipeline), images, seed=0)
+        def make() -> Tensor:
+            return self._drawn(bench, "training pictures", scenes, "D_f", which)
 
         return self._captioned(bench, identity, captions, "draw training pictures", make)
+
+    def _drawn(self, bench: Workbench, what: str, scenes: list[Scene], *seed: object) -> Tensor:
+        """Draw pictures and return their latents (N, 4, 16, 16). `what` names the pictures in progress lines."""
+        from benchmark.testbeds.mini.build.autoencoder import encode
+
+        with bench.progress.stage(f"draw {what}", len(scenes), "pictures") as stage:
+            images = data.draw_all(scenes, *seed, advance=stage.advance)
+        with bench.progress.stage(f"encode {what}", len(scenes), "pictures") as stage:
+            return encode(load.load_vae(self.pipeline), images, seed=0, advance=stage.advance)
 
     def _erase(self, bench: Workbench, concept: Concept) -> data.Captioned:
         captions = _prompt_module(concept).erasing(concept)
         sampler = self.sampler.model_dump()
         identity = {**self.identity(), "set": "concept images", "captions": _digest(captions), "sampler": sampler}
 
-        def make(advance: Callable[[int], None]) -> Tensor:
+        def make() -> Tensor:
+            with bench.progress.stage("sample concept images", len(captions), "pictures") as stage:
+                return sampled(stage.advance)
+
+        def sampled(advance: Callable[[int], None]) -> Tensor:
             unet, null = lowered(self.base(), self.device, bench.precision), self.encode([""])[0]
             shape = (self.sampler.latent_channels, self.sampler.latent_size, self.sampler.latent_size)
             parts = []
@@ -249,8 +257,7 @@ class Mini(Testbed):
     ) -> data.Captioned:
         with making(bench.store, kind, identity, what, bench.progress) as artefact:
             if artefact is None:
-                with bench.progress.stage(what, len(captions), "pictures") as stage:
-                    artefact = _keep(bench.store, kind, identity, lambda: make(stage.advance))
+                artefact = _keep(bench.store, kind, identity, make)
         latents = load_file(artefact.path("tensor.safetensors"))["tensor"]
         return data.Captioned(latents, self.encode(captions).cpu(), float(artefact.made.get("seconds", 0.0)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -70,13 +71,17 @@ def refine(vae: AutoencoderKL, images: Tensor, job: Job) -> AutoencoderKL:
 
 
 @torch.no_grad()
-def encode(vae: Any, images: Tensor, seed: int) -> Tensor:
-    """Return scaled latents (N, 4, 16, 16), a posterior sample for each picture."""
+def encode(vae: Any, images: Tensor, seed: int, advance: Callable[[int], None] = lambda count: None) -> Tensor:
+    """Return scaled latents (N, 4, 16, 16), a posterior sample for each picture.
+
+    `advance` is called after each batch with its number of pictures.
+    """
     g = torch.Generator().manual_seed(seed)
     parts = []
     for part in images.split(256):
         dist = vae.encode(pixels(part)).latent_dist
         parts.append(dist.mean + dist.std * torch.randn(dist.mean.shape, generator=g))
+        advance(len(part))
     return torch.cat(parts) * vae.config.scaling_factor
 
 
