@@ -143,7 +143,8 @@ def _print_table(document: JsonObject) -> None:
         "memory": ("peak memory", lambda row: "·" if row["memory"] is None else size(row["memory"])),
     }
     for key, (title, form) in forms.items():
-        shares = ["", *(f"  {_share(row, key)}" if key in row["ratio"] else "" for row in rows[1:])]
+        space = "\n" if key == "milliseconds" else "  "
+        shares = ["", *(f"{space}{_share(row, key)}" if key in row["ratio"] else "" for row in rows[1:])]
         table.add_row(title, *(form(row) + share for row, share in zip(rows, shares, strict=True)))
     console = console_on()
     console.print(table)
