@@ -173,6 +173,8 @@ from multiprocessing import active_children
 from pathlib import Path
 import test_training_prefetch as here
 
+from benchmark.errors import TrainingError
+
 def train(cycle):
     with here.StepBatches(cycle, range(1000), here.CPU, workers=1) as source:
         source.draw(0)
@@ -183,7 +185,7 @@ def train(cycle):
 
 try:
     train([(1, (here.stream(here.Files(Path(sys.argv[1]))),))])
-except here.TrainingError as error:
+except TrainingError as error:
     print(error, flush=True)
     os._exit(3)
 """
