@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
-import subprocess
-import sys
+import signal
 import time
 from collections import namedtuple
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from tiny import LENGTH, SIZE, WIDTH, context, materials, same
 from torch import Tensor
 
 from benchmark.cost import reading
-from benchmark.errors import DataError
+from benchmark.errors import DataError, TrainingError
 from benchmark.testbeds.stable_diffusion import latent_moments
 from benchmark.testbeds.stable_diffusion.captions import read_split
 from benchmark.testbeds.stable_diffusion.latent_moments import Moments
@@ -167,37 +167,21 @@ def _stopped_by_an_error(cycle) -> None:
         raise IndexError
 
 
-KILLED = """
-import os, signal, sys
-from multiprocessing import active_children
-from pathlib import Path
-import test_training_prefetch as here
+def test_a_killed_worker_gives_one_sentence(tmp_path) -> None:
+    cycle = [(1, (stream(Files(tmp_path / "files")),))]
+    handler = signal.getsignal(signal.SIGCHLD)
+    with pytest.raises(TrainingError, match=r"reads training pictures was killed.*fewer --workers"):
+        _stopped_by_a_killed_worker(cycle)
+    assert signal.getsignal(signal.SIGCHLD) is handler
 
-from benchmark.errors import TrainingError
 
-def train(cycle):
-    with here.StepBatches(cycle, range(1000), here.CPU, workers=1) as source:
+def _stopped_by_a_killed_worker(cycle) -> None:
+    with StepBatches(cycle, range(1000), CPU, workers=1) as source:
         source.draw(0)
         for child in active_children():
             os.kill(child.pid, signal.SIGKILL)
         for step in range(1, 1000):
             source.draw(step)
-
-try:
-    train([(1, (here.stream(here.Files(Path(sys.argv[1]))),))])
-except TrainingError as error:
-    print(error, flush=True)
-    os._exit(3)
-"""
-
-
-def test_a_killed_worker_gives_one_sentence(tmp_path) -> None:
-    """In a process of its own: torch raises the error in whatever its main thread is doing."""
-    command = [sys.executable, "-c", KILLED, str(tmp_path / "files")]
-    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 3, done.stderr
-    assert "reads training pictures was killed" in done.stdout
-    assert "fewer --workers" in done.stdout
 
 
 def test_reading_ahead_leaves_torchs_random_numbers_alone(tmp_path) -> None:

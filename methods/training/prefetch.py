@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -109,17 +111,18 @@ def read_ahead(reader: Callable[[Any], Tensor], tasks: Sequence[Any], workers: i
 
     Raises:
         PalimpsestError: the reader's own error.
+        TrainingError: a worker was killed.
     """
     if workers < 1 or len(tasks) < 2:
         yield from map(reader, tasks)
         return
-    yield from map(_checked, _loader(_Tasks(reader, tasks), range(len(tasks)), workers, pinned=False))
+    loaded = _started(_loader(_Tasks(reader, tasks), range(len(tasks)), workers, pinned=False))
+    for _ in tasks:
+        yield _checked(_next(loaded))
 
 
 class StepBatches:
     """Draws the batches of training steps in order; a context manager, at whose end the workers stop.
-
-    The block raises TrainingError if a worker is killed.
 
     Args:
         cycle: for each phase of the cycle, the number of its consecutive steps and its streams.
@@ -153,24 +156,20 @@ class StepBatches:
         step_bytes = max(map(self._bytes, self._streams))
         if step_bytes and len(steps) > 1 and (fitting := _that_fit(workers, step_bytes, tell)):
             dataset = _Steps(self._repeats, self._readings)
-            self._loaded = iter(_loader(dataset, steps, fitting, pinned=device.type == "cuda"))
+            self._loaded = _started(_loader(dataset, steps, fitting, pinned=device.type == "cuda"))
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+    def __exit__(self, *error: object) -> None:
         self._loaded = self._prepared = None  # the last reference to DataLoader's iterator: its workers end
-        if _is_of_a_killed_worker(error):  # DataLoader's signal handler raises it anywhere in the block
-            raise TrainingError(
-                "A process that reads training pictures was killed, probably because memory ran out: use fewer "
-                "--workers. The last good checkpoint is retained."
-            ) from error
 
     def draw(self, step: int) -> list[Batch | NoiseBatch]:
         """Return the batches of a step, one per stream of its phase. Steps must be drawn in order.
 
         Raises:
             DataError: a picture cannot be read.
+            TrainingError: a worker was killed.
         """
         if self._prepared is None or self._prepared[0] != step:
             return self._draw(step)
@@ -204,7 +203,7 @@ class StepBatches:
     def _read(self, phase: int, iteration: int) -> list[Tensor | None]:
         """Return what is read for each stream of the next step; None for a stream without files."""
         if self._loaded is not None:
-            return [_checked(part) for part in next(self._loaded)]
+            return [_checked(part) for part in _next(self._loaded)]
         return [reading(iteration) if reading else None for reading in self._readings[phase]]
 
     def _reading(self, stream: Stream) -> _Reading | None:
@@ -251,8 +250,30 @@ def _loader(dataset: Dataset[Any], numbers: range, workers: int, pinned: bool) -
         )
 
 
-def _is_of_a_killed_worker(error: BaseException | None) -> bool:
-    return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
+def _started(loader: DataLoader[Any]) -> Iterator[Any]:
+    """Start the workers of a loader, and return its iterator.
+
+    torch installs a signal handler that raises the death of a worker in whatever the main thread is doing. It is removed
+    here, because the iterator's `next` raises it as well.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return iter(loader)
+    handler = signal.getsignal(signal.SIGCHLD)
+    loaded = iter(loader)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL if handler is None else handler)
+    return loaded
+
+
+def _next(loaded: Iterator[Any]) -> Any:
+    try:
+        return next(loaded)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise TrainingError(
+            "A process that reads training pictures was killed, probably because memory ran out: use fewer --workers. "
+            "The last good checkpoint is retained."
+        ) from error
 
 
 def _checked(part: Any) -> Any:
