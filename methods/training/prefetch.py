@@ -253,8 +253,8 @@ def _loader(dataset: Dataset[Any], numbers: range, workers: int, pinned: bool) -
 def _started(loader: DataLoader[Any]) -> Iterator[Any]:
     """Start the workers of a loader, and return its iterator.
 
-    torch installs a signal handler that raises the death of a worker in whatever the main thread is doing. It is removed
-    here, because the iterator's `next` raises it as well.
+    torch installs a signal handler that raises the death of a worker in whatever the main thread is doing. It is
+    removed here, because the iterator's `next` raises it as well.
     """
     if threading.current_thread() is not threading.main_thread():
         return iter(loader)
@@ -267,8 +267,8 @@ def _started(loader: DataLoader[Any]) -> Iterator[Any]:
 def _next(loaded: Iterator[Any]) -> Any:
     try:
         return next(loaded)
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (RuntimeError, EOFError, ConnectionError, FileNotFoundError) as error:  # it may die while it sends a batch
+        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
             raise
         raise TrainingError(
             "A process that reads training pictures was killed, probably because memory ran out: use fewer --workers. "
