@@ -69,10 +69,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[RunRequest]:
     """Stands in for the run itself; collects what it was asked for."""
     requests: list[RunRequest] = []
 
-    def run(request: RunRequest, console: Any) -> Outcome:
+    def run(request: RunRequest, console: Any, tracker: Any = None) -> Outcome:
         requests.append(request)
         records = [record("bilevel", suite, images="images/bilevel") for suite in ("artists", "coco")]
-        return Outcome(records, {"images": Path("runs/images"), "contact sheet": Path("runs/sheet.png")})
+        return Outcome(
+            records,
+            {"images": Path("runs/images"), "contact sheet": Path("runs/sheet.png"), "records": Path("runs/records")},
+        )
 
     module = ModuleType("benchmark.pipeline.run")
     module.run = run  # type: ignore[attr-defined]
@@ -81,7 +84,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[RunRequest]:
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    def run(request: RunRequest, console: Any) -> Outcome:
+    def run(request: RunRequest, console: Any, tracker: Any = None) -> Outcome:
         raise error
 
     module = ModuleType("benchmark.pipeline.run")
@@ -169,11 +172,11 @@ def test_method_all_runs_every_method_and_refuses_settings_of_one(asked: list[Ru
 def test_method_all_continues_after_a_failed_method(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def run(request: RunRequest, console: Any) -> Outcome:
+    def run(request: RunRequest, console: Any, tracker: Any = None) -> Outcome:
         asked.append(request.method)
         if request.method in ("bilevel", "esd"):
             raise BudgetError("Too little.") if request.method == "esd" else TrainingError("NaN.")
-        return Outcome([record(request.method)], {})
+        return Outcome([record(request.method)], {"images": Path("runs/images"), "records": Path("runs/records")})
 
     module = ModuleType("benchmark.pipeline.run")
     module.run = run  # type: ignore[attr-defined]

@@ -136,7 +136,9 @@ def test_existing_artefacts_and_checkpoints_reduce_the_space_needed(
     assert left > 1000
     asked.clear()
     whole(home, alone=True)
-    assert dict(asked)["Training bilevel"] == pytest.approx(before - left)
+    assert dict(asked)["Training bilevel"] == pytest.approx(
+        before - left, abs=100
+    )  # label.json is not part of a checkpoint
 
 
 def test_estimate_and_run_need_the_same_disk_space(

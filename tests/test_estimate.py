@@ -269,7 +269,7 @@ def test_run_command_of_many_hours_requires_yes() -> None:
 
 def test_estimate_accepts_every_option_of_run() -> None:
     options = {name: {o for p in command.params for o in p.opts} for name, command in get_command(app).commands.items()}
-    assert options["estimate"] == options["run"] | {"--on", "--from"}
+    assert options["estimate"] == options["run"] - {"--track", "--dry-run"} | {"--on", "--from"}
     result = bench(
         *("estimate", "--method", "all", "--suite", "artists", "--budget", "60it,30it", "--device", "cpu"),
         *("--kept-names", "none", "--limit", "1", "--compile", "--reveal", "--yes", "--on", "H100"),

@@ -68,7 +68,10 @@ def test_explicit_images_are_private_and_their_prompts_are_not_printed(
     assert list(tmp_path.glob("artefacts/latents/*"))  # those of D_f
     assert not list((tmp_path / "images").rglob("*.png"))
     assert len(list((tmp_path / "records").glob("*.record.json"))) == 3
-    assert "give --explicit" in CliRunner().invoke(app, ["clean", "--runs", str(tmp_path)]).output
+    assert (
+        "give a run, --kind, --older-than, --explicit"
+        in CliRunner().invoke(app, ["clean", "--runs", str(tmp_path)]).output
+    )
 
 
 def identity(folder: Path) -> dict:

@@ -137,7 +137,7 @@ def test_every_method_exports_a_folder_with_the_same_pictures(
     assert len({pictures.tobytes() for pictures in here.values()}) > 2  # not one model in all folders
     encoder = features(standin)
     theirs = np.load(root / "bilevel bf16.npy")
-    drift = Drift()
+    drift = Drift("mini-features")
     drift.update(*(encoder(torch.from_numpy(np.ascontiguousarray(p.transpose(0, 3, 1, 2)))) for p in (in_bf16, theirs)))
     close = np.abs(in_bf16.astype(int) - theirs.astype(int)).max() <= CLOSE
     assert close or float(drift.compute()) <= BF16_DRIFT

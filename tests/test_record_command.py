@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def parsed(command: str) -> RunRequest:
     assert words[:2] == ["bench", "run"], command
     run = get_group(app).commands["run"]
     values: dict[str, Any] = run.make_context("run", words[2:]).params
-    (request,) = RunOptions(**values).requests()
+    (request,) = RunOptions(**{field.name: values[field.name] for field in fields(RunOptions)}).requests()
     return request
 
 

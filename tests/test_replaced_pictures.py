@@ -83,7 +83,7 @@ def test_fid_uses_the_replaced_val_images(testbed: Path) -> None:
     told = called("clean", "--runs", testbed.parent / "runs", code=2)
     assert "1 artefact (" in told
     assert "1 features) in" in told
-    assert "give --explicit or --unreachable" in told
+    assert "--explicit or --unreachable" in told
     assert "1 artefact" in called("clean", "--unreachable", "--runs", testbed.parent / "runs")
     assert "will not be used again" not in called("clean", "--runs", testbed.parent / "runs", code=2)
     assert torch.equal(new, real(testbed))

@@ -93,7 +93,7 @@ def tracked_run(home: Path, service: services.Service, **changes: Any) -> tuple[
     """Run with this service; return the records and what was printed."""
     with (home.parent / "printed.txt").open("w+", encoding="utf-8") as file:
         with Progress(console_on(file)) as progress:
-            records, _ = run.run(request(home, **changes), progress, ServiceTracker(service, progress))
+            records, *_ = run.run(request(home, **changes), progress, ServiceTracker(service, progress))
         file.seek(0)
         return records, file.read()
 

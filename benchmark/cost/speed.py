@@ -84,7 +84,7 @@ def generation(bench: Workbench, prompts: Sequence[Prompt]) -> Iterator[Timing]:
 
     def timing(way: str, took: Took, precision: str, again: int = 1, ours: bool = False) -> Timing:
         seconds, all_flops = again * took.seconds, again * flops
-        return Timing("generation", way, "images", len(prompts), seconds, precision, all_flops, took.memory, ours)
+        return Timing("generation", way, "images", len(prompts), seconds, precision, all_flops, took.memory, ours=ours)
 
     ready(bench, unet)
     warm = list(prompts[:WARM_UP])

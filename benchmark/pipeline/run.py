@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmark import registry
 from benchmark.api.request import Outcome, RunRequest
 from benchmark.console import Progress
 from benchmark.hardware import usable
@@ -202,7 +203,7 @@ def rows_of(scoring: Scoring, request: RunRequest, plan: Callable[[RunRequest], 
         if distilled.identity == rows[1].identity:
             reference = rows[1]
         else:
-            distilled.notice = _reference_notice(distilled.label, scoring.suites, rows[1].label)
+            distilled.notice = _reference_notice(distilled.label, scoring.suites, registry.short_name(request.method))
             reference = distilled
             rows.insert(1, distilled)
     return Rows(plans, rows, reference)
