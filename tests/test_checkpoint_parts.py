@@ -247,7 +247,7 @@ def test_unet_of_another_pipeline_is_scored_with_parts_unet_alone_and_labelled_s
                 "--testbed", str(tiny), "--reference", "base", "--device", "cpu", "--runs", str(tmp_path)]  # fmt: skip
     table = " ".join(called(*evaluate, "--parts", "unet").split())
     assert "theirs (U-Net alone)" in table
-    assert "Images of a single colour, which score as forgetting" in table
+    assert "images of a single colour: broken weights?" in table
     (record,) = (record for record in read_records([tmp_path / "records"]) if record.method == "theirs")
     assert record.label == "theirs (U-Net alone)"
     assert record.counted["parts"] == "unet"

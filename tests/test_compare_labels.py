@@ -133,7 +133,9 @@ def test_winner_is_coloured_only_when_significant(p: float | None, shown: bool |
 def test_command_takes_a_label_with_a_seed_and_refuses_an_unknown_one(tmp_path: Path) -> None:
     records: list[Record] = [entries[0] for entries in (model("esd"), model("esd", 1), model("uce"))]
     write(tmp_path, *records)
-    outcome = CliRunner().invoke(app, ["compare", "esd (seed 1)", "uce", "--long", "--records", str(tmp_path)])
+    outcome = CliRunner().invoke(
+        app, ["compare", "esd (seed 1)", "uce", "--format", "markdown", "--records", str(tmp_path)]
+    )
     assert outcome.exit_code == 0, outcome.output
     assert "(seed 1 / 0)" in outcome.output
     outcome = CliRunner().invoke(app, ["compare", "esd (seed 2)", "uce", "--records", str(tmp_path)])
