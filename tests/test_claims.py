@@ -226,18 +226,17 @@ def test_two_identical_runs_at_once_make_each_artefact_once(weights: Path, finis
     for run in runs:
         assert run.stdout is not None
         assert run.stdout.readline() == "ready\n"
-    told = []
     for run in runs:
         assert run.stdin is not None
         run.stdin.write("\n")
         run.stdin.flush()
-    for run in runs:
-        told.append(run.communicate(timeout=300)[1])
-    assert [run.returncode for run in runs] == [0, 0], told
+    messages = [run.communicate(timeout=300)[1] for run in runs]
+    for run, text in zip(runs, messages, strict=True):
+        assert run.returncode == 0, text[-3000:]
     same(home, finished)
     made = log.read_text().split()
     assert len(made) == len(set(made))
-    trained = [line for text in told for line in text.splitlines() if line.startswith("✓ train")]
+    trained = [line for text in messages for line in text.splitlines() if line.startswith("✓ train")]
     assert sorted(line.split()[2] for line in trained) == ["bilevel", "distilled"]
-    assert any("is computing this; waiting" in text or "is sampling some of the images" in text for text in told)
+    assert any("is computing this; waiting" in text or "is sampling some of the images" in text for text in messages)
     assert not list((home / "claims").iterdir())

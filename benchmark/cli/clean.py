@@ -82,13 +82,13 @@ def clean(
       bench clean --explicit
       bench clean --unreachable
     """
+    from benchmark.cli.clean_runs import clean_runs, remove_broken_links
     from benchmark.store import durable
     from benchmark.store.artefacts import PRIVATE
     from benchmark.store.unreachable import unreachable as find_unreachable
 
     runs_folder, removed = kept_home(runs), 0
     if names or kind or older_than:
-        from benchmark.cli.clean_runs import clean_runs
         from benchmark.records.clean_choice import Choice, parse_age
 
         if explicit or unreachable:
@@ -111,9 +111,7 @@ def clean(
         for artefact in unreachable_artefacts:
             _remove(artefact.folder, runs_folder)
     if explicit or unreachable:
-        for link in (runs_folder / "images").rglob("*.png"):
-            if link.is_symlink() and not link.exists():
-                link.unlink()
+        remove_broken_links(runs_folder)
     if explicit:
         print(f"{removed} explicit pictures removed from {runs_folder}; records and scores are kept")
     if unreachable:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from benchmark.errors import UsageError
+from benchmark.store.listing import matching
 from benchmark.store.paths import size
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def clean_runs(home: Path, choice: Choice, yes: bool) -> None:
     for path in selection.record_files:
         with storing(path):
             path.unlink(missing_ok=True)
-    _remove_broken_links(home)
+    remove_broken_links(home)
     kept = "" if selection.records else "; records and scores are kept"
     print(f"{size(selection.bytes)} freed{kept}")
 
@@ -72,12 +73,12 @@ def _confirm() -> None:
     raise UsageError("Nothing was deleted.")
 
 
-def _remove_broken_links(home: Path) -> None:
+def remove_broken_links(home: Path) -> None:
     """Remove links in the folder of images whose pictures were deleted, and folders that are empty then."""
-    for link in (home / "images").rglob("*.png"):
+    for link in matching(home / "images", "**/*.png"):
         if link.is_symlink() and not link.exists():
             link.unlink(missing_ok=True)
-    for folder in sorted((home / "images").rglob("*"), reverse=True):
+    for folder in reversed(matching(home / "images", "**/*")):
         if folder.is_dir() and not folder.is_symlink():
             with suppress(OSError):  # it is not empty
                 folder.rmdir()

@@ -18,7 +18,7 @@ from benchmark.records.record import SUFFIX, Record, read_record
 from benchmark.store import disk, manifest
 from benchmark.store.artefacts import key_of
 from benchmark.store.checkpoints import newest_step, read_label
-from benchmark.store.listing import visible
+from benchmark.store.listing import statuses_below, visible
 from benchmark.store.paths import records_folder
 
 WEIGHTS, PICTURES, FEATURES = ("model",), ("images", "explicit-images"), ("features", "seen")
@@ -141,7 +141,7 @@ def _checkpoints(home: Path) -> Iterator[StoredPart]:
     """Yield the folders of partial results. Their identity has the kind of the artefact that they belong to."""
     for folder in visible(home / "scratch", "*/*"):
         with suppress(OSError):
-            times = [path.stat().st_mtime for path in (folder, *folder.rglob("*"))]
+            times = [folder.stat().st_mtime, *(status.st_mtime for _, status in statuses_below(folder))]
             kind = folder.parent.name
             yield StoredPart(folder, "checkpoints", folder.name, disk.taken(folder), max(times), {"of": kind})
 

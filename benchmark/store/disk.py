@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from rich import filesize
 from benchmark.errors import StoreError
 from benchmark.store import durable
 from benchmark.store.checkpoints import KEPT
+from benchmark.store.listing import statuses_below
 
 FP32 = 4
 PNG = 0.7
@@ -36,8 +38,8 @@ def pictures(count: float, height: int, width: int) -> float:
 
 
 def taken(folder: Path) -> int:
-    """Return the bytes of all files under `folder`, which need not exist."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """Return the bytes of all files under `folder`, which need not exist and which another process may be changing."""
+    return sum(status.st_size for _, status in statuses_below(folder) if stat.S_ISREG(status.st_mode))
 
 
 def check(needs: Mapping[Path, float], what: str) -> None:

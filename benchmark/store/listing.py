@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchmark.errors import DataError
@@ -29,12 +30,41 @@ def visible(folder: Path, pattern: str) -> list[Path]:
     """
     if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
         raise DataError(f"The folder {folder} cannot be listed (permission denied): make it readable.")
-    matches = sorted(
-        path for path in folder.glob(pattern) if not any(n.startswith(".") for n in path.relative_to(folder).parts)
-    )
+    matches = [
+        path for path in matching(folder, pattern) if not any(n.startswith(".") for n in path.relative_to(folder).parts)
+    ]
     for path in matches:
         refuse_unreadable(path)
     return matches
+
+
+def matching(folder: Path, pattern: str) -> list[Path]:
+    """Return the sorted paths in `folder` that match the glob `pattern`.
+
+    Another process may add and remove files meanwhile. `Path.glob` fails if it removes a folder that is about to be
+    listed; the listing is then repeated.
+    """
+    while True:
+        try:
+            return sorted(folder.glob(pattern))
+        except FileNotFoundError:
+            continue
+
+
+def statuses_below(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Yield every file and folder below `folder`, which need not exist, with its status, in no particular order.
+
+    Paths that another process removes meanwhile are left out, and so are links to missing files. Links to folders are
+    not followed.
+    """
+    for parent, folder_names, file_names in os.walk(folder):  # leaves out folders that cannot be listed any more
+        for name in (*folder_names, *file_names):
+            path = Path(parent, name)
+            try:
+                status = path.stat()
+            except OSError:
+                continue
+            yield path, status
 
 
 def refuse_unreadable(path: Path) -> None:

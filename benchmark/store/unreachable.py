@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.json_types import Identity
-from benchmark.store import contents, durable, manifest
+from benchmark.store import contents, disk, durable, manifest
 from benchmark.store.artefacts import key_of
 from benchmark.store.listing import visible
 
@@ -40,12 +40,7 @@ def unreachable(home: Path) -> list[Unreachable]:
             # Artefacts computed from this one contain its key; those sampled from a model contain the model's key.
             gone_contents |= {folder.name, key_of("model", identities.pop(folder))}
             unreachable_folders.append(folder)
-    return [
-        Unreachable(
-            folder, folder.parent.name, sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-        )
-        for folder in sorted(unreachable_folders)
-    ]
+    return [Unreachable(folder, folder.parent.name, disk.taken(folder)) for folder in sorted(unreachable_folders)]
 
 
 def remove(home: Path, folder: Path) -> None:
