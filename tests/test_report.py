@@ -22,8 +22,8 @@ from typer.main import get_group
 from typer.testing import CliRunner
 
 from benchmark.cli.app import app
+from benchmark.figures.axes import log_ticks
 from benchmark.records.record import read_records, read_scores, write_record
-from benchmark.report.run_details import _ticks
 
 ROOT = Path(__file__).parents[1]
 COMMITTED = ROOT / "results" / "mini" / "records"
@@ -193,13 +193,14 @@ def test_every_run_has_its_command_cost_losses_and_provenance(page: Page) -> Non
     ],
 )
 def test_axis_of_losses_has_round_numbers(lowest: float, highest: float, ticks: list[float]) -> None:
-    assert _ticks(math.log10(lowest), math.log10(highest)) == pytest.approx(ticks)
+    assert log_ticks(math.log10(lowest), math.log10(highest)) == pytest.approx(ticks)
 
 
 def test_plots_have_real_text_no_comments_and_their_numbers_as_a_table(any_page: Page) -> None:
     assert any_page.source.count('class="plot"') >= 2
     assert "style of the targets (left is forgotten)" in any_page.data["text"]
     assert "<!--" not in any_page.source
+    assert "$" not in any_page.source.split("<script")[0]  # mathematical notation of matplotlib would be shown as code
     assert "Numbers of the plot: Damage against forgetting" in any_page.text
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.experiments.studies import Point, Study
+from benchmark.figures.axes import use_log_scale
 from benchmark.figures.tradeoff import save
 from benchmark.store import durable
 
@@ -40,7 +41,7 @@ def write(study: Study, points: Sequence[Point], out: Path) -> list[Path]:
         axis.set_xlabel("iterations of distillation")
         axis.grid(alpha=0.25)
         if key == "fid" and axis.lines:  # KID has a linear axis, because unbiased estimates can be negative
-            axis.set_yscale("log")
+            use_log_scale(axis)
     handles = {str(line.get_label()): line for axis in axes for line in axis.lines}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(5, len(handles)))
     figure.suptitle(study.title)

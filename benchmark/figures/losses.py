@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.errors import DataError
+from benchmark.figures.axes import count_flops, use_log_scale
 from benchmark.figures.tradeoff import save
 from benchmark.json_types import CurveRow
 from benchmark.records.record import Record
@@ -68,8 +69,10 @@ def draw(table: Table) -> Figure:
     both["L_ft"].set_title("L_ft: what restores the model (Eq. 8) ↓")
     both["L_CU"].set_title("L_CU: what makes it forget ↓")
     for axis in both.values():
-        axis.set_xlabel("U-Net FLOPs of all training passes")
-        axis.set_yscale("log")
+        axis.set_xlabel("U-Net compute of all training passes")
+        count_flops(axis)
+        if axis.lines:
+            use_log_scale(axis)
         axis.grid(alpha=0.25, which="both")
     handles = {text: line for axis in both.values() for line, text in zip(*axis.get_legend_handles_labels())}  # noqa: B905
     columns = min(4, len(handles))

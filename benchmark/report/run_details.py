@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from benchmark.api.suite import DESTINATION
 from benchmark.figures import losses
+from benchmark.figures.axes import log_ticks
 from benchmark.records.command import Command
 from benchmark.records.record import BROUGHT, Record
 from benchmark.report.contents import Contents, Run
@@ -193,18 +194,5 @@ def _losses(record: Record) -> LossPlot | None:
         for name, line in lines.items()
         if line
     ]  # fmt: skip
-    ticks = [(round(place(0, value)[1], 1), f"{value:g}") for value in _ticks(lowest, highest)]
+    ticks = [(round(place(0, value)[1], 1), f"{value:g}") for value in log_ticks(lowest, highest)]
     return LossPlot(curves, ticks, f"{most:.3g}")
-
-
-def _ticks(lowest: float, highest: float) -> list[float]:
-    """Return two to six round numbers between two logarithms: powers of ten, with their multiples if these are few."""
-    powers = range(math.floor(lowest), math.ceil(highest) + 1)
-    for factors in ((1,), (1, 2, 5), range(1, 10)):
-        values = [factor * 10.0**power for power in powers for factor in factors]
-        inside = [value for value in values if lowest <= math.log10(value) <= highest]
-        if len(inside) >= 3:
-            break
-    if len(inside) < 2:
-        inside = [float(f"{10**end:.2g}") for end in (lowest, highest)]
-    return inside[:: -(-len(inside) // 6)]
