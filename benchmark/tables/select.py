@@ -64,10 +64,8 @@ def all_records(reference: Path, runs: Path, paths: Sequence[Path]) -> list[Foun
 
 
 def _source(path: Path, reference: Path) -> Source:
-    resolved_path = path.resolve()
-    return (
-        "reference" if resolved_path in (reference, reference.parent) or resolved_path.parent == reference else "local"
-    )
+    """Return whether records are committed: those in the testbed's folder of results, which contains `reference`."""
+    return "reference" if path.resolve().is_relative_to(reference.parent) else "local"
 
 
 def _read_given(path: Path) -> list[Record]:
