@@ -64,7 +64,8 @@ def test_a_lora_is_added_to_the_base_under_the_names_of_every_tool(
     ours = merged(file.parent if folder else file, 0.7)
     assert close(ours, expected)
     untouched = {name for name in expected if name.removesuffix(".weight") not in layers}
-    assert all(torch.equal(ours[name], base().state_dict()[name]) for name in untouched)
+    before = base().state_dict()
+    assert all(torch.equal(ours[name], before[name]) for name in untouched)
 
 
 @pytest.mark.parametrize("rslora", [False, True])

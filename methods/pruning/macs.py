@@ -4,6 +4,8 @@ A share of MACs depends on the latent size and on the counting rule, so state bo
 attention is 46 % of SD 2.1 at 96^2 with the counting rule published for APTP, but 26 % at 64^2 as it is computed.
 """
 
+import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -26,6 +28,60 @@ def module_macs(unet: UNet2DConditionModel, latent_size: int, text_length: int) 
         latent_size: height and width of the latent. Shares of MACs depend on it: 80 % at 64^2 is not 80 % at 96^2.
         text_length: number of tokens of the text states. Shares of MACs depend on it as well.
     """
+    structure = _structure(unet)
+    key = (structure, latent_size, text_length)
+    if structure is None or key not in _counted:
+        macs = _count_modules(unet, latent_size, text_length)
+        if structure is None:
+            return macs
+        if len(_counted) >= KEPT_COUNTS:
+            del _counted[next(iter(_counted))]  # the oldest
+        _counted[key] = macs
+    return dict(_counted[key])
+
+
+KEPT_COUNTS = 64
+"""Number of counts that a process keeps."""
+_counted: dict[tuple[str | None, int, int], dict[str, int]] = {}
+"""Counts of this process by structure of the network, latent size and text length; a count takes up to a second."""
+
+
+def _structure(unet: UNet2DConditionModel) -> str | None:
+    """Return a digest of everything that decides the MACs of a network, or None if the network has been modified.
+
+    It covers the type, the plain attributes and the shapes of weights of every module. Networks with hooks, or with
+    functions or objects as attributes (such as a replaced `forward`), have none.
+    """
+    digest = hashlib.sha256()
+    for name, module in unet.named_modules():
+        digest.update(f"{name}\n{type(module).__module__}.{type(module).__qualname__}\n".encode())
+        for attribute, value in vars(module).items():
+            if attribute == "_modules":
+                continue
+            if attribute in ("_parameters", "_buffers"):
+                value = {key: t if t is None else (*t.shape, str(t.dtype)) for key, t in value.items()}
+            elif attribute == "_internal_dict":  # diffusers' config, with its path
+                value = {key: item for key, item in value.items() if not key.startswith("_")}
+            elif "hooks" in attribute and value:
+                return None
+            elif not _is_plain(value):
+                if vars(value) or "processor" not in attribute:
+                    return None
+                value = f"{type(value).__module__}.{type(value).__qualname__}"
+            digest.update(f"{attribute}={value!r}\n".encode())
+    return digest.hexdigest()
+
+
+def _is_plain(value: object) -> bool:
+    """Return whether a value is a number, a string, None, a data type, or a collection of these."""
+    if isinstance(value, Mapping):
+        return all(_is_plain(item) for item in value.values())
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(_is_plain(item) for item in value)
+    return value is None or isinstance(value, bool | int | float | str | torch.dtype | torch.device)
+
+
+def _count_modules(unet: UNet2DConditionModel, latent_size: int, text_length: int) -> dict[str, int]:
     # Counting needs only shapes. With meta tensors as weights it is fast for any network and gives the same result on
     # every device (versions of torch differ in whether they count fused attention kernels).
     shapes = {name: torch.empty_like(tensor, device="meta") for name, tensor in unet.state_dict().items()}
