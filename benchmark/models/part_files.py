@@ -33,6 +33,8 @@ SCHEDULE = {
 A scheduler class may have different defaults."""
 MOST_STEPS = 100_000
 """Largest number of steps of a noise schedule; usual are 1,000."""
+LARGEST_JSON = 1 << 26
+"""Largest size of a JSON file in bytes."""
 STEPS = Path("scheduler") / "scheduler_config.json"
 """The scheduler's file in a pipeline's folder."""
 
@@ -44,6 +46,8 @@ def read_json(file: Path) -> JsonObject:
         DataError: if the file cannot be read, or is not a JSON object.
     """
     try:
+        if file.stat().st_size > LARGEST_JSON:
+            raise ValueError(f"it has more than {LARGEST_JSON:,} bytes")
         return dict(json.loads(file.read_text("utf-8-sig")))
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{file} cannot be read ({first_line(error)}).") from error
