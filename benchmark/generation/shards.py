@@ -100,7 +100,8 @@ def read_shard(folder: Path, count: int) -> list[Tensor]:
     arrays = []
     for path in visible(folder, "*.png"):
         try:
-            arrays.append(np.array(Image.open(path, formats=("PNG",)).convert("RGB")))
+            with Image.open(path, formats=("PNG",)) as opened:
+                arrays.append(np.array(opened.convert("RGB")))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise DataError(f"{path} is not a picture of a model ({error}): remove {folder}, and run again.") from error
     if len(arrays) != count:

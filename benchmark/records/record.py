@@ -107,7 +107,7 @@ class Record(_Model):
     data: str = Field(description="D_f, the plain captioned images of the training")
     budget: dict[str, JsonValue] = Field(description="largest cost of the training, e.g. {'flops': 1e15}")
     suite: str = Field(description="the suite of prompts: 'artists', 'coco', ...")
-    seed: int = Field(ge=0, description="seed of the training")
+    seed: int = Field(ge=0, lt=2**63, description="seed of the training")
     recipe: int = Field(ge=0, description="version of the method's training procedure")
     sampler: dict[str, JsonValue] = Field(
         description="scheduler, steps, guidance, size, and precision if not fp32: the same for all images of a suite"
