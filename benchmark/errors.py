@@ -12,11 +12,32 @@
 This module imports nothing, so that all four packages can import it.
 """
 
+_CODES = (*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_ESCAPES = {code: chr(code).encode("unicode_escape").decode() for code in _CODES}
+"""Characters by which a text can move the cursor, change colours, or change the direction of text on a terminal, and
+how messages show them. Line breaks and tabs are not among them."""
+
+
+def has_controls(text: str) -> bool:
+    """Return whether a text contains characters that a terminal executes or that reverse its direction."""
+    return text.translate(_ESCAPES) != text
+
+
+def without_controls(text: str) -> str:
+    r"""Return a text in which control characters are written as escapes, such as `\x1b`."""
+    return text.translate(_ESCAPES)
+
 
 class PalimpsestError(Exception):
-    """Base class of errors for the user. They are shown without a traceback, and the process exits with `exit_code`."""
+    """Base class of errors for the user. They are shown without a traceback, and the process exits with `exit_code`.
+
+    Messages quote names and files of other people, so control characters are shown as escapes.
+    """
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        return without_controls(super().__str__())
 
 
 class UsageError(PalimpsestError):

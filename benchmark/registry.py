@@ -3,6 +3,7 @@
 Only `load` imports a plug-in, so listing names and reporting an unknown one take no time.
 """
 
+import ast
 import difflib
 import traceback
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from benchmark.errors import UsageError
 from benchmark.json_types import Settings
 from benchmark.moved_modules import moved_imports
 from benchmark.plugin_source import files as plugin_files
-from benchmark.plugin_source.classes import find_source
+from benchmark.plugin_source.classes import find_class, find_source
 
 GROUPS = {
     "methods": "method",
@@ -66,6 +67,27 @@ def load(group: str, name: str) -> Any:
     except (ImportError, AttributeError) as error:
         check_imports(*_files_of(error))
         raise UsageError(f"The {GROUPS[group]} {name!r} cannot be loaded from {point.value} ({error}).") from error
+
+
+def declared(group: str, name: str, attribute: str, default: Any) -> Any:
+    """Return a class attribute of the plug-in that a record names, without running code that the user did not name.
+
+    An installed plug-in is loaded. A file is only parsed, because records can be from other people and can name any
+    file of this machine: the value of the attribute must then be a literal in the class, or in a parent class that can
+    be found without importing anything.
+
+    Raises:
+        UsageError: the plug-in is not installed, or its file does not exist.
+    """
+    if not is_file(name):
+        return getattr(load(group, name), attribute, default)
+    path, attribute_of_file = _split_name(name)
+    try:
+        source = find_class(ast.parse(path.read_text(encoding="utf-8-sig")), attribute_of_file)
+    except (OSError, ValueError, SyntaxError, RecursionError):
+        return default
+    value = source.value(attribute) if source else None
+    return value.value if isinstance(value, ast.Constant) else default
 
 
 def home_of(group: str, name: str) -> str:

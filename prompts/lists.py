@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from benchmark.errors import DataError
+from benchmark.errors import DataError, has_controls
 from prompts.tables import check_commas, csv_text, is_missing, read_table
 
 LARGEST_SEED = 2**63 - 1
@@ -63,6 +63,9 @@ def read_prompts(path: Path) -> list[Prompt]:
         for name in ("id", "text", "part"):
             if not cells[name].strip():
                 raise DataError(f"{where}: the {name} is empty.")
+        for name in (*NAMES, "id", "form"):
+            if has_controls(cells.get(name, "")):
+                raise DataError(f"{where}: the {name} contains a control character: remove the character.")
         if is_missing(cells["text"]):
             raise DataError(
                 f"{where}: the text is {cells['text']!r}, which means a missing value; write a text or remove the row."

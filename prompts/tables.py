@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import DataError
-from prompts.parquet import read_parquet
+from prompts.parquet import TooLarge, read_parquet
 
 NUMBERS = "numbers"
 """Kind of a Parquet column of integers, floats or decimals."""
@@ -192,6 +192,8 @@ def _parquet(data: bytes, path: Path) -> Table:
             columns.append(cells)
             if kind:
                 kinds[name] = kind
+    except TooLarge as error:
+        raise DataError(f"{path} is too large ({error}): give only the rows and columns of the list.") from None
     except (pyarrow.ArrowException, OSError, ValueError):
         raise DataError(f"{path} begins like a Parquet file but cannot be read as one: download it again.") from None
     rows = [list(row) for row in zip(*columns, strict=True)]

@@ -6,18 +6,16 @@ from pathlib import Path
 import pytest
 from test_cli import answer, bench
 
+from benchmark.store.artefacts import Store
+
 TABLE = "<!-- bench table -->\nold\n"
 
 
-def picture(folder: Path) -> None:
-    folder.mkdir(parents=True)
-    (folder / "x.png").write_text("x")
-
-
 def test_clean_removes_explicit_images_behind_a_link_but_not_the_link(tmp_path: Path) -> None:
-    picture(tmp_path / "elsewhere" / "key")
-    (tmp_path / "runs" / "artefacts").mkdir(parents=True)
+    with Store(tmp_path / "runs").make("explicit-images", {"prompts": "x"}) as folder:
+        (folder / "x.png").write_text("x")
     link = tmp_path / "runs" / "artefacts" / "explicit-images"
+    link.rename(tmp_path / "elsewhere")
     link.symlink_to(tmp_path / "elsewhere")
     result = bench("clean", "--explicit", "--runs", str(tmp_path / "runs"))
     assert (result.exit_code, result.stdout.split(" explicit")[0]) == (0, "1")

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
-from benchmark.errors import BudgetError, UsageError
+from benchmark.errors import BudgetError, UsageError, has_controls
 from benchmark.json_types import Settings
 from methods.base import Precision
 from methods.kept_names import KEPT_NAMES
@@ -88,6 +88,9 @@ class RunRequest:
     command: tuple[str, ...] = field(default=(), compare=False)  # the command line, for records; empty: not known
 
     def __post_init__(self) -> None:
+        for text in (self.method, self.suite, self.testbed, self.pruning, self.preset, *self.targets, *self.metrics):
+            if has_controls(text) or "\n" in text:
+                raise UsageError(f"The name {text!r} contains a line break or a control character: write it without.")
         check_macs(self.macs)
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"--seed must be between 0 and 2^63 - 1; {self.seed} is not.")

@@ -187,6 +187,9 @@ class Testbed:
         """Return the base as a diffusers pipeline."""
         from diffusers import StableDiffusionPipeline
 
+        from metrics.networks.untrusted import check_pipeline
+
+        check_pipeline(self.pipeline)
         return StableDiffusionPipeline.from_pretrained(self.pipeline, local_files_only=True)
 
     def materials(self, bench: Workbench, concept: Concept, which: str, concept_images: bool = True) -> Materials:

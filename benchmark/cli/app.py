@@ -36,7 +36,7 @@ from benchmark.cli.speed import speed
 from benchmark.cli.study import study
 from benchmark.cli.table import compare, show_table
 from benchmark.cli.testbed import testbed_app
-from benchmark.errors import PalimpsestError, UsageError
+from benchmark.errors import PalimpsestError, UsageError, without_controls
 from benchmark.store.durable import HOME_VARIABLE
 from benchmark.store.paths import environment
 
@@ -60,7 +60,7 @@ def _complain(sentence: str) -> None:
     if not launcher.is_first():
         time.sleep(GRACE)
         sentence = f"process {launcher.rank()} of {launcher.processes()}: {sentence}"
-    print(sentence, file=sys.stderr)
+    print(without_controls(sentence), file=sys.stderr)
 
 
 def _is_lost(error: RuntimeError) -> bool:
@@ -107,6 +107,9 @@ class _Commands(TyperGroup):
             first_sentence = str(error).partition(". ")[0]
             _complain(f"error: {first_sentence}: try --precision bf16, or a different --device.")
             raise typer.Exit(2) from None
+        except MemoryError:
+            _complain("error: the main memory is full: close other programs, or give smaller files.")
+            raise typer.Exit(PalimpsestError.exit_code) from None
         except KeyboardInterrupt:
             if launcher.is_first():
                 print("interrupted; run the same command again to resume", file=sys.stderr)

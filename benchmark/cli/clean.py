@@ -85,6 +85,7 @@ def clean(
     from benchmark.cli.clean_runs import clean_runs, remove_broken_links
     from benchmark.store import durable
     from benchmark.store.artefacts import PRIVATE
+    from benchmark.store.unreachable import remove
     from benchmark.store.unreachable import unreachable as find_unreachable
 
     runs_folder, removed = kept_home(runs), 0
@@ -105,11 +106,13 @@ def clean(
         for private in PRIVATE:
             for folder in (runs_folder / "artefacts" / private, *runs_folder.glob(f"damaged/{private}-*")):
                 removed += _remove(folder, runs_folder)
-    unreachable_artefacts = find_unreachable(runs_folder)
+    unreachable_artefacts = [
+        artefact for artefact in find_unreachable(runs_folder) if not durable.is_outside(artefact.folder, runs_folder)
+    ]
     summary = _summary(unreachable_artefacts)
     if unreachable:
         for artefact in unreachable_artefacts:
-            _remove(artefact.folder, runs_folder)
+            remove(runs_folder, artefact.folder)
     if explicit or unreachable:
         remove_broken_links(runs_folder)
     if explicit:
@@ -135,18 +138,48 @@ def _summary(artefacts: Sequence[Unreachable]) -> str:
 
 
 def _remove(folder: Path, runs_folder: Path) -> int:
-    """Delete the folder and return how many pictures it held. Raises StoreError if it cannot be deleted."""
+    """Delete a folder of artefacts, and return how many pictures it held.
+
+    If the folder is a link, or behind one, only those of its subfolders are deleted that the store wrote.
+
+    Raises:
+        StoreError: it cannot be deleted.
+    """
+    from benchmark.store.durable import is_outside
     from benchmark.store.listing import visible
     from benchmark.store.unreachable import remove
 
     if not folder.is_dir():
         return 0
-    count = sum(path.is_file() for path in visible(folder, "**/*.png"))
-    for removed_folder in _folders_to_delete(folder):
-        remove(runs_folder, removed_folder)
-    return count
+    if not folder.is_symlink() and not is_outside(folder, runs_folder):
+        count = _count_pictures(folder)
+        remove(runs_folder, folder)
+        return count
+    own = [path for path in visible(folder, "*") if _is_own(path, folder.name)]
+    counts = [_count_pictures(path) for path in own]
+    for path in own:
+        remove(runs_folder, path, may_be_outside=True)
+    if others := visible(folder, "*"):
+        print(f"stays: {others[0]}, which this store did not write, because {folder} is a link or behind a link")
+    return sum(counts)
 
 
-def _folders_to_delete(folder: Path) -> list[Path]:
-    """Return the folders to delete: the folder itself, or its subfolders if it is a link, so that the link is kept."""
-    return [path for path in folder.iterdir() if path.is_dir()] if folder.is_symlink() else [folder]
+def _count_pictures(folder: Path) -> int:
+    from benchmark.store.listing import visible
+
+    return sum(path.is_file() for path in visible(folder, "**/*.png"))
+
+
+def _is_own(folder: Path, kind: str) -> bool:
+    """Return whether a folder behind a link is an artefact of this kind, or holds nothing but revealed sheets."""
+    from benchmark.store import manifest
+
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    if folder.name == "revealed":
+        return all(path.suffix == ".png" for path in folder.iterdir())
+    try:
+        header = manifest.read_seal(folder)
+    except (OSError, manifest.Damage, manifest.Newer):
+        return False
+    return (header.get("kind"), header.get("key")) == (kind, folder.name)

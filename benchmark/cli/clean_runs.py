@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ def clean_runs(home: Path, choice: Choice, yes: bool) -> None:
     from benchmark.store.unreachable import remove
 
     inventory = read_inventory(home)
-    selection = select(inventory, choice, live(home), time.time())
+    selection = _inside(home, select(inventory, choice, live(home), time.time()))
     for sentence in selection.stays:
         print(f"stays: {sentence}")
     if not selection.parts and not selection.records:
@@ -42,7 +43,8 @@ def clean_runs(home: Path, choice: Choice, yes: bool) -> None:
     print(f"{_summary(selection)} in {home}, {size(selection.bytes)} in all")
     if not yes:
         _confirm()
-    selection = select(inventory, choice, live(home), time.time())  # a run may have started while the user was asked
+    # A run may have started while the user was asked.
+    selection = _inside(home, select(inventory, choice, live(home), time.time()))
     for part in selection.parts:
         remove(home, part.folder)
     for path in selection.record_files:
@@ -51,6 +53,21 @@ def clean_runs(home: Path, choice: Choice, yes: bool) -> None:
     remove_broken_links(home)
     kept = "" if selection.records else "; records and scores are kept"
     print(f"{size(selection.bytes)} freed{kept}")
+
+
+def _inside(home: Path, selection: Selection) -> Selection:
+    """Return a selection without what is behind links that lead out of the runs folder; that stays."""
+    from benchmark.store.durable import is_outside
+    from benchmark.store.unreachable import outside_sentence
+
+    paths = [part.folder for part in selection.parts] + selection.record_files
+    outside = [path for path in paths if is_outside(path, home)]
+    return replace(
+        selection,
+        parts=[part for part in selection.parts if part.folder not in outside],
+        record_files=[path for path in selection.record_files if path not in outside],
+        stays=[*selection.stays, *(outside_sentence(path, home) for path in outside)],
+    )
 
 
 def _summary(selection: Selection) -> str:
@@ -75,6 +92,10 @@ def _confirm() -> None:
 
 def remove_broken_links(home: Path) -> None:
     """Remove links in the folder of images whose pictures were deleted, and folders that are empty then."""
+    from benchmark.store.durable import is_outside
+
+    if is_outside(home / "images" / "any", home):
+        return
     for link in matching(home / "images", "**/*.png"):
         if link.is_symlink() and not link.exists():
             link.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,11 +69,14 @@ class Speeds:
             rates: dict[str, list[float]] = {}
             for row in rehearsal["rows"]:
                 if row["error"] is None and row["flops"] and row["seconds"]:
-                    rates.setdefault(row["kind"], []).append(row["flops"] / row["seconds"])
+                    speed = row["flops"] / row["seconds"]
+                    if not 0 < speed < math.inf:
+                        raise ValueError("a speed is not a positive number")
+                    rates.setdefault(str(row["kind"]), []).append(speed)
             device = f"{rehearsal['device']}, measured by `bench rehearse` on {rehearsal['testbed']}"
         except OSError as error:
             raise DataError(f"The rehearsal {path} cannot be read ({error.strerror}).") from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise DataError(
                 f"{path} was not written by `bench rehearse --out`: run `bench rehearse` again, or give its file."
             ) from error

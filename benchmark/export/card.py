@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmark.api.suite import DESTINATION
 from benchmark.records.record import BROUGHT, Cell, Record
+from benchmark.tables.markdown_text import without_html
 
 ARROWS = {True: "↑", False: "↓", None: ""}
 PLAIN = """from diffusers import StableDiffusionPipeline
-pipeline = StableDiffusionPipeline.from_pretrained("{folder}")
+pipeline = StableDiffusionPipeline.from_pretrained({folder})
 """
-PRUNED = """import sys; sys.path.insert(0, "{folder}")
+PRUNED = """import sys; sys.path.insert(0, {folder})
 from loader import load_pipeline
-pipeline = load_pipeline("{folder}")
+pipeline = load_pipeline({folder})
 """
 
 
@@ -41,7 +43,7 @@ def model_card(
     """
     record = records[0]
     targets = [str(target) for target in _list(record.concept.get("targets"))]
-    load = (PRUNED if pruned else PLAIN).format(folder=folder)
+    load = (PRUNED if pruned else PLAIN).format(folder=json.dumps(str(folder), ensure_ascii=False))
     steps, guidance = sampler["steps"], sampler["guidance"]
     lines = [
         "---", f"license: {license_name}", "library_name: diffusers", "pipeline_tag: text-to-image", "---", "",
@@ -75,7 +77,7 @@ def model_card(
         "much of the concept remains under the prompts of these suites, and stronger attacks may recover more. Other "
         "concepts can be affected as well. The licence of the base model applies, with its restrictions of use.", "",
     ]  # fmt: skip
-    return "\n".join(lines)
+    return without_html("\n".join(lines))
 
 
 def _row(suite: str, name: str, cell: Cell) -> str:

@@ -169,7 +169,7 @@ def _line_and_strength(row: Row) -> tuple[str, str]:
     """Return the line of a row and its strength; the line is defined by all settings except the method's `strength`."""
     record = row.record
     try:
-        strength = registry.load("methods", record.method).strength
+        strength = registry.declared("methods", record.method, "strength", "")
     except UsageError:  # a record of a method that is not installed
         strength = ""
     settings = [word for word in record.variant.split(",") if word != "default"]

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmark.errors import DataError
 from benchmark.generation.shards import shard_identity, shards
 from benchmark.store import durable
 from benchmark.store.artefacts import key_of
@@ -31,6 +32,9 @@ def name_of(model: Model) -> str:
 
 def hang(bench: Workbench, model: Model, prompts: Sequence[Prompt], folder: Path, kind: str = "images") -> Path:
     """Link every stored picture into `folder` as `<prompt id>.png`; return `folder`."""
+    for prompt in prompts:
+        if Path(prompt.id).name != prompt.id:
+            raise DataError(f"The prompt id {prompt.id!r} must be a file name without folders: rename the id.")
     with durable.storing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for shard in shards(prompts):

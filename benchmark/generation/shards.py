@@ -97,7 +97,13 @@ def read_shard(folder: Path, count: int) -> list[Tensor]:
     import torch
     from PIL import Image
 
-    arrays = [np.array(Image.open(path).convert("RGB")) for path in visible(folder, "*.png")]
+    arrays = []
+    for path in visible(folder, "*.png"):
+        try:
+            with Image.open(path, formats=("PNG",)) as opened:
+                arrays.append(np.array(opened.convert("RGB")))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise DataError(f"{path} is not a picture of a model ({error}): remove {folder}, and run again.") from error
     if len(arrays) != count:
         raise DataError(f"{folder} holds {len(arrays)} of {count} pictures: remove it, and they are sampled again.")
     return [torch.from_numpy(array).permute(2, 0, 1).contiguous() for array in arrays]

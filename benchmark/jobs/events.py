@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmark.errors import without_controls
 from benchmark.store import durable
 
 ENDED = ("requeued", "stopped", "lost", "cancelled", "done", "failed")
@@ -47,7 +48,7 @@ def read(path: Path) -> list[Event]:
     events = []
     for line in text.splitlines():
         if (match := _LINE.fullmatch(line.strip())) and (time := _seconds(match[1])) is not None:
-            events.append(Event(time, match[2], match[3], match[4] or ""))
+            events.append(Event(time, match[2], without_controls(match[3]), without_controls(match[4] or "")))
     return events
 
 
@@ -90,4 +91,4 @@ def last_line(log: Path) -> str:
             text = file.read().decode("utf-8", errors="replace")
     except OSError:
         return ""
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+    return without_controls(next((line.strip() for line in reversed(text.splitlines()) if line.strip()), ""))

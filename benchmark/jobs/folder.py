@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,7 +90,8 @@ def _written(folder: Path) -> list[tuple[tuple[str, ...], Path]]:
             continue
         for line in path.read_text("utf-8", errors="replace").splitlines()[:5]:
             if line.startswith(MARK):
-                scripts.append((tuple(shlex.split(line.removeprefix(MARK))), path))
+                with suppress(ValueError):  # a quotation mark is not closed, so `write` did not write this script
+                    scripts.append((tuple(shlex.split(line.removeprefix(MARK))), path))
     return scripts
 
 

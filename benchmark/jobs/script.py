@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmark.errors import UsageError, without_controls
 from benchmark.jobs.sbatch_options import Resources, directives
 
 MARK = "# bench run "
@@ -44,11 +45,16 @@ def text(words: Sequence[str], name: str, script: Path, runs: Path, folder: Path
         resources: what the job asks Slurm for.
 
     All three paths are absolute.
+
+    Raises:
+        UsageError: an option contains a line break, or Slurm cannot write to the path of the log.
     """
+    if any("\n" in word or "\r" in word for word in words):  # they would end the comment with the options
+        raise UsageError(f"The options of run {name} contain a line break: write each option on one line.")
     lines = directives(name, script.with_suffix(".log"), resources)
     values = {
         "mark": MARK + shlex.join(words),
-        "basis": resources.basis,
+        "basis": " ".join(without_controls(resources.basis).split()),  # a line break would end the comment
         "directives": "\n".join(f"#SBATCH --{line}" for line in lines),
         "state": shlex.quote(str(script.with_suffix(".state"))),
         "log": shlex.quote(str(script.with_suffix(".log"))),

@@ -151,10 +151,10 @@ def _embedding(word: str, vectors: Tensor, file: Path) -> Embedding:
 
 def _load(file: Path) -> Mapping[str, Any]:
     """Return the content of a file, which is read without running code from it."""
-    import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    from metrics.networks.untrusted import load_tensors
     from metrics.networks.weights import check_is_itself
 
     if not file.is_file():
@@ -166,8 +166,9 @@ def _load(file: Path) -> Mapping[str, Any]:
         if file.suffix == ".safetensors":
             content: object = load_file(file)
         else:
-            with torch.serialization.safe_globals([torch.nn.ParameterDict]):  # A1111 saves its vectors in one
-                content = torch.load(file, map_location="cpu", weights_only=True)
+            content = load_tensors(file, lists_of_parameters=True)
+    except DataError:
+        raise
     except (OSError, SafetensorError, ValueError, EOFError, RuntimeError) as error:
         raise DataError(
             f"The embedding {file} cannot be read ({first_line(error).rstrip('.:')}): download it again."

@@ -272,6 +272,7 @@ def _prune(unet: UNet2DConditionModel, path: Path) -> UNet2DConditionModel:
 
     from methods.pruning.architecture import Architecture
     from methods.pruning.vector import to_architecture
+    from metrics.networks.untrusted import load_tensors
 
     if not path.is_file():  # a pipe can be read only once, and the file is read again for the row's checksum
         raise DataError(
@@ -280,7 +281,7 @@ def _prune(unet: UNet2DConditionModel, path: Path) -> UNet2DConditionModel:
     try:
         if path.suffix == ".json":
             return Architecture.from_json(json.loads(path.read_bytes())).apply(unet)
-        vector = torch.load(path, map_location="cpu", weights_only=True)
+        vector = load_tensors(path)
     except DataError:
         raise
     except Exception as error:  # includes pickle's errors, without importing pickle

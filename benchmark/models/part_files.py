@@ -31,6 +31,10 @@ SCHEDULE = {
 }  # fmt: skip
 """Fields of a scheduler's config that belong to the model rather than to the solver, with the defaults of diffusers.
 A scheduler class may have different defaults."""
+MOST_STEPS = 100_000
+"""Largest number of steps of a noise schedule; usual are 1,000."""
+LARGEST_JSON = 1 << 26
+"""Largest size of a JSON file in bytes."""
 STEPS = Path("scheduler") / "scheduler_config.json"
 """The scheduler's file in a pipeline's folder."""
 
@@ -42,8 +46,10 @@ def read_json(file: Path) -> JsonObject:
         DataError: if the file cannot be read, or is not a JSON object.
     """
     try:
+        if file.stat().st_size > LARGEST_JSON:
+            raise ValueError(f"it has more than {LARGEST_JSON:,} bytes")
         return dict(json.loads(file.read_text("utf-8-sig")))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{file} cannot be read ({first_line(error)}).") from error
 
 
@@ -59,6 +65,12 @@ def read_schedule(pipeline: Path) -> NetworkConfig:
     import diffusers
 
     config = read_json(pipeline / STEPS)
+    steps = config.get("num_train_timesteps", 1000)
+    if type(steps) is not int or not 0 < steps <= MOST_STEPS:
+        raise DataError(
+            f"{pipeline / STEPS} has num_train_timesteps {str(steps)[:40]}, which must be a whole number from 1 to "
+            f"{MOST_STEPS:,}: {ELSE}."
+        )
     kind = str(config.get("_class_name", ""))
     is_class = kind.endswith("Scheduler") and hasattr(diffusers, kind)
     defaults = parameters(getattr(diffusers, kind)) if is_class else SCHEDULE
@@ -133,8 +145,10 @@ def load_network(kind: Any, folder: Path) -> Any:
     from safetensors import SafetensorError
     from transformers import CLIPTextModel
 
+    from metrics.networks.untrusted import check_part
     from metrics.networks.weights import check_is_itself, stored
 
+    check_part(folder)
     variant, files = stored([file.name for file in visible(folder, "*")], str(folder))
     if not files:
         raise DataError(f"{folder} has no weights in safetensors: {ELSE}.")

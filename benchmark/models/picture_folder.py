@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 LIST = "prompts.csv"
 COLUMNS = ("id", "file")
 """Columns that the list must have. A column `text` is compared with the suite's prompts; all others are ignored."""
+LARGEST = 1 << 28
+"""Largest size of a picture's file in bytes."""
 FORMATS = ("PNG", "JPEG", "WEBP")
 
 
@@ -123,6 +125,10 @@ def read_bytes(path: Path) -> bytes:
     try:
         if not path.is_file():
             raise DataError(f"The picture {path} does not exist or is not a regular file.")
+        if (size := path.stat().st_size) > LARGEST:
+            raise DataError(
+                f"The picture {path} has {size:,} bytes, and at most {LARGEST:,} are read: save it again as PNG."
+            )
         return path.read_bytes()
     except OSError as error:
         raise DataError(

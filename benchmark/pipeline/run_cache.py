@@ -46,7 +46,7 @@ def find(request: RunRequest) -> Outcome | None:
             and all((home / path).exists() for path in receipt["paths"].values())
         )
         return Outcome(records, {what: home / path for what, path in receipt["paths"].items()}) if is_valid else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, PalimpsestError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, PalimpsestError):
         return None  # a damaged receipt is ignored, and the run is repeated
 
 

@@ -132,7 +132,7 @@ def _pictures(record: Record, home: Path) -> list[np.ndarray]:
 
     files = [path for path in visible(home / str(record.images), "*.png") if path.resolve().parents[1].name == "images"]
     spread = [files[k * len(files) // SHOWN] for k in range(SHOWN)] if len(files) > SHOWN else files
-    arrays = [np.asarray(Image.open(path).convert("RGB")) for path in spread]
+    arrays = [np.asarray(Image.open(path, formats=("PNG",)).convert("RGB")) for path in spread]
     return [array for array in arrays if array.shape == arrays[0].shape]
 
 

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, ValidationError, model_validator
 
 from benchmark.errors import RecordError
+from benchmark.records.control_characters import find_controls
+from benchmark.records.score_columns import NAMES, check_columns
 from benchmark.registry import is_file
 from benchmark.store import durable, manifest
 from benchmark.store.listing import refuse_unreadable, visible
@@ -39,8 +41,7 @@ OWN_SAMPLER = "own_sampler"
 """Key in `Record.sampler` that is true for pictures that a user's function generated, or that existed as files."""
 PROVENANCE = ("made", "command", "config", "code", "plugins")
 """Fields that state how a record was made. They may differ between two records of equal results."""
-NAMES = {b"holds": b"names"}
-"""Metadata of a column of names in the parquet file. Other texts are refused, as they may be explicit prompts."""
+LARGEST = 1 << 26  # bytes of a record's file
 LONGEST_STEM = 160
 """Largest number of characters of a file name before its hash and suffix. File systems allow 255 bytes in all."""
 
@@ -72,7 +73,7 @@ class Cell(_Model):
 class Scores(_Model):
     """Reference to the parquet file with the per-image values."""
 
-    file: str = Field(description="name of the parquet file, in the folder of the record")
+    file: str = Field(pattern=r"^[^/\\\x00]+\.parquet$", description="name of the parquet file, beside the record")
     sha256: str = Field(description="SHA-256 checksum of that file, hexadecimal")
     rows: int = Field(ge=0, description="number of images in it")
 
@@ -106,7 +107,7 @@ class Record(_Model):
     data: str = Field(description="D_f, the plain captioned images of the training")
     budget: dict[str, JsonValue] = Field(description="largest cost of the training, e.g. {'flops': 1e15}")
     suite: str = Field(description="the suite of prompts: 'artists', 'coco', ...")
-    seed: int = Field(ge=0, description="seed of the training")
+    seed: int = Field(ge=0, lt=2**63, description="seed of the training")
     recipe: int = Field(ge=0, description="version of the method's training procedure")
     sampler: dict[str, JsonValue] = Field(
         description="scheduler, steps, guidance, size, and precision if not fp32: the same for all images of a suite"
@@ -244,7 +245,7 @@ def write_record(folder: Path, record: Record, scores: pyarrow.Table) -> Record:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    _check_columns(scores)
+    check_columns(scores)
     sink = pa.BufferOutputStream()
     pq.write_table(scores, sink)
     data = sink.getvalue().to_pybytes()
@@ -301,7 +302,7 @@ def read_records(folders: Iterable[Path]) -> list[Record]:
 def refuse_newer(folder: Path) -> None:
     """Raise RecordError if a record in `folder` has a newer schema, because a run could overwrite it."""
     for path in visible(folder, "*" + SUFFIX):
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, RecursionError):
             _check_version(json.loads(path.read_bytes()), path)
 
 
@@ -324,7 +325,12 @@ def read_scores(record: Record) -> pyarrow.Table:
         raise RecordError(f"The scores {path} cannot be read ({error.strerror}): {remedy}.") from error
     if hashlib.sha256(data).hexdigest() != record.scores.sha256:
         raise RecordError(f"The scores {path} do not match the checksum in their record: {remedy}.")
-    return read_parquet(data)
+    try:
+        return read_parquet(data)
+    except (ValueError, OSError, RuntimeError) as error:
+        raise RecordError(
+            f"The scores {path} cannot be read ({str(error).partition(chr(10))[0]}): {remedy}."
+        ) from error
 
 
 def check_one_sampler(records: Iterable[Record]) -> None:
@@ -350,6 +356,8 @@ def read_record(path: Path) -> Record:
     """Read one record. Raises FileNotFoundError, and RecordError if it is damaged, unreadable or of a newer schema."""
     remedy = "move it away and run `bench run` again"
     try:
+        if path.stat().st_size > LARGEST:
+            raise RecordError(f"The record {path} has more than {LARGEST:,} bytes: move it away.")
         raw: Any = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise
@@ -357,9 +365,11 @@ def read_record(path: Path) -> Record:
         raise RecordError(f"The record {path} is a folder: move it away.") from error
     except OSError as error:
         raise RecordError(f"The record {path} cannot be read ({error.strerror}): make it readable.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RecordError(f"The record {path} is damaged (it is not JSON): {remedy}.") from error
     _check_version(raw, path)
+    if (field := find_controls(raw)) is not None:
+        raise RecordError(f"The record {path} is damaged ({field} contains control characters): {remedy}.")
     try:
         record = Record.model_validate(raw)
     except ValidationError as error:
@@ -377,19 +387,3 @@ def _check_version(raw: Any, path: Path) -> None:
             f"The record {path} was written by a newer palimpsest (schema {version}, this one reads "
             f"{Record.newest}): update palimpsest or move the file away."
         )
-
-
-def _check_columns(scores: pyarrow.Table) -> None:
-    import pyarrow as pa
-
-    fixed = {"id": pa.string(), "part": pa.string(), "target": pa.string(), "seed": pa.int64()}
-    for name, kind in fixed.items():
-        if name not in scores.column_names or scores.schema.field(name).type != kind:
-            raise ValueError(f"the scores table has no {kind} column {name!r}")
-    for field in scores.schema:
-        is_name = pa.types.is_string(field.type) and (field.name == "text" or field.metadata == NAMES)
-        if field.name not in fixed and not (pa.types.is_floating(field.type) or is_name):
-            raise ValueError(
-                f"the scores column {field.name!r} has type {field.type}: columns other than {', '.join(fixed)} "
-                "must be floats"
-            )

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmark.errors import RecordError
+from benchmark.errors import RecordError, without_controls
 from benchmark.json_types import Identity
 from benchmark.records.record import SUFFIX, Record, read_record
 from benchmark.store import disk, manifest
@@ -127,7 +127,7 @@ def read_inventory(home: Path) -> Inventory:
 
 def _artefacts(home: Path) -> Iterator[StoredPart]:
     for path in visible(home / "artefacts", f"*/*/{manifest.MANIFEST}"):
-        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             header = json.loads(path.read_bytes())
             size = sum(int(entry["bytes"]) for entry in header["files"].values())
             stat = path.stat()
@@ -181,9 +181,9 @@ def _label_of(run: StoredRun) -> str:
     """Return a label of a run without records."""
     method, seed = run.identity.get("method"), run.identity.get("seed")
     if method:
-        return f"{method} (seed {seed})" if seed else str(method)
+        return without_controls(f"{method} (seed {seed})" if seed else str(method))
     labels = [read_label(part.folder) for part in run.parts if part.kind == "checkpoints"]
-    return next(filter(None, labels), "unknown model")
+    return without_controls(next(filter(None, labels), "unknown model"))
 
 
 def _add_needs(runs: dict[str, StoredRun]) -> None:

@@ -14,6 +14,10 @@ from benchmark.tables.columns import EXPLICIT
 
 LARGEST = 128
 """Largest side in pixels of a picture in a report. Larger pictures are reduced."""
+LARGEST_READ = 4096
+"""Largest side in pixels of a picture that is read at all."""
+FORMATS = ("PNG",)
+"""Format of all pictures in a store. Pillow would run other programs for some formats."""
 BLURRED = 32
 """Side of a blurred picture: more pixels would show nothing more."""
 QUALITY = 85
@@ -72,7 +76,9 @@ def data_uri(path: Path, *, blurred: bool) -> str:
     """
     from PIL import Image, ImageFilter, features
 
-    with Image.open(path) as file:
+    with Image.open(path, formats=FORMATS) as file:
+        if max(file.size) > LARGEST_READ:
+            raise ValueError("it is larger than any picture of a model")
         picture = file.convert("RGB")
     if blurred:
         picture = picture.filter(ImageFilter.GaussianBlur(max(picture.size) / 8))
@@ -99,7 +105,9 @@ def folder_of(record: Record, runs: Path) -> Path | None:
 def find_picture(folder: Path, prompt_id: str, seed: int) -> Stored | None:
     """Return the picture of a prompt; None if it is missing or was sampled with a different seed.
 
-    A link of this name can lead to the picture of a different prompt, if a later run had a prompt of the same id.
+    A link of this name can lead to the picture of a different prompt, if a later run had a prompt of the same id. A
+    link that leads neither into the folder nor to an artefact counts as missing: in a shared store, such a link could
+    put a private picture of the reader into a report.
     """
     if Path(prompt_id).name != prompt_id:
         return None
@@ -108,6 +116,8 @@ def find_picture(folder: Path, prompt_id: str, seed: int) -> Stored | None:
         return None
     path = path.resolve()
     prompts = _prompts(path.parent)
+    if not prompts and path.parent != folder.resolve():
+        return None
     if not path.stem.isdecimal() or int(path.stem) >= len(prompts):
         return Stored(path, "", None)
     text, own_seed = prompts[int(path.stem)]
@@ -127,5 +137,5 @@ def _prompts(folder: Path) -> tuple[tuple[str, int], ...]:
     try:
         identity = json.loads((folder / "artefact.json").read_bytes())["identity"]
         return tuple((str(text), int(seed)) for text, seed in identity["prompts"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ()

@@ -220,14 +220,14 @@ class Store:
 
     def _verify(self, folder: Path, kind: str, key: str, identity: Mapping[str, Any]) -> Artefact:
         header = manifest.read_seal(folder)
-        if (header["kind"], header["key"]) != (kind, key) or header["identity"] != dict(identity):
+        if (header.get("kind"), header.get("key")) != (kind, key) or header.get("identity") != dict(identity):
             raise manifest.Damage("its kind, key or identity differs from what its path says")
         names = header["files"]
         stamp = (folder, *((name, os.stat(folder / name).st_mtime_ns, names[name]["sha256"]) for name in names))
         if stamp not in self._verified:
             manifest.check_contents(folder, header)
             self._verified.add(stamp)
-        return Artefact(folder, kind, key, header["identity"], names, header["made"])
+        return Artefact(folder, kind, key, header["identity"], names, header.get("made", {}))
 
     def _publish(self, temporary: Path, final: Path) -> None:
         """Rename `temporary` to `final`, unless `final` is already a complete artefact."""
@@ -248,7 +248,12 @@ class Store:
                 self._move_to_damaged(final, str(damage))
 
     def _move_to_damaged(self, folder: Path, why: str) -> None:
-        """Move a damaged artefact to <home>/damaged, so that users can inspect it, and log one warning."""
+        """Move a damaged artefact to <home>/damaged, so that users can inspect it, and log one warning.
+
+        Raises OSError if it cannot be moved, or is behind a link that leads out of the store.
+        """
+        if durable.is_outside(folder, self.home):
+            raise OSError(f"{folder} is behind a link that leads out of {self.home}")
         damaged = self.home / "damaged"
         durable.make_folder(damaged)
         name, count = f"{folder.parent.name}-{folder.name}", 1
@@ -263,7 +268,12 @@ class Store:
         _log.warning("Moved the damaged artefact %s (%s) to %s; it will be computed again.", folder, why, damaged)
 
     def _discard(self, scratch: Path) -> None:
-        """Remove a scratch folder atomically: it is renamed first, so that no run resumes from a part of it."""
+        """Remove a scratch folder atomically: it is renamed first, so that no run resumes from a part of it.
+
+        A folder behind a link that leads out of the store is left as it is.
+        """
+        if durable.is_outside(scratch, self.home):
+            return
         with suppress(OSError):
             temporary = durable.temporary_folder(self.home / "tmp")
             with suppress(OSError):

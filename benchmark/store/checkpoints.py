@@ -27,7 +27,7 @@ def newest_step(folder: Path) -> int:
     The states of methods that store no step count as 0.
     """
     for number in reversed(Checkpointer(folder)._numbers()):
-        with suppress(OSError, ValueError, KeyError, TypeError):
+        with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             meta = json.loads((folder / f"{_PREFIX}{number:06d}" / "meta.json").read_bytes())
             return int(meta["step"])
     return 0
@@ -40,7 +40,7 @@ def write_label(folder: Path, label: str) -> None:
 
 def read_label(folder: Path) -> str:
     """Return the label of the training whose checkpoints are in `folder`; empty if it is not known."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         return str(json.loads((folder / LABEL).read_bytes())["label"])
     return ""
 
@@ -132,6 +132,6 @@ class Checkpointer:
         with suppress(FileNotFoundError):
             for name in os.listdir(self.folder):
                 digits = name.removeprefix(_PREFIX)
-                if digits != name and digits.isdigit():
+                if digits != name and digits.isdecimal():
                     numbers.append(int(digits))
         return sorted(numbers)

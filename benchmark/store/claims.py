@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rich.markup import escape
 
 from benchmark import launcher
+from benchmark.errors import without_controls
 from benchmark.store import durable
 
 if TYPE_CHECKING:
@@ -264,10 +265,12 @@ def _read(path: Path) -> Holder | None:
     """Return the holder of the claim at `path`; None if the file cannot be read."""
     try:
         fields = json.loads(path.read_bytes())
-        return Holder(**fields)
+        pid = int(fields.pop("pid"))
+        return Holder(pid, **{name: without_controls(str(value)) for name, value in fields.items()})
     except OSError:
         return None
-    except (ValueError, TypeError):  # from a different version, or cut off by a full disk: only its age can be used
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        # From a different version, or cut off by a full disk: only its age can be used.
         return Holder(0, "another machine", "some time", path.stem, "", "", "", "")
 
 

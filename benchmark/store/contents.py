@@ -182,7 +182,7 @@ def _notes(home: Path) -> dict[str, JsonObject]:
 
 def _read(path: Path) -> JsonObject:
     refuse_unreadable(path)
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, RecursionError):
         content = json.loads(path.read_bytes())
         if isinstance(content, dict):
             return content

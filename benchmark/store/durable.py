@@ -177,10 +177,15 @@ def _acquire(lock: FileLock, folder: Path) -> None:
 
 
 def temporary_folder(parent: Path, mode: int = 0o777) -> Path:
-    """Create an empty folder in `parent` that `sweep` will remove if this process dies."""
+    """Create an empty folder in `parent` that `sweep` will remove if this process dies.
+
+    A private folder, of mode 0o700, has exactly this mode, whatever the umask of the process is.
+    """
     make_folder(parent)
     folder = parent / temporary_name()
     os.mkdir(folder, mode)
+    if mode == 0o700:
+        os.chmod(folder, mode)
     return folder
 
 
@@ -194,6 +199,14 @@ def publish(temporary: Path, final: Path) -> None:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(final)) from None
         raise
     sync_folder(final.parent)
+
+
+def is_outside(path: Path, home: Path) -> bool:
+    """Return whether `path`, which begins with `home`, is behind a link that leads out of `home`.
+
+    Nothing there is deleted or moved: a shared folder can contain links to any folder of a user.
+    """
+    return not path.parent.resolve().is_relative_to(home.resolve())
 
 
 def remove(folder: Path) -> None:

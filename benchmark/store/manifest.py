@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypedDict
 
 from benchmark.json_types import JsonObject
@@ -116,14 +116,20 @@ def read_seal(folder: Path) -> JsonObject:
         raise FileNotFoundError(*error.args) from error
     except PermissionError:
         raise
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise Damage(f"{MANIFEST} cannot be read ({type(error).__name__})") from error
     if not isinstance(manifest, dict):
         raise Damage(f"{MANIFEST} is not an object")
     if type(manifest.get("schema")) is int and manifest["schema"] > SCHEMA:
         raise Newer(f"schema {manifest['schema']}, this version reads {SCHEMA}")
-    if manifest.pop("seal", None) != _digest_of(manifest):
+    try:
+        is_sealed = manifest.pop("seal", None) == _digest_of(manifest)
+    except (ValueError, TypeError):  # NaN, which JSON does not have
+        is_sealed = False
+    if not is_sealed:
         raise Damage(f"{MANIFEST} does not match its own checksum")
+    if not _is_valid(manifest):
+        raise Damage(f"{MANIFEST} has wrong or missing fields, or names files outside the folder")
     for name, entry in manifest["files"].items():
         path = folder / name
         size = path.stat().st_size if path.is_file() else None
@@ -131,6 +137,27 @@ def read_seal(folder: Path) -> JsonObject:
             problem = "is missing" if size is None else f"has {size} bytes instead of {entry['bytes']}"
             raise Damage(f"{name} {problem}")
     return manifest
+
+
+_FIELDS = {"kind": str, "key": str, "identity": dict, "made": dict}
+"""Fields of a manifest besides its files, with their types. A training's checkpoint has only the first."""
+
+
+def _is_valid(manifest: Mapping[str, Any]) -> bool:
+    """Return whether the fields of a manifest have the right types, and all of its files are below its folder."""
+    files = manifest.get("files")
+    return (
+        isinstance(files, dict)
+        and all(isinstance(manifest[key], kind) for key, kind in _FIELDS.items() if key in manifest)
+        and all(
+            isinstance(entry, dict)
+            and isinstance(entry.get("sha256"), str)
+            and type(entry.get("bytes")) is int
+            and not PurePosixPath(name).is_absolute()
+            and ".." not in PurePosixPath(name).parts
+            for name, entry in files.items()
+        )
+    )
 
 
 def check_contents(folder: Path, manifest: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmark.errors import StoreError
 from benchmark.json_types import Identity
 from benchmark.store import contents, disk, durable, manifest
 from benchmark.store.artefacts import key_of
@@ -43,13 +44,25 @@ def unreachable(home: Path) -> list[Unreachable]:
     return [Unreachable(folder, folder.parent.name, disk.taken(folder)) for folder in sorted(unreachable_folders)]
 
 
-def remove(home: Path, folder: Path) -> None:
+def remove(home: Path, folder: Path, may_be_outside: bool = False) -> None:
     """Remove an artefact atomically: it is renamed first, so that a killed process does not leave a part of it.
 
+    Of a link, only the link is removed.
+
+    Args:
+        home: the runs folder.
+        folder: the artefact's folder.
+        may_be_outside: whether it may be behind a link that leads out of the runs folder.
+
     Raises:
-        StoreError: it cannot be removed. What is left of it is then moved back.
+        StoreError: it cannot be removed, in which case what is left of it is moved back; or it is outside.
     """
+    if not may_be_outside and durable.is_outside(folder, home):
+        raise StoreError(outside_sentence(folder, home))
     with durable.storing(folder):
+        if folder.is_symlink():
+            folder.unlink()
+            return
         temporary = durable.temporary_folder(home / "tmp", 0o700)
         try:
             os.rename(folder, temporary)
@@ -62,10 +75,15 @@ def remove(home: Path, folder: Path) -> None:
             raise
 
 
+def outside_sentence(path: Path, home: Path) -> str:
+    """Return why a path that `durable.is_outside` is not deleted, and what to do."""
+    return f"{path} is behind a link that leads out of {home}, so it is not deleted: delete it where the link leads."
+
+
 def _identities(home: Path) -> Iterator[tuple[Path, Identity]]:
     """Yield the folder and the identity of each artefact; damaged manifests are skipped."""
     for path in visible(home / "artefacts", f"*/*/{manifest.MANIFEST}"):
-        with suppress(OSError, ValueError, KeyError, TypeError):
+        with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             yield path.parent, dict(json.loads(path.read_bytes())["identity"])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark.api.declarations import Column, Use
 from benchmark.api.suite import Suite
-from benchmark.errors import DataError
+from benchmark.errors import DataError, has_controls
 from benchmark.json_types import JsonObject
 from prompts.concepts import Kind
 from prompts.lists import Prompt, read_prompts
@@ -108,11 +108,27 @@ def read_settings(path: Path, kind: type[Settings], what: str) -> Settings:
 def read_toml(path: Path, what: str) -> JsonObject:
     """Return the content of a TOML file; `what` names it in messages. DataError if it is not readable TOML."""
     try:
-        return tomllib.loads(path.read_text("utf-8-sig"))
+        settings: JsonObject = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise DataError(f"The {what} {path} cannot be read ({error.strerror}).") from error
-    except ValueError as error:  # also raised if the file is not UTF-8
+    except (ValueError, RecursionError) as error:  # the first also if the file is not UTF-8
         raise DataError(f"The {what} {path} is not TOML ({error}).") from error
+    if any(map(has_controls, _texts(settings))):
+        raise DataError(f"The {what} {path} contains a control character, such as an escape: write the text without.")
+    return settings
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yield all texts and keys of nested tables."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
 
 
 def checked(kind: type[Settings], values: JsonObject, where: str, table: str = "") -> Settings:

@@ -46,7 +46,7 @@ def kept_names_of(record: Record) -> str | None:
     if "kept_names" in settings:
         return settings["kept_names"]
     try:
-        return "all" if registry.load("methods", record.method).reads_kept_names else None
+        return "all" if registry.declared("methods", record.method, "reads_kept_names", True) else None
     except UsageError:  # the base model, an external checkpoint, or a method that is not installed
         return None
 

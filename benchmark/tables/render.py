@@ -14,6 +14,7 @@ from benchmark.tables.column_groups import NARROWEST_LABEL, boxes_that_fit, fits
 from benchmark.tables.columns import BUILT_IN, Column
 from benchmark.tables.contents import MARK
 from benchmark.tables.footnotes import Note, footnotes
+from benchmark.tables.markdown_text import without_html
 from benchmark.tables.table import Figure, Row, Table, all_notes, spread_text
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def print_markdown(table: Table, file: TextIO | None = None) -> None:
     for method, quotes in table.paper_only.items():
         quoted = [_quote(quotes.get(bare_key(c)), c) for c in columns]
         lines.append(_line([*("" for _ in ranks), f"{method} (paper only)", *quoted]))
-    print("\n".join([*lines, "", *(f"{note}  " for note in notes_of(table))]), file=file)
+    print(without_html("\n".join([*lines, "", *(f"{note}  " for note in notes_of(table))])), file=file)
 
 
 def _box(table: Table, columns: Sequence[Column], joint: str, label_columns: int) -> Box:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.tables.columns import Column
 from benchmark.tables.compare import Comparison, Contrast
+from benchmark.tables.markdown_text import without_html
 
 if TYPE_CHECKING:
     from rich.table import Table as Box
@@ -120,7 +121,7 @@ def print_markdown(comparison: Comparison, margins: bool = False) -> None:
     headers = _headers(comparison, margins)
     lines = [title(comparison), "", "| " + " | ".join(headers) + " |", "|---" + "|---:" * (len(headers) - 1) + "|"]
     lines += ["| " + " | ".join(_row(contrast, margins)) + " |" for contrast in comparison.contrasts]
-    print("\n".join([*lines, "", *(f"{note}  " for note in notes_of(comparison, margins))]))
+    print(without_html("\n".join([*lines, "", *(f"{note}  " for note in notes_of(comparison, margins))])))
 
 
 def title(comparison: Comparison) -> str:

@@ -18,6 +18,8 @@ from benchmark.tables.compare import Comparison
 from benchmark.tables.render import bare_key, row_json
 from benchmark.tables.table import Row, Table, half_width
 
+FORMULA = ("=", "+", "-", "@")
+"""First characters of a cell that spreadsheets execute."""
 SETTINGS = (
     "label", "source", "method", "variant", "preset", "solver", "seed", "pruning", "macs", "targets", "data", "budget",
     "recipe", "reference", "lost_contents",
@@ -103,7 +105,16 @@ def _scores(row: Row, columns: Sequence[Column], fields: Mapping[str, str]) -> J
     return scores
 
 
+def guarded(value: object) -> object:
+    """Return a cell that no spreadsheet takes for a formula: texts that begin like one get an apostrophe in front.
+
+    Labels can be from records of other people, and `=HYPERLINK(...)` in a cell would be executed by a spreadsheet.
+    Numbers stay as they are. Prompt lists are not guarded, because they are read again by this package.
+    """
+    return f"'{value}" if isinstance(value, str) and value.lstrip()[:1] in FORMULA else value
+
+
 def _write(header: Sequence[str], lines: Sequence[JsonObject], file: TextIO | None) -> None:
     writer = csv.DictWriter(file or sys.stdout, header, restval="")
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows({name: guarded(value) for name, value in line.items()} for line in lines)

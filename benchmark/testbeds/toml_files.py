@@ -34,7 +34,7 @@ def read_table(path: Path) -> JsonObject:
         settings: JsonObject = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise DataError(f"The testbed {path} cannot be read ({error.strerror}).") from error
-    except ValueError as error:  # also raised if the file is not UTF-8
+    except (ValueError, RecursionError) as error:  # the first also if the file is not UTF-8
         raise DataError(f"The testbed {path} is not TOML ({error}).") from error
     if (empty := _empty(settings)) is not None:
         raise DataError(f"The testbed {path}: '{empty}' is empty; give it a value, or leave the line out.")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import DataError
+from metrics.networks.untrusted import load_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -48,8 +49,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             content: object = load_file(path)
         else:
-            # Loads tensors and plain containers, and executes no code.
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = load_tensors(path)
+    except DataError:
+        raise
     except (OSError, SafetensorError, ValueError, EOFError, RuntimeError) as error:
         first = _first_line(error).partition(". ")[0]
         raise DataError(f"The weights {path} cannot be read ({first}): download them again.") from error

@@ -16,19 +16,22 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from benchmark.json_types import NetworkConfig
 from methods.sampling import check_finite
+from metrics.networks.untrusted import check_part
 from metrics.networks.weights import check_values
 
 
 def load_vae(pipeline: Path, device: str = "cpu") -> AutoencoderKL:
     """Load the VAE in fp32 and eval mode."""
-    vae: Any = AutoencoderKL.from_pretrained(pipeline / "vae")
+    check_part(pipeline / "vae")
+    vae: Any = AutoencoderKL.from_pretrained(pipeline / "vae", use_safetensors=True)
     check_values(vae.state_dict(), f"The weights in {pipeline / 'vae'}")
     return vae.float().eval().requires_grad_(False).to(device)
 
 
 def load_unet(pipeline: Path, device: str = "cpu") -> UNet2DConditionModel:
     """Load the base U-Net in fp32 and eval mode."""
-    unet: Any = UNet2DConditionModel.from_pretrained(pipeline / "unet")
+    check_part(pipeline / "unet")
+    unet: Any = UNet2DConditionModel.from_pretrained(pipeline / "unet", use_safetensors=True)
     check_values(unet.state_dict(), f"The weights in {pipeline / 'unet'}")
     return unet.float().eval().requires_grad_(False).to(device)
 
@@ -40,8 +43,9 @@ def load_tokenizer(pipeline: Path) -> Any:
 
 def load_text(pipeline: Path, device: str = "cpu") -> Callable[[Sequence[str]], Tensor]:
     """Load the text encoder as a function: texts -> hidden states (N, 32, 128) for the U-Net."""
+    check_part(pipeline / "text_encoder")
     tower = (
-        CLIPTextModel.from_pretrained(pipeline / "text_encoder", dtype=torch.float32)
+        CLIPTextModel.from_pretrained(pipeline / "text_encoder", dtype=torch.float32, use_safetensors=True)
         .eval()
         .requires_grad_(False)
         .to(device)

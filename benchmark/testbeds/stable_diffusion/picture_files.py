@@ -19,6 +19,7 @@ import hashlib
 import io
 import struct
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,18 @@ STRETCHED = {"L;2": 85, "L;4": 17}
 transparent value, so this module does."""
 
 
+FORMATS = (
+    "PNG", "JPEG", "MPO", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "JPEG2000", "AVIF", "TGA", "PCX", "SGI", "QOI",
+)  # fmt: skip
+"""Formats that are read, as far as Pillow was built with them. Pillow would run Ghostscript for EPS files."""
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
 def read_rgb(file: Path) -> Image.Image:
     """Read a picture as 8-bit RGB, in its intended orientation.
 
@@ -56,7 +69,7 @@ def read_rgb(file: Path) -> Image.Image:
     """
     try:
         # Opened from bytes because Pillow uses a wrong width for memory-mapped uncompressed TIFFs that are rotated.
-        with Image.open(io.BytesIO(file.read_bytes())) as opened:
+        with Image.open(io.BytesIO(file.read_bytes()), formats=_formats()) as opened:
             return _to_rgb(opened)
     except UnidentifiedImageError as error:  # its own message names only the buffer
         raise DataError(
@@ -77,7 +90,7 @@ def check(file: Path, data: bytes) -> None:
         DataError: if it cannot; the message gives only the reason.
     """
     try:
-        with Image.open(io.BytesIO(data)) as opened:
+        with Image.open(io.BytesIO(data), formats=_formats()) as opened:
             opened.draft("RGB", (opened.width // 8, opened.height // 8))
             _to_rgb(opened)
     except UnidentifiedImageError as error:  # its own message names only the buffer

@@ -21,6 +21,7 @@ from benchmark.testbeds.stable_diffusion.definition import DECODED
 from benchmark.testbeds.stable_diffusion.model_settings import factor, read_config
 from methods.sampling import check_finite, extra_inputs, inputs
 from methods.training.adaptive_batch import AdaptiveBatch
+from metrics.networks.untrusted import check_part
 from metrics.networks.weights import check_is_itself, check_values
 
 
@@ -114,6 +115,7 @@ class Pipeline:
 
     def _load(self, kind: Any, part: str, **options: Any) -> Any:
         folder = self.folder / part
+        check_part(folder)
         for file in visible(folder, "*.safetensors"):
             check_is_itself(file)
         try:

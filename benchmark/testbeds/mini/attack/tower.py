@@ -17,7 +17,7 @@ class Tower:
 
     def __init__(self, pipeline: Path, length: int) -> None:
         self.words, self.length = load.load_tokenizer(pipeline), length
-        model = CLIPTextModel.from_pretrained(pipeline / "text_encoder", dtype=torch.float32)
+        model = CLIPTextModel.from_pretrained(pipeline / "text_encoder", dtype=torch.float32, use_safetensors=True)
         self._model = model.eval().requires_grad_(False)
         self._table: Tensor = model.get_input_embeddings().weight  # type: ignore[assignment]
         self._embeddings: Tensor | None = None  # if set, they replace the embeddings of the token ids
