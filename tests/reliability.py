@@ -108,11 +108,16 @@ class World:
     def undisturbed(self, name: str) -> tuple[dict[str, Any], Ended]:
         """The state that a command leaves if nothing disturbs it, and how it ended."""
         if name not in self._results:
-            folder = self.copy(name, self.folder / f"undisturbed-{len(self._results)}")
+            folder = self.copy(name, self.folder / f"undisturbed-{name.replace(' ', '-')}")
             ended = run(self.job(name, folder))
             assert ended.code == COMMANDS[name].code, ended.err
             self._results[name] = (self.state(folder, ended.out), ended)
         return self._results[name]
+
+    def finished(self, name: str) -> Path:
+        """The folder that an undisturbed command leaves; read only."""
+        self.undisturbed(name)
+        return self.folder / f"undisturbed-{name.replace(' ', '-')}"
 
     def job(self, name: str, folder: Path, fault: Fault | None = None, **more: Any) -> Job:
         return Job(COMMANDS[name].words, folder, self.weights, fault or Fault(), **more)
