@@ -9,6 +9,8 @@
     ├── TrainingError          NaN in weights or loss; names phase and iteration
     └── SamplingError          latents or pictures that are not finite; names the model
 
+`Stopped` is no error: the process was told to end.
+
 This module imports nothing, so that all four packages can import it.
 """
 
@@ -66,3 +68,15 @@ class TrainingError(PalimpsestError):
 
 class SamplingError(PalimpsestError):
     """A model produces latents or pictures that are not finite; pictures sampled before are retained."""
+
+
+class Stopped(KeyboardInterrupt):
+    """The process received SIGTERM or SIGHUP. It ends like one that is interrupted by Ctrl-C.
+
+    Args:
+        number: the number of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number

@@ -1,8 +1,14 @@
 """Stand-ins made once a session: mini on tiny weights, a testbed in real formats; nothing heavy before it is asked."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from reliability import World
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +46,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from miniature import write_testbed
 
     return write_testbed(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def world(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """What the trials of test_reliability_*.py start from, and what undisturbed commands leave."""
+    from reliability import World
+
+    return World(tmp_path_factory.mktemp("world"), weights)

@@ -54,7 +54,7 @@ def test_invalid_or_unreadable_plan_is_refused(tmp_path, text, said) -> None:
 def test_failed_run_is_reported_and_the_others_still_run(tmp_path, monkeypatch, capsys) -> None:
     seen = []
 
-    def pretend(command, environment, tell):
+    def pretend(command, environment, tell, processes):
         seen.append((command[3:], environment.get("OMP_NUM_THREADS")))
         bad = "uce" in command
         return int(bad), ["first", "error: no such thing"] if bad else []

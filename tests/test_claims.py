@@ -18,7 +18,7 @@ from benchmark.console import Progress
 from benchmark.generation import images
 from benchmark.store import claims
 from benchmark.store.artefacts import Store, key_of
-from benchmark.store.claims import Claim, Holder, making, take
+from benchmark.store.claims import Claim, Holder, making, remove_finished, take
 
 IDENTITY = {"model": "a"}
 
@@ -78,6 +78,17 @@ def test_claim_of_a_dead_or_silent_process_is_taken_over(
     assert said in told
     assert "train esd: process" in told
     assert "this run takes over" in told
+
+
+def test_claim_of_a_process_that_died_just_after_it_saved_its_artefact_is_removed(store: Store) -> None:
+    with store.make("model", IDENTITY) as folder:
+        (folder / "weights").write_text("saved")
+    path = holding(store)
+    remove_finished(store)
+    assert path.exists()  # its process is alive
+    holding(store, pid=dead_pid())
+    remove_finished(store)
+    assert not path.exists()
 
 
 def test_fresh_claim_of_another_machine_holds(store: Store) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from faults import dead_name
 from standin import Standin
 from test_cli import answer, bench
 from torch import Tensor
@@ -134,6 +135,13 @@ def test_trained_models_are_exported_with_a_card_and_score_the_same_from_the_fol
     assert "is not the one that 'x' was measured on" in other.stderr
     trained = bench("export", "bilevel", str(tmp_path / "z"), "--checkpoint", str(tmp_path / "bilevel"), *options)
     assert "leave --checkpoint out" in answer(trained)
+
+
+def test_an_export_removes_the_folder_of_one_that_was_killed(tmp_path: Path, standin: Path) -> None:
+    testbed, left = Standin(standin), tmp_path / dead_name()
+    left.mkdir()
+    write_pipeline(tmp_path / "exported", testbed, testbed.base(), None, "card")
+    assert [path.name for path in tmp_path.iterdir()] == ["exported"]
 
 
 @pytest.mark.usefixtures("standin")

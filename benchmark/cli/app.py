@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from benchmark import launcher
-from benchmark.cli import standard_output
+from benchmark.cli import standard_output, stop_signals
 from benchmark.cli.attack import attack
 from benchmark.cli.campaign import campaign
 from benchmark.cli.checked_command import CheckedCommand
@@ -36,7 +37,7 @@ from benchmark.cli.speed import speed
 from benchmark.cli.study import study
 from benchmark.cli.table import compare, show_table
 from benchmark.cli.testbed import testbed_app
-from benchmark.errors import PalimpsestError, UsageError, without_controls
+from benchmark.errors import PalimpsestError, Stopped, UsageError, without_controls
 from benchmark.store.durable import HOME_VARIABLE
 from benchmark.store.paths import environment
 
@@ -110,10 +111,14 @@ class _Commands(TyperGroup):
         except MemoryError:
             _complain("error: the main memory is full: close other programs, or give smaller files.")
             raise typer.Exit(PalimpsestError.exit_code) from None
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interruption:
+            how, code = "interrupted", INTERRUPTED
+            if isinstance(interruption, Stopped):
+                how = f"stopped by {signal.Signals(interruption.number).name}"
+                code = 128 + interruption.number
             if launcher.is_first():
-                print("interrupted; run the same command again to resume", file=sys.stderr)
-            raise typer.Exit(INTERRUPTED) from None
+                print(f"{how}; run the same command again to resume", file=sys.stderr)
+            raise typer.Exit(code) from None
 
 
 # Plain help texts: importing rich costs 0.17 s at start-up, and examples in its boxes cannot be copied.
@@ -223,6 +228,7 @@ def main() -> None:
     try:
         standard_output.refuse_closed()
         standard_output.install()
+        stop_signals.install()
         try:
             app()
         finally:
@@ -234,3 +240,5 @@ def main() -> None:
     except BrokenPipeError:
         standard_output.drop()
         sys.exit(1)
+    except Stopped as stop:  # before the command has begun, or after it has ended
+        sys.exit(128 + stop.number)

@@ -17,12 +17,12 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from benchmark.console import SILENCE, standard_error
-from benchmark.errors import PalimpsestError, UsageError
+from benchmark.errors import PalimpsestError, Stopped, UsageError
 
 OWN = ("--runs", "--device")
 """Options that a line must not contain: they are given to `bench campaign`, for all runs."""
@@ -84,13 +84,17 @@ def conduct(plan: list[list[str]], runs: Path, lanes: int = 1) -> list[list[str]
     """
     console = standard_error()
     threads = max(1, (os.cpu_count() or 1) // lanes)
+    processes: set[subprocess.Popen[str]] = set()
 
     def conduct_run(number: int) -> bool:
         words = plan[number]
         command = [sys.executable, "-m", "benchmark", "run", *words, "--runs", str(runs)]
         environment = os.environ | ({"OMP_NUM_THREADS": str(threads)} if lanes > 1 else {})
         code, last = _run_command(
-            command, environment, lambda line: console.print(f"{number + 1}/{len(plan)} {line}", markup=False)
+            command,
+            environment,
+            lambda line: console.print(f"{number + 1}/{len(plan)} {line}", markup=False),
+            processes,
         )
         mark = "[green]✓[/]" if code == 0 else "[red]✗[/]"
         console.print(f"{mark} {number + 1}/{len(plan)}", end=" ")
@@ -101,19 +105,37 @@ def conduct(plan: list[list[str]], runs: Path, lanes: int = 1) -> list[list[str]
 
     with ThreadPoolExecutor(lanes) as pool:
         try:
-            succeeded = list(pool.map(conduct_run, range(len(plan))))
-        except KeyboardInterrupt:  # the terminal has sent it to the current runs too
+            futures = [pool.submit(conduct_run, number) for number in range(len(plan))]
+            succeeded = [future.result() for future in futures]
+        except KeyboardInterrupt as interruption:
+            if isinstance(interruption, Stopped):  # Ctrl-C reaches the current runs too, other signals do not
+                pool.shutdown(wait=False, cancel_futures=True)
+                _terminate(processes, futures)
             pool.shutdown(cancel_futures=True)
             raise
     return [words for words, has_succeeded in zip(plan, succeeded, strict=True) if not has_succeeded]
 
 
+def _terminate(processes: set[subprocess.Popen[str]], futures: Sequence[Future[bool]]) -> None:
+    """Send SIGTERM to the processes of these futures, also to those that are just being started."""
+    terminated: set[subprocess.Popen[str]] = set()
+    while not all(future.done() for future in futures):
+        for process in set(processes) - terminated:
+            process.terminate()
+            terminated.add(process)
+        time.sleep(0.05)
+
+
 def _run_command(
-    command: list[str], environment: Mapping[str, str], tell: Callable[[str], None]
+    command: list[str],
+    environment: Mapping[str, str],
+    tell: Callable[[str], None],
+    processes: set[subprocess.Popen[str]] | None = None,
 ) -> tuple[int, list[str]]:
     """Run a command, and return its exit code and the last three lines that it wrote to standard error.
 
-    `tell` is called with the newest line, at most once every `SILENCE` seconds.
+    `tell` is called with the newest line, at most once every `SILENCE` seconds. `processes` contains the
+    process while it exists.
     """
     last: deque[str] = deque(maxlen=3)
     last_printed = time.monotonic()
@@ -121,6 +143,8 @@ def _run_command(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace"
     ) as process:
         assert process.stderr is not None  # it is a pipe
+        running = set() if processes is None else processes
+        running.add(process)
         for line in process.stderr:
             if not line.strip():
                 continue
@@ -128,6 +152,8 @@ def _run_command(
             if time.monotonic() - last_printed >= SILENCE:
                 tell(last[-1])
                 last_printed = time.monotonic()
+        process.wait()
+        running.discard(process)
     return process.returncode, list(last)
 
 

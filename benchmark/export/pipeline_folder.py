@@ -49,6 +49,7 @@ def write_pipeline(
     """
     with durable.storing(folder):
         durable.make_folder(folder.absolute().parent)
+        durable.sweep(folder.absolute().parent)  # a killed export has left its folder there
         temporary = durable.temporary_folder(folder.absolute().parent, 0o777)
         try:
             _write(temporary, testbed, unet, architecture, half, own)

@@ -41,6 +41,7 @@ def workbench_on(make: Callable[..., Any], runtime: Runtime, home: Path, progres
 
     from benchmark.api.testbed import PictureFiles, Workbench
     from benchmark.hardware import usable
+    from benchmark.store import claims
     from benchmark.store.artefacts import Store
     from methods.training.precision import settle
     from methods.training.prefetch import automatic_workers
@@ -65,6 +66,7 @@ def workbench_on(make: Callable[..., Any], runtime: Runtime, home: Path, progres
     precision: Any = runtime.precision or testbed.precision
     settle(device, precision)
     store = Store(home, testbed.shipped)
+    claims.remove_finished(store)
     if isinstance(testbed, PictureFiles):
         testbed.picture_checksum(store, "val", progress)  # reports truncated pictures before any computation
     workers = runtime.workers

@@ -46,6 +46,7 @@ def check_folder(folder: Path) -> Path:
         StoreError: it cannot be written.
     """
     outputs.check_folder(folder)
+    durable.sweep(folder)  # a killed report has left its page there, under a temporary name
     page = folder / NAME
     if folder.is_dir() and any(folder.iterdir()) and not _is_report(page):
         raise UsageError(f"--out {folder} holds files and is not a report: name an empty folder, or a new one.")

@@ -240,6 +240,18 @@ def live(home: Path) -> dict[str, Holder]:
     return holders
 
 
+def remove_finished(store: Store) -> None:
+    """Remove the claims of processes that were killed just after they had saved their artefact."""
+    for path in (store.home / "claims").glob("*.json"):
+        kind, _, key = path.stem.rpartition("-")
+        if path.name.startswith(".") or not (store.home / "artefacts" / kind / key).exists():
+            continue
+        holder = _read(path)
+        if holder is not None and _is_dead(holder):
+            with suppress(OSError):
+                path.unlink()
+
+
 def waiting(what: str, holder: Holder) -> str:
     """Return a message that names the process that this one waits for."""
     return f"{what}: another run ({holder}) is computing this; waiting for it"
@@ -247,7 +259,7 @@ def waiting(what: str, holder: Holder) -> str:
 
 def _why_expired(path: Path, holder: Holder) -> str:
     """Return why the claim has expired; empty if it has not."""
-    if holder.machine == durable.machine() and not durable.alive(holder.pid):
+    if _is_dead(holder):
         return "was killed"
     with suppress(OSError):
         # Compare with the clock of the file system, because machines that share it can have different clocks.
@@ -259,6 +271,10 @@ def _why_expired(path: Path, holder: Holder) -> str:
         if silent > STALE:
             return f"has not responded for {silent:.0f} s"
     return ""
+
+
+def _is_dead(holder: Holder) -> bool:
+    return holder.machine == durable.machine() and not durable.alive(holder.pid)
 
 
 def _read(path: Path) -> Holder | None:
