@@ -204,11 +204,13 @@ def test_leftovers_are_removed_if_their_owner_is_dead_or_silent_for_a_day(store)
         alive = mine.with_name(f"{prefix}-1-0123abcd")
         elsewhere = mine.with_name(f".tmp-0000ffff-{int(done.stdout)}-0123abcd")
         old = mine.with_name(".tmp-0000ffff-1-0123abcd")
-        for folder in (dead, alive, elsewhere, old):
+        foreign = mine.with_name(".tmp-notes")  # exports sweep a folder of the user
+        for folder in (dead, alive, elsewhere, old, foreign):
             folder.mkdir()
-        os.utime(old, (time.time() - 90_000,) * 2)
+        for folder in (old, foreign):
+            os.utime(folder, (time.time() - 90_000,) * 2)
         Store(store.home)
-        assert {p.name for p in mine.parent.iterdir()} == {mine.name, alive.name, elsewhere.name}
+        assert {p.name for p in mine.parent.iterdir()} == {mine.name, alive.name, elsewhere.name, foreign.name}
     assert whole(store, {"other": 1})
 
 

@@ -12,6 +12,7 @@ import errno
 import hashlib
 import os
 import platform
+import re
 import secrets
 import shutil
 import time
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 HOME_VARIABLE = "PALIMPSEST_HOME"
 _DAY = 24 * 3600.0
+_TEMPORARY = re.compile(r"\.tmp-(?P<machine>[0-9a-f]{8})-(?P<pid>[0-9]{1,10})-[0-9a-f]{8}")
+"""Names that `temporary_name` returns."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -249,9 +252,11 @@ def machine() -> str:
 
 
 def _abandoned(path: Path) -> bool:
-    match path.name.split("-"):
-        case [".tmp", where, pid, _] if where == machine() and pid.isdigit() and os.name == "posix":
-            return not alive(int(pid))
+    name = _TEMPORARY.fullmatch(path.name)
+    if name is None:  # someone else's file, because some of these folders are the user's
+        return False
+    if name["machine"] == machine() and os.name == "posix":
+        return not alive(int(name["pid"]))
     try:
         return time.time() - path.stat().st_mtime > _DAY
     except OSError:
