@@ -21,6 +21,6 @@ def find_controls(value: Any, where: str = "") -> str | None:
     pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in pairs:
         name = f"{where}.{key}" if where else str(key)
-        if (found := find_controls(str(key), "a key") or find_controls(inner, name)) is not None:
-            return without_controls(found)
+        if (place := find_controls(str(key), "a key") or find_controls(inner, name)) is not None:
+            return without_controls(place)
     return None
