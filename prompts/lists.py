@@ -105,7 +105,7 @@ def _rows(path: Path) -> list[list[str]]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DataError(f"The prompt list {path} cannot be read ({error.strerror}).") from error
+        raise DataError(f"The prompt list {path} cannot be read ({error.strerror}): give a CSV file.") from error
     check_commas(data, path, COLUMNS)
     table = read_table(data, path, headed=True)
     return [list(table.header), *table.rows]

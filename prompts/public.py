@@ -77,7 +77,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise DataError(f"The prompt list {path} cannot be read ({error.strerror}).") from None
+        raise DataError(f"The prompt list {path} cannot be read ({error.strerror}): give a file.") from None
 
 
 def accepted(report: Report) -> PublicList:

@@ -16,7 +16,7 @@ from benchmark import launcher
 from benchmark.cli import standard_output, stop_signals
 from benchmark.cli.attack import attack
 from benchmark.cli.campaign import campaign
-from benchmark.cli.checked_command import CheckedCommand
+from benchmark.cli.checked_command import CLICK_ERROR, CheckedCommand, is_help, one_sentence
 from benchmark.cli.clean import clean
 from benchmark.cli.doctor import doctor
 from benchmark.cli.estimate import estimate
@@ -85,6 +85,15 @@ class _Commands(TyperGroup):
                     [(name.ljust(width), self.commands[name].get_short_help_str(limit)) for name in group]
                 )
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except CLICK_ERROR as error:  # an option of `bench` itself
+            if is_help(error):
+                raise
+            _complain(f"error: {one_sentence(error, ctx, {})}")
+            raise typer.Exit(UsageError.exit_code) from None
+
     def invoke(self, ctx: Any) -> Any:
         try:
             for variable in VARIABLES:
@@ -93,6 +102,11 @@ class _Commands(TyperGroup):
         except PalimpsestError as error:
             _complain(f"error: {error}")
             raise typer.Exit(error.exit_code) from None
+        except CLICK_ERROR as error:  # no such command
+            if is_help(error):
+                raise
+            _complain(f"error: {one_sentence(error, error.ctx or ctx, {})}")
+            raise typer.Exit(UsageError.exit_code) from None
         except PermissionError as error:  # for a file that the user named, wherever it is first opened
             if error.filename is None:
                 raise

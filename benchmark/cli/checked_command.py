@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import typer
 from typer.core import TyperCommand
 
 from benchmark.errors import UsageError
@@ -23,10 +24,50 @@ class CheckedCommand(TyperCommand):
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        values, _, given_parameters = self.make_parser(ctx).parse_args(args=list(args))
-        refuse_empty(values, self.get_params(ctx))
-        refuse_repeated(given_parameters)
-        return super().parse_args(ctx, args)
+        values: Mapping[str, Any] = {}
+        try:
+            values, _, given_parameters = self.make_parser(ctx).parse_args(args=list(args))
+            refuse_empty(values, self.get_params(ctx))
+            refuse_repeated(given_parameters)
+            return super().parse_args(ctx, args)
+        except CLICK_ERROR as error:
+            if is_help(error):
+                raise
+            raise UsageError(one_sentence(error, ctx, values)) from error
+
+
+CLICK_ERROR: type[Any] = typer.BadParameter.__mro__[1]
+"""click's UsageError, from the click that this version of typer uses."""
+
+
+def is_help(error: Exception) -> bool:
+    """Return whether a command was called without any argument, and its help is shown."""
+    return type(error).__name__ == "NoArgsIsHelpError"
+
+
+def one_sentence(error: Any, ctx: Any, values: Mapping[str, Any]) -> str:
+    """Return an error of click, which prints several lines, as one sentence that names the command's help.
+
+    Args:
+        error: click's error.
+        ctx: the context of the command.
+        values: the values of the command line by parameter, as texts.
+    """
+    path = ctx.command_path.split()[1:]
+    command = " ".join(["bench", *(path[path.index("run") :] if "run" in path else path)])  # a line of a campaign
+    message = error.format_message().strip().rstrip(".").replace("Value error, ", "")
+    parameter = error.param if isinstance(error, typer.BadParameter) else None
+    value = values.get(parameter.name) if parameter is not None else None
+    if parameter is not None and value is not None and ": " in message:
+        option = max(parameter.opts, key=len)
+        name = option if option.startswith("-") else f"The argument {option.upper()}"
+        reason = message.partition(": ")[2]
+        if isinstance(value, str) and repr(value) in reason:
+            return f"{name}: {reason}; `{command} --help` describes it."
+        shown = value if isinstance(value, str) else ", ".join(map(str, value))
+        return f"{name} is {shown!r}: {reason[:1].lower()}{reason[1:]}; `{command} --help` describes it."
+    joint = "" if message.endswith("?") else ":"
+    return f"{message}{joint} `{command} --help` lists what there is."
 
 
 def refuse_empty(values_by_name: Mapping[str, Any], parameters: list[Any]) -> None:

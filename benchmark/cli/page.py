@@ -78,7 +78,8 @@ def fill(path: Path, printed: Callable[[list[str]], str]) -> int:
     try:
         page = path.read_bytes().decode("utf-8")  # read_text would change line ends
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"Cannot read {path} ({error}): give the path of a Markdown file.") from error
+        reason = getattr(error, "strerror", None) or f"it is not UTF-8, {error}"
+        raise DataError(f"Cannot read {path} ({reason}): give the path of a Markdown file.") from error
     _check_ends(path, page)
     if not (count := len(blocks(page))):
         raise DataError(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.options import Device, Precision, Runs, Testbed, check_plugin
+from benchmark.cli.options import Device, Precision, Runs, Testbed, check_plugin, refuse_unread
 from benchmark.cli.rehearse import FULL, LatentSize, check_size
 from benchmark.errors import UsageError
 from benchmark.json_types import JsonObject, Settings
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 
 def speed(
+    ctx: typer.Context,
     testbed: Testbed = "mini",
     images: Annotated[int, typer.Option(help="Number of images that each implementation samples.", min=1)] = 64,
     steps: Annotated[int, typer.Option(help="Number of training steps that each implementation takes.", min=1)] = 12,
@@ -67,6 +69,10 @@ def speed(
     """
     if stages and reading:
         raise UsageError("--stages and --reading measure different things: give one of them.")
+    if not math.isfinite(step_seconds):
+        raise UsageError(f"--step-seconds is {step_seconds}: give a number of seconds from 0.")
+    if not reading:
+        refuse_unread(ctx, {"step_seconds": "--step-seconds"}, "only --reading reads it")
     check_plugin("testbeds", testbed)
     check_size(latent_size, testbed)
     runs_folder = outputs.check_folder(runs or home(), "--runs")

@@ -75,7 +75,9 @@ class Speeds:
                     rates.setdefault(str(row["kind"]), []).append(speed)
             device = f"{rehearsal['device']}, measured by `bench rehearse` on {rehearsal['testbed']}"
         except OSError as error:
-            raise DataError(f"The rehearsal {path} cannot be read ({error.strerror}).") from error
+            raise DataError(
+                f"The rehearsal {path} cannot be read ({error.strerror}): give the file of `bench rehearse --out`."
+            ) from error
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise DataError(
                 f"{path} was not written by `bench rehearse --out`: run `bench rehearse` again, or give its file."

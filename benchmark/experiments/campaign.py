@@ -40,8 +40,13 @@ def read_plan(path: Path, check: Callable[[list[str]], None] = lambda words: Non
     """
     try:
         text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The campaign {path} cannot be read ({error}).") from error
+    except OSError as error:
+        raise UsageError(
+            f"The campaign {path} cannot be read ({error.strerror}): give a text file with the options of a run on "
+            "each line."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"The campaign {path} is not UTF-8 ({error}): save it as UTF-8.") from error
     plan: list[list[str]] = []
     for number, line in enumerate(text.splitlines(), 1):
         for run_line in _alternatives(line.partition("#")[0].strip()):

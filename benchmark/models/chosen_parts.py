@@ -23,12 +23,14 @@ def parse_parts(text: str) -> tuple[str, ...]:
     Raises:
         UsageError: if it names no part, or an unknown one.
     """
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    names = [name.strip() for name in text.split(",")]
     if names == ["all"]:
         return ALL
-    if unknown := [name for name in names if name not in PARTS]:
+    if text.strip() and not all(names):
+        raise UsageError(f"--parts '{text}' contains an empty name: write \"unet,vae\".")
+    if unknown := [name for name in names if name and name not in PARTS]:
         raise UsageError(f"--parts has no '{unknown[0]}': give all, or some of {', '.join(PARTS)}, with commas.")
-    if not names:
+    if not any(names):
         raise UsageError(f"--parts is empty: give all, or some of {', '.join(PARTS)}, with commas.")
     return tuple(part for part in PARTS if part in names)
 

@@ -110,7 +110,9 @@ def read_toml(path: Path, what: str) -> JsonObject:
     try:
         settings: JsonObject = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
-        raise DataError(f"The {what} {path} cannot be read ({error.strerror}).") from error
+        raise DataError(
+            f"The {what} {path} cannot be read ({error.strerror}): give the path of a TOML file."
+        ) from error
     except (ValueError, RecursionError) as error:  # the first also if the file is not UTF-8
         raise DataError(f"The {what} {path} is not TOML ({error}).") from error
     if any(map(has_controls, _texts(settings))):

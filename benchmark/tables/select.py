@@ -71,8 +71,11 @@ def _source(path: Path, reference: Path) -> Source:
 def _read_given(path: Path) -> list[Record]:
     if not path.exists():
         raise DataError(f"{path}, given for records, does not exist.")
-    folder = path if path.is_dir() else path.parent
-    records = [r for r in read_records([folder]) if path.is_dir() or r.stem + SUFFIX == path.name]
+    if path.is_dir():
+        records = read_records([path])
+    else:  # beside the file of no record, no record is read
+        beside_it = read_records([path.parent]) if path.name.endswith(SUFFIX) else []
+        records = [record for record in beside_it if record.stem + SUFFIX == path.name]
     if not records:
         raise DataError(
             f"{path} holds no record: give a *{SUFFIX} file under the name it was written with, or a folder."

@@ -33,7 +33,9 @@ def read_table(path: Path) -> JsonObject:
     try:
         settings: JsonObject = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
-        raise DataError(f"The testbed {path} cannot be read ({error.strerror}).") from error
+        raise DataError(
+            f"The testbed {path} cannot be read ({error.strerror}): give the path of a TOML file."
+        ) from error
     except (ValueError, RecursionError) as error:  # the first also if the file is not UTF-8
         raise DataError(f"The testbed {path} is not TOML ({error}).") from error
     if (empty := _empty(settings)) is not None:
