@@ -7,13 +7,14 @@ from functools import lru_cache
 from importlib import metadata
 
 
-def entry_points(**selection: str) -> metadata.EntryPoints:
-    """Return the entry points of a group, or with a name, as `importlib.metadata.entry_points` does.
+def entry_points(group: str, name: str | None = None) -> metadata.EntryPoints:
+    """Return the entry points of a group, or those with a name, as `importlib.metadata.entry_points` does.
 
     That function reads a file of every installed package at each call, and a command needs entry points many times.
     Packages that are installed into a folder of `sys.path` while the process runs are not found.
     """
-    return _read_all(tuple(sys.path)).select(**selection)
+    points = _read_all(tuple(sys.path)).select(group=group)
+    return points if name is None else points.select(name=name)
 
 
 @lru_cache(maxsize=8)
