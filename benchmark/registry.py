@@ -7,7 +7,7 @@ import ast
 import difflib
 import traceback
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from inspect import isclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from benchmark.json_types import Settings
 from benchmark.moved_modules import moved_imports
 from benchmark.plugin_source import files as plugin_files
 from benchmark.plugin_source.classes import find_class, find_source
+from benchmark.plugin_source.installed import entry_points
 
 GROUPS = {
     "methods": "method",

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -196,10 +195,8 @@ for step in range(1, 1000):
 """
 
 
-def test_kill_during_save_leaves_the_last_reported_step_or_the_next(tmp_path, caplog):
-    process = subprocess.Popen(
-        [sys.executable, "-c", WORKER, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=ROOT
-    )
+def test_kill_during_save_leaves_the_last_reported_step_or_the_next(warm_python, tmp_path, caplog):
+    process = subprocess.Popen([warm_python, "-c", WORKER, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     lines = [process.stdout.readline()]
     time.sleep(0.2)
     process.kill()

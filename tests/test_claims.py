@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 from threading import Event, Thread
@@ -227,11 +226,13 @@ standin.whole(home)
 """
 
 
-def test_two_identical_runs_at_once_make_each_artefact_once(weights: Path, finished: Path, tmp_path: Path) -> None:
+def test_two_identical_runs_at_once_make_each_artefact_once(
+    weights: Path, finished: Path, warm_python: str, tmp_path: Path
+) -> None:
     """Two processes from an empty folder: one process's results, and each picture and model made by one of them."""
     home, log = tmp_path / "home", tmp_path / "made"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", TWICE, str(weights), str(home), str(log)]
+    command = [warm_python, "-c", TWICE, str(weights), str(home), str(log)]
     given: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     runs = [subprocess.Popen(command, env=environment, text=True, **given) for _ in range(2)]
     for run in runs:

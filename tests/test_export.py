@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,14 +61,14 @@ def architecture_of(testbed: Mini, pruned: Pruned) -> Architecture:
     return Architecture.of(unet, kept, depth_gates(unet)[: pruned.drops])
 
 
-def images_outside(folder: Path, noise: Tensor, testbed: Mini, pruned: bool) -> np.ndarray:
+def images_outside(python: str, folder: Path, noise: Tensor, testbed: Mini, pruned: bool) -> np.ndarray:
     """Pictures (N, H, W, 3) that a process without this project samples from the folder."""
     saved, out = folder.parent / "noise.npy", folder.parent / "images.npy"
     np.save(saved, noise.numpy())
     sampler = testbed.sampler
     words = [str(folder), str(saved), str(sampler.steps), str(sampler.guidance), str(pruned), str(out), *PROMPTS]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    command = [sys.executable, "-c", OUTSIDE, *words]
+    command = [python, "-c", OUTSIDE, *words]
     subprocess.run(command, check=True, cwd=folder.parent, env={**environment, "HF_HUB_OFFLINE": "1"})
     return np.load(out)
 
@@ -81,7 +80,9 @@ def images_here(testbed: Mini, unet: torch.nn.Module, noise: Tensor) -> np.ndarr
 
 
 @pytest.mark.parametrize("pruned", [None, Pruned(0, 2), Pruned(4, 2)], ids=str)
-def test_exported_folder_gives_the_same_pictures_without_this_project(pruned: Pruned | None, tmp_path: Path) -> None:
+def test_exported_folder_gives_the_same_pictures_without_this_project(
+    pruned: Pruned | None, warm_python: str, tmp_path: Path
+) -> None:
     testbed = Mini()
     architecture = architecture_of(testbed, pruned) if pruned else None
     unet = architecture.apply(testbed.base()) if architecture else testbed.base()
@@ -89,7 +90,7 @@ def test_exported_folder_gives_the_same_pictures_without_this_project(pruned: Pr
     write_pipeline(folder, testbed, unet, architecture, "card")
     noise = initial_noise([3, 4], (4, 16, 16))
     here = images_here(testbed, unet, noise).astype(int)
-    outside = images_outside(folder, noise, testbed, bool(pruned)).astype(int)
+    outside = images_outside(warm_python, folder, noise, testbed, bool(pruned)).astype(int)
     assert here.std() > 5  # not two blank pictures
     assert np.abs(here - outside).max() <= CLOSE
 

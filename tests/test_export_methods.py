@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +107,7 @@ def pictures(testbed: Testbed, unet: UNet2DConditionModel) -> np.ndarray:
 
 @pytest.mark.parametrize("pruning", PRUNINGS)
 def test_every_method_exports_a_folder_with_the_same_pictures(
-    pruning: str, standin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pruning: str, standin: Path, warm_python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("benchmark.models.prunings.experts", experts)
     bench = workbench_for(request(tmp_path / "runs").runtime, tmp_path / "runs", Progress())
@@ -128,7 +127,7 @@ def test_every_method_exports_a_folder_with_the_same_pictures(
             in_bf16 = pictures(testbed, lowered(unet, torch.device("cpu"), "bf16"))
     settings = {"prompts": PROMPTS, "steps": testbed.sampler.steps, "guidance": testbed.sampler.guidance}
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    command = [sys.executable, "-c", OUTSIDE, str(root), json.dumps(settings)]
+    command = [warm_python, "-c", OUTSIDE, str(root), json.dumps(settings)]
     subprocess.run(command, check=True, cwd=root, env={**environment, "HF_HUB_OFFLINE": "1"})
     for method, ours in here.items():
         theirs = np.load(root / f"{method}.npy").astype(int)

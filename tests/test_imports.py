@@ -27,6 +27,7 @@ LEAVES = {
     "benchmark.plugin_source",
     "benchmark.plugin_source.classes",
     "benchmark.plugin_source.files",
+    "benchmark.plugin_source.installed",
     "benchmark.registry",
 }
 """What all packages may import: how to fail, what JSON objects are called, and how a name becomes code."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,13 +19,13 @@ RANK = 'python -m benchmark "$@"; code=$?; echo "$code of $WORLD_SIZE" > "$ENDED
 """What the launcher starts: the command line, and then a note of how it ended."""
 
 
-def launched(processes: int, ended: Path, weights: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def launched(python: str, processes: int, ended: Path, weights: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """`bench` with these words in several processes, each of which leaves "<exit code> of <processes>" in `ended`."""
-    launch = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--master-port=0"]
+    launch = [python, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--master-port=0"]
     launch += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "--no-python", "sh", "-c", RANK, "bench", *words]
     environment = {
         **os.environ,
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "PATH": os.pathsep.join([str(Path(python).parent), os.environ["PATH"]]),
         "PYTHONPATH": os.pathsep.join([str(HERE / "launched"), str(HERE.parent), str(HERE)]),
         "OMP_NUM_THREADS": "1",
         "STANDIN": str(weights),
@@ -68,14 +67,14 @@ def home(tmp_path: Path) -> Path:
 
 
 def test_run_in_three_processes_exits_cleanly_with_the_table_of_one(
-    weights: Path, finished: Path, standin: Path, home: Path, tmp_path: Path
+    warm_python: str, weights: Path, finished: Path, standin: Path, home: Path, tmp_path: Path
 ) -> None:
     """The reference is there, since its batch of 32 cannot be shared by three."""
     settings = {"batch": 6, "lower_steps": 2, "checkpoint_every": 2}
     given = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
     without(finished, home)
     words = ["run", "--method", "bilevel", "--suite", "artists", "--device", "cpu", "--runs", str(home), *given]
-    done = launched(3, tmp_path / "ended", weights, *words)
+    done = launched(warm_python, 3, tmp_path / "ended", weights, *words)
     assert done.returncode == 0, done.stderr[-3000:]
     assert ends(tmp_path / "ended") == dict.fromkeys("012", "0 of 3")
     assert done.stdout.count("Table 1 on mini") == 1
@@ -86,11 +85,11 @@ def test_run_in_three_processes_exits_cleanly_with_the_table_of_one(
 
 
 def test_eval_in_two_processes_exits_cleanly_with_the_table_of_one(
-    weights: Path, standin: Path, home: Path, tmp_path: Path
+    warm_python: str, weights: Path, standin: Path, home: Path, tmp_path: Path
 ) -> None:
     words = ["eval", "--checkpoint", str(weights / "pipeline"), "--name", "theirs", "--suite", "artists", "--alone"]
     words += ["--budget", "2it", "--device", "cpu", "--runs", str(home)]
-    done = launched(2, tmp_path / "ended", weights, *words)
+    done = launched(warm_python, 2, tmp_path / "ended", weights, *words)
     assert done.returncode == 0, done.stderr[-3000:]
     assert ends(tmp_path / "ended") == {"0": "0 of 2", "1": "0 of 2"}
     assert done.stdout.count("Table 1 on mini") == 1
@@ -103,10 +102,10 @@ def test_eval_in_two_processes_exits_cleanly_with_the_table_of_one(
 
 
 def test_study_in_two_processes_exits_cleanly_with_the_table_of_one(
-    weights: Path, standin: Path, home: Path, tmp_path: Path
+    warm_python: str, weights: Path, standin: Path, home: Path, tmp_path: Path
 ) -> None:
     words = ["study", "init", "--prunings", "magnitude", "--seeds", "1", "--runs", str(home)]
-    done = launched(2, tmp_path / "ended", weights, *words)
+    done = launched(warm_python, 2, tmp_path / "ended", weights, *words)
     assert done.returncode == 0, done.stderr[-3000:]
     assert ends(tmp_path / "ended") == {"0": "0 of 2", "1": "0 of 2"}
     assert done.stdout.split() == [str(home / "studies" / f"init.{kind}") for kind in ("png", "csv")]
@@ -117,9 +116,11 @@ def test_study_in_two_processes_exits_cleanly_with_the_table_of_one(
     assert_same_table(home, tmp_path / "alone")
 
 
-def test_a_campaign_in_several_processes_is_refused_in_one_sentence(weights: Path, tmp_path: Path) -> None:
+def test_a_campaign_in_several_processes_is_refused_in_one_sentence(
+    warm_python: str, weights: Path, tmp_path: Path
+) -> None:
     (tmp_path / "plan.txt").write_text("--method uce --suite artists\n")
-    done = launched(2, tmp_path / "ended", weights, "campaign", str(tmp_path / "plan.txt"))
+    done = launched(warm_python, 2, tmp_path / "ended", weights, "campaign", str(tmp_path / "plan.txt"))
     assert done.returncode != 0
     assert ends(tmp_path / "ended")["0"] == "2 of 2"
     told = [line for line in done.stderr.splitlines() if line.startswith(("error: ", "process "))]

@@ -15,7 +15,7 @@ from methods.conceptprune import last_layers
 from methods.esd import moved
 from methods.pruning import magnitude, none
 from methods.pruning.architecture import Architecture, gates, load_pruned, read_pruned, width, write_pruned
-from methods.pruning.macs import count_macs
+from methods.pruning.macs import count_macs, published_macs
 from methods.uce import EDITED
 from prompts.concepts import Concept
 
@@ -63,6 +63,23 @@ def test_macs_are_counted_for_the_given_sizes_without_changing_the_unet() -> Non
     assert count_macs(unet, 16, 9) == counter.get_total_flops() // 2
     assert count_macs(unet, 16, 9) > count_macs(unet, 16, 5) > count_macs(unet, 8, 5)
     assert unet.device.type == "cpu"
+
+
+def test_counts_of_a_modified_network_are_not_those_of_the_original() -> None:
+    original = count_macs(tiny_unet(0), 16, 9)
+    assert count_macs(tiny_unet(1), 16, 9) == original
+    stride = tiny_unet(0)
+    stride.conv_in.stride = (2, 2)
+    replaced = tiny_unet(0)
+    replaced.mid_block.forward = lambda hidden, *_, **__: hidden
+    hooked = tiny_unet(0)
+    hooked.mid_block.register_forward_pre_hook(lambda _, given: (given[0][..., ::2], *given[1:]))
+    hooked.mid_block.register_forward_hook(lambda _, given, output: output.repeat_interleave(2, dim=-1))
+    for modified in (stride, replaced, hooked):
+        assert count_macs(modified, 16, 9) < original
+    wider = tiny_unet(0, channels=(16, 64))
+    assert count_macs(wider, 16, 9) > original
+    assert published_macs(wider, 16) > published_macs(tiny_unet(0), 16)
 
 
 @pytest.mark.parametrize("asked", [0.9, 0.8, 0.65])

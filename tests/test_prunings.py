@@ -73,12 +73,12 @@ app(sys.argv[2:])
 """
 
 
-def test_killed_search_resumes_to_the_same_experts(standin: Path, tmp_path: Path) -> None:
+def test_killed_search_resumes_to_the_same_experts(standin: Path, warm_python: str, tmp_path: Path) -> None:
     words = ["prune", "aptp", *QUICK, "--runs"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     first = bench(*words, str(whole))
     here = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    done = subprocess.run([sys.executable, "-c", KILLED, str(standin), *words, str(killed)], check=False, env=here)
+    done = subprocess.run([warm_python, "-c", KILLED, str(standin), *words, str(killed)], check=False, env=here)
     assert done.returncode == -signal.SIGKILL
     assert list(killed.glob("scratch/experts/*/checkpoint-000002"))
     again = bench(*words, str(killed))
@@ -156,7 +156,6 @@ def test_only_the_aptp_identity_includes_the_experts(standin: Path, tmp_path: Pa
 def test_unloadable_sentence_encoder_gives_one_sentence(
     standin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import sys
 
     from standin import Standin
 

@@ -9,6 +9,7 @@ import pytest
 
 from benchmark import registry
 from benchmark.errors import UsageError
+from benchmark.plugin_source import installed
 
 METHOD = """
 from dataclasses import dataclass
@@ -31,6 +32,22 @@ def points(monkeypatch):
         monkeypatch.setattr(registry, "entry_points", lambda group: found if group == "palimpsest.methods" else [])
 
     return install
+
+
+def test_installed_packages_are_read_once_for_each_search_path(monkeypatch, tmp_path):
+    real, calls = installed.metadata.entry_points, []
+    monkeypatch.setattr(installed.metadata, "entry_points", lambda: calls.append(1) or real())
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    assert "esd" in registry.names("methods")
+    assert "clip" in registry.names("metrics")
+    assert len(calls) == 1
+    info = tmp_path / "more" / "theirs-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[palimpsest.methods]\ntheirs = theirs:Method\n")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "more")])
+    assert "theirs" in registry.names("methods")
+    assert len(calls) == 2
 
 
 @pytest.fixture

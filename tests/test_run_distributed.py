@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -20,11 +19,16 @@ from benchmark.records.record import read_records
 HERE = Path(__file__).parent
 
 
-def launched(*words: object, processes: int = 2, seconds: int = 300) -> subprocess.CompletedProcess[str]:
+def launched(python: str, *words: object, processes: int = 2, seconds: int = 300) -> subprocess.CompletedProcess[str]:
     """`two_processes.py` in some processes."""
-    launch = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--master-port=0"]
+    launch = [python, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--master-port=0"]
     launch += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", str(HERE / "two_processes.py")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])}
+    environment = {
+        **os.environ,
+        "PYTHON_EXEC": python,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)]),
+    }
     return subprocess.run(
         [*launch, *map(str, words)], env=environment, capture_output=True, text=True, timeout=seconds, check=False
     )
@@ -48,9 +52,9 @@ def apart(home: Path, other: Path, names: set[str]) -> int:
     return max(int(abs(ours - theirs).max()) for ours, theirs in values)
 
 
-def test_two_processes_give_the_results_of_one(weights: Path, finished: Path, tmp_path: Path) -> None:
+def test_two_processes_give_the_results_of_one(warm_python: str, weights: Path, finished: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    done = launched(home, weights)
+    done = launched(warm_python, home, weights)
     assert done.returncode == 0, done.stderr[-3000:]
     one, two = cells(finished), cells(home)
     assert one.keys() == two.keys()
@@ -62,14 +66,14 @@ def test_two_processes_give_the_results_of_one(weights: Path, finished: Path, tm
 
 
 def test_one_process_finishes_a_run_of_two_after_a_kill(
-    weights: Path, finished: Path, standin: Path, tmp_path: Path
+    warm_python: str, weights: Path, finished: Path, standin: Path, tmp_path: Path
 ) -> None:
     """The trained models are there: two processes sample, one is killed, one process ends it with the same table."""
     home = tmp_path / "home"
     shutil.copytree(finished, home, symlinks=True)
     for made in ("records", "pictures", "images", "artefacts/images", "artefacts/seen", "artefacts/features"):
         shutil.rmtree(home / made, ignore_errors=True)
-    done = launched(home, weights, "dies")
+    done = launched(warm_python, home, weights, "dies")
     assert done.returncode != 0
     begun = shards(home)
     assert len(begun) >= 2, done.stderr[-3000:]
@@ -85,9 +89,9 @@ def test_one_process_finishes_a_run_of_two_after_a_kill(
             assert two[key][name] == pytest.approx(value, rel=1e-4, abs=1e-4), (key, name)
 
 
-def work(home: Path, weights: Path, processes: int) -> Counter[str]:
+def work(python: str, home: Path, weights: Path, processes: int) -> Counter[str]:
     """Rows that all processes of a run compute together, by network."""
-    done = launched(home, weights, "counts", processes=processes, seconds=1800)
+    done = launched(python, home, weights, "counts", processes=processes, seconds=1800)
     assert done.returncode == 0, done.stderr[-3000:]
     files = list(home.parent.glob(f"{home.name}-work-*.json"))
     assert len(files) == processes
@@ -95,12 +99,12 @@ def work(home: Path, weights: Path, processes: int) -> Counter[str]:
 
 
 @pytest.mark.campaign
-def test_two_and_four_processes_do_the_work_of_one(weights: Path, tmp_path: Path) -> None:
+def test_two_and_four_processes_do_the_work_of_one(warm_python: str, weights: Path, tmp_path: Path) -> None:
     """Pruning, concept images, training, sampling and scoring are shared out, or made once while the others wait."""
-    alone = work(tmp_path / "1", weights, 1)
+    alone = work(warm_python, tmp_path / "1", weights, 1)
     assert {"U-Net", "VAE decoder", "text encoder", "oracle"} <= alone.keys()
     for processes in (2, 4):
-        together = work(tmp_path / str(processes), weights, processes)
+        together = work(warm_python, tmp_path / str(processes), weights, processes)
         print(f"{processes} processes:", {name: f"{together[name] / rows:.3f}" for name, rows in alone.items()})
         for name, rows in alone.items():
             assert together[name] <= 1.05 * rows, (name, processes)

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -55,13 +54,13 @@ MOMENTS = ("checkpoint", "shard", "look", "record")
 
 
 @pytest.fixture(scope="module")
-def homes(weights: Path, finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def homes(weights: Path, finished: Path, warm_python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs folders of killed runs, one a moment; base and reference were there before."""
     homes = tmp_path_factory.mktemp("killed")
     for moment in MOMENTS:
         without(finished, homes / moment)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, "-c", VICTIM, str(weights), str(homes)]
+    command = [warm_python, "-c", VICTIM, str(weights), str(homes)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240)
     assert done.returncode == 0, done.stderr
     said = [line for line in done.stdout.splitlines() if line != "dying"]

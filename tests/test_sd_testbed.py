@@ -1,7 +1,10 @@
 """A testbed in real formats, end to end: it loads, samples as diffusers does, runs, or names what is missing."""
 
+import hashlib
 import json
+import os
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -283,3 +286,23 @@ def test_networks_are_on_the_requested_device(tiny):
     on_meta = resolve.load(str(tiny))(device="meta")  # every machine has it, and it is not the default
     for network in (on_meta.base(), on_meta._parts.vae, on_meta._parts._tower):
         assert {parameter.device.type for parameter in network.parameters()} == {"meta"}
+
+
+def test_the_checksum_of_a_large_file_is_computed_once_until_the_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, calls, digest = tmp_path / "weights", [], hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda *given: calls.append(1) or digest(*given))
+    file.write_bytes(b"first")
+    before = file.stat()
+    for _ in range(2):  # it has just been written, and could change within the resolution of its times
+        assert find.sha256(file) == hashlib.sha256(b"first").hexdigest()
+    assert len(calls) == 2
+    monkeypatch.setattr(find.time, "time_ns", lambda: before.st_mtime_ns + 10 * find.SETTLED)
+    for _ in range(2):
+        assert find.sha256(file) == hashlib.sha256(b"first").hexdigest()
+    assert len(calls) == 3
+    time.sleep(0.05)
+    file.write_bytes(b"other")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert find.sha256(file) == hashlib.sha256(b"other").hexdigest()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -256,7 +255,7 @@ def test_the_base_class_discards_everything(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_tracking_package_is_imported_without_the_option(tmp_path: Path) -> None:
+def test_no_tracking_package_is_imported_without_the_option(warm_python: str, tmp_path: Path) -> None:
     names = tuple(SERVICES)
     code = f"""
 import sys
@@ -270,5 +269,5 @@ install(weights)
 whole(Path({str(tmp_path / "runs")!r}), suite="coco", method="distilled", reference="base", overrides={FEW!r})
 print(sorted(set({names!r}) & set(sys.modules)))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    done = subprocess.run([warm_python, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.split("\n")[:2] == ["[]", "[]"], done.stdout

@@ -3,7 +3,6 @@ import functools
 import os
 import socket
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -277,7 +276,7 @@ SHARED = {"lower_steps": 2, "penalty": 1.0, "clip": 0.5}
 
 
 @pytest.mark.parametrize("short", [False, True], ids=["", "one is short of memory"])
-def test_training_in_two_processes_matches_training_in_one(tmp_path: Path, short: bool) -> None:
+def test_training_in_two_processes_matches_training_in_one(warm_python: str, tmp_path: Path, short: bool) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -285,7 +284,7 @@ def test_training_in_two_processes_matches_training_in_one(tmp_path: Path, short
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
     environment = {**os.environ, **place, "PYTHONPATH": str(Path(__file__).parent)}
     code = WORKER.replace("SHARED", repr(SHARED)).replace("SHORT", repr(short))
-    subprocess.run([sys.executable, "-c", code, str(out)], env=environment, check=True, timeout=120)
+    subprocess.run([warm_python, "-c", code, str(out)], env=environment, check=True, timeout=120)
     one = bilevel(**SHARED).fit(tiny_unet(2), materials(), CONCEPT, Budget(iterations=20), context(), 0).state_dict()
     two, start = load_file(out), tiny_unet(2).state_dict()
     moved = torch.cat([(one[name] - start[name]).flatten() for name in one])

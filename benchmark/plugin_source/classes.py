@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import EntryPoint
 
@@ -93,10 +94,15 @@ def read_module(name: str) -> ast.Module | None:
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         return None
     with open(spec.origin, encoding="utf-8-sig") as source:
-        try:
-            return ast.parse(source.read())
-        except (SyntaxError, ValueError):
-            return None
+        return _parse(source.read())
+
+
+@lru_cache(maxsize=64)
+def _parse(text: str) -> ast.Module | None:
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError):
+        return None
 
 
 def find_class(module: ast.Module, name: str, depth: int = 0) -> ClassSource | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import entry_points
 from inspect import isclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from benchmark.api.testbed import Testbed
 from benchmark.errors import DataError, UsageError
 from benchmark.json_types import NetworkConfig
 from benchmark.plugin_source.classes import find_source
+from benchmark.plugin_source.installed import entry_points
 from benchmark.testbeds.toml_files import parents
 from prompts.artists import Artist
 

@@ -5,7 +5,7 @@ attention is 46 % of SD 2.1 at 96^2 with the counting rule published for APTP, b
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -28,22 +28,29 @@ def module_macs(unet: UNet2DConditionModel, latent_size: int, text_length: int) 
         latent_size: height and width of the latent. Shares of MACs depend on it: 80 % at 64^2 is not 80 % at 96^2.
         text_length: number of tokens of the text states. Shares of MACs depend on it as well.
     """
-    structure = _structure(unet)
-    key = (structure, latent_size, text_length)
-    if structure is None or key not in _counted:
-        macs = _count_modules(unet, latent_size, text_length)
-        if structure is None:
-            return macs
-        if len(_counted) >= KEPT_COUNTS:
-            del _counted[next(iter(_counted))]  # the oldest
-        _counted[key] = macs
-    return dict(_counted[key])
+    return dict(_count_once(unet, (latent_size, text_length), lambda: _count_modules(unet, latent_size, text_length)))
 
 
 KEPT_COUNTS = 64
 """Number of counts that a process keeps."""
-_counted: dict[tuple[str | None, int, int], dict[str, int]] = {}
-"""Counts of this process by structure of the network, latent size and text length; a count takes up to a second."""
+_counted: dict[tuple[str, tuple[str | int, ...]], dict[str, int]] = {}
+"""Counts of this process by structure of the network and sizes of its inputs; a count takes up to a second."""
+
+
+def _count_once(
+    unet: UNet2DConditionModel, sizes: tuple[str | int, ...], count: Callable[[], dict[str, int]]
+) -> dict[str, int]:
+    """Return what `count` returned for an earlier network of the same structure, or call it."""
+    structure = _structure(unet)
+    if structure is None:
+        return count()
+    key = (structure, sizes)
+    if key not in _counted:
+        macs = count()
+        if len(_counted) >= KEPT_COUNTS:
+            del _counted[next(iter(_counted))]  # the oldest
+        _counted[key] = macs
+    return _counted[key]
 
 
 def _structure(unet: UNet2DConditionModel) -> str | None:
@@ -132,6 +139,10 @@ def published_macs(unet: UNet2DConditionModel, latent_size: int = PUBLISHED_SIZE
     positions of the latent, plus n^2 for the softmax of each head. Norms, activations and biases (0.05 % in total) are
     left out.
     """
+    return _count_once(unet, ("published", latent_size), lambda: {"": _count_published(unet, latent_size)})[""]
+
+
+def _count_published(unet: UNet2DConditionModel, latent_size: int) -> int:
     extra = 0
 
     def attend(module: Any, inputs: Any, output: Any) -> None:

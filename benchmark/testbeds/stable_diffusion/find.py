@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -125,8 +127,22 @@ def fingerprint(sums: Mapping[str, str], part: str = "") -> str:
     return hashlib.sha256(repr(chosen).encode()).hexdigest()[:20]
 
 
+SETTLED = 2 * 10**9
+"""Nanoseconds after its last change from which a file's checksum is kept. A file could change again unnoticed within
+the resolution of its times."""
+
+
 def sha256(file: Path) -> str:
-    """Return the sha256 of a file's contents."""
+    """Return the sha256 of a file's contents; computed once in a process as long as the file does not change."""
+    status = file.stat()
+    changed = max(status.st_mtime_ns, status.st_ctime_ns)
+    state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return _read_sha256(str(file), state) if time.time_ns() - changed > SETTLED else _read_sha256.__wrapped__(str(file))
+
+
+@lru_cache(maxsize=256)
+def _read_sha256(file: str, state: tuple[int, ...] = ()) -> str:
+    """Compute the sha256 of a file; `state` changes whenever the file does."""
     with open(file, "rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
