@@ -93,6 +93,7 @@ class World:
             "run": ("reference", (*RUN, "bilevel", *SET, "--alone"), (*RUN, "bilevel", "--alone")),
         }[name]
         making = folder.with_name(f"making-{name}")
+        shutil.rmtree(making, ignore_errors=True)
         shutil.copytree(self.start(str(before)), making, symlinks=True)
         for command in words:
             ended = run(Job(tuple(command), making, self.weights))
@@ -108,7 +109,9 @@ class World:
     def undisturbed(self, name: str) -> tuple[dict[str, Any], Ended]:
         """The state that a command leaves if nothing disturbs it, and how it ended."""
         if name not in self._results:
-            folder = self.copy(name, self.folder / f"undisturbed-{name.replace(' ', '-')}")
+            folder = self.folder / f"undisturbed-{name.replace(' ', '-')}"
+            shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was broken off
+            self.copy(name, folder)
             ended = run(self.job(name, folder))
             assert ended.code == COMMANDS[name].code, ended.err
             self._results[name] = (self.state(folder, ended.out), ended)
@@ -119,8 +122,9 @@ class World:
         self.undisturbed(name)
         return self.folder / f"undisturbed-{name.replace(' ', '-')}"
 
-    def job(self, name: str, folder: Path, fault: Fault | None = None, **more: Any) -> Job:
-        return Job(COMMANDS[name].words, folder, self.weights, fault or Fault(), **more)
+    def job(self, command: str, folder: Path, fault: Fault | None = None, **more: Any) -> Job:
+        """The process of one of `COMMANDS` in `folder`; `more` are fields of `Job`."""
+        return Job(COMMANDS[command].words, folder, self.weights, fault or Fault(), **more)
 
     def check(self, name: str, folder: Path, ended: Ended) -> None:
         """Fail unless a command that was disturbed, and then run to its end, left what it leaves undisturbed."""

@@ -23,6 +23,7 @@ from reliability import World, left_over
 from trials import Trial, numbers, recorded
 
 FILE = Path(__file__).name
+pytestmark = pytest.mark.timeout(3600)  # the first trial makes what others start from
 HTML = b"<!DOCTYPE html>\n<html><body>502 Bad Gateway</body></html>\n"
 CHAIN = ("pruned", "latents", "model", "images", "seen", "features")
 """Kinds of artefacts; each is computed from kinds before it."""

@@ -17,6 +17,7 @@ from reliability import COMMANDS, World, left_over
 from trials import Trial, numbers, recorded
 
 FILE = Path(__file__).name
+pytestmark = pytest.mark.timeout(3600)  # the first trial makes what others start from
 KILLS, STOPS = 100, 10
 ORDER = ("run", "eval", "prune aptp", "export", "report", "run", "campaign", "eval", "run, from an empty folder", "run")
 ORDER += ("prune aptp", "export", "report", "run", "eval", "run --method all", "campaign", "prune aptp")
@@ -79,7 +80,7 @@ def test_killed_command_runs_again_to_the_same_results(number: int, record: bool
 
 
 @pytest.mark.parametrize("signal_name", ["SIGTERM", "SIGHUP"])
-@pytest.mark.parametrize(("number", "record"), numbers(STOPS)[1:])
+@pytest.mark.parametrize(("number", "record"), numbers(STOPS, usual=1))
 def test_stopped_command_says_so_and_loses_nothing(
     number: int, record: bool, signal_name: str, world: World, tmp_path: Path
 ) -> None:

@@ -214,6 +214,20 @@ def test_leftovers_are_removed_if_their_owner_is_dead_or_silent_for_a_day(store)
     assert whole(store, {"other": 1})
 
 
+def test_a_process_that_has_ended_and_was_not_collected_counts_as_dead() -> None:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    try:
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        os.kill(child, 0)  # it is still in the list of processes
+        assert not durable.alive(child)
+    finally:
+        os.waitpid(child, 0)
+    assert durable.alive(os.getpid())
+    assert durable.alive(os.getppid())
+
+
 # real processes
 
 WORKER = """

@@ -107,8 +107,8 @@ def recorded(trial: Trial, test: str, record: bool = True) -> Iterator[None]:
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def numbers(count: int) -> list[Any]:
+def numbers(count: int, usual: int = SHARE) -> list[Any]:
     """Parameters of a test with `count` trials: the first few in every suite, all of them with `-m campaign`."""
-    usual = [pytest.param(number, False, id=f"usual-{number}") for number in range(SHARE)]
+    few = [pytest.param(number, False, id=f"usual-{number}") for number in range(usual)]
     every = [pytest.param(n, True, id=f"trial-{n:03d}", marks=pytest.mark.campaign) for n in range(count)]
-    return usual + every
+    return few + every

@@ -264,11 +264,18 @@ def _abandoned(path: Path) -> bool:
 
 
 def alive(pid: int) -> bool:
-    """Return whether this machine has a process with the id `pid`."""
+    """Return whether this machine has a process with the id `pid` that has not ended.
+
+    In a container whose first process collects no children, a killed process stays in the list of processes (as a
+    "zombie"), and signals can be sent to it. Its state tells that it has ended.
+    """
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except (PermissionError, OverflowError):
-        return True
+        pass
+    with suppress(OSError, IndexError):
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+        return state not in (b"Z", b"X")
     return True
