@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 from filelock import FileLock
 
+if TYPE_CHECKING:
+    from reliability import World
+
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
     """Return a folder that `make` fills in the first of the test processes that needs it."""
@@ -25,9 +28,6 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
             make(folder)
             Path(f"{folder}.made").touch()
     return folder
-
-if TYPE_CHECKING:
-    from reliability import World
 
 
 @pytest.fixture(scope="session")
