@@ -16,6 +16,7 @@ import random
 import signal
 import socket
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,14 @@ from typing import Any
 import pytest
 from forked import Ended, Fault, Running, run
 from reliability import World, left_over
-from trials import Trial, numbers, recorded
+from trials import Trial, recorded
 
 from benchmark.records.record import read_records
 
 FILE = Path(__file__).name
 pytestmark = pytest.mark.timeout(3600)  # the first trial makes what others start from
 NAMES = ("run", "eval", "prune aptp", "run, from an empty folder")
+WRITING = (*NAMES, "export", "report")
 
 
 def refused_or_right(world: World, name: str, folder: Path, ended: Ended) -> None:
@@ -43,10 +45,10 @@ def refused_or_right(world: World, name: str, folder: Path, ended: Ended) -> Non
     world.check(name, folder, run(world.job(name, folder)))
 
 
-def full(world: World, folder: Path, rng: random.Random, facts: dict[str, Any]) -> None:
+def full(world: World, folder: Path, rng: random.Random, facts: dict[str, Any], names: Sequence[str]) -> None:
     """A disk that is really full, or whose files cannot be written from some call on."""
     kind = rng.choice(("full", "full", "no space", "read-only"))
-    name = rng.choice(NAMES[:3] if kind == "full" else (*NAMES, "export", "report"))
+    name = rng.choice(names[:3] if kind == "full" else names)
     facts["command"] = name
     world.copy(name, folder)
     if kind == "full":
@@ -77,9 +79,9 @@ def killed(world: World, name: str, folder: Path, rng: random.Random, facts: dic
     assert run(world.job(name, folder, Fault(event=event))).code == -signal.SIGKILL
 
 
-def clock(world: World, folder: Path, rng: random.Random, facts: dict[str, Any]) -> None:
+def clock(world: World, folder: Path, rng: random.Random, facts: dict[str, Any], names: Sequence[str]) -> None:
     """The clock is set back by an hour to ten years between a killed command and its repetition."""
-    name = facts["command"] = rng.choice(NAMES)
+    name = facts["command"] = rng.choice(names)
     killed(world, name, folder, rng, facts)
     seconds = 3600 * 10 ** rng.uniform(0, 4.9)
     facts["what"] += f", then the clock {seconds / 3600:.0f} hours back"
@@ -90,9 +92,9 @@ def clock(world: World, folder: Path, rng: random.Random, facts: dict[str, Any])
     world.check(name, folder, run(world.job(name, folder, Fault(clock=seconds))))
 
 
-def moved(world: World, folder: Path, rng: random.Random, facts: dict[str, Any]) -> None:
+def moved(world: World, folder: Path, rng: random.Random, facts: dict[str, Any], names: Sequence[str]) -> None:
     """The runs folder is moved to another path between a killed command and its repetition."""
-    name = facts["command"] = rng.choice(NAMES)
+    name = facts["command"] = rng.choice(names)
     killed(world, name, folder, rng, facts)
     facts["what"] += ", then moved"
     elsewhere = folder.with_name("elsewhere") / "deep"
@@ -101,9 +103,9 @@ def moved(world: World, folder: Path, rng: random.Random, facts: dict[str, Any])
     world.check(name, elsewhere, run(world.job(name, elsewhere)))
 
 
-def together(world: World, folder: Path, rng: random.Random, facts: dict[str, Any]) -> None:
+def together(world: World, folder: Path, rng: random.Random, facts: dict[str, Any], names: Sequence[str]) -> None:
     """Two identical commands on one runs folder, the second a moment later."""
-    name = facts["command"] = rng.choice(NAMES)
+    name = facts["command"] = rng.choice(names)
     world.copy(name, folder)
     later = rng.choice((0.0, rng.uniform(0, 3)))
     facts["what"] = f"two at once, the second {later:.1f} s later"
@@ -117,7 +119,7 @@ def together(world: World, folder: Path, rng: random.Random, facts: dict[str, An
         world.check(name, folder, each_end)
 
 
-def three(world: World, folder: Path, rng: random.Random, facts: dict[str, Any]) -> None:
+def three(world: World, folder: Path, rng: random.Random, facts: dict[str, Any], names: Sequence[str]) -> None:
     """Three processes of one run, one of which is killed; then one process finishes the run."""
     name = facts["command"] = "run, from an empty folder"
     undisturbed = world.undisturbed(name)[1]
@@ -159,24 +161,31 @@ def cells(folder: Path) -> dict[tuple[str, str], dict[str, float | None]]:
 
 
 PARTS = {
-    "disk": (full, 20),
-    "clock": (clock, 10),
-    "moved": (moved, 10),
-    "together": (together, 10),
-    "three": (three, 6),
+    "disk": (full, 20, WRITING),
+    "clock": (clock, 10, NAMES),
+    "moved": (moved, 10, NAMES),
+    "together": (together, 10, NAMES),
+    "three": (three, 6, ()),
 }
-"""The trials of each part, and how many there are."""
+"""The trials of each part: what they do, how many there are, and with which commands."""
 
 
-@pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize(("number", "recording"), numbers(20, usual=1))
-def test_command_ends_right_or_says_why_it_cannot(
-    number: int, recording: bool, part: str, world: World, tmp_path: Path
-) -> None:
-    act, count = PARTS[part]
-    if number >= count:
-        pytest.skip(f"{part} has {count} trials")
+def carry_out(part: str, number: int, names: Sequence[str], record: bool, world: World, folder: Path) -> None:
     trial = Trial(part, number)
     test = f"{FILE}::test_command_ends_right_or_says_why_it_cannot[trial-{number:03d}-{part}]"
-    with recorded(trial, test, recording):
-        act(world, tmp_path / "trial", trial.rng, trial.facts)
+    with recorded(trial, test, record):
+        PARTS[part][0](world, folder, trial.rng, trial.facts, names)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("number", range(20), ids=lambda number: f"trial-{number:03d}")
+def test_command_ends_right_or_says_why_it_cannot(number: int, part: str, world: World, tmp_path: Path) -> None:
+    if number >= PARTS[part][1]:
+        pytest.skip(f"{part} has {PARTS[part][1]} trials")
+    carry_out(part, number, PARTS[part][2], True, world, tmp_path / "trial")
+
+
+@pytest.mark.parametrize("part", ["disk", "clock", "together"])
+def test_fast_command_ends_right_or_says_why_it_cannot(part: str, world: World, tmp_path: Path) -> None:
+    carry_out(part, 0, ["prune aptp"], False, world, tmp_path / "trial")

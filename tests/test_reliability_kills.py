@@ -18,7 +18,7 @@ from trials import Trial, numbers, recorded
 
 FILE = Path(__file__).name
 pytestmark = pytest.mark.timeout(3600)  # the first trial makes what others start from
-KILLS, STOPS = 100, 10
+KILLS, STOPS, FAST = 100, 10, "prune aptp"
 ORDER = ("run", "eval", "prune aptp", "export", "report", "run", "campaign", "eval", "run, from an empty folder", "run")
 ORDER += ("prune aptp", "export", "report", "run", "eval", "run --method all", "campaign", "prune aptp")
 FIRST = {"campaign": 280}
@@ -61,9 +61,9 @@ def finished(world: World, name: str, folder: Path) -> None:
     world.check(name, folder, ended)
 
 
-@pytest.mark.parametrize(("number", "record"), numbers(KILLS))
+@pytest.mark.parametrize(("number", "record"), numbers(KILLS, usual=2))
 def test_killed_command_runs_again_to_the_same_results(number: int, record: bool, world: World, tmp_path: Path) -> None:
-    trial, name = Trial("kill", number), ORDER[number % len(ORDER)]
+    trial, name = Trial("kill", number), ORDER[number % len(ORDER)] if record else FAST
     trial.facts["command"] = name
     test = f"{FILE}::test_killed_command_runs_again_to_the_same_results[trial-{number:03d}]"
     with recorded(trial, test, record):
@@ -84,7 +84,7 @@ def test_killed_command_runs_again_to_the_same_results(number: int, record: bool
 def test_stopped_command_says_so_and_loses_nothing(
     number: int, record: bool, signal_name: str, world: World, tmp_path: Path
 ) -> None:
-    trial, name = Trial(signal_name, number), list(COMMANDS)[number % len(COMMANDS)]
+    trial, name = Trial(signal_name, number), list(COMMANDS)[number % len(COMMANDS)] if record else FAST
     trial.facts["command"] = name
     signal_number = signal.Signals[signal_name]
     test = f"{FILE}::test_stopped_command_says_so_and_loses_nothing[trial-{number:03d}-{signal_name}]"

@@ -26,8 +26,6 @@ import pytest
 from benchmark.records import provenance
 
 ROOT = Path(__file__).parents[1]
-SHARE = 4
-"""How many trials of each part the usual test suite carries out, without writing them down."""
 
 
 def results() -> Path:
@@ -107,8 +105,12 @@ def recorded(trial: Trial, test: str, record: bool = True) -> Iterator[None]:
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def numbers(count: int, usual: int = SHARE) -> list[Any]:
-    """Parameters of a test with `count` trials: the first few in every suite, all of them with `-m campaign`."""
+def numbers(count: int, usual: int) -> list[Any]:
+    """Parameters of a test: its number, and whether its outcome is written down.
+
+    With `-m campaign` there are `count` trials. The usual test suite has the first few, with a fast command and without
+    writing them down.
+    """
     few = [pytest.param(number, False, id=f"usual-{number}") for number in range(usual)]
     every = [pytest.param(n, True, id=f"trial-{n:03d}", marks=pytest.mark.campaign) for n in range(count)]
     return few + every

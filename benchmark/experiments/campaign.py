@@ -112,11 +112,10 @@ def conduct(plan: list[list[str]], runs: Path, lanes: int = 1) -> list[list[str]
         try:
             futures = [pool.submit(conduct_run, number) for number in range(len(plan))]
             succeeded = [future.result() for future in futures]
-        except KeyboardInterrupt as interruption:
-            if isinstance(interruption, Stopped):  # Ctrl-C reaches the current runs too, other signals do not
-                pool.shutdown(wait=False, cancel_futures=True)
+        except BaseException as error:
+            pool.shutdown(wait=False, cancel_futures=True)
+            if isinstance(error, Stopped):  # Ctrl-C reaches the current runs too, other signals do not
                 _terminate(processes, futures)
-            pool.shutdown(cancel_futures=True)
             raise
     return [words for words, has_succeeded in zip(plan, succeeded, strict=True) if not has_succeeded]
 
