@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -41,7 +40,7 @@ def test_invalid_launcher_variables_are_refused(words, variables, sentence, monk
     [{"WORLD_SIZE": "abc"}, {"WORLD_SIZE": "8"}, {"RANK": "1"}, {"RANK": "x"}, {"LOCAL_RANK": "y"}],
     ids=str,
 )
-def test_single_launcher_variable_is_ignored(variables, monkeypatch, tmp_path) -> None:
+def test_single_launcher_variable_is_ignored(variables, warm_python, monkeypatch, tmp_path) -> None:
     code = (
         "from pathlib import Path; from accelerate import PartialState; from benchmark import launcher; "
         "from benchmark.api.request import RunRequest; from benchmark.console import Progress; "
@@ -54,7 +53,7 @@ def test_single_launcher_variable_is_ignored(variables, monkeypatch, tmp_path) -
         monkeypatch.delenv(variable, raising=False)
     environment = {**os.environ, **variables}
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120, cwd=ROOT
+        [warm_python, "-c", code], capture_output=True, text=True, env=environment, timeout=120, cwd=ROOT
     )
     assert done.stdout == "1 True\n", done.stderr
 
