@@ -14,7 +14,7 @@ from benchmark.testbeds.mini.artists import ARTISTS, STYLES
 from benchmark.testbeds.mini.build.autoencoder import encode
 from benchmark.testbeds.mini.build.loop import pixels
 from benchmark.testbeds.mini.load import load_vae
-from benchmark.testbeds.mini.prompts import evaluation
+from benchmark.testbeds.mini.prompts import evaluation, seed_of
 from benchmark.testbeds.mini.testbed import WEIGHTS, Mini, check_manifest
 from benchmark.testbeds.mini.world.draw import draw
 from methods.sampling import initial_noise, sample
@@ -70,7 +70,7 @@ def test_drawing_and_encoding_side_by_side_give_what_one_chunk_at_a_time_gives(t
         latents = encode(load_vae(WEIGHTS / "pipeline"), drawn[216:], seed=0)
     finally:
         torch.set_num_threads(before)
-    first, second = (torch.Generator().manual_seed(data.seed_of("D_f", "plain", start)) for start in (0, 256))
+    first, second = (torch.Generator().manual_seed(seed_of("D_f", "plain", start)) for start in (0, 256))
     assert torch.equal(drawn[:256], draw(scenes[:256], first).images)
     assert torch.equal(drawn[256:], draw(scenes[256:264], second).images)
     vae = load_vae(WEIGHTS / "pipeline")
