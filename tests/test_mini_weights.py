@@ -11,8 +11,12 @@ import torch
 from benchmark.errors import DataError
 from benchmark.testbeds.mini import data
 from benchmark.testbeds.mini.artists import ARTISTS, STYLES
-from benchmark.testbeds.mini.prompts import evaluation
+from benchmark.testbeds.mini.build.autoencoder import encode
+from benchmark.testbeds.mini.build.loop import pixels
+from benchmark.testbeds.mini.load import load_vae
+from benchmark.testbeds.mini.prompts import evaluation, seed_of
 from benchmark.testbeds.mini.testbed import WEIGHTS, Mini, check_manifest
+from benchmark.testbeds.mini.world.draw import draw
 from methods.sampling import initial_noise, sample
 
 
@@ -53,3 +57,25 @@ def test_plain_training_pictures_show_no_artist_and_no_emblem() -> None:
     emblems = sum(find["score"] > 0.5 for find in testbed.oracle.boxes(pictures))
     assert int((styles != 0).sum()) <= 2
     assert emblems <= 2
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_drawing_and_encoding_side_by_side_give_what_one_chunk_at_a_time_gives(threads: int) -> None:
+    """Chunks of 256 pictures have a seed each, and the noise of 256 latents is drawn together."""
+    scenes, _ = data.retention_set(Mini().concept(()), "plain")
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        drawn = data.draw_all(scenes[:264], "D_f", "plain")
+        latents = encode(load_vae(WEIGHTS / "pipeline"), drawn[216:], seed=0)
+    finally:
+        torch.set_num_threads(before)
+    first, second = (torch.Generator().manual_seed(seed_of("D_f", "plain", start)) for start in (0, 256))
+    assert torch.equal(drawn[:256], draw(scenes[:256], first).images)
+    assert torch.equal(drawn[256:], draw(scenes[256:264], second).images)
+    vae = load_vae(WEIGHTS / "pipeline")
+    with torch.no_grad():
+        moments = vae.encode(pixels(drawn[216:])).latent_dist
+    noise = torch.randn(moments.mean.shape, generator=torch.Generator().manual_seed(0))
+    whole = (moments.mean + moments.std * noise) * vae.config.scaling_factor
+    torch.testing.assert_close(latents, whole, rtol=1e-5, atol=1e-5)  # the size of a batch can change the rounding

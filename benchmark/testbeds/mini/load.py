@@ -19,6 +19,9 @@ from methods.sampling import check_finite
 from metrics.networks.untrusted import check_part
 from metrics.networks.weights import check_values
 
+DECODED = 16
+"""Pictures that are decoded at once. The feature maps of more pictures do not fit in a core's cache."""
+
 
 def load_vae(pipeline: Path, device: str = "cpu") -> AutoencoderKL:
     """Load the VAE in fp32 and eval mode."""
@@ -73,7 +76,12 @@ def text_function(tower: Any, words: Any) -> Callable[[Sequence[str]], Tensor]:
 
 @torch.no_grad()
 def decode(vae: Any, latents: Tensor) -> Tensor:
-    """Decode scaled latents (N, C, h, w) to pictures uint8 (N, 3, H, W) on the CPU."""
+    """Decode scaled latents (N, C, h, w) to pictures uint8 (N, 3, H, W) on the CPU, `DECODED` at once."""
+    decoded = [_decoded(vae, part) for part in latents.split(DECODED)]
+    return decoded[0] if len(decoded) == 1 else torch.cat(decoded)
+
+
+def _decoded(vae: Any, latents: Tensor) -> Tensor:
     decoded = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
     pictures = check_finite(decoded, "The VAE decodes pictures")
     return ((pictures / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).cpu()

@@ -10,9 +10,15 @@ import torch.nn.functional as F
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Generator, Tensor
 
+from benchmark.parallel import side_by_side
 from benchmark.testbeds.mini.build.loop import Job, pixels, train
 
 BATCH = 16
+LATENT = (4, 16, 16)
+"""Shape of a latent."""
+DRAWN = 256
+"""Pictures whose noise `encode` draws together; a different number would change the noise."""
+CPU = torch.device("cpu")
 
 
 def build(images: Tensor, job: Job) -> AutoencoderKL:
@@ -74,14 +80,21 @@ def refine(vae: AutoencoderKL, images: Tensor, job: Job) -> AutoencoderKL:
 def encode(vae: Any, images: Tensor, seed: int, advance: Callable[[int], None] = lambda count: None) -> Tensor:
     """Return scaled latents (N, 4, 16, 16), a posterior sample for each picture.
 
-    `advance` is called after each batch with its number of pictures.
+    Batches of 32, whose feature maps fit in the cache of a core, are encoded side by side, one per core. `advance` is
+    called after each batch with its number of pictures.
     """
     g = torch.Generator().manual_seed(seed)
+    noise = [torch.randn((len(part), *LATENT), generator=g) for part in images.split(DRAWN)]
+
+    def sampled(part: tuple[Tensor, Tensor]) -> Tensor:
+        with torch.no_grad():
+            dist = vae.encode(pixels(part[0])).latent_dist
+            return dist.mean + dist.std * part[1]
+
     parts = []
-    for part in images.split(256):
-        dist = vae.encode(pixels(part)).latent_dist
-        parts.append(dist.mean + dist.std * torch.randn(dist.mean.shape, generator=g))
-        advance(len(part))
+    for latents in side_by_side(sampled, list(zip(images.split(32), torch.cat(noise).split(32), strict=True)), CPU):
+        parts.append(latents)
+        advance(len(latents))
     return torch.cat(parts) * vae.config.scaling_factor
 
 
