@@ -191,6 +191,8 @@ def import_everything() -> None:
 def execute(job: Job) -> None:
     """Be the process of a command, from its first statement to its end."""
     os.setsid()
+    for number in (signal.SIGTERM, signal.SIGHUP):  # they are ignored if the tests were started with nohup
+        signal.signal(number, signal.SIG_DFL)
     os.chdir(job.folder)
     for number, suffix in ((1, "out"), (2, "err")):
         descriptor = os.open(f"{job.name}.{suffix}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)

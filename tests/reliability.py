@@ -35,7 +35,7 @@ class Command:
 
 COMMANDS = {
     "run": Command((*RUN, "bilevel", *SET, "--alone"), "reference"),
-    "run, from an empty folder": Command((*RUN, "bilevel", *SET), "empty"),
+    "run, from an empty folder": Command((*RUN, "bilevel", "--set", "batch=6", *SET[2:]), "empty"),
     # conceptprune needs a larger budget and is refused, after the others are done: exit code 2
     "run --method all": Command((*RUN, "all", "--alone", "--budget", "2e10"), "reference", 2),
     "eval": Command(

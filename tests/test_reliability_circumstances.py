@@ -136,7 +136,7 @@ def three(world: World, folder: Path, rng: random.Random, facts: dict[str, Any],
         )
         for rank in range(3)
     ]
-    victim, share = rng.randrange(3), rng.uniform(0.1, 0.5)
+    victim, share = rng.randrange(3), rng.uniform(0.1, 0.3)
     facts["what"] = f"SIGKILL of process {victim} of 3 after {share:.0%} of the time of one"
     assert ranks[victim].send(signal.SIGKILL, cpu=share * undisturbed.cpu), "it ended before"
     assert ranks[victim].wait().code == -signal.SIGKILL

@@ -147,7 +147,7 @@ def interrupted(world: World) -> Path:
     raise AssertionError("there is no moment with two checkpoints")
 
 
-def testbed(world: World, folder: Path, rng: random.Random, facts: dict[str, Any]) -> None:
+def shipped_weights(world: World, folder: Path, rng: random.Random, facts: dict[str, Any]) -> None:
     """A damaged file of the testbed's weights is refused in one sentence before anything is computed."""
     facts["command"] = "prune aptp"
     world.copy("prune aptp", folder)
@@ -161,8 +161,8 @@ def testbed(world: World, folder: Path, rng: random.Random, facts: dict[str, Any
     assert left_over(folder) == []
 
 
-TARGETS = (stored, record, stored, exported, stored, stored, checkpoint, stored, record, testbed)
-FAST = (partial(harmed, kind="experts"), testbed)
+TARGETS = (stored, record, stored, exported, stored, stored, checkpoint, stored, record, shipped_weights)
+FAST = (partial(harmed, kind="experts"), shipped_weights)
 """What the usual test suite does."""
 
 
