@@ -230,6 +230,6 @@ def test_pattern_that_would_match_for_years_is_refused(pattern: str, tmp_path: P
 
 
 def test_usual_patterns_of_peft_are_accepted(tmp_path: Path) -> None:
-    patterns = {"mid_block.attentions.0": 4, r".*\\.to_(q|k)": 8, r"down_blocks\\.\\d+\\.attentions": 2}
+    patterns = {"mid_block.attentions.0": 4, r".*\.to_(q|k)": 8, r"down_blocks\.\d+\.attentions": 2}
     scaling = Scaling(tmp_path / "lora.safetensors", {}, {"lora_alpha": 1, "rank_pattern": patterns})
     assert scaling.of("up.0.to_q", 8) == 1 / 8
