@@ -5,6 +5,7 @@ Only `load` imports a plug-in, so listing names and reporting an unknown one tak
 
 import ast
 import difflib
+import sys
 import traceback
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint
@@ -82,12 +83,15 @@ def declared(group: str, name: str, attribute: str, default: Any) -> Any:
     """
     if not is_file(name):
         return getattr(load(group, name), attribute, default)
-    path, attribute_of_file = _split_name(name)
+    path, class_name = _split_name(name)
+    sys.path.insert(0, str(path.parent))  # parent classes can be in the files beside it
     try:
-        source = find_class(ast.parse(path.read_text(encoding="utf-8-sig")), attribute_of_file)
+        source = find_class(ast.parse(path.read_text(encoding="utf-8-sig")), class_name)
+        value = source.value(attribute) if source else None
     except (OSError, ValueError, SyntaxError, RecursionError):
         return default
-    value = source.value(attribute) if source else None
+    finally:
+        sys.path.remove(str(path.parent))
     return value.value if isinstance(value, ast.Constant) else default
 
 

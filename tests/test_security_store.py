@@ -13,6 +13,7 @@ from PIL import Image
 from record_examples import record, write
 from test_cli import answer, bench
 
+from benchmark import registry
 from benchmark.cli.app import app
 from benchmark.errors import DataError, RecordError
 from benchmark.figures.tradeoff import _line_and_strength
@@ -210,13 +211,27 @@ def test_code_file_that_a_record_names_is_not_run(tmp_path: Path) -> None:
     assert kept_names_of(evil) is None
     assert _line_and_strength(Row("Evil", "local", evil, {})) == (f"{code}:Evil", "rate=2")
     for words in (
-        ["table", "--long"], ["compare", "Evil", "bilevel", "--long"], ["show", "Evil"], ["list", "runs"],
+        ["table", "--long"], ["compare", "Evil", "bilevel", "--long"], ["show", "Evil"],
         ["figure", "tradeoff", "--out", str(tmp_path / "a.png")],
         ["report", "--out", str(tmp_path / "report")],
     ):  # fmt: skip
-        bench(*words, "--runs", str(tmp_path))
+        bench(*words, "--records", str(tmp_path / "records"))  # the committed ones would take seconds
         assert not mark.exists(), words
+    assert bench("list", "runs", "--runs", str(tmp_path)).exit_code == 0
+    assert not mark.exists()
     assert (tmp_path / "report" / "index.html").exists()
+
+
+def test_attributes_of_a_record_s_method_are_read_from_its_file_and_the_files_beside_it(tmp_path: Path) -> None:
+    """Tables group and average rows by them, so a parent class must not be overlooked."""
+    (tmp_path / "parents.py").write_text("class Parent:\n    strength, reads_kept_names = 'rate', False\n")
+    (tmp_path / "own.py").write_text("from parents import Parent\nclass Own(Parent): ...\n")
+    (tmp_path / "ours.py").write_text("from methods.esd import Esd\nclass Ours(Esd): ...\n")
+    for name in ("own.py:Own", "ours.py:Ours"):
+        path = str(tmp_path / name)
+        assert registry.declared("methods", path, "strength", "") == "rate"
+        assert registry.declared("methods", path, "reads_kept_names", True) is False
+    assert str(tmp_path) not in sys.path
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from tiny import SCHEDULER, tiny_unet
 
 from benchmark.errors import DataError
+from benchmark.models.checkpoint_forms.lora_scaling import Scaling
 from benchmark.models.embeddings import read_embeddings
 from benchmark.models.external_checkpoint import Checkpoint, load, locate
 from benchmark.models.part_files import load_text_encoder, load_vae, read_schedule
@@ -219,3 +220,16 @@ def test_deeply_nested_config_is_refused(tmp_path: Path) -> None:
     (tmp_path / "unet" / "config.json").write_text("[" * 10**5)
     with pytest.raises(DataError, match=r"config\.json cannot be read"):
         load(locate(str(tmp_path / "unet")), tiny_unet(0), SCHEDULER)
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+", "(a|a)*", ".*.*.*.*.*x", "a++b{2}{3}"])
+def test_pattern_that_would_match_for_years_is_refused(pattern: str, tmp_path: Path) -> None:
+    scaling = Scaling(tmp_path / "lora.safetensors", {}, {"lora_alpha": 1, "rank_pattern": {pattern: 2}})
+    with pytest.raises(DataError, match="which repeats a group or too much: write the names of the layers"):
+        scaling.of("a" * 60 + "!", 2)
+
+
+def test_usual_patterns_of_peft_are_accepted(tmp_path: Path) -> None:
+    patterns = {"mid_block.attentions.0": 4, r".*\.to_(q|k)": 8, r"down_blocks\.\d+\.attentions": 2}
+    scaling = Scaling(tmp_path / "lora.safetensors", {}, {"lora_alpha": 1, "rank_pattern": patterns})
+    assert scaling.of("up.0.to_q", 8) == 1 / 8

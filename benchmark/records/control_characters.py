@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from benchmark.errors import has_controls, without_controls
 
+_POSSIBLE = re.compile(rb"\\[bfnrtu]|\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xaa-\xae]|\xe2\x81[\xa6-\xa9]")
 FREE = ("command", "config", "made", "plugins")
 """Fields whose texts may have line breaks and tabs. The other texts are parts of table rows."""
+
+
+def may_have_controls(data: bytes) -> bool:
+    """Return whether JSON text has escapes or bytes that control characters can be from; almost no record has."""
+    return _POSSIBLE.search(data) is not None
 
 
 def find_controls(value: Any, where: str = "") -> str | None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, ValidationError, model_validator
 
 from benchmark.errors import RecordError
-from benchmark.records.control_characters import find_controls
+from benchmark.records.control_characters import find_controls, may_have_controls
 from benchmark.records.score_columns import NAMES, check_columns
 from benchmark.registry import is_file
 from benchmark.store import durable, manifest
@@ -328,9 +328,7 @@ def read_scores(record: Record) -> pyarrow.Table:
     try:
         return read_parquet(data)
     except (ValueError, OSError, RuntimeError) as error:
-        raise RecordError(
-            f"The scores {path} cannot be read ({str(error).partition(chr(10))[0]}): {remedy}."
-        ) from error
+        raise RecordError(f"The scores {path} cannot be read ({type(error).__name__}): {remedy}.") from error
 
 
 def check_one_sampler(records: Iterable[Record]) -> None:
@@ -358,7 +356,8 @@ def read_record(path: Path) -> Record:
     try:
         if path.stat().st_size > LARGEST:
             raise RecordError(f"The record {path} has more than {LARGEST:,} bytes: move it away.")
-        raw: Any = json.loads(path.read_bytes())
+        data = path.read_bytes()
+        raw: Any = json.loads(data)
     except FileNotFoundError:
         raise
     except IsADirectoryError as error:
@@ -368,7 +367,7 @@ def read_record(path: Path) -> Record:
     except (ValueError, RecursionError) as error:
         raise RecordError(f"The record {path} is damaged (it is not JSON): {remedy}.") from error
     _check_version(raw, path)
-    if (field := find_controls(raw)) is not None:
+    if may_have_controls(data) and (field := find_controls(raw)) is not None:
         raise RecordError(f"The record {path} is damaged ({field} contains control characters): {remedy}.")
     try:
         record = Record.model_validate(raw)

@@ -24,6 +24,8 @@ METADATA = "lora_adapter_metadata"
 """Field of a safetensors header in which diffusers stores the config of a LoRA."""
 _COMPATIBLE_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
 """Values of PEFT's `init_lora_weights` that leave the weights of the base as they are."""
+_SLOW, MOST_REPEATS = re.compile(r"\)[*+{]|[*+}][*+{]"), 3
+"""Repeated groups, and the largest number of repeats in a pattern: with more, matching can take years."""
 _REFUSED = ("fan_in_fan_out", "layer_replication", "alora_invocation_tokens", "trainable_token_indices")
 """Fields of PEFT's config that change what the matrices mean."""
 
@@ -75,6 +77,11 @@ class Scaling:
     def _pattern(self, name: str, layer: str, default: Any) -> Any:
         """Return the value of the first pattern that matches the end of a layer's name, as PEFT reads patterns."""
         for pattern, value in (self.config.get(name) or {}).items():
+            if _SLOW.search(pattern) or len(re.findall("[*+{]", pattern)) > MOST_REPEATS:
+                raise DataError(
+                    f"The LoRA {self.path} has a {name} in its config with the pattern '{pattern[:40]}', which repeats "
+                    "a group or too much: write the names of the layers."
+                )
             try:
                 if re.match(rf"(.*\.)?({pattern})$", layer):
                     return value
