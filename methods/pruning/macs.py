@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from diffusers.models.attention_processor import Attention
+from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch.func import functional_call
@@ -53,6 +53,10 @@ def _count_once(
     return _counted[key]
 
 
+PROCESSORS = (AttnProcessor, AttnProcessor2_0)
+"""diffusers' own ways to compute attention, which have no settings."""
+
+
 def _structure(unet: UNet2DConditionModel) -> str | None:
     """Return a digest of everything that decides the MACs of a network, or None if the network has been modified.
 
@@ -71,10 +75,10 @@ def _structure(unet: UNet2DConditionModel) -> str | None:
                 value = {key: item for key, item in value.items() if not key.startswith("_")}
             elif "hooks" in attribute and value:
                 return None
+            elif type(value) in PROCESSORS:
+                value = type(value).__qualname__
             elif not _is_plain(value):
-                if vars(value) or "processor" not in attribute:
-                    return None
-                value = f"{type(value).__module__}.{type(value).__qualname__}"
+                return None
             digest.update(f"{attribute}={value!r}\n".encode())
     return digest.hexdigest()
 
