@@ -103,7 +103,6 @@ def lower_phase(
         warm_up_from_zero=config.warm_up_from_zero,
         cost=costs.lower(config.batch, teacher_flops, student_flops),
         clip=config.clip,
-        in_threads=True,
     )
 
 

@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import time
 
 import pytest
 import torch
@@ -22,7 +21,6 @@ from methods.training import losses
 from methods.training.accumulation import BUCKET, Gradients, halved, mean_over_processes, split
 from methods.training.adaptive_batch import AdaptiveBatch
 from methods.training.batches import Batch
-from methods.training.halves import Halves
 from methods.training.loop import Phase
 from methods.training.precision import arithmetic
 
@@ -45,13 +43,11 @@ def phase_of(kind: str, student: nn.Module, batch: int) -> Phase:
     return upper_phase(BilevelConfig(**{**SMALL, "batch": batch, **settings}), student, given, CONCEPT, 0, lower)
 
 
-def gradient(
-    kind: str, student: nn.Module, parts: int = 1, batch: int = 6, halves: Halves | None = None
-) -> tuple[torch.Tensor, losses.Loss]:
+def gradient(kind: str, student: nn.Module, parts: int = 1, batch: int = 6) -> tuple[torch.Tensor, losses.Loss]:
     """The flat gradient of one step, and its loss and figures."""
     phase = phase_of(kind, student, batch)
     student.train().requires_grad_(True).zero_grad(set_to_none=True)
-    maker = Gradients(student, 1, print, halves)
+    maker = Gradients(student, 1, print)
     maker.parts[phase.name] = parts
     told = maker.add(phase, [stream.draw(3, CPU) for stream in phase.streams], lambda: arithmetic(CPU, "fp32"))
     flat = [p.grad if p.grad is not None else torch.zeros_like(p) for p in student.parameters()]
@@ -60,58 +56,6 @@ def gradient(
 
 def apart(ours: torch.Tensor, theirs: torch.Tensor) -> float:
     return float((ours - theirs).norm() / theirs.norm())
-
-
-@pytest.fixture(params=[1, 2])
-def threads(request: pytest.FixtureRequest):
-    """Torch's number of threads; the test must leave it unchanged."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    assert torch.get_num_threads() == request.param
-    torch.set_num_threads(before)
-
-
-@pytest.mark.parametrize("kind", ["lower", "upper"])
-def test_halves_in_two_threads_give_the_gradient_and_the_loss_of_two_parts_bit_by_bit(kind: str, threads: int) -> None:
-    student = tiny_unet(1)
-    torch.set_num_threads(max(1, threads // 2))
-    with_parts, (loss, scalars) = gradient(kind, student, 2, batch=8)
-    torch.set_num_threads(threads)
-    for _ in range(4):
-        with Halves() as halves:
-            of_halves, (half_loss, half_scalars) = gradient(kind, student, batch=8, halves=halves)
-        assert torch.equal(of_halves, with_parts)
-        assert torch.equal(half_loss, loss)
-        assert {name: float(value) for name, value in half_scalars.items()} == pytest.approx(
-            {name: float(value) for name, value in scalars.items()}, rel=1e-7
-        )
-
-
-@pytest.mark.parametrize(("kind", "batch"), [("esd", 6), ("barrier", 6), ("lower", 1)])
-def test_steps_that_threads_cannot_share_are_computed_as_a_whole(kind: str, batch: int) -> None:
-    class Refused(Halves):
-        def __call__(self, work: object, items: object) -> list:
-            raise AssertionError("the step was computed in halves")
-
-    student = tiny_unet(1)
-    whole, _ = gradient(kind, student, batch=batch)
-    with Refused() as halves:
-        assert torch.equal(gradient(kind, student, batch=batch, halves=halves)[0], whole)
-
-
-def test_an_error_in_one_half_is_raised_after_the_other_half_has_ended(threads: int) -> None:
-    ended = []
-
-    def work(number: int) -> None:
-        if number == 0:
-            raise KeyError("first half")
-        time.sleep(0.05)
-        ended.append(number)
-
-    with Halves() as halves, pytest.raises(KeyError, match="first half"):
-        halves(work, [0, 1])
-    assert ended == ([1] if threads > 1 else [])
 
 
 @pytest.mark.parametrize(("kind", "parts"), [("lower", 2), ("lower", 4), ("lower", 6), ("upper", 3), ("esd", 4)])

@@ -89,7 +89,6 @@ def upper_phase(
         trains=trains,
         clip=config.clip,
         whole=config.solver == "dynamic-barrier",  # the multiplier needs both gradients over the whole batch
-        in_threads=config.upper_data == "dataset",  # sampling x_t changes the mode of the student
     )
 
 

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from benchmark.errors import TrainingError
 
 if TYPE_CHECKING:
-    from methods.training.halves import Halves
     from methods.training.losses import Loss
 
 
@@ -41,9 +40,6 @@ class Task:
     """Called with the student and one batch (or part of a batch) of each stream; returns a mean over the images."""
     whole: bool = False
     """Whether the loss needs the whole batch, so that the batch cannot be split."""
-    in_threads: bool = False
-    """Whether two threads may compute the loss at the same time, each for a half of the batch: the loss then changes
-    nothing that outlives its call, such as the mode or the hooks of a network that the threads share."""
 
 
 class Gradients:
@@ -55,11 +51,10 @@ class Gradients:
         student: the network that is trained.
         processes: number of processes.
         tell: shows a message to the user; called when batches are split.
-        halves: computes the two halves of a step at once; None computes each step as a whole.
     """
 
-    def __init__(self, student: Any, processes: int, tell: Callable[[str], None], halves: Halves | None = None) -> None:
-        self.student, self.processes, self.tell, self.halves = student, processes, tell, halves
+    def __init__(self, student: Any, processes: int, tell: Callable[[str], None]) -> None:
+        self.student, self.processes, self.tell = student, processes, tell
         self.parts: dict[str, int] = {}
         """Number of parts by phase name; 1 for phases that are not listed."""
 
@@ -80,7 +75,7 @@ class Gradients:
         smaller = False
         while True:
             try:
-                loss = self._of_step(phase, batches, arithmetic)
+                loss = self._sum(phase, split(batches, self.parts.get(phase.name, 1)), arithmetic)
                 break
             except RuntimeError as error:
                 if not should_reduce_batch_size(error):
@@ -96,28 +91,18 @@ class Gradients:
             self.tell(self._split_message(phase, batches))
         return loss
 
-    def _of_step(self, phase: Task, batches: Sequence[Any], arithmetic: Callable[[], Any]) -> Loss:
-        """Compute the gradient of a step in the number of parts that was found for its phase."""
-        parts = self.parts.get(phase.name, 1)
-        if parts == 1 and self.halves and phase.in_threads and not phase.whole and halved(batches, 1) == 2:
-            both = self.halves(lambda part: self._of_part(phase, part, arithmetic), split(batches, 2))
-            return _total(both)
-        if parts == 1:
+    def _sum(self, phase: Task, parts: Sequence[tuple[float, Sequence[Any]]], arithmetic: Callable[[], Any]) -> Loss:
+        total: dict[str, Tensor] = {}
+        for share, batches in parts:
             with arithmetic():
                 loss, scalars = phase.loss(self.student, *batches)
-            loss.backward()
-            return loss.detach(), scalars
-        return _total([self._of_part(phase, part, arithmetic) for part in split(batches, parts)])
-
-    def _of_part(
-        self, phase: Task, part: tuple[float, Sequence[Any]], arithmetic: Callable[[], Any]
-    ) -> dict[str, Tensor]:
-        """Add the gradient of a part of a batch; return its loss and scalars, weighted by its share of the batch."""
-        share, batches = part
-        with arithmetic():
-            loss, scalars = phase.loss(self.student, *batches)
-        (share * loss).backward()
-        return {name: share * value for name, value in {"loss": loss.detach(), **scalars}.items()}
+            if len(parts) == 1:
+                loss.backward()
+                return loss.detach(), scalars
+            (share * loss).backward()
+            for name, value in {"loss": loss.detach(), **scalars}.items():
+                total[name] = total[name] + share * value if name in total else share * value
+        return total.pop("loss"), total
 
     def _shrink(self, phase: Task, batches: Sequence[Any]) -> None:
         parts = self.parts.get(phase.name, 1)
@@ -148,14 +133,6 @@ class Gradients:
             f"memory ran out in phase '{phase.name}': its steps of {largest(batches)} images are now computed "
             f"{', '.join(ways)} (the result is the same, except for rounding)"
         )
-
-
-def _total(parts: Sequence[dict[str, Tensor]]) -> Loss:
-    """Return the loss and the scalars of a batch from those of its parts, which are weighted by their shares."""
-    total = dict(parts[0])
-    for part in parts[1:]:
-        total = {name: total[name] + value for name, value in part.items()}
-    return total.pop("loss"), total
 
 
 def split(batches: Sequence[Any], parts: int) -> list[tuple[float, Sequence[Any]]]:

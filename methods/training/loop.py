@@ -11,7 +11,6 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -28,7 +27,6 @@ from methods.base import Checkpointer, Context, Precision, State
 from methods.budget import Cost, Entry
 from methods.training.accumulation import Gradients, Task, mean_over_processes
 from methods.training.batches import BatchStream, NoiseStream
-from methods.training.halves import Halves
 from methods.training.precision import arithmetic, laid_out, lowered
 from methods.training.prefetch import StepBatches, phase_at
 
@@ -129,6 +127,7 @@ def train(
     _warn_of_idle_phases(phases, steps, context)
     done = _restore(context.checkpoint.load(), named, optimisers, totals_by_phase, curve)
     broadcast([parameter.detach() for parameter in named.values()])  # all processes start with the same weights
+    gradients = Gradients(student, world, context.tell)
     computing = partial(arithmetic, context.device, context.precision)
     if context.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(context.device)
@@ -136,14 +135,7 @@ def train(
     landmarks = _landmarks(phases, steps, context)
     window = Window()
     cycle = [(phase.repeats, phase.streams) for phase in phases]
-    with ExitStack() as stack:
-        source = stack.enter_context(
-            StepBatches(cycle, range(done, steps), context.device, rank, world, context.workers, context.tell)
-        )
-        # Autocast shares its casts of weights between threads, so halves are for fp32 only.
-        alone_on_cpu = context.device.type == "cpu" and context.precision == "fp32" and world == 1
-        halves = stack.enter_context(Halves()) if alone_on_cpu else None
-        gradients = Gradients(student, world, context.tell, halves)
+    with StepBatches(cycle, range(done, steps), context.device, rank, world, context.workers, context.tell) as source:
         for step in range(done, steps):
             phase, iteration = locate(phases, step)
             batches = source.draw(step)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Lock, get_ident
 from typing import Any, Literal
 
 import torch
@@ -91,31 +90,20 @@ def blocks(unet: nn.Module) -> list[nn.Module]:
     return [*plain.down_blocks, plain.mid_block, *plain.up_blocks]
 
 
-_HOOKS_LOCK = Lock()
-"""Held while hooks are added or removed, because torch numbers them with a counter that is not thread-safe."""
-
-
 @contextmanager
 def feature_maps(unet: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect the outputs of all `blocks` inside the context. Down blocks output their features after downsampling.
-
-    Only calls of the U-Net in the current thread count, so two threads can each use it with the same U-Net.
-    """
+    """Collect the outputs of all `blocks` inside the context. Down blocks output their features after downsampling."""
     maps: list[Tensor] = []
-    own_thread = get_ident()
 
     def keep(module: nn.Module, inputs: Any, output: Any) -> None:
-        if get_ident() == own_thread:
-            maps.append(output[0] if isinstance(output, tuple) else output)
+        maps.append(output[0] if isinstance(output, tuple) else output)
 
-    with _HOOKS_LOCK:
-        hooks = [block.register_forward_hook(keep) for block in blocks(unet)]
+    hooks = [block.register_forward_hook(keep) for block in blocks(unet)]
     try:
         yield maps
     finally:
-        with _HOOKS_LOCK:
-            for hook in hooks:
-                hook.remove()
+        for hook in hooks:
+            hook.remove()
 
 
 def predict(unet: nn.Module, x: Tensor, t: Tensor, text: Tensor) -> Tensor:
