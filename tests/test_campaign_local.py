@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -89,7 +90,7 @@ def test_local_campaign_is_cancelled_with_its_processes(place) -> None:
         rows = json.loads(bench("campaign", "plan.txt", "--runs", "runs", "--status", "--format", "json").stdout)
         assert [row["state"] for row in rows] == ["running", "waiting"]
         assert bench("campaign", "plan.txt", "--runs", "runs", "--cancel").stdout == "2 jobs cancelled\n"
-        assert process.wait(60) == 130
+        assert process.wait(60) == 128 + signal.SIGTERM
     rows = json.loads(bench("campaign", "plan.txt", "--runs", "runs", "--status", "--format", "json").stdout)
     assert [row["state"] for row in rows] == ["cancelled", "cancelled"]
 

@@ -253,7 +253,8 @@ def test_schedule_that_only_ddim_supports_is_used_by_a_testbed_with_ddim(
 def test_parts_are_parsed_in_their_order_and_wrong_ones_are_named() -> None:
     assert parse_parts("all") == ALL == parse_parts("scheduler,vae,tokenizer, text_encoder,unet")
     assert parse_parts("text_encoder,unet") == ("unet", "text_encoder")
-    for text, message in (("unet,clip", "no 'clip'"), (" , ", "--parts is empty"), ("all,unet", "no 'all'")):
+    wrong = {"unet,clip": "no 'clip'", "  ": "--parts is empty", " , ": "an empty name", "all,unet": "no 'all'"}
+    for text, message in wrong.items():
         with pytest.raises(UsageError, match=message):
             parse_parts(text)
 

@@ -56,7 +56,7 @@ def cancel(jobs: Sequence[Job]) -> list[Status]:
     starters = {status.process for status in live if status.process and status.state == "waiting"}
     for process in starters:  # first, so that these start no further jobs
         with suppress(ProcessLookupError):
-            os.kill(process, signal.SIGINT)
+            os.kill(process, signal.SIGTERM)  # processes that a script starts in the background ignore SIGINT
     for status in live:
         if status.process == 0:
             continue
