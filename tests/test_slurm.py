@@ -59,11 +59,11 @@ MEASURED = ("wall_seconds", "device_seconds", "peak_memory_bytes")
 
 
 def records(runs: Path) -> dict[str, dict]:
-    """Return all records without provenance, times and memory. The name of a file of scores has a hash of its bytes."""
+    """Return all records without provenance, commands, times and memory. The name of a file of scores has a hash of its bytes."""
     contents = {}
     for path in (runs / "records").glob("*.record.json"):
         record = json.loads(path.read_text())
-        del record["made"]
+        del record["made"], record["command"]  # a record of a shared model has the command of the run that was first
         for row in record["ledger"]:
             for key in MEASURED:
                 del row[key]
