@@ -59,7 +59,10 @@ MEASURED = ("wall_seconds", "device_seconds", "peak_memory_bytes")
 
 
 def records(runs: Path) -> dict[str, dict]:
-    """Return all records without provenance, commands, times and memory. The name of a file of scores has a hash of its bytes."""
+    """Return all records without provenance, commands, times and memory.
+
+    The name of a file of scores has a hash of its bytes.
+    """
     contents = {}
     for path in (runs / "records").glob("*.record.json"):
         record = json.loads(path.read_text())
